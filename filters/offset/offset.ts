@@ -1,0 +1,40 @@
+/** Serve a byte range of the layer below. The manual is README.md, beside this file. */
+import { defineFilter, NbdError, param } from "#api";
+
+export default defineFilter({
+  name: "offset",
+  longName: "nbdkit offset filter",
+  params: {
+    offset: param.size({ default: 0n, help: "The start offset to serve (default 0)." }),
+    range: param.size({ help: "The total size to serve (default rest of file)." }),
+  },
+
+  async getSize(next, config) {
+    const size = await next.getSize();
+    const end = config.offset + (config.range ?? 0n);
+    if (end > size) {
+      throw new NbdError("EINVAL", `offset+range (${end}) is larger than the real size (${size})`);
+    }
+    return config.range ?? size - config.offset;
+  },
+
+  pread(next, config, buf, offset, flags) {
+    return next.pread(buf, offset + config.offset, flags);
+  },
+
+  pwrite(next, config, buf, offset, flags) {
+    return next.pwrite(buf, offset + config.offset, flags);
+  },
+
+  trim(next, config, count, offset, flags) {
+    return next.trim(count, offset + config.offset, flags);
+  },
+
+  zero(next, config, count, offset, flags) {
+    return next.zero(count, offset + config.offset, flags);
+  },
+
+  cache(next, config, count, offset, flags) {
+    return next.cache(count, offset + config.offset, flags);
+  },
+});

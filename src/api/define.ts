@@ -1,0 +1,66 @@
+/** What a module in TypeScript exports: `export default defineFilter({...})` or `definePlugin({...})`. */
+import type { FilterMethods, PluginMethods } from "#abi/generated/methods.gen";
+
+import type { Params, Values } from "./params.ts";
+
+interface Described<P extends Params> {
+  /** ASCII letters, digits and '-', not starting with '-'. */
+  readonly name: string;
+  readonly longName?: string;
+  readonly version?: string;
+  readonly description?: string;
+  /** The parameters it takes. What is not in the table goes on to the layer below. */
+  readonly params?: P;
+}
+
+/**
+ * A filter. Methods that are left out pass through to the layer below. `open` returns the handle
+ * that the other methods get; a filter without `open` gets its parameters' values instead.
+ */
+export interface FilterDefinition<P extends Params, H>
+  extends Described<P>, FilterMethods<Values<P>, H> {
+  readonly kind?: "filter";
+}
+
+/** A plugin, the lowest layer. */
+export interface PluginDefinition<P extends Params, H>
+  extends Described<P>, PluginMethods<Values<P>, H> {
+  readonly kind?: "plugin";
+  /** The key that a bare word on the command line stands for. */
+  readonly magicConfigKey?: keyof P & string;
+}
+
+/**
+ * Declare a filter.
+ *
+ * @example
+ * export default defineFilter({
+ *   name: "half",
+ *   params: {},
+ *   async getSize(next) {
+ *     return (await next.getSize()) / 2n;
+ *   },
+ * });
+ */
+export function defineFilter<const P extends Params = {}, H = Values<P>>(
+  filter: FilterDefinition<P, H>,
+): FilterDefinition<P, H> & { readonly kind: "filter" } {
+  return { ...filter, kind: "filter" };
+}
+
+/**
+ * Declare a plugin.
+ *
+ * @example
+ * export default definePlugin({
+ *   name: "ones",
+ *   open: () => ({}),
+ *   getSize: () => 1048576n,
+ *   pread: (_handle, buf) => { buf.fill(0xff); },
+ * });
+ */
+export function definePlugin<const P extends Params = {}, H = Values<P>>(
+  plugin: PluginDefinition<P, H>,
+): PluginDefinition<P, H> & { readonly kind: "plugin" } {
+  return { ...plugin, kind: "plugin" };
+}

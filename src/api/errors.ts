@@ -1,0 +1,40 @@
+/** The two errors that layers throw. */
+import { type Errno, errnoName, errnos, isErrno } from "../lib/errno.ts";
+
+/**
+ * A request failed, and the client should see why.
+ *
+ * Anything else that a layer throws is a bug in that layer: the chain logs its
+ * stack once and the client sees EIO.
+ */
+export class NbdError extends Error {
+  override readonly name = "NbdError";
+  readonly errno: Errno;
+
+  constructor(errno: Errno, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.errno = errno;
+  }
+
+  /** The number that C sees in errno. */
+  get number(): number {
+    return errnos[this.errno];
+  }
+
+  /** Make one of an error that node:fs threw, keeping its errno: `opening x.img: ENOENT ...`. */
+  static from(error: unknown, what: string): NbdError {
+    if (error instanceof NbdError) return error;
+    const { code, errno } = error as { code?: unknown; errno?: unknown };
+    const name =
+      typeof code === "string" && isErrno(code)
+        ? code
+        : errnoName(typeof errno === "number" ? Math.abs(errno) : errnos.EIO);
+    const text = error instanceof Error ? error.message : String(error);
+    return new NbdError(name, `${what}: ${text}`, { cause: error });
+  }
+}
+
+/** The command line, or what it names, cannot be used. The server prints the message and exits with status 1. */
+export class ConfigError extends Error {
+  override readonly name = "ConfigError";
+}

@@ -1,0 +1,20 @@
+/** Everything that a filter or plugin in TypeScript may import, as `#api`. */
+export {
+  FLAG_FAST_ZERO,
+  FLAG_FUA,
+  FLAG_MAY_TRIM,
+  FLAG_REQ_ONE,
+} from "#abi/generated/constants.gen";
+export type {
+  Awaitable,
+  NextOpen,
+  NextOps,
+  Support,
+  ThreadModel,
+} from "#abi/generated/methods.gen";
+export { type Errno } from "../lib/errno.ts";
+export { parseBool, parseInteger, parseSize } from "../lib/size.ts";
+export { debug, error } from "./debug.ts";
+export { defineFilter, definePlugin } from "./define.ts";
+export { ConfigError, NbdError } from "./errors.ts";
+export { type Param, param, type Params, type Values } from "./params.ts";

@@ -1,0 +1,127 @@
+/** The table of parameters of a filter or plugin: types, parsing and help in one place. */
+import { resolve } from "node:path";
+
+import { parseBool, parseInteger, parseSize } from "../lib/size.ts";
+import { ConfigError } from "./errors.ts";
+
+/** One parameter. `T` is the type of its value after configuration. */
+export interface Param<T> {
+  /** Turn the text after `key=` into a value; `current` is the value so far, for parameters that accumulate. */
+  parse(text: string, key: string, current: T | undefined): T;
+  /** The value when the parameter is not given. */
+  readonly initial: T;
+  readonly required: boolean;
+  /** Other keys that mean the same. */
+  readonly aliases: readonly string[];
+  /** One line for --help. */
+  readonly help: string;
+}
+
+export type Params = Readonly<Record<string, Param<unknown>>>;
+
+/** The values that a table of parameters yields. */
+export type Values<P extends Params> = { [K in keyof P]: P[K] extends Param<infer T> ? T : never };
+
+interface Options<T> {
+  readonly help: string;
+  readonly default?: T;
+  readonly required?: boolean;
+  readonly aliases?: readonly string[];
+}
+/** Given a default or `required`, the value is always there. */
+type Value<T, O> = O extends { readonly default: unknown } | { readonly required: true }
+  ? T
+  : T | undefined;
+
+function make<T, const O extends Options<T>>(
+  options: O,
+  parse: (text: string, key: string) => T,
+): Param<Value<T, O>> {
+  return {
+    parse,
+    // The cast is true by Value's definition: without a default, `undefined` is part of the type,
+    // and a required parameter is checked before anything reads it.
+    initial: options.default as Value<T, O>,
+    required: options.required ?? false,
+    aliases: options.aliases ?? [],
+    help: options.help,
+  };
+}
+
+function refuse(key: string, text: string, accepted: string): never {
+  throw new ConfigError(`${key}=${text}: expected ${accepted}`);
+}
+
+const sizeWords = "a size in bytes, with an optional suffix b, k, m, g, t, p, e or s (512 bytes)";
+
+export const param = {
+  /** Bytes, as nbdkit_parse_size reads them. */
+  size: <const O extends Options<bigint>>(options: O) =>
+    make<bigint, O>(options, (text, key) => parseSize(text) ?? refuse(key, text, sizeWords)),
+
+  /** 1, true, yes, on … as nbdkit_parse_bool reads them. */
+  bool: <const O extends Options<boolean>>(options: O) =>
+    make<boolean, O>(options, (text, key) => parseBool(text) ?? refuse(key, text, "true or false")),
+
+  /** An integer from `min` to `max`, as nbdkit_parse_int reads it. */
+  integer: <const O extends Options<number> & { readonly min: number; readonly max: number }>(
+    options: O,
+  ) =>
+    make<number, O>(options, (text, key) => {
+      const value = parseInteger(text);
+      if (value === undefined || value < options.min || value > options.max) {
+        refuse(key, text, `an integer from ${options.min} to ${options.max}`);
+      }
+      return Number(value);
+    }),
+
+  string: <const O extends Options<string>>(options: O) => make<string, O>(options, (text) => text),
+
+  /** A path, made absolute, since a daemon changes its directory: nbdkit_absolute_path. */
+  path: <const O extends Options<string>>(options: O) =>
+    make<string, O>(options, (text, key) =>
+      text === "" ? refuse(key, text, "a path") : resolve(text),
+    ),
+
+  choice: <const T extends string, const O extends Options<NoInfer<T>>>(
+    words: readonly T[],
+    options: O,
+  ) =>
+    make<T, O>(
+      options,
+      (text, key) =>
+        words.find((word) => word === text) ?? refuse(key, text, `one of ${words.join(", ")}`),
+    ),
+
+  /** Anything else: `parse` returns undefined for what it does not accept, and `accepted` says what it does. */
+  custom: <T, const O extends Options<NoInfer<T>> & { readonly accepted: string }>(
+    parse: (text: string) => T | undefined,
+    options: O,
+  ) => make<T, O>(options, (text, key) => parse(text) ?? refuse(key, text, options.accepted)),
+
+  /** A parameter that may be given several times; its value is all of them in order. */
+  list: <T>(one: Param<T | undefined>): Param<readonly T[]> => ({
+    ...one,
+    initial: [],
+    parse: (text, key, current) => [
+      ...(current ?? []),
+      // parse never answers undefined: it refuses. Only `initial` may be undefined.
+      one.parse(text, key, undefined) as T,
+    ],
+  }),
+};
+
+/** The key in the table that `key` on the command line means, or undefined. */
+export function findParam(params: Params, key: string): string | undefined {
+  if (Object.hasOwn(params, key)) return key;
+  return Object.keys(params).find((name) => params[name]?.aliases.includes(key));
+}
+
+/** The lines of --help for a table. */
+export function helpOf(params: Params): string | undefined {
+  const lines = Object.entries(params).map(
+    ([key, { help, required }]) =>
+      `${`${key}=<…>`.padEnd(24)} ${required ? "(required) " : ""}${help}`,
+  );
+  return lines.length > 0 ? lines.join("\n") : undefined;
+}

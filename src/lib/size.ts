@@ -1,0 +1,40 @@
+/** Reads the values of parameters as nbdkit's parsing functions do: nbdkit-plugin(3), "PARSING SIZE PARAMETERS". */
+
+const suffixes: Readonly<Record<string, bigint>> = {
+  "": 1n,
+  b: 1n,
+  k: 1n << 10n,
+  m: 1n << 20n,
+  g: 1n << 30n,
+  t: 1n << 40n,
+  p: 1n << 50n,
+  e: 1n << 60n,
+  s: 512n,
+};
+const largest = (1n << 63n) - 1n;
+
+/** A size in bytes, or undefined where `text` is not one: decimal digits, then at most one of b k m g t p e s. */
+export function parseSize(text: string): bigint | undefined {
+  const match = /^[ \t\n\v\f\r]*\+?([0-9]+)([a-zA-Z]?)$/.exec(text);
+  const scale = suffixes[match?.[2]?.toLowerCase() ?? "?"];
+  if (match?.[1] === undefined || scale === undefined) return undefined;
+  const size = BigInt(match[1]) * scale;
+  return size <= largest ? size : undefined;
+}
+
+/** A boolean, or undefined where `text` is none of nbdkit's words. */
+export function parseBool(text: string): boolean | undefined {
+  if (/^(1|true|t|yes|y|on)$/i.test(text)) return true;
+  if (/^(0|false|f|no|n|off)$/i.test(text)) return false;
+  return undefined;
+}
+
+/** An integer as strtol(3) with base 0 reads it (decimal, 0x, 0), or undefined. */
+export function parseInteger(text: string): bigint | undefined {
+  const match = /^[ \t\n\v\f\r]*([-+]?)(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)$/.exec(text);
+  const digits = match?.[2];
+  if (digits === undefined) return undefined;
+  const octal = /^0[0-7]+$/.test(digits);
+  const value = BigInt(octal ? `0o${digits.slice(1)}` : digits);
+  return match?.[1] === "-" ? -value : value;
+}
