@@ -1,0 +1,89 @@
+/* The native runtime: what JavaScript, the generated adapters and the exported nbdkit_* functions share.
+ *
+ * JavaScript and request threads talk through slots, one per thread, in memory that both can see. A thread
+ * runs C layers; when such a layer calls the layer below, the thread parks in rt_upcall until JavaScript
+ * has the answer, and meanwhile runs whatever downcalls JavaScript sends it. No policy lives here.
+ *
+ * The declarations in this header are read by codegen: fixed-width integers and pointers only.
+ */
+#ifndef NBDKIT_BUN_RUNTIME_H
+#define NBDKIT_BUN_RUNTIME_H
+
+#include <stdint.h>
+
+/* Values of rt_message.kind. */
+#define RT_DOWNCALL 1 /* JavaScript -> thread: run op of module */
+#define RT_ANSWER 2   /* JavaScript -> thread: the parked upcall returns */
+#define RT_UPCALL 3   /* thread -> JavaScript: the layer `target` is asked for op */
+#define RT_DONE 4     /* thread -> JavaScript: the downcall returned */
+
+/* One message. Which fields count depends on op; the others are 0. */
+struct rt_message {
+  uint32_t kind;
+  uint32_t op;
+  uint32_t module; /* downcall: from rt_module_add */
+  uint32_t target; /* upcall: from rt_nxdata_new */
+  uint64_t nxdata; /* downcall: what the layer passes on when it calls the next one */
+  uint64_t handle;
+  uint64_t buf;
+  uint64_t offset;
+  uint32_t count;
+  uint32_t flags;
+  int64_t ret;      /* done, answer */
+  int32_t err;      /* done, answer: errno where ret says failure */
+  int32_t readonly; /* any argument of type int */
+  uint64_t key;     /* strings; also exportname */
+  uint64_t value;
+  uint64_t log_name; /* downcall: what log lines of this thread start with, or 0 */
+};
+
+/* A thread's slot as JavaScript sees it; its private part follows in C only. */
+struct rt_slot {
+  struct rt_message in;
+  struct rt_message out;
+};
+
+/* Begin. `wake` may be called from any thread and must make JavaScript call rt_reap soon.
+ * Returns 0 or an errno. */
+int32_t rt_start (uint32_t max_slots, void *wake);
+
+/* The array of slots; element i starts at i * sizeof (struct rt_slot). */
+void *rt_slots (void);
+
+/* Start a request thread. Returns its slot or -errno. */
+int32_t rt_thread_new (void);
+
+/* Deliver the message in `in` of each of `n` slots. */
+void rt_kick (const uint32_t *slots, uint32_t n);
+
+/* Collect the slots whose `out` holds a message, at most `max`. 0 means that there is none and that
+ * `wake` will be called for the next one. */
+uint32_t rt_reap (uint32_t *slots, uint32_t max);
+
+/* Register a loaded module's struct (ours, already copied; it must stay). `adapter` is an RT_ADAPTER_*
+ * of ops.gen.h. Returns the module number. */
+int32_t rt_module_add (uint32_t adapter, const void *module);
+
+/* What a layer gets as nxdata. Never unmapped; after rt_nxdata_free calls through it fail with EINVAL. */
+void *rt_nxdata_new (uint32_t target);
+void rt_nxdata_free (void *nxdata);
+
+/* Debug lines are printed where `verbose` is not 0. */
+void rt_set_verbose (int32_t verbose);
+
+/* dlopen (path, RTLD_NOW | RTLD_GLOBAL), dlsym, and the text of the last failure (or ""). */
+void *rt_dlopen (const char *path);
+void *rt_dlsym (void *library, const char *name);
+const char *rt_dlerror (void);
+
+/* Call filter_init or plugin_init. */
+void *rt_call_init (void *function);
+
+/* A copy of `text` from malloc, for C to keep. */
+void *rt_strdup (const char *text);
+void rt_free (void *memory);
+
+/* Write out what C wrote to its stdout. */
+void rt_flush_stdout (void);
+
+#endif /* NBDKIT_BUN_RUNTIME_H */
