@@ -3,7 +3,6 @@ import type {
   Awaitable,
   NextConfig,
   NextConfigComplete,
-  NextOpen,
   NextOps,
   NextPreconnect,
   Support,
@@ -35,6 +34,13 @@ export interface LayerContext extends NextOps {
   bind(thread: unknown): LayerContext;
 }
 
+/** Opens the layer below; `thread` is the native thread that the caller is parked on, if it is one. */
+export type LayerNextOpen = (
+  readonly: boolean,
+  exportName: string,
+  thread?: unknown,
+) => Awaitable<void>;
+
 /**
  * A filter or plugin in the chain, like nbdkit's `struct backend`. Adapters implement only what their
  * module has and check nothing; checked.ts supplies the defaults, the fall-backs and the checks.
@@ -56,7 +62,7 @@ export interface Layer {
   unload?(): Awaitable<void>;
   config?(next: NextConfig, key: string, value: string): Awaitable<void>;
   configComplete?(next: NextConfigComplete): Awaitable<void>;
-  /** The largest model the layer can be run with; undefined: any. Asked again after each open. */
+  /** The largest model the layer can be run with; undefined: any. */
   threadModel?(): Awaitable<ThreadModel | undefined>;
   /** Print what the module adds to --dump-plugin. */
   dumpPlugin?(): Awaitable<void>;
@@ -68,13 +74,15 @@ export interface Layer {
   /** Returns the handle. A filter calls `next` itself unless `serverOpensNext`. Without it the handle is undefined. */
   open?(
     context: LayerContext,
-    next: NextOpen,
+    next: LayerNextOpen,
     readonly: boolean,
     exportName: string,
     isTls: boolean,
   ): Awaitable<unknown>;
   /** After `open` the chain opens the layer below if that has not happened yet (generation S). */
   readonly serverOpensNext?: boolean;
+  /** `threadModel` is asked again after each open: only then the layer's form is known. */
+  readonly threadModelSettlesAtOpen?: boolean;
   close?(context: LayerContext): Awaitable<void>;
   prepare?(context: LayerContext, readonly: boolean): Awaitable<void>;
   finalize?(context: LayerContext): Awaitable<void>;

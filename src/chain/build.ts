@@ -1,0 +1,116 @@
+/** Finds and loads the modules named on the command line, and makes the chain of them. */
+import { closeSync, existsSync, openSync, readSync, statSync } from "node:fs";
+import { join, resolve } from "node:path";
+
+import { ConfigError } from "../api/errors.ts";
+import { log } from "../lib/log.ts";
+import { Chain } from "./chain.ts";
+import { moduleDirectories } from "./directories.ts";
+import type { Layer } from "./layer.ts";
+import { typescriptLayer } from "./typescript.ts";
+
+export interface ChainRequest {
+  /** A short name or a path. */
+  readonly plugin: string;
+  /** Outermost first. */
+  readonly filters: readonly string[];
+  /** For binary filters whose form cannot be told: the filter as it was named, and its generation. */
+  readonly generations?: ReadonlyMap<string, "A" | "S">;
+  /** The most native threads that one connection may hold. */
+  readonly threads?: number;
+}
+
+const root = join(import.meta.dir, "..", "..");
+const scriptNames = /\.[cm]?[jt]s$/;
+
+/** Load the plugin, then the filters from the innermost out, and call each one's `load`. */
+export async function loadChain(request: ChainRequest): Promise<Chain> {
+  const layers = [await loadLayer("plugin", request.plugin, request)];
+  for (const name of request.filters.toReversed()) {
+    layers.unshift(await loadLayer("filter", name, request));
+  }
+  return new Chain(layers);
+}
+
+async function loadLayer(
+  kind: "filter" | "plugin",
+  name: string,
+  request: ChainRequest,
+): Promise<Layer> {
+  const path = findModule(kind, name);
+  log.debug(`registering ${kind} ${path}`);
+  const layer = scriptNames.test(path)
+    ? typescriptLayer(kind, await importDefault(path), path)
+    : await nativeLayer(kind, name, path, request);
+  log.debug(`registered ${kind} ${path} (name ${layer.name})`);
+  log.debug(`${layer.name}: load`);
+  await layer.load?.();
+  return layer;
+}
+
+/** The file that `name` means. Throws ConfigError that says where it was looked for. */
+export function findModule(kind: "filter" | "plugin", name: string): string {
+  if (name === "") throw new ConfigError(`the name of a ${kind} is empty`);
+  const native = name.startsWith("native:");
+  const short = native ? name.slice("native:".length) : name;
+  if (!native && /[./]/.test(name)) {
+    const path = resolve(name);
+    if (!existsSync(path)) throw new ConfigError(`${name}: there is no such ${kind} file`);
+    if (!statSync(path).isFile()) throw new ConfigError(`${name}: this is not a file`);
+    return path;
+  }
+  const { filterdir, plugindir } = moduleDirectories();
+  const ours = join(root, `${kind}s`, short, `${short}.ts`);
+  const genuine = join(kind === "filter" ? filterdir : plugindir, `nbdkit-${short}-${kind}.so`);
+  const places = native ? [genuine] : [ours, genuine];
+  const found = places.find((place) => existsSync(place));
+  if (found !== undefined) return found;
+  throw new ConfigError(
+    `there is no ${kind} named ${JSON.stringify(short)}: looked for ${places.join(" and ")}`,
+  );
+}
+
+async function importDefault(path: string): Promise<unknown> {
+  try {
+    const module: { readonly default?: unknown } = await import(path);
+    return module.default;
+  } catch (error) {
+    const reason =
+      error instanceof AggregateError
+        ? error.errors.map(String).join("; ")
+        : error instanceof Error
+          ? (error.stack ?? error.message)
+          : String(error);
+    throw new ConfigError(`${path}: the module cannot be loaded: ${reason}`, { cause: error });
+  }
+}
+
+async function nativeLayer(
+  kind: "filter" | "plugin",
+  name: string,
+  path: string,
+  request: ChainRequest,
+): Promise<Layer> {
+  if (!isElf(path)) {
+    throw new ConfigError(
+      `${path}: this is neither a shared object (ELF file) nor a script (.ts or .js): it cannot be used as a ${kind}`,
+    );
+  }
+  // Only a chain with C in it pays for the native runtime.
+  const { loadNativeLayer } = await import("../../abi/module.ts");
+  return loadNativeLayer(kind, path, {
+    generation: request.generations?.get(name),
+    threads: request.threads ?? 16,
+  });
+}
+
+function isElf(path: string): boolean {
+  const file = openSync(path, "r");
+  try {
+    const magic = new Uint8Array(4);
+    readSync(file, magic);
+    return magic[0] === 0x7f && String.fromCharCode(...magic.subarray(1)) === "ELF";
+  } finally {
+    closeSync(file);
+  }
+}

@@ -1,0 +1,172 @@
+/** The chain of layers: its life cycle and its connections, in nbdkit's order. */
+import { threadModels } from "#abi/generated/constants.gen";
+import type { Awaitable, NextOps, ThreadModel } from "#abi/generated/methods.gen";
+
+import { ConfigError } from "../api/errors.ts";
+import { log } from "../lib/log.ts";
+import { Context } from "./checked.ts";
+import type { ConnectionInfo, Layer } from "./layer.ts";
+import { closeLayers, finalizeLayers, openLayer, prepareLayers } from "./opening.ts";
+
+/** All layers opened for one client. */
+export interface ChainConnection {
+  /** The outermost layer, checked. */
+  readonly top: NextOps;
+  /**
+   * Open and prepare all layers. On failure what was opened is closed and an NbdError is thrown;
+   * `open` may then be called again on a new connection object only.
+   */
+  open(readonly: boolean, exportName: string, isTls: boolean): Promise<void>;
+  /** Finalize and close. Always closes all that is open; problems are logged. */
+  close(): Promise<void>;
+}
+
+export class Chain {
+  /** Outermost first, the plugin last. */
+  readonly layers: readonly Layer[];
+  readonly pluginName: string;
+  /** The least model of all layers. It may go up after a connection was opened, never down. */
+  threadModel: ThreadModel = "parallel";
+
+  constructor(layers: readonly Layer[]) {
+    const plugin = layers.at(-1);
+    if (plugin?.kind !== "plugin") throw new ConfigError("the chain has no plugin");
+    this.layers = layers;
+    this.pluginName = plugin.name;
+  }
+
+  /** The key that a bare word on the command line stands for. */
+  get magicConfigKey(): string | undefined {
+    return this.layers.at(-1)?.magicConfigKey;
+  }
+
+  async config(key: string, value: string): Promise<void> {
+    await this.configAt(0, key, value);
+  }
+
+  /** Tell all layers that configuration is complete, then settle the thread model. */
+  async configComplete(): Promise<void> {
+    await this.configCompleteAt(0);
+    await this.settleThreadModel();
+    log.debug(`using thread model: ${this.threadModel}`);
+  }
+
+  async getReady(): Promise<void> {
+    for (const layer of this.layers.toReversed()) {
+      const model =
+        layer.kind === "filter" ? ` thread_model=${threadModels[this.threadModel]}` : "";
+      log.debug(`${layer.name}: get_ready${model}`);
+      await layer.getReady?.(this.threadModel);
+    }
+  }
+
+  async afterFork(): Promise<void> {
+    for (const layer of this.layers.toReversed()) {
+      log.debug(`${layer.name}: after_fork`);
+      await layer.afterFork?.();
+    }
+  }
+
+  async cleanup(): Promise<void> {
+    for (const layer of this.layers) {
+      log.debug(`${layer.name}: cleanup`);
+      await layer.cleanup?.();
+    }
+  }
+
+  async unload(): Promise<void> {
+    for (const layer of this.layers.toReversed()) {
+      log.debug(`${layer.name}: unload ${layer.kind}`);
+      await layer.unload?.();
+    }
+  }
+
+  /** Print what modules add to --dump-plugin, the plugin's lines first. */
+  async dumpPlugin(): Promise<void> {
+    for (const layer of this.layers.toReversed()) await layer.dumpPlugin?.();
+  }
+
+  /** A client connected. Throws where a layer does not want it. */
+  async preconnect(readonly: boolean): Promise<void> {
+    await this.preconnectAt(0, readonly);
+  }
+
+  connect(info: ConnectionInfo): ChainConnection {
+    let top: Context | undefined;
+    for (const layer of this.layers.toReversed()) top = new Context(layer, top, info);
+    if (top === undefined) throw new ConfigError("the chain is empty");
+    return new OpenChain(this, top);
+  }
+
+  /** Ask every layer for its thread model, innermost first, and keep the least. */
+  async settleThreadModel(): Promise<void> {
+    let least: ThreadModel = "parallel";
+    for (const layer of this.layers.toReversed()) {
+      const model = await layer.threadModel?.();
+      if (model !== undefined && threadModels[model] < threadModels[least]) least = model;
+    }
+    this.threadModel = least;
+  }
+
+  private configAt(index: number, key: string, value: string): Awaitable<void> {
+    const layer = this.layers[index];
+    if (layer === undefined) return undefined;
+    log.debug(`${layer.name}: config key=${key}, value=${value}`);
+    if (layer.config !== undefined) {
+      return layer.config((k, v) => this.configAt(index + 1, k, v), key, value);
+    }
+    if (layer.kind === "filter") return this.configAt(index + 1, key, value);
+    throw new ConfigError(
+      `${layer.name}: this plugin does not need command line configuration, but was given ${key}=${value}. ` +
+        `Try using: nbdkit --help ${layer.path}`,
+    );
+  }
+
+  private configCompleteAt(index: number): Awaitable<void> {
+    const layer = this.layers[index];
+    if (layer === undefined) return undefined;
+    log.debug(`${layer.name}: config_complete`);
+    if (layer.configComplete !== undefined) {
+      return layer.configComplete(() => this.configCompleteAt(index + 1));
+    }
+    return this.configCompleteAt(index + 1);
+  }
+
+  private preconnectAt(index: number, readonly: boolean): Awaitable<void> {
+    const layer = this.layers[index];
+    if (layer === undefined) return undefined;
+    log.debug(`${layer.name}: preconnect`);
+    if (layer.preconnect !== undefined) {
+      return layer.preconnect((ro) => this.preconnectAt(index + 1, ro), readonly);
+    }
+    return this.preconnectAt(index + 1, readonly);
+  }
+}
+
+class OpenChain implements ChainConnection {
+  readonly top: Context;
+  readonly #chain: Chain;
+
+  constructor(chain: Chain, top: Context) {
+    this.#chain = chain;
+    this.top = top;
+  }
+
+  async open(readonly: boolean, exportName: string, isTls: boolean): Promise<void> {
+    try {
+      await openLayer(this.top, readonly, exportName, isTls);
+      await prepareLayers(this.top);
+    } catch (error) {
+      await this.close();
+      throw error;
+    }
+    if (this.#chain.layers.some((layer) => layer.threadModelSettlesAtOpen)) {
+      await this.#chain.settleThreadModel();
+    }
+  }
+
+  async close(): Promise<void> {
+    await finalizeLayers(this.top);
+    await closeLayers(this.top);
+  }
+}

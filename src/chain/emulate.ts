@@ -1,0 +1,45 @@
+/** Zeroing by writing and caching by reading, for layers that can do neither: nbdkit-plugin(3), ".zero" and ".cache". */
+import { FLAG_FUA } from "#abi/generated/constants.gen";
+import type { Awaitable, NextOps, Support } from "#abi/generated/methods.gen";
+
+import { after, isPromise } from "./awaitable.ts";
+
+/** What is written or read at once. */
+const pieceBytes = 64 * 1024 * 1024;
+
+function pieces(
+  count: number,
+  go: (at: number, length: number) => Awaitable<void>,
+  at = 0,
+): Awaitable<void> {
+  for (let done = at; done < count; done += pieceBytes) {
+    const result = go(done, Math.min(pieceBytes, count - done));
+    if (isPromise(result)) return result.then(() => pieces(count, go, done + pieceBytes));
+  }
+}
+
+/** Write zeroes. FUA goes on every piece where it is native, else on the last one only. */
+export function emulateZero(
+  layer: NextOps,
+  count: number,
+  offset: bigint,
+  flags: number,
+): Awaitable<void> {
+  const zeroes = new Uint8Array(Math.min(pieceBytes, count));
+  const fua: Awaitable<Support> = flags & FLAG_FUA ? layer.canFua() : "none";
+  return after(fua, (support) =>
+    pieces(count, (at, length) => {
+      const last = at + length === count;
+      const wanted = support === "native" || (support === "emulate" && last) ? FLAG_FUA : 0;
+      return layer.pwrite(zeroes.subarray(0, length), offset + BigInt(at), wanted);
+    }),
+  );
+}
+
+/** Read, and forget what was read. */
+export function emulateCache(layer: NextOps, count: number, offset: bigint): Awaitable<void> {
+  const sink = new Uint8Array(Math.min(pieceBytes, count));
+  return pieces(count, (at, length) =>
+    layer.pread(sink.subarray(0, length), offset + BigInt(at), 0),
+  );
+}

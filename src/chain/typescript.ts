@@ -1,0 +1,227 @@
+/** Makes layers of filters and plugins written in TypeScript: the adapters of `defineFilter` and `definePlugin`. */
+import type { NextOps } from "#abi/generated/methods.gen";
+
+import type { FilterDefinition, PluginDefinition } from "../api/define.ts";
+import { ConfigError } from "../api/errors.ts";
+import { findParam, helpOf, type Params } from "../api/params.ts";
+import { after } from "./awaitable.ts";
+import type { Layer, LayerContext } from "./layer.ts";
+
+type AnyFilter = FilterDefinition<Params, unknown>;
+type AnyPlugin = PluginDefinition<Params, unknown>;
+type Config = Record<string, unknown>;
+/** Layer with its properties open for writing, so that only the methods that exist are set. */
+type Draft = { -readonly [K in keyof Layer]: Layer[K] };
+
+/** Methods that take (context) and (context, …) in the layer, (next, handle, …) in a filter, (handle, …) in a plugin. */
+const perConnection = [
+  "finalize",
+  "prepare",
+  "getSize",
+  "canWrite",
+  "canFlush",
+  "isRotational",
+  "canTrim",
+  "canZero",
+  "canFastZero",
+  "canFua",
+  "canMultiConn",
+  "canCache",
+  "flush",
+  "trim",
+  "zero",
+  "cache",
+] as const;
+
+/** Wrap the filter or plugin that the file at `path` exports. Throws ConfigError where it is neither. */
+export function typescriptLayer(kind: "filter" | "plugin", exported: unknown, path: string): Layer {
+  const definition = checkDefinition(kind, exported, path);
+  return isPlugin(definition) ? pluginLayer(definition, path) : filterLayer(definition, path);
+}
+
+function isPlugin(it: AnyFilter | AnyPlugin): it is AnyPlugin {
+  return it.kind === "plugin";
+}
+
+function checkDefinition(kind: string, exported: unknown, path: string): AnyFilter | AnyPlugin {
+  if (typeof exported !== "object" || exported === null) {
+    throw new ConfigError(
+      `${path}: the module has no default export: expected \`export default define${kind === "filter" ? "Filter" : "Plugin"}({...})\``,
+    );
+  }
+  const it = exported as { kind?: unknown; name?: unknown } & Record<string, unknown>;
+  const isKind = it.kind ?? kind;
+  if (isKind !== kind) {
+    throw new ConfigError(`${path}: this is a ${String(isKind)}, but it was given as a ${kind}`);
+  }
+  if (typeof it.name !== "string" || !/^[a-zA-Z0-9][a-zA-Z0-9-]*$/.test(it.name)) {
+    throw new ConfigError(
+      `${path}: ${kind}.name (${JSON.stringify(it.name)}) must be ASCII letters, digits and '-', starting with a letter or digit`,
+    );
+  }
+  if (kind === "plugin") {
+    for (const method of ["open", "getSize", "pread"]) {
+      if (typeof it[method] !== "function") {
+        throw new ConfigError(`${path}: plugin must have a ${method} method`);
+      }
+    }
+  }
+  // The cast is true by the checks above as far as can be told at run time: methods are checked by use.
+  return { ...it, kind } as unknown as AnyFilter | AnyPlugin;
+}
+
+/** The parameters' values while they are collected. */
+function values(params: Params): Config {
+  const config: Config = {};
+  for (const [key, { initial }] of Object.entries(params)) config[key] = initial;
+  return config;
+}
+
+/** Take `key=value` if it is in the table. */
+function take(params: Params, config: Config, name: string, key: string, value: string): boolean {
+  const known = findParam(params, key);
+  const entry = known === undefined ? undefined : params[known];
+  if (known === undefined || entry === undefined) return false;
+  try {
+    config[known] = entry.parse(value, key, config[known]);
+  } catch (error) {
+    if (error instanceof ConfigError)
+      throw new ConfigError(`${name}: ${error.message}`, { cause: error });
+    throw error;
+  }
+  return true;
+}
+
+function checkRequired(params: Params, config: Config, name: string): void {
+  for (const [key, { required }] of Object.entries(params)) {
+    if (required && config[key] === undefined) {
+      throw new ConfigError(`${name}: the parameter ${key}= is required`);
+    }
+  }
+}
+
+function described(it: AnyFilter | AnyPlugin, path: string): Draft {
+  const draft: Draft = {
+    kind: it.kind ?? "filter",
+    name: it.name,
+    path,
+    longName: it.longName,
+    version: it.version,
+    description: it.description,
+    configHelp: helpOf(it.params ?? {}),
+    dumpFields: [],
+  };
+  if (it.load) draft.load = it.load.bind(it);
+  if (it.unload) draft.unload = it.unload.bind(it);
+  return draft;
+}
+
+/** A filter always has a layer below. */
+function nextOf(context: LayerContext): NextOps {
+  return context.next as LayerContext;
+}
+
+function filterLayer(it: AnyFilter, path: string): Layer {
+  const params = it.params ?? {};
+  const config = values(params);
+  const draft = described(it, path);
+  draft.config = (next, key, value) => {
+    if (take(params, config, it.name, key, value)) return undefined;
+    return it.config === undefined ? next(key, value) : it.config(next, config, key, value);
+  };
+  draft.configComplete = (next) => {
+    checkRequired(params, config, it.name);
+    return it.configComplete === undefined ? next() : it.configComplete(next, config);
+  };
+  if (it.threadModel) draft.threadModel = () => it.threadModel?.(config);
+  if (it.dumpPlugin) draft.dumpPlugin = () => it.dumpPlugin?.(config);
+  if (it.getReady) draft.getReady = (model) => it.getReady?.(config, model);
+  if (it.afterFork) draft.afterFork = () => it.afterFork?.(config);
+  if (it.cleanup) draft.cleanup = () => it.cleanup?.(config);
+  if (it.preconnect) draft.preconnect = (next, readonly) => it.preconnect?.(next, config, readonly);
+  draft.open = (_context, next, readonly, exportName, isTls) =>
+    it.open === undefined
+      ? after(next(readonly, exportName), () => config)
+      : it.open(next, config, readonly, exportName, isTls);
+  if (it.close) draft.close = (context) => it.close?.(context.handle);
+  const { pread, pwrite } = it;
+  if (pread) {
+    draft.pread = (context, buf, offset, flags) =>
+      pread.call(it, nextOf(context), context.handle, buf, offset, flags);
+  }
+  if (pwrite) {
+    draft.pwrite = (context, buf, offset, flags) =>
+      pwrite.call(it, nextOf(context), context.handle, buf, offset, flags);
+  }
+  addMethods(draft, it, (context) => [nextOf(context), context.handle]);
+  return draft;
+}
+
+function pluginLayer(it: AnyPlugin, path: string): Layer {
+  const params = it.params ?? {};
+  const config = values(params);
+  const draft = described(it, path);
+  draft.magicConfigKey = it.magicConfigKey;
+  draft.dumpFields = pluginFields(it);
+  draft.config = (_next, key, value) => {
+    if (take(params, config, it.name, key, value)) return undefined;
+    if (it.config !== undefined) return it.config(config, key, value);
+    const known = Object.keys(params);
+    const accepts = known.length > 0 ? `expected one of ${known.join(", ")}` : "it takes none";
+    throw new ConfigError(`${it.name}: unknown parameter ${key}=${value}: ${accepts}`);
+  };
+  draft.configComplete = () => {
+    checkRequired(params, config, it.name);
+    return it.configComplete?.(config);
+  };
+  if (it.threadModel) draft.threadModel = () => it.threadModel?.(config);
+  if (it.dumpPlugin) draft.dumpPlugin = () => it.dumpPlugin?.(config);
+  if (it.getReady) draft.getReady = () => it.getReady?.(config);
+  if (it.afterFork) draft.afterFork = () => it.afterFork?.(config);
+  if (it.cleanup) draft.cleanup = () => it.cleanup?.(config);
+  if (it.preconnect) draft.preconnect = (_next, readonly) => it.preconnect?.(config, readonly);
+  draft.open = (_context, _next, readonly, exportName, isTls) =>
+    it.open(config, readonly, exportName, isTls);
+  if (it.close) draft.close = (context) => it.close?.(context.handle);
+  const { pread, pwrite } = it;
+  draft.pread = (context, buf, offset, flags) => pread.call(it, context.handle, buf, offset, flags);
+  if (pwrite) {
+    draft.pwrite = (context, buf, offset, flags) =>
+      pwrite.call(it, context.handle, buf, offset, flags);
+  }
+  addMethods(draft, it, (context) => [context.handle]);
+  if (it.canZero) {
+    draft.canZero = (context) =>
+      after(it.canZero?.(context.handle) ?? false, (can) => (can ? "native" : "emulate"));
+  }
+  return draft;
+}
+
+/** The methods that are not hot enough for a wrapper of their own. */
+function addMethods(
+  draft: Draft,
+  it: AnyFilter | AnyPlugin,
+  receivers: (context: LayerContext) => readonly unknown[],
+): void {
+  const methods = it as unknown as Record<string, ((...args: unknown[]) => unknown) | undefined>;
+  for (const name of perConnection) {
+    const method = methods[name];
+    if (typeof method !== "function") continue;
+    // Object.assign, since the compiler cannot relate the name to the type of its method in a loop.
+    Object.assign(draft, {
+      [name]: (context: LayerContext, ...rest: unknown[]) =>
+        method.call(it, ...receivers(context), ...rest),
+    });
+  }
+}
+
+/** What --dump-plugin says of a plugin in TypeScript; the names are C's, as scripts expect them. */
+function pluginFields(it: AnyPlugin): (readonly [string, string])[] {
+  const fields: (readonly [string, string])[] = [["api_version", "typescript"]];
+  if (it.magicConfigKey !== undefined) fields.push(["magic_config_key", it.magicConfigKey]);
+  for (const [key, value] of Object.entries(it)) {
+    if (typeof value !== "function") continue;
+    fields.push([`has_${key.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)}`, "1"]);
+  }
+  return fields;
+}

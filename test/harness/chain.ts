@@ -1,0 +1,159 @@
+/** Builds chains in the test process: a module under test over an in-memory disk, through the real seam. */
+import { definePlugin, NbdError, type NextOps } from "#api";
+
+import { Chain, type ChainConnection } from "../../src/chain/chain.ts";
+import type { Layer } from "../../src/chain/layer.ts";
+import { typescriptLayer } from "../../src/chain/typescript.ts";
+
+export interface Stack extends AsyncDisposable {
+  /** The top layer. */
+  readonly next: NextOps;
+  readonly chain: Chain;
+  readonly connection: ChainConnection;
+  readonly disk: Uint8Array;
+  /** What reached the disk, e.g. "pread 512 0", "zero 512 0 flags=1", "flush". */
+  readonly calls: string[];
+  close(): Promise<void>;
+}
+
+export interface StackOptions {
+  readonly readonly?: boolean;
+  readonly exportName?: string;
+  /** Filters between the one under test and the disk, outermost first. */
+  readonly below?: readonly unknown[];
+  /** Answer every request of the disk later instead of at once. */
+  readonly later?: boolean;
+  /** Throws what the disk's methods shall throw. */
+  readonly fail?: (call: string) => void;
+  readonly canWrite?: boolean;
+}
+
+/** A plugin over `disk` that writes down its calls. */
+export function diskPlugin(disk: Uint8Array, calls: string[], options: StackOptions = {}) {
+  const part = (count: number, offset: bigint) =>
+    disk.subarray(Number(offset), Number(offset) + count);
+  const at = (call: string, go: () => void): void | Promise<void> => {
+    calls.push(call);
+    options.fail?.(call);
+    if (options.later === true) {
+      return new Promise((resolve) => {
+        setImmediate(() => {
+          go();
+          resolve();
+        });
+      });
+    }
+    go();
+  };
+  const flagged = (flags: number) => (flags === 0 ? "" : ` flags=${flags}`);
+  return definePlugin({
+    name: "disk",
+    open: () => ({}),
+    getSize: () => BigInt(disk.length),
+    canWrite: () => options.canWrite ?? true,
+    canMultiConn: () => true,
+    canFua: () => "native" as const,
+    canCache: () => "native" as const,
+    pread: (_handle, buf, offset) =>
+      at(`pread ${buf.length} ${offset}`, () => buf.set(part(buf.length, offset))),
+    pwrite: (_handle, buf, offset, flags) =>
+      at(`pwrite ${buf.length} ${offset}${flagged(flags)}`, () =>
+        part(buf.length, offset).set(buf),
+      ),
+    flush: () => at("flush", () => {}),
+    trim: (_handle, count, offset, flags) =>
+      at(`trim ${count} ${offset}${flagged(flags)}`, () => part(count, offset).fill(0)),
+    zero: (_handle, count, offset, flags) =>
+      at(`zero ${count} ${offset}${flagged(flags)}`, () => part(count, offset).fill(0)),
+    canFastZero: () => true,
+    cache: (_handle, count, offset) => at(`cache ${count} ${offset}`, () => {}),
+  });
+}
+
+/** A chain of `layers` (outermost first) that went through configuration, as the server would do it. */
+export async function configuredChain(
+  layers: readonly Layer[],
+  texts: Readonly<Record<string, string>>,
+): Promise<Chain> {
+  const chain = new Chain(layers);
+  for (const layer of layers.toReversed()) await layer.load?.();
+  for (const [key, value] of Object.entries(texts)) await chain.config(key, value);
+  await chain.configComplete();
+  await chain.getReady();
+  await chain.afterFork();
+  return chain;
+}
+
+async function openStack(
+  layers: readonly Layer[],
+  texts: Readonly<Record<string, string>>,
+  parts: { readonly disk: Uint8Array; readonly calls: string[] },
+  options: StackOptions,
+): Promise<Stack> {
+  const chain = await configuredChain(layers, texts);
+  const connection = chain.connect({ id: 1, logName: `${chain.pluginName}[1]` });
+  await connection.open(options.readonly ?? false, options.exportName ?? "", false);
+  let closed = false;
+  const close = async () => {
+    if (closed) return;
+    closed = true;
+    await connection.close();
+    await chain.cleanup();
+    await chain.unload();
+  };
+  return {
+    next: connection.top,
+    chain,
+    connection,
+    ...parts,
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}
+
+/** Open `filter`, configured with `texts`, over an in-memory disk. */
+export async function above(
+  disk: Uint8Array,
+  filter: unknown,
+  texts: Readonly<Record<string, string>> = {},
+  options: StackOptions = {},
+): Promise<Stack> {
+  const calls: string[] = [];
+  const layers = [filter, ...(options.below ?? [])].map((it) =>
+    typescriptLayer("filter", it, "test"),
+  );
+  layers.push(typescriptLayer("plugin", diskPlugin(disk, calls, options), "test"));
+  return openStack(layers, texts, { disk, calls }, options);
+}
+
+/** Open `plugin`, configured with `texts`. */
+export async function overPlugin(
+  plugin: unknown,
+  texts: Readonly<Record<string, string>> = {},
+  options: StackOptions = {},
+): Promise<Stack> {
+  const layers = [typescriptLayer("plugin", plugin, "test")];
+  return openStack(layers, texts, { disk: new Uint8Array(0), calls: [] }, options);
+}
+
+/** Only configure `module` (over a null disk where it is a filter). Rejects with what configuration throws. */
+export async function configured(
+  module: { readonly kind?: "filter" | "plugin" },
+  texts: Readonly<Record<string, string>>,
+): Promise<Chain> {
+  const layers = [typescriptLayer(module.kind ?? "filter", module, "test")];
+  if (layers[0]?.kind === "filter") {
+    layers.push(typescriptLayer("plugin", diskPlugin(new Uint8Array(0), []), "test"));
+  }
+  return configuredChain(layers, texts);
+}
+
+/** What a failed request's error number is: for `expect(await errnoOf(() => next.pread(...))).toBe("EIO")`. */
+export async function errnoOf(call: () => unknown): Promise<string> {
+  try {
+    await call();
+  } catch (error) {
+    return error instanceof NbdError ? error.errno : `not an NbdError: ${String(error)}`;
+  }
+  return "no error";
+}
