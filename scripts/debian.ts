@@ -1,0 +1,75 @@
+/** Installs Debian packages where this user may, and tells which are missing where not. */
+
+/** What the tests need, and what is skipped without it. */
+export const testPackages: Readonly<Record<string, string>> = {
+  e2fsprogs: "tests with ext4 file systems",
+  fdisk: "tests with partition tables (sfdisk)",
+  gcc: "everything that loads C modules",
+  gdb: "stack traces of crashed C modules",
+  "gnutls-bin": "TLS tests with certificates",
+  "libc6-dev": "everything that loads C modules",
+  "libnbd-bin": "tests with the clients nbdinfo and nbdcopy",
+  "nbd-client": "tests with the client nbd-client",
+  nbdkit: "comparisons with the genuine nbdkit and its modules",
+  "nbdkit-plugin-dev": "comparisons with the genuine headers",
+  parted: "tests with partition tables (parted)",
+  "python3-libnbd": "tests with the client nbdsh",
+  "qemu-utils": "tests with the clients qemu-img and qemu-io",
+  valgrind: "memory checks of the native runtime",
+};
+
+/** The packages of `wanted` that are not installed; all of them where this is not Debian. */
+export function missingPackages(wanted: readonly string[]): string[] {
+  if (Bun.which("dpkg-query") === null) return [...wanted];
+  const { stdout } = run(["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}\n", ...wanted]);
+  const installed = new Set(
+    stdout.split("\n").flatMap((line) => {
+      const [status, name] = line.split(" ");
+      return status === "installed" && name !== undefined ? [name] : [];
+    }),
+  );
+  return wanted.filter((name) => !installed.has(name));
+}
+
+/** Install what is missing of `wanted`, and return what is missing afterwards. */
+export function installPackages(
+  wanted: readonly string[],
+  say: (line: string) => void,
+): readonly string[] {
+  const missing = missingPackages(wanted);
+  if (missing.length === 0) return missing;
+  const prefix = Bun.which("apt-get") === null ? undefined : rootPrefix();
+  if (prefix === undefined) return missing;
+  say(`installing Debian packages: ${missing.join(" ")}`);
+  aptGet(prefix, ["update"], say);
+  if (!aptGet(prefix, ["install", ...missing], say) && missing.length > 1) {
+    // One name that this release does not have stops all of them: try each alone.
+    for (const name of missing) aptGet(prefix, ["install", name], say);
+  }
+  return missingPackages(missing);
+}
+
+/** What goes before a command to run it as root, or undefined where this user may not. */
+function rootPrefix(): string[] | undefined {
+  if (process.getuid?.() === 0) return [];
+  if (Bun.which("sudo") === null) return undefined;
+  return run(["sudo", "-n", "true"]).code === 0 ? ["sudo", "-n"] : undefined;
+}
+
+const APT_GET = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-y"];
+const APT_OPTIONS = ["--no-install-recommends", "-o", "DPkg::Lock::Timeout=120"];
+
+function aptGet(prefix: readonly string[], args: readonly string[], say: (line: string) => void) {
+  const { code, stderr } = run([...prefix, ...APT_GET, ...APT_OPTIONS, ...args]);
+  if (code !== 0) say(`apt-get ${args.join(" ")} failed: ${stderr.trim()}`);
+  return code === 0;
+}
+
+function run(command: readonly string[]): { code: number; stdout: string; stderr: string } {
+  const { exitCode, stdout, stderr } = Bun.spawnSync([...command], {
+    stdin: "ignore",
+    stderr: "pipe",
+    timeout: 600_000,
+  });
+  return { code: exitCode, stdout: stdout.toString(), stderr: stderr.toString() };
+}

@@ -1,0 +1,128 @@
+/** The whole check: the gates, cheapest first, then every test; ends with one line of totals. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+
+import { installPackages, missingPackages, testPackages } from "./debian.ts";
+import { readJunit, type TestResult } from "./junit.ts";
+import { type AllowedSkip, judge } from "./verdict.ts";
+
+/** Skips that CI may have, each with its reason. Every other skip is a failure there. */
+const allowedSkips: readonly AllowedSkip[] = [];
+
+const gates: Readonly<Record<string, readonly string[]>> = {
+  format: ["fmt", "--check"],
+  types: ["check"],
+  lint: ["run", "lint"],
+  "generated files": ["run", "codegen", "--check"],
+  "dead code": ["run", "dead"],
+};
+
+const TEST_TIMEOUT_MS = 30_000;
+/** Native code that hangs cannot be interrupted by a test's own timeout. */
+const TESTS_DEADLINE_MS = 15 * 60_000;
+const GATE_DEADLINE_MS = 5 * 60_000;
+
+const root = join(import.meta.dirname, "..");
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    seed: { type: "string", default: String(Math.floor(Math.random() * 2 ** 31)) },
+    "no-install": { type: "boolean", default: false },
+  },
+});
+
+process.exitCode = await main();
+
+async function main(): Promise<number> {
+  preparePackages();
+  // With paths only the tests in them run.
+  const failedGates = positionals.length > 0 ? [] : await runGates();
+  const { failures, results } = await runTests();
+  const ci = process.env["CI"] === "true" || process.env["CI"] === "1";
+  const verdict = judge(results, [...failedGates, ...failures], ci ? allowedSkips : undefined);
+  for (const line of verdict.lines) say(line);
+  say(`${verdict.passed} passed, ${verdict.failed} failed, ${verdict.skipped} skipped`);
+  return verdict.failed > 0 ? 1 : 0;
+}
+
+function preparePackages(): void {
+  const wanted = Object.keys(testPackages);
+  const missing = values["no-install"] ? missingPackages(wanted) : installPackages(wanted, say);
+  for (const name of missing) {
+    say(`Debian's ${name} is not installed: skipping ${testPackages[name] ?? "what needs it"}`);
+  }
+}
+
+async function runGates(): Promise<string[]> {
+  const failed: string[] = [];
+  for (const [name, args] of Object.entries(gates)) {
+    const command = `bun ${args.join(" ")}`;
+    say(`== ${name}: ${command}`);
+    const end = await bun(args, GATE_DEADLINE_MS);
+    if (end !== "status 0") failed.push(`${name}: \`${command}\` ended with ${end}`);
+  }
+  return failed;
+}
+
+/** The results, and what went wrong outside any test. */
+async function runTests(): Promise<{ failures: string[]; results: TestResult[] }> {
+  const paths = positionals.length > 0 ? ` ${positionals.join(" ")}` : "";
+  say(`== tests: to repeat this order: npm test -- --seed=${values.seed}${paths}`);
+  const folder = mkdtempSync(join(tmpdir(), "nbdkit-tests-"));
+  try {
+    const report = join(folder, "junit.xml");
+    const order = ["--randomize", `--seed=${values.seed}`];
+    const reporter = ["--reporter=junit", `--reporter-outfile=${report}`];
+    const end = await bun(
+      ["test", `--timeout=${TEST_TIMEOUT_MS}`, ...order, ...reporter, ...positionals],
+      TESTS_DEADLINE_MS,
+    );
+    const file = Bun.file(report);
+    if (!(await file.exists())) {
+      return { failures: [`bun test left no results: it ended with ${end}`], results: [] };
+    }
+    const results = readJunit(await file.text());
+    return { failures: outsideTests(results, end), results };
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** A file that does not load has no results, so no test of it is counted as failed. */
+function outsideTests(results: readonly TestResult[], end: string): string[] {
+  const failures: string[] = [];
+  if (positionals.length === 0) {
+    const seen = new Set(results.map((result) => result.file));
+    const files = [...new Bun.Glob("**/*.test.ts").scanSync({ cwd: root })]
+      .filter((path) => !path.startsWith("node_modules/"))
+      .toSorted();
+    failures.push(
+      ...files.filter((path) => !seen.has(path)).map((path) => `${path}: no test of it ran`),
+    );
+  }
+  if (results.every((result) => result.outcome === "skipped")) failures.push("no test ran");
+  const explained = failures.length > 0 || results.some((result) => result.outcome === "failed");
+  if (end !== "status 0" && !explained) failures.push(`bun test ended with ${end}`);
+  return failures;
+}
+
+/** Run this Bun with `args` and tell how it ended. */
+async function bun(args: readonly string[], deadlineMs: number): Promise<string> {
+  const child = Bun.spawn([process.execPath, ...args], {
+    cwd: root,
+    stdio: ["ignore", "inherit", "inherit"],
+    timeout: deadlineMs,
+    killSignal: "SIGKILL",
+  });
+  await child.exited;
+  if (child.signalCode === null) return `status ${child.exitCode}`;
+  const late = child.signalCode === "SIGKILL" ? `, perhaps after ${deadlineMs / 60_000} min` : "";
+  return `signal ${child.signalCode}${late}`;
+}
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
