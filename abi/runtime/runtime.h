@@ -17,6 +17,12 @@
 #define RT_UPCALL 3   /* thread -> JavaScript: the layer `target` is asked for op */
 #define RT_DONE 4     /* thread -> JavaScript: the downcall returned */
 
+/* rt_message.flags of a downcall of open: the filter may be of generation S or A. */
+#define RT_OPEN_EITHER 1
+
+/* The most slots, so the most native threads that may be in the chain at once. */
+#define RT_MAX_SLOTS 4096
+
 /* One message. Which fields count depends on op; the others are 0. */
 struct rt_message {
   uint32_t kind;
@@ -28,9 +34,9 @@ struct rt_message {
   uint64_t buf;
   uint64_t offset;
   uint32_t count;
-  uint32_t flags;
+  uint32_t flags;   /* done: errno after the call */
   int64_t ret;      /* done, answer */
-  int32_t err;      /* done, answer: errno where ret says failure */
+  int32_t err;      /* done: from nbdkit_set_error, or 0. answer: 0, or the errno of the failure */
   int32_t readonly; /* any argument of type int */
   uint64_t key;     /* strings; also exportname */
   uint64_t value;

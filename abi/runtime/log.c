@@ -1,0 +1,90 @@
+/* nbdkit_error, nbdkit_debug and nbdkit_set_error: nbdkit-plugin(3), "ERROR HANDLING" and "DEBUGGING". */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "internal.h"
+#include "nbdkit-plugin.h"
+
+static _Atomic int32_t verbose;
+
+void
+rt_set_verbose (int32_t on)
+{
+  atomic_store (&verbose, on);
+}
+
+/* One write, so that lines of several threads do not mix. errno is as the caller left it for %m, and after. */
+static void
+print_line (const char *kind, const char *format, va_list args)
+{
+  int saved_errno = errno;
+  const char *name = rt_log_name ();
+  char *message = NULL, *line = NULL;
+  int length;
+
+  errno = saved_errno;
+  if (vasprintf (&message, format, args) == -1)
+    message = NULL;
+  length = asprintf (&line, "nbdkit: %s%s%s: %s\n", name == NULL ? "" : name, name == NULL ? "" : ": ",
+                     kind, message == NULL ? format : message);
+  if (length > 0) {
+    for (ssize_t at = 0, n; at < length; at += n) {
+      n = write (STDERR_FILENO, line + at, (size_t) (length - at));
+      if (n == -1) {
+        if (errno != EINTR && errno != EAGAIN)
+          break;
+        n = 0;
+      }
+    }
+    free (line);
+  }
+  free (message);
+  errno = saved_errno;
+}
+
+RT_EXPORT void
+nbdkit_verror (const char *format, va_list args)
+{
+  print_line ("error", format, args);
+}
+
+RT_EXPORT void
+nbdkit_error (const char *format, ...)
+{
+  va_list args;
+
+  va_start (args, format);
+  print_line ("error", format, args);
+  va_end (args);
+}
+
+RT_EXPORT void
+nbdkit_vdebug (const char *format, va_list args)
+{
+  if (atomic_load (&verbose))
+    print_line ("debug", format, args);
+}
+
+RT_EXPORT void
+nbdkit_debug (const char *format, ...)
+{
+  va_list args;
+
+  if (!atomic_load (&verbose))
+    return;
+  va_start (args, format);
+  print_line ("debug", format, args);
+  va_end (args);
+}
+
+RT_EXPORT void
+nbdkit_set_error (int err)
+{
+  rt_store_error (err);
+}

@@ -1,0 +1,132 @@
+/* nbdkit_parse_size, nbdkit_parse_bool, nbdkit_absolute_path and nbdkit_realpath: nbdkit-plugin(3), "PARSING". */
+#define _GNU_SOURCE
+#include <ctype.h>
+#include <errno.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "internal.h"
+#include "nbdkit-plugin.h"
+
+/* The power of two that a suffix stands for, or -1. */
+static int
+suffix_shift (const char *suffix)
+{
+  static const struct { char letter; int shift; } known[] = {
+    { 'b', 0 }, { 's', 9 }, { 'k', 10 }, { 'm', 20 }, { 'g', 30 }, { 't', 40 }, { 'p', 50 }, { 'e', 60 },
+  };
+
+  if (suffix[0] == '\0')
+    return 0;
+  if (suffix[1] == '\0') {
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+      if (tolower ((unsigned char) suffix[0]) == known[i].letter)
+        return known[i].shift;
+  }
+  return -1;
+}
+
+RT_EXPORT int64_t
+nbdkit_parse_size (const char *text)
+{
+  const char *at = text;
+  uint64_t size = 0;
+  int shift;
+
+  while (isspace ((unsigned char) *at))
+    at++;
+  if (*at == '+')
+    at++;
+  if (!isdigit ((unsigned char) *at)) {
+    nbdkit_error ("could not parse size string (%s): expected a number of bytes", text);
+    return -1;
+  }
+  for (; isdigit ((unsigned char) *at); at++) {
+    unsigned digit = (unsigned) (*at - '0');
+    if (size > ((uint64_t) INT64_MAX - digit) / 10)
+      goto too_large;
+    size = size * 10 + digit;
+  }
+  shift = suffix_shift (at);
+  if (shift == -1) {
+    nbdkit_error ("could not parse size string (%s): the suffix may be one of b, k, m, g, t, p, e, s", text);
+    return -1;
+  }
+  if (size > (uint64_t) INT64_MAX >> shift)
+    goto too_large;
+  return (int64_t) (size << shift);
+
+too_large:
+  nbdkit_error ("could not parse size string (%s): the size is larger than 2^63-1", text);
+  return -1;
+}
+
+RT_EXPORT int
+nbdkit_parse_bool (const char *text)
+{
+  static const char *const yes[] = { "1", "true", "t", "yes", "y", "on" };
+  static const char *const no[] = { "0", "false", "f", "no", "n", "off" };
+
+  for (size_t i = 0; i < sizeof yes / sizeof yes[0]; i++) {
+    if (strcasecmp (text, yes[i]) == 0)
+      return 1;
+    if (strcasecmp (text, no[i]) == 0)
+      return 0;
+  }
+  nbdkit_error ("could not parse boolean string (%s): expected true or false", text);
+  return -1;
+}
+
+static int
+path_is_missing (const char *path)
+{
+  if (path != NULL && *path != '\0')
+    return 0;
+  nbdkit_error ("cannot convert null or empty path to an absolute path");
+  return 1;
+}
+
+/* The result is freed by the caller. */
+RT_EXPORT char *
+nbdkit_absolute_path (const char *path)
+{
+  char *folder, *result;
+
+  if (path_is_missing (path))
+    return NULL;
+  if (*path == '/') {
+    result = strdup (path);
+    if (result == NULL)
+      nbdkit_error ("strdup: %m");
+    return result;
+  }
+  folder = getcwd (NULL, 0);
+  if (folder == NULL) {
+    nbdkit_error ("getcwd: %m");
+    return NULL;
+  }
+  if (asprintf (&result, "%s/%s", folder, path) == -1) {
+    nbdkit_error ("asprintf: %m");
+    result = NULL;
+  }
+  free (folder);
+  return result;
+}
+
+/* The result is freed by the caller. */
+RT_EXPORT char *
+nbdkit_realpath (const char *path)
+{
+  char *result;
+
+  if (path_is_missing (path))
+    return NULL;
+  result = realpath (path, NULL);
+  if (result == NULL)
+    nbdkit_error ("realpath: %s: %m", path);
+  return result;
+}

@@ -1,0 +1,441 @@
+/* Slots, request threads, and the messages between them and JavaScript. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "adapters.gen.h"
+#include "internal.h"
+#include "ops.gen.h"
+
+/* How long a thread looks for its next message before it sleeps. */
+#define SPINS 50
+
+/* Values of line.signal. */
+enum { NOTHING, MESSAGE, SLEEPING };
+
+/* The private part of a slot, on cache lines of its own. */
+struct line {
+  _Alignas (64) _Atomic uint32_t signal;
+  uint32_t next_free;
+};
+
+/* A callback that runs on a thread. Frames nest when a C layer below another one runs on its thread. */
+struct frame {
+  int error; /* from nbdkit_set_error */
+  const char *log_name;
+};
+
+static struct rt_slot *slots;
+static struct line *lines;
+static uint32_t max_slots;
+
+static pthread_mutex_t slots_lock = PTHREAD_MUTEX_INITIALIZER;
+static uint32_t first_free = UINT32_MAX, never_used;
+static pthread_key_t foreign_key;
+
+static _Atomic uint32_t *ring;
+static uint32_t ring_mask, ring_head;
+static _Atomic uint32_t ring_tail;
+static _Atomic uint32_t sleeping = 1;
+static void (*wake_javascript) (void);
+
+struct module {
+  rt_adapter call;
+  const void *module;
+};
+static struct module modules[1024];
+static _Atomic int32_t nr_modules;
+
+static __thread int64_t this_slot = -1;
+static __thread struct frame *this_frame;
+
+/* ---- slots */
+
+static int64_t
+slot_take (void)
+{
+  int64_t slot = -1;
+
+  pthread_mutex_lock (&slots_lock);
+  if (first_free != UINT32_MAX) {
+    slot = first_free;
+    first_free = lines[slot].next_free;
+  }
+  else if (never_used < max_slots)
+    slot = never_used++;
+  pthread_mutex_unlock (&slots_lock);
+  return slot;
+}
+
+static void
+slot_give_back (uint32_t slot)
+{
+  pthread_mutex_lock (&slots_lock);
+  lines[slot].next_free = first_free;
+  first_free = slot;
+  pthread_mutex_unlock (&slots_lock);
+}
+
+/* A thread that a module made ends after it called into the chain. */
+static void
+foreign_thread_ends (void *value)
+{
+  slot_give_back ((uint32_t) (uintptr_t) value - 1);
+  this_slot = -1;
+}
+
+int32_t
+rt_start (uint32_t max, void *wake)
+{
+  uint32_t size = 1;
+
+  while (size < max)
+    size *= 2;
+  slots = calloc (max, sizeof *slots);
+  lines = aligned_alloc (64, max * sizeof *lines);
+  ring = calloc (size, sizeof *ring);
+  if (slots == NULL || lines == NULL || ring == NULL)
+    return ENOMEM;
+  memset (lines, 0, max * sizeof *lines);
+  ring_mask = size - 1;
+  max_slots = max;
+  *(void **) &wake_javascript = wake;
+  return pthread_key_create (&foreign_key, foreign_thread_ends);
+}
+
+void *
+rt_slots (void)
+{
+  return slots;
+}
+
+/* ---- messages */
+
+static void
+post (uint32_t slot)
+{
+  uint32_t at = atomic_fetch_add (&ring_tail, 1);
+
+  /* A slot has at most one message under way, so the ring cannot be full. */
+  atomic_store (&ring[at & ring_mask], slot + 1);
+  if (atomic_load (&sleeping) && atomic_exchange (&sleeping, 0))
+    wake_javascript ();
+}
+
+static uint32_t
+drain (uint32_t *found, uint32_t max)
+{
+  uint32_t n = 0;
+
+  while (n < max) {
+    uint32_t slot = atomic_load (&ring[ring_head & ring_mask]);
+    if (slot == 0)
+      break;
+    atomic_store (&ring[ring_head & ring_mask], 0);
+    ring_head++;
+    found[n++] = slot - 1;
+  }
+  return n;
+}
+
+uint32_t
+rt_reap (uint32_t *found, uint32_t max)
+{
+  uint32_t n = drain (found, max);
+
+  if (n > 0)
+    return n;
+  atomic_store (&sleeping, 1);
+  /* A message that was posted before the store above woke nobody. */
+  n = drain (found, max);
+  if (n > 0)
+    atomic_store (&sleeping, 0);
+  return n;
+}
+
+void
+rt_kick (const uint32_t *which, uint32_t n)
+{
+  for (uint32_t i = 0; i < n; i++) {
+    struct line *line = &lines[which[i]];
+    if (atomic_exchange (&line->signal, MESSAGE) == SLEEPING)
+      syscall (SYS_futex, &line->signal, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+  }
+}
+
+static void
+wait_for_message (uint32_t slot)
+{
+  struct line *line = &lines[slot];
+
+  for (int i = 0; i < SPINS; i++) {
+    if (atomic_load (&line->signal) == MESSAGE)
+      break;
+#ifdef __x86_64__
+    __builtin_ia32_pause ();
+#endif
+  }
+  for (;;) {
+    uint32_t expected = MESSAGE;
+    if (atomic_compare_exchange_strong (&line->signal, &expected, NOTHING))
+      return;
+    if (expected == NOTHING &&
+        !atomic_compare_exchange_strong (&line->signal, &expected, SLEEPING))
+      continue;
+    syscall (SYS_futex, &line->signal, FUTEX_WAIT_PRIVATE, SLEEPING, NULL, NULL, 0);
+  }
+}
+
+/* ---- running callbacks */
+
+static void
+run_downcall (uint32_t slot)
+{
+  struct rt_message m = slots[slot].in;
+  struct frame frame = { .log_name = (const char *) (uintptr_t) m.log_name }, *outer = this_frame;
+  const struct module *module = &modules[m.module];
+
+  this_frame = &frame;
+  errno = 0;
+  if (m.op == RT_OP_OPEN && (m.flags & RT_OPEN_EITHER))
+    rt_open_either (module->module, &m);
+  else
+    module->call (module->module, &m);
+  m.flags = (uint32_t) errno;
+  m.err = frame.error;
+  this_frame = outer;
+  m.kind = RT_DONE;
+  slots[slot].out = m;
+  post (slot);
+}
+
+static void *
+request_thread (void *value)
+{
+  uint32_t slot = (uint32_t) (uintptr_t) value;
+
+  this_slot = slot;
+  for (;;) {
+    wait_for_message (slot);
+    run_downcall (slot);
+  }
+  return NULL;
+}
+
+int32_t
+rt_thread_new (void)
+{
+  int64_t slot = slot_take ();
+  pthread_t thread;
+  sigset_t all, before;
+  char name[16];
+  int err;
+
+  if (slot == -1)
+    return -EAGAIN;
+  /* Signals are for JavaScript's thread. */
+  sigfillset (&all);
+  pthread_sigmask (SIG_SETMASK, &all, &before);
+  err = pthread_create (&thread, NULL, request_thread, (void *) (uintptr_t) slot);
+  pthread_sigmask (SIG_SETMASK, &before, NULL);
+  if (err != 0) {
+    slot_give_back ((uint32_t) slot);
+    return -err;
+  }
+  snprintf (name, sizeof name, "request %d", (int) slot);
+  pthread_setname_np (thread, name);
+  pthread_detach (thread);
+  return (int32_t) slot;
+}
+
+/* ---- calls of the next layer */
+
+struct nxdata {
+  _Atomic uint32_t target; /* 0: freed */
+  struct nxdata *next_free;
+};
+static struct nxdata *free_nxdata, **last_free_nxdata = &free_nxdata;
+static uint32_t nr_free_nxdata;
+
+/* Kept back this long, so that a late call through a freed one is refused and does not reach another client's layer. */
+#define QUARANTINE 4096
+
+void *
+rt_nxdata_new (uint32_t target)
+{
+  struct nxdata *n = free_nxdata;
+
+  if (nr_free_nxdata > QUARANTINE) {
+    free_nxdata = n->next_free;
+    nr_free_nxdata--;
+  }
+  else {
+    n = calloc (1, sizeof *n);
+    if (n == NULL)
+      return NULL;
+  }
+  n->next_free = NULL;
+  atomic_store (&n->target, target);
+  return n;
+}
+
+void
+rt_nxdata_free (void *nxdata)
+{
+  struct nxdata *n = nxdata;
+
+  atomic_store (&n->target, 0);
+  *last_free_nxdata = n;
+  last_free_nxdata = &n->next_free;
+  nr_free_nxdata++;
+}
+
+static int
+become_foreign (void)
+{
+  int64_t slot = slot_take ();
+
+  if (slot == -1)
+    return EAGAIN;
+  atomic_store (&lines[slot].signal, NOTHING);
+  this_slot = slot;
+  return pthread_setspecific (foreign_key, (void *) (uintptr_t) (slot + 1));
+}
+
+int64_t
+rt_upcall (void *nxdata, struct rt_message *m)
+{
+  struct nxdata *n = nxdata;
+  int saved_errno = errno, err;
+  uint32_t slot;
+
+  m->kind = RT_UPCALL;
+  m->target = n == NULL ? 0 : atomic_load (&n->target);
+  err = m->target == 0 ? EINVAL : this_slot == -1 ? become_foreign () : 0;
+  if (err != 0) {
+    errno = err;
+    rt_store_error (err);
+    return -1;
+  }
+  slot = (uint32_t) this_slot;
+  slots[slot].out = *m;
+  post (slot);
+  for (;;) {
+    wait_for_message (slot);
+    if (slots[slot].in.kind == RT_ANSWER)
+      break;
+    run_downcall (slot);
+  }
+  err = slots[slot].in.err;
+  if (err != 0) {
+    errno = err;
+    rt_store_error (err);
+    return -1;
+  }
+  errno = saved_errno;
+  return slots[slot].in.ret;
+}
+
+void
+rt_store_error (int err)
+{
+  if (this_frame != NULL)
+    this_frame->error = err;
+  else
+    errno = err;
+}
+
+const char *
+rt_log_name (void)
+{
+  return this_frame == NULL ? NULL : this_frame->log_name;
+}
+
+/* ---- modules */
+
+int32_t
+rt_module_add (uint32_t adapter, const void *module)
+{
+  int32_t i = atomic_load (&nr_modules);
+
+  if (adapter >= sizeof rt_adapters / sizeof rt_adapters[0])
+    return -EINVAL;
+  if (i == sizeof modules / sizeof modules[0])
+    return -ENOSPC;
+  modules[i] = (struct module) { .call = rt_adapters[adapter], .module = module };
+  atomic_store (&nr_modules, i + 1);
+  return i;
+}
+
+static char dl_error[4096];
+
+static void
+keep_dlerror (void)
+{
+  const char *text = dlerror ();
+
+  snprintf (dl_error, sizeof dl_error, "%s", text == NULL ? "" : text);
+}
+
+void *
+rt_dlopen (const char *path)
+{
+  void *library = dlopen (path, RTLD_NOW | RTLD_GLOBAL);
+
+  keep_dlerror ();
+  return library;
+}
+
+void *
+rt_dlsym (void *library, const char *name)
+{
+  void *symbol = dlsym (library, name);
+
+  keep_dlerror ();
+  return symbol;
+}
+
+const char *
+rt_dlerror (void)
+{
+  return dl_error;
+}
+
+void *
+rt_call_init (void *function)
+{
+  void *(*init) (void);
+
+  *(void **) &init = function;
+  return init ();
+}
+
+void *
+rt_strdup (const char *text)
+{
+  return strdup (text);
+}
+
+void
+rt_free (void *memory)
+{
+  free (memory);
+}
+
+void
+rt_flush_stdout (void)
+{
+  fflush (stdout);
+}
