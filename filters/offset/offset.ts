@@ -9,14 +9,21 @@ export default defineFilter({
     range: param.size({ help: "The total size to serve (default rest of file)." }),
   },
 
-  async getSize(next, config) {
+  async getSize(next, { offset, range }) {
     const size = await next.getSize();
-    const end = config.offset + (config.range ?? 0n);
-    if (end > size) {
-      throw new NbdError("EINVAL", `offset+range (${end}) is larger than the real size (${size})`);
+    if (range === undefined) {
+      if (offset <= size) return size - offset;
+      throw new NbdError("EINVAL", `offset (${offset}) is larger than the real size (${size})`);
     }
-    return config.range ?? size - config.offset;
+    // Both may be as large as 2^63-1: the sum is exact, since it is a bigint.
+    if (offset + range <= size) return range;
+    throw new NbdError(
+      "EINVAL",
+      `offset+range (${offset}+${range}) is larger than the real size (${size})`,
+    );
   },
+
+  // No range checks below: the seam keeps every request within the size that this filter told.
 
   pread(next, config, buf, offset, flags) {
     return next.pread(buf, offset + config.offset, flags);

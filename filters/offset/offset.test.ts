@@ -1,0 +1,181 @@
+/** Tests of the offset filter. */
+import { describe, expect, test } from "bun:test";
+
+import { FLAG_FUA, FLAG_MAY_TRIM, NbdError } from "#api";
+import { above, configured, errnoOf } from "#test/chain";
+
+import offset from "./offset.ts";
+
+const largest = 2n ** 63n - 1n;
+const disk = () => Uint8Array.from({ length: 4096 }, (_, i) => i % 251);
+
+describe("size", () => {
+  test.each([
+    { texts: {}, size: 4096n },
+    { texts: { offset: "0" }, size: 4096n },
+    { texts: { offset: "1k" }, size: 3072n },
+    { texts: { offset: "4095" }, size: 1n },
+    { texts: { offset: "4096" }, size: 0n },
+    { texts: { range: "512" }, size: 512n },
+    { texts: { range: "4096" }, size: 4096n },
+    { texts: { range: "0" }, size: 0n },
+    { texts: { offset: "1k", range: "512" }, size: 512n },
+    { texts: { offset: "1s", range: "7S" }, size: 3584n },
+    { texts: { offset: "4096", range: "0" }, size: 0n },
+  ])("is $size with $texts", async ({ texts, size }) => {
+    await using stack = await above(disk(), offset, texts);
+    expect(await stack.next.getSize()).toBe(size);
+  });
+
+  test.each([
+    { texts: { offset: "4097" }, says: "offset (4097) is larger than the real size (4096)" },
+    {
+      texts: { offset: `${largest}` },
+      says: `offset (${largest}) is larger than the real size (4096)`,
+    },
+    { texts: { range: "4097" }, says: "offset+range (0+4097) is larger than the real size (4096)" },
+    {
+      texts: { offset: "1", range: "4k" },
+      says: "offset+range (1+4096) is larger than the real size (4096)",
+    },
+    {
+      texts: { offset: "4097", range: "0" },
+      says: "offset+range (4097+0) is larger than the real size (4096)",
+    },
+    {
+      texts: { offset: `${largest}`, range: `${largest}` },
+      says: `offset+range (${largest}+${largest}) is larger than the real size (4096)`,
+    },
+  ])("refuses $texts when a client connects", async ({ texts, says }) => {
+    const refused = async () => {
+      await using stack = await above(disk(), offset, texts);
+      await stack.next.getSize();
+    };
+    const error: unknown = await refused().catch((it: unknown) => it);
+    expect(error).toBeInstanceOf(NbdError);
+    expect(error).toMatchObject({ errno: "EINVAL", message: says });
+  });
+});
+
+describe("parameters", () => {
+  const accepted = "a size in bytes, with an optional suffix b, k, m, g, t, p, e or s (512 bytes)";
+  test.each([
+    ["offset", "-1"],
+    ["offset", "abc"],
+    ["offset", ""],
+    ["offset", "9E"],
+    ["range", "1.5k"],
+    ["range", "1kb"],
+    ["range", `${largest + 1n}`],
+  ])("refuses %s=%s", async (key, text) => {
+    await expect(configured(offset, { [key]: text })).rejects.toThrow(
+      `offset: ${key}=${text}: expected ${accepted}`,
+    );
+  });
+
+  test("the largest size is accepted", async () => {
+    await configured(offset, { offset: `${largest}`, range: `${largest}` });
+  });
+
+  test("the last of several offsets counts", async () => {
+    const chain = await configured(offset, { offset: "1k" });
+    await chain.config("offset", "0");
+    const connection = chain.connect({ id: 1, logName: "disk[1]" });
+    await connection.open(false, "", false);
+    expect(await connection.top.getSize()).toBe(0n);
+    await connection.close();
+  });
+});
+
+describe("requests", () => {
+  const texts = { offset: "1k", range: "1k" };
+
+  test("reads come from the range", async () => {
+    await using stack = await above(disk(), offset, texts);
+    const buf = new Uint8Array(1024);
+    await stack.next.pread(buf, 0n, 0);
+    expect(buf).toEqual(disk().subarray(1024, 2048));
+  });
+
+  test("writes go to the range and to nothing else", async () => {
+    await using stack = await above(disk(), offset, texts);
+    await stack.next.pwrite(new Uint8Array(1024).fill(0xee), 0n, 0);
+    const wanted = disk();
+    wanted.fill(0xee, 1024, 2048);
+    expect(stack.disk).toEqual(wanted);
+  });
+
+  test("every kind of request is moved, with its flags", async () => {
+    await using stack = await above(disk(), offset, texts);
+    await stack.next.pread(new Uint8Array(3), 5n, 0);
+    await stack.next.pwrite(new Uint8Array(3), 6n, FLAG_FUA);
+    await stack.next.trim(4, 7n, FLAG_FUA);
+    await stack.next.zero(5, 8n, FLAG_MAY_TRIM);
+    await stack.next.cache(6, 9n, 0);
+    await stack.next.flush(0);
+    expect(stack.calls).toEqual([
+      "pread 3 1029",
+      `pwrite 3 1030 flags=${FLAG_FUA}`,
+      `trim 4 1031 flags=${FLAG_FUA}`,
+      `zero 5 1032 flags=${FLAG_MAY_TRIM}`,
+      "cache 6 1033",
+      "flush",
+    ]);
+  });
+
+  test("the last byte can be read, and the byte after it cannot", async () => {
+    await using stack = await above(disk(), offset, texts);
+    const buf = new Uint8Array(1);
+    await stack.next.pread(buf, 1023n, 0);
+    expect(buf[0]).toBe(2047 % 251);
+    expect(await errnoOf(() => stack.next.pread(buf, 1024n, 0))).toBe("EINVAL");
+    expect(await errnoOf(() => stack.next.pread(new Uint8Array(2), 1023n, 0))).toBe("EINVAL");
+    expect(await errnoOf(() => stack.next.pwrite(buf, 1024n, 0))).toBe("EINVAL");
+    expect(await errnoOf(() => stack.next.trim(1025, 0n, 0))).toBe("EINVAL");
+    expect(await errnoOf(() => stack.next.zero(1, -1n, 0))).toBe("EINVAL");
+    expect(stack.calls).toEqual(["pread 1 2047"]);
+  });
+
+  test("an error from below arrives unchanged", async () => {
+    const error = new NbdError("ENOSPC", "the disk is full");
+    await using stack = await above(disk(), offset, texts, {
+      fail: () => {
+        throw error;
+      },
+    });
+    const one = new Uint8Array(1);
+    const calls: readonly (() => unknown)[] = [
+      () => stack.next.pread(one, 0n, 0),
+      () => stack.next.pwrite(one, 0n, 0),
+      () => stack.next.trim(1, 0n, 0),
+      () => stack.next.zero(1, 0n, 0),
+      () => stack.next.cache(1, 0n, 0),
+      () => stack.next.flush(0),
+    ];
+    for (const call of calls) {
+      expect(await Promise.try(call).catch((it: unknown) => it)).toBe(error);
+    }
+  });
+
+  test("stay synchronous above a synchronous layer", async () => {
+    await using stack = await above(disk(), offset, texts);
+    const { next } = stack;
+    await next.canZero();
+    await next.canTrim();
+    const one = new Uint8Array(1);
+    // The first of each kind may have to learn what the layers can do.
+    for (const round of ["first", "second"]) {
+      const results = [next.pread(one, 0n, 0), next.pwrite(one, 0n, 0), next.trim(1, 0n, 0)];
+      results.push(next.zero(1, 0n, 0), next.cache(1, 0n, 0));
+      if (round === "second") expect(results).toEqual(Array.from(results, () => undefined));
+      await Promise.all(results);
+    }
+  });
+
+  test("wait for a layer that answers later", async () => {
+    await using stack = await above(disk(), offset, texts, { later: true });
+    const buf = new Uint8Array(2);
+    await stack.next.pread(buf, 2n, 0);
+    expect(buf).toEqual(disk().subarray(1026, 1028));
+  });
+});
