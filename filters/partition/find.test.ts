@@ -1,0 +1,162 @@
+/** Properties of the scan for any bytes at all. A failure prints the seed: fast-check reports it. */
+import { describe, expect, test } from "bun:test";
+
+import * as fc from "fast-check";
+
+import { NbdError } from "#api";
+
+import { patchHeader, patterned, putGpt, putMbr } from "./disk-fixture.ts";
+import { findPartition, type SectorSize } from "./find.ts";
+
+const size = 256 * 1024;
+const sectorSizes = fc.constantFrom<SectorSize>(512, 4096, "auto");
+const uint32 = fc.oneof(fc.nat(600), fc.constantFrom(0x7fffffff, 0x80000000, 0xffffffff));
+const uint64 = fc.oneof(fc.bigInt(0n, 600n), fc.bigInt(0n, 2n ** 64n - 1n));
+
+/** What comes out is inside the disk, or a clear error; and nothing is read outside, or without end. */
+async function survives(disk: Uint8Array, sectorSize: SectorSize, wanted: number): Promise<void> {
+  let reads = 0;
+  const read = async (offset: bigint, count: number) => {
+    reads += 1;
+    expect(offset >= 0n && count > 0 && offset + BigInt(count) <= BigInt(disk.length)).toBe(true);
+    return disk.slice(Number(offset), Number(offset) + count);
+  };
+  try {
+    const found = await findPartition(read, BigInt(disk.length), sectorSize, wanted);
+    expect(found.number).toBe(wanted);
+    expect(found.offset >= 0n && found.range > 0n).toBe(true);
+    expect(found.offset + found.range <= BigInt(disk.length)).toBe(true);
+  } catch (error) {
+    if (!(error instanceof NbdError)) throw error;
+    expect(error.errno).toBe("EINVAL");
+    expect(error.message.length).toBeLessThan(600);
+  }
+  expect(reads).toBeLessThan(1100);
+}
+
+describe("any disk", () => {
+  test("of noise", async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.uint8Array({ minLength: 1024, maxLength: 5000 }),
+        sectorSizes,
+        fc.integer({ min: 1, max: 200 }),
+        async (bytes, sectorSize, wanted) => {
+          bytes[510] = 0x55;
+          bytes[511] = 0xaa;
+          await survives(bytes, sectorSize, wanted);
+        },
+      ),
+    );
+  });
+
+  test("with any MBR and any EBRs", async () => {
+    const entry = fc.record({
+      type: fc.constantFrom(0, 0x83, 0x05, 0x0f, 0x85),
+      start: uint32,
+      count: uint32,
+    });
+    const table = fc.array(entry, { maxLength: 4 });
+    await fc.assert(
+      fc.asyncProperty(
+        table,
+        fc.array(fc.tuple(fc.nat(60), table), { maxLength: 20 }),
+        sectorSizes,
+        fc.integer({ min: 1, max: 20 }),
+        async (mbr, ebrs, sectorSize, wanted) => {
+          const disk = new Uint8Array(size);
+          for (const [at, entries] of ebrs) {
+            putMbr(disk, entries, at, sectorSize === 4096 ? 4096 : 512);
+          }
+          await survives(putMbr(disk, mbr), sectorSize, wanted);
+        },
+      ),
+    );
+  });
+
+  test("with any GPT header whose checksum is right", async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.record({
+          headerSize: uint32,
+          own: uint64,
+          entries: uint64,
+          count: uint32,
+          entry: uint32,
+        }),
+        fc.tuple(uint64, uint64),
+        fc.boolean(),
+        async (fields, [first, last], both) => {
+          const disk = putGpt(patterned(size), [{ number: 1, first, last }]);
+          for (const at of both ? [512, size - 512] : [512]) {
+            patchHeader(disk, at, (view) => {
+              view.setUint32(12, fields.headerSize, true);
+              view.setBigUint64(24, fields.own, true);
+              view.setBigUint64(72, fields.entries, true);
+              view.setUint32(80, fields.count, true);
+              view.setUint32(84, fields.entry, true);
+            });
+          }
+          await survives(disk, 512, 1);
+        },
+      ),
+    );
+  });
+
+  test("with one byte of a GPT changed gives the same partition or an error", async () => {
+    const good = putGpt(patterned(size), [{ number: 1, first: 50n, last: 99n }]);
+    await fc.assert(
+      fc.asyncProperty(
+        fc.integer({ min: 512, max: 34 * 512 - 1 }),
+        fc.nat(255),
+        async (at, byte) => {
+          const disk = good.slice();
+          disk[at] = byte;
+          const read = async (offset: bigint, count: number) =>
+            disk.slice(Number(offset), Number(offset) + count);
+          const found = await findPartition(read, BigInt(size), 512, 1);
+          expect(found).toEqual({ number: 1, offset: 25600n, range: 25600n });
+        },
+      ),
+    );
+  });
+
+  test("made of partitions side by side gives each of them", async () => {
+    const lengths = fc.array(fc.integer({ min: 1, max: 50 }), { minLength: 1, maxLength: 8 });
+    await fc.assert(
+      fc.asyncProperty(lengths, fc.boolean(), async (sectors, isGpt) => {
+        const disk = new Uint8Array(size);
+        let at = 40;
+        const starts = sectors.slice(0, isGpt ? 8 : 4).map((count) => {
+          const start = at;
+          at += count;
+          return { start, count };
+        });
+        if (isGpt) {
+          putGpt(
+            disk,
+            starts.map(({ start, count }, index) => ({
+              number: index + 1,
+              first: BigInt(start),
+              last: BigInt(start + count - 1),
+            })),
+          );
+        } else {
+          putMbr(
+            disk,
+            starts.map((it) => ({ type: 0x83, ...it })),
+          );
+        }
+        const read = async (offset: bigint, count: number) =>
+          disk.slice(Number(offset), Number(offset) + count);
+        for (const [index, { start, count }] of starts.entries()) {
+          expect(await findPartition(read, BigInt(size), "auto", index + 1)).toEqual({
+            number: index + 1,
+            offset: BigInt(start * 512),
+            range: BigInt(count * 512),
+          });
+        }
+      }),
+    );
+  });
+});
