@@ -1,0 +1,96 @@
+/** Delay requests, to imitate a slow or remote disk. The manual is README.md, beside this file. */
+import { type Awaitable, defineFilter, FLAG_FAST_ZERO, NbdError, param, type Values } from "#api";
+
+import { duration, lastOf } from "./duration.ts";
+
+/** Resolves after `ms` milliseconds. */
+export type Sleep = (ms: number) => Promise<void>;
+
+const params = {
+  rdelay: duration("Delay reads by a number of seconds, or of ms, us or ns.", ["delay-read"]),
+  wdelay: duration("Delay writes, zeroing and trims."),
+  "delay-write": duration("Delay writes."),
+  "delay-zero": duration("Delay zeroing."),
+  "delay-trim": duration("Delay trims."),
+  "delay-extents": duration("Delay block status requests."),
+  "delay-cache": duration("Delay cache requests."),
+  "delay-fast-zero": param.bool({
+    default: true,
+    help: "Delay fast zero requests, rather than fail them at once (default true).",
+  }),
+  "delay-open": duration("Delay clients that connect."),
+  "delay-close": duration("Delay clients that disconnect."),
+};
+
+/** The delays of one connection, in milliseconds. */
+interface Delays {
+  readonly read: number;
+  readonly write: number;
+  readonly zero: number;
+  readonly trim: number;
+  readonly cache: number;
+  readonly close: number;
+  readonly refuseFastZero: boolean;
+}
+
+function delaysOf(config: Values<typeof params>): Delays {
+  const { wdelay } = config;
+  const zero = lastOf(wdelay, config["delay-zero"]).ms;
+  return {
+    read: config.rdelay.ms,
+    write: lastOf(wdelay, config["delay-write"]).ms,
+    zero,
+    trim: lastOf(wdelay, config["delay-trim"]).ms,
+    cache: config["delay-cache"].ms,
+    close: config["delay-close"].ms,
+    refuseFastZero: zero > 0 && !config["delay-fast-zero"],
+  };
+}
+
+/** The filter, with a clock of your own. Each request waits for itself: others go on meanwhile. */
+export function delayFilter(sleep: Sleep) {
+  /** With no delay the answer is that of `go`, at once, so that a synchronous chain stays so. */
+  const later = <T>(ms: number, go: () => Awaitable<T>): Awaitable<T> =>
+    ms === 0 ? go() : sleep(ms).then(go);
+
+  return defineFilter({
+    name: "delay",
+    longName: "nbdkit delay filter",
+    params,
+
+    async open(next, config, readonly, exportName) {
+      await later(config["delay-open"].ms, () => next(readonly, exportName));
+      return delaysOf(config);
+    },
+
+    // Not in `close`: what is below shall still be open while a client waits for its farewell.
+    finalize: (_next, delays) => later(delays.close, () => {}),
+
+    canFastZero: (next, delays) => delays.refuseFastZero || next.canFastZero(),
+
+    pread: (next, delays, buf, offset, flags) =>
+      delays.read === 0
+        ? next.pread(buf, offset, flags)
+        : later(delays.read, () => next.pread(buf, offset, flags)),
+
+    pwrite: (next, delays, buf, offset, flags) =>
+      delays.write === 0
+        ? next.pwrite(buf, offset, flags)
+        : later(delays.write, () => next.pwrite(buf, offset, flags)),
+
+    trim: (next, delays, count, offset, flags) =>
+      later(delays.trim, () => next.trim(count, offset, flags)),
+
+    zero(next, delays, count, offset, flags) {
+      if (flags & FLAG_FAST_ZERO && delays.refuseFastZero) {
+        throw new NbdError("EOPNOTSUPP", "fast zero requests are refused by delay-fast-zero=false");
+      }
+      return later(delays.zero, () => next.zero(count, offset, flags));
+    },
+
+    cache: (next, delays, count, offset, flags) =>
+      later(delays.cache, () => next.cache(count, offset, flags)),
+  });
+}
+
+export default delayFilter((ms) => Bun.sleep(ms));

@@ -1,0 +1,83 @@
+/** Tests of reading times, and of which of two parameters counts. */
+import { describe, expect, test } from "bun:test";
+
+import { duration, largestMs, lastOf, parseDuration } from "./duration.ts";
+
+describe("a time", () => {
+  test.each([
+    ["0", 0],
+    ["2", 2000],
+    ["2s", 2000],
+    ["0.5", 500],
+    [".25", 250],
+    ["3.", 3000],
+    ["0.0", 0],
+    ["10ms", 10],
+    ["2.5ms", 3],
+    ["50us", 1],
+    ["1000us", 1],
+    ["1001us", 2],
+    ["1500\u00b5s", 2],
+    ["1500\u03bcs", 2],
+    ["100ns", 1],
+    ["2000001ns", 3],
+    ["0ns", 0],
+    ["010ms", 10],
+    ["+1", 1000],
+    [" 1", 1000],
+    // Neither of these is a whole number of milliseconds when multiplied in floating point.
+    ["4.035", 4035],
+    ["1.001s", 1001],
+    ["2147483647ms", largestMs],
+    ["2147483.647", largestMs],
+  ])("%j is %d ms", (text, ms) => {
+    expect(parseDuration(text)).toBe(ms);
+  });
+
+  test.each([
+    "",
+    " ",
+    ".",
+    "ms",
+    "-1",
+    "-0",
+    "1 ms",
+    "1ms ",
+    "1m",
+    "1h",
+    "1S",
+    "1e3",
+    "0x10",
+    "1.2.3",
+    "1,5",
+    "abc",
+    "inf",
+    "nan",
+    "2147483648ms",
+    "2147483.648",
+    "9".repeat(400),
+  ])("%j is none", (text) => {
+    expect(parseDuration(text)).toBeUndefined();
+  });
+});
+
+describe("of two parameters", () => {
+  const one = duration("one");
+  const other = duration("other");
+
+  test("the one that was given last counts", () => {
+    const first = one.parse("1ms", "one", undefined);
+    const second = other.parse("2ms", "other", undefined);
+    const third = one.parse("3ms", "one", first);
+    expect(lastOf(first, second).ms).toBe(2);
+    expect(lastOf(second, first).ms).toBe(2);
+    expect(lastOf(third, second).ms).toBe(3);
+    expect(lastOf(second, third).ms).toBe(3);
+  });
+
+  test("the one that was given at all counts, even if it is 0", () => {
+    const zero = one.parse("0", "one", undefined);
+    expect(lastOf(zero, other.initial)).toBe(zero);
+    expect(lastOf(other.initial, zero)).toBe(zero);
+  });
+});

@@ -1,0 +1,56 @@
+/** Reads times such as 2, 0.5, 10ms or 50us, and remembers in which order they were given. */
+import { param } from "#api";
+
+/** A time from the command line. Where two parameters set one delay, the later one counts. */
+export interface Duration {
+  readonly ms: number;
+  /** Rises with each time that is read; 0 for one that was not given. */
+  readonly order: number;
+}
+
+/** What a timer of 32 bits can wait for: nearly 25 days. */
+export const largestMs = 2 ** 31 - 1;
+
+const nanoseconds: Readonly<Record<string, number>> = {
+  "": 1e9,
+  s: 1e9,
+  ms: 1e6,
+  us: 1e3,
+  // The sign for micro, and the Greek letter that looks the same.
+  "\u00b5s": 1e3,
+  "\u03bcs": 1e3,
+  ns: 1,
+};
+
+/** Milliseconds, rounded up to whole ones; undefined where `text` is no time or too long a one. */
+export function parseDuration(text: string): number | undefined {
+  const match = /^[ \t\n\v\f\r]*\+?([0-9]+\.?[0-9]*|\.[0-9]+)([a-z\u00b5\u03bc]*)$/.exec(text);
+  const unit = nanoseconds[match?.[2] ?? "?"];
+  if (match?.[1] === undefined || unit === undefined) return undefined;
+  // Whole nanoseconds first, so that 4.035 seconds do not round up to 4036 ms.
+  const ms = Math.ceil(Math.round(Number(match[1]) * unit) / 1e6);
+  return ms <= largestMs ? ms : undefined;
+}
+
+let given = 0;
+
+/** A parameter that takes a time; without it there is no delay. */
+export function duration(help: string, aliases: readonly string[] = []) {
+  return param.custom(
+    (text): Duration | undefined => {
+      const ms = parseDuration(text);
+      return ms === undefined ? undefined : { ms, order: ++given };
+    },
+    {
+      help,
+      aliases,
+      default: { ms: 0, order: 0 },
+      accepted: `a time of at most ${largestMs}ms, such as 2 (seconds), 0.5, 10ms, 50us or 100ns`,
+    },
+  );
+}
+
+/** The time that was given last. */
+export function lastOf(one: Duration, other: Duration): Duration {
+  return one.order > other.order ? one : other;
+}
