@@ -36,10 +36,8 @@ async function install(wanted: readonly string[], known: string, installed: stri
     const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
     expect({ code: await child.exited, stderr }).toEqual({ code: 0, stderr: "" });
     const calls = readFileSync(join(folder, "log"), "utf8").trim().split("\n");
-    return {
-      ...(JSON.parse(stdout) as object),
-      calls: calls.map((call) => call.split("=120 ").pop()),
-    };
+    const result = JSON.parse(stdout) as { missing: string[]; said: string[] };
+    return { ...result, calls: calls.map((call) => call.split("=120 ").pop() ?? "") };
   } finally {
     rmSync(folder, { recursive: true });
   }

@@ -1,6 +1,6 @@
 /** The demonstration: a C filter and a TypeScript filter in one chain, and a copy taken through both. */
 import { randomFillSync } from "node:crypto";
-import { mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -75,32 +75,25 @@ async function compileFilter(): Promise<void> {
 }
 
 function startServer(args: readonly string[]): Bun.Subprocess {
-  running = Bun.spawn([process.execPath, join(root, "src/main.ts"), "-f", ...args], {
-    cwd: folder,
-    stdio: ["ignore", "inherit", "inherit"],
-  });
+  running = Bun.spawn(
+    [process.execPath, join(root, "src/main.ts"), "-f", "-P", "ready.pid", ...args],
+    {
+      cwd: folder,
+      stdio: ["ignore", "inherit", "inherit"],
+    },
+  );
   return running;
 }
 
-/** Wait until somebody answers on the socket. The first start builds the native runtime. */
+/** The server writes its process id once it accepts clients. The first start builds the native runtime. */
 async function untilServing(server: Bun.Subprocess): Promise<void> {
   const deadline = performance.now() + DEADLINE_MS;
-  while (!(await answers())) {
+  while (!existsSync(join(folder, "ready.pid"))) {
     if (server.exitCode !== null || server.signalCode !== null) {
       throw new Error(`the server did not start: it ended with ${ending(server)}`);
     }
     if (performance.now() > deadline) throw new Error("the server did not start in 2 minutes");
-    await Bun.sleep(50);
-  }
-}
-
-async function answers(): Promise<boolean> {
-  try {
-    const socket = await Bun.connect({ unix: join(folder, "sock"), socket: { data() {} } });
-    socket.terminate();
-    return true;
-  } catch {
-    return false; // not listening yet
+    await Bun.sleep(20);
   }
 }
 
