@@ -1,0 +1,83 @@
+/** Inject errors into requests, to test clients. The manual is README.md, beside this file. */
+import { defineFilter, type Values } from "#api";
+
+import { group, inject, type Injection, injectionOf, type Texts } from "./injection.ts";
+
+const params = {
+  ...group("error", "all requests"),
+  ...group("error-pread", "reads"),
+  ...group("error-pwrite", "writes"),
+  ...group("error-trim", "trims"),
+  ...group("error-zero", "zeroing"),
+  ...group("error-extents", "block status requests"),
+  ...group("error-cache", "cache requests"),
+};
+
+type Config = Values<typeof params>;
+type Key = "error" | "error-cache" | "error-pread" | "error-pwrite" | "error-trim" | "error-zero";
+
+/** What happens to the requests of one connection. */
+interface Injections {
+  readonly pread: Injection;
+  readonly pwrite: Injection;
+  readonly trim: Injection;
+  readonly zero: Injection;
+  readonly cache: Injection;
+}
+
+function textsOf(config: Config, key: Key): Texts {
+  return { errno: config[key], rate: config[`${key}-rate`], file: config[`${key}-file`] };
+}
+
+function injectionsOf(config: Config): Injections {
+  const all = textsOf(config, "error");
+  const of = (key: Key) => injectionOf(all, textsOf(config, key));
+  return {
+    pread: of("error-pread"),
+    pwrite: of("error-pwrite"),
+    trim: of("error-trim"),
+    zero: of("error-zero"),
+    cache: of("error-cache"),
+  };
+}
+
+/** The filter, with a source of random numbers of your own: from 0 to below 1. */
+export function errorFilter(random: () => number) {
+  return defineFilter({
+    name: "error",
+    longName: "nbdkit error injection filter",
+    params,
+
+    async open(next, config, readonly, exportName) {
+      await next(readonly, exportName);
+      return injectionsOf(config);
+    },
+
+    pread(next, { pread }, buf, offset, flags) {
+      inject(pread, "pread", random);
+      return next.pread(buf, offset, flags);
+    },
+
+    pwrite(next, { pwrite }, buf, offset, flags) {
+      inject(pwrite, "pwrite", random);
+      return next.pwrite(buf, offset, flags);
+    },
+
+    trim(next, { trim }, count, offset, flags) {
+      inject(trim, "trim", random);
+      return next.trim(count, offset, flags);
+    },
+
+    zero(next, { zero }, count, offset, flags) {
+      inject(zero, "zero", random);
+      return next.zero(count, offset, flags);
+    },
+
+    cache(next, { cache }, count, offset, flags) {
+      inject(cache, "cache", random);
+      return next.cache(count, offset, flags);
+    },
+  });
+}
+
+export default errorFilter(Math.random);

@@ -1,0 +1,109 @@
+/** The settings of injected errors: their parameters, how these combine, and whether a request fails. */
+import { existsSync } from "node:fs";
+
+import { NbdError, type Param, param } from "#api";
+
+/** The errors that the NBD protocol can tell a client of. */
+export const injectable = ["EPERM", "EIO", "ENOMEM", "EINVAL", "ENOSPC", "ESHUTDOWN"] as const;
+export type Injectable = (typeof injectable)[number];
+
+/** A value, and when it was given: of several that set the same thing, the last one counts. */
+interface Given<T> {
+  readonly value: T;
+  readonly order: number;
+}
+
+/** The three parameters that start with `K`, which is `error` or `error-KIND`. */
+export type Group<K extends string> = {
+  readonly [N in K]: Param<Given<Injectable> | undefined>;
+} & {
+  readonly [N in `${K}-rate`]: Param<Given<number> | undefined>;
+} & {
+  readonly [N in `${K}-file`]: Param<Given<string> | undefined>;
+};
+
+let count = 0;
+
+/** The same parameter, whose value also tells when it was given. */
+function ordered<T>(one: Param<T | undefined>): Param<Given<T> | undefined> {
+  return {
+    ...one,
+    initial: undefined,
+    // parse never answers undefined: it refuses. Only `initial` may be undefined.
+    parse: (text, key) => ({ value: one.parse(text, key, undefined) as T, order: ++count }),
+  };
+}
+
+const rateWords = "a rate from 0 to 1, such as 0.1, 10% or 1:10";
+
+/** A probability from 0 to 1: `0.1`, `10%` or `1:10`; undefined where `text` is none. */
+export function parseRate(text: string): number | undefined {
+  const match =
+    /^[ \t\n\v\f\r]*\+?((?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)(%|:([0-9]+))?$/.exec(
+      text,
+    );
+  if (match === null) return undefined;
+  const [, number, unit, whole] = match;
+  const scale = unit === undefined ? 1 : unit === "%" ? 100 : Number(whole);
+  const rate = Number(number) / scale;
+  // 0:0 is not a number, which is not in the range either.
+  return rate >= 0 && rate <= 1 ? rate : undefined;
+}
+
+/** Declare the parameters `key`, `key-rate` and `key-file`, for the requests that `what` names. */
+export function group<const K extends string>(key: K, what: string): Group<K> {
+  const table: Record<string, Param<unknown>> = {
+    [key]: ordered(
+      param.choice(injectable, { help: `The error of ${what}: ${injectable.join(", ")}.` }),
+    ),
+    [`${key}-rate`]: ordered(
+      param.custom(parseRate, {
+        help: `The rate of errors in ${what}, 0 to 1 or 0% to 100%.`,
+        accepted: rateWords,
+      }),
+    ),
+    [`${key}-file`]: ordered(
+      param.path({ help: `Inject errors into ${what} only while this file exists.` }),
+    ),
+  };
+  // True by the three keys above, which the compiler does not follow through computed names.
+  return table as unknown as Group<K>;
+}
+
+/** What happens to one kind of request. */
+export interface Injection {
+  readonly errno: Injectable;
+  readonly rate: number;
+  /** Errors are injected while it exists; undefined: always. */
+  readonly file: string | undefined;
+}
+
+/** Values that were given for one kind of request, or for all. */
+export interface Texts {
+  readonly errno: Given<Injectable> | undefined;
+  readonly rate: Given<number> | undefined;
+  readonly file: Given<string> | undefined;
+}
+
+/** Combine what was said of `all` requests with what was said of one kind. */
+export function injectionOf(all: Texts, kind: Texts): Injection {
+  return {
+    errno: lastOf(all.errno, kind.errno) ?? "EIO",
+    rate: lastOf(all.rate, kind.rate) ?? 0,
+    file: lastOf(all.file, kind.file),
+  };
+}
+
+function lastOf<T>(one: Given<T> | undefined, other: Given<T> | undefined): T | undefined {
+  return (one?.order ?? 0) > (other?.order ?? 0) ? one?.value : other?.value;
+}
+
+/** Fail the request `method` if its turn has come. `random` answers from 0 to below 1. */
+export function inject(injection: Injection, method: string, random: () => number): void {
+  const { errno, rate, file } = injection;
+  if (rate === 0) return;
+  // Asked for each request, since creating and removing it is how a test switches errors on and off.
+  if (file !== undefined && !existsSync(file)) return;
+  // Always true with a rate of 1, since `random` stays below it.
+  if (random() < rate) throw new NbdError(errno, `injecting ${errno} error into ${method}`);
+}
