@@ -1,0 +1,188 @@
+/** Spawns servers and clients for end-to-end tests, and makes sure that none of them stays behind. */
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+const root = join(import.meta.dir, "..", "..");
+
+export interface ServeOptions {
+  /** The program to run instead of ours, for parity tests: `["nbdkit"]`. */
+  readonly program?: readonly string[];
+  /** Added to the environment. */
+  readonly env?: Readonly<Record<string, string>>;
+  readonly cwd?: string;
+}
+
+export interface Exited {
+  /** 128 + signal where a signal ended it. */
+  readonly code: number;
+  readonly stderr: string;
+}
+
+export interface Served extends AsyncDisposable {
+  readonly socket: string;
+  readonly uri: string;
+  readonly process: Bun.Subprocess<"ignore", "pipe", "pipe">;
+  /** What it printed so far. */
+  stderr(): string;
+  /** Wait until stderr matches; rejects if the server exits without it. */
+  printed(pattern: RegExp): Promise<RegExpExecArray>;
+  /** SIGTERM, and wait for the exit. */
+  stop(): Promise<Exited>;
+}
+
+/** How this project's server is started, without its arguments. */
+export const program: readonly string[] = [process.execPath, join(root, "src", "main.ts")];
+
+const alive = new Set<Bun.Subprocess>();
+process.on("exit", () => {
+  for (const child of alive) child.kill("SIGKILL");
+});
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, ms);
+  });
+}
+
+/** Whether a process listens on the Unix socket: its flags in /proc/net/unix say so, and no client is spent. */
+export function isListening(socket: string): boolean {
+  return readFileSync("/proc/net/unix", "utf8")
+    .split("\n")
+    .some((line) => line.endsWith(` ${socket}`) && line.split(" ")[3] === "00010000");
+}
+
+/** A text that grows as a stream delivers. */
+class Collected {
+  text = "";
+  readonly done: Promise<void>;
+  #watchers: (() => void)[] = [];
+
+  constructor(stream: ReadableStream<Uint8Array>) {
+    this.done = this.#collect(stream);
+  }
+
+  /** Resolves when there is more, or no more to come. */
+  more(): Promise<void> {
+    return Promise.race([new Promise<void>((resolve) => this.#watchers.push(resolve)), this.done]);
+  }
+
+  async #collect(stream: ReadableStream<Uint8Array>): Promise<void> {
+    const decoder = new TextDecoder();
+    for await (const chunk of stream) {
+      this.text += decoder.decode(chunk, { stream: true });
+      for (const wake of this.#watchers.splice(0)) wake();
+    }
+  }
+}
+
+async function matched(
+  output: Collected,
+  child: Bun.Subprocess,
+  pattern: RegExp,
+): Promise<RegExpExecArray> {
+  for (;;) {
+    const more = output.more();
+    const match = pattern.exec(output.text);
+    if (match !== null) return match;
+    const ended = await Promise.race([more.then(() => false), child.exited.then(() => true)]);
+    if (!ended) continue;
+    await output.done;
+    const last = pattern.exec(output.text);
+    if (last !== null) return last;
+    throw new Error(`the server exited without printing ${pattern}:\n${output.text}`);
+  }
+}
+
+/** Start `bun src/main.ts -f -U SOCKET ...args` and wait until it listens. Rejects if it exits instead. */
+export async function serve(args: readonly string[], options: ServeOptions = {}): Promise<Served> {
+  const folder = mkdtempSync(join(tmpdir(), "nbdkit-test-"));
+  const socket = join(folder, "sock");
+  const child = Bun.spawn([...(options.program ?? program), "-f", "-U", socket, ...args], {
+    cwd: options.cwd ?? root,
+    env: { ...process.env, ...options.env },
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+  alive.add(child);
+  const stderr = new Collected(child.stderr);
+  const stdout = new Collected(child.stdout);
+  let ended: Exited | undefined;
+  const exited = child.exited.then(async (code) => {
+    alive.delete(child);
+    // A grandchild may hold the pipe open: what it prints is not waited for.
+    await Promise.race([Promise.all([stderr.done, stdout.done]), pause(1000)]);
+    rmSync(folder, { recursive: true, force: true });
+    return (ended = { code, stderr: stderr.text });
+  });
+  const stop = async (): Promise<Exited> => {
+    if (ended !== undefined) return ended;
+    child.kill("SIGTERM");
+    const late = setTimeout(() => child.kill("SIGKILL"), 20_000);
+    const result = await exited;
+    clearTimeout(late);
+    return result;
+  };
+  while (!isListening(socket)) {
+    if (child.exitCode !== null || child.signalCode !== null) {
+      const { code } = await exited;
+      throw new Error(`the server exited with ${code} before it listened:\n${stderr.text}`);
+    }
+    await pause(5);
+  }
+  return {
+    socket,
+    uri: `nbd+unix:///?socket=${socket}`,
+    process: child,
+    stderr: () => stderr.text,
+    printed: (pattern) => matched(stderr, child, pattern),
+    stop,
+    [Symbol.asyncDispose]: async () => void (await stop()),
+  };
+}
+
+export interface RunOptions {
+  readonly stdin?: Uint8Array | string;
+  readonly env?: Readonly<Record<string, string>>;
+  readonly cwd?: string;
+  /** SIGKILL after this time (default one minute). */
+  readonly timeoutMs?: number;
+}
+
+export interface Ran {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Run a program to its end. */
+export async function run(command: readonly string[], options: RunOptions = {}): Promise<Ran> {
+  const stdin =
+    typeof options.stdin === "string" ? new TextEncoder().encode(options.stdin) : options.stdin;
+  const child = Bun.spawn([...command], {
+    cwd: options.cwd ?? root,
+    env: { ...process.env, ...options.env },
+    stdin: stdin ?? "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+  alive.add(child);
+  const late = setTimeout(() => child.kill("SIGKILL"), options.timeoutMs ?? 60_000);
+  try {
+    const [stdout, stderr, code] = await Promise.all([
+      new Response(child.stdout).text(),
+      new Response(child.stderr).text(),
+      child.exited,
+    ]);
+    return { code, stdout, stderr };
+  } finally {
+    clearTimeout(late);
+    alive.delete(child);
+  }
+}
+
+/** Whether a program that a test needs is installed: `test.skipIf(!installed("nbdinfo"))`. */
+export function installed(name: string): boolean {
+  return Bun.which(name) !== null;
+}
