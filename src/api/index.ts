@@ -18,3 +18,4 @@ export { debug, error } from "./debug.ts";
 export { defineFilter, definePlugin } from "./define.ts";
 export { ConfigError, NbdError } from "./errors.ts";
 export { type Param, param, type Params, type Values } from "./params.ts";
+export * as storage from "./storage.ts";

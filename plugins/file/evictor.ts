@@ -1,0 +1,48 @@
+/** cache=none: asks the kernel to drop what was read or written from the page cache. */
+import { type Calls } from "./calls.ts";
+
+interface Range {
+  readonly offset: bigint;
+  readonly count: number;
+}
+
+/** How many written ranges to wait for: by then the disk has normally taken the oldest. */
+const depth = 8;
+
+export class Evictor {
+  readonly fd: number;
+  readonly calls: Pick<Calls, "advise">;
+  private written: Range[] = [];
+
+  constructor(fd: number, calls: Pick<Calls, "advise">) {
+    this.fd = fd;
+    this.calls = calls;
+  }
+
+  read(offset: bigint, count: number): void {
+    this.drop({ offset, count });
+  }
+
+  /**
+   * The kernel drops only clean pages. The first advice makes it start to write the range; the
+   * second one, some writes later, drops it.
+   */
+  wrote(offset: bigint, count: number): void {
+    const range = { offset, count };
+    this.drop(range);
+    this.written.push(range);
+    const oldest = this.written.length > depth ? this.written.shift() : undefined;
+    if (oldest !== undefined) this.drop(oldest);
+  }
+
+  /** Everything written is on the disk. */
+  flushed(): void {
+    const { written } = this;
+    this.written = [];
+    for (const range of written) this.drop(range);
+  }
+
+  private drop({ offset, count }: Range): void {
+    this.calls.advise(this.fd, offset, count, "dontneed");
+  }
+}

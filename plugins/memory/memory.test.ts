@@ -1,0 +1,118 @@
+/** The memory plugin, alone in a chain. */
+import { describe, expect, test } from "bun:test";
+
+import { FLAG_FAST_ZERO, FLAG_FUA, FLAG_MAY_TRIM } from "#api";
+import { configured, errnoOf, overPlugin } from "#test/chain";
+
+import plugin from "./memory.ts";
+
+async function readFrom(
+  next: { pread(buf: Uint8Array, offset: bigint, flags: number): unknown },
+  offset: bigint,
+  count: number,
+): Promise<number[]> {
+  const buf = new Uint8Array(count).fill(0xee);
+  await next.pread(buf, offset, 0);
+  return [...buf];
+}
+
+describe("memory plugin", () => {
+  test("reads back what was written, and zeroes round it", async () => {
+    await using stack = await overPlugin(plugin, { size: "1m" });
+    await stack.next.pwrite(new Uint8Array([1, 2, 3]), 32767n, FLAG_FUA);
+    expect(await readFrom(stack.next, 32766n, 5)).toEqual([0, 1, 2, 3, 0]);
+  });
+
+  test("serves the last byte of the largest disk", async () => {
+    await using stack = await overPlugin(plugin, { size: "9223372036854775807" });
+    const last = (1n << 63n) - 2n;
+    expect(await stack.next.getSize()).toBe(last + 1n);
+    await stack.next.pwrite(new Uint8Array([7]), last, 0);
+    expect(await readFrom(stack.next, last - 3n, 4)).toEqual([0, 0, 0, 7]);
+    expect(await errnoOf(() => stack.next.pread(new Uint8Array(2), last, 0))).toBe("EINVAL");
+  });
+
+  test("gives all clients the same disk", async () => {
+    await using stack = await overPlugin(plugin, { size: "1m" });
+    const other = stack.chain.connect({ id: 2, logName: "memory[2]" });
+    await other.open(false, "", false);
+    await stack.next.pwrite(new Uint8Array([9]), 0n, 0);
+    expect(await readFrom(other.top, 0n, 1)).toEqual([9]);
+    await other.close();
+    expect(await readFrom(stack.next, 0n, 1)).toEqual([9]);
+  });
+
+  test("two disks do not share anything", async () => {
+    await using one = await overPlugin(plugin, { size: "1m" });
+    await using two = await overPlugin(plugin, { size: "1m" });
+    await one.next.pwrite(new Uint8Array([9]), 0n, 0);
+    expect(await readFrom(two.next, 0n, 1)).toEqual([0]);
+  });
+
+  test("trim and zero leave zeroes, and only where they were asked to", async () => {
+    await using stack = await overPlugin(plugin, { size: "256k" });
+    await stack.next.pwrite(new Uint8Array(262144).fill(1), 0n, 0);
+    await stack.next.trim(100_000, 10n, FLAG_FUA);
+    await stack.next.zero(100_000, 150_000n, FLAG_MAY_TRIM | FLAG_FAST_ZERO);
+    const expected = new Uint8Array(262144).fill(1);
+    expected.fill(0, 10, 100_010).fill(0, 150_000, 250_000);
+    const buf = new Uint8Array(262144);
+    await stack.next.pread(buf, 0n, 0);
+    expect(Buffer.compare(buf, expected)).toBe(0);
+  });
+
+  test("can do everything at once", async () => {
+    await using stack = await overPlugin(plugin, { size: "1m" });
+    const { next } = stack;
+    expect({
+      write: await next.canWrite(),
+      flush: await next.canFlush(),
+      trim: await next.canTrim(),
+      zero: await next.canZero(),
+      fast: await next.canFastZero(),
+      fua: await next.canFua(),
+      cache: await next.canCache(),
+      multi: await next.canMultiConn(),
+      rotational: await next.isRotational(),
+    }).toEqual({
+      write: true,
+      flush: true,
+      trim: true,
+      zero: "native",
+      fast: true,
+      fua: "native",
+      cache: "native",
+      multi: true,
+      rotational: false,
+    });
+    await next.flush(0);
+    await next.cache(4096, 0n, 0);
+  });
+
+  test("answers reads and writes at once", async () => {
+    await using stack = await overPlugin(plugin, { size: "1m" });
+    await stack.next.getSize();
+    await stack.next.canWrite();
+    expect(stack.next.pwrite(new Uint8Array(8), 0n, 0)).toBeUndefined();
+    expect(stack.next.pread(new Uint8Array(8), 0n, 0)).toBeUndefined();
+  });
+
+  test("requires a size", async () => {
+    await expect(configured(plugin, {})).rejects.toThrow("size= is required");
+  });
+
+  test("accepts allocator=sparse", async () => {
+    await using stack = await overPlugin(plugin, { size: "1", allocator: "sparse" });
+    expect(await stack.next.getSize()).toBe(1n);
+  });
+
+  test.each([
+    ["malloc", "allocator=malloc: not supported here: expected sparse"],
+    ["malloc,mlock=true", "allocator=malloc,mlock=true: not supported here"],
+    ["zstd", "allocator=zstd: not supported here"],
+    ["sparse,x=1", "allocator=sparse,x=1: expected sparse"],
+    ["best", "allocator=best: expected sparse"],
+  ])("refuses allocator=%s", async (allocator, message) => {
+    await expect(configured(plugin, { size: "1m", allocator })).rejects.toThrow(message);
+  });
+});

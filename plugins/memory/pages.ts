@@ -1,0 +1,95 @@
+/** A sparse array of bytes, up to 2^63-1 of them. Pages exist where something was written. */
+import { NbdError } from "#api";
+
+const shift = 15n;
+/** The bytes in a page. */
+export const pageSize = 1 << Number(shift);
+const mask = BigInt(pageSize - 1);
+const zeroes = new Uint8Array(new ArrayBuffer(pageSize));
+
+/** Finds memory for a page; tests let it fail. */
+export type Allocate = (size: number) => Uint8Array;
+
+export class Pages {
+  private readonly allocate: Allocate;
+  /** By page number, which is below 2^48 and so exact. */
+  private readonly pages = new Map<number, Uint8Array>();
+
+  constructor(allocate: Allocate = (size) => new Uint8Array(size)) {
+    this.allocate = allocate;
+  }
+
+  /** How many pages take memory. */
+  get used(): number {
+    return this.pages.size;
+  }
+
+  read(buf: Uint8Array, offset: bigint): void {
+    let page = pageOf(offset);
+    let at = within(offset);
+    for (let done = 0; done < buf.length; page += 1, at = 0) {
+      const part = Math.min(pageSize - at, buf.length - done);
+      const from = this.pages.get(page);
+      if (from === undefined) buf.fill(0, done, done + part);
+      else buf.set(part === pageSize ? from : from.subarray(at, at + part), done);
+      done += part;
+    }
+  }
+
+  write(buf: Uint8Array, offset: bigint): void {
+    let page = pageOf(offset);
+    let at = within(offset);
+    for (let done = 0; done < buf.length; page += 1, at = 0) {
+      const part = Math.min(pageSize - at, buf.length - done);
+      const to = this.pages.get(page) ?? this.add(page);
+      to.set(part === buf.length ? buf : buf.subarray(done, done + part), at);
+      done += part;
+    }
+  }
+
+  /** Zero a range, and give back the pages in which nothing else is left. */
+  zero(count: number, offset: bigint): void {
+    let page = pageOf(offset);
+    let at = within(offset);
+    for (let done = 0; done < count; page += 1, at = 0) {
+      const part = Math.min(pageSize - at, count - done);
+      if (part === pageSize) this.pages.delete(page);
+      else this.zeroPart(page, at, at + part);
+      done += part;
+    }
+  }
+
+  private zeroPart(page: number, from: number, to: number): void {
+    const bytes = this.pages.get(page);
+    if (bytes === undefined) return;
+    bytes.fill(0, from, to);
+    if (Buffer.compare(bytes, zeroes) === 0) this.pages.delete(page);
+  }
+
+  private add(page: number): Uint8Array {
+    try {
+      const bytes = this.allocate(pageSize);
+      this.pages.set(page, bytes);
+      return bytes;
+    } catch (error) {
+      // RangeError: out of memory. The array or the map could not grow; what is stored stays.
+      const used = (this.pages.size * pageSize) / (1 << 20);
+      throw new NbdError("ENOMEM", `no memory for one more page (${used} MiB are in use)`, {
+        cause: error,
+      });
+    }
+  }
+}
+
+/** Numbers are several times as fast as bigints, and exact up to here. */
+const exact = BigInt(Number.MAX_SAFE_INTEGER);
+
+function pageOf(offset: bigint): number {
+  if (offset > exact) return Number(offset >> shift);
+  return Math.floor(Number(offset) / pageSize);
+}
+
+function within(offset: bigint): number {
+  if (offset > exact) return Number(offset & mask);
+  return Number(offset) % pageSize;
+}

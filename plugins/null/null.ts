@@ -1,0 +1,27 @@
+/** Discard writes, and read zeroes. The manual is README.md, beside this file. */
+import { definePlugin, param } from "#api";
+
+export default definePlugin({
+  name: "null",
+  longName: "nbdkit null plugin",
+  magicConfigKey: "size",
+  params: {
+    size: param.size({ default: 0n, help: "The size of the disk (default 0)." }),
+  },
+
+  open: (config) => config,
+  getSize: (config) => config.size,
+  canFastZero: () => true,
+  canFua: () => "native",
+  canMultiConn: () => true,
+  canCache: () => "native",
+
+  pread(_config, buf) {
+    buf.fill(0);
+  },
+  pwrite() {},
+  flush() {},
+  trim() {},
+  zero() {},
+  cache() {},
+});

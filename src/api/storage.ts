@@ -1,0 +1,102 @@
+/** What files and block devices can do beyond node:fs. libc is loaded by the first call, not before. */
+import { getSystemErrorMap } from "node:util";
+
+import { type Advice } from "#abi/libc";
+import * as libc from "#abi/libc";
+
+import { errnoName, errnos } from "../lib/errno.ts";
+import { NbdError } from "./errors.ts";
+
+export type { Advice };
+
+function fail(errno: number, what: string): never {
+  const words = getSystemErrorMap().get(-errno)?.[1] ?? `error ${errno}`;
+  throw new NbdError(errnoName(errno), `${what}: ${words}`);
+}
+
+function at(count: number, offset: bigint): string {
+  return `${count} bytes at ${offset}`;
+}
+
+/**
+ * Read what is in memory, without waiting for a device. Returns the number of bytes, which may be
+ * smaller than the buffer and is 0 at the end of the file, or -1 where a device would have to be asked.
+ * Throws EOPNOTSUPP where the file system or kernel cannot tell: that will not change for this file.
+ */
+export function preadNow(fd: number, buf: Uint8Array, offset: bigint): number {
+  const count = libc.preadNow(fd, buf, offset);
+  if (count >= 0) return count;
+  if (count === -errnos.EAGAIN) return -1;
+  return fail(count === -errnos.ENOSYS ? errnos.EOPNOTSUPP : -count, "reading without waiting");
+}
+
+/** Read at any offset, waiting for it. Returns the number of bytes, 0 at the end of the file. */
+export function preadSync(fd: number, buf: Uint8Array, offset: bigint): number {
+  const count = libc.pread(fd, buf, offset);
+  return count >= 0 ? count : fail(-count, `reading ${at(buf.length, offset)}`);
+}
+
+/**
+ * Write at any offset. Returns the number of bytes, which may be smaller than the buffer.
+ * Use it instead of fs.writeSync, which ignores a position that is a bigint or above 2^53-1.
+ */
+export function pwriteSync(fd: number, buf: Uint8Array, offset: bigint): number {
+  const count = libc.pwrite(fd, buf, offset);
+  return count >= 0 ? count : fail(-count, `writing ${at(buf.length, offset)}`);
+}
+
+/** Make a hole: the range reads as zeroes and takes no space. The file keeps its size. */
+export function punchHole(fd: number, offset: bigint, count: number): void {
+  const result = libc.fallocate(fd, "punchHole", offset, BigInt(count));
+  if (result < 0) fail(-result, `punching a hole of ${at(count, offset)}`);
+}
+
+/** Let the range read as zeroes, with its space reserved. */
+export function zeroRange(fd: number, offset: bigint, count: number): void {
+  const result = libc.fallocate(fd, "zeroRange", offset, BigInt(count));
+  if (result < 0) fail(-result, `zeroing ${at(count, offset)}`);
+}
+
+/** Reserve space for the range; what it holds stays. */
+export function allocate(fd: number, offset: bigint, count: number): void {
+  const result = libc.fallocate(fd, "allocate", offset, BigInt(count));
+  if (result < 0) fail(-result, `allocating ${at(count, offset)}`);
+}
+
+/** Tell the kernel how a range of the file will be used. A count of 0 means up to its end. */
+export function advise(fd: number, offset: bigint, count: number, advice: Advice): void {
+  const result = libc.fadvise(fd, offset, BigInt(count), advice);
+  if (result < 0) fail(-result, `advising ${advice} for ${at(count, offset)}`);
+}
+
+/** The offset of the next data (or hole) at or after `offset`, or undefined where there is none. */
+export function seek(fd: number, to: "data" | "hole", offset: bigint): bigint | undefined {
+  const found = libc.seek(fd, to, offset);
+  if (found >= 0n) return found;
+  if (found === BigInt(-errnos.ENXIO)) return undefined;
+  return fail(Number(-found), `looking for a ${to} from ${offset}`);
+}
+
+/** The size of a block device in bytes. */
+export function deviceSize(fd: number): bigint {
+  const size = libc.deviceSize(fd);
+  return size >= 0n ? size : fail(Number(-size), "asking for the size of a block device");
+}
+
+/** The size of a block device's logical sectors in bytes. */
+export function sectorSize(fd: number): number {
+  const size = libc.sectorSize(fd);
+  return size > 0 ? size : fail(-size, "asking for the sector size of a block device");
+}
+
+/** Tell a block device that a range is not needed any more. What it reads as afterwards is open. */
+export function discardDevice(fd: number, offset: bigint, count: number): void {
+  const result = libc.deviceRange(fd, "discard", offset, BigInt(count));
+  if (result < 0) fail(-result, `discarding ${at(count, offset)}`);
+}
+
+/** Zero a range of whole sectors of a block device; the kernel writes where the device has no better way. */
+export function zeroDevice(fd: number, offset: bigint, count: number): void {
+  const result = libc.deviceRange(fd, "zeroOut", offset, BigInt(count));
+  if (result < 0) fail(-result, `zeroing ${at(count, offset)}`);
+}
