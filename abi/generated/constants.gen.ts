@@ -9,11 +9,27 @@ export const FLAG_FUA = 2;
 export const FLAG_REQ_ONE = 4;
 /** NBDKIT_FLAG_FAST_ZERO: fail with EOPNOTSUPP rather than write zeroes slowly. */
 export const FLAG_FAST_ZERO = 8;
-
-/** NBDKIT_THREAD_MODEL_*, in the words that nbdkit prints. */
+/** NBDKIT_THREAD_MODEL_*: in the words that nbdkit prints. */
 export const threadModels = {
   serialize_connections: 0,
   serialize_all_requests: 1,
   serialize_requests: 2,
   parallel: 3,
 } as const;
+/** NBDKIT_FUA_*, NBDKIT_CACHE_*, NBDKIT_ZERO_*: what can_zero, can_fua and can_cache answer in C. */
+export const supports = {
+  none: 0,
+  emulate: 1,
+  native: 2,
+} as const;
+/** NBDKIT_EXTENT_*: bits. */
+export const extentTypes = {
+  hole: 1,
+  zero: 2,
+} as const;
+/** NBDKIT_FILTER_API_VERSION: _api_version of filters of generations S and A. */
+export const filterApiVersion = 1;
+/** NBDKIT_FILTER_MARKER_S: what our header leaves in the padding after _api_version in generation S. */
+export const filterMarkerS = 0x4e424453;
+/** NBDKIT_API_VERSION: _api_version of plugins. */
+export const pluginApiVersions = [1, 2] as const;

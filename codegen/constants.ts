@@ -1,0 +1,62 @@
+/** What the headers' macros mean, one to one like semantics.ts. */
+
+/** The request flags: the constant of this name in TypeScript, and its documentation. */
+export const flags: Readonly<Record<string, string>> = {
+  NBDKIT_FLAG_MAY_TRIM: "a zero request may punch a hole.",
+  NBDKIT_FLAG_FUA: "the data is on stable storage before the request completes.",
+  NBDKIT_FLAG_REQ_ONE: "one extent is enough.",
+  NBDKIT_FLAG_FAST_ZERO: "fail with EOPNOTSUPP rather than write zeroes slowly.",
+};
+
+/** Macros with this prefix are one table in TypeScript; its keys are the rest of the name. */
+export const tables: readonly {
+  readonly name: string;
+  readonly about: string;
+  /** Several prefixes must agree in keys and values. */
+  readonly prefixes: readonly string[];
+}[] = [
+  {
+    name: "threadModels",
+    about: "in the words that nbdkit prints.",
+    prefixes: ["NBDKIT_THREAD_MODEL_"],
+  },
+  {
+    name: "supports",
+    about: "what can_zero, can_fua and can_cache answer in C.",
+    prefixes: ["NBDKIT_FUA_", "NBDKIT_CACHE_", "NBDKIT_ZERO_"],
+  },
+  {
+    name: "extentTypes",
+    about: "bits.",
+    prefixes: ["NBDKIT_EXTENT_"],
+  },
+];
+
+/** Macros that are one number in TypeScript, under this name. */
+export const numbers: Readonly<Record<string, { readonly name: string; readonly about: string }>> =
+  {
+    NBDKIT_FILTER_API_VERSION: {
+      name: "filterApiVersion",
+      about: "_api_version of filters of generations S and A.",
+    },
+    NBDKIT_FILTER_MARKER_S: {
+      name: "filterMarkerS",
+      about: "what our header leaves in the padding after _api_version in generation S.",
+    },
+  };
+
+/** Macros that only C needs, and why. */
+export const onlyInC: Readonly<Record<string, string>> = {
+  NBDKIT_API_VERSION: "chosen by the module's source; codegen reads the header under each of them",
+  NBDKIT_FILTER_GENERATION:
+    "chosen by the module's source; codegen reads the header under each of them",
+  NBDKIT_GENERATION_S: "for NBDKIT_FILTER_GENERATION",
+  NBDKIT_GENERATION_A: "for NBDKIT_FILTER_GENERATION",
+  NBDKIT_CXX_LANG_C: "for C++",
+  NBDKIT_HANDLE_NOT_NEEDED: "TypeScript's handles may be anything",
+  NBDKIT_PRINTF_FORMAT_: "an attribute",
+  NBDKIT_VISIBLE_: "an attribute",
+  NBDKIT_REGISTER_PLUGIN: "defines a function",
+  NBDKIT_REGISTER_FILTER: "defines a function",
+  NBDKIT_FILTER_SET_ABI_: "part of NBDKIT_REGISTER_FILTER",
+};

@@ -1,0 +1,64 @@
+/** Emits constants.gen.ts: the headers' macros that TypeScript needs. */
+import { flags, numbers, tables } from "../constants.ts";
+import { SourceError } from "../ir.ts";
+import { headers, type Model } from "../model.ts";
+import type { GeneratedFile } from "../output.ts";
+import type { Macro } from "../parse/constants.ts";
+import { addConstant, objectText, typescriptFile } from "./typescript.ts";
+
+export function emitConstants(model: Model): GeneratedFile {
+  const inputs = [headers.common, headers.filter, headers.plugin];
+  return typescriptFile("constants.gen.ts", inputs, (file) => {
+    for (const macro of model.macros) {
+      const about = flags[macro.name];
+      if (about === undefined) continue;
+      const name = macro.name.replace("NBDKIT_", "");
+      addConstant(file, name, valueOf(macro), `${macro.name}: ${about}`);
+    }
+    for (const table of tables) {
+      const about = `${table.prefixes.map((prefix) => `${prefix}*`).join(", ")}: ${table.about}`;
+      const entries = tableOf(model, table.name);
+      addConstant(file, table.name, `${objectText(entries)} as const`, about);
+    }
+    for (const macro of model.macros) {
+      const meaning = numbers[macro.name];
+      if (meaning === undefined) continue;
+      addConstant(file, meaning.name, valueOf(macro), `${macro.name}: ${meaning.about}`);
+    }
+    const versions = `[${model.pluginVersions.join(", ")}] as const`;
+    addConstant(
+      file,
+      "pluginApiVersions",
+      versions,
+      "NBDKIT_API_VERSION: _api_version of plugins.",
+    );
+  });
+}
+
+/** Keys and values of a table. Where it has several prefixes, each must give the same. */
+export function tableOf(model: Model, name: string): (readonly [string, string])[] {
+  const prefixes = tables.find((table) => table.name === name)?.prefixes ?? [];
+  const [first = [], ...others] = prefixes.map((prefix) =>
+    model.macros
+      .filter((macro) => macro.name.startsWith(prefix))
+      .map((macro) => [macro.name.slice(prefix.length).toLowerCase(), valueOf(macro)] as const),
+  );
+  const differs = others.some((other) => JSON.stringify(other) !== JSON.stringify(first));
+  if (differs || first.length === 0) {
+    throw new Error(
+      `codegen/constants.ts: ${prefixes.join(", ")} must have the same names and values`,
+    );
+  }
+  return first;
+}
+
+function valueOf(macro: Macro): string {
+  if (macro.value === undefined) {
+    const remedy =
+      "write it as a number or (1 << N), or list it in onlyInC of codegen/constants.ts";
+    throw new SourceError(macro.at, `${macro.name} is not an integer`, remedy);
+  }
+  // Hexadecimal where the header has it, so that it can be searched for.
+  const hexadecimal = /\b0x[0-9a-fA-F]+/.exec(macro.at.source);
+  return hexadecimal?.[0].toLowerCase() ?? String(macro.value);
+}

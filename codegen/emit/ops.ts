@@ -1,0 +1,67 @@
+/** Emits ops.gen.h and ops.gen.ts: the numbers of callbacks, adapters and message kinds. */
+import { callbacksOf } from "../ir.ts";
+import { headers, type Model } from "../model.ts";
+import { opName } from "../names.ts";
+import { structsOf } from "../one-to-one.ts";
+import { banner, type GeneratedFile } from "../output.ts";
+import { callbacks } from "../semantics.ts";
+import { addConstant, objectText, typescriptFile } from "./typescript.ts";
+
+/** The callbacks that have a number: all that some struct has, but those that are deferred. */
+export function opsOf(model: Model): string[] {
+  const names = structsOf(model).flatMap(([, struct]) =>
+    callbacksOf(struct).map(({ name }) => name),
+  );
+  return [...new Set(names)].filter((name) => callbacks[name]?.deferred === undefined);
+}
+
+/** The adapters in the order of their numbers. */
+export function adaptersOf(model: Model): { readonly macro: string; readonly call: string }[] {
+  const filters = model.generations.map(({ id }) => `filter_${id.toLowerCase()}`);
+  return [...filters, "plugin"].map((name) => ({
+    macro: `RT_ADAPTER_${name.toUpperCase()}`,
+    call: `rt_${name}_call`,
+  }));
+}
+
+const inputs = [headers.filter, headers.plugin];
+
+export function emitOpsHeader(model: Model): GeneratedFile {
+  const ops = opsOf(model).map((name, index) => `#define ${opName(name)} ${index + 1}\n`);
+  const adapters = adaptersOf(model).map(({ macro }, index) => `#define ${macro} ${index}\n`);
+  const text = [
+    banner(inputs),
+    "#ifndef RT_OPS_GEN_H\n#define RT_OPS_GEN_H\n\n",
+    "// rt_message.op: the callback's name. 0 is none.\n",
+    ...ops,
+    "\n// Which generation of which struct a module has.\n",
+    ...adapters,
+    "\n#endif\n",
+  ];
+  return { path: "ops.gen.h", text: text.join("") };
+}
+
+export function emitOps(model: Model): GeneratedFile {
+  return typescriptFile("ops.gen.ts", [...inputs, headers.runtime], (file) => {
+    const ops = opsOf(model);
+    for (const [index, name] of ops.entries()) addConstant(file, opName(name), String(index + 1));
+    addConstant(
+      file,
+      "ops",
+      `${objectText(ops.map((name) => [name, opName(name)]))} as const`,
+      "rt_message.op by the callback's name in C.",
+    );
+    file.addTypeAlias({
+      isExported: true,
+      name: "OpName",
+      type: "keyof typeof ops",
+      docs: ["A callback that native layers can be asked for."],
+    });
+    for (const [index, { macro }] of adaptersOf(model).entries()) {
+      addConstant(file, macro, String(index));
+    }
+    for (const macro of model.runtimeMacros) {
+      if (macro.value !== undefined) addConstant(file, macro.name, String(macro.value));
+    }
+  });
+}

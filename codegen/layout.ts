@@ -1,0 +1,64 @@
+/** Computes where C puts the fields of a struct: natural alignment on 64-bit systems (LP64). */
+import { type CType, integers, SourceError, type Struct, structOf, type Unit } from "./ir.ts";
+
+export interface FieldLayout {
+  readonly name: string;
+  readonly offset: number;
+  readonly size: number;
+  readonly kind: string;
+}
+
+export interface Layout {
+  readonly size: number;
+  readonly fields: readonly FieldLayout[];
+}
+
+/** The layout of `struct`; structs inside it are looked up in `unit`. */
+export function layoutOf(struct: Struct, unit: Unit): Layout {
+  let [end, widest] = [0, 1];
+  const fields = struct.fields.map((field) => {
+    const shape = shapeOf(field.type, unit);
+    if (shape === undefined) {
+      const remedy = "use an integer of fixed width, a pointer or a struct";
+      throw new SourceError(field.at, `${field.name} has no size that is known`, remedy);
+    }
+    const offset = alignUp(end, shape.align);
+    end = offset + shape.size;
+    widest = Math.max(widest, shape.align);
+    return { name: field.name, offset, size: shape.size, kind: shape.kind };
+  });
+  return { size: alignUp(end, widest), fields };
+}
+
+function alignUp(offset: number, align: number): number {
+  return Math.ceil(offset / align) * align;
+}
+
+interface Shape {
+  readonly size: number;
+  readonly align: number;
+  readonly kind: string;
+}
+
+function shapeOf(type: CType, unit: Unit): Shape | undefined {
+  switch (type.kind) {
+    case "integer": {
+      const { size, kind } = integers[type.name];
+      return { size, align: size, kind };
+    }
+    case "pointer": {
+      const kinds = { char: type.constant ? "string" : "pointer", function: "function" };
+      const kind =
+        type.to.kind === "char" || type.to.kind === "function" ? kinds[type.to.kind] : "pointer";
+      return { size: 8, align: 8, kind };
+    }
+    case "struct": {
+      const inner = structOf(unit, type.name);
+      const { size } = layoutOf(inner, unit);
+      const aligns = inner.fields.map((field) => shapeOf(field.type, unit)?.align ?? 1);
+      return { size, align: Math.max(1, ...aligns), kind: "struct" };
+    }
+    default:
+      return undefined;
+  }
+}

@@ -1,0 +1,102 @@
+/** Checks that headers and overlay describe the same things, and lists all that only one of them has. */
+import { flags, numbers, onlyInC, tables } from "./constants.ts";
+import {
+  callbacksOf,
+  type FunctionDeclaration,
+  type Location,
+  type Struct,
+  structOf,
+} from "./ir.ts";
+import type { Model } from "./model.ts";
+import {
+  type CallbackMeaning,
+  callbacks,
+  data,
+  functions,
+  nextFunctions,
+  parameters,
+  type Place,
+} from "./semantics.ts";
+
+type Found = ReadonlyMap<string, Location>;
+
+/** Stop unless both have the same names. `found` is what the headers have. */
+export function assertOneToOne(overlay: string, found: Found, described: Iterable<string>): void {
+  const names = new Set(described);
+  const missing = [...found].filter(([name]) => !names.has(name));
+  const extra = [...names].filter((name) => !found.has(name));
+  if (missing.length + extra.length === 0) return;
+  const lines = [
+    ...missing.map(
+      ([name, at]) => `${at.file}:${at.line}:${at.column}: ${name} is not in ${overlay}`,
+    ),
+    ...extra.map((name) => `${overlay}: ${name} is not in the headers`),
+  ];
+  throw new Error(`${lines.join("\n")}\ndescribe what is new, and remove what is gone`);
+}
+
+/** The structs of the model, with the place that the overlay calls them by. */
+export function structsOf(model: Model): (readonly [Place, Struct])[] {
+  return [
+    ...model.generations.flatMap(({ unit }): (readonly [Place, Struct])[] => [
+      ["filter", structOf(unit, "nbdkit_filter")],
+      ["next", structOf(unit, "nbdkit_next_ops")],
+    ]),
+    ["plugin", structOf(model.plugin, "nbdkit_plugin")],
+  ];
+}
+
+/** Check the whole model. */
+export function assertDescribed(model: Model): void {
+  const inCallbacks = new Map<string, Location>();
+  const inData = new Map<string, Location>();
+  const inParameters = new Map<string, Location>();
+  for (const [place, struct] of structsOf(model)) {
+    const called = new Map(callbacksOf(struct).map((callback) => [callback.name, callback]));
+    for (const field of struct.fields) {
+      const callback = called.get(field.name);
+      (callback === undefined ? inData : inCallbacks).set(`${place}.${field.name}`, field.at);
+      if (callback === undefined || callbacks[field.name]?.deferred !== undefined) continue;
+      for (const { name, at } of callback.signature.parameters) inParameters.set(name, at);
+    }
+  }
+  assertOneToOne("callbacks of codegen/semantics.ts", inCallbacks, placed(callbacks));
+  assertOneToOne("data of codegen/semantics.ts", inData, placed(data));
+  assertOneToOne("parameters of codegen/semantics.ts", inParameters, Object.keys(parameters));
+  assertFunctions(model);
+  assertMacros(model);
+}
+
+/** `filter.pread` and the like, for every struct that an entry says it is in. */
+function placed(table: Readonly<Record<string, Pick<CallbackMeaning, "in">>>): string[] {
+  return Object.entries(table).flatMap(([name, meaning]) =>
+    meaning.in.map((place) => `${place}.${name}`),
+  );
+}
+
+function whereDeclared(declarations: Iterable<FunctionDeclaration>): Found {
+  return new Map([...declarations].map(({ name, at }) => [name, at]));
+}
+
+function assertFunctions(model: Model): void {
+  const types = model.generations.flatMap(({ unit }) => [...unit.functionTypes.values()]);
+  const overlay = "of codegen/semantics.ts";
+  assertOneToOne(`nextFunctions ${overlay}`, whereDeclared(types), Object.keys(nextFunctions));
+  assertOneToOne(
+    `functions ${overlay}`,
+    whereDeclared(model.plugin.functions.values()),
+    Object.keys(functions),
+  );
+}
+
+function assertMacros(model: Model): void {
+  const prefixes = tables.flatMap((table) => table.prefixes);
+  const single = model.macros.filter(
+    ({ name }) => !prefixes.some((prefix) => name.startsWith(prefix)),
+  );
+  assertOneToOne(
+    "codegen/constants.ts",
+    new Map(single.map(({ name, at }) => [name, at])),
+    [flags, numbers, onlyInC].flatMap((table) => Object.keys(table)),
+  );
+}

@@ -1,0 +1,36 @@
+/** Finds `#define NAME VALUE` in headers, which the preprocessor would not show, and computes the values. */
+import { join } from "node:path";
+
+import type { Location } from "../ir.ts";
+import type { Tree } from "./preprocess.ts";
+
+export interface Macro {
+  readonly name: string;
+  /** Undefined where it is not an integer. */
+  readonly value: number | undefined;
+  readonly at: Location;
+}
+
+/** The macros that a header of the project defines, in order; those without a body are left out. */
+export async function scanMacros(tree: Tree, file: string): Promise<Macro[]> {
+  const lines = (await Bun.file(join(tree.root, file)).text()).split("\n");
+  const macros = new Map<string, Macro>();
+  for (const [index, source] of lines.entries()) {
+    const match = /^(#define\s+)(\w+)(\([^)]*\))?(.*)$/.exec(source);
+    if (match === null) continue;
+    const [, before = "", name = "", parameters, rest = ""] = match;
+    const body = rest.replaceAll(/\/\*.*?(\*\/|$)/g, "").trim();
+    if (body === "" && parameters === undefined) continue;
+    const at = { file, line: index + 1, column: before.length + 1, source };
+    const value = parameters === undefined ? integer(body) : undefined;
+    if (!macros.has(name)) macros.set(name, { name, value, at });
+  }
+  return [...macros.values()];
+}
+
+/** The value of `12`, `0x1f` or `(1 << 3)`. */
+function integer(body: string): number | undefined {
+  const shift = /^\((\d+) << (\d+)\)$/.exec(body);
+  if (shift !== null) return Number(shift[1]) << Number(shift[2]);
+  return /^(\d+|0x[0-9a-fA-F]+)$/.test(body) ? Number(body) : undefined;
+}

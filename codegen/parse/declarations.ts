@@ -1,0 +1,141 @@
+/** Reads preprocessed C declarations into the model. What it does not know stops it, with the place. */
+import { fileURLToPath } from "node:url";
+
+import { Language, type Node, Parser } from "web-tree-sitter";
+
+import {
+  type FunctionDeclaration,
+  type Location,
+  type Parameter,
+  type Signature,
+  SourceError,
+  type Struct,
+  type Unit,
+} from "../ir.ts";
+import type { Preprocessed } from "./preprocess.ts";
+import { baseType, declared, type Reader } from "./types.ts";
+
+/** Parse one preprocessed header. */
+export async function parseUnit(source: Preprocessed): Promise<Unit> {
+  const parser = await cParser();
+  const tree = parser.parse(source.text);
+  if (tree === null) throw new Error("tree-sitter gave no tree");
+  const structs = new Map<string, Struct>();
+  const functionTypes = new Map<string, FunctionDeclaration>();
+  const functions = new Map<string, FunctionDeclaration>();
+  const reader: Reader = { at: (node) => locate(source, node), signature: readSignature };
+  for (const node of tree.rootNode.namedChildren) {
+    switch (node.type) {
+      case "comment":
+        break;
+      case "preproc_call":
+        // Those that change no layout. `#pragma pack` would.
+        if (!/^#pragma GCC (visibility|diagnostic)\b/.test(node.text)) refuse(reader, node);
+        break;
+      case "struct_specifier":
+        addStruct(reader, node, structs);
+        break;
+      case "type_definition":
+        addFunction(reader, node, functionTypes);
+        break;
+      case "declaration":
+        addFunction(reader, node, functions);
+        break;
+      default:
+        refuse(reader, node);
+    }
+  }
+  tree.delete();
+  return { structs, functionTypes, functions };
+}
+
+let parserPromise: Promise<Parser> | undefined;
+
+function cParser(): Promise<Parser> {
+  parserPromise ??= (async () => {
+    await Parser.init();
+    const wasm = fileURLToPath(import.meta.resolve("tree-sitter-c/tree-sitter-c.wasm"));
+    return new Parser().setLanguage(await Language.load(wasm));
+  })();
+  return parserPromise;
+}
+
+function locate(source: Preprocessed, node: Node): Location {
+  const token = /^(\w+|.)?/.exec(node.text)?.[0] ?? "";
+  return source.locate(node.startPosition.row, node.startPosition.column, token);
+}
+
+/** The first thing in `node` that is a syntax error, or the node itself. */
+function culprit(node: Node): Node {
+  const worse = node.children.find((child) => child.hasError || child.isMissing);
+  return worse === undefined || node.isError ? node : culprit(worse);
+}
+
+function refuse(reader: Reader, node: Node): never {
+  const what = node.hasError ? "syntax that is not understood" : `unknown declaration`;
+  throw new SourceError(
+    reader.at(culprit(node)),
+    `${what} (${culprit(node).type})`,
+    "expected a struct, a typedef of a function, or a function; " +
+      "change the header, or teach codegen/parse/declarations.ts",
+  );
+}
+
+function addStruct(reader: Reader, node: Node, structs: Map<string, Struct>): void {
+  const name = node.childForFieldName("name")?.text;
+  const body = node.childForFieldName("body");
+  if (name === undefined || node.hasError) refuse(reader, node);
+  if (body === null) return; // Declared only; whatever points to it is opaque.
+  const fields = body.namedChildren.flatMap((child) => {
+    if (child.type === "comment") return [];
+    const declarator = child.childForFieldName("declarator");
+    if (child.type !== "field_declaration" || declarator === null) refuse(reader, child);
+    const { name: fieldName, type } = declared(reader, declarator, baseType(reader, child));
+    return [{ name: fieldName, type, text: oneLine(child), at: reader.at(child) }];
+  });
+  structs.set(name, { name, fields, at: reader.at(node) });
+}
+
+function addFunction(reader: Reader, node: Node, into: Map<string, FunctionDeclaration>): void {
+  const declarators = node.childrenForFieldName("declarator");
+  const declarator = declarators[0];
+  if (node.hasError || !declarator || declarators.length !== 1) refuse(reader, node);
+  const { name, type } = declared(reader, declarator, baseType(reader, node));
+  if (type.kind !== "function") refuse(reader, node);
+  into.set(name, { name, signature: type.signature, text: oneLine(node), at: reader.at(node) });
+}
+
+/** The function type with these parameters. */
+function readSignature(
+  reader: Reader,
+  list: Node | null,
+  returns: Signature["returns"],
+): Signature {
+  const parameters: Parameter[] = [];
+  let variadic = false;
+  for (const node of list?.namedChildren ?? []) {
+    if (node.type === "variadic_parameter") {
+      variadic = true;
+      continue;
+    }
+    if (node.type !== "parameter_declaration") refuse(reader, node);
+    const base = baseType(reader, node);
+    const declarator = node.childForFieldName("declarator");
+    if (declarator === null) {
+      if (base.type.kind === "void") continue;
+      throw new SourceError(reader.at(node), "a parameter without a name", "name it in the header");
+    }
+    parameters.push({ ...declared(reader, declarator, base), at: reader.at(node) });
+  }
+  return { returns, parameters, variadic };
+}
+
+/** The declaration on one line, without attributes and `extern`. */
+function oneLine(node: Node): string {
+  return node.text
+    .replaceAll(/__attribute__ \(\(.*?\)\)\)*/gs, "")
+    .replace(/^(extern|typedef) /, "")
+    .replaceAll(/\s+/g, " ")
+    .replace(/ ?;$/, "")
+    .trim();
+}

@@ -1,0 +1,96 @@
+/** Reads C's types and declarators: `const char *(*name) (void)` from the outside in. */
+import type { Node } from "web-tree-sitter";
+
+import {
+  type CType,
+  type IntegerName,
+  integers,
+  type Location,
+  type Signature,
+  SourceError,
+} from "../ir.ts";
+
+/** What the functions here need of the parser that calls them. */
+export interface Reader {
+  at(node: Node): Location;
+  signature(reader: Reader, list: Node | null, returns: CType): Signature;
+}
+
+/** The type in front of a declarator, and whether it is const. */
+export interface Base {
+  readonly type: CType;
+  readonly constant: boolean;
+}
+
+/** The part of a declaration before its declarator. */
+export function baseType(reader: Reader, node: Node): Base {
+  const type = node.childForFieldName("type");
+  if (type === null) unknown(reader, node, node.text);
+  const constant = node.namedChildren.some(
+    (child) => child.type === "type_qualifier" && child.text === "const",
+  );
+  return { type: named(reader, type), constant };
+}
+
+function isInteger(name: string): name is IntegerName {
+  return Object.hasOwn(integers, name);
+}
+
+function named(reader: Reader, node: Node): CType {
+  const name = node.text;
+  if (node.type === "struct_specifier") {
+    const tag = node.childForFieldName("name")?.text;
+    if (tag === undefined || node.childForFieldName("body") !== null)
+      unknown(reader, node, "struct");
+    return { kind: "struct", name: tag };
+  }
+  if (isInteger(name)) return { kind: "integer", name };
+  if (name === "void" || name === "char" || name === "va_list") return { kind: name };
+  // The header's own names; whether there is such a function type is checked where it is used.
+  if (node.type === "type_identifier" && name.startsWith("nbdkit_")) return { kind: "named", name };
+  return unknown(reader, node, name);
+}
+
+/** The name that a declarator declares, and its type. */
+export function declared(
+  reader: Reader,
+  declarator: Node,
+  base: Base,
+): { readonly name: string; readonly type: CType } {
+  switch (declarator.type) {
+    case "identifier":
+    case "field_identifier":
+    case "type_identifier":
+      return { name: declarator.text, type: base.type };
+    case "pointer_declarator": {
+      const to: CType = { kind: "pointer", to: base.type, constant: base.constant };
+      return declared(reader, inner(reader, declarator), { type: to, constant: false });
+    }
+    case "function_declarator": {
+      const list = declarator.childForFieldName("parameters");
+      const signature = reader.signature(reader, list, base.type);
+      const type: CType = { kind: "function", signature };
+      return declared(reader, inner(reader, declarator), { type, constant: false });
+    }
+    case "parenthesized_declarator": {
+      const child = declarator.namedChildren[0];
+      if (child === undefined) return unknown(reader, declarator, declarator.text);
+      return declared(reader, child, base);
+    }
+    default:
+      return unknown(reader, declarator, declarator.text);
+  }
+}
+
+function inner(reader: Reader, declarator: Node): Node {
+  return declarator.childForFieldName("declarator") ?? unknown(reader, declarator, declarator.text);
+}
+
+function unknown(reader: Reader, node: Node, what: string): never {
+  throw new SourceError(
+    reader.at(node),
+    `unknown type: ${what}`,
+    `known are void, char, va_list, ${Object.keys(integers).join(", ")}, pointers, structs and ` +
+      "nbdkit_* function types; change the header, or teach codegen/parse/types.ts",
+  );
+}

@@ -1,0 +1,376 @@
+/**
+ * What the C headers cannot say: which int is a boolean, which pointer is filled and by how much, where a
+ * value goes, who frees what. Headers and tables must match one to one (one-to-one.ts checks it).
+ */
+
+/** The structs that a callback can be in. */
+export type Place = "filter" | "next" | "plugin";
+
+/** How a C return value reads in TypeScript. What C sees on failure follows from it: see `failure`. */
+export type Returns =
+  | "nothing"
+  /** 0, or -1. */
+  | "ok"
+  /** 0 or 1, or -1. */
+  | "bool"
+  /** NBDKIT_*_NONE, _EMULATE or _NATIVE, or -1. */
+  | "support"
+  /** NBDKIT_THREAD_MODEL_*, or -1. */
+  | "thread-model"
+  /** Bytes, or -1. */
+  | "size"
+  /** What the layer's other methods get, or NULL. */
+  | "handle"
+  /** A string that the callee keeps, or NULL. */
+  | "string";
+
+/** What a C caller sees when the method fails. The only place that knows. */
+export function failure(returns: Returns): "-1" | "NULL" | undefined {
+  if (returns === "nothing") return undefined;
+  return returns === "handle" || returns === "string" ? "NULL" : "-1";
+}
+
+export interface CallbackMeaning {
+  /** For its documentation. */
+  readonly about: string;
+  /** The C structs that have it. */
+  readonly in: readonly Place[];
+  readonly returns: Returns;
+  /** The plugin's answer, where it is another one. */
+  readonly pluginReturns?: Returns;
+  /** What it works on: nothing yet, the configured layer, or a connection. */
+  readonly scope: "module" | "config" | "connection";
+  /** The TypeScript interfaces that have it. They may be more than the C structs of today's generations. */
+  readonly offered: readonly Place[];
+  /** A plugin cannot do without it. */
+  readonly required?: true;
+  /** The type of a filter's `next`, where that is one function. */
+  readonly next?: string;
+  /** Parameters that only TypeScript has, after C's. */
+  readonly extra?: { readonly [P in Place]?: readonly (readonly [name: string, type: string])[] };
+  /** Why neither TypeScript nor the runtime knows it yet. */
+  readonly deferred?: string;
+}
+
+const everywhere: readonly Place[] = ["filter", "next", "plugin"];
+const layers: readonly Place[] = ["filter", "plugin"];
+const connection = { scope: "connection", in: everywhere, offered: everywhere } as const;
+/** Only plugins have it in C so far; filters of later generations do too. */
+const later = { scope: "connection", in: ["plugin"], offered: everywhere } as const;
+const laterConfig = { scope: "config", in: ["plugin"], offered: layers } as const;
+const version1 = { scope: "connection", in: ["plugin"], offered: [], returns: "ok" } as const;
+const deferred = { scope: "connection", in: ["plugin"], offered: [] } as const;
+
+/** The function pointers of the structs, in the order in which TypeScript's interfaces have them. */
+export const callbacks: Readonly<Record<string, CallbackMeaning>> = {
+  load: {
+    about: "Called once, right after the module was loaded.",
+    scope: "module",
+    in: layers,
+    offered: layers,
+    returns: "nothing",
+  },
+  unload: {
+    about: "Called once, when the server ends. A server that is killed does not call it.",
+    scope: "module",
+    in: layers,
+    offered: layers,
+    returns: "nothing",
+  },
+  config: {
+    about: "One key=value of the command line that the table of parameters does not have.",
+    scope: "config",
+    in: layers,
+    offered: layers,
+    returns: "ok",
+    next: "NextConfig",
+  },
+  config_complete: {
+    about: "After the last parameter: check that what is needed was given.",
+    scope: "config",
+    in: layers,
+    offered: layers,
+    returns: "ok",
+    next: "NextConfigComplete",
+  },
+  thread_model: {
+    about: "The largest thread model that the layer can be run with. Without it: parallel.",
+    ...laterConfig,
+    returns: "thread-model",
+  },
+  dump_plugin: {
+    about: "Print key=value lines of the module's own for --dump-plugin, on stdout.",
+    ...laterConfig,
+    returns: "nothing",
+  },
+  get_ready: {
+    about: "The last chance to fail before clients are served. `threadModel` is the chain's.",
+    ...laterConfig,
+    returns: "ok",
+    extra: { filter: [["threadModel", "ThreadModel"]] },
+  },
+  after_fork: {
+    about: "In the process that serves, before the first client: start background work here.",
+    ...laterConfig,
+    returns: "ok",
+  },
+  cleanup: {
+    about: "No client is left and none will come: end background work.",
+    ...laterConfig,
+    returns: "nothing",
+  },
+  preconnect: {
+    about: "A client connected, and nothing was said yet. To throw refuses it.",
+    ...laterConfig,
+    returns: "ok",
+    next: "NextPreconnect",
+  },
+  open: {
+    about:
+      "A client wants to use the disk. Returns the handle that the connection's other methods get. " +
+      "A filter calls `next`, before or after its own work.",
+    scope: "config",
+    in: layers,
+    offered: layers,
+    required: true,
+    returns: "handle",
+    next: "NextOpen",
+    extra: {
+      next: [["exportName", "string"]],
+      filter: [
+        ["exportName", "string"],
+        ["isTls", "boolean"],
+      ],
+      plugin: [
+        ["exportName", "string"],
+        ["isTls", "boolean"],
+      ],
+    },
+  },
+  close: {
+    about: "The connection has ended. Called once for every handle.",
+    scope: "connection",
+    in: layers,
+    offered: layers,
+    returns: "nothing",
+  },
+  prepare: {
+    about: "Before the first request: the layers below are open and can be asked.",
+    scope: "connection",
+    in: ["filter"],
+    offered: ["filter"],
+    returns: "ok",
+    extra: { filter: [["readonly", "boolean"]] },
+  },
+  finalize: {
+    about: "After the last request: the layers below can still be asked.",
+    scope: "connection",
+    in: ["filter"],
+    offered: ["filter"],
+    returns: "ok",
+  },
+  get_size: {
+    about: "The size of the disk in bytes, 0 to 2^63-1.",
+    ...connection,
+    returns: "size",
+    required: true,
+  },
+  can_write: {
+    about: "Whether the client may write. A plugin without it: whether there is a pwrite.",
+    ...connection,
+    returns: "bool",
+  },
+  can_flush: {
+    about: "Whether flush is supported. A plugin without it: whether there is a flush.",
+    ...connection,
+    returns: "bool",
+  },
+  is_rotational: {
+    about: "Whether the disk is a spinning one. A plugin without it: no.",
+    ...connection,
+    returns: "bool",
+  },
+  can_trim: {
+    about: "Whether trim is supported. A plugin without it: whether there is a trim.",
+    ...connection,
+    returns: "bool",
+  },
+  can_zero: {
+    about:
+      "Whether zero is supported. A plugin answers whether its zero may be used; " +
+      "otherwise zeroes are written.",
+    ...later,
+    returns: "support",
+    pluginReturns: "bool",
+  },
+  can_fast_zero: {
+    about: "Whether zero with FLAG_FAST_ZERO fails at once where zeroing is slow.",
+    ...later,
+    returns: "bool",
+  },
+  can_fua: {
+    about: "How FLAG_FUA is supported: not at all, by a flush afterwards, or by the layer itself.",
+    ...later,
+    returns: "support",
+  },
+  can_multi_conn: {
+    about: "Whether a flush in one connection covers the writes of all. A plugin without it: no.",
+    ...later,
+    returns: "bool",
+  },
+  can_cache: {
+    about: "How cache requests are supported: not at all, by reads, or by the layer itself.",
+    ...later,
+    returns: "support",
+  },
+  pread: {
+    about: "Fill all of `buf` from the disk, `offset` in bytes. Flags: none yet.",
+    ...connection,
+    returns: "ok",
+    required: true,
+  },
+  pwrite: {
+    about: "Write all of `buf` to the disk, `offset` in bytes. Flags: FLAG_FUA.",
+    ...connection,
+    returns: "ok",
+  },
+  flush: {
+    about: "Bring what was written to stable storage. Flags: none yet.",
+    ...connection,
+    returns: "ok",
+  },
+  trim: {
+    about: "The client no longer needs these `count` bytes. Flags: FLAG_FUA.",
+    ...connection,
+    returns: "ok",
+  },
+  zero: {
+    about:
+      "Make these `count` bytes read as zeroes. Flags: FLAG_MAY_TRIM, FLAG_FUA, FLAG_FAST_ZERO. " +
+      "EOPNOTSUPP asks for zeroes to be written instead.",
+    ...connection,
+    returns: "ok",
+  },
+  cache: {
+    about: "These `count` bytes will be read soon. Flags: none yet.",
+    ...later,
+    returns: "ok",
+  },
+
+  _pread_v1: { about: "pread without flags.", ...version1 },
+  _pwrite_v1: { about: "pwrite without flags.", ...version1 },
+  _flush_v1: { about: "flush without flags.", ...version1 },
+  _trim_v1: { about: "trim without flags.", ...version1 },
+  _zero_v1: { about: "zero with may_trim instead of flags.", ...version1 },
+
+  can_extents: {
+    about: "Whether extents is supported.",
+    ...deferred,
+    returns: "bool",
+    deferred: "needs the nbdkit_extents functions",
+  },
+  extents: {
+    about: "Which parts of a range are data, holes or zeroes.",
+    ...deferred,
+    returns: "ok",
+    deferred: "needs the nbdkit_extents functions",
+  },
+  list_exports: {
+    about: "The names that a client may ask for.",
+    ...deferred,
+    scope: "config",
+    returns: "ok",
+    deferred: "needs the nbdkit_exports functions",
+  },
+  default_export: {
+    about: "The export that an empty name stands for.",
+    ...deferred,
+    scope: "config",
+    returns: "string",
+    deferred: "the server has one export",
+  },
+  export_description: {
+    about: "A line about the export for clients.",
+    ...deferred,
+    returns: "string",
+    deferred: "the server has one export",
+  },
+  block_size: {
+    about: "The smallest, the best and the largest request, in bytes.",
+    ...deferred,
+    returns: "ok",
+    deferred: "the seam does not check block sizes yet",
+  },
+};
+
+/** Where the value of a callback's parameter is in struct rt_message. */
+export type Role =
+  /** The trampoline with the parameter's type, or the table of trampolines. */
+  | { readonly kind: "next" | "next-ops" }
+  | { readonly kind: "number" | "pointer"; readonly field: string }
+  /** Not 0 where this bit of the flags is set. */
+  | { readonly kind: "flag"; readonly macro: string };
+
+export interface ParameterMeaning {
+  readonly role: Role;
+  /** Undefined: TypeScript does not get it as such. */
+  readonly type?: string;
+  /** A buffer's length in bytes is this parameter, which must be there, and which TypeScript does not get. */
+  readonly length?: string;
+}
+
+/** The parameters of callbacks and of the functions that call the next layer, by name. */
+export const parameters: Readonly<Record<string, ParameterMeaning>> = {
+  next: { role: { kind: "next" } },
+  next_ops: { role: { kind: "next-ops" } },
+  nxdata: { role: { kind: "pointer", field: "nxdata" } },
+  handle: { role: { kind: "pointer", field: "handle" } },
+  key: { role: { kind: "pointer", field: "key" }, type: "string" },
+  value: { role: { kind: "pointer", field: "value" }, type: "string" },
+  readonly: { role: { kind: "number", field: "readonly" }, type: "boolean" },
+  buf: { role: { kind: "pointer", field: "buf" }, type: "Uint8Array", length: "count" },
+  count: { role: { kind: "number", field: "count" }, type: "number" },
+  offset: { role: { kind: "number", field: "offset" }, type: "bigint" },
+  flags: { role: { kind: "number", field: "flags" }, type: "number" },
+  may_trim: { role: { kind: "flag", macro: "NBDKIT_FLAG_MAY_TRIM" } },
+};
+
+/** The function types through which a filter calls the next layer: the callback that each stands for. */
+export const nextFunctions: Readonly<Record<string, string>> = {
+  nbdkit_next_config: "config",
+  nbdkit_next_config_complete: "config_complete",
+  nbdkit_next_open: "open",
+};
+
+/** The fields of the structs that are no callbacks. */
+export const data: Readonly<
+  Record<string, { readonly in: readonly Place[]; readonly about: string }>
+> = {
+  _struct_size: { in: layers, about: "Its size when the module was compiled." },
+  _api_version: { in: layers, about: "The API version when the module was compiled." },
+  _thread_model: { in: layers, about: "THREAD_MODEL of the module." },
+  name: { in: layers, about: "Required." },
+  longname: { in: layers, about: "For messages." },
+  version: { in: layers, about: "For messages." },
+  description: { in: layers, about: "For --help; may have several lines." },
+  config_help: { in: layers, about: "For --help: the module's parameters." },
+  errno_is_preserved: {
+    in: ["plugin"],
+    about: "Whether errno counts after a data callback failed.",
+  },
+  magic_config_key: { in: ["plugin"], about: "The key that a bare word stands for." },
+};
+
+/** What the server exports to modules. */
+export const functions: Readonly<Record<string, string>> = {
+  nbdkit_error: "Variadic, and understands %m.",
+  nbdkit_verror: "",
+  nbdkit_debug: "Variadic, and understands %m. Prints with -v only.",
+  nbdkit_vdebug: "",
+  nbdkit_set_error: "Remembered for the request that the calling thread runs.",
+  nbdkit_parse_size: "",
+  nbdkit_parse_bool: "",
+  nbdkit_absolute_path: "The caller frees the result.",
+  nbdkit_realpath: "The caller frees the result.",
+  nbdkit_read_password: "The caller frees the password.",
+};
