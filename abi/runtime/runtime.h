@@ -49,6 +49,8 @@ struct rt_slot {
   struct rt_message out;
 };
 
+#pragma GCC visibility push(default)
+
 /* Begin. `wake` may be called from any thread and must make JavaScript call rt_reap soon.
  * Returns 0 or an errno. */
 int32_t rt_start (uint32_t max_slots, void *wake);
@@ -91,5 +93,7 @@ void rt_free (void *memory);
 
 /* Write out what C wrote to its stdout. */
 void rt_flush_stdout (void);
+
+#pragma GCC visibility pop
 
 #endif /* NBDKIT_BUN_RUNTIME_H */

@@ -97,7 +97,7 @@ async function nativeLayer(
     );
   }
   // Only a chain with C in it pays for the native runtime.
-  const { loadNativeLayer } = await import("../../abi/module.ts");
+  const { loadNativeLayer } = await import("#abi/module");
   return loadNativeLayer(kind, path, {
     generation: request.generations?.get(name),
     threads: request.threads ?? 16,

@@ -1,0 +1,447 @@
+/**
+ * The JavaScript end of the native runtime: request threads, their messages, and what C calls upward.
+ *
+ * Each thread has a stack of what is under way on it: a downcall (C runs), on it an upcall (C is parked
+ * and JavaScript works for it), on that a downcall of a C layer further down, and so on. Messages go to a
+ * thread only while it is parked or idle; what comes in the meantime waits in its queue.
+ */
+import { JSCallback, ptr, toArrayBuffer } from "bun:ffi";
+
+import { ConfigError, NbdError } from "#api";
+import type { ConnectionInfo } from "#chain/layer";
+import { errnoName, errnos } from "#lib/errno";
+import { log } from "#lib/log";
+
+import type { Awaitable } from "./generated/methods.gen.ts";
+import { layouts } from "./generated/layouts.gen.ts";
+import { RT_ANSWER, RT_DONE, RT_DOWNCALL, RT_MAX_SLOTS } from "./generated/ops.gen.ts";
+import { type Native, openRuntime } from "./native-runtime.ts";
+
+const words = layouts.slot.size / 4;
+const inWords = layouts.slot.fields.in.offset / 4;
+const outWords = layouts.slot.fields.out.offset / 4;
+const at = Object.fromEntries(
+  Object.entries(layouts.message.fields).map(([name, { offset }]) => [name, offset / 4]),
+) as Readonly<Record<keyof typeof layouts.message.fields, number>>;
+const high = 2 ** 32;
+
+/** What a downcall passes; the fields of struct rt_message. */
+export interface Call {
+  readonly op: number;
+  readonly module: number;
+  readonly nxdata?: number;
+  readonly handle?: number;
+  readonly buf?: Uint8Array;
+  readonly offset?: bigint;
+  readonly count?: number;
+  readonly flags?: number;
+  readonly readonly?: boolean;
+  readonly key?: number;
+  readonly value?: number;
+  /** What log lines about it start with: for C, and for us. */
+  readonly log?: { readonly pointer: number; readonly text: string };
+  /** The return value is wanted as `size`. */
+  readonly returnsSize?: boolean;
+}
+
+/** How a callback came back. */
+export interface Result {
+  /** The return value as a signed 64-bit integer; exact up to 2^53. */
+  readonly ret: number;
+  /** The same, exact, where the call said `returnsSize`; else 0. */
+  readonly size: bigint;
+  /** What nbdkit_set_error was given, or 0. */
+  readonly stored: number;
+  /** errno when it returned. */
+  readonly errno: number;
+}
+
+/** Who is called by `next->…` through one nxdata. Returns what C shall see; throws NbdError to fail. */
+export type Upcalled = (thread: RequestThread, message: Message) => Awaitable<bigint | number | void>;
+
+/** An upcall's arguments. They must be read before the first await. */
+export interface Message {
+  readonly op: number;
+  readonly offset: bigint;
+  readonly count: number;
+  readonly flags: number;
+  readonly int: number;
+  readonly key: number;
+  readonly value: number;
+  /** The buffer of `count` bytes, in C's own memory: valid until the upcall is answered. */
+  buf(): Uint8Array;
+}
+
+interface Down {
+  readonly kind: "down";
+  readonly call: Call;
+  readonly address: number;
+  readonly settle: (result: Result) => void;
+}
+interface Up {
+  readonly kind: "up";
+  answer: { readonly ret: bigint | number; readonly err: number } | undefined;
+}
+
+/** One native thread as JavaScript knows it. */
+export class RequestThread {
+  readonly slot: number;
+  readonly #bridge: Bridge;
+  readonly #stack: (Down | Up)[] = [];
+  readonly #queue: Down[] = [];
+  /** C runs on it, or is about to. */
+  #busy = false;
+  /** Called when nothing is left to do on it. */
+  onIdle: (() => void) | undefined;
+
+  constructor(bridge: Bridge, slot: number) {
+    this.#bridge = bridge;
+    this.slot = slot;
+  }
+
+  /** Whether something is under way on it, so that it may be given more. */
+  get engaged(): boolean {
+    return this.#stack.length > 0;
+  }
+
+  /** Run a callback on it, at once or when it is parked again. */
+  call(call: Call): Promise<Result> {
+    return new Promise((settle) => {
+      const { buf } = call;
+      let address = 0;
+      if (buf !== undefined) {
+        // Touching .buffer moves the bytes to where they stay; only then may the address be taken.
+        void buf.buffer;
+        address = ptr(buf);
+      }
+      this.#queue.push({ kind: "down", call, address, settle });
+      if (!this.#busy) this.#advance();
+    });
+  }
+
+  /** A message of this thread arrived. */
+  received(kind: number): void {
+    this.#busy = false;
+    if (kind === RT_DONE) {
+      const down = this.#stack.pop();
+      if (down?.kind === "down") down.settle(this.#bridge.readResult(this.slot, down.call.returnsSize === true));
+      this.#advance();
+      return;
+    }
+    const top = this.#stack.at(-1);
+    const up: Up = { kind: "up", answer: undefined };
+    this.#stack.push(up);
+    this.#serve(up, top?.kind === "down" ? top : undefined);
+  }
+
+  #serve(up: Up, down: Down | undefined): void {
+    const answer = (ret: bigint | number | void) => {
+      up.answer = { ret: ret ?? 0, err: 0 };
+      if (!this.#busy) this.#advance();
+    };
+    const fail = (error: unknown) => {
+      up.answer = { ret: -1, err: this.#bridge.report(error, down?.call.log?.text) };
+      if (!this.#busy) this.#advance();
+    };
+    try {
+      const result = this.#bridge.dispatch(this, down?.call.buf, down?.address ?? 0);
+      if (result instanceof Promise) result.then(answer, fail);
+      else answer(result);
+    } catch (error) {
+      fail(error);
+    }
+  }
+
+  /** Send what may be sent now: waiting downcalls first, then the answer that C is parked for. */
+  #advance(): void {
+    const next = this.#queue.shift();
+    if (next !== undefined) {
+      this.#busy = true;
+      this.#stack.push(next);
+      this.#bridge.sendCall(this.slot, next.call, next.address);
+      return;
+    }
+    const top = this.#stack.at(-1);
+    if (top === undefined) {
+      this.onIdle?.();
+    } else if (top.kind === "up" && top.answer !== undefined) {
+      this.#busy = true;
+      this.#stack.pop();
+      // A thread of a module's own has nothing below its upcall: it goes its way.
+      if (this.#stack.length === 0) this.#busy = false;
+      this.#bridge.sendAnswer(this.slot, top.answer.ret, top.answer.err);
+    }
+  }
+}
+
+/** Requests of one connection that wait for a thread, and how many it holds. */
+interface Share {
+  held: number;
+  readonly waiting: ((thread: RequestThread) => void)[];
+}
+
+export class Bridge {
+  readonly native: Native;
+  readonly #u32: Uint32Array;
+  readonly #i64: BigInt64Array;
+  readonly #u64: BigUint64Array;
+  readonly #threads: (RequestThread | undefined)[] = [];
+  readonly #idle: RequestThread[] = [];
+  readonly #shares = new WeakMap<ConnectionInfo, Share>();
+  /** Connections with requests for which the system had no thread left. */
+  readonly #starved = new Set<Share>();
+  readonly #targets = new Map<number, Upcalled>();
+  readonly #found = new Uint32Array(new ArrayBuffer(4 * 512));
+  readonly #kicks = new Uint32Array(new ArrayBuffer(4 * RT_MAX_SLOTS));
+  #kicked = 0;
+  #nextTarget = 1;
+  #lifecycle: RequestThread | undefined;
+  #started = 0;
+
+  constructor() {
+    this.native = openRuntime();
+    const wake = new JSCallback(() => this.drain(), { args: [], returns: "void", threadsafe: true });
+    if (wake.ptr === null || this.native.rt_start(RT_MAX_SLOTS, wake.ptr) !== 0) {
+      throw new ConfigError("the native runtime cannot start: out of memory");
+    }
+    const slots = this.native.rt_slots();
+    if (slots === null) throw new ConfigError("the native runtime cannot start: no slots");
+    const memory = toArrayBuffer(slots, 0, RT_MAX_SLOTS * layouts.slot.size);
+    this.#u32 = new Uint32Array(memory);
+    this.#i64 = new BigInt64Array(memory);
+    this.#u64 = new BigUint64Array(memory);
+    this.native.rt_set_verbose(log.verbose ? 1 : 0);
+  }
+
+  // ---- threads
+
+  /** Run a life-cycle callback: all of them on one thread, one after the other. */
+  async lifecycle(call: Call): Promise<Result> {
+    this.#lifecycle ??= this.#newThread();
+    if (this.#lifecycle === undefined) throw new ConfigError("no native thread can be started");
+    // Nothing else keeps the process alive before it listens: the wake-up does not.
+    const alive = setInterval(() => {}, 2 ** 30);
+    try {
+      return await this.#lifecycle.call(call);
+    } finally {
+      clearInterval(alive);
+    }
+  }
+
+  /** Run a callback of `connection` on `thread`, or on one of the at most `limit` threads of the connection. */
+  call(
+    connection: ConnectionInfo,
+    thread: RequestThread | undefined,
+    limit: number,
+    call: Call,
+  ): Promise<Result> {
+    // A layer may hold on to a bound context after its request: then the thread is somebody else's.
+    if (thread?.engaged === true) return thread.call(call);
+    let share = this.#shares.get(connection);
+    if (share === undefined) this.#shares.set(connection, (share = { held: 0, waiting: [] }));
+    const mine = share;
+    const free = mine.held < limit && mine.waiting.length === 0 ? this.#take(mine) : undefined;
+    if (free !== undefined) return free.call(call);
+    return new Promise((resolve) => {
+      mine.waiting.push((got) => resolve(got.call(call)));
+      if (mine.held === 0) this.#starved.add(mine);
+    });
+  }
+
+  #take(share: Share): RequestThread | undefined {
+    const thread = this.#idle.pop() ?? this.#newThread();
+    if (thread === undefined) return undefined;
+    share.held++;
+    thread.onIdle = () => this.#release(thread, share);
+    return thread;
+  }
+
+  #release(thread: RequestThread, share: Share): void {
+    const next = share.waiting.shift();
+    if (next !== undefined) {
+      next(thread);
+      return;
+    }
+    share.held--;
+    thread.onIdle = undefined;
+    this.#idle.push(thread);
+    for (const other of this.#starved) {
+      this.#starved.delete(other);
+      const waiting = other.waiting.shift();
+      const got = waiting === undefined ? undefined : this.#take(other);
+      if (waiting === undefined || got === undefined) continue;
+      waiting(got);
+      break;
+    }
+  }
+
+  #newThread(): RequestThread | undefined {
+    const slot = this.native.rt_thread_new();
+    if (slot < 0) {
+      if (this.#started === 0) log.error(`no native thread can be started: ${errnoName(-slot)}`);
+      return undefined;
+    }
+    this.#started++;
+    return this.#threadOf(slot);
+  }
+
+  #threadOf(slot: number): RequestThread {
+    return (this.#threads[slot] ??= new RequestThread(this, slot));
+  }
+
+  // ---- messages to threads
+
+  sendCall(slot: number, call: Call, address: number): void {
+    const base = slot * words + inWords;
+    const u32 = this.#u32;
+    u32[base + at.kind] = RT_DOWNCALL;
+    u32[base + at.op] = call.op;
+    u32[base + at.module] = call.module;
+    this.#putPointer(base + at.nxdata, call.nxdata ?? 0);
+    this.#putPointer(base + at.handle, call.handle ?? 0);
+    this.#putPointer(base + at.buf, address);
+    this.#u64[(base + at.offset) / 2] = call.offset ?? 0n;
+    u32[base + at.count] = call.count ?? call.buf?.length ?? 0;
+    u32[base + at.flags] = call.flags ?? 0;
+    u32[base + at.readonly] = call.readonly === true ? 1 : 0;
+    this.#putPointer(base + at.key, call.key ?? 0);
+    this.#putPointer(base + at.value, call.value ?? 0);
+    this.#putPointer(base + at.log_name, call.log?.pointer ?? 0);
+    this.#kick(slot);
+  }
+
+  sendAnswer(slot: number, ret: bigint | number, err: number): void {
+    const base = slot * words + inWords;
+    this.#u32[base + at.kind] = RT_ANSWER;
+    this.#u32[base + at.err] = err;
+    if (typeof ret === "bigint") {
+      this.#i64[(base + at.ret) / 2] = ret;
+    } else {
+      this.#u32[base + at.ret] = ret;
+      this.#u32[base + at.ret + 1] = ret < 0 ? 0xffffffff : ret / high;
+    }
+    this.#kick(slot);
+  }
+
+  #putPointer(word: number, pointer: number): void {
+    this.#u32[word] = pointer;
+    this.#u32[word + 1] = pointer / high;
+  }
+
+  #getPointer(word: number): number {
+    return (this.#u32[word] ?? 0) + (this.#u32[word + 1] ?? 0) * high;
+  }
+
+  /** All messages of one turn of the event loop are delivered together. */
+  #kick(slot: number): void {
+    if (this.#kicked === 0) queueMicrotask(this.#deliver);
+    this.#kicks[this.#kicked++] = slot;
+  }
+
+  readonly #deliver = (): void => {
+    const n = this.#kicked;
+    if (n === 0) return;
+    this.#kicked = 0;
+    this.native.rt_kick(this.#kicks, n);
+  };
+
+  // ---- messages from threads
+
+  /** Take in all messages that are there. */
+  readonly drain = (): void => {
+    for (;;) {
+      const n = this.native.rt_reap(this.#found, this.#found.length);
+      if (n === 0) return;
+      for (let i = 0; i < n; i++) {
+        const slot = this.#found[i] ?? 0;
+        this.#threadOf(slot).received(this.#u32[slot * words + outWords + at.kind] ?? 0);
+      }
+      this.#deliver();
+    }
+  };
+
+  readResult(slot: number, returnsSize: boolean): Result {
+    const base = slot * words + outWords;
+    const u32 = this.#u32;
+    return {
+      ret: (u32[base + at.ret] ?? 0) + ((u32[base + at.ret + 1] ?? 0) | 0) * high,
+      size: returnsSize ? (this.#i64[(base + at.ret) / 2] ?? 0n) : 0n,
+      stored: u32[base + at.err] ?? 0,
+      errno: u32[base + at.flags] ?? 0,
+    };
+  }
+
+  dispatch(
+    thread: RequestThread,
+    known: Uint8Array | undefined,
+    knownAddress: number,
+  ): Awaitable<bigint | number | void> {
+    const base = thread.slot * words + outWords;
+    const u32 = this.#u32;
+    const upcalled = this.#targets.get(u32[base + at.target] ?? 0);
+    if (upcalled === undefined) {
+      throw new NbdError("EINVAL", "a C filter called the next layer of a connection that is closed");
+    }
+    const address = this.#getPointer(base + at.buf);
+    const count = u32[base + at.count] ?? 0;
+    return upcalled(thread, {
+      op: u32[base + at.op] ?? 0,
+      offset: this.#u64[(base + at.offset) / 2] ?? 0n,
+      count,
+      flags: u32[base + at.flags] ?? 0,
+      int: (u32[base + at.readonly] ?? 0) | 0,
+      key: this.#getPointer(base + at.key),
+      value: this.#getPointer(base + at.value),
+      buf: () => viewOf(address, count, known, knownAddress),
+    });
+  }
+
+  /** Say what is wrong, as the layer above will not, and give C its errno. */
+  report(error: unknown, logName: string | undefined): number {
+    if (error instanceof NbdError) {
+      if (error.message !== "") log.error(error.message, logName);
+      return error.number;
+    }
+    log.error(error instanceof Error ? (error.stack ?? error.message) : String(error), logName);
+    return errnos.EIO;
+  }
+
+  // ---- what C holds on to
+
+  /** A target for `next->…`, and the nxdata to reach it by. */
+  newTarget(upcalled: Upcalled): { readonly nxdata: number; free(): void } {
+    const id = this.#nextTarget++;
+    const nxdata = this.native.rt_nxdata_new(id);
+    if (nxdata === null) throw new NbdError("ENOMEM", "no memory for a connection");
+    this.#targets.set(id, upcalled);
+    return {
+      nxdata: Number(nxdata),
+      free: () => {
+        this.#targets.delete(id);
+        this.native.rt_nxdata_free(nxdata);
+      },
+    };
+  }
+
+  /** A C string that stays until `release`. */
+  newString(text: string): { readonly pointer: number; release(): void } {
+    const pointer = this.native.rt_strdup(text);
+    if (pointer === null) throw new NbdError("ENOMEM", "no memory for a string");
+    return { pointer: Number(pointer), release: () => this.native.rt_free(pointer) };
+  }
+}
+
+function viewOf(
+  address: number,
+  count: number,
+  known: Uint8Array | undefined,
+  knownAddress: number,
+): Uint8Array {
+  if (count === 0) return new Uint8Array(0);
+  // Most filters pass on the buffer that they were given: then there is a view already.
+  const start = address - knownAddress;
+  if (known !== undefined && start >= 0 && start + count <= known.length) {
+    return start === 0 && count === known.length ? known : known.subarray(start, start + count);
+  }
+  return new Uint8Array(toArrayBuffer(address as Parameters<typeof toArrayBuffer>[0], 0, count));
+}

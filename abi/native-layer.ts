@@ -1,0 +1,126 @@
+/** What C filters and C plugins have in common: calls by message, handles, and what -1 means. */
+import { ConfigError, type Errno, NbdError } from "#api";
+import type { Layer, LayerContext } from "#chain/layer";
+import { errnoName } from "#lib/errno";
+
+import type { Call, Result } from "./bridge.ts";
+import { RequestThread } from "./bridge.ts";
+import type { ThreadModel } from "./generated/methods.gen.ts";
+import type { NativeModule } from "./module.ts";
+
+/** Layer open for writing: adapters set only what their module has. */
+export type Draft = { -readonly [K in keyof Layer]: Layer[K] };
+
+/** What a C layer's context has for a handle. */
+export interface NativeHandle {
+  /** What the module's open returned; 0 is NULL. */
+  pointer: number;
+  /** What it gets as nxdata; 0 in a plugin. */
+  readonly nxdata: number;
+  readonly log: { readonly pointer: number; readonly text: string };
+  /** Give back what C was lent. */
+  free(): void;
+}
+
+/** Chooses the errno of a data callback that returned -1, by the rules of the module's kind. */
+export type ErrnoRule = (result: Result) => number;
+
+const models: readonly ThreadModel[] = [
+  "serialize_connections",
+  "serialize_all_requests",
+  "serialize_requests",
+  "parallel",
+];
+
+export function threadModelName(model: number): ThreadModel {
+  return models[model] ?? "serialize_connections";
+}
+
+/**
+ * The failure of a callback. Its message is empty, for "already reported": the module has said with
+ * nbdkit_error what it has to say.
+ */
+export function failed(number: number): NbdError {
+  const name: Errno = number === 0 ? "EIO" : errnoName(number);
+  return new NbdError(name, "");
+}
+
+export class NativeCalls {
+  readonly #module: NativeModule;
+  readonly #errnoRule: ErrnoRule;
+
+  constructor(module: NativeModule, errnoRule: ErrnoRule) {
+    this.#module = module;
+    this.#errnoRule = errnoRule;
+  }
+
+  /** Run a callback for a connection. `handle` is passed explicitly while open has not returned yet. */
+  run(context: LayerContext, handle: NativeHandle, call: Omit<Call, "module">): Promise<Result> {
+    const { bridge, module, threads } = this.#module;
+    // Contexts are bound by the bridge only, and to its threads.
+    const thread = context.thread instanceof RequestThread ? context.thread : undefined;
+    return bridge.call(context.connection, thread, threads, {
+      ...call,
+      module,
+      nxdata: handle.nxdata,
+      handle: handle.pointer,
+      log: handle.log,
+    });
+  }
+
+  /** A data callback. */
+  async data(context: LayerContext, call: Omit<Call, "module">): Promise<void> {
+    const result = await this.run(context, handleOf(context), call);
+    if (result.ret === -1) throw failed(this.#errnoRule(result));
+  }
+
+  /** A callback of type int that answers a question, or prepares or finalizes. */
+  async number(context: LayerContext, op: number, readonly = false): Promise<number> {
+    const result = await this.run(context, handleOf(context), { op, readonly });
+    if (result.ret === -1) throw failed(0);
+    return result.ret;
+  }
+
+  async size(context: LayerContext, op: number): Promise<bigint> {
+    const result = await this.run(context, handleOf(context), { op, returnsSize: true });
+    if (result.size === -1n) throw failed(0);
+    return result.size;
+  }
+
+  /** A callback without a connection, on the life-cycle thread. */
+  async lifecycle(call: Omit<Call, "module">): Promise<Result> {
+    return this.#module.bridge.lifecycle({ ...call, module: this.#module.module });
+  }
+
+  /** The same; -1 ends the server. `what` is how the message names the call. */
+  async lifecycleOrExit(call: Omit<Call, "module">, what: string): Promise<number> {
+    const { ret } = await this.lifecycle(call);
+    if (ret === -1) throw new ConfigError(`${this.#module.text("name")}: the module's ${what} failed`);
+    return ret;
+  }
+
+  /** Key and value for C to keep until the server exits: nbdkit-plugin(3), ".config". */
+  strings(key: string, value: string): { readonly key: number; readonly value: number } {
+    const { bridge } = this.#module;
+    return { key: bridge.newString(key).pointer, value: bridge.newString(value).pointer };
+  }
+}
+
+export function handleOf(context: LayerContext): NativeHandle {
+  // Only these adapters open C layers, and this is what their open returns.
+  return context.handle as NativeHandle;
+}
+
+/** What --help, --version and --dump-plugin show. */
+export function described(kind: "filter" | "plugin", module: NativeModule): Draft {
+  return {
+    kind,
+    name: module.text("name") ?? "",
+    path: module.path,
+    longName: module.text("longname"),
+    version: module.text("version"),
+    description: module.text("description"),
+    configHelp: module.text("config_help"),
+    dumpFields: [],
+  };
+}

@@ -1,0 +1,131 @@
+/** Compiles the native runtime when its sources have changed, and loads it so that modules find `nbdkit_*` in it. */
+import { dlopen, type FFIFunction, type Pointer } from "bun:ffi";
+import {
+  accessSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+} from "node:fs";
+import { homedir, tmpdir, userInfo } from "node:os";
+import { join } from "node:path";
+
+import { ConfigError } from "#api";
+import { log } from "#lib/log";
+import { runtimeSymbols } from "./generated/symbols.gen.ts";
+
+const root = join(import.meta.dir, "..");
+const folders = ["include", "abi/runtime", "abi/generated"] as const;
+const compiler = process.env["CC"] ?? "cc";
+const flags = [
+  "-std=c11",
+  "-O2",
+  "-g",
+  "-fPIC",
+  "-shared",
+  "-pthread",
+  "-Wall",
+  "-Wextra",
+  "-Werror",
+  "-fvisibility=hidden",
+];
+
+/** The C files of the runtime and the headers that they include. */
+export function runtimeSources(): { readonly sources: string[]; readonly headers: string[] } {
+  const files = folders.flatMap((folder) =>
+    readdirSync(join(root, folder))
+      .toSorted()
+      .map((name) => join(root, folder, name)),
+  );
+  return {
+    sources: files.filter((file) => file.endsWith(".c")),
+    headers: files.filter((file) => file.endsWith(".h")),
+  };
+}
+
+/** The compiled runtime's path; compiles it first where it is missing or older sources were compiled. */
+export function compiledRuntime(): string {
+  const { sources, headers } = runtimeSources();
+  const hash = new Bun.CryptoHasher("sha256");
+  hash.update([compiler, ...flags, process.arch].join("\0"));
+  for (const file of [...sources, ...headers]) hash.update(readFileSync(file)).update("\0");
+  const name = `runtime-${hash.digest("hex").slice(0, 24)}.so`;
+  const cache = cacheFolder();
+  const target = join(cache, name);
+  if (!existsSync(target)) compile(sources, target, cache);
+  return target;
+}
+
+/** A folder of ours that only we can write to. */
+function cacheFolder(): string {
+  const base = process.env["XDG_CACHE_HOME"];
+  const choices = [
+    base !== undefined && base.startsWith("/") ? join(base, "nbdkit-bun") : undefined,
+    join(homedir(), ".cache", "nbdkit-bun"),
+  ];
+  for (const folder of choices) {
+    if (folder === undefined) continue;
+    try {
+      mkdirSync(folder, { recursive: true, mode: 0o700 });
+      accessSync(folder, constants.W_OK);
+      return folder;
+    } catch {
+      // Not writable: try the next one.
+    }
+  }
+  // Nothing is kept then: a shared temporary folder could hold somebody else's library.
+  const folder = mkdtempSync(join(tmpdir(), `nbdkit-bun-${userInfo().username}-`));
+  process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+function compile(sources: readonly string[], target: string, cache: string): void {
+  log.debug(`compiling the native runtime into ${target}`);
+  const draft = `${target}.${process.pid}.tmp`;
+  const includes = folders.map((folder) => `-I${join(root, folder)}`);
+  let result;
+  try {
+    result = Bun.spawnSync([compiler, ...flags, ...includes, "-o", draft, ...sources, "-ldl"], {
+      stdin: "ignore",
+      stdout: "pipe",
+      stderr: "pipe",
+    });
+  } catch (error) {
+    throw new ConfigError(
+      `C modules need a C compiler once, to build the native runtime: cannot run ${compiler}: ` +
+        "install gcc and libc6-dev, or set CC",
+      { cause: error },
+    );
+  }
+  if (!result.success) {
+    rmSync(draft, { force: true });
+    throw new ConfigError(
+      `the native runtime could not be compiled by ${compiler} in ${cache}:\n${result.stderr.toString()}`,
+    );
+  }
+  renameSync(draft, target);
+}
+
+type Symbols = typeof runtimeSymbols;
+type Native = ReturnType<typeof dlopen<Symbols & Record<string, FFIFunction>>>["symbols"];
+export type { Native, Pointer };
+
+const RTLD_NOW = 2;
+const RTLD_GLOBAL = 0x100;
+
+/** Load the runtime into the global scope, once. */
+export function openRuntime(): Native {
+  const path = compiledRuntime();
+  const libc = dlopen("libc.so.6", {
+    dlopen: { args: ["cstring", "i32"], returns: "ptr" },
+    dlerror: { args: [], returns: "ptr" },
+  });
+  if (libc.symbols.dlopen(path, RTLD_NOW | RTLD_GLOBAL) === null) {
+    throw new ConfigError(`${path}: the native runtime cannot be loaded`);
+  }
+  return dlopen(path, runtimeSymbols).symbols;
+}
