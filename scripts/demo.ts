@@ -12,6 +12,9 @@ const KIB = 1024;
 const HEADER_BYTES = 64 * KIB;
 const DISK_BYTES = 4 * KIB * KIB;
 const KEY = 0x5a;
+/** Request types of the NBD protocol. */
+const READ = 0;
+const DISCONNECT = 2;
 const DEADLINE_MS = 120_000;
 
 const root = join(import.meta.dirname, "..");
@@ -104,10 +107,18 @@ async function copyDisk(): Promise<Uint8Array> {
     say("Copied it out with nbdcopy.");
     return Bun.file(join(folder, "copy.img")).bytes();
   }
-  await using client = await NbdClient.connect({ unix: join(folder, "sock") });
-  const copy = await client.read(0n, DISK_BYTES);
+  const { client, export: disk } = await NbdClient.ready({ unix: join(folder, "sock") });
+  await using connection = client;
+  const { error, data } = await connection.ask({
+    type: READ,
+    offset: 0n,
+    count: Number(disk.size),
+  });
+  if (error !== 0) throw new Error(`reading the disk failed with error ${error}`);
+  connection.request({ type: DISCONNECT });
+  await connection.sent();
   say("Copied it out with the project's own client, since nbdcopy is not installed.");
-  return copy;
+  return data;
 }
 
 function compare(copy: Uint8Array, disk: Uint8Array): void {
