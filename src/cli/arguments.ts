@@ -1,0 +1,107 @@
+/** Splits the command line into options and words, with the habits of getopt_long(3). Commander does the splitting. */
+import { Command, CommanderError, Option } from "commander";
+
+import { display, longNames, options, type OptionSpec } from "./options.ts";
+
+/** One option as it was given. */
+export interface GivenOption {
+  readonly option: OptionSpec;
+  /** "" where the option takes none. */
+  readonly value: string;
+}
+
+export interface Arguments {
+  /** In the order of the command line. */
+  readonly options: readonly GivenOption[];
+  /** All that is no option: the plugin and its parameters. */
+  readonly words: readonly string[];
+  /** Why the command line cannot be understood. `options` has what came before. */
+  readonly problem?: string;
+}
+
+export function splitArguments(argv: readonly string[]): Arguments {
+  const given: GivenOption[] = [];
+  const program = makeProgram();
+  for (const option of options) {
+    for (const name of longNames(option)) listen(program, name, option, given);
+  }
+  try {
+    for (const [name, candidates] of abbreviations(argv)) {
+      const [option] = candidates;
+      if (option !== undefined && candidates.length === 1) {
+        program.addOption(new Option(flags(`--${name}`, option)));
+        listen(program, name, option, given);
+      } else {
+        // It takes a value, so that `--d=1` comes here too.
+        program.addOption(new Option(`--${name} [value]`));
+        program.on(`option:${name}`, () => refuseAmbiguous(program, name, candidates));
+      }
+    }
+    program.parse(argv, { from: "user" });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    const problem = error.message.replace(/^error: /, "").replaceAll("\n", " ");
+    return { options: given, words: [], problem };
+  }
+  return { options: given, words: program.args };
+}
+
+/** The text of `nbdkit --help`, which a usage error prints too. */
+export function usage(): string {
+  return (
+    makeProgram().helpInformation() +
+    "\nEverything after the plugin that is no option is a parameter of the plugin or a filter.\n" +
+    "A value without a key stands for the plugin's main parameter.\n" +
+    "\nThe manual of nbdkit(1) describes the options in full.\n"
+  );
+}
+
+function makeProgram(): Command {
+  const program = new Command("nbdkit")
+    .usage("[OPTION ...] PLUGIN [[KEY=]VALUE ...]")
+    .helpOption(false)
+    .argument("[words...]")
+    .configureOutput({ writeErr: () => {}, getOutHelpWidth: () => 80 })
+    .configureHelp({ visibleArguments: () => [] })
+    .exitOverride();
+  for (const option of options) {
+    for (const name of longNames(option)) {
+      const main = name === option.name;
+      const letter = main && option.letter !== undefined ? `-${option.letter}, ` : "";
+      const entry = new Option(flags(`${letter}--${name}`, option), option.help);
+      program.addOption(entry.hideHelp(!main || option.help === undefined));
+    }
+  }
+  return program;
+}
+
+function flags(names: string, { value }: OptionSpec): string {
+  return value === undefined ? names : `${names} <${value}>`;
+}
+
+function listen(program: Command, name: string, option: OptionSpec, given: GivenOption[]): void {
+  program.on(`option:${name}`, (value: unknown) => {
+    given.push({ option, value: typeof value === "string" ? value : "" });
+  });
+}
+
+/**
+ * The beginnings of long options among the words, and what each may mean. A word that turns out to be
+ * a value (`--run --thr`) does no harm: then nothing looks the name up.
+ */
+function abbreviations(argv: readonly string[]): Map<string, readonly OptionSpec[]> {
+  const found = new Map<string, readonly OptionSpec[]>();
+  for (const word of argv) {
+    const name = /^--([a-z][a-z0-9-]*)(?:=|$)/s.exec(word)?.[1];
+    if (name === undefined || options.some((option) => longNames(option).includes(name))) continue;
+    const all = options.filter((option) => longNames(option).some((long) => long.startsWith(name)));
+    const nbdkits = all.filter((option) => option.ours === undefined);
+    if (all.length > 0) found.set(name, nbdkits.length > 0 ? nbdkits : all);
+  }
+  return found;
+}
+
+function refuseAmbiguous(program: Command, name: string, candidates: readonly OptionSpec[]): never {
+  const meanings = candidates.map(display).join(", ");
+  program.error(`option '--${name}' is ambiguous: it may mean ${meanings}`);
+}

@@ -1,0 +1,191 @@
+/** Makes settings of the command line, and refuses what does not fit together. */
+import { resolve } from "node:path";
+
+import { ConfigError } from "../api/errors.ts";
+import { parseBool, parseInteger } from "../lib/size.ts";
+import { type GivenOption, splitArguments } from "./arguments.ts";
+import { display, isSupported, type OptionName } from "./options.ts";
+
+/** Where clients connect. */
+export type Place =
+  | { readonly kind: "unix"; readonly path: string }
+  /** -U -: a socket that only this user can see, and that goes away with the server. */
+  | { readonly kind: "private" }
+  | { readonly kind: "tcp"; readonly port: number; readonly address?: string };
+
+export interface Settings {
+  readonly plugin: string;
+  /** Outermost first. */
+  readonly filters: readonly string[];
+  readonly generations: ReadonlyMap<string, "A" | "S">;
+  /** What follows the plugin: `key=value` or bare values. */
+  readonly parameters: readonly string[];
+  readonly place: Place;
+  readonly readonly: boolean;
+  readonly exportName: string;
+  readonly threads: number;
+  readonly verbose: boolean;
+  readonly pidFile?: string;
+  readonly run?: string;
+}
+
+/** What is printed without loading anything. */
+export type Print = "dump-config" | "help" | "long-options" | "short-options" | "version";
+
+/** What is done once the modules are loaded. */
+export type Action = "dump-plugin" | "help" | "serve" | "version";
+
+export type CommandLine =
+  /** The options are wrong: say why, show the usage. */
+  | { readonly kind: "usage"; readonly problem: string }
+  | { readonly kind: "print"; readonly what: Print }
+  | { readonly kind: "load"; readonly action: Action; readonly settings: Settings };
+
+/** Throws ConfigError where a value is wrong or options exclude each other. */
+export function parseCommandLine(argv: readonly string[]): CommandLine {
+  const { options, words, problem } = splitArguments(argv);
+  const draft = new Draft();
+  for (const given of options) {
+    const name = given.option.name;
+    if (!isSupported(name)) {
+      throw new ConfigError(`option ${display(given.option)} is not supported yet`);
+    }
+    if (name === "dump-config" || name === "long-options" || name === "short-options") {
+      return { kind: "print", what: name };
+    }
+    draft.take(name, given);
+  }
+  if (problem !== undefined) return { kind: "usage", problem };
+  const [plugin, ...parameters] = words;
+  const action = draft.action();
+  if (plugin !== undefined) {
+    return { kind: "load", action, settings: draft.settings(plugin, parameters) };
+  }
+  if (action === "help" || action === "version") return { kind: "print", what: action };
+  throw new ConfigError(
+    "no plugin was given on the command line: see `nbdkit --help` or the manual nbdkit(1)",
+  );
+}
+
+const defaultPort = 10809;
+/** The kernel's limit: sun_path has 108 bytes, and the last is a NUL. */
+const longestSocketPath = 107;
+/** The protocol's limit for strings. */
+const longestExportName = 4096;
+const mostThreads = 4294967295;
+const defaultThreads = 16;
+
+/** Collects options one by one. */
+class Draft {
+  #filters: string[] = [];
+  #generations = new Map<string, "A" | "S">();
+  #values = new Map<OptionName, string>();
+
+  take(name: OptionName, { option, value }: GivenOption): void {
+    if (name === "filter") {
+      this.#filters.push(value);
+    } else if (name === "filter-generation") {
+      const { filter, generation } = parseGeneration(value);
+      this.#generations.set(filter, generation);
+    } else {
+      checkValue(name, display(option), value);
+      this.#values.set(name, value);
+    }
+    if (this.#values.has("port") && this.#values.has("unix")) {
+      throw new ConfigError(
+        "options -p/--port and -U/--unix cannot be used together: the server listens on a TCP port or on a Unix socket",
+      );
+    }
+  }
+
+  action(): Action {
+    if (this.#values.has("help")) return "help";
+    if (this.#values.has("version")) return "version";
+    return this.#values.has("dump-plugin") ? "dump-plugin" : "serve";
+  }
+
+  settings(plugin: string, parameters: readonly string[]): Settings {
+    const values = this.#values;
+    const pidFile = values.get("pidfile");
+    const run = values.get("run");
+    return {
+      plugin,
+      filters: this.#filters,
+      generations: this.#generations,
+      parameters,
+      place: this.#place(),
+      readonly: values.has("readonly"),
+      exportName: values.get("exportname") ?? "",
+      threads: Number(parseInteger(values.get("threads") ?? "0")) || defaultThreads,
+      verbose: values.has("verbose"),
+      ...(pidFile === undefined ? {} : { pidFile: resolve(pidFile) }),
+      ...(run === undefined ? {} : { run }),
+    };
+  }
+
+  #place(): Place {
+    const unix = this.#values.get("unix");
+    const port = this.#values.get("port");
+    const address = this.#values.get("ipaddr");
+    // Since nbdkit 1.36 --run alone does not open a TCP port.
+    if (unix === "-" || (unix === undefined && port === undefined && this.#values.has("run"))) {
+      return { kind: "private" };
+    }
+    if (unix !== undefined) return { kind: "unix", path: resolve(unix) };
+    const number = port === undefined ? defaultPort : Number(port);
+    return { kind: "tcp", port: number, ...(address === undefined ? {} : { address }) };
+  }
+}
+
+/** A value is checked where it stands, also if a later one replaces it. */
+function checkValue(name: OptionName, shown: string, value: string): void {
+  const expect = (accepted: string): never => {
+    throw new ConfigError(`option ${shown}: ${JSON.stringify(value)}: expected ${accepted}`);
+  };
+  if (name === "port" && !(/^[0-9]{1,9}$/.test(value) && Number(value) <= 65535)) {
+    expect("a port number from 0 to 65535");
+  }
+  if (name === "threads") {
+    const threads = parseInteger(value);
+    if (threads === undefined || threads < 0n || threads > BigInt(mostThreads)) {
+      expect(`a number from 0 to ${mostThreads} (0 means ${defaultThreads})`);
+    }
+  }
+  if (name === "tls" && parseBool(value) !== false) {
+    expect("off: TLS is not supported yet");
+  }
+  if (name === "exportname" && Buffer.byteLength(value) > longestExportName) {
+    throw new ConfigError(
+      `option ${shown}: the name has ${Buffer.byteLength(value)} bytes: expected at most ${longestExportName}`,
+    );
+  }
+  if (name === "unix") checkSocket(shown, value);
+  if ((name === "pidfile" || name === "ipaddr") && value === "") {
+    expect(name === "pidfile" ? "the path of a file" : "an address of this machine");
+  }
+}
+
+function checkSocket(shown: string, value: string): void {
+  if (value === "") {
+    throw new ConfigError(
+      `option ${shown}: "": expected the path of a socket, or - for a private one`,
+    );
+  }
+  const bytes = value === "-" ? 0 : Buffer.byteLength(resolve(value));
+  if (bytes > longestSocketPath) {
+    throw new ConfigError(
+      `option ${shown}: the path of the socket has ${bytes} bytes: expected at most ${longestSocketPath}: ${resolve(value)}`,
+    );
+  }
+}
+
+function parseGeneration(text: string): { filter: string; generation: "A" | "S" } {
+  const match = /^(.+)=([AS])$/s.exec(text);
+  const filter = match?.[1];
+  if (filter === undefined) {
+    throw new ConfigError(
+      `option --filter-generation: ${JSON.stringify(text)}: expected FILTER=S (the first form, whose open has no next) or FILTER=A (the form of nbdkit 1.2)`,
+    );
+  }
+  return { filter, generation: match?.[2] === "A" ? "A" : "S" };
+}

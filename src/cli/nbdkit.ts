@@ -1,0 +1,92 @@
+/** Runs one command line from parsing to the exit status, in the order of nbdkit's life cycle. */
+import { ConfigError, NbdError } from "../api/errors.ts";
+import { loadChain } from "../chain/build.ts";
+import type { Chain } from "../chain/chain.ts";
+import { log } from "../lib/log.ts";
+import { usage } from "./arguments.ts";
+import { type Action, parseCommandLine, type Print, type Settings } from "./command-line.ts";
+import { dumpConfig, layerHelp, layerVersions, pluginFields, versionLine } from "./information.ts";
+import { longOptions, shortOptions } from "./options.ts";
+import { parseParameters } from "./parameters.ts";
+import { print } from "./print.ts";
+import { serve } from "./serve.ts";
+
+/** The exit status. Rejects only for bugs. */
+export async function nbdkit(argv: readonly string[]): Promise<number> {
+  process.umask(0o022);
+  try {
+    return await run(argv);
+  } catch (error) {
+    if (!(error instanceof ConfigError || error instanceof NbdError)) throw error;
+    log.error(error.message);
+    return 1;
+  }
+}
+
+async function run(argv: readonly string[]): Promise<number> {
+  const line = parseCommandLine(argv);
+  switch (line.kind) {
+    case "usage":
+      log.error(line.problem);
+      print(usage());
+      return 1;
+    case "print":
+      print(printed(line.what));
+      return 0;
+    case "load":
+      log.verbose = line.settings.verbose;
+      return load(line.action, line.settings);
+    default:
+      return line satisfies never;
+  }
+}
+
+function printed(what: Print): string {
+  switch (what) {
+    case "dump-config":
+      return dumpConfig();
+    case "help":
+      return usage();
+    case "long-options":
+      return longOptions();
+    case "short-options":
+      return shortOptions();
+    case "version":
+      return versionLine();
+    default:
+      return what satisfies never;
+  }
+}
+
+async function load(action: Action, settings: Settings): Promise<number> {
+  const chain = await loadChain(settings);
+  switch (action) {
+    case "help":
+      print(usage() + layerHelp(chain.layers));
+      await chain.unload();
+      return 0;
+    case "version":
+      print(versionLine() + layerVersions(chain.layers));
+      await chain.unload();
+      return 0;
+    case "dump-plugin":
+      await configure(chain, settings);
+      print(pluginFields(chain.layers));
+      await chain.dumpPlugin();
+      await chain.unload();
+      return 0;
+    case "serve":
+      await configure(chain, settings);
+      await chain.configComplete();
+      await chain.getReady();
+      return serve(chain, settings);
+    default:
+      return action satisfies never;
+  }
+}
+
+async function configure(chain: Chain, settings: Settings): Promise<void> {
+  for (const [key, value] of parseParameters(settings.parameters, chain.magicConfigKey)) {
+    await chain.config(key, value);
+  }
+}

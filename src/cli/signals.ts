@@ -1,0 +1,35 @@
+/** The signals that stop the server: SIGINT, SIGTERM, SIGQUIT and SIGHUP. */
+import { constants } from "node:os";
+
+import { log } from "../lib/log.ts";
+
+const names = ["SIGINT", "SIGTERM", "SIGQUIT", "SIGHUP"] as const;
+
+export interface StopSignals extends Disposable {
+  /** Resolves at the first signal. A second one ends the program at once, for when stopping hangs. */
+  readonly first: Promise<void>;
+}
+
+function ignore(): void {}
+
+/** Until it is disposed of, stop signals are reported and SIGPIPE does nothing. */
+export function stopSignals(): StopSignals {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  let stopping = false;
+  const handle = (name: (typeof names)[number]): void => {
+    if (stopping) process.exit(128 + constants.signals[name]);
+    stopping = true;
+    log.debug(`${name}: stopping`);
+    resolve();
+  };
+  for (const name of names) process.on(name, handle);
+  // A handler, unlike an ignored signal, is not inherited by the command of --run.
+  process.on("SIGPIPE", ignore);
+  return {
+    first: promise,
+    [Symbol.dispose]() {
+      for (const name of names) process.off(name, handle);
+      process.off("SIGPIPE", ignore);
+    },
+  };
+}
