@@ -12,8 +12,8 @@ import type { ConnectionInfo } from "#chain/layer";
 import { errnoName, errnos } from "#lib/errno";
 import { log } from "#lib/log";
 
-import type { Awaitable } from "./generated/methods.gen.ts";
 import { layouts } from "./generated/layouts.gen.ts";
+import type { Awaitable } from "./generated/methods.gen.ts";
 import { RT_ANSWER, RT_DONE, RT_DOWNCALL, RT_MAX_SLOTS } from "./generated/ops.gen.ts";
 import { type Native, openRuntime } from "./native-runtime.ts";
 
@@ -57,7 +57,10 @@ export interface Result {
 }
 
 /** Who is called by `next->…` through one nxdata. Returns what C shall see; throws NbdError to fail. */
-export type Upcalled = (thread: RequestThread, message: Message) => Awaitable<bigint | number | void>;
+export type Upcalled = (
+  thread: RequestThread,
+  message: Message,
+) => Awaitable<bigint | number | void>;
 
 /** An upcall's arguments. They must be read before the first await. */
 export interface Message {
@@ -124,7 +127,8 @@ export class RequestThread {
     this.#busy = false;
     if (kind === RT_DONE) {
       const down = this.#stack.pop();
-      if (down?.kind === "down") down.settle(this.#bridge.readResult(this.slot, down.call.returnsSize === true));
+      if (down?.kind === "down")
+        down.settle(this.#bridge.readResult(this.slot, down.call.returnsSize === true));
       this.#advance();
       return;
     }
@@ -200,7 +204,11 @@ export class Bridge {
 
   constructor() {
     this.native = openRuntime();
-    const wake = new JSCallback(() => this.drain(), { args: [], returns: "void", threadsafe: true });
+    const wake = new JSCallback(() => this.drain(), {
+      args: [],
+      returns: "void",
+      threadsafe: true,
+    });
     if (wake.ptr === null || this.native.rt_start(RT_MAX_SLOTS, wake.ptr) !== 0) {
       throw new ConfigError("the native runtime cannot start: out of memory");
     }
@@ -380,7 +388,10 @@ export class Bridge {
     const u32 = this.#u32;
     const upcalled = this.#targets.get(u32[base + at.target] ?? 0);
     if (upcalled === undefined) {
-      throw new NbdError("EINVAL", "a C filter called the next layer of a connection that is closed");
+      throw new NbdError(
+        "EINVAL",
+        "a C filter called the next layer of a connection that is closed",
+      );
     }
     const address = this.#getPointer(base + at.buf);
     const count = u32[base + at.count] ?? 0;

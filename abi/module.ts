@@ -66,9 +66,10 @@ export function loadNativeLayer(
   }
   const struct = native.rt_call_init(init);
   if (struct === null) throw new ConfigError(`${path}: ${kind} registration function failed`);
+  // An address of the user half is a safe integer, so not one of the bigints of the type.
   return kind === "filter"
-    ? loadFilter(bridge, path, struct, options)
-    : loadPlugin(bridge, path, struct, options);
+    ? loadFilter(bridge, path, struct as Pointer, options)
+    : loadPlugin(bridge, path, struct as Pointer, options);
 }
 
 function loadProblem(of: Bridge): string {
@@ -98,7 +99,12 @@ function loadFilter(
   if (model < 0 || model > 3) {
     throw new ConfigError(`${path}: filter has thread model ${model}: expected 0 to 3`);
   }
-  const module = register(of, path, struct, Number(size), layout, { adapter, threads, apiVersion, model });
+  const module = register(of, path, struct, Number(size), layout, {
+    adapter,
+    threads,
+    apiVersion,
+    model,
+  });
   checkName(module, "filter", /^[a-zA-Z0-9]+$/, "contain only ASCII alphanumeric characters");
   return nativeFilter(module, form);
 }
@@ -115,7 +121,9 @@ function checkFilterApi(path: string, struct: Pointer, size: bigint, apiVersion:
           "it was compiled for nbdkit 1.4 or later; filters for nbdkit 1.2 and before can be run",
       );
     }
-    throw new ConfigError(`${path}: filter has an unknown form (it starts with ${size}): it cannot be run`);
+    throw new ConfigError(
+      `${path}: filter has an unknown form (it starts with ${size}): it cannot be run`,
+    );
   }
   if (apiVersion !== 1) {
     throw new ConfigError(
@@ -130,7 +138,11 @@ function checkFilterApi(path: string, struct: Pointer, size: bigint, apiVersion:
 }
 
 /** S, A, or that it cannot be told: see include/nbdkit-filter.h for the marker. */
-function filterForm(path: string, struct: Pointer, wanted: "A" | "S" | undefined): "A" | "S" | "either" {
+function filterForm(
+  path: string,
+  struct: Pointer,
+  wanted: "A" | "S" | undefined,
+): "A" | "S" | "either" {
   if (wanted !== undefined) return wanted;
   const word = read.i32(struct, layouts.filterA.fields._thread_model.offset);
   if (word === filterMarkerS) return "S";
@@ -257,4 +269,3 @@ function checkName(module: NativeModule, kind: string, accepted: RegExp, words: 
 export function textAt(pointer: number): string {
   return new CString(pointer as Pointer).toString();
 }
-

@@ -6,7 +6,7 @@ import type { Layer, LayerContext } from "#chain/layer";
 import type { Message, RequestThread } from "./bridge.ts";
 import type { Awaitable, Support } from "./generated/methods.gen.ts";
 import * as op from "./generated/ops.gen.ts";
-import { textAt, type NativeModule } from "./module.ts";
+import { type NativeModule, textAt } from "./module.ts";
 import {
   described,
   type Draft,
@@ -33,7 +33,8 @@ export function nativeFilter(module: NativeModule, form: "A" | "S" | "either"): 
 }
 
 function addLifecycle(draft: Draft, module: NativeModule, native: NativeCalls): void {
-  if (module.has("load")) draft.load = async () => void (await native.lifecycle({ op: op.RT_OP_LOAD }));
+  if (module.has("load"))
+    draft.load = async () => void (await native.lifecycle({ op: op.RT_OP_LOAD }));
   if (module.has("unload")) {
     draft.unload = async () => void (await native.lifecycle({ op: op.RT_OP_UNLOAD }));
   }
@@ -74,7 +75,10 @@ function addLifecycle(draft: Draft, module: NativeModule, native: NativeCalls): 
   if (module.has("config_complete")) {
     draft.configComplete = (next) =>
       withNext(next, (nxdata) =>
-        native.lifecycleOrExit({ op: op.RT_OP_CONFIG_COMPLETE, nxdata }, "config_complete callback"),
+        native.lifecycleOrExit(
+          { op: op.RT_OP_CONFIG_COMPLETE, nxdata },
+          "config_complete callback",
+        ),
       );
   }
 }
@@ -193,7 +197,10 @@ function callNext(next: LayerContext, message: Message): Awaitable<bigint | numb
     case op.RT_OP_ZERO:
       return next.zero(message.count, message.offset, message.flags);
     default:
-      throw new NbdError("EINVAL", `a C filter called an unknown function of the next layer (${message.op})`);
+      throw new NbdError(
+        "EINVAL",
+        `a C filter called an unknown function of the next layer (${message.op})`,
+      );
   }
 }
 
@@ -240,4 +247,3 @@ function addData(draft: Draft, module: NativeModule, native: NativeCalls): void 
       native.data(context, { op: op.RT_OP_ZERO, count, offset, flags });
   }
 }
-

@@ -95,7 +95,8 @@ export class NativeCalls {
   /** The same; -1 ends the server. `what` is how the message names the call. */
   async lifecycleOrExit(call: Omit<Call, "module">, what: string): Promise<number> {
     const { ret } = await this.lifecycle(call);
-    if (ret === -1) throw new ConfigError(`${this.#module.text("name")}: the module's ${what} failed`);
+    if (ret === -1)
+      throw new ConfigError(`${this.#module.text("name")}: the module's ${what} failed`);
     return ret;
   }
 

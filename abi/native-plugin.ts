@@ -1,8 +1,10 @@
 /** The adapter of C plugins, API 1 and 2: nbdkit-plugin(3). */
+import { FLAG_FAST_ZERO } from "#api";
 import type { Layer, LayerContext } from "#chain/layer";
+import { errnos } from "#lib/errno";
 
-import type { Support } from "./generated/methods.gen.ts";
 import { layouts } from "./generated/layouts.gen.ts";
+import type { Support } from "./generated/methods.gen.ts";
 import * as op from "./generated/ops.gen.ts";
 import type { NativeModule } from "./module.ts";
 import {
@@ -151,7 +153,8 @@ function addData(draft: Draft, module: NativeModule, native: NativeCalls): void 
       native.data(context, { op: pwrite, buf, offset, flags });
   }
   const flush = pick("flush", op.RT_OP_FLUSH, op.RT_OP__FLUSH_V1);
-  if (flush !== undefined) draft.flush = (context, flags) => native.data(context, { op: flush, flags });
+  if (flush !== undefined)
+    draft.flush = (context, flags) => native.data(context, { op: flush, flags });
   const trim = pick("trim", op.RT_OP_TRIM, op.RT_OP__TRIM_V1);
   if (trim !== undefined) {
     draft.trim = (context, count, offset, flags) =>
@@ -160,8 +163,8 @@ function addData(draft: Draft, module: NativeModule, native: NativeCalls): void 
   const zero = pick("zero", op.RT_OP_ZERO, op.RT_OP__ZERO_V1);
   if (zero !== undefined) {
     draft.zero = (context, count, offset, flags) => {
-      if (zero === op.RT_OP__ZERO_V1 && flags & op.NBDKIT_FLAG_FAST_ZERO) {
-        return Promise.reject(failed(95));
+      if (zero === op.RT_OP__ZERO_V1 && flags & FLAG_FAST_ZERO) {
+        return Promise.reject(failed(errnos.EOPNOTSUPP));
       }
       return native.data(context, { op: zero, count, offset, flags });
     };

@@ -16,6 +16,7 @@ import { join } from "node:path";
 
 import { ConfigError } from "#api";
 import { log } from "#lib/log";
+
 import { runtimeSymbols } from "./generated/symbols.gen.ts";
 
 const root = join(import.meta.dir, "..");

@@ -16,20 +16,27 @@ export interface StructLayout {
   readonly fields: Readonly<Record<string, FieldLayout>>;
 }
 
-/** struct nbdkit_filter */
+/** struct nbdkit_filter in include/nbdkit-filter.h, generation S. */
 export const filterS = {
   size: 200,
   fields: {
+    /** Its size when the module was compiled. */
     _struct_size: { offset: 0, size: 8, kind: "u64" },
+    /** The API version when the module was compiled. */
     _api_version: { offset: 8, size: 4, kind: "int" },
+    /** Required. */
     name: { offset: 16, size: 8, kind: "string" },
+    /** For messages. */
     longname: { offset: 24, size: 8, kind: "string" },
+    /** For messages. */
     version: { offset: 32, size: 8, kind: "string" },
+    /** For --help; may have several lines. */
     description: { offset: 40, size: 8, kind: "string" },
     load: { offset: 48, size: 8, kind: "function" },
     unload: { offset: 56, size: 8, kind: "function" },
     config: { offset: 64, size: 8, kind: "function" },
     config_complete: { offset: 72, size: 8, kind: "function" },
+    /** For --help: the module's parameters. */
     config_help: { offset: 80, size: 8, kind: "string" },
     open: { offset: 88, size: 8, kind: "function" },
     close: { offset: 96, size: 8, kind: "function" },
@@ -47,21 +54,29 @@ export const filterS = {
     zero: { offset: 192, size: 8, kind: "function" },
   },
 } as const satisfies StructLayout;
-/** struct nbdkit_filter */
+/** struct nbdkit_filter in include/nbdkit-filter.h, generation A. */
 export const filterA = {
   size: 200,
   fields: {
+    /** Its size when the module was compiled. */
     _struct_size: { offset: 0, size: 8, kind: "u64" },
+    /** The API version when the module was compiled. */
     _api_version: { offset: 8, size: 4, kind: "int" },
+    /** THREAD_MODEL of the module. */
     _thread_model: { offset: 12, size: 4, kind: "int" },
+    /** Required. */
     name: { offset: 16, size: 8, kind: "string" },
+    /** For messages. */
     longname: { offset: 24, size: 8, kind: "string" },
+    /** For messages. */
     version: { offset: 32, size: 8, kind: "string" },
+    /** For --help; may have several lines. */
     description: { offset: 40, size: 8, kind: "string" },
     load: { offset: 48, size: 8, kind: "function" },
     unload: { offset: 56, size: 8, kind: "function" },
     config: { offset: 64, size: 8, kind: "function" },
     config_complete: { offset: 72, size: 8, kind: "function" },
+    /** For --help: the module's parameters. */
     config_help: { offset: 80, size: 8, kind: "string" },
     open: { offset: 88, size: 8, kind: "function" },
     close: { offset: 96, size: 8, kind: "function" },
@@ -79,7 +94,7 @@ export const filterA = {
     zero: { offset: 192, size: 8, kind: "function" },
   },
 } as const satisfies StructLayout;
-/** struct nbdkit_next_ops */
+/** struct nbdkit_next_ops in include/nbdkit-filter.h, generation S. */
 export const nextOpsS = {
   size: 80,
   fields: {
@@ -95,7 +110,7 @@ export const nextOpsS = {
     zero: { offset: 72, size: 8, kind: "function" },
   },
 } as const satisfies StructLayout;
-/** struct nbdkit_next_ops */
+/** struct nbdkit_next_ops in include/nbdkit-filter.h, generation A. */
 export const nextOpsA = {
   size: 80,
   fields: {
@@ -111,21 +126,29 @@ export const nextOpsA = {
     zero: { offset: 72, size: 8, kind: "function" },
   },
 } as const satisfies StructLayout;
-/** struct nbdkit_plugin */
+/** struct nbdkit_plugin in include/nbdkit-plugin.h. */
 export const plugin = {
   size: 384,
   fields: {
+    /** Its size when the module was compiled. */
     _struct_size: { offset: 0, size: 8, kind: "u64" },
+    /** The API version when the module was compiled. */
     _api_version: { offset: 8, size: 4, kind: "int" },
+    /** THREAD_MODEL of the module. */
     _thread_model: { offset: 12, size: 4, kind: "int" },
+    /** Required. */
     name: { offset: 16, size: 8, kind: "string" },
+    /** For messages. */
     longname: { offset: 24, size: 8, kind: "string" },
+    /** For messages. */
     version: { offset: 32, size: 8, kind: "string" },
+    /** For --help; may have several lines. */
     description: { offset: 40, size: 8, kind: "string" },
     load: { offset: 48, size: 8, kind: "function" },
     unload: { offset: 56, size: 8, kind: "function" },
     config: { offset: 64, size: 8, kind: "function" },
     config_complete: { offset: 72, size: 8, kind: "function" },
+    /** For --help: the module's parameters. */
     config_help: { offset: 80, size: 8, kind: "string" },
     open: { offset: 88, size: 8, kind: "function" },
     close: { offset: 96, size: 8, kind: "function" },
@@ -139,6 +162,7 @@ export const plugin = {
     _flush_v1: { offset: 160, size: 8, kind: "function" },
     _trim_v1: { offset: 168, size: 8, kind: "function" },
     _zero_v1: { offset: 176, size: 8, kind: "function" },
+    /** Whether errno counts after a data callback failed. */
     errno_is_preserved: { offset: 184, size: 4, kind: "int" },
     dump_plugin: { offset: 192, size: 8, kind: "function" },
     can_zero: { offset: 200, size: 8, kind: "function" },
@@ -148,6 +172,7 @@ export const plugin = {
     flush: { offset: 232, size: 8, kind: "function" },
     trim: { offset: 240, size: 8, kind: "function" },
     zero: { offset: 248, size: 8, kind: "function" },
+    /** The key that a bare word stands for. */
     magic_config_key: { offset: 256, size: 8, kind: "string" },
     can_multi_conn: { offset: 264, size: 8, kind: "function" },
     can_extents: { offset: 272, size: 8, kind: "function" },
@@ -166,7 +191,7 @@ export const plugin = {
     block_size: { offset: 376, size: 8, kind: "function" },
   },
 } as const satisfies StructLayout;
-/** struct rt_message */
+/** struct rt_message in abi/runtime/runtime.h. */
 export const message = {
   size: 96,
   fields: {
@@ -188,7 +213,7 @@ export const message = {
     log_name: { offset: 88, size: 8, kind: "u64" },
   },
 } as const satisfies StructLayout;
-/** struct rt_slot */
+/** struct rt_slot in abi/runtime/runtime.h. */
 export const slot = {
   size: 192,
   fields: {

@@ -22,112 +22,112 @@ export interface NextOps {
    * The size of the disk in bytes, 0 to 2^63-1.
    * On failure it throws; in C that is -1.
    *
-   * C: `int64_t (*get_size) (void *nxdata)` (nbdkit-filter.h, generation S; nbdkit-filter.h, generation A)
+   * C: `int64_t (*get_size) (void *nxdata)` (include/nbdkit-filter.h, generation S, A)
    */
   getSize(): Awaitable<bigint>;
   /**
    * Whether the client may write. A plugin without it: whether there is a pwrite.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*can_write) (void *nxdata)` (nbdkit-filter.h, generation S; nbdkit-filter.h, generation A)
+   * C: `int (*can_write) (void *nxdata)` (include/nbdkit-filter.h, generation S, A)
    */
   canWrite(): Awaitable<boolean>;
   /**
    * Whether flush is supported. A plugin without it: whether there is a flush.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*can_flush) (void *nxdata)` (nbdkit-filter.h, generation S; nbdkit-filter.h, generation A)
+   * C: `int (*can_flush) (void *nxdata)` (include/nbdkit-filter.h, generation S, A)
    */
   canFlush(): Awaitable<boolean>;
   /**
    * Whether the disk is a spinning one. A plugin without it: no.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*is_rotational) (void *nxdata)` (nbdkit-filter.h, generation S; nbdkit-filter.h, generation A)
+   * C: `int (*is_rotational) (void *nxdata)` (include/nbdkit-filter.h, generation S, A)
    */
   isRotational(): Awaitable<boolean>;
   /**
    * Whether trim is supported. A plugin without it: whether there is a trim.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*can_trim) (void *nxdata)` (nbdkit-filter.h, generation S; nbdkit-filter.h, generation A)
+   * C: `int (*can_trim) (void *nxdata)` (include/nbdkit-filter.h, generation S, A)
    */
   canTrim(): Awaitable<boolean>;
   /**
    * Whether zero is supported. A plugin answers whether its zero may be used; otherwise zeroes are written.
    * On failure it throws; in C that is -1.
    *
-   * C: not in the generations that nbdkit-filter.h describes.
+   * C: not in the generations that include/nbdkit-filter.h describes.
    */
   canZero(): Awaitable<Support>;
   /**
    * Whether zero with FLAG_FAST_ZERO fails at once where zeroing is slow.
    * On failure it throws; in C that is -1.
    *
-   * C: not in the generations that nbdkit-filter.h describes.
+   * C: not in the generations that include/nbdkit-filter.h describes.
    */
   canFastZero(): Awaitable<boolean>;
   /**
    * How FLAG_FUA is supported: not at all, by a flush afterwards, or by the layer itself.
    * On failure it throws; in C that is -1.
    *
-   * C: not in the generations that nbdkit-filter.h describes.
+   * C: not in the generations that include/nbdkit-filter.h describes.
    */
   canFua(): Awaitable<Support>;
   /**
    * Whether a flush in one connection covers the writes of all. A plugin without it: no.
    * On failure it throws; in C that is -1.
    *
-   * C: not in the generations that nbdkit-filter.h describes.
+   * C: not in the generations that include/nbdkit-filter.h describes.
    */
   canMultiConn(): Awaitable<boolean>;
   /**
    * How cache requests are supported: not at all, by reads, or by the layer itself.
    * On failure it throws; in C that is -1.
    *
-   * C: not in the generations that nbdkit-filter.h describes.
+   * C: not in the generations that include/nbdkit-filter.h describes.
    */
   canCache(): Awaitable<Support>;
   /**
    * Fill all of `buf` from the disk, `offset` in bytes. Flags: none yet.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*pread) (void *nxdata, void *buf, uint32_t count, uint64_t offset)` (nbdkit-filter.h, generation S; nbdkit-filter.h, generation A)
+   * C: `int (*pread) (void *nxdata, void *buf, uint32_t count, uint64_t offset)` (include/nbdkit-filter.h, generation S, A)
    */
   pread(buf: Uint8Array, offset: bigint, flags: number): Awaitable<void>;
   /**
    * Write all of `buf` to the disk, `offset` in bytes. Flags: FLAG_FUA.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*pwrite) (void *nxdata, const void *buf, uint32_t count, uint64_t offset)` (nbdkit-filter.h, generation S; nbdkit-filter.h, generation A)
+   * C: `int (*pwrite) (void *nxdata, const void *buf, uint32_t count, uint64_t offset)` (include/nbdkit-filter.h, generation S, A)
    */
   pwrite(buf: Uint8Array, offset: bigint, flags: number): Awaitable<void>;
   /**
    * Bring what was written to stable storage. Flags: none yet.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*flush) (void *nxdata)` (nbdkit-filter.h, generation S; nbdkit-filter.h, generation A)
+   * C: `int (*flush) (void *nxdata)` (include/nbdkit-filter.h, generation S, A)
    */
   flush(flags: number): Awaitable<void>;
   /**
    * The client no longer needs these `count` bytes. Flags: FLAG_FUA.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*trim) (void *nxdata, uint32_t count, uint64_t offset)` (nbdkit-filter.h, generation S; nbdkit-filter.h, generation A)
+   * C: `int (*trim) (void *nxdata, uint32_t count, uint64_t offset)` (include/nbdkit-filter.h, generation S, A)
    */
   trim(count: number, offset: bigint, flags: number): Awaitable<void>;
   /**
    * Make these `count` bytes read as zeroes. Flags: FLAG_MAY_TRIM, FLAG_FUA, FLAG_FAST_ZERO. EOPNOTSUPP asks for zeroes to be written instead.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*zero) (void *nxdata, uint32_t count, uint64_t offset, int may_trim)` (nbdkit-filter.h, generation S; nbdkit-filter.h, generation A)
+   * C: `int (*zero) (void *nxdata, uint32_t count, uint64_t offset, int may_trim)` (include/nbdkit-filter.h, generation S, A)
    */
   zero(count: number, offset: bigint, flags: number): Awaitable<void>;
   /**
    * These `count` bytes will be read soon. Flags: none yet.
    * On failure it throws; in C that is -1.
    *
-   * C: not in the generations that nbdkit-filter.h describes.
+   * C: not in the generations that include/nbdkit-filter.h describes.
    */
   cache(count: number, offset: bigint, flags: number): Awaitable<void>;
 }
@@ -137,207 +137,207 @@ export interface FilterMethods<C, H> {
   /**
    * Called once, right after the module was loaded.
    *
-   * C: `void (*load) (void)` (nbdkit-filter.h, generation S; nbdkit-filter.h, generation A)
+   * C: `void (*load) (void)` (include/nbdkit-filter.h, generation S, A)
    */
   load?(): Awaitable<void>;
   /**
    * Called once, when the server ends. A server that is killed does not call it.
    *
-   * C: `void (*unload) (void)` (nbdkit-filter.h, generation S; nbdkit-filter.h, generation A)
+   * C: `void (*unload) (void)` (include/nbdkit-filter.h, generation S, A)
    */
   unload?(): Awaitable<void>;
   /**
    * One key=value of the command line that the table of parameters does not have.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*config) (nbdkit_next_config *next, void *nxdata, const char *key, const char *value)` (nbdkit-filter.h, generation S; nbdkit-filter.h, generation A)
+   * C: `int (*config) (nbdkit_next_config *next, void *nxdata, const char *key, const char *value)` (include/nbdkit-filter.h, generation S, A)
    */
   config?(next: NextConfig, config: C, key: string, value: string): Awaitable<void>;
   /**
    * After the last parameter: check that what is needed was given.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*config_complete) (nbdkit_next_config_complete *next, void *nxdata)` (nbdkit-filter.h, generation S; nbdkit-filter.h, generation A)
+   * C: `int (*config_complete) (nbdkit_next_config_complete *next, void *nxdata)` (include/nbdkit-filter.h, generation S, A)
    */
   configComplete?(next: NextConfigComplete, config: C): Awaitable<void>;
   /**
    * The largest thread model that the layer can be run with. Without it: parallel.
    * On failure it throws; in C that is -1.
    *
-   * C: not in the generations that nbdkit-filter.h describes.
+   * C: not in the generations that include/nbdkit-filter.h describes.
    */
   threadModel?(config: C): ThreadModel;
   /**
    * Print key=value lines of the module's own for --dump-plugin, on stdout.
    *
-   * C: not in the generations that nbdkit-filter.h describes.
+   * C: not in the generations that include/nbdkit-filter.h describes.
    */
   dumpPlugin?(config: C): Awaitable<void>;
   /**
    * The last chance to fail before clients are served. `threadModel` is the chain's.
    * On failure it throws; in C that is -1.
    *
-   * C: not in the generations that nbdkit-filter.h describes.
+   * C: not in the generations that include/nbdkit-filter.h describes.
    */
   getReady?(config: C, threadModel: ThreadModel): Awaitable<void>;
   /**
    * In the process that serves, before the first client: start background work here.
    * On failure it throws; in C that is -1.
    *
-   * C: not in the generations that nbdkit-filter.h describes.
+   * C: not in the generations that include/nbdkit-filter.h describes.
    */
   afterFork?(config: C): Awaitable<void>;
   /**
    * No client is left and none will come: end background work.
    *
-   * C: not in the generations that nbdkit-filter.h describes.
+   * C: not in the generations that include/nbdkit-filter.h describes.
    */
   cleanup?(config: C): Awaitable<void>;
   /**
    * A client connected, and nothing was said yet. To throw refuses it.
    * On failure it throws; in C that is -1.
    *
-   * C: not in the generations that nbdkit-filter.h describes.
+   * C: not in the generations that include/nbdkit-filter.h describes.
    */
   preconnect?(next: NextPreconnect, config: C, readonly: boolean): Awaitable<void>;
   /**
    * A client wants to use the disk. Returns the handle that the connection's other methods get. A filter calls `next`, before or after its own work.
    * On failure it throws; in C that is NULL.
    *
-   * C: `void *(*open) (int readonly)` (nbdkit-filter.h, generation S)
-   * C: `void *(*open) (nbdkit_next_open *next, void *nxdata, int readonly)` (nbdkit-filter.h, generation A)
+   * C: `void *(*open) (int readonly)` (include/nbdkit-filter.h, generation S)
+   * C: `void *(*open) (nbdkit_next_open *next, void *nxdata, int readonly)` (include/nbdkit-filter.h, generation A)
    */
   open?(next: NextOpen, config: C, readonly: boolean, exportName: string, isTls: boolean): Awaitable<H>;
   /**
    * The connection has ended. Called once for every handle.
    *
-   * C: `void (*close) (void *handle)` (nbdkit-filter.h, generation S; nbdkit-filter.h, generation A)
+   * C: `void (*close) (void *handle)` (include/nbdkit-filter.h, generation S, A)
    */
   close?(handle: H): Awaitable<void>;
   /**
    * Before the first request: the layers below are open and can be asked.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*prepare) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (nbdkit-filter.h, generation S; nbdkit-filter.h, generation A)
+   * C: `int (*prepare) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, generation S, A)
    */
   prepare?(next: NextOps, handle: H, readonly: boolean): Awaitable<void>;
   /**
    * After the last request: the layers below can still be asked.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*finalize) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (nbdkit-filter.h, generation S; nbdkit-filter.h, generation A)
+   * C: `int (*finalize) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, generation S, A)
    */
   finalize?(next: NextOps, handle: H): Awaitable<void>;
   /**
    * The size of the disk in bytes, 0 to 2^63-1.
    * On failure it throws; in C that is -1.
    *
-   * C: `int64_t (*get_size) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (nbdkit-filter.h, generation S; nbdkit-filter.h, generation A)
+   * C: `int64_t (*get_size) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, generation S, A)
    */
   getSize?(next: NextOps, handle: H): Awaitable<bigint>;
   /**
    * Whether the client may write. A plugin without it: whether there is a pwrite.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*can_write) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (nbdkit-filter.h, generation S; nbdkit-filter.h, generation A)
+   * C: `int (*can_write) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, generation S, A)
    */
   canWrite?(next: NextOps, handle: H): Awaitable<boolean>;
   /**
    * Whether flush is supported. A plugin without it: whether there is a flush.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*can_flush) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (nbdkit-filter.h, generation S; nbdkit-filter.h, generation A)
+   * C: `int (*can_flush) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, generation S, A)
    */
   canFlush?(next: NextOps, handle: H): Awaitable<boolean>;
   /**
    * Whether the disk is a spinning one. A plugin without it: no.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*is_rotational) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (nbdkit-filter.h, generation S; nbdkit-filter.h, generation A)
+   * C: `int (*is_rotational) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, generation S, A)
    */
   isRotational?(next: NextOps, handle: H): Awaitable<boolean>;
   /**
    * Whether trim is supported. A plugin without it: whether there is a trim.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*can_trim) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (nbdkit-filter.h, generation S; nbdkit-filter.h, generation A)
+   * C: `int (*can_trim) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, generation S, A)
    */
   canTrim?(next: NextOps, handle: H): Awaitable<boolean>;
   /**
    * Whether zero is supported. A plugin answers whether its zero may be used; otherwise zeroes are written.
    * On failure it throws; in C that is -1.
    *
-   * C: not in the generations that nbdkit-filter.h describes.
+   * C: not in the generations that include/nbdkit-filter.h describes.
    */
   canZero?(next: NextOps, handle: H): Awaitable<Support>;
   /**
    * Whether zero with FLAG_FAST_ZERO fails at once where zeroing is slow.
    * On failure it throws; in C that is -1.
    *
-   * C: not in the generations that nbdkit-filter.h describes.
+   * C: not in the generations that include/nbdkit-filter.h describes.
    */
   canFastZero?(next: NextOps, handle: H): Awaitable<boolean>;
   /**
    * How FLAG_FUA is supported: not at all, by a flush afterwards, or by the layer itself.
    * On failure it throws; in C that is -1.
    *
-   * C: not in the generations that nbdkit-filter.h describes.
+   * C: not in the generations that include/nbdkit-filter.h describes.
    */
   canFua?(next: NextOps, handle: H): Awaitable<Support>;
   /**
    * Whether a flush in one connection covers the writes of all. A plugin without it: no.
    * On failure it throws; in C that is -1.
    *
-   * C: not in the generations that nbdkit-filter.h describes.
+   * C: not in the generations that include/nbdkit-filter.h describes.
    */
   canMultiConn?(next: NextOps, handle: H): Awaitable<boolean>;
   /**
    * How cache requests are supported: not at all, by reads, or by the layer itself.
    * On failure it throws; in C that is -1.
    *
-   * C: not in the generations that nbdkit-filter.h describes.
+   * C: not in the generations that include/nbdkit-filter.h describes.
    */
   canCache?(next: NextOps, handle: H): Awaitable<Support>;
   /**
    * Fill all of `buf` from the disk, `offset` in bytes. Flags: none yet.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*pread) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, void *buf, uint32_t count, uint64_t offset)` (nbdkit-filter.h, generation S; nbdkit-filter.h, generation A)
+   * C: `int (*pread) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, void *buf, uint32_t count, uint64_t offset)` (include/nbdkit-filter.h, generation S, A)
    */
   pread?(next: NextOps, handle: H, buf: Uint8Array, offset: bigint, flags: number): Awaitable<void>;
   /**
    * Write all of `buf` to the disk, `offset` in bytes. Flags: FLAG_FUA.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*pwrite) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, const void *buf, uint32_t count, uint64_t offset)` (nbdkit-filter.h, generation S; nbdkit-filter.h, generation A)
+   * C: `int (*pwrite) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, const void *buf, uint32_t count, uint64_t offset)` (include/nbdkit-filter.h, generation S, A)
    */
   pwrite?(next: NextOps, handle: H, buf: Uint8Array, offset: bigint, flags: number): Awaitable<void>;
   /**
    * Bring what was written to stable storage. Flags: none yet.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*flush) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (nbdkit-filter.h, generation S; nbdkit-filter.h, generation A)
+   * C: `int (*flush) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, generation S, A)
    */
   flush?(next: NextOps, handle: H, flags: number): Awaitable<void>;
   /**
    * The client no longer needs these `count` bytes. Flags: FLAG_FUA.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*trim) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, uint32_t count, uint64_t offset)` (nbdkit-filter.h, generation S; nbdkit-filter.h, generation A)
+   * C: `int (*trim) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, uint32_t count, uint64_t offset)` (include/nbdkit-filter.h, generation S, A)
    */
   trim?(next: NextOps, handle: H, count: number, offset: bigint, flags: number): Awaitable<void>;
   /**
    * Make these `count` bytes read as zeroes. Flags: FLAG_MAY_TRIM, FLAG_FUA, FLAG_FAST_ZERO. EOPNOTSUPP asks for zeroes to be written instead.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*zero) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, uint32_t count, uint64_t offset, int may_trim)` (nbdkit-filter.h, generation S; nbdkit-filter.h, generation A)
+   * C: `int (*zero) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, uint32_t count, uint64_t offset, int may_trim)` (include/nbdkit-filter.h, generation S, A)
    */
   zero?(next: NextOps, handle: H, count: number, offset: bigint, flags: number): Awaitable<void>;
   /**
    * These `count` bytes will be read soon. Flags: none yet.
    * On failure it throws; in C that is -1.
    *
-   * C: not in the generations that nbdkit-filter.h describes.
+   * C: not in the generations that include/nbdkit-filter.h describes.
    */
   cache?(next: NextOps, handle: H, count: number, offset: bigint, flags: number): Awaitable<void>;
 }
@@ -347,192 +347,192 @@ export interface PluginMethods<C, H> {
   /**
    * Called once, right after the module was loaded.
    *
-   * C: `void (*load) (void)` (nbdkit-plugin.h)
+   * C: `void (*load) (void)` (include/nbdkit-plugin.h)
    */
   load?(): Awaitable<void>;
   /**
    * Called once, when the server ends. A server that is killed does not call it.
    *
-   * C: `void (*unload) (void)` (nbdkit-plugin.h)
+   * C: `void (*unload) (void)` (include/nbdkit-plugin.h)
    */
   unload?(): Awaitable<void>;
   /**
    * One key=value of the command line that the table of parameters does not have.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*config) (const char *key, const char *value)` (nbdkit-plugin.h)
+   * C: `int (*config) (const char *key, const char *value)` (include/nbdkit-plugin.h)
    */
   config?(config: C, key: string, value: string): Awaitable<void>;
   /**
    * After the last parameter: check that what is needed was given.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*config_complete) (void)` (nbdkit-plugin.h)
+   * C: `int (*config_complete) (void)` (include/nbdkit-plugin.h)
    */
   configComplete?(config: C): Awaitable<void>;
   /**
    * The largest thread model that the layer can be run with. Without it: parallel.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*thread_model) (void)` (nbdkit-plugin.h)
+   * C: `int (*thread_model) (void)` (include/nbdkit-plugin.h)
    */
   threadModel?(config: C): ThreadModel;
   /**
    * Print key=value lines of the module's own for --dump-plugin, on stdout.
    *
-   * C: `void (*dump_plugin) (void)` (nbdkit-plugin.h)
+   * C: `void (*dump_plugin) (void)` (include/nbdkit-plugin.h)
    */
   dumpPlugin?(config: C): Awaitable<void>;
   /**
    * The last chance to fail before clients are served. `threadModel` is the chain's.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*get_ready) (void)` (nbdkit-plugin.h)
+   * C: `int (*get_ready) (void)` (include/nbdkit-plugin.h)
    */
   getReady?(config: C): Awaitable<void>;
   /**
    * In the process that serves, before the first client: start background work here.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*after_fork) (void)` (nbdkit-plugin.h)
+   * C: `int (*after_fork) (void)` (include/nbdkit-plugin.h)
    */
   afterFork?(config: C): Awaitable<void>;
   /**
    * No client is left and none will come: end background work.
    *
-   * C: `void (*cleanup) (void)` (nbdkit-plugin.h)
+   * C: `void (*cleanup) (void)` (include/nbdkit-plugin.h)
    */
   cleanup?(config: C): Awaitable<void>;
   /**
    * A client connected, and nothing was said yet. To throw refuses it.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*preconnect) (int readonly)` (nbdkit-plugin.h)
+   * C: `int (*preconnect) (int readonly)` (include/nbdkit-plugin.h)
    */
   preconnect?(config: C, readonly: boolean): Awaitable<void>;
   /**
    * A client wants to use the disk. Returns the handle that the connection's other methods get. A filter calls `next`, before or after its own work.
    * On failure it throws; in C that is NULL.
    *
-   * C: `void *(*open) (int readonly)` (nbdkit-plugin.h)
+   * C: `void *(*open) (int readonly)` (include/nbdkit-plugin.h)
    */
   open(config: C, readonly: boolean, exportName: string, isTls: boolean): Awaitable<H>;
   /**
    * The connection has ended. Called once for every handle.
    *
-   * C: `void (*close) (void *handle)` (nbdkit-plugin.h)
+   * C: `void (*close) (void *handle)` (include/nbdkit-plugin.h)
    */
   close?(handle: H): Awaitable<void>;
   /**
    * The size of the disk in bytes, 0 to 2^63-1.
    * On failure it throws; in C that is -1.
    *
-   * C: `int64_t (*get_size) (void *handle)` (nbdkit-plugin.h)
+   * C: `int64_t (*get_size) (void *handle)` (include/nbdkit-plugin.h)
    */
   getSize(handle: H): Awaitable<bigint>;
   /**
    * Whether the client may write. A plugin without it: whether there is a pwrite.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*can_write) (void *handle)` (nbdkit-plugin.h)
+   * C: `int (*can_write) (void *handle)` (include/nbdkit-plugin.h)
    */
   canWrite?(handle: H): Awaitable<boolean>;
   /**
    * Whether flush is supported. A plugin without it: whether there is a flush.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*can_flush) (void *handle)` (nbdkit-plugin.h)
+   * C: `int (*can_flush) (void *handle)` (include/nbdkit-plugin.h)
    */
   canFlush?(handle: H): Awaitable<boolean>;
   /**
    * Whether the disk is a spinning one. A plugin without it: no.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*is_rotational) (void *handle)` (nbdkit-plugin.h)
+   * C: `int (*is_rotational) (void *handle)` (include/nbdkit-plugin.h)
    */
   isRotational?(handle: H): Awaitable<boolean>;
   /**
    * Whether trim is supported. A plugin without it: whether there is a trim.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*can_trim) (void *handle)` (nbdkit-plugin.h)
+   * C: `int (*can_trim) (void *handle)` (include/nbdkit-plugin.h)
    */
   canTrim?(handle: H): Awaitable<boolean>;
   /**
    * Whether zero is supported. A plugin answers whether its zero may be used; otherwise zeroes are written.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*can_zero) (void *handle)` (nbdkit-plugin.h)
+   * C: `int (*can_zero) (void *handle)` (include/nbdkit-plugin.h)
    */
   canZero?(handle: H): Awaitable<boolean>;
   /**
    * Whether zero with FLAG_FAST_ZERO fails at once where zeroing is slow.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*can_fast_zero) (void *handle)` (nbdkit-plugin.h)
+   * C: `int (*can_fast_zero) (void *handle)` (include/nbdkit-plugin.h)
    */
   canFastZero?(handle: H): Awaitable<boolean>;
   /**
    * How FLAG_FUA is supported: not at all, by a flush afterwards, or by the layer itself.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*can_fua) (void *handle)` (nbdkit-plugin.h)
+   * C: `int (*can_fua) (void *handle)` (include/nbdkit-plugin.h)
    */
   canFua?(handle: H): Awaitable<Support>;
   /**
    * Whether a flush in one connection covers the writes of all. A plugin without it: no.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*can_multi_conn) (void *handle)` (nbdkit-plugin.h)
+   * C: `int (*can_multi_conn) (void *handle)` (include/nbdkit-plugin.h)
    */
   canMultiConn?(handle: H): Awaitable<boolean>;
   /**
    * How cache requests are supported: not at all, by reads, or by the layer itself.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*can_cache) (void *handle)` (nbdkit-plugin.h)
+   * C: `int (*can_cache) (void *handle)` (include/nbdkit-plugin.h)
    */
   canCache?(handle: H): Awaitable<Support>;
   /**
    * Fill all of `buf` from the disk, `offset` in bytes. Flags: none yet.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*pread) (void *handle, void *buf, uint32_t count, uint64_t offset, uint32_t flags)` (nbdkit-plugin.h)
+   * C: `int (*pread) (void *handle, void *buf, uint32_t count, uint64_t offset, uint32_t flags)` (include/nbdkit-plugin.h)
    */
   pread(handle: H, buf: Uint8Array, offset: bigint, flags: number): Awaitable<void>;
   /**
    * Write all of `buf` to the disk, `offset` in bytes. Flags: FLAG_FUA.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*pwrite) (void *handle, const void *buf, uint32_t count, uint64_t offset, uint32_t flags)` (nbdkit-plugin.h)
+   * C: `int (*pwrite) (void *handle, const void *buf, uint32_t count, uint64_t offset, uint32_t flags)` (include/nbdkit-plugin.h)
    */
   pwrite?(handle: H, buf: Uint8Array, offset: bigint, flags: number): Awaitable<void>;
   /**
    * Bring what was written to stable storage. Flags: none yet.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*flush) (void *handle, uint32_t flags)` (nbdkit-plugin.h)
+   * C: `int (*flush) (void *handle, uint32_t flags)` (include/nbdkit-plugin.h)
    */
   flush?(handle: H, flags: number): Awaitable<void>;
   /**
    * The client no longer needs these `count` bytes. Flags: FLAG_FUA.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*trim) (void *handle, uint32_t count, uint64_t offset, uint32_t flags)` (nbdkit-plugin.h)
+   * C: `int (*trim) (void *handle, uint32_t count, uint64_t offset, uint32_t flags)` (include/nbdkit-plugin.h)
    */
   trim?(handle: H, count: number, offset: bigint, flags: number): Awaitable<void>;
   /**
    * Make these `count` bytes read as zeroes. Flags: FLAG_MAY_TRIM, FLAG_FUA, FLAG_FAST_ZERO. EOPNOTSUPP asks for zeroes to be written instead.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*zero) (void *handle, uint32_t count, uint64_t offset, uint32_t flags)` (nbdkit-plugin.h)
+   * C: `int (*zero) (void *handle, uint32_t count, uint64_t offset, uint32_t flags)` (include/nbdkit-plugin.h)
    */
   zero?(handle: H, count: number, offset: bigint, flags: number): Awaitable<void>;
   /**
    * These `count` bytes will be read soon. Flags: none yet.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*cache) (void *handle, uint32_t count, uint64_t offset, uint32_t flags)` (nbdkit-plugin.h)
+   * C: `int (*cache) (void *handle, uint32_t count, uint64_t offset, uint32_t flags)` (include/nbdkit-plugin.h)
    */
   cache?(handle: H, count: number, offset: bigint, flags: number): Awaitable<void>;
 }

@@ -41,6 +41,14 @@
 #define RT_OP_AFTER_FORK 34
 #define RT_OP_CLEANUP 35
 
+// Not yet, and why:
+// can_extents: needs the nbdkit_extents functions
+// extents: needs the nbdkit_extents functions
+// list_exports: needs the nbdkit_exports functions
+// default_export: the server has one export
+// export_description: the server has one export
+// block_size: the seam does not check block sizes yet
+
 // Which generation of which struct a module has.
 #define RT_ADAPTER_FILTER_S 0
 #define RT_ADAPTER_FILTER_A 1

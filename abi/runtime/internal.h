@@ -7,9 +7,6 @@
 
 #include "runtime.h"
 
-/* A generated adapter: calls the callback that message->op names and stores the result in the message. */
-typedef void (*rt_adapter) (const void *module, struct rt_message *message);
-
 /* A layer calls the one below: hand the message to JavaScript and park until the answer is there.
  * On failure returns -1 with errno set. Called by the generated next_ops tables, on any thread. */
 int64_t rt_upcall (void *nxdata, struct rt_message *message);
