@@ -1,9 +1,12 @@
 /** Checks that headers and overlay describe the same things, and lists all that only one of them has. */
 import { flags, numbers, onlyInC, tables } from "./constants.ts";
 import {
+  type Callback,
   callbacksOf,
+  type CType,
   type FunctionDeclaration,
   type Location,
+  SourceError,
   type Struct,
   structOf,
 } from "./ir.ts";
@@ -16,6 +19,7 @@ import {
   nextFunctions,
   parameters,
   type Place,
+  type Returns,
 } from "./semantics.ts";
 
 type Found = ReadonlyMap<string, Location>;
@@ -58,6 +62,7 @@ export function assertDescribed(model: Model): void {
       (callback === undefined ? inData : inCallbacks).set(`${place}.${field.name}`, field.at);
       if (callback === undefined || callbacks[field.name]?.deferred !== undefined) continue;
       for (const { name, at } of callback.signature.parameters) inParameters.set(name, at);
+      assertMeaning(callback, place);
     }
   }
   assertOneToOne("callbacks of codegen/semantics.ts", inCallbacks, placed(callbacks));
@@ -65,6 +70,56 @@ export function assertDescribed(model: Model): void {
   assertOneToOne("parameters of codegen/semantics.ts", inParameters, Object.keys(parameters));
   assertFunctions(model);
   assertMacros(model);
+}
+
+/** Whether the C type can mean what the overlay says. */
+function assertMeaning(callback: Callback, place: Place): void {
+  const { returns, parameters: list } = callback.signature;
+  const meaning = callbacks[callback.name];
+  if (meaning === undefined) return; // assertOneToOne lists it.
+  const meant = (place === "plugin" ? meaning.pluginReturns : undefined) ?? meaning.returns;
+  if (cReturns[meant] !== wordOf(returns)) {
+    const problem = `${callback.name} returns ${wordOf(returns)}, which cannot mean "${meant}"`;
+    throw new SourceError(callback.at, problem, `"${meant}" is ${cReturns[meant]}: ${remedy}`);
+  }
+  for (const { name, type, at } of list) {
+    const role = parameters[name]?.role;
+    const wanted = role?.kind === "number" || role?.kind === "flag" ? "integer" : "pointer";
+    if (role !== undefined && type.kind !== wanted) {
+      throw new SourceError(at, `${name} is ${wordOf(type)}, expected ${wanted}`, remedy);
+    }
+    const length = parameters[name]?.length;
+    if (length !== undefined && !list.some((other) => other.name === length)) {
+      throw new SourceError(at, `${name} comes without its length, ${length}`, remedy);
+    }
+  }
+}
+
+const remedy = "change the header or codegen/semantics.ts";
+
+/** The C type of each meaning, in wordOf's words. */
+const cReturns: Readonly<Record<Returns, string>> = {
+  nothing: "void",
+  ok: "int",
+  bool: "int",
+  support: "int",
+  "thread-model": "int",
+  size: "int64_t",
+  handle: "void *",
+  string: "char *",
+};
+
+function wordOf(type: CType): string {
+  switch (type.kind) {
+    case "integer":
+    case "named":
+    case "struct":
+      return type.name;
+    case "pointer":
+      return `${wordOf(type.to)} *`;
+    default:
+      return type.kind;
+  }
 }
 
 /** `filter.pread` and the like, for every struct that an entry says it is in. */
@@ -79,6 +134,15 @@ function whereDeclared(declarations: Iterable<FunctionDeclaration>): Found {
 }
 
 function assertFunctions(model: Model): void {
+  const message = structOf(model.runtime, "rt_message").fields.map((field) => field.name);
+  for (const [name, { role }] of Object.entries(parameters)) {
+    if ("field" in role && !message.includes(role.field)) {
+      throw new Error(
+        `codegen/semantics.ts: the value of ${name} is said to be in ${role.field} of ` +
+          `struct rt_message, which has ${message.join(", ")}`,
+      );
+    }
+  }
   const types = model.generations.flatMap(({ unit }) => [...unit.functionTypes.values()]);
   const overlay = "of codegen/semantics.ts";
   assertOneToOne(`nextFunctions ${overlay}`, whereDeclared(types), Object.keys(nextFunctions));

@@ -52,10 +52,11 @@ export function tableOf(model: Model, name: string): (readonly [string, string])
   return first;
 }
 
-function valueOf(macro: Macro): string {
+/** The value as TypeScript writes it. */
+export function valueOf(macro: Macro): string {
   if (macro.value === undefined) {
     const remedy =
-      "write it as a number or (1 << N), or list it in onlyInC of codegen/constants.ts";
+      "write it as a number or (1 << N); what only C needs is listed in onlyInC of codegen/constants.ts";
     throw new SourceError(macro.at, `${macro.name} is not an integer`, remedy);
   }
   // Hexadecimal where the header has it, so that it can be searched for.

@@ -3,34 +3,46 @@ import { structOf, type Unit } from "../ir.ts";
 import { layoutOf } from "../layout.ts";
 import { headers, type Model } from "../model.ts";
 import type { GeneratedFile } from "../output.ts";
+import { data } from "../semantics.ts";
 import { addConstant, objectText, typescriptFile } from "./typescript.ts";
 
 /** The structs and what their layouts are called in TypeScript. */
-export function layoutNames(model: Model): (readonly [name: string, struct: string, unit: Unit])[] {
+export function layoutNames(
+  model: Model,
+): (readonly [name: string, struct: string, unit: Unit, where: string])[] {
   return [
-    ...model.generations.map(({ id, unit }) => [`filter${id}`, "nbdkit_filter", unit] as const),
-    ...model.generations.map(({ id, unit }) => [`nextOps${id}`, "nbdkit_next_ops", unit] as const),
-    ["plugin", "nbdkit_plugin", model.plugin],
-    ["message", "rt_message", model.runtime],
-    ["slot", "rt_slot", model.runtime],
+    ...model.generations.map(
+      ({ id, unit }) =>
+        [`filter${id}`, "nbdkit_filter", unit, `${headers.filter}, generation ${id}`] as const,
+    ),
+    ...model.generations.map(
+      ({ id, unit }) =>
+        [`nextOps${id}`, "nbdkit_next_ops", unit, `${headers.filter}, generation ${id}`] as const,
+    ),
+    ["plugin", "nbdkit_plugin", model.plugin, headers.plugin],
+    ["message", "rt_message", model.runtime, headers.runtime],
+    ["slot", "rt_slot", model.runtime, headers.runtime],
   ];
 }
 
 export function emitLayouts(model: Model): GeneratedFile {
   return typescriptFile("layouts.gen.ts", Object.values(headers), (file) => {
     const kinds = new Set<string>();
-    const rows = layoutNames(model).map(([name, structName, unit]) => {
+    const rows = layoutNames(model).map(([name, structName, unit, where]) => {
       const layout = layoutOf(structOf(unit, structName), unit);
       const fields = layout.fields.map((field) => {
         kinds.add(field.kind);
         const text = `{ offset: ${field.offset}, size: ${field.size}, kind: "${field.kind}" }`;
-        return [field.name, text] as const;
+        const about = data[field.name]?.about;
+        const comment =
+          about === undefined || unit === model.runtime ? "" : `/** ${about} */\n    `;
+        return [`${comment}${field.name}`, text] as const;
       });
       const text = objectText([
         ["size", String(layout.size)],
         ["fields", objectText(fields, "  ")],
       ]);
-      return { name, text, about: `struct ${structName}` };
+      return { name, text, about: `struct ${structName} in ${where}.` };
     });
     file.addTypeAlias({
       isExported: true,

@@ -167,17 +167,23 @@ function signatureOf(model: Model, name: string): Callback {
 interface Prototype {
   readonly callback: Callback;
   readonly header: string;
+  readonly generation?: string;
 }
 
 function prototypes(model: Model, place: Place, name: string): Prototype[] {
-  const find = (struct: Struct, header: string): Prototype[] =>
-    callbacksOf(struct)
-      .filter((callback) => callback.name === name)
-      .map((callback) => ({ callback, header }));
-  if (place === "plugin") return find(structOf(model.plugin, "nbdkit_plugin"), "nbdkit-plugin.h");
+  const find = (struct: Struct): Callback[] =>
+    callbacksOf(struct).filter((callback) => callback.name === name);
+  if (place === "plugin") {
+    const found = find(structOf(model.plugin, "nbdkit_plugin"));
+    return found.map((callback) => ({ callback, header: headers.plugin }));
+  }
   const struct = place === "filter" ? "nbdkit_filter" : "nbdkit_next_ops";
   return model.generations.flatMap(({ id, unit }) =>
-    find(structOf(unit, struct), `nbdkit-filter.h, generation ${id}`),
+    find(structOf(unit, struct)).map((callback) => ({
+      callback,
+      header: headers.filter,
+      generation: id,
+    })),
   );
 }
 
@@ -187,12 +193,14 @@ function documentation(
   meaning: CallbackMeaning,
   place: Place,
 ): OptionalKind<JSDocStructure> {
-  const byText = new Map<string, string[]>();
-  for (const { callback, header } of prototypes(model, place, name)) {
-    byText.set(callback.text, [...(byText.get(callback.text) ?? []), header]);
-  }
-  const lines = [...byText].map(([text, where]) => `C: \`${text}\` (${where.join("; ")})`);
-  if (lines.length === 0) lines.push("C: not in the generations that nbdkit-filter.h describes.");
+  const byText = Map.groupBy(prototypes(model, place, name), ({ callback }) => callback.text);
+  const lines = [...byText].map(([text, found]) => {
+    const ids = found.flatMap(({ generation }) => generation ?? []);
+    const which = ids.length === 0 ? "" : `, generation ${ids.join(", ")}`;
+    return `C: \`${text}\` (${found[0]?.header}${which})`;
+  });
+  if (lines.length === 0)
+    lines.push("C: not in the generations that include/nbdkit-filter.h describes.");
   const sentinel = failure(returnsOf(meaning, place));
   const fails = sentinel === undefined ? "" : `\nOn failure it throws; in C that is ${sentinel}.`;
   return { description: `\n${meaning.about}${fails}\n\n${lines.join("\n")}` };

@@ -1,7 +1,7 @@
 /** Finds `#define NAME VALUE` in headers, which the preprocessor would not show, and computes the values. */
 import { join } from "node:path";
 
-import type { Location } from "../ir.ts";
+import { type Location, SourceError } from "../ir.ts";
 import type { Tree } from "./preprocess.ts";
 
 export interface Macro {
@@ -16,14 +16,19 @@ export async function scanMacros(tree: Tree, file: string): Promise<Macro[]> {
   const lines = (await Bun.file(join(tree.root, file)).text()).split("\n");
   const macros = new Map<string, Macro>();
   for (const [index, source] of lines.entries()) {
-    const match = /^(#define\s+)(\w+)(\([^)]*\))?(.*)$/.exec(source);
+    const match = /^(\s*#\s*define\s+)(\w+)(\([^)]*\))?(.*)$/.exec(source);
     if (match === null) continue;
     const [, before = "", name = "", parameters, rest = ""] = match;
     const body = rest.replaceAll(/\/\*.*?(\*\/|$)/g, "").trim();
     if (body === "" && parameters === undefined) continue;
     const at = { file, line: index + 1, column: before.length + 1, source };
     const value = parameters === undefined ? integer(body) : undefined;
-    if (!macros.has(name)) macros.set(name, { name, value, at });
+    const earlier = macros.get(name);
+    if (earlier !== undefined && earlier.value !== value) {
+      const remedy = "give the constants of different conditions different names";
+      throw new SourceError(at, `${name} has another value in line ${earlier.at.line}`, remedy);
+    }
+    macros.set(name, earlier ?? { name, value, at });
   }
   return [...macros.values()];
 }
