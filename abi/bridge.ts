@@ -5,7 +5,7 @@
  * and JavaScript works for it), on that a downcall of a C layer further down, and so on. Messages go to a
  * thread only while it is parked or idle; what comes in the meantime waits in its queue.
  */
-import { JSCallback, ptr, toArrayBuffer } from "bun:ffi";
+import { CString, JSCallback, type Pointer, ptr, toArrayBuffer } from "bun:ffi";
 
 import { ConfigError, NbdError } from "#api";
 import type { ConnectionInfo } from "#chain/layer";
@@ -69,8 +69,8 @@ export interface Message {
   readonly count: number;
   readonly flags: number;
   readonly int: number;
-  readonly key: number;
-  readonly value: number;
+  /** A string argument, copied. */
+  text(field: "key" | "value"): string;
   /** The buffer of `count` bytes, in C's own memory: valid until the upcall is answered. */
   buf(): Uint8Array;
 }
@@ -401,8 +401,7 @@ export class Bridge {
       count,
       flags: u32[base + at.flags] ?? 0,
       int: (u32[base + at.readonly] ?? 0) | 0,
-      key: this.#getPointer(base + at.key),
-      value: this.#getPointer(base + at.value),
+      text: (field) => new CString(this.#getPointer(base + at[field]) as Pointer).toString(),
       buf: () => viewOf(address, count, known, knownAddress),
     });
   }
@@ -454,5 +453,5 @@ function viewOf(
   if (known !== undefined && start >= 0 && start + count <= known.length) {
     return start === 0 && count === known.length ? known : known.subarray(start, start + count);
   }
-  return new Uint8Array(toArrayBuffer(address as Parameters<typeof toArrayBuffer>[0], 0, count));
+  return new Uint8Array(toArrayBuffer(address as Pointer, 0, count));
 }

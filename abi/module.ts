@@ -14,6 +14,7 @@ import {
   RT_ADAPTER_PLUGIN,
 } from "./generated/ops.gen.ts";
 import { nativeFilter } from "./native-filter.ts";
+import type { NativeModule } from "./native-module.ts";
 import { nativePlugin } from "./native-plugin.ts";
 
 export interface NativeOptions {
@@ -24,24 +25,6 @@ export interface NativeOptions {
 }
 
 type StructLayout = (typeof layouts)["filterA" | "filterS" | "plugin"];
-
-/** A module's struct, copied into a zeroed one of ours. */
-export interface NativeModule {
-  readonly bridge: Bridge;
-  readonly path: string;
-  /** The number that calls name it by. */
-  readonly module: number;
-  readonly threads: number;
-  readonly apiVersion: number;
-  /** As the module was compiled. */
-  readonly structSize: number;
-  readonly threadModel: number;
-  /** Whether the callback is there. */
-  has(callback: string): boolean;
-  /** A string field, or undefined where it is NULL. */
-  text(field: string): string | undefined;
-  integer(field: string): number;
-}
 
 let bridge: Bridge | undefined;
 
@@ -263,9 +246,4 @@ function checkName(module: NativeModule, kind: string, accepted: RegExp, words: 
   if (!accepted.test(name)) {
     throw new ConfigError(`${module.path}: ${kind}.name ('${name}') field must ${words}`);
   }
-}
-
-/** Reads a C string that a layer passed. */
-export function textAt(pointer: number): string {
-  return new CString(pointer as Pointer).toString();
 }

@@ -64,7 +64,7 @@ function addLifecycle(draft: Draft, module: NativeModule, native: NativeCalls): 
   if (module.has("config")) {
     draft.config = (next, key, value) =>
       withNext(
-        (message) => next(textAt(message.key), textAt(message.value)),
+        (message) => next(message.text("key"), message.text("value")),
         (nxdata) =>
           native.lifecycleOrExit(
             { op: op.RT_OP_CONFIG, nxdata, ...native.strings(key, value) },

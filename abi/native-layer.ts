@@ -6,7 +6,7 @@ import { errnoName } from "#lib/errno";
 import type { Call, Result } from "./bridge.ts";
 import { RequestThread } from "./bridge.ts";
 import type { ThreadModel } from "./generated/methods.gen.ts";
-import type { NativeModule } from "./module.ts";
+import type { NativeModule } from "./native-module.ts";
 
 /** Layer open for writing: adapters set only what their module has. */
 export type Draft = { -readonly [K in keyof Layer]: Layer[K] };

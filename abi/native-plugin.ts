@@ -6,7 +6,6 @@ import { errnos } from "#lib/errno";
 import { layouts } from "./generated/layouts.gen.ts";
 import type { Support } from "./generated/methods.gen.ts";
 import * as op from "./generated/ops.gen.ts";
-import type { NativeModule } from "./module.ts";
 import {
   described,
   type Draft,
@@ -16,6 +15,7 @@ import {
   type NativeHandle,
   threadModelName,
 } from "./native-layer.ts";
+import type { NativeModule } from "./native-module.ts";
 
 const supports: readonly Support[] = ["none", "emulate", "native"];
 

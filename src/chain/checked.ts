@@ -13,31 +13,7 @@ import { after, isPromise } from "./awaitable.ts";
 import { emulateCache, emulateZero } from "./emulate.ts";
 import { failureOf } from "./failure.ts";
 import type { ConnectionInfo, Layer, LayerContext } from "./layer.ts";
-
-/** What was asked once and holds until the connection ends. */
-export interface Answers {
-  getSize?: bigint;
-  canWrite?: boolean;
-  canFlush?: boolean;
-  isRotational?: boolean;
-  canTrim?: boolean;
-  canZero?: Support;
-  canFastZero?: boolean;
-  canFua?: Support;
-  canMultiConn?: boolean;
-  canCache?: Support;
-}
-
-/** The part that all views of one layer in one connection share. */
-export class State {
-  handle: unknown = undefined;
-  open = false;
-  prepared = false;
-  /** The size as a number where that is exact, else -1: comparing numbers is far cheaper. */
-  exactSize = -1;
-  readonly answers: Answers = {};
-  readonly bound = new Map<unknown, Context>();
-}
+import { type Answers, State } from "./state.ts";
 
 const underWrite = FLAG_FUA;
 const underZero = FLAG_FUA | FLAG_MAY_TRIM | FLAG_FAST_ZERO;
@@ -46,14 +22,14 @@ export class Context implements LayerContext {
   readonly layer: Layer;
   readonly next: Context | undefined;
   readonly connection: ConnectionInfo;
-  readonly state: State;
+  readonly state: State<Context>;
   readonly thread: unknown;
 
   constructor(
     layer: Layer,
     next: Context | undefined,
     connection: ConnectionInfo,
-    state = new State(),
+    state: State<Context> = new State(),
     thread: unknown = undefined,
   ) {
     this.layer = layer;
