@@ -1,0 +1,33 @@
+/** cache=none: when pages are dropped. */
+import { expect, test } from "bun:test";
+
+import { Evictor } from "./evictor.ts";
+import { fakeFile } from "./open-file-fixture.ts";
+
+function evictor() {
+  const { file, said } = fakeFile();
+  return { said, it: new Evictor(file.fd, file.calls) };
+}
+
+test("drops what was read", () => {
+  const { it, said } = evictor();
+  it.read(512n, 100);
+  expect(said).toEqual(["advise 512 100"]);
+});
+
+test("drops what was written again when eight more writes came", () => {
+  const { it, said } = evictor();
+  for (let at = 0n; at < 9n; at += 1n) it.wrote(at, 1);
+  expect(said.length).toBe(10);
+  expect(said.at(-1)).toBe("advise 0 1");
+});
+
+test("drops everything that was written after a flush, once", () => {
+  const { it, said } = evictor();
+  it.wrote(0n, 1);
+  it.wrote(1n, 1);
+  said.length = 0;
+  it.flushed();
+  it.flushed();
+  expect(said).toEqual(["advise 0 1", "advise 1 1"]);
+});

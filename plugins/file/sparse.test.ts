@@ -1,0 +1,138 @@
+/** Which way is taken to trim and to zero, and what is remembered. */
+import { describe, expect, test } from "bun:test";
+
+import { FLAG_FAST_ZERO, FLAG_MAY_TRIM } from "#api";
+import { errnoOf } from "#test/chain";
+
+import { failing, fakeFile } from "./open-file-fixture.ts";
+import { trimRange, zeroFast } from "./sparse.ts";
+
+const unsupported = failing("EOPNOTSUPP");
+
+describe("zeroing a regular file", () => {
+  test("zeroes the range where the space must stay", async () => {
+    const { file, said } = fakeFile();
+    await zeroFast(file, 512, 1024n, 0);
+    expect(said).toEqual(["zeroRange 1024 512"]);
+  });
+
+  test("makes a hole where the client allows it", async () => {
+    const { file, said } = fakeFile();
+    await zeroFast(file, 512, 1024n, FLAG_MAY_TRIM);
+    expect(said).toEqual(["punchHole 1024 512"]);
+  });
+
+  test("makes a hole and allocates it where the range cannot be zeroed, and does not ask again", async () => {
+    const { file, said } = fakeFile({ zeroRange: unsupported });
+    await zeroFast(file, 512, 0n, 0);
+    await zeroFast(file, 512, 512n, 0);
+    expect(said).toEqual([
+      "zeroRange 0 512",
+      "punchHole 0 512",
+      "allocate 0 512",
+      "punchHole 512 512",
+      "allocate 512 512",
+    ]);
+  });
+
+  test("leaves it to the chain where nothing works, and then asks nothing", async () => {
+    const { file, said } = fakeFile({ zeroRange: unsupported, punchHole: unsupported });
+    expect(await errnoOf(() => zeroFast(file, 512, 0n, FLAG_MAY_TRIM))).toBe("EOPNOTSUPP");
+    expect(said).toEqual(["punchHole 0 512", "zeroRange 0 512"]);
+    expect(await errnoOf(() => zeroFast(file, 512, 0n, FLAG_FAST_ZERO))).toBe("EOPNOTSUPP");
+    expect(said.length).toBe(2);
+  });
+
+  test("leaves it to the chain where space cannot be allocated", async () => {
+    const { file } = fakeFile({ zeroRange: unsupported, allocate: unsupported });
+    expect(await errnoOf(() => zeroFast(file, 512, 0n, 0))).toBe("EOPNOTSUPP");
+    await zeroFast(file, 512, 0n, FLAG_MAY_TRIM);
+  });
+
+  test.each(["ENOSPC", "EIO", "EPERM", "EBUSY"] as const)("reports %s", async (errno) => {
+    const { file, said } = fakeFile({ zeroRange: failing(errno) });
+    expect(await errnoOf(() => zeroFast(file, 512, 0n, 0))).toBe(errno);
+    expect(said).toEqual(["zeroRange 0 512"]);
+  });
+});
+
+describe("zeroing a block device", () => {
+  const device = { sector: 512 };
+
+  test("uses the device's own way, and BLKZEROOUT after it", async () => {
+    const { file, said } = fakeFile({ zeroRange: unsupported }, device);
+    await zeroFast(file, 512, 0n, 0);
+    expect(said).toEqual(["zeroRange 0 512", "zeroDevice 0 512"]);
+  });
+
+  test.each([
+    [511, 0n],
+    [512, 1n],
+  ])("leaves parts of sectors to the chain: %p bytes at %p", async (count, offset) => {
+    const { file, said } = fakeFile({}, device);
+    expect(await errnoOf(() => zeroFast(file, count, offset, 0))).toBe("EOPNOTSUPP");
+    expect(said).toEqual([]);
+  });
+
+  test("tries the next way where the device is busy, and the first again next time", async () => {
+    const { file, said } = fakeFile({ punchHole: failing("EBUSY") }, device);
+    await zeroFast(file, 512, 0n, FLAG_MAY_TRIM);
+    await zeroFast(file, 512, 0n, FLAG_MAY_TRIM);
+    expect(said).toEqual([
+      "punchHole 0 512",
+      "zeroRange 0 512",
+      "punchHole 0 512",
+      "zeroRange 0 512",
+    ]);
+  });
+
+  test("refuses a fast zero that might write zeroes", async () => {
+    const { file, said } = fakeFile({ punchHole: unsupported }, device);
+    const flags = FLAG_MAY_TRIM | FLAG_FAST_ZERO;
+    expect(await errnoOf(() => zeroFast(file, 512, 0n, flags))).toBe("EOPNOTSUPP");
+    expect(said).toEqual(["punchHole 0 512"]);
+  });
+
+  test("lets others run between the pieces of a large range", async () => {
+    const { file, said } = fakeFile({}, device);
+    let others = 0;
+    const result = zeroFast(file, 40 << 20, 0n, 0);
+    setImmediate(() => {
+      others = said.length;
+    });
+    await result;
+    expect(said).toEqual([
+      "zeroRange 0 16777216",
+      "zeroRange 16777216 16777216",
+      "zeroRange 33554432 8388608",
+    ]);
+    expect(others).toBeLessThan(3);
+  });
+});
+
+describe("trimming", () => {
+  test("makes a hole in a regular file", async () => {
+    const { file, said } = fakeFile();
+    await trimRange(file, 10, 3n);
+    expect(said).toEqual(["punchHole 3 10"]);
+  });
+
+  test("does nothing where the file system cannot", async () => {
+    const { file, said } = fakeFile({ punchHole: unsupported });
+    await trimRange(file, 10, 3n);
+    await trimRange(file, 10, 3n);
+    expect(said).toEqual(["punchHole 3 10"]);
+  });
+
+  test("reports an error of the disk", async () => {
+    const { file } = fakeFile({ punchHole: failing("EIO") });
+    expect(await errnoOf(() => trimRange(file, 10, 3n))).toBe("EIO");
+  });
+
+  test("gives whole sectors of a device back, by discarding where holes are unknown", async () => {
+    const { file, said } = fakeFile({ punchHole: unsupported }, { sector: 512 });
+    await trimRange(file, 2000, 100n);
+    await trimRange(file, 500, 100n);
+    expect(said).toEqual(["punchHole 512 1536", "discardDevice 512 1536"]);
+  });
+});

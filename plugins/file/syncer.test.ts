@@ -1,0 +1,85 @@
+/** Sharing of flushes: nobody may be answered by a flush that began before its data was written. */
+import { describe, expect, test } from "bun:test";
+
+import { syncer } from "./syncer.ts";
+
+/** An fdatasync that finishes when told. */
+function controlled() {
+  const started: PromiseWithResolvers<void>[] = [];
+  const sync = syncer(() => {
+    const one = Promise.withResolvers<void>();
+    started.push(one);
+    return one.promise;
+  });
+  return { started, sync };
+}
+
+const turn = () =>
+  new Promise<void>((resolve) => {
+    setImmediate(resolve);
+  });
+
+describe("shared flushes", () => {
+  test("those that come while one is running share the next one", async () => {
+    const { started, sync } = controlled();
+    const done: string[] = [];
+    const all = ["a", "b", "c"].map((name) => sync().then(() => done.push(name)));
+    await turn();
+    expect(started.length).toBe(1);
+    started[0]?.resolve();
+    await turn();
+    expect({ started: started.length, done: [...done] }).toEqual({ started: 2, done: ["a"] });
+    started[1]?.resolve();
+    await Promise.all(all);
+    expect(done).toEqual(["a", "b", "c"]);
+  });
+
+  test("one that comes while the second is running gets a third", async () => {
+    const { started, sync } = controlled();
+    const all = [sync(), sync()];
+    started[0]?.resolve();
+    await turn();
+    expect(started.length).toBe(2);
+    all.push(sync());
+    started[1]?.resolve();
+    await turn();
+    expect(started.length).toBe(3);
+    started[2]?.resolve();
+    await Promise.all(all);
+  });
+
+  test("one that fails does not fail those that wait for the next one", async () => {
+    const { started, sync } = controlled();
+    const first = sync();
+    const second = sync();
+    started[0]?.reject(new Error("EIO"));
+    await expect(first).rejects.toThrow("EIO");
+    await turn();
+    started[1]?.resolve();
+    await second;
+  });
+
+  test("all that share a flush see its error", async () => {
+    const { started, sync } = controlled();
+    const first = sync();
+    const shared = [sync(), sync()];
+    started[0]?.resolve();
+    await first;
+    await turn();
+    started[1]?.reject(new Error("EIO"));
+    const results = await Promise.allSettled(shared);
+    expect(results.map((it) => it.status)).toEqual(["rejected", "rejected"]);
+  });
+
+  test("starts anew after a pause", async () => {
+    const { started, sync } = controlled();
+    const first = sync();
+    started[0]?.resolve();
+    await first;
+    await turn();
+    const second = sync();
+    expect(started.length).toBe(2);
+    started[1]?.resolve();
+    await second;
+  });
+});
