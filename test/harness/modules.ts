@@ -1,5 +1,5 @@
 /** Compiles C modules for tests. */
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join, resolve } from "node:path";
 
@@ -31,6 +31,8 @@ export interface CompileOptions {
 export const haveCompiler: boolean = Bun.which("cc") !== null;
 
 let folder: string | undefined;
+/** Referenced for ever: the collector would close its pipe. */
+let remover: Bun.Subprocess | undefined;
 const compiled = new Map<string, Promise<string>>();
 
 /**
@@ -76,12 +78,17 @@ export async function runCompiler(args: readonly string[], what: string): Promis
   if (code !== 0) throw new Error(`cc failed with ${code} for ${what}:\n${stdout}${stderr}`);
 }
 
-/** A folder that is removed when this process exits. */
+/** A folder that is removed when this process ends, however it does. */
 export function temporaryFolder(): string {
-  if (folder === undefined) {
-    const made = mkdtempSync(join(tmpdir(), "nbdkit-modules-"));
-    process.on("exit", () => rmSync(made, { recursive: true, force: true }));
-    folder = made;
-  }
+  if (folder !== undefined) return folder;
+  folder = mkdtempSync(join(tmpdir(), "nbdkit-modules-"));
+  // `bun test` calls no exit handlers, and a fault in C kills the process: so another one waits for the end of ours.
+  const script = 'trap "" INT TERM HUP; cat; exec rm -rf -- "$1"';
+  remover = Bun.spawn(["sh", "-c", script, "sh", folder], {
+    stdin: "pipe",
+    stdout: "ignore",
+    stderr: "ignore",
+  });
+  remover.unref();
   return folder;
 }
