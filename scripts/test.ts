@@ -113,6 +113,8 @@ function outsideTests(results: readonly TestResult[], end: string): string[] {
 async function bun(args: readonly string[], deadlineMs: number): Promise<string> {
   const child = Bun.spawn([process.execPath, ...args], {
     cwd: root,
+    // A log is read without colours, which some tools print wherever CI is set.
+    env: process.stdout.isTTY ? process.env : { ...process.env, NO_COLOR: "1" },
     stdio: ["ignore", "inherit", "inherit"],
     timeout: deadlineMs,
     killSignal: "SIGKILL",

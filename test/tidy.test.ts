@@ -66,14 +66,18 @@ describe.each(modules)("$folder", ({ kind, name, folder }) => {
 });
 
 describe("README.md", () => {
-  test.each(kinds)("lists every %s's manual (UPDATE=1 rewrites the list)", (kind) => {
-    const heading = kind === "filter" ? "### Filters" : "### Plugins";
+  const lists = [
+    { what: "filter", heading: "### Filters", parent: "filters" },
+    { what: "plugin", heading: "### Plugins", parent: "plugins" },
+    { what: "example", heading: "### Examples", parent: "examples" },
+  ];
+  test.each(lists)("lists every $what's manual (UPDATE=1 rewrites it)", ({ heading, parent }) => {
     const text = read("README.md");
     const start = text.indexOf(`${heading}\n`) + heading.length + 1;
     expect(start).toBeGreaterThan(heading.length);
     const rest = /^#/m.exec(text.slice(start));
     const end = rest === null ? text.length : start + rest.index;
-    const wanted = `\n${manualList(kind)}\n`;
+    const wanted = `\n${manualList(parent)}\n`;
     if (process.env["UPDATE"] === "1") {
       writeFileSync(join(root, "README.md"), text.slice(0, start) + wanted + text.slice(end));
     } else {
@@ -205,11 +209,11 @@ function listFiles(): string[] {
 }
 
 /** One line for each manual: its link, and the first sentence after its title. */
-function manualList(kind: string): string {
-  return modules
-    .filter((module) => module.kind === kind)
-    .toSorted((a, b) => (a.name < b.name ? -1 : 1))
-    .map(({ name, folder }) => {
+function manualList(parent: string): string {
+  return [...folders]
+    .filter((folder) => folder.startsWith(`${parent}/`))
+    .map((folder) => {
+      const name = folder.slice(parent.length + 1);
       const path = `${folder}/README.md`;
       if (!existsSync(join(root, path))) return `- ${name}: no manual\n`;
       const paragraph = read(path).split(/\n\s*\n/)[1] ?? "";
