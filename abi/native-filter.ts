@@ -3,10 +3,9 @@ import { NbdError } from "#api";
 import { after } from "#chain/awaitable";
 import type { Layer, LayerContext } from "#chain/layer";
 
-import type { Message, RequestThread } from "./bridge.ts";
+import type { Message } from "./bridge.ts";
 import type { Awaitable, Support } from "./generated/methods.gen.ts";
 import * as op from "./generated/ops.gen.ts";
-import { type NativeModule, textAt } from "./module.ts";
 import {
   described,
   type Draft,
@@ -16,6 +15,8 @@ import {
   type NativeHandle,
   threadModelName,
 } from "./native-layer.ts";
+import type { NativeModule } from "./native-module.ts";
+import type { RequestThread } from "./request-thread.ts";
 
 /** A filter reports through nbdkit_set_error or errno, whatever its plugin does: nbdkit-filter(3), ".pread". */
 const calls = (module: NativeModule) =>

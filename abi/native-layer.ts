@@ -3,10 +3,9 @@ import { ConfigError, type Errno, NbdError } from "#api";
 import type { Layer, LayerContext } from "#chain/layer";
 import { errnoName } from "#lib/errno";
 
-import type { Call, Result } from "./bridge.ts";
-import { RequestThread } from "./bridge.ts";
 import type { ThreadModel } from "./generated/methods.gen.ts";
 import type { NativeModule } from "./native-module.ts";
+import { type Call, RequestThread, type Result } from "./request-thread.ts";
 
 /** Layer open for writing: adapters set only what their module has. */
 export type Draft = { -readonly [K in keyof Layer]: Layer[K] };
