@@ -1,0 +1,207 @@
+/** The order in which layers are called, as nbdkit calls them, and what a failure at each stage leaves behind. */
+import { describe, expect, test } from "bun:test";
+
+import { defineFilter, definePlugin, NbdError, type ThreadModel } from "#api";
+import { configuredChain } from "#test/chain";
+
+import type { Chain } from "../../src/chain/chain.ts";
+import { typescriptLayer } from "../../src/chain/typescript.ts";
+
+/** A filter and a plugin that write down their calls; `fail` names a call that throws. */
+function layers(calls: string[], fail?: string) {
+  const note = (name: string, call: string) => {
+    calls.push(`${name} ${call}`);
+    if (fail === `${name} ${call}`) throw new NbdError("EIO", "told to fail");
+  };
+  const filter = (name: string) =>
+    defineFilter({
+      name,
+      load: () => note(name, "load"),
+      unload: () => note(name, "unload"),
+      config(next, _config, key, value) {
+        note(name, `config ${key}`);
+        return next(key, value);
+      },
+      configComplete(next) {
+        note(name, "config_complete");
+        return next();
+      },
+      getReady: () => note(name, "get_ready"),
+      afterFork: () => note(name, "after_fork"),
+      cleanup: () => note(name, "cleanup"),
+      preconnect(next, _config, readonly) {
+        note(name, "preconnect");
+        return next(readonly);
+      },
+      async open(next, _config, readonly, exportName) {
+        await next(readonly, exportName);
+        note(name, "open");
+        return {};
+      },
+      prepare: () => note(name, "prepare"),
+      finalize: () => note(name, "finalize"),
+      close: () => note(name, "close"),
+    });
+  const plugin = definePlugin({
+    name: "p",
+    load: () => note("p", "load"),
+    unload: () => note("p", "unload"),
+    config: (_config, key) => note("p", `config ${key}`),
+    configComplete: () => note("p", "config_complete"),
+    getReady: () => note("p", "get_ready"),
+    afterFork: () => note("p", "after_fork"),
+    cleanup: () => note("p", "cleanup"),
+    preconnect: () => note("p", "preconnect"),
+    open: () => {
+      note("p", "open");
+      return {};
+    },
+    close: () => note("p", "close"),
+    getSize: () => 512n,
+    pread: (_handle, buf) => void buf.fill(0),
+  });
+  return [
+    typescriptLayer("filter", filter("a"), "a.ts"),
+    typescriptLayer("filter", filter("b"), "b.ts"),
+    typescriptLayer("plugin", plugin, "p.ts"),
+  ];
+}
+
+const info = { id: 1, logName: "p[1]" };
+
+async function wholeLife(chain: Chain): Promise<void> {
+  await chain.preconnect(false);
+  const connection = chain.connect(info);
+  await connection.open(false, "", false);
+  await connection.close();
+  await chain.cleanup();
+  await chain.unload();
+}
+
+test("a whole life, in nbdkit's order", async () => {
+  const calls: string[] = [];
+  await wholeLife(await configuredChain(layers(calls), { k: "v" }));
+  expect(calls).toEqual([
+    ...["p load", "b load", "a load"],
+    ...["a config k", "b config k", "p config k"],
+    ...["a config_complete", "b config_complete", "p config_complete"],
+    ...["p get_ready", "b get_ready", "a get_ready"],
+    ...["p after_fork", "b after_fork", "a after_fork"],
+    ...["a preconnect", "b preconnect", "p preconnect"],
+    ...["p open", "b open", "a open"],
+    ...["b prepare", "a prepare"],
+    ...["a finalize", "b finalize"],
+    ...["a close", "b close", "p close"],
+    ...["a cleanup", "b cleanup", "p cleanup"],
+    ...["p unload", "b unload", "a unload"],
+  ]);
+});
+
+describe("a failure while opening closes what was opened", () => {
+  test.each([
+    { fail: "p open", then: [] },
+    { fail: "b open", then: ["p close"] },
+    { fail: "a open", then: ["b close", "p close"] },
+    { fail: "b prepare", then: ["a close", "b close", "p close"] },
+    { fail: "a prepare", then: ["b finalize", "a close", "b close", "p close"] },
+  ])("$fail", async ({ fail, then }) => {
+    const calls: string[] = [];
+    const chain = await configuredChain(layers(calls, fail), {});
+    const connection = chain.connect(info);
+    await expect(connection.open(false, "", false)).rejects.toThrow("told to fail");
+    expect(calls.slice(calls.indexOf(fail) + 1)).toEqual([...then]);
+  });
+});
+
+test("a failing finalize or close does not keep the other layers from theirs", async () => {
+  for (const fail of ["a finalize", "a close"]) {
+    const calls: string[] = [];
+    const chain = await configuredChain(layers(calls, fail), {});
+    const connection = chain.connect(info);
+    await connection.open(false, "", false);
+    await connection.close();
+    expect(calls.slice(-5)).toEqual(["a finalize", "b finalize", "a close", "b close", "p close"]);
+  }
+});
+
+test("closing twice closes once", async () => {
+  const calls: string[] = [];
+  const chain = await configuredChain(layers(calls), {});
+  const connection = chain.connect(info);
+  await connection.open(false, "", false);
+  await connection.close();
+  await connection.close();
+  expect(calls.filter((call) => call === "p close")).toEqual(["p close"]);
+});
+
+test("each connection has handles of its own", async () => {
+  let opened = 0;
+  const plugin = definePlugin({
+    name: "counting",
+    open: () => ({ number: ++opened }),
+    getSize: (handle) => BigInt(handle.number),
+    pread() {},
+  });
+  const chain = await configuredChain([typescriptLayer("plugin", plugin, "p.ts")], {});
+  const first = chain.connect(info);
+  const second = chain.connect({ id: 2, logName: "p[2]" });
+  await first.open(false, "", false);
+  await second.open(false, "", false);
+  expect([await first.top.getSize(), await second.top.getSize()]).toEqual([1n, 2n]);
+});
+
+test("a filter that is stacked twice has two configurations", async () => {
+  const add = defineFilter({
+    name: "add",
+    configComplete(next) {
+      return next();
+    },
+    async getSize(next) {
+      return (await next.getSize()) + 1n;
+    },
+  });
+  const chain = await configuredChain(
+    [
+      typescriptLayer("filter", add, "a.ts"),
+      typescriptLayer("filter", add, "a.ts"),
+      ...layers([]).slice(2),
+    ],
+    {},
+  );
+  const connection = chain.connect(info);
+  await connection.open(false, "", false);
+  expect(await connection.top.getSize()).toBe(514n);
+});
+
+describe("the thread model is the least of all layers'", () => {
+  const filterOf = (model: ThreadModel) => defineFilter({ name: "f", threadModel: () => model });
+  test.each([
+    { models: [], least: "parallel" },
+    { models: ["parallel"], least: "parallel" },
+    { models: ["parallel", "serialize_requests"], least: "serialize_requests" },
+    { models: ["serialize_connections", "serialize_requests"], least: "serialize_connections" },
+  ] as const)("$models: $least", async ({ models, least }) => {
+    const filters = models.map((model) => typescriptLayer("filter", filterOf(model), "f.ts"));
+    const chain = await configuredChain([...filters, ...layers([]).slice(2)], {});
+    expect(chain.threadModel).toBe(least);
+  });
+});
+
+describe("modules that are none", () => {
+  test.each([
+    { exported: undefined, message: "no default export" },
+    { exported: { name: "a b" }, message: 'filter.name ("a b") must be' },
+    { exported: { name: "" }, message: "must be ASCII" },
+    {
+      exported: { kind: "plugin", name: "p" },
+      message: "this is a plugin, but it was given as a filter",
+    },
+  ])("$message", ({ exported, message }) => {
+    expect(() => typescriptLayer("filter", exported, "x.ts")).toThrow(message);
+  });
+
+  test.each(["open", "getSize", "pread"])("a plugin without %s", (method) => {
+    const plugin = { name: "p", open() {}, getSize() {}, pread() {}, [method]: undefined };
+    expect(() => typescriptLayer("plugin", plugin, "x.ts")).toThrow(`must have a ${method} method`);
+  });
+});
