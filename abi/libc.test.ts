@@ -30,6 +30,7 @@ test("answers the negated error number", () => {
     libc.sectorSize(-1),
     libc.deviceRange(-1, "discard", 0n, 512n),
   ]).toEqual(Array(9).fill(-errnos.EBADF));
+  expect(libc.isLoaded()).toBe(true);
 });
 
 test("tells other errors apart", () => {

@@ -22,7 +22,7 @@ const EINTR = 4;
 const movable = 1024;
 
 /** Advice of posix_fadvise(2). */
-export const advices = {
+const advices = {
   normal: 0,
   random: 1,
   sequential: 2,

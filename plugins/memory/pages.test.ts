@@ -56,7 +56,7 @@ describe("sparse array", () => {
     const pages = new Pages((size) => {
       left -= 1;
       if (left < 0) throw new RangeError("Out of memory");
-      return new Uint8Array(size);
+      return Buffer.alloc(size);
     });
     fill(pages, 0, 10, 5);
     let caught: unknown;

@@ -8,14 +8,14 @@ const mask = BigInt(pageSize - 1);
 const zeroes = new Uint8Array(new ArrayBuffer(pageSize));
 
 /** Finds memory for a page; tests let it fail. */
-export type Allocate = (size: number) => Uint8Array;
+export type Allocate = (size: number) => Buffer;
 
 export class Pages {
   private readonly allocate: Allocate;
   /** By page number, which is below 2^48 and so exact. */
-  private readonly pages = new Map<number, Uint8Array>();
+  private readonly pages = new Map<number, Buffer>();
 
-  constructor(allocate: Allocate = (size) => new Uint8Array(size)) {
+  constructor(allocate: Allocate = (size) => Buffer.alloc(size)) {
     this.allocate = allocate;
   }
 
@@ -31,7 +31,7 @@ export class Pages {
       const part = Math.min(pageSize - at, buf.length - done);
       const from = this.pages.get(page);
       if (from === undefined) buf.fill(0, done, done + part);
-      else buf.set(part === pageSize ? from : from.subarray(at, at + part), done);
+      else from.copy(buf, done, at, at + part);
       done += part;
     }
   }
@@ -66,7 +66,7 @@ export class Pages {
     if (Buffer.compare(bytes, zeroes) === 0) this.pages.delete(page);
   }
 
-  private add(page: number): Uint8Array {
+  private add(page: number): Buffer {
     try {
       const bytes = this.allocate(pageSize);
       this.pages.set(page, bytes);
