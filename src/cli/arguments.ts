@@ -29,11 +29,11 @@ export function splitArguments(argv: readonly string[]): Arguments {
     for (const [name, candidates] of abbreviations(argv)) {
       const [option] = candidates;
       if (option !== undefined && candidates.length === 1) {
-        program.addOption(new Option(flags(`--${name}`, option)));
+        program.addOption(abbreviation(flags(`--${name}`, option)));
         listen(program, name, option, given);
       } else {
         // It takes a value, so that `--d=1` comes here too.
-        program.addOption(new Option(`--${name} [value]`));
+        program.addOption(abbreviation(`--${name} [value]`));
         program.on(`option:${name}`, () => refuseAmbiguous(program, name, candidates));
       }
     }
@@ -77,6 +77,11 @@ function makeProgram(): Command {
 
 function flags(names: string, { value }: OptionSpec): string {
   return value === undefined ? names : `${names} <${value}>`;
+}
+
+/** Commander would make a property name of the flag, and fails where it ends in a dash. */
+function abbreviation(text: string): Option {
+  return Object.assign(new Option(text), { attributeName: () => "abbreviation" });
 }
 
 function listen(program: Command, name: string, option: OptionSpec, given: GivenOption[]): void {

@@ -1,0 +1,174 @@
+/** How the command line is split into options and words, without starting anything. */
+import { describe, expect, test } from "bun:test";
+
+import { splitArguments, usage } from "../../src/cli/arguments.ts";
+import { longNames, longOptions, options, shortOptions } from "../../src/cli/options.ts";
+
+/** `[["unix", "-"], ["verbose", ""]]`, then the words; or the problem. */
+function split(...argv: string[]) {
+  const { options: given, words, problem } = splitArguments(argv);
+  if (problem !== undefined) return problem;
+  return { given: given.map(({ option, value }) => [option.name, value]), words };
+}
+
+describe("order", () => {
+  test("options may stand before, between and after the words", () => {
+    expect(split("-f", "memory", "-r", "1M", "--verbose")).toEqual({
+      given: [
+        ["foreground", ""],
+        ["readonly", ""],
+        ["verbose", ""],
+      ],
+      words: ["memory", "1M"],
+    });
+  });
+
+  test("-- ends the options", () => {
+    expect(split("-f", "sh", "--", "-v", "--run", "x=1")).toEqual({
+      given: [["foreground", ""]],
+      words: ["sh", "-v", "--run", "x=1"],
+    });
+  });
+
+  test("a lone - and an empty word are words", () => {
+    expect(split("sh", "-", "")).toEqual({ given: [], words: ["sh", "-", ""] });
+  });
+
+  test("an option may be given several times, and its values stay in order", () => {
+    expect(split("--filter=a", "--filter", "b", "null")).toEqual({
+      given: [
+        ["filter", "a"],
+        ["filter", "b"],
+      ],
+      words: ["null"],
+    });
+  });
+});
+
+describe("values", () => {
+  test.each([
+    { argv: ["-p", "10810"], given: ["port", "10810"] },
+    { argv: ["-p10810"], given: ["port", "10810"] },
+    { argv: ["--port", "10810"], given: ["port", "10810"] },
+    { argv: ["--port=10810"], given: ["port", "10810"] },
+    { argv: ["-U", "-"], given: ["unix", "-"] },
+    { argv: ["-U-"], given: ["unix", "-"] },
+    { argv: ["--unix=-"], given: ["unix", "-"] },
+    { argv: ["-e", ""], given: ["exportname", ""] },
+    { argv: ["--export="], given: ["exportname", ""] },
+    { argv: ["-e", "-v"], given: ["exportname", "-v"] },
+    { argv: ["-e", "--"], given: ["exportname", "--"] },
+    { argv: ["--run", "--thr"], given: ["run", "--thr"] },
+    { argv: ["--run=a=b --c=d"], given: ["run", "a=b --c=d"] },
+    { argv: ["--run", "two\nlines"], given: ["run", "two\nlines"] },
+  ])("$argv", ({ argv, given }) => {
+    expect(split(...argv, "null")).toEqual({ given: [[...given]], words: ["null"] });
+  });
+
+  test("letters may be written together, the last one with its value", () => {
+    expect(split("-fvU", "-", "-rp1", "null")).toEqual({
+      given: [
+        ["foreground", ""],
+        ["verbose", ""],
+        ["unix", "-"],
+        ["readonly", ""],
+        ["port", "1"],
+      ],
+      words: ["null"],
+    });
+  });
+});
+
+describe("names", () => {
+  const spellings = options.flatMap((option) =>
+    [
+      ...longNames(option).map((name) => `--${name}`),
+      ...(option.letter === undefined ? [] : [`-${option.letter}`]),
+    ].map((spelling) => ({ spelling, name: option.name, takesValue: option.value !== undefined })),
+  );
+
+  test.each(spellings)("$spelling means $name", ({ spelling, name, takesValue }) => {
+    const value = takesValue ? ["x"] : [];
+    expect(split(spelling, ...value, "null")).toEqual({
+      given: [[name, value[0] ?? ""]],
+      words: ["null"],
+    });
+  });
+
+  test("no two options share a name", () => {
+    const all = spellings.map(({ spelling }) => spelling);
+    expect(all.toSorted()).toEqual([...new Set(all)].toSorted());
+  });
+
+  test.each([
+    ["--dump-p", "dump-plugin", ""],
+    ["--dump-c", "dump-config", ""],
+    ["--verb", "verbose", ""],
+    ["--vers", "version", ""],
+    ["--he", "help", ""],
+    ["--th=3", "threads", "3"],
+    ["--no-f", "foreground", ""],
+    ["--pid-=x", "pidfile", "x"],
+    ["--ru=true", "run", "true"],
+    // Both names that it may stand for mean the same.
+    ["--export-=", "exportname", ""],
+    ["--reado", "readonly", ""],
+    ["--read", "readonly", ""],
+    // nbdkit has --filter only, so that ours does not count.
+    ["--fil=a", "filter", "a"],
+    ["--filter-=a=S", "filter-generation", "a=S"],
+  ])("%s is short for %s", (spelling, name, value) => {
+    expect(split(spelling, "null")).toEqual({ given: [[name, value]], words: ["null"] });
+  });
+});
+
+describe("problems", () => {
+  test.each([
+    [["--foo", "null"], "unknown option '--foo'"],
+    [["-x", "null"], "unknown option '-x'"],
+    [["-fx", "null"], "unknown option '-x'"],
+    [["null", "-1"], "unknown option '-1'"],
+    [["-f=3", "null"], "unknown option '-=3'"],
+    [["--foreground=1"], "unknown option '--foreground=1' (Did you mean --foreground?)"],
+    [["null", "-p"], "option '-p, --port <PORT>' argument missing"],
+    [["null", "--run"], "option '--run <COMMAND>' argument missing"],
+    [
+      ["--d", "null"],
+      "option '--d' is ambiguous: it may mean --dump-config, --dump-plugin, -D/--debug",
+    ],
+    [
+      ["--dump-=1", "null"],
+      "option '--dump-' is ambiguous: it may mean --dump-config, --dump-plugin",
+    ],
+  ])("%j", (argv, problem) => {
+    expect(split(...argv)).toBe(problem);
+  });
+
+  test("what came before a problem is kept", () => {
+    const { options: given, words, problem } = splitArguments(["-v", "null", "--foo"]);
+    expect({ names: given.map(({ option }) => option.name), words, problem }).toEqual({
+      names: ["verbose"],
+      words: [],
+      problem: "unknown option '--foo'",
+    });
+  });
+});
+
+describe("lists", () => {
+  test("the usage offers every supported option once, and no other", () => {
+    const offered = [...usage().matchAll(/^ {2}(?:-(\w), )?--([a-z-]+)/gm)].map((m) => m[2]);
+    const supported = options.filter(({ help }) => help !== undefined).map(({ name }) => name);
+    expect(offered).toEqual(supported);
+  });
+
+  test("--long-options and --short-options name the supported options", () => {
+    expect(longOptions().split("\n")).toContain("--no-fork");
+    expect(longOptions()).not.toContain("-options");
+    expect(longOptions()).not.toContain("--vsock");
+    expect(shortOptions()).toBe(
+      ["P", "U", "V", "e", "f", "i", "n", "p", "r", "t", "v"]
+        .map((letter) => `-${letter}\n`)
+        .join(""),
+    );
+  });
+});

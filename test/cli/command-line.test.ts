@@ -1,0 +1,188 @@
+/** What the options mean, and which of them are refused, without starting anything. */
+import { describe, expect, test } from "bun:test";
+import { resolve } from "node:path";
+
+import { parseCommandLine, type Settings } from "../../src/cli/command-line.ts";
+import { options } from "../../src/cli/options.ts";
+import { parseParameters } from "../../src/cli/parameters.ts";
+
+function settings(...argv: string[]): Settings {
+  const line = parseCommandLine(argv);
+  if (line.kind !== "load") throw new Error(`${argv.join(" ")}: nothing is loaded: ${line.kind}`);
+  return line.settings;
+}
+
+describe("settings", () => {
+  test("the defaults are nbdkit's", () => {
+    expect(parseCommandLine(["null"])).toEqual({
+      kind: "load",
+      action: "serve",
+      settings: {
+        plugin: "null",
+        filters: [],
+        generations: new Map(),
+        parameters: [],
+        place: { kind: "tcp", port: 10809 },
+        readonly: false,
+        exportName: "",
+        threads: 16,
+        verbose: false,
+      },
+    });
+  });
+
+  test("every option finds its place", () => {
+    expect(
+      settings(
+        ..."-fnrv -e disk -P pid -t 0x10 -U sock --filter a --filter=b --run true".split(" "),
+        ..."--filter-generation=a=S --filter-generation ./b.so=A --tls=off ./p.so k=v w".split(" "),
+      ),
+    ).toEqual({
+      plugin: "./p.so",
+      filters: ["a", "b"],
+      generations: new Map([
+        ["a", "S"],
+        ["./b.so", "A"],
+      ]),
+      parameters: ["k=v", "w"],
+      place: { kind: "unix", path: resolve("sock") },
+      readonly: true,
+      exportName: "disk",
+      threads: 16,
+      verbose: true,
+      pidFile: resolve("pid"),
+      run: "true",
+    });
+  });
+
+  test.each([
+    { argv: ["-p", "1"], place: { kind: "tcp", port: 1 } },
+    { argv: ["-p", "0"], place: { kind: "tcp", port: 0 } },
+    { argv: ["-p", "65535", "-i", "::1"], place: { kind: "tcp", port: 65535, address: "::1" } },
+    { argv: ["-i", "127.0.0.1"], place: { kind: "tcp", port: 10809, address: "127.0.0.1" } },
+    { argv: ["-U", "-"], place: { kind: "private" } },
+    { argv: ["-U", "./-"], place: { kind: "unix", path: resolve("./-") } },
+    { argv: ["--run", "true"], place: { kind: "private" } },
+    { argv: ["--run", "true", "-p", "2"], place: { kind: "tcp", port: 2 } },
+    { argv: ["--run", "true", "-U", "/s"], place: { kind: "unix", path: "/s" } },
+  ])("the place of $argv", ({ argv, place }) => {
+    expect(settings(...argv, "null").place).toEqual(place);
+  });
+
+  test.each([
+    ["0", 16],
+    ["1", 1],
+    ["0x20", 32],
+    ["4294967295", 4294967295],
+  ])("-t %s gives %d threads", (text, threads) => {
+    expect(settings("-t", text, "null").threads).toBe(threads);
+  });
+
+  test("the longest possible paths and names are taken", () => {
+    const path = `/${"x".repeat(106)}`;
+    expect(settings("-U", path, "null").place).toEqual({ kind: "unix", path });
+    expect(settings("-e", "é".repeat(2048), "null").exportName).toBe("é".repeat(2048));
+  });
+
+  test.each(["off", "0", "no", "false"])("--tls=%s is accepted", (word) => {
+    expect(settings(`--tls=${word}`, "null").plugin).toBe("null");
+  });
+});
+
+describe("actions", () => {
+  test.each([
+    [["--help"], { kind: "print", what: "help" }],
+    [["--version"], { kind: "print", what: "version" }],
+    [["-V"], { kind: "print", what: "version" }],
+    [["--dump-config"], { kind: "print", what: "dump-config" }],
+    // These are done at once, whatever follows.
+    [["--dump-config", "--foo"], { kind: "print", what: "dump-config" }],
+    [["--dump-config", "-p", "abc"], { kind: "print", what: "dump-config" }],
+    [["--long-options", "null"], { kind: "print", what: "long-options" }],
+    [["--short-options"], { kind: "print", what: "short-options" }],
+    [["--foo"], { kind: "usage", problem: "unknown option '--foo'" }],
+    [["--foo", "--help"], { kind: "usage", problem: "unknown option '--foo'" }],
+  ] as const)("%j", (argv, expected) => {
+    expect(parseCommandLine(argv)).toEqual(expected);
+  });
+
+  test.each([
+    [["null", "--help"], "help"],
+    [["--version", "null"], "version"],
+    [["null", "--dump-plugin"], "dump-plugin"],
+    [["null", "--version", "--help"], "help"],
+    [["null", "-f"], "serve"],
+  ] as const)("%j loads the plugin for %s", (argv, action) => {
+    expect(parseCommandLine(argv)).toMatchObject({ kind: "load", action });
+  });
+});
+
+describe("refusals", () => {
+  const refused: readonly (readonly [readonly string[], string])[] = [
+    [[], "no plugin was given on the command line: see `nbdkit --help` or the manual nbdkit(1)"],
+    [["-v", "--dump-plugin"], "no plugin was given on the command line"],
+    [["-p", "1", "-U", "x", "null"], "options -p/--port and -U/--unix cannot be used together"],
+    [["-p", "abc", "null"], 'option -p/--port: "abc": expected a port number from 0 to 65535'],
+    [["-p", "65536", "null"], 'option -p/--port: "65536": expected a port number from 0 to 65535'],
+    [["-p", "-1", "null"], 'option -p/--port: "-1": expected a port number'],
+    [["-p", "", "null"], 'option -p/--port: "": expected a port number'],
+    [["-p", "x", "-p", "1", "null"], 'option -p/--port: "x": expected a port number'],
+    [["-t", "many", "null"], 'option -t/--threads: "many": expected a number from 0 to 4294967295'],
+    [["-t", "-1", "null"], 'option -t/--threads: "-1": expected a number'],
+    [["-t", "4294967296", "null"], 'option -t/--threads: "4294967296": expected a number'],
+    [["--tls=require", "null"], 'option --tls: "require": expected off: TLS is not supported yet'],
+    [["--tls=on", "null"], 'option --tls: "on": expected off'],
+    [["-U", "", "null"], 'option -U/--unix: "": expected the path of a socket'],
+    [["-U", `/${"x".repeat(107)}`, "null"], "the path of the socket has 108 bytes"],
+    [["-e", "x".repeat(4097), "null"], "the name has 4097 bytes: expected at most 4096"],
+    [["-P", "", "null"], 'option -P/--pidfile: "": expected the path of a file'],
+    [["-i", "", "null"], 'option -i/--ipaddr: "": expected an address of this machine'],
+    [["--filter-generation=x", "null"], 'option --filter-generation: "x": expected FILTER=S'],
+    [["--filter-generation=x=B", "null"], 'option --filter-generation: "x=B": expected FILTER=S'],
+  ];
+
+  test.each(refused)("%j", (argv, message) => {
+    expect(() => parseCommandLine(argv)).toThrow(message);
+  });
+
+  const unsupported = options.filter(({ help }) => help === undefined);
+  test.each([...unsupported])("--$name is not supported yet", ({ name, letter, value }) => {
+    const argv = [`--${name}`, ...(value === undefined ? [] : ["x"]), "null"];
+    const shown = letter === undefined ? `--${name}` : `-${letter}/--${name}`;
+    expect(() => parseCommandLine(argv)).toThrow(`option ${shown} is not supported yet`);
+  });
+});
+
+describe("parameters", () => {
+  test.each([
+    {
+      words: ["a=1", "b=", "c==", "d=x=y"],
+      magic: undefined,
+      pairs: ["a|1", "b|", "c|=", "d|x=y"],
+    },
+    { words: ["A.b_c-9=1"], magic: undefined, pairs: ["A.b_c-9|1"] },
+    { words: ["k=two\nlines"], magic: undefined, pairs: ["k|two\nlines"] },
+    { words: ["1M"], magic: "size", pairs: ["size|1M"] },
+    { words: ["a=1", "x", "y"], magic: "file", pairs: ["a|1", "file|x", "file|y"] },
+    // These are no keys.
+    {
+      words: ["9=a", "=a", "_k=a", "a b=c", "/tmp/a=b"],
+      magic: "file",
+      pairs: ["file|9=a", "file|=a", "file|_k=a", "file|a b=c", "file|/tmp/a=b"],
+    },
+    { words: ["disk.sh", "a=1"], magic: undefined, pairs: ["script|disk.sh", "a|1"] },
+    { words: [""], magic: "file", pairs: ["file|"] },
+  ])("$words with main parameter $magic", ({ words, magic, pairs }) => {
+    const parsed = parseParameters(words, magic);
+    expect(parsed.map((pair) => pair.join("|"))).toEqual([...pairs]);
+  });
+
+  test.each([
+    { words: ["a=1", "x"], word: "x" },
+    { words: ["x", "y"], word: "y" },
+  ])("$words are refused without a main parameter", ({ words, word }) => {
+    expect(() => parseParameters(words, undefined)).toThrow(
+      `expecting key=value on the command line but got: ${word}`,
+    );
+  });
+});

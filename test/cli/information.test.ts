@@ -1,0 +1,183 @@
+/** What nbdkit prints and refuses without serving anything. Every test sees stdout, stderr and the exit status. */
+import { describe, expect, test } from "bun:test";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+
+import { program, run } from "#test/server";
+
+import packageJson from "../../package.json" with { type: "json" };
+import { usage } from "../../src/cli/arguments.ts";
+import { longOptions, shortOptions } from "../../src/cli/options.ts";
+
+const root = join(import.meta.dir, "..", "..");
+const versionLine = `nbdkit ${packageJson.version} (bun ${Bun.version})\n`;
+const fixture = join(import.meta.dir, "life-fixture.ts");
+const bare = join(import.meta.dir, "bare-fixture.ts");
+const offset = join(root, "filters", "offset", "offset.ts");
+
+const nbdkit = (...args: string[]) => run([...program, ...args]);
+
+describe("without a plugin", () => {
+  test.each([
+    [["--help"], usage()],
+    [["--version"], versionLine],
+    [["-V"], versionLine],
+    [["--long-options"], longOptions()],
+    [["--short-options"], shortOptions()],
+  ])("%j", async (args, stdout) => {
+    expect(await nbdkit(...args)).toEqual({ code: 0, stdout, stderr: "" });
+  });
+
+  test("--dump-config prints sorted lines of key and value", async () => {
+    const env = { NBDKIT_FILTERDIR: "/some/filters", NBDKIT_PLUGINDIR: "/some/plugins" };
+    const { code, stdout, stderr } = await run([...program, "--dump-config"], { env });
+    const lines = stdout.trimEnd().split("\n");
+    const values = Object.fromEntries(lines.map((line) => line.split(/=(.*)/s).slice(0, 2)));
+    expect({ code, stderr, lines }).toEqual({ code: 0, stderr: "", lines: lines.toSorted() });
+    expect(values).toMatchObject({
+      binary: join(root, "src", "main.ts"),
+      filterdir: "/some/filters",
+      name: "nbdkit",
+      plugindir: "/some/plugins",
+      tls: "no",
+      version: packageJson.version,
+      version_major: packageJson.version.split(".")[0],
+      version_minor: packageJson.version.split(".")[1],
+    });
+  });
+});
+
+describe("with a plugin", () => {
+  test("--version adds a line for each layer, from the top", async () => {
+    expect(await nbdkit("--version", "--filter=offset", fixture)).toEqual({
+      code: 0,
+      stdout: `${versionLine}offset\nlife 7.8.9\n`,
+      stderr: "life: load\nlife: unload\n",
+    });
+  });
+
+  test("--help adds a paragraph for each layer, from the top", async () => {
+    const { code, stdout, stderr } = await nbdkit(fixture, "--filter=offset", "--help");
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "life: load\nlife: unload\n" });
+    expect(stdout.startsWith(usage())).toBeTrue();
+    const [top, ...rest] = stdout
+      .slice(usage().length)
+      .split(/^(?=\n)/m)
+      .filter(Boolean);
+    expect(top).toStartWith(`\nfilter: offset (nbdkit offset filter)\n(${offset})\noffset=`);
+    expect(rest).toEqual([
+      `\nplugin: life (plugin for tests)\n(${fixture})\nTells what happens to it.\n` +
+        "fail=<…>                 Fail there.\nsize=<…>                 The size.\n",
+    ]);
+  });
+
+  test("a layer that tells nothing more has a paragraph of two lines", async () => {
+    expect(await nbdkit(bare, "--help")).toEqual({
+      code: 0,
+      stdout: `${usage()}\nplugin: bare\n(${bare})\n`,
+      stderr: "",
+    });
+  });
+
+  test("parameters are not looked at for --help and --version", async () => {
+    expect(await nbdkit(bare, "a=1", "no key", "--version")).toEqual({
+      code: 0,
+      stdout: `${versionLine}bare\n`,
+      stderr: "",
+    });
+  });
+
+  test("--dump-plugin prints the fields in order, then the plugin's own lines", async () => {
+    const { code, stdout, stderr } = await nbdkit("--dump-plugin", fixture, "size=1M");
+    const keys = stdout
+      .trimEnd()
+      .split("\n")
+      .map((line) => line.split("=")[0] ?? "");
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "life: load\nlife: unload\n" });
+    expect(stdout).toStartWith(`path=${fixture}\nname=life\nversion=7.8.9\n`);
+    expect(stdout).toEndWith("\nlife_size=1048576\n");
+    expect(keys).toContain("has_pread");
+  });
+
+  test("--dump-plugin refuses wrong parameters", async () => {
+    expect(await nbdkit(fixture, "--dump-plugin", "size=x")).toMatchObject({
+      code: 1,
+      stdout: "",
+      stderr: expect.stringMatching(
+        /^life: load\nnbdkit: error: life: size=x: expected a size.*\n$/,
+      ),
+    });
+  });
+});
+
+describe("refusals", () => {
+  const failing = (...args: string[]) => nbdkit("-U", "-", ...args);
+  const oneLine = (message: string) => `nbdkit: error: ${message}\n`;
+
+  test.each([
+    [["--foo", "null"], "unknown option '--foo'"],
+    [["null", "-x"], "unknown option '-x'"],
+    [["null", "--port"], "option '-p, --port <PORT>' argument missing"],
+    [["--dump", "null"], "option '--dump' is ambiguous: it may mean --dump-config, --dump-plugin"],
+  ])("%j shows the usage on stdout", async (args, message) => {
+    expect(await nbdkit(...args)).toEqual({ code: 1, stdout: usage(), stderr: oneLine(message) });
+  });
+
+  test.each([
+    [[], "no plugin was given on the command line: see `nbdkit --help` or the manual nbdkit(1)"],
+    [["-p", "x", "null"], 'option -p/--port: "x": expected a port number from 0 to 65535'],
+    [["--vsock", "null"], "option --vsock is not supported yet"],
+    [["--swap", "null", "--help"], "option --swap is not supported yet"],
+  ])("%j is refused in one line", async (args, message) => {
+    expect(await nbdkit(...args)).toEqual({ code: 1, stdout: "", stderr: oneLine(message) });
+  });
+
+  test.each(["/nowhere/plugin.ts", "no-such-plugin"])(
+    "a plugin %s that is not there",
+    async (name) => {
+      const result = await failing(name);
+      expect(result).toMatchObject({ code: 1, stdout: "" });
+      expect(result.stderr).toMatch(/^nbdkit: error: .*no.*plugin.*\n$/);
+      expect(result.stderr).toContain(name);
+    },
+  );
+
+  test("a filter that is not there, also for --help", async () => {
+    const result = await nbdkit("--help", "--filter=no-such-filter", "null");
+    expect(result).toMatchObject({ code: 1, stdout: "" });
+    expect(result.stderr).toContain("no-such-filter");
+  });
+
+  test("a bare word without a main parameter", async () => {
+    expect(await failing(bare, "a=1", "word")).toEqual({
+      code: 1,
+      stdout: "",
+      stderr: oneLine("expecting key=value on the command line but got: word"),
+    });
+  });
+
+  test.each(["config", "configComplete", "getReady"])("a layer whose %s fails", async (where) => {
+    const { code, stdout, stderr } = await failing(fixture, `fail=${where}`);
+    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+    expect(stderr).toEndWith(oneLine(`${where} failed as asked`));
+  });
+
+  test("an exception that is no refusal shows its stack", async () => {
+    const { code, stdout, stderr } = await failing(fixture, "fail=bug");
+    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+    expect(stderr).toMatch(/nbdkit: error: TypeError: a bug as asked\n +at .*life-fixture\.ts/);
+  });
+
+  test("a reader that leaves early does not hurt", async () => {
+    const command = `${program.map((word) => `'${word}'`).join(" ")} --help | head -n 1`;
+    expect(await run(["/bin/sh", "-c", command])).toEqual({
+      code: 0,
+      stdout: `${usage().split("\n")[0]}\n`,
+      stderr: "",
+    });
+  });
+});
+
+test("the fixtures are where the tests look", () => {
+  expect([fixture, bare, offset].map((path) => existsSync(path))).toEqual([true, true, true]);
+});
