@@ -1,0 +1,28 @@
+/** Show letters as capitals, and refuse writes. The manual is README.md, beside this file. */
+import { defineFilter } from "#api";
+
+const firstLetter = 0x61;
+const lastLetter = 0x7a;
+const toCapital = 0x20;
+
+export default defineFilter({
+  name: "uppercase",
+  longName: "nbdkit uppercase filter",
+  description: "Show the letters a to z as capitals.",
+  params: {},
+
+  // What is read is not what is stored, so writing it back would change the disk.
+  canWrite: () => false,
+
+  pread(next, _config, buf, offset, flags) {
+    const result = next.pread(buf, offset, flags);
+    // A layer may answer at once or later. Not making a promise where none is needed is a good deal faster.
+    return result instanceof Promise ? result.then(() => capitalize(buf)) : capitalize(buf);
+  },
+});
+
+function capitalize(buf: Uint8Array): void {
+  for (const [i, byte] of buf.entries()) {
+    if (byte >= firstLetter && byte <= lastLetter) buf[i] = byte - toCapital;
+  }
+}
