@@ -45,7 +45,15 @@ export function pwriteSync(fd: number, buf: Uint8Array, offset: bigint): number 
   return count >= 0 ? count : fail(-count, `writing ${at(buf.length, offset)}`);
 }
 
-/** Make a hole: the range reads as zeroes and takes no space. The file keeps its size. */
+/**
+ * Make a hole: the range reads as zeroes and takes no space. The file keeps its size.
+ * Throws EOPNOTSUPP where the file system has no holes.
+ *
+ * @example
+ * trim(handle, count, offset) {
+ *   storage.punchHole(handle.fd, offset, count);
+ * }
+ */
 export function punchHole(fd: number, offset: bigint, count: number): void {
   const result = libc.fallocate(fd, "punchHole", offset, BigInt(count));
   if (result < 0) fail(-result, `punching a hole of ${at(count, offset)}`);
