@@ -1,0 +1,60 @@
+/** Builds chains in the test process that have genuine C modules in them. */
+import { loadNativeLayer, type NativeOptions } from "#abi/module";
+
+import type { Chain, ChainConnection } from "../../src/chain/chain.ts";
+import type { Layer } from "../../src/chain/layer.ts";
+import { typescriptLayer } from "../../src/chain/typescript.ts";
+import { configuredChain, diskPlugin, type StackOptions } from "./chain.ts";
+
+/** A compiled module as a layer. */
+export function nativeLayer(
+  kind: "filter" | "plugin",
+  path: string,
+  options: Partial<NativeOptions> = {},
+): Layer {
+  return loadNativeLayer(kind, path, { threads: 16, ...options });
+}
+
+export function scriptLayer(kind: "filter" | "plugin", definition: unknown): Layer {
+  return typescriptLayer(kind, definition, "test");
+}
+
+export interface NativeStack extends AsyncDisposable {
+  readonly chain: Chain;
+  readonly disk: Uint8Array;
+  readonly calls: string[];
+  /** Open another connection; it is closed with the stack. */
+  connect(readonly?: boolean): Promise<ChainConnection>;
+}
+
+let connections = 0;
+
+/** Configure `filters` (outermost first) over `plugin`, or over an in-memory disk. */
+export async function nativeStack(
+  filters: readonly Layer[],
+  texts: Readonly<Record<string, string>> = {},
+  options: StackOptions & { readonly plugin?: Layer; readonly size?: number } = {},
+): Promise<NativeStack> {
+  const disk = Uint8Array.from({ length: options.size ?? 65536 }, (_, i) => (i * 7) % 251);
+  const calls: string[] = [];
+  const plugin = options.plugin ?? scriptLayer("plugin", diskPlugin(disk, calls, options));
+  const chain = await configuredChain([...filters, plugin], texts);
+  const open: ChainConnection[] = [];
+  return {
+    chain,
+    disk,
+    calls,
+    async connect(readonly = false) {
+      const id = ++connections;
+      const connection = chain.connect({ id, logName: `${chain.pluginName}[${id}]` });
+      await connection.open(readonly, "", false);
+      open.push(connection);
+      return connection;
+    },
+    async [Symbol.asyncDispose]() {
+      for (const connection of open) await connection.close();
+      await chain.cleanup();
+      await chain.unload();
+    },
+  };
+}
