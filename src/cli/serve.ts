@@ -20,41 +20,40 @@ export async function serve(chain: Chain, settings: Settings): Promise<number> {
   if (settings.pidFile !== undefined) writePidFile(settings.pidFile);
   await chain.afterFork();
 
-  const status = await captive(server, settings, stop.first);
+  const { status } = await untilStopped(server, settings, stop.first);
   await server.stop();
-  const result = await status();
+  const result = await status;
   await chain.cleanup();
   await chain.unload();
   return result;
 }
 
-/** Wait until the server has to stop. The result tells the status, waiting for the command if there is one. */
-async function captive(
+/** Wait until the server has to stop. The status comes in an object, since the command may still be ending. */
+async function untilStopped(
   server: Server,
   { run, exportName, place }: Settings,
-  stopped: Promise<void>,
-): Promise<() => Promise<number>> {
+  signal: Promise<void>,
+): Promise<{ readonly status: Promise<number> | number }> {
   if (run === undefined) {
-    await stopped;
-    return () => Promise.resolve(0);
+    await signal;
+    return { status: 0 };
   }
-  const address = place.kind === "tcp" ? place.address : undefined;
-  const command = startCommand(run, { address: server.address, host: address, exportName });
-  await Promise.race([stopped, command.status]);
+  const host = place.kind === "tcp" ? place.address : undefined;
+  const command = startCommand(run, { address: server.address, host, exportName });
+  await Promise.race([signal, command.status]);
   command.terminate();
-  return () => command.status;
+  return { status: command.status };
 }
 
 async function listen(chain: Chain, where: Listen, settings: Settings): Promise<Server> {
   const { readonly, threads } = settings;
+  const name = "unix" in where ? where.unix : `${where.address ?? "*"}:${where.port}`;
   try {
     return await startServer(chain, { listen: where, readonly, threads });
   } catch (error) {
     if (error instanceof ConfigError || error instanceof NbdError) throw error;
     // An error of the system, such as EADDRINUSE, is the user's to solve. Others are bugs.
     if (!(error instanceof Error && "code" in error && typeof error.code === "string")) throw error;
-    const name =
-      "unix" in where ? `socket ${where.unix}` : `${where.address ?? "*"} port ${where.port}`;
     throw new ConfigError(`cannot listen on ${name}: ${error.code}: ${error.message}`, {
       cause: error,
     });
@@ -63,12 +62,26 @@ async function listen(chain: Chain, where: Listen, settings: Settings): Promise<
 
 /** Disposing of it removes what was made for it. */
 function listenPlace(place: Place): Disposable & { readonly listen: Listen } {
-  if (place.kind !== "private") {
-    const { kind, ...rest } = place;
-    const where = "path" in rest ? { unix: rest.path } : rest;
-    log.debug(`listening on ${kind} ${JSON.stringify(where)}`);
-    return { listen: where, [Symbol.dispose]() {} };
+  switch (place.kind) {
+    case "private":
+      return privatePlace();
+    case "tcp": {
+      const { port, address } = place;
+      return permanent(address === undefined ? { port } : { port, address });
+    }
+    case "unix":
+      return permanent({ unix: place.path });
+    default:
+      return place satisfies never;
   }
+}
+
+function permanent(where: Listen): Disposable & { readonly listen: Listen } {
+  return { listen: where, [Symbol.dispose]() {} };
+}
+
+/** A socket in a folder that only this user may enter. */
+function privatePlace(): Disposable & { readonly listen: Listen } {
   // Not in $TMPDIR, whose length is not known: the path of a socket must be short.
   const folder = mkdtempSync("/tmp/nbdkit");
   const remove = (): void => {
@@ -76,8 +89,10 @@ function listenPlace(place: Place): Disposable & { readonly listen: Listen } {
   };
   // Also when a second signal or a bug ends the program.
   process.on("exit", remove);
+  const socket = join(folder, "socket");
+  log.debug(`using the private socket ${socket}`);
   return {
-    listen: { unix: join(folder, "socket") },
+    listen: { unix: socket },
     [Symbol.dispose]() {
       remove();
       process.off("exit", remove);

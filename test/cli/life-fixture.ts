@@ -39,9 +39,19 @@ const life = definePlugin({
   },
   afterFork(config) {
     reach("afterFork", config.fail);
+    if (config.fail === "later") {
+      process.once("SIGUSR2", () => {
+        throw new TypeError("a late bug as asked");
+      });
+    }
     say("afterFork");
   },
-  cleanup: () => say("cleanup"),
+  cleanup(config) {
+    if (config.fail !== "cleanupHangs") return say("cleanup");
+    say("cleanup hangs");
+    // The timer keeps the program alive, as a thread that is stuck would.
+    return new Promise(() => setInterval(() => {}, 1000));
+  },
   open(config, readonly, exportName) {
     say(`open ${readonly} ${JSON.stringify(exportName)}`);
     return config;
