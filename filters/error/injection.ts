@@ -52,7 +52,7 @@ export function parseRate(text: string): number | undefined {
 
 /** Declare the parameters `key`, `key-rate` and `key-file`, for the requests that `what` names. */
 export function group<const K extends string>(key: K, what: string): Group<K> {
-  const table: Record<string, Param<unknown>> = {
+  const table = {
     [key]: ordered(
       param.choice(injectable, { help: `The error of ${what}: ${injectable.join(", ")}.` }),
     ),
@@ -67,7 +67,7 @@ export function group<const K extends string>(key: K, what: string): Group<K> {
     ),
   };
   // True by the three keys above, which the compiler does not follow through computed names.
-  return table as unknown as Group<K>;
+  return table as Group<K>;
 }
 
 /** What happens to one kind of request. */
