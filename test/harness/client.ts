@@ -71,7 +71,7 @@ export function request(fields: RequestFields): Uint8Array {
 }
 
 /** The bytes of one option. */
-export function option(number: number, data = new Uint8Array(0)): Uint8Array {
+export function option(number: number, data: Uint8Array = new Uint8Array(0)): Uint8Array {
   return bytes(optionMagic, number, data.length, data);
 }
 
@@ -89,7 +89,7 @@ export function infoPayload(name: string, infos: readonly number[] = []): Uint8A
 export class NbdClient implements AsyncDisposable {
   /** Resolves when the connection is gone; everything received before can still be taken. */
   readonly closed: Promise<void>;
-  #socket: Bun.Socket | undefined;
+  #socket: Bun.Socket<unknown> | undefined;
   #received: Uint8Array[] = [];
   #available = 0;
   #unsent: Uint8Array[] = [];
@@ -202,7 +202,7 @@ export class NbdClient implements AsyncDisposable {
   }
 
   /** Send an option and collect its replies up to the ACK or error. */
-  async option(number: number, data?: Uint8Array): Promise<OptionReply[]> {
+  async option(number: number, data: Uint8Array = new Uint8Array(0)): Promise<OptionReply[]> {
     this.send(option(number, data));
     const replies: OptionReply[] = [];
     for (;;) {

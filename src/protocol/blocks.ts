@@ -1,0 +1,48 @@
+/** Memory for replies and payloads of one connection, used again and again. */
+
+/**
+ * A piece of memory with a stable address: C may write into it while other work goes on, which the
+ * storage of a small typed array of its own does not allow.
+ */
+export class Block {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly view: DataView;
+
+  constructor(length: number) {
+    const buffer = new ArrayBuffer(length);
+    this.bytes = new Uint8Array(buffer);
+    this.view = new DataView(buffer);
+  }
+}
+
+/** Room for a reply's header beside a power of two of data. */
+const extraBytes = 64;
+const smallestLog2 = 12;
+/** What is kept for later; more is left to the garbage collector. */
+const keptBytes = 4 << 20;
+
+/**
+ * Blocks are never handed from one connection to another, so that a plugin which fills less than it
+ * was asked for shows a client nothing but that client's own data.
+ */
+export class Blocks {
+  readonly #free: Block[][] = [];
+  #kept = 0;
+
+  /** A block of at least `length` bytes. Its contents are arbitrary. */
+  take(length: number): Block {
+    const log2 = Math.max(smallestLog2, 32 - Math.clz32(Math.max(length - extraBytes - 1, 0)));
+    const block = this.#free[log2]?.pop();
+    if (block === undefined) return new Block(2 ** log2 + extraBytes);
+    this.#kept -= block.bytes.length;
+    return block;
+  }
+
+  /** Give back what `take` returned, once nobody reads or writes it any more. */
+  give(block: Block): void {
+    const { length } = block.bytes;
+    if (this.#kept + length > keptBytes) return;
+    this.#kept += length;
+    (this.#free[31 - Math.clz32(length - extraBytes)] ??= []).push(block);
+  }
+}

@@ -1,0 +1,101 @@
+/** What the client sends during the handshake, taken piece by piece. */
+import type { Sink } from "./output.ts";
+
+/** The client is held back once this much waits and nobody asks for it. */
+const heldBytes = 64 << 10;
+
+export class Input {
+  readonly #sink: Sink;
+  #chunks: Uint8Array[] = [];
+  #available = 0;
+  #over = false;
+  #paused = false;
+  #wake: (() => void) | undefined;
+
+  constructor(sink: Sink) {
+    this.#sink = sink;
+  }
+
+  push(chunk: Uint8Array): void {
+    this.#chunks.push(chunk);
+    this.#available += chunk.length;
+    if (this.#wake !== undefined) {
+      this.#wake();
+    } else if (this.#available >= heldBytes && !this.#paused) {
+      this.#paused = true;
+      this.#sink.pause();
+    }
+  }
+
+  /** No more will come. */
+  end(): void {
+    this.#over = true;
+    this.#wake?.();
+  }
+
+  /** The client left between two messages, which is no error. */
+  get empty(): boolean {
+    return this.#available === 0;
+  }
+
+  /** Exactly `count` bytes, or undefined where the client left before. */
+  async take(count: number): Promise<Uint8Array | undefined> {
+    while (this.#available < count) if (!(await this.#more())) return undefined;
+    const result = new Uint8Array(new ArrayBuffer(count));
+    let at = 0;
+    while (at < count) {
+      const part = this.#shift(count - at);
+      result.set(part, at);
+      at += part.length;
+    }
+    return result;
+  }
+
+  /** Throw `count` bytes away as they come. False where the client left before. */
+  async skip(count: number): Promise<boolean> {
+    for (let left = count; left > 0;) {
+      if (this.#available === 0) {
+        if (!(await this.#more())) return false;
+      } else {
+        left -= this.#shift(left).length;
+      }
+    }
+    return true;
+  }
+
+  /** All that came and was not taken; the client is held back no longer. */
+  rest(): readonly Uint8Array[] {
+    const chunks = this.#chunks;
+    this.#chunks = [];
+    this.#available = 0;
+    this.#resume();
+    return chunks;
+  }
+
+  /** The next bytes, at most `count`. */
+  #shift(count: number): Uint8Array {
+    const [chunk] = this.#chunks;
+    if (chunk === undefined) return new Uint8Array(0);
+    const part = chunk.subarray(0, count);
+    if (part.length === chunk.length) this.#chunks.shift();
+    else this.#chunks[0] = chunk.subarray(part.length);
+    this.#available -= part.length;
+    return part;
+  }
+
+  async #more(): Promise<boolean> {
+    if (this.#over) return false;
+    this.#resume();
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve;
+    });
+    this.#wake = undefined;
+    return !this.#over || this.#available > 0;
+  }
+
+  #resume(): void {
+    if (!this.#paused) return;
+    this.#paused = false;
+    this.#sink.resume();
+  }
+}

@@ -1,0 +1,234 @@
+/** What goes to the client: replies gathered into few writes, and no more of them than the kernel takes. */
+import type { Block, Blocks } from "./blocks.ts";
+import { REPLY_HEADER_BYTES, SIMPLE_REPLY_MAGIC } from "./constants.ts";
+
+/** The connection's socket. */
+export interface Sink {
+  /** How many bytes the kernel took, or -1 where the connection is gone. */
+  write(bytes: Uint8Array, start: number, length: number): number;
+  /** Stop and go on delivering what the client sends. */
+  pause(): void;
+  resume(): void;
+}
+
+interface Segment {
+  readonly block: Block;
+  start: number;
+  readonly end: number;
+  /** Nobody else uses the block. */
+  readonly recycle: boolean;
+}
+
+/** A place in a block for the header and data of a reply. */
+export interface Place {
+  readonly block: Block;
+  readonly start: number;
+}
+
+/** Data up to this size is copied beside other replies: that is cheaper than a write of its own. */
+const copiedBytes = 32 << 10;
+const firstBlockBytes = 16 << 10;
+
+export class Output {
+  /** So much is worth a write of its own. */
+  static readonly fullBytes = 256 << 10;
+
+  /** The kernel took less than it was given: `drained` will be called. */
+  blocked = false;
+  /** The connection is gone: whatever is written vanishes. */
+  dead = false;
+  /** Gathered replies are in `block` up to `end`. */
+  block: Block;
+  end = 0;
+  #start = 0;
+  /** Part of the block was written, perhaps up to the middle of a reply. */
+  #begun = false;
+  /** Replies with blocks of their own. Replies need no order: these go first where neither has begun. */
+  readonly #segments: Segment[] = [];
+  #segmentBytes = 0;
+  readonly #sink: Sink;
+  readonly #blocks: Blocks;
+
+  constructor(sink: Sink, blocks: Blocks) {
+    this.#sink = sink;
+    this.#blocks = blocks;
+    this.block = blocks.take(firstBlockBytes);
+  }
+
+  /** Bytes that wait to be written. */
+  get held(): number {
+    return this.#segmentBytes + this.end - this.#start;
+  }
+
+  /** Make room for `length` bytes at the position returned. They count once `end` was moved. */
+  reserve(length: number): number {
+    if (this.block.bytes.length - this.end < length) this.#grow(length);
+    return this.end;
+  }
+
+  /** A reply without data. */
+  reply(error: number, cookieHigh: number, cookieLow: number): void {
+    const at = this.reserve(REPLY_HEADER_BYTES);
+    this.header(at, error, cookieHigh, cookieLow);
+    this.end = at + REPLY_HEADER_BYTES;
+  }
+
+  /** Write a reply's header at a position that was reserved. */
+  header(at: number, error: number, cookieHigh: number, cookieLow: number): void {
+    writeHeader(this.block.view, at, error, cookieHigh, cookieLow);
+  }
+
+  /** A successful read whose data stands in `place`, behind the room for the header. */
+  replyData(place: Place, data: Uint8Array, cookieHigh: number, cookieLow: number): void {
+    const length = REPLY_HEADER_BYTES + data.length;
+    if (data.length <= copiedBytes) {
+      const at = this.reserve(length);
+      this.header(at, 0, cookieHigh, cookieLow);
+      this.block.bytes.set(data, at + REPLY_HEADER_BYTES);
+      this.end = at + length;
+      this.release(place);
+      return;
+    }
+    const { block, start } = place;
+    writeHeader(block.view, start, 0, cookieHigh, cookieLow);
+    this.#segments.push({ block, start, end: start + length, recycle: start === 0 });
+    this.#segmentBytes += length;
+  }
+
+  /** The block of `place` is needed no more. Where it starts at 0 nothing else is in its block. */
+  release(place: Place): void {
+    if (place.start === 0) this.#blocks.give(place.block);
+  }
+
+  /** A place of its own, for a read that will be answered later. */
+  place(count: number): Place {
+    return { block: this.#blocks.take(REPLY_HEADER_BYTES + count), start: 0 };
+  }
+
+  /**
+   * What was reserved last is still being filled: leave the block to it, and gather in another one.
+   * The block is then used for nothing else.
+   */
+  detach(): Place {
+    const { block } = this;
+    const start = this.end;
+    if (start > this.#start) {
+      const segment = { block, start: this.#start, end: start, recycle: false };
+      if (this.#begun) this.#segments.unshift(segment);
+      else this.#segments.push(segment);
+      this.#segmentBytes += start - this.#start;
+    }
+    this.block = this.#blocks.take(firstBlockBytes);
+    this.#reset();
+    return { block, start };
+  }
+
+  /** Add bytes as they are: the handshake. */
+  append(bytes: Uint8Array): void {
+    const at = this.reserve(bytes.length);
+    this.block.bytes.set(bytes, at);
+    this.end = at + bytes.length;
+  }
+
+  /** Write what was gathered, as far as the kernel takes it. */
+  flush(): void {
+    if (this.blocked) return;
+    if (this.dead) return this.#drop();
+    // What has begun must end before anything else begins.
+    if (this.#begun && !this.#writeBlock()) return;
+    while (this.#segments.length > 0) if (!this.#writeSegment()) return;
+    if (this.end > 0) this.#writeBlock();
+  }
+
+  /** The kernel takes more. */
+  drained(): void {
+    this.blocked = false;
+    this.flush();
+  }
+
+  /** The connection is gone. */
+  die(): void {
+    this.dead = true;
+    this.blocked = false;
+    this.#drop();
+  }
+
+  #writeBlock(): boolean {
+    const { block } = this;
+    const length = this.end - this.#start;
+    const taken = this.#sink.write(block.bytes, this.#start, length);
+    if (taken !== length) {
+      if (taken > 0) this.#begun = true;
+      return this.#refused(taken, () => (this.#start += taken));
+    }
+    this.#reset();
+    if (block.bytes.length > 2 * Output.fullBytes) {
+      this.#blocks.give(block);
+      this.block = this.#blocks.take(Output.fullBytes);
+    }
+    return true;
+  }
+
+  #writeSegment(): boolean {
+    const [segment] = this.#segments;
+    if (segment === undefined) return true;
+    const length = segment.end - segment.start;
+    const taken = this.#sink.write(segment.block.bytes, segment.start, length);
+    if (taken === length) {
+      this.#segments.shift();
+      this.#segmentBytes -= length;
+      if (segment.recycle) this.#blocks.give(segment.block);
+      return true;
+    }
+    return this.#refused(taken, () => {
+      segment.start += taken;
+      this.#segmentBytes -= taken;
+    });
+  }
+
+  #refused(taken: number, advance: () => void): false {
+    if (taken < 0) {
+      this.die();
+    } else {
+      advance();
+      this.blocked = true;
+    }
+    return false;
+  }
+
+  #drop(): void {
+    this.#segments.length = 0;
+    this.#segmentBytes = 0;
+    this.#reset();
+  }
+
+  #reset(): void {
+    this.#start = 0;
+    this.end = 0;
+    this.#begun = false;
+  }
+
+  /** Replace the block by one with room for `length` more bytes, and take along what it holds. */
+  #grow(length: number): void {
+    const { block } = this;
+    const used = this.end - this.#start;
+    this.block = this.#blocks.take(Math.max(2 * used, used + length));
+    if (used > 0) this.block.bytes.set(block.bytes.subarray(this.#start, this.end));
+    this.#blocks.give(block);
+    this.#start = 0;
+    this.end = used;
+  }
+}
+
+function writeHeader(
+  view: DataView,
+  at: number,
+  error: number,
+  cookieHigh: number,
+  cookieLow: number,
+): void {
+  view.setUint32(at, SIMPLE_REPLY_MAGIC);
+  view.setUint32(at + 4, error);
+  view.setUint32(at + 8, cookieHigh);
+  view.setUint32(at + 12, cookieLow);
+}

@@ -1,0 +1,232 @@
+/** Cuts the client's bytes into requests, checked and with their payload. Holds one request at a time. */
+import type { Errno } from "../lib/errno.ts";
+import { log } from "../lib/log.ts";
+import type { Blocks } from "./blocks.ts";
+import {
+  CMD_DISC,
+  CMD_READ,
+  CMD_WRITE,
+  EFLAG_READ_ONLY,
+  MAX_REQUEST_BYTES,
+  MAX_SKIPPED_BYTES,
+  REQUEST_HEADER_BYTES,
+  REQUEST_MAGIC,
+} from "./constants.ts";
+import type { ExportFacts } from "./export-flags.ts";
+import { Payload } from "./payload.ts";
+import { refusalOf } from "./request.ts";
+
+const nothing = new Uint8Array(0);
+
+export class RequestReader {
+  /** A request is complete and waits to be run; whoever runs it clears this. */
+  ready = false;
+  /** The client said goodbye, or what it sent cannot be understood: nothing more will be read. */
+  broken = false;
+
+  // The request. The cookie is two numbers, since it is only copied.
+  type = 0;
+  flags = 0;
+  cookieHigh = 0;
+  cookieLow = 0;
+  offset = 0n;
+  count = 0;
+  /** What a WRITE writes. */
+  data: Uint8Array = nothing;
+  /** The request is to be answered with this. */
+  refused: Errno | undefined;
+
+  readonly #facts: ExportFacts;
+  readonly #blocks: Blocks;
+  readonly #logName: string;
+  /** The size as a number where that is exact, else -1. */
+  readonly #size: number;
+  readonly #writable: boolean;
+  /** Chunks that came while the first one was not used up. */
+  #chunks: Uint8Array[] = [];
+  #chunk: Uint8Array = nothing;
+  #view: DataView = new DataView(new ArrayBuffer(0));
+  #at = 0;
+  readonly #header = new Uint8Array(new ArrayBuffer(REQUEST_HEADER_BYTES));
+  readonly #headerView = new DataView(this.#header.buffer);
+  #headerBytes = 0;
+  #payload: Payload | undefined;
+  /** Bytes of a refused WRITE that are still to come. */
+  #skip = 0;
+
+  constructor(facts: ExportFacts, blocks: Blocks, logName: string) {
+    this.#facts = facts;
+    this.#blocks = blocks;
+    this.#logName = logName;
+    this.#size = facts.size <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(facts.size) : -1;
+    this.#writable = (facts.eflags & EFLAG_READ_ONLY) === 0;
+  }
+
+  /** Nothing waits: neither a request nor bytes that were not looked at. */
+  get empty(): boolean {
+    return !this.ready && this.#at === this.#chunk.length;
+  }
+
+  /** The client stopped in the middle of a request. */
+  get incomplete(): boolean {
+    return this.#headerBytes > 0 || this.#skip > 0 || (this.#payload !== undefined && !this.ready);
+  }
+
+  get heldBytes(): number {
+    const waiting = this.#chunks.reduce((sum, chunk) => sum + chunk.length, this.#chunk.length);
+    return waiting + (this.#payload?.capacity ?? 0);
+  }
+
+  /** Bytes from the client. They must not change later: layers are given parts of them. */
+  push(chunk: Uint8Array): void {
+    if (this.#at < this.#chunk.length) this.#chunks.push(chunk);
+    else this.#begin(chunk);
+  }
+
+  clear(): void {
+    this.#chunks = [];
+    this.#begin(nothing);
+    this.#payload = undefined;
+    this.data = nothing;
+    this.ready = false;
+  }
+
+  /** Whether a request is complete. If not, more bytes are needed, or it is `broken`. */
+  read(): boolean {
+    while (!this.broken && !this.ready) {
+      if (this.#at === this.#chunk.length) {
+        const next = this.#chunks.shift();
+        if (next === undefined) break;
+        this.#begin(next);
+      } else if (this.#payload !== undefined) {
+        this.#readPayload(this.#payload);
+      } else if (this.#skip > 0) {
+        this.#readSkipped();
+      } else {
+        this.#readHeader();
+      }
+    }
+    // What was used up is not kept alive by a client that is silent.
+    if (!this.ready && this.#chunk.length > 0) this.#begin(nothing);
+    return this.ready;
+  }
+
+  /** A WRITE's collected data, for whoever releases it later. */
+  takePayload(): Payload | undefined {
+    const payload = this.#payload;
+    this.#payload = undefined;
+    this.data = nothing;
+    return payload;
+  }
+
+  releasePayload(): void {
+    this.takePayload()?.release();
+  }
+
+  #begin(chunk: Uint8Array): void {
+    this.#chunk = chunk;
+    this.#view = new DataView(chunk.buffer, chunk.byteOffset, chunk.length);
+    this.#at = 0;
+  }
+
+  #readHeader(): void {
+    const at = this.#at;
+    if (this.#headerBytes === 0 && this.#chunk.length - at >= REQUEST_HEADER_BYTES) {
+      this.#at = at + REQUEST_HEADER_BYTES;
+      this.#parse(this.#view, at);
+      return;
+    }
+    const part = this.#chunk.subarray(at, at + REQUEST_HEADER_BYTES - this.#headerBytes);
+    this.#header.set(part, this.#headerBytes);
+    this.#headerBytes += part.length;
+    this.#at = at + part.length;
+    if (this.#headerBytes < REQUEST_HEADER_BYTES) return;
+    this.#headerBytes = 0;
+    this.#parse(this.#headerView, 0);
+  }
+
+  #parse(view: DataView, at: number): void {
+    const magic = view.getUint32(at);
+    if (magic !== REQUEST_MAGIC) {
+      this.#break(
+        `invalid request: magic number 0x${magic.toString(16)}, expected 0x${REQUEST_MAGIC.toString(16)}`,
+      );
+      return;
+    }
+    const type = view.getUint16(at + 6);
+    const count = view.getUint32(at + 24);
+    this.flags = view.getUint16(at + 4);
+    this.type = type;
+    this.cookieHigh = view.getUint32(at + 8);
+    this.cookieLow = view.getUint32(at + 12);
+    this.offset = view.getBigUint64(at + 16);
+    this.count = count;
+    this.refused = undefined;
+    // Most requests are plain reads and writes within a size that a number holds exactly. Where this
+    // sum is not exact it is far beyond such a size.
+    const end = view.getUint32(at + 16) * 0x100000000 + view.getUint32(at + 20) + count;
+    const plain =
+      this.flags === 0 &&
+      count > 0 &&
+      count <= MAX_REQUEST_BYTES &&
+      end <= this.#size &&
+      (type === CMD_READ || (type === CMD_WRITE && this.#writable));
+    if (!plain && !this.#check()) return;
+    if (type === CMD_WRITE) this.#expectPayload();
+    else this.ready = true;
+  }
+
+  /** Whether the request is to be received further and answered, if only with an error. */
+  #check(): boolean {
+    const { count, type } = this;
+    if (type === CMD_DISC) {
+      log.debug("client sent NBD_CMD_DISC, closing connection", this.#logName);
+      this.broken = true;
+      return false;
+    }
+    const refusal = refusalOf(this, this.#facts);
+    if (refusal === undefined) return true;
+    log.error(refusal.message, this.#logName);
+    this.refused = refusal.errno;
+    if (type !== CMD_WRITE || count <= MAX_SKIPPED_BYTES) return true;
+    this.#break(
+      `invalid request: the refused write brings ${count} bytes, more than the ${MAX_SKIPPED_BYTES} that are skipped: closing connection`,
+    );
+    return false;
+  }
+
+  #break(message: string): void {
+    log.error(message, this.#logName);
+    this.broken = true;
+  }
+
+  #expectPayload(): void {
+    const { count } = this;
+    if (this.refused !== undefined) {
+      this.#skip = count;
+      this.ready = count === 0;
+    } else if (this.#chunk.length - this.#at >= count) {
+      this.data = this.#chunk.subarray(this.#at, this.#at + count);
+      this.#at += count;
+      this.ready = true;
+    } else {
+      this.#payload = new Payload(count, this.#blocks);
+    }
+  }
+
+  #readPayload(payload: Payload): void {
+    const part = this.#chunk.subarray(this.#at, this.#at + payload.missing);
+    payload.add(part);
+    this.#at += part.length;
+    if (payload.missing > 0) return;
+    this.data = payload.bytes;
+    this.ready = true;
+  }
+
+  #readSkipped(): void {
+    const skipped = Math.min(this.#skip, this.#chunk.length - this.#at);
+    this.#at += skipped;
+    this.#skip -= skipped;
+    this.ready = this.#skip === 0;
+  }
+}

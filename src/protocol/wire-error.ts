@@ -1,0 +1,56 @@
+/** The few error numbers that the protocol knows, and which of Linux's becomes which. */
+import { type Errno, errnos, isErrno } from "../lib/errno.ts";
+import { CMD_FLAG_DF, CMD_FLAG_FAST_ZERO } from "./constants.ts";
+
+const direct = new Map<number, number>([
+  [errnos.EPERM, errnos.EPERM],
+  [errnos.EROFS, errnos.EPERM],
+  [errnos.EIO, errnos.EIO],
+  [errnos.ENOMEM, errnos.ENOMEM],
+  [errnos.EDQUOT, errnos.ENOSPC],
+  [errnos.EFBIG, errnos.ENOSPC],
+  [errnos.ENOSPC, errnos.ENOSPC],
+  [errnos.ESHUTDOWN, errnos.ESHUTDOWN],
+]);
+
+/** The error number in the reply to a request with these flags. Clients know EINVAL where no other fits. */
+export function wireError(errno: Errno, requestFlags: number): number {
+  const number = errnos[errno];
+  if (number === errnos.EOPNOTSUPP && requestFlags & CMD_FLAG_FAST_ZERO) return number;
+  if (number === errnos.EOVERFLOW && requestFlags & CMD_FLAG_DF) return number;
+  return direct.get(number) ?? errnos.EINVAL;
+}
+
+/** strerror(3) of what requests usually fail with; others go by their name. */
+const texts: Readonly<Partial<Record<Errno, string>>> = {
+  EPERM: "Operation not permitted",
+  ENOENT: "No such file or directory",
+  EIO: "Input/output error",
+  EAGAIN: "Resource temporarily unavailable",
+  ENOMEM: "Cannot allocate memory",
+  EACCES: "Permission denied",
+  EBUSY: "Device or resource busy",
+  EINVAL: "Invalid argument",
+  EFBIG: "File too large",
+  ENOSPC: "No space left on device",
+  EROFS: "Read-only file system",
+  ENOSYS: "Function not implemented",
+  EOVERFLOW: "Value too large for defined data type",
+  EOPNOTSUPP: "Operation not supported",
+  ENOTSUP: "Operation not supported",
+  ESHUTDOWN: "Cannot send after transport endpoint shutdown",
+  ETIMEDOUT: "Connection timed out",
+  EDQUOT: "Disk quota exceeded",
+};
+
+export function errnoText(errno: Errno): string {
+  return texts[errno] ?? errno;
+}
+
+/** What a layer's failure says: the chain throws NbdError, which carries an errno, and EIO stands for all else. */
+export function failure(error: unknown): { readonly errno: Errno; readonly message: string } {
+  if (typeof error !== "object" || error === null) return { errno: "EIO", message: String(error) };
+  const errno = "errno" in error && typeof error.errno === "string" ? error.errno : "";
+  const message = "message" in error && typeof error.message === "string" ? error.message : "";
+  return { errno: isErrno(errno) ? errno : "EIO", message };
+}

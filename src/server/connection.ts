@@ -1,0 +1,230 @@
+/** One client, from accept to close: the thread model's locks, the handshake, transmission, and the end. */
+import type { Chain } from "../chain/chain.ts";
+import { log } from "../lib/log.ts";
+import { Blocks } from "../protocol/blocks.ts";
+import { exportFacts } from "../protocol/export-flags.ts";
+import { Gate } from "../protocol/gate.ts";
+import { Input } from "../protocol/input.ts";
+import type { Lock } from "../protocol/lock.ts";
+import { negotiate, type OpenExport } from "../protocol/negotiation.ts";
+import { Output, type Sink } from "../protocol/output.ts";
+import { Transmission } from "../protocol/transmission.ts";
+import { failure } from "../protocol/wire-error.ts";
+
+/** The client's socket. */
+export interface ClientSocket extends Sink {
+  /** Close it, once what was written has left. */
+  end(): void;
+  /** Close it now. */
+  terminate(): void;
+}
+
+/** What all connections of a server share. */
+export interface Shared {
+  readonly chain: Chain;
+  readonly readonly: boolean;
+  readonly threads: number;
+  /** Nobody is greeted before. */
+  readonly ready: Promise<void>;
+  /** Held for a whole connection in model serialize_connections. */
+  readonly connectionLock: Lock;
+  /** Held for one request or one step of the handshake in models up to serialize_all_requests. */
+  readonly requestLock: Lock;
+}
+
+/** A client that takes no output keeps a server that stops waiting so long. */
+const lingerMs = 2000;
+
+export class Connection {
+  readonly #socket: ClientSocket;
+  readonly #shared: Shared;
+  readonly #id: number;
+  readonly #logName: string;
+  readonly #blocks = new Blocks();
+  readonly #input: Input;
+  readonly #output: Output;
+  #transmission: Transmission | undefined;
+  #inputEnded = false;
+  #stopping = false;
+  #locked = false;
+  /** Resolves when the handshake has nothing to wait for any more: the client left or the server stops. */
+  readonly #over = Promise.withResolvers<void>();
+  #wakeFlush: (() => void) | undefined;
+
+  constructor(socket: ClientSocket, shared: Shared, id: number) {
+    this.#socket = socket;
+    this.#shared = shared;
+    this.#id = id;
+    this.#logName = `${shared.chain.pluginName}[${id}]`;
+    this.#input = new Input(socket);
+    this.#output = new Output(socket, this.#blocks);
+  }
+
+  /** Bytes of memory that the connection holds for its client. */
+  get heldBytes(): number {
+    return this.#transmission?.heldBytes ?? this.#output.held;
+  }
+
+  // ---- what the socket says
+
+  data(chunk: Uint8Array): void {
+    if (this.#transmission === undefined) this.#input.push(chunk);
+    else this.#transmission.feed(chunk);
+  }
+
+  drained(): void {
+    if (this.#transmission === undefined) this.#output.drained();
+    else this.#transmission.drained();
+    this.#wakeFlush?.();
+  }
+
+  /** The client sends no more, but may still read. */
+  inputEnded(): void {
+    this.#inputEnded = true;
+    this.#input.end();
+    this.#over.resolve();
+    this.#transmission?.inputEnded();
+  }
+
+  gone(): void {
+    this.inputEnded();
+    this.#output.die();
+    this.#transmission?.died();
+    this.#wakeFlush?.();
+  }
+
+  /** Answer what is in flight, refuse what comes, and end. */
+  stop(): void {
+    if (this.#stopping) return;
+    this.#stopping = true;
+    this.#input.end();
+    this.#over.resolve();
+    this.#transmission?.quit();
+    this.#wakeFlush?.();
+  }
+
+  // ---- its life
+
+  /** Serve the client. Resolves when all layers are closed and the socket is given up; never rejects. */
+  async run(): Promise<void> {
+    log.debug("accepted connection", this.#logName);
+    try {
+      if (await this.#admit()) await this.#serve();
+    } catch (error) {
+      const { message } = failure(error);
+      if (message !== "") log.error(message, this.#logName);
+    }
+    if (this.#locked) this.#shared.connectionLock.release();
+    this.#locked = false;
+    await this.#flush();
+    this.#socket.end();
+  }
+
+  /** Wait for the connection's turn and ask the layers whether they want the client. */
+  async #admit(): Promise<boolean> {
+    const { chain, connectionLock, readonly, ready } = this.#shared;
+    await Promise.race([ready, this.#over.promise]);
+    if (chain.threadModel === "serialize_connections") {
+      const granted = connectionLock.acquire();
+      await Promise.race([granted, this.#over.promise]);
+      if (this.#ends) {
+        void granted.then(() => connectionLock.release());
+        return false;
+      }
+      await granted;
+      this.#locked = true;
+    }
+    if (this.#ends) return false;
+    await this.#exclusively(() => chain.preconnect(readonly));
+    return !this.#ends;
+  }
+
+  async #serve(): Promise<void> {
+    const chosen = await negotiate({
+      input: this.#input,
+      output: this.#output,
+      logName: this.#logName,
+      open: (exportName) => this.#open(exportName),
+    });
+    if (chosen === undefined) return;
+    try {
+      await this.#transmit(chosen);
+    } finally {
+      await chosen.close();
+    }
+  }
+
+  async #transmit(chosen: OpenExport): Promise<void> {
+    const { chain, connectionLock, requestLock, threads } = this.#shared;
+    const model = chain.threadModel;
+    if (this.#locked && model !== "serialize_connections") {
+      this.#locked = false;
+      connectionLock.release();
+    }
+    const manner = model === "parallel" && threads !== 1 ? `with ${threads} threads` : "serially";
+    log.debug(`handshake complete, processing requests ${manner}`, this.#logName);
+    const transmission = new Transmission({
+      sink: this.#socket,
+      output: this.#output,
+      blocks: this.#blocks,
+      export: chosen,
+      logName: this.#logName,
+      gate: new Gate(model, requestLock),
+    });
+    this.#transmission = transmission;
+    for (const chunk of this.#input.rest()) transmission.feed(chunk);
+    if (this.#output.dead) transmission.died();
+    else if (this.#inputEnded) transmission.inputEnded();
+    if (this.#stopping) transmission.quit();
+    await transmission.done;
+  }
+
+  async #open(exportName: string): Promise<OpenExport> {
+    const { chain, readonly } = this.#shared;
+    const connection = chain.connect({ id: this.#id, logName: this.#logName });
+    const facts = await this.#exclusively(async () => {
+      await connection.open(readonly, exportName, false);
+      try {
+        return await exportFacts(connection.top, () => chain.threadModel);
+      } catch (error) {
+        await connection.close();
+        throw error;
+      }
+    });
+    return {
+      top: connection.top,
+      ...facts,
+      close: () => this.#exclusively(() => connection.close()),
+    };
+  }
+
+  /** Call into the chain as the thread model allows it outside requests. */
+  #exclusively<T>(go: () => Promise<T>): Promise<T> {
+    const { chain, requestLock } = this.#shared;
+    const model = chain.threadModel;
+    if (model === "parallel" || model === "serialize_requests") return go();
+    return requestLock.run(go);
+  }
+
+  get #ends(): boolean {
+    return this.#inputEnded || this.#stopping;
+  }
+
+  /** Wait until the client took what was written for it, as long as it is worth waiting. */
+  async #flush(): Promise<void> {
+    this.#output.flush();
+    let late: Timer | undefined;
+    while (this.#output.held > 0 && !this.#output.dead) {
+      if (this.#stopping) {
+        late ??= setTimeout(() => {
+          this.#socket.terminate();
+          this.gone();
+        }, lingerMs);
+      }
+      await new Promise<void>((resolve) => {
+        this.#wakeFlush = resolve;
+      });
+    }
+    clearTimeout(late);
+  }
+}
