@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-import { ConfigError, NbdError } from "../api/errors.ts";
+import { ConfigError } from "../api/errors.ts";
 import type { Chain } from "../chain/chain.ts";
 import { log } from "../lib/log.ts";
 import { type Server, type ServerOptions, startServer } from "../server/server.ts";
@@ -16,9 +16,12 @@ type Listen = ServerOptions["listen"];
 export async function serve(chain: Chain, settings: Settings): Promise<number> {
   using stop = stopSignals();
   using place = listenPlace(settings.place);
-  const server = await listen(chain, place.listen, settings);
-  if (settings.pidFile !== undefined) writePidFile(settings.pidFile);
-  await chain.afterFork();
+  const { readonly, threads, pidFile } = settings;
+  const onBound = async (): Promise<void> => {
+    if (pidFile !== undefined) writePidFile(pidFile);
+    await chain.afterFork();
+  };
+  const server = await startServer(chain, { listen: place.listen, readonly, threads, onBound });
 
   const { status } = await untilStopped(server, settings, stop.first);
   await server.stop();
@@ -43,21 +46,6 @@ async function untilStopped(
   await Promise.race([signal, command.status]);
   command.terminate();
   return { status: command.status };
-}
-
-async function listen(chain: Chain, where: Listen, settings: Settings): Promise<Server> {
-  const { readonly, threads } = settings;
-  const name = "unix" in where ? where.unix : `${where.address ?? "*"}:${where.port}`;
-  try {
-    return await startServer(chain, { listen: where, readonly, threads });
-  } catch (error) {
-    if (error instanceof ConfigError || error instanceof NbdError) throw error;
-    // An error of the system, such as EADDRINUSE, is the user's to solve. Others are bugs.
-    if (!(error instanceof Error && "code" in error && typeof error.code === "string")) throw error;
-    throw new ConfigError(`cannot listen on ${name}: ${error.code}: ${error.message}`, {
-      cause: error,
-    });
-  }
 }
 
 /** Disposing of it removes what was made for it. */
