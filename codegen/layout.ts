@@ -1,5 +1,5 @@
 /** Computes where C puts the fields of a struct: natural alignment on 64-bit systems (LP64). */
-import { type CType, integers, SourceError, type Struct, structOf, type Unit } from "./ir.ts";
+import { type CType, integers, SourceError, type Struct, type Unit } from "./ir.ts";
 
 export interface FieldLayout {
   readonly name: string;
@@ -53,7 +53,8 @@ function shapeOf(type: CType, unit: Unit): Shape | undefined {
       return { size: 8, align: 8, kind };
     }
     case "struct": {
-      const inner = structOf(unit, type.name);
+      const inner = unit.structs.get(type.name);
+      if (inner === undefined) return undefined;
       const { size } = layoutOf(inner, unit);
       const aligns = inner.fields.map((field) => shapeOf(field.type, unit)?.align ?? 1);
       return { size, align: Math.max(1, ...aligns), kind: "struct" };

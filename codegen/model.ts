@@ -97,17 +97,17 @@ function target(type: CType): string | undefined {
 /** A plugin's API versions differ in names only: pread and _pread_v2 against _pread_v1 and pread. */
 function assertSameLayout(one: Unit, two: Unit): void {
   const [first, second] = [structOf(one, "nbdkit_plugin"), structOf(two, "nbdkit_plugin")];
-  const offsets = layoutOf(second, two).fields;
-  const places = new Map(offsets.map((field) => [field.name, field.offset]));
-  for (const field of layoutOf(first, one).fields) {
-    const plain = places.get(`_${field.name}_v1`) === undefined ? field.name : `_${field.name}_v1`;
-    const name = field.name.replace(/^_(\w+)_v2$/, "$1");
-    const offset = places.get(name === field.name ? plain : name);
-    const at = first.fields.find((candidate) => candidate.name === field.name)?.at ?? first.at;
-    if (offset === field.offset) continue;
+  const names = new Set(second.fields.map(({ name }) => name));
+  const offsets = new Map(layoutOf(second, two).fields.map(({ name, offset }) => [name, offset]));
+  const texts = new Map(second.fields.map(({ name, text }) => [name, text.replace(name, "")]));
+  const layout = layoutOf(first, one).fields;
+  for (const [index, { name, at, text }] of first.fields.entries()) {
+    const twin = names.has(`_${name}_v1`) ? `_${name}_v1` : name.replace(/^_(\w+)_v2$/, "$1");
+    const offset = layout[index]?.offset;
+    if (offset === offsets.get(twin) && text.replace(name, "") === texts.get(twin)) continue;
     throw new SourceError(
       at,
-      `${field.name} is at ${field.offset} in plugin API 1 and at ${offset ?? "no offset"} in API 2`,
+      `${name} of plugin API 1 is not what ${twin} is in API 2, or not at the same offset`,
       "declare the same fields for both versions of the API, under NAME and _NAME_v1 or _v2",
     );
   }

@@ -84,7 +84,10 @@ function refuse(reader: Reader, node: Node): never {
 function addStruct(reader: Reader, node: Node, structs: Map<string, Struct>): void {
   const name = node.childForFieldName("name")?.text;
   const body = node.childForFieldName("body");
-  if (name === undefined || node.hasError) refuse(reader, node);
+  const strange = node.namedChildren.some(
+    ({ type }) => !["type_identifier", "field_declaration_list", "comment"].includes(type),
+  );
+  if (name === undefined || node.hasError || strange) refuse(reader, node);
   if (body === null) return; // Declared only; whatever points to it is opaque.
   const fields = body.namedChildren.flatMap((child) => {
     if (child.type === "comment") return [];
@@ -121,8 +124,8 @@ function readSignature(
     if (node.type !== "parameter_declaration") refuse(reader, node);
     const base = baseType(reader, node);
     const declarator = node.childForFieldName("declarator");
-    if (declarator === null) {
-      if (base.type.kind === "void") continue;
+    if (declarator === null || declarator.type.startsWith("abstract_")) {
+      if (declarator === null && base.type.kind === "void") continue;
       throw new SourceError(reader.at(node), "a parameter without a name", "name it in the header");
     }
     parameters.push({ ...declared(reader, declarator, base), at: reader.at(node) });

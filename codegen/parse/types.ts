@@ -22,13 +22,23 @@ export interface Base {
   readonly constant: boolean;
 }
 
-/** The part of a declaration before its declarator. */
+/**
+ * The part of a declaration before its declarator. Whatever else a declaration holds (a bit field, an
+ * attribute, a second declarator) would change its meaning, so only what is known may be there.
+ */
 export function baseType(reader: Reader, node: Node): Base {
   const type = node.childForFieldName("type");
   if (type === null) unknown(reader, node, node.text);
-  const constant = node.namedChildren.some(
-    (child) => child.type === "type_qualifier" && child.text === "const",
-  );
+  const declarator = node.childForFieldName("declarator");
+  let constant = false;
+  for (const child of node.namedChildren) {
+    if (child.type === "comment" || child.id === type.id || child.id === declarator?.id) continue;
+    if (child.type === "storage_class_specifier" && child.text === "extern") continue;
+    if (child.type !== "type_qualifier" || child.text !== "const") {
+      strange(reader, child, `${child.text} in ${node.text.replaceAll(/\s+/g, " ")}`);
+    }
+    constant = true;
+  }
   return { type: named(reader, type), constant };
 }
 
@@ -63,10 +73,12 @@ export function declared(
     case "type_identifier":
       return { name: declarator.text, type: base.type };
     case "pointer_declarator": {
+      allowOnly(reader, declarator, /^$/);
       const to: CType = { kind: "pointer", to: base.type, constant: base.constant };
       return declared(reader, inner(reader, declarator), { type: to, constant: false });
     }
     case "function_declarator": {
+      allowOnly(reader, declarator, /\b(__format__|__visibility__|format|visibility)\b/);
       const list = declarator.childForFieldName("parameters");
       const signature = reader.signature(reader, list, base.type);
       const type: CType = { kind: "function", signature };
@@ -82,6 +94,17 @@ export function declared(
   }
 }
 
+/** A declarator may hold what it declares, parameters, and attributes that look like `attribute`. */
+function allowOnly(reader: Reader, declarator: Node, attribute: RegExp): void {
+  const parts = ["declarator", "parameters"].map((part) => declarator.childForFieldName(part)?.id);
+  for (const child of declarator.namedChildren) {
+    if (parts.includes(child.id) || child.type === "comment") continue;
+    const known = child.type === "attribute_specifier" && attribute.test(child.text);
+    if (!known)
+      strange(reader, child, `${child.text} in ${declarator.text.replaceAll(/\s+/g, " ")}`);
+  }
+}
+
 function inner(reader: Reader, declarator: Node): Node {
   return declarator.childForFieldName("declarator") ?? unknown(reader, declarator, declarator.text);
 }
@@ -92,5 +115,13 @@ function unknown(reader: Reader, node: Node, what: string): never {
     `unknown type: ${what}`,
     `known are void, char, va_list, ${Object.keys(integers).join(", ")}, pointers, structs and ` +
       "nbdkit_* function types; change the header, or teach codegen/parse/types.ts",
+  );
+}
+
+function strange(reader: Reader, node: Node, what: string): never {
+  throw new SourceError(
+    reader.at(node),
+    `not understood: ${what}`,
+    "it could change what is declared; change the header, or teach codegen/parse/types.ts",
   );
 }

@@ -1,0 +1,99 @@
+/** Proves layouts.gen.ts against the C compiler: size, offset and type of every field of every struct. */
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
+
+import { type FieldLayout, layouts, type StructLayout } from "#abi/generated/layouts.gen";
+
+import { hasCompiler, needsCompiler, output, strict } from "../codegen/compiler-fixture.ts";
+
+// Compilers are slow on a busy machine.
+setDefaultTimeout(60_000);
+
+const generation = (id: string) =>
+  `#define NBDKIT_FILTER_GENERATION NBDKIT_GENERATION_${id}\n#include <nbdkit-filter.h>\n`;
+const pluginHeader = (version: number) =>
+  `#define NBDKIT_API_VERSION ${version}\n#include <nbdkit-plugin.h>\n`;
+
+const probes: Readonly<Record<keyof typeof layouts, readonly [struct: string, header: string]>> = {
+  filterS: ["nbdkit_filter", generation("S")],
+  filterA: ["nbdkit_filter", generation("A")],
+  nextOpsS: ["nbdkit_next_ops", generation("S")],
+  nextOpsA: ["nbdkit_next_ops", generation("A")],
+  plugin: ["nbdkit_plugin", pluginHeader(2)],
+  message: ["rt_message", '#include "runtime.h"\n'],
+  slot: ["rt_slot", '#include "runtime.h"\n'],
+};
+
+/** What the compiler says of these fields. int and int32_t are one type to it. */
+async function probe(struct: string, header: string, names: readonly string[]): Promise<unknown> {
+  const inner = header.includes("runtime.h") ? 'struct rt_message: "struct", ' : "";
+  const kind = (value: string) =>
+    `_Generic (${value}, int: "int", uint32_t: "u32", int64_t: "i64", uint64_t: "u64", ` +
+    `const char *: "string", ${inner}default: "function")`;
+  const field = (name: string) =>
+    `printf (",\\n\\"${name}\\": {\\"offset\\": %zu, \\"size\\": %zu, \\"kind\\": \\"%s\\"}", ` +
+    `offsetof (struct ${struct}, ${name}), sizeof x.${name}, ${kind(`x.${name}`)});`;
+  const text = await output(
+    ["-std=c11", ...strict],
+    `${header}#include <stddef.h>\n#include <stdint.h>\n#include <stdio.h>\n` +
+      `int main (void)\n{\n  static struct ${struct} x;\n` +
+      `  printf ("{\\"size\\": %zu, \\"fields\\": {\\"\\": 0", sizeof x);\n` +
+      `${names.map(field).join("\n")}\n  printf ("}}");\n  return 0;\n}\n`,
+  );
+  const { size, fields } = JSON.parse(text) as { size: number; fields: Record<string, unknown> };
+  delete fields[""];
+  return { size, fields };
+}
+
+function asTheCompilerSays({ size, fields }: StructLayout): unknown {
+  const plain = ({ offset, size: bytes, kind }: FieldLayout) => ({
+    offset,
+    size: bytes,
+    kind: kind === "i32" ? "int" : kind,
+  });
+  return {
+    size,
+    fields: Object.fromEntries(Object.entries(fields).map(([name, field]) => [name, plain(field)])),
+  };
+}
+
+describe.skipIf(!hasCompiler)(`layouts${needsCompiler}`, () => {
+  test.each(Object.entries(probes))(
+    "%s is what cc makes of struct %s",
+    async (name, [struct, header]) => {
+      // The keys of `probes` are those of `layouts`, by its type.
+      const layout: StructLayout = layouts[name as keyof typeof layouts];
+      expect(await probe(struct, header, Object.keys(layout.fields))).toEqual(
+        asTheCompilerSays(layout),
+      );
+    },
+  );
+
+  test("a plugin of API version 1 has its fields in the same places", async () => {
+    const { size, fields } = layouts.plugin;
+    const entries = Object.entries<FieldLayout>(fields);
+    const versioned = new Set(entries.flatMap(([name]) => /^_(\w+)_v1$/.exec(name)?.[1] ?? []));
+    const renamed = entries.map(([name, field]) => {
+      const bare = /^_(\w+)_v1$/.exec(name)?.[1];
+      return [bare ?? (versioned.has(name) ? `_${name}_v2` : name), field] as const;
+    });
+    const layout = { size, fields: Object.fromEntries(renamed) };
+    expect(await probe("nbdkit_plugin", pluginHeader(1), Object.keys(layout.fields))).toEqual(
+      asTheCompilerSays(layout),
+    );
+  });
+});
+
+test("sizes are those of nbdkit's releases", () => {
+  expect(
+    Object.entries(layouts)
+      .map(([name, { size }]) => [name, size])
+      .slice(0, 5),
+  ).toEqual([
+    ["filterS", 200],
+    ["filterA", 200],
+    ["nextOpsS", 80],
+    ["nextOpsA", 80],
+    ["plugin", 384],
+  ]);
+  expect(Object.keys(layouts.plugin.fields)).toHaveLength(49);
+});

@@ -1,0 +1,3 @@
+struct file {
+  int x[3];
+};

@@ -1,0 +1,3 @@
+struct __attribute__ ((packed)) plugin {
+  char *one;
+};

@@ -1,0 +1,4 @@
+struct file {
+  int x;
+  int one : 1;
+};

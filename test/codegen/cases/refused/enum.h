@@ -1,0 +1,1 @@
+enum flags { ONE = 1 };

@@ -1,0 +1,4 @@
+struct file {
+  int before;
+  unsigned long size;
+};

@@ -1,0 +1,3 @@
+struct plugin {
+  int (*read) (char *restrict buf);
+};

@@ -1,0 +1,1 @@
+static int nbdkit_call (int one);

@@ -1,0 +1,4 @@
+struct plugin {
+  int one;
+  int two
+};

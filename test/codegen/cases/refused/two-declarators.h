@@ -1,0 +1,3 @@
+struct plugin {
+  int one, two;
+};

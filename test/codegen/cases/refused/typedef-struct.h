@@ -1,0 +1,1 @@
+typedef struct handle *handle_t;

@@ -1,0 +1,6 @@
+struct before {
+  int x;
+};
+union value {
+  int x;
+};

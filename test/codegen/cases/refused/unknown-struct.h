@@ -1,0 +1,3 @@
+struct plugin {
+  struct unknown inner;
+};

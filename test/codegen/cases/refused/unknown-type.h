@@ -1,0 +1,3 @@
+struct plugin {
+  int (*read) (void *handle, size_t   count);
+};

@@ -1,0 +1,3 @@
+struct plugin {
+  int (*config) (const char *, const char *value);
+};

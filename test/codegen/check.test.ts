@@ -1,0 +1,79 @@
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
+/** `bun run codegen` and `--check` as commands: what they print, write and return. */
+import { cp, mkdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+
+import { hasCompiler, needsCompiler, type Ran, root, run, temporary } from "./compiler-fixture.ts";
+
+// Compilers are slow on a busy machine.
+setDefaultTimeout(60_000);
+
+const codegen = (...args: readonly string[]): Promise<Ran> =>
+  run([process.execPath, "codegen/main.ts", ...args]);
+
+/** The headers and their generated files in a folder of their own. */
+async function copyOfTheProject() {
+  const copy = await temporary();
+  for (const path of ["include", "abi/generated"]) {
+    await cp(join(root, path), join(copy.path, path), { recursive: true });
+  }
+  await mkdir(join(copy.path, "abi/runtime"));
+  await cp(join(root, "abi/runtime/runtime.h"), join(copy.path, "abi/runtime/runtime.h"));
+  return copy;
+}
+
+describe.skipIf(!hasCompiler)(`codegen${needsCompiler}`, () => {
+  test("finds the committed files fresh", async () => {
+    expect(await codegen("--check")).toEqual({ code: 0, stdout: "", stderr: "" });
+  });
+
+  test("--check lists stale, missing and left-over files and writes nothing; a run repairs them", async () => {
+    await using copy = await copyOfTheProject();
+    const at = (name: string) => join(copy.path, "abi/generated", name);
+    await Bun.write(at("ops.gen.h"), "// edited by hand\n");
+    await rm(at("layouts.gen.ts"));
+    await Bun.write(at("old.gen.ts"), "");
+    await Bun.write(at("README.md"), "not generated, so it stays");
+    const names = ["layouts.gen.ts", "old.gen.ts", "ops.gen.h"];
+
+    expect(await codegen("--check", "--root", copy.path)).toEqual({
+      code: 1,
+      stdout: names
+        .map((name) => `abi/generated/${name} is out of date: run \`bun run codegen\`\n`)
+        .join(""),
+      stderr: "",
+    });
+    expect(await Bun.file(at("ops.gen.h")).text()).toBe("// edited by hand\n");
+    expect(await Bun.file(at("layouts.gen.ts")).exists()).toBe(false);
+
+    expect(await codegen("--root", copy.path)).toEqual({
+      code: 0,
+      stdout: names.map((name) => `updated abi/generated/${name}\n`).join(""),
+      stderr: "",
+    });
+    expect(await Bun.file(at("old.gen.ts")).exists()).toBe(false);
+    expect(await Bun.file(at("README.md")).exists()).toBe(true);
+    expect(await codegen("--check", "--root", copy.path)).toEqual({
+      code: 0,
+      stdout: "",
+      stderr: "",
+    });
+  });
+
+  test("prints a refused declaration with its place, and writes nothing", async () => {
+    await using copy = await copyOfTheProject();
+    const header = join(copy.path, "include/nbdkit-plugin.h");
+    const text = await Bun.file(header).text();
+    await Bun.write(header, `#include <stdint.h>\nunion thing { int x; };\n${text}`);
+    expect(await codegen("--root", copy.path)).toEqual({
+      code: 1,
+      stdout: "",
+      stderr:
+        "codegen: include/nbdkit-plugin.h:2:1: unknown declaration (union_specifier)\n" +
+        "union thing { int x; };\n" +
+        "^\n" +
+        "expected a struct, a typedef of a function, or a function; " +
+        "change the header, or teach codegen/parse/declarations.ts\n",
+    });
+  });
+});

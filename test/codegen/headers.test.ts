@@ -1,0 +1,152 @@
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
+/** The headers as authors of C modules use them: every dialect, both generations, the register macros. */
+import { join } from "node:path";
+
+import {
+  cases,
+  cc,
+  hasCompiler,
+  hasCxx,
+  needsCompiler,
+  output,
+  run,
+  strict,
+  temporary,
+} from "./compiler-fixture.ts";
+
+// Compilers are slow on a busy machine.
+setDefaultTimeout(60_000);
+
+const ok = { code: 0, stdout: "", stderr: "" };
+const dialects = ["-std=c90", "-std=c11", "-std=c++98", "-std=c++17"];
+const language = (dialect: string) => (dialect.includes("++") ? ["-xc++", dialect] : [dialect]);
+const missing = (dialect: string) => !hasCompiler || (dialect.includes("++") && !hasCxx);
+
+const registers = {
+  "a filter of generation S":
+    "#include <nbdkit-filter.h>\n" +
+    "static struct nbdkit_filter filter;\nNBDKIT_REGISTER_FILTER (filter)\n",
+  "a filter of generation A":
+    "#define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL\n#include <nbdkit-filter.h>\n" +
+    "static struct nbdkit_filter filter;\nNBDKIT_REGISTER_FILTER (filter)\n",
+  "a plugin of API version 1":
+    "#define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL\n#include <nbdkit-plugin.h>\n" +
+    "static struct nbdkit_plugin plugin;\nNBDKIT_REGISTER_PLUGIN (plugin)\n",
+  "a plugin of API version 2":
+    "#define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL\n#define NBDKIT_API_VERSION 2\n" +
+    "#include <nbdkit-plugin.h>\nextern void *handle (void);\n" +
+    "void *handle (void) { return NBDKIT_HANDLE_NOT_NEEDED; }\n" +
+    "static struct nbdkit_plugin plugin;\nNBDKIT_REGISTER_PLUGIN (plugin)\n",
+};
+
+describe.each(dialects)("%s", (dialect) => {
+  const args = [...language(dialect), "-pedantic", ...strict, "-c", "-o", "/dev/null"];
+
+  test.skipIf(missing(dialect)).each(["common", "filter", "plugin"])(
+    "nbdkit-%s.h stands alone",
+    async (name) => {
+      expect(await cc(args, `#include <nbdkit-${name}.h>\n`)).toEqual(ok);
+    },
+  );
+
+  test.skipIf(missing(dialect)).each(Object.entries(registers))(
+    "compiles %s",
+    async (_, source) => {
+      expect(await cc(args, source)).toEqual(ok);
+    },
+  );
+});
+
+/** A program that prints what the register macro wrote into a filter's first 16 bytes. */
+const dump = (before: string) => `
+${before}
+#include <nbdkit-filter.h>
+#include <stdio.h>
+#include <string.h>
+static struct nbdkit_filter filter;
+NBDKIT_REGISTER_FILTER (filter)
+int main (void)
+{
+  uint64_t size; int version; uint32_t last;
+  const char *at = (const char *) filter_init ();
+  memcpy (&size, at, 8); memcpy (&version, at + 8, 4); memcpy (&last, at + 12, 4);
+  printf ("%d %d %#x %d\\n", (int) size, version, (unsigned) last, filter.name == 0);
+  return 0;
+}
+`;
+
+describe.skipIf(!hasCompiler)(`filters${needsCompiler}`, () => {
+  test.each(["-O0", "-O2"])(
+    "generation S has its marker in the padding at 12 (%s)",
+    async (level) => {
+      expect(await output([level, ...strict], dump(""))).toBe("200 1 0x4e424453 1\n");
+    },
+  );
+
+  test("generation A has its thread model at 12", async () => {
+    const source = dump("#define THREAD_MODEL NBDKIT_THREAD_MODEL_SERIALIZE_ALL_REQUESTS");
+    expect(await output(strict, source)).toBe("200 1 0x1 1\n");
+  });
+
+  test.each([
+    ["S", "#define THREAD_MODEL 3\n", "0x4e424453"],
+    ["A", "", "0"],
+  ])("generation %s can be asked for by name", async (id, model, last) => {
+    const choice = `${model}#define NBDKIT_FILTER_GENERATION NBDKIT_GENERATION_${id}`;
+    const late = id === "A" ? "\n#include <nbdkit-filter.h>\n#define THREAD_MODEL 0" : "";
+    expect(await output(strict, dump(choice + late))).toBe(`200 1 ${last} 1\n`);
+  });
+
+  test("a struct of generation S can be initialised by position", async () => {
+    const source = `
+      #include <nbdkit-filter.h>
+      #include <stdio.h>
+      static struct nbdkit_filter filter = { 0, 0, "name", "longname" };
+      NBDKIT_REGISTER_FILTER (filter)
+      int main (void) { return printf ("%s %s\\n", filter_init ()->name, filter.longname) < 0; }
+    `;
+    expect(await output(["-Wall", "-Werror"], source)).toBe("name longname\n");
+  });
+
+  test("a filter written to the first manual page compiles and exports only filter_init", async () => {
+    await using folder = await temporary();
+    const library = join(folder.path, "filter.so");
+    const source = await Bun.file(join(cases, "c/seed-filter.c")).text();
+    const args = [...strict, "-fPIC", "-shared", "-fvisibility=hidden", "-o", library];
+    expect(await cc(args, source)).toEqual(ok);
+    const names = await run(["nm", "-D", "--defined-only", "--format=just-symbols", library]);
+    expect(names).toEqual({ code: 0, stdout: "filter_init\n", stderr: "" });
+  });
+
+  test("a format that does not fit its arguments is found", async () => {
+    const source = '#include <nbdkit-filter.h>\nvoid f (void) { nbdkit_error ("%s", 1); }\n';
+    const { code, stderr } = await cc(["-Wall", "-Werror", "-fsyntax-only"], source);
+    expect([code, stderr.includes("-Werror=format=")]).toEqual([1, true]);
+  });
+
+  test("an unknown generation is refused", async () => {
+    const source = "#define NBDKIT_FILTER_GENERATION 7\n#include <nbdkit-filter.h>\n";
+    const { code, stderr } = await cc(["-fsyntax-only"], source);
+    expect([code, stderr.includes("must be NBDKIT_GENERATION_S or")]).toEqual([1, true]);
+  });
+});
+
+describe.skipIf(!hasCompiler)(`plugins${needsCompiler}`, () => {
+  test("THREAD_MODEL is missed only where the plugin registers", async () => {
+    const include = "#include <nbdkit-plugin.h>\nstatic struct nbdkit_plugin plugin;\n";
+    expect(
+      await cc(["-fsyntax-only"], `${include}int use (void) { return !plugin.name; }\n`),
+    ).toEqual(ok);
+    const { code, stderr } = await cc(
+      ["-fsyntax-only"],
+      `${include}NBDKIT_REGISTER_PLUGIN (plugin)\n`,
+    );
+    expect([code, stderr.includes("THREAD_MODEL")]).toEqual([1, true]);
+  });
+
+  test("an unknown API version is refused", async () => {
+    const source = "#define NBDKIT_API_VERSION 3\n#include <nbdkit-plugin.h>\n";
+    const { code, stderr } = await cc(["-fsyntax-only"], source);
+    expect([code, stderr.includes("NBDKIT_API_VERSION must be 1 or 2")]).toEqual([1, true]);
+  });
+});
