@@ -19,6 +19,9 @@ const at = Object.fromEntries(
   Object.entries(layouts.message.fields).map(([name, { offset }]) => [name, offset / 4]),
 ) as Readonly<Record<keyof typeof layouts.message.fields, number>>;
 const high = 2 ** 32;
+/** Poll only where so few messages were sent. */
+const pollAtMost = 2;
+const pollMicroseconds = 30;
 
 /** Who is called by `next->…` through one nxdata. Returns what C shall see; throws NbdError to fail. */
 export type Upcalled = (
@@ -59,6 +62,9 @@ export class Bridge implements ThreadLink {
   readonly #found = new Uint32Array(new ArrayBuffer(4 * 512));
   readonly #kicks = new Uint32Array(new ArrayBuffer(4 * RT_MAX_SLOTS));
   #kicked = 0;
+  /** How many more fruitless polls there may be in a row. */
+  #patience = 0;
+  #skippedPolls = 0;
   #nextTarget = 1;
   #lifecycle: RequestThread | undefined;
   #started = 0;
@@ -212,6 +218,7 @@ export class Bridge implements ThreadLink {
     if (n === 0) return;
     this.#kicked = 0;
     this.native.rt_kick(this.#kicks, n);
+    if (n <= pollAtMost && this.#polling()) this.#poll();
   };
 
   // ---- messages from threads
@@ -221,13 +228,40 @@ export class Bridge implements ThreadLink {
     for (;;) {
       const n = this.native.rt_reap(this.#found, this.#found.length);
       if (n === 0) return;
-      for (let i = 0; i < n; i++) {
-        const slot = this.#found[i] ?? 0;
-        this.#threadOf(slot).received(this.#u32[slot * words + outWords + at.kind] ?? 0);
-      }
+      this.#receive(n);
       this.#deliver();
     }
   };
+
+  #receive(n: number): void {
+    for (let i = 0; i < n; i++) {
+      const slot = this.#found[i] ?? 0;
+      this.#threadOf(slot).received(this.#u32[slot * words + outWords + at.kind] ?? 0);
+    }
+  }
+
+  /** Whether waiting has been worth while lately; where it has not, try again now and then. */
+  #polling(): boolean {
+    return this.#patience > 0 || ++this.#skippedPolls % 64 === 0;
+  }
+
+  /**
+   * With little under way, C is back before a sleep and a wake-up would be over: look for its next
+   * message for a moment, as long as that leads on.
+   */
+  #poll(): void {
+    for (let turn = 0; turn < 4; turn++) {
+      const n = this.native.rt_poll(this.#found, this.#found.length, pollMicroseconds);
+      this.#patience = n > 0 ? 16 : Math.max(0, this.#patience - 1);
+      if (n === 0) break;
+      this.#receive(n);
+      if (this.#kicked === 0) break;
+      const kicked = this.#kicked;
+      this.#kicked = 0;
+      this.native.rt_kick(this.#kicks, kicked);
+    }
+    this.drain();
+  }
 
   readResult(slot: number, returnsSize: boolean): Result {
     const base = slot * words + outWords;

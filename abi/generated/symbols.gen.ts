@@ -8,6 +8,7 @@ export const runtimeSymbols = {
   rt_thread_new: { args: [], returns: "i32" },
   rt_kick: { args: ["ptr", "u32"], returns: "void" },
   rt_reap: { args: ["ptr", "u32"], returns: "u32" },
+  rt_poll: { args: ["ptr", "u32", "u32"], returns: "u32" },
   rt_module_add: { args: ["u32", "ptr"], returns: "i32" },
   rt_nxdata_new: { args: ["u32"], returns: "ptr" },
   rt_nxdata_free: { args: ["ptr"], returns: "void" },

@@ -68,6 +68,9 @@ void rt_kick (const uint32_t *slots, uint32_t n);
  * `wake` will be called for the next one. */
 uint32_t rt_reap (uint32_t *slots, uint32_t max);
 
+/* The same, but look for `microseconds` before giving up. `wake` is not called until rt_reap has returned 0 again. */
+uint32_t rt_poll (uint32_t *slots, uint32_t max, uint32_t microseconds);
+
 /* Register a loaded module's struct (ours, already copied; it must stay). `adapter` is an RT_ADAPTER_*
  * of ops.gen.h. Returns the module number. */
 int32_t rt_module_add (uint32_t adapter, const void *module);

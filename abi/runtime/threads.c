@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -13,14 +14,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "adapters.gen.h"
 #include "internal.h"
 #include "ops.gen.h"
-
-/* How long a thread looks for its next message before it sleeps. */
-#define SPINS 50
 
 /* Values of line.signal. */
 enum { NOTHING, MESSAGE, SLEEPING };
@@ -31,6 +30,12 @@ struct line {
   uint32_t next_free;
 };
 
+/* What 32 neighbouring slots sleep on, each with a bit of its own, so that one system call wakes any of them. */
+struct group {
+  _Alignas (64) _Atomic uint32_t changes;
+};
+#define GROUP_SLOTS 32
+
 /* A callback that runs on a thread. Frames nest when a C layer below another one runs on its thread. */
 struct frame {
   int error; /* from nbdkit_set_error */
@@ -39,6 +44,7 @@ struct frame {
 
 static struct rt_slot *slots;
 static struct line *lines;
+static struct group groups[RT_MAX_SLOTS / GROUP_SLOTS];
 static uint32_t max_slots;
 
 static pthread_mutex_t slots_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -165,36 +171,92 @@ rt_reap (uint32_t *found, uint32_t max)
   return n;
 }
 
+static uint32_t
+bit_of (uint32_t slot)
+{
+  return 1u << slot % GROUP_SLOTS;
+}
+
+static void
+wake_group (uint32_t group, uint32_t bits)
+{
+  atomic_fetch_add (&groups[group].changes, 1);
+  syscall (SYS_futex, &groups[group].changes, FUTEX_WAKE_BITSET_PRIVATE, INT_MAX, NULL, NULL, bits);
+}
+
+static void
+relax (void)
+{
+#ifdef __x86_64__
+  __builtin_ia32_pause ();
+#endif
+}
+
+static int64_t
+microseconds_between (const struct timespec *start, const struct timespec *now)
+{
+  return (now->tv_sec - start->tv_sec) * INT64_C (1000000) + (now->tv_nsec - start->tv_nsec) / 1000;
+}
+
+uint32_t
+rt_poll (uint32_t *found, uint32_t max, uint32_t microseconds)
+{
+  struct timespec start, now;
+  uint32_t n;
+
+  atomic_store (&sleeping, 0);
+  clock_gettime (CLOCK_MONOTONIC, &start);
+  for (;;) {
+    for (int i = 0; i < 20; i++) {
+      n = drain (found, max);
+      if (n > 0)
+        return n;
+      relax ();
+    }
+    clock_gettime (CLOCK_MONOTONIC, &now);
+    if (microseconds_between (&start, &now) >= microseconds)
+      return 0;
+  }
+}
+
 void
 rt_kick (const uint32_t *which, uint32_t n)
 {
+  uint32_t group = 0, bits = 0;
+
+  /* Slots in use are mostly the first ones, so that there is seldom more than one group. */
   for (uint32_t i = 0; i < n; i++) {
-    struct line *line = &lines[which[i]];
-    if (atomic_exchange (&line->signal, MESSAGE) == SLEEPING)
-      syscall (SYS_futex, &line->signal, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+    uint32_t slot = which[i];
+
+    if (atomic_exchange (&lines[slot].signal, MESSAGE) != SLEEPING)
+      continue;
+    if (bits != 0 && slot / GROUP_SLOTS != group) {
+      wake_group (group, bits);
+      bits = 0;
+    }
+    group = slot / GROUP_SLOTS;
+    bits |= bit_of (slot);
   }
+  if (bits != 0)
+    wake_group (group, bits);
 }
 
 static void
 wait_for_message (uint32_t slot)
 {
   struct line *line = &lines[slot];
+  struct group *group = &groups[slot / GROUP_SLOTS];
 
-  for (int i = 0; i < SPINS; i++) {
-    if (atomic_load (&line->signal) == MESSAGE)
-      break;
-#ifdef __x86_64__
-    __builtin_ia32_pause ();
-#endif
-  }
   for (;;) {
-    uint32_t expected = MESSAGE;
+    uint32_t changes = atomic_load (&group->changes), expected = MESSAGE;
+
     if (atomic_compare_exchange_strong (&line->signal, &expected, NOTHING))
       return;
     if (expected == NOTHING &&
         !atomic_compare_exchange_strong (&line->signal, &expected, SLEEPING))
       continue;
-    syscall (SYS_futex, &line->signal, FUTEX_WAIT_PRIVATE, SLEEPING, NULL, NULL, 0);
+    /* Returns at once where a message came since `changes` was read. */
+    syscall (SYS_futex, &group->changes, FUTEX_WAIT_BITSET_PRIVATE, changes, NULL, NULL, bit_of (slot));
   }
 }
 
@@ -225,7 +287,11 @@ static void *
 request_thread (void *value)
 {
   uint32_t slot = (uint32_t) (uintptr_t) value;
+  const struct sched_param none = { 0 };
 
+  /* Many are woken at once by JavaScript's thread, which has the next batch to prepare: they do not take its
+   * processor from it. This is not a matter of correctness, so a refusal does not matter. */
+  pthread_setschedparam (pthread_self (), SCHED_BATCH, &none);
   this_slot = slot;
   for (;;) {
     wait_for_message (slot);
