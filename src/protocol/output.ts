@@ -112,12 +112,7 @@ export class Output {
   detach(): Place {
     const { block } = this;
     const start = this.end;
-    if (start > this.#start) {
-      const segment = { block, start: this.#start, end: start, recycle: false };
-      if (this.#begun) this.#segments.unshift(segment);
-      else this.#segments.push(segment);
-      this.#segmentBytes += start - this.#start;
-    }
+    this.#seal(false);
     this.block = this.#blocks.take(firstBlockBytes);
     this.#reset();
     return { block, start };
@@ -208,15 +203,31 @@ export class Output {
     this.#begun = false;
   }
 
-  /** Replace the block by one with room for `length` more bytes, and take along what it holds. */
+  /** Gather in a block with room for `length` more bytes. */
   #grow(length: number): void {
     const { block } = this;
     const used = this.end - this.#start;
-    this.block = this.#blocks.take(Math.max(2 * used, used + length));
+    if (used > copiedBytes && block.bytes.length >= Output.fullBytes) {
+      this.#seal(true);
+      this.block = this.#blocks.take(Math.max(Output.fullBytes, length));
+      this.#reset();
+      return;
+    }
+    this.block = this.#blocks.take(Math.max(2 * block.bytes.length, used + length));
     if (used > 0) this.block.bytes.set(block.bytes.subarray(this.#start, this.end));
     this.#blocks.give(block);
     this.#start = 0;
     this.end = used;
+  }
+
+  /** What the block holds becomes a segment, in front of others where part of it has left. */
+  #seal(recycle: boolean): void {
+    const { block, end } = this;
+    if (end === this.#start) return;
+    const segment = { block, start: this.#start, end, recycle };
+    if (this.#begun) this.#segments.unshift(segment);
+    else this.#segments.push(segment);
+    this.#segmentBytes += end - this.#start;
   }
 }
 

@@ -35,6 +35,8 @@ export interface TransmissionOptions {
 /** Requests whose answers are promises, and the data they may hold, in one connection. */
 const maxInFlight = 256;
 const maxBytesInFlight = MAX_REQUEST_BYTES;
+/** While the kernel takes no output, so much of it is made ready for when it does. */
+const aheadBytes = 512 << 10;
 /** After so many reads that were answered at once, the next one is expected to be, too. */
 const trustedReads = 16;
 
@@ -190,7 +192,7 @@ export class Transmission {
 
   /** Whether there is room for one more request: in the output, in flight, and in the thread model. */
   #mayRun(): boolean {
-    if (this.#output.blocked) return false;
+    if (this.#output.blocked && this.#output.held >= aheadBytes) return false;
     const { count, refused } = this.#reader;
     if (this.#inFlight > 0) {
       if (this.#inFlight >= maxInFlight) return false;

@@ -2,6 +2,8 @@ import { lookup } from "node:dns/promises";
 /** Listens on a Unix socket or on TCP addresses, and hands what clients do to their connections. */
 import { lstatSync } from "node:fs";
 
+import { setSendBuffer } from "#abi/socket";
+
 import { ConfigError } from "../api/errors.ts";
 import { log } from "../lib/log.ts";
 import type { ClientSocket, Connection } from "./connection.ts";
@@ -20,6 +22,11 @@ export type Accept = (socket: ClientSocket) => Connection;
 
 /** sun_path has 108 bytes, the last of them zero. */
 const maxPathBytes = 107;
+/**
+ * What the kernel takes for a client on a Unix socket. Its default is less than one reply of 256 KiB, so that
+ * each would cost two writes and a wait in between. (TCP sizes its buffers itself.)
+ */
+const unixSendBytes = 512 << 10;
 /** Reasons to do without one of several addresses. */
 const skippable = new Set(["EADDRINUSE", "EAFNOSUPPORT", "EADDRNOTAVAIL"]);
 
@@ -41,7 +48,7 @@ function listenUnix(path: string, accept: Accept): Listener {
   try {
     const listener = Bun.listen({
       unix: path,
-      socket: handlers(accept),
+      socket: handlers(accept, (socket) => setSendBuffer(fdOf(socket), unixSendBytes)),
       allowHalfOpen: true,
     });
     log.debug(`bound to unix socket ${path}`);
@@ -66,7 +73,7 @@ async function listenTcp(
         port,
         // Otherwise the address of IPv6 would take that of IPv4 as well.
         ipv6Only: hostname.includes(":"),
-        socket: handlers(accept),
+        socket: handlers(accept, (socket) => socket.setNoDelay(true)),
         allowHalfOpen: true,
       };
       const listener = Bun.listen<Connection>(options);
@@ -108,11 +115,18 @@ function wrap(listener: Bun.SocketListener<Connection>, port?: number): Listener
   return { port, stop: () => listener.stop(false) };
 }
 
-function handlers(accept: Accept): Bun.SocketHandler<Connection> {
+/** At run time sockets have it, though Bun's types do not say so. */
+function fdOf(socket: Bun.Socket<Connection>): number {
+  return "fd" in socket && typeof socket.fd === "number" ? socket.fd : -1;
+}
+
+function handlers(
+  accept: Accept,
+  tune: (socket: Bun.Socket<Connection>) => void,
+): Bun.SocketHandler<Connection> {
   return {
     open(socket) {
-      // A Unix socket has no such thing, and does not mind.
-      socket.setNoDelay(true);
+      tune(socket);
       socket.data = accept({
         write: (bytes, start, length) => socket.write(bytes, start, length),
         pause: () => socket.pause(),
