@@ -1,0 +1,113 @@
+/** The state of every block of a disk of any size: memory is used only for what was touched. */
+
+/** The block is as the layer below has it. */
+export const HOLE = 0;
+/** The block is in the overlay. */
+export const ALLOCATED = 1;
+/** The block reads as zeroes, and is in neither place. */
+export const TRIMMED = 2;
+export type BlockState = typeof ALLOCATED | typeof HOLE | typeof TRIMMED;
+
+/** The states of neighbouring blocks, two bits each, and where the overlay file has them. */
+interface Page {
+  readonly bits: Uint8Array;
+  /** The place of the page in the overlay, counted in pages; -1 until one of its blocks is allocated. */
+  slot: number;
+}
+
+/**
+ * Block numbers go up to 2^51 (2^63 bytes in blocks of 4096), so they are exact as numbers.
+ *
+ * Pages get their places in the overlay in the order in which they are first written. So the overlay
+ * never is larger than what was written, rounded up to pages, and a huge disk does not need a file
+ * system that takes huge files. Inside a page blocks keep their order, so that runs stay runs.
+ */
+export class Blocks {
+  readonly pageBlocks: number;
+  private readonly pages = new Map<number, Page>();
+  private slots = 0;
+
+  constructor(pageBlocks: number) {
+    this.pageBlocks = pageBlocks;
+  }
+
+  get(block: number): BlockState {
+    const page = this.pages.get(Math.floor(block / this.pageBlocks));
+    return page === undefined ? HOLE : stateIn(page, block % this.pageBlocks);
+  }
+
+  set(first: number, count: number, state: BlockState): void {
+    for (let block = first; block < first + count;) {
+      const page = this.page(Math.floor(block / this.pageBlocks));
+      const from = block % this.pageBlocks;
+      const some = Math.min(first + count - block, this.reach(block));
+      fill(page.bits, from, some, state);
+      block += some;
+    }
+  }
+
+  /** How many blocks from `first` on, at most `limit`, have its state and, if allocated, lie side by side in the overlay. */
+  run(first: number, limit: number): number {
+    const state = this.get(first);
+    const end = first + (state === ALLOCATED ? Math.min(limit, this.reach(first)) : limit);
+    let at = first;
+    while (at < end) {
+      const page = this.pages.get(Math.floor(at / this.pageBlocks));
+      const pageEnd = Math.min(end, at + this.reach(at));
+      if (page === undefined) {
+        if (state !== HOLE) break;
+        at = pageEnd;
+      } else {
+        const base = at - (at % this.pageBlocks);
+        while (at < pageEnd && stateIn(page, at - base) === state) at += 1;
+        if (at < pageEnd) break;
+      }
+    }
+    return at - first;
+  }
+
+  /** How many blocks from `block` on lie side by side in the overlay. */
+  reach(block: number): number {
+    return this.pageBlocks - (block % this.pageBlocks);
+  }
+
+  /** Where `block` lies in the overlay, counted in blocks. Gives its page a place if it has none. */
+  place(block: number): number {
+    const page = this.page(Math.floor(block / this.pageBlocks));
+    if (page.slot < 0) {
+      page.slot = this.slots;
+      this.slots += 1;
+    }
+    return page.slot * this.pageBlocks + (block % this.pageBlocks);
+  }
+
+  private page(number: number): Page {
+    let page = this.pages.get(number);
+    if (page === undefined) {
+      page = { bits: new Uint8Array(Math.ceil(this.pageBlocks / 4)), slot: -1 };
+      this.pages.set(number, page);
+    }
+    return page;
+  }
+}
+
+function stateIn(page: Page, index: number): BlockState {
+  // The cast is true since only `fill` writes the bits, and only states.
+  return (((page.bits[index >> 2] ?? 0) >> ((index & 3) * 2)) & 3) as BlockState;
+}
+
+function fill(bits: Uint8Array, from: number, count: number, state: BlockState): void {
+  const one = (index: number) => {
+    const shift = (index & 3) * 2;
+    bits[index >> 2] = ((bits[index >> 2] ?? 0) & ~(3 << shift)) | (state << shift);
+  };
+  let index = from;
+  const end = from + count;
+  while (index < end && (index & 3) !== 0) one(index++);
+  const whole = end & ~3;
+  if (index < whole) {
+    bits.fill(state * 0x55, index >> 2, whole >> 2);
+    index = whole;
+  }
+  while (index < end) one(index++);
+}

@@ -1,0 +1,253 @@
+/** The writable copy that all clients of one cow layer share: which blocks are where, and how to read and change them. */
+import { type Awaitable, debug, NbdError, type NextOps } from "#api";
+
+import { ALLOCATED, Blocks, HOLE, TRIMMED } from "./blocks.ts";
+import type { Overlay } from "./overlay.ts";
+
+/** What is copied at once from the layer below into the overlay. */
+const copyBytes = 32 * 1024 * 1024;
+/** How much of the disk shares one place in the overlay, and how many blocks that is at most. */
+const pageBytes = 1024 * 1024 * 1024;
+const mostPageBlocks = 4096;
+
+/** The layer below as one connection sees it. */
+export interface Below {
+  readonly next: NextOps;
+  readonly size: bigint;
+  /** It takes cache requests. */
+  readonly caches: boolean;
+}
+
+/**
+ * No locks are needed, even where the layer below answers later. The overlay is read and written
+ * synchronously, so only reading from below can be interrupted by other requests. What is below never
+ * changes, and a block that left HOLE never comes back to it. So a request that waited for data from
+ * below looks at the state again: still HOLE means that nobody changed the block meanwhile; else the
+ * data from below is obsolete, and the request goes on with what the block is now.
+ */
+export class Copy implements Disposable {
+  private readonly overlay: Overlay;
+  private readonly blocks: Blocks;
+  private readonly blockSize: number;
+  private readonly shift: bigint;
+  private readonly mask: bigint;
+  private readonly savesReads: () => boolean;
+
+  /** `blockSize` is a power of two. `savesReads` is asked for every read that reaches the layer below. */
+  constructor(overlay: Overlay, blockSize: number, savesReads: () => boolean = () => false) {
+    this.overlay = overlay;
+    this.blockSize = blockSize;
+    this.shift = BigInt(Math.log2(blockSize));
+    this.mask = BigInt(blockSize) - 1n;
+    this.blocks = new Blocks(Math.min(mostPageBlocks, Math.max(1, pageBytes / blockSize)));
+    this.savesReads = savesReads;
+  }
+
+  [Symbol.dispose](): void {
+    this.overlay[Symbol.dispose]();
+  }
+
+  read(below: Below, buf: Uint8Array, offset: bigint): Awaitable<void> {
+    return inSteps(buf.length, offset, 0, (done, at) => {
+      const block = this.blockAt(at);
+      const count = this.run(block, this.insideAt(at), buf.length - done);
+      const part = partOf(buf, done, count);
+      const state = this.blocks.get(block);
+      switch (state) {
+        case ALLOCATED:
+          this.overlay.read(part, this.position(at));
+          return count;
+        case TRIMMED:
+          part.fill(0);
+          return count;
+        case HOLE:
+          if (this.savesReads()) return this.readAndSave(below, part, at);
+          return after(below.next.pread(part, at, 0), () => count);
+        default:
+          return state satisfies never;
+      }
+    });
+  }
+
+  write(below: Below, buf: Uint8Array, offset: bigint): Awaitable<void> {
+    return inSteps(buf.length, offset, 0, (done, at) => {
+      const count = this.wholeOrPart(below, at, buf.length - done, true);
+      const part = partOf(buf, done, count);
+      if (!this.isWhole(below, at, count)) {
+        return after(this.writePart(below, part, at), () => count);
+      }
+      this.put(part, at);
+      return count;
+    });
+  }
+
+  /** Make the range read as zeroes, for trim and zero. Whole blocks cost nothing. */
+  discard(below: Below, count: number, offset: bigint): Awaitable<void> {
+    return inSteps(count, offset, 0, (done, at) => {
+      const some = this.wholeOrPart(below, at, count - done, false);
+      if (this.isWhole(below, at, some)) {
+        this.blocks.set(this.blockAt(at), Math.ceil(some / this.blockSize), TRIMMED);
+        return some;
+      }
+      if (this.blocks.get(this.blockAt(at)) === TRIMMED) return some;
+      return after(this.writePart(below, new Uint8Array(some), at), () => some);
+    });
+  }
+
+  /** Prefetch what only the layer below has: into the overlay if `saves`, else in the layer below itself. */
+  cache(below: Below, count: number, offset: bigint, saves: boolean): Awaitable<void> {
+    return inSteps(count, offset, 0, (done, at) => {
+      const block = this.blockAt(at);
+      const some = this.run(block, this.insideAt(at), count - done);
+      if (this.blocks.get(block) !== HOLE) return some;
+      if (!saves) return below.caches ? after(below.next.cache(some, at, 0), () => some) : some;
+      const buf = new Uint8Array(this.fewer(at, some));
+      return this.readAndSave(below, buf, at);
+    });
+  }
+
+  // ---- blocks
+
+  private blockAt(at: bigint): number {
+    return Number(at >> this.shift);
+  }
+
+  private insideAt(at: bigint): number {
+    return Number(at & this.mask);
+  }
+
+  /** Where `at` lies in the overlay. */
+  private position(at: bigint): number {
+    return this.blocks.place(this.blockAt(at)) * this.blockSize + this.insideAt(at);
+  }
+
+  /** The bytes from `inside` of `block` on, at most `left`, that are in the same state. */
+  private run(block: number, inside: number, left: number): number {
+    if (inside + left <= this.blockSize) return left;
+    const limit = Math.ceil((inside + left) / this.blockSize);
+    return Math.min(left, this.blocks.run(block, limit) * this.blockSize - inside);
+  }
+
+  /**
+   * The bytes of a change that can be done at once: some in a block that is changed only partly, or as
+   * many whole blocks as there are, which for the overlay must be `sideBySide`.
+   */
+  private wholeOrPart(below: Below, at: bigint, left: number, sideBySide: boolean): number {
+    const { blockSize } = this;
+    const inside = this.insideAt(at);
+    if (inside > 0) return Math.min(left, blockSize - inside);
+    const reach = sideBySide ? this.blocks.reach(this.blockAt(at)) * blockSize : left;
+    const most = Math.min(left, reach);
+    if (most % blockSize === 0 || at + BigInt(most) === below.size) return most;
+    return most < blockSize ? most : most - (most % blockSize);
+  }
+
+  /** Whether a range as `wholeOrPart` gives it covers its blocks. The last block of a disk may be a short one. */
+  private isWhole(below: Below, at: bigint, count: number): boolean {
+    return (
+      this.insideAt(at) === 0 && (count % this.blockSize === 0 || at + BigInt(count) === below.size)
+    );
+  }
+
+  /** The range of the disk that the blocks of a range cover. */
+  private around(below: Below, at: bigint, count: number): { start: bigint; bytes: number } {
+    const start = at & ~this.mask;
+    const end = (at + BigInt(count) + this.mask) & ~this.mask;
+    return { start, bytes: Number((end < below.size ? end : below.size) - start) };
+  }
+
+  /** Write whole blocks that lie side by side. */
+  private put(bytes: Uint8Array, at: bigint): void {
+    this.overlay.write(bytes, this.position(at));
+    this.blocks.set(this.blockAt(at), Math.ceil(bytes.length / this.blockSize), ALLOCATED);
+  }
+
+  /** Change a part of one block. The rest of it comes from where the block is now. */
+  private writePart(below: Below, data: Uint8Array, at: bigint): Awaitable<void> {
+    const block = this.blockAt(at);
+    if (this.blocks.get(block) === ALLOCATED) {
+      this.overlay.write(data, this.position(at));
+      return undefined;
+    }
+    const { start, bytes } = this.around(below, at, data.length);
+    const whole = new Uint8Array(bytes);
+    const merge = () => {
+      whole.set(data, this.insideAt(at));
+      this.put(whole, start);
+    };
+    if (this.blocks.get(block) === TRIMMED) return merge();
+    return after(below.next.pread(whole, start, 0), () =>
+      this.blocks.get(block) === HOLE ? merge() : this.writePart(below, data, at),
+    );
+  }
+
+  // ---- copying from below
+
+  /** At most what is copied at once, but up to the end of a block. */
+  private fewer(at: bigint, count: number): number {
+    const most = Math.max(1, copyBytes / this.blockSize) * this.blockSize;
+    return Math.min(count, most - this.insideAt(at));
+  }
+
+  /** Fill the first bytes of `part`, of blocks in state HOLE, and keep their blocks. Returns how many bytes. */
+  private readAndSave(below: Below, part: Uint8Array, at: bigint): Awaitable<number> {
+    const count = this.fewer(at, part.length);
+    const { start, bytes } = this.around(below, at, count);
+    const isExact = start === at && bytes === count;
+    const whole = isExact ? partOf(part, 0, count) : new Uint8Array(bytes);
+    return after(below.next.pread(whole, start, 0), () => {
+      const skip = this.insideAt(at);
+      if (!isExact) part.set(whole.subarray(skip, skip + count));
+      this.save(whole, start);
+      return count;
+    });
+  }
+
+  /** Keep what was read from below, except for blocks that changed meanwhile. */
+  private save(bytes: Uint8Array, start: bigint): void {
+    const { blockSize, blocks } = this;
+    const first = this.blockAt(start);
+    const count = Math.ceil(bytes.length / blockSize);
+    try {
+      for (let index = 0; index < count;) {
+        const block = first + index;
+        const run = Math.min(blocks.run(block, count - index), blocks.reach(block));
+        if (blocks.get(block) === HOLE) {
+          const part = bytes.subarray(index * blockSize, (index + run) * blockSize);
+          this.put(part, BigInt(block) << this.shift);
+        }
+        index += run;
+      }
+    } catch (error) {
+      // The client asked for data, and has it. That it could not be kept as well is not its problem.
+      if (!(error instanceof NbdError)) throw error;
+      debug(`cow: not keeping what was read: ${error.message}`);
+    }
+  }
+}
+
+function partOf(buf: Uint8Array, at: number, count: number): Uint8Array {
+  return count === buf.length ? buf : buf.subarray(at, at + count);
+}
+
+/** Go on when `value` is there, which may be now. */
+function after<T, U>(value: Awaitable<T>, go: (value: T) => Awaitable<U>): Awaitable<U> {
+  return value instanceof Promise ? value.then(go) : go(value);
+}
+
+/** Call `step` for the rest of a range until all of it is done. It returns how many bytes it did. */
+function inSteps(
+  count: number,
+  offset: bigint,
+  from: number,
+  step: (done: number, at: bigint) => Awaitable<number>,
+): Awaitable<void> {
+  for (let done = from; done < count;) {
+    const did = step(done, done === 0 ? offset : offset + BigInt(done));
+    if (did instanceof Promise) {
+      const before = done;
+      return did.then((some) => inSteps(count, offset, before + some, step));
+    }
+    done += did;
+  }
+}

@@ -1,0 +1,100 @@
+/** Keep writes in a temporary overlay, and leave the layer below as it is. The manual is README.md, beside this file. */
+import { existsSync } from "node:fs";
+
+import { defineFilter, param, parseBool, parseSize } from "#api";
+
+import { Copy } from "./copy.ts";
+import { Overlay } from "./overlay.ts";
+
+const smallestBlock = 4096n;
+const largestBlock = 2n ** 31n;
+
+function parseBlockSize(text: string): number | undefined {
+  const size = parseSize(text) ?? 0n;
+  const isPower = (size & (size - 1n)) === 0n;
+  return isPower && size >= smallestBlock && size <= largestBlock ? Number(size) : undefined;
+}
+
+function parseOnRead(text: string): boolean | string | undefined {
+  return parseBool(text) ?? (text.startsWith("/") ? text : undefined);
+}
+
+/** The copy of each loaded layer, by its parameters, of which every layer has its own. */
+const copies = new WeakMap<object, Copy>();
+
+export default defineFilter({
+  name: "cow",
+  longName: "nbdkit copy-on-write (COW) filter",
+  params: {
+    "cow-block-size": param.custom(parseBlockSize, {
+      default: 65536,
+      accepted: "a power of two from 4096 to 2G",
+      help: "The size of the blocks that are copied (default 64k).",
+    }),
+    "cow-on-cache": param.bool({
+      default: false,
+      help: "Copy what clients prefetch into the overlay (default false).",
+    }),
+    "cow-on-read": param.custom(parseOnRead, {
+      default: false,
+      accepted: "true, false or an absolute path",
+      help: "Copy what clients read into the overlay: true, false (default) or /PATH (while it exists).",
+    }),
+  },
+
+  getReady(config) {
+    const onRead = config["cow-on-read"];
+    const savesReads = typeof onRead === "string" ? () => existsSync(onRead) : () => onRead;
+    copies.set(config, new Copy(Overlay.create(), config["cow-block-size"], savesReads));
+  },
+
+  cleanup(config) {
+    copies.get(config)?.[Symbol.dispose]();
+    copies.delete(config);
+  },
+
+  async open(next, config, _readonly, exportName) {
+    const copy = copies.get(config);
+    if (copy === undefined) throw new Error("open was called before get_ready or after cleanup");
+    // Read-only: nothing is ever written to the layer below.
+    await next(true, exportName);
+    return { copy, size: 0n, caches: false, savesCached: config["cow-on-cache"] };
+  },
+
+  async prepare(next, handle) {
+    handle.size = await next.getSize();
+    handle.caches = (await next.canCache()) !== "none";
+  },
+
+  canWrite: () => true,
+  canFlush: () => true,
+  canTrim: () => true,
+  canZero: () => "native",
+  canFastZero: () => true,
+  canFua: () => "native",
+  canMultiConn: () => true,
+  canCache: () => "native",
+
+  pread(next, { copy, size, caches }, buf, offset) {
+    return copy.read({ next, size, caches }, buf, offset);
+  },
+
+  pwrite(next, { copy, size, caches }, buf, offset) {
+    return copy.write({ next, size, caches }, buf, offset);
+  },
+
+  /** Nothing to do: the overlay does not outlive the server, so there is nothing to make durable. */
+  flush() {},
+
+  trim(next, { copy, size, caches }, count, offset) {
+    return copy.discard({ next, size, caches }, count, offset);
+  },
+
+  zero(next, { copy, size, caches }, count, offset) {
+    return copy.discard({ next, size, caches }, count, offset);
+  },
+
+  cache(next, { copy, size, caches, savesCached }, count, offset) {
+    return copy.cache({ next, size, caches }, count, offset, savesCached);
+  },
+});

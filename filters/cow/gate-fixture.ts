@@ -1,0 +1,37 @@
+/** A filter for tests that holds reads back until the test lets them go on, in any order. */
+import { defineFilter } from "#api";
+
+export interface Gate {
+  /** Reads that wait, oldest first. */
+  readonly waiting: (() => void)[];
+  /** False lets reads pass at once. */
+  closed: boolean;
+  /** Let the waiting read at `index` go on, and wait until everything that follows from it happened. */
+  release(index: number): Promise<void>;
+}
+
+export function gate() {
+  const control: Gate = {
+    waiting: [],
+    closed: true,
+    async release(index) {
+      control.waiting.splice(index % control.waiting.length, 1)[0]?.();
+      await settled();
+    },
+  };
+  const filter = defineFilter({
+    name: "gate",
+    pread(next, _config, buf, offset, flags) {
+      if (!control.closed) return next.pread(buf, offset, flags);
+      const { promise, resolve } = Promise.withResolvers<void>();
+      control.waiting.push(resolve);
+      return promise.then(() => next.pread(buf, offset, flags));
+    },
+  });
+  return { control, filter };
+}
+
+/** All promise callbacks that can run have run once the event loop turns. */
+export async function settled(): Promise<void> {
+  await new Promise((resolve) => setImmediate(resolve));
+}

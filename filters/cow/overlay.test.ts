@@ -1,0 +1,83 @@
+import { describe, expect, test } from "bun:test";
+import { mkdtempSync, openSync, readdirSync, readlinkSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { NbdError } from "#api";
+
+import { Overlay } from "./overlay.ts";
+
+function temp() {
+  const folder = mkdtempSync(join(tmpdir(), "overlay-test-"));
+  return { folder, [Symbol.dispose]: () => rmSync(folder, { recursive: true }) };
+}
+
+/** Files of `folder` that this process has open, names or not. */
+function openIn(folder: string): string[] {
+  return readdirSync("/proc/self/fd").flatMap((fd) => {
+    try {
+      const target = readlinkSync(`/proc/self/fd/${fd}`);
+      return target.startsWith(folder) ? [target] : [];
+    } catch {
+      // The descriptor that listed the folder is gone.
+      return [];
+    }
+  });
+}
+
+describe("overlay", () => {
+  test("has no name, and is gone after it is disposed", () => {
+    using it = temp();
+    const overlay = Overlay.create(it.folder);
+    expect([readdirSync(it.folder), openIn(it.folder).length]).toEqual([[], 1]);
+    overlay[Symbol.dispose]();
+    expect(openIn(it.folder)).toEqual([]);
+  });
+
+  test("lies in $TMPDIR", () => {
+    using it = temp();
+    const before = process.env["TMPDIR"];
+    process.env["TMPDIR"] = it.folder;
+    try {
+      using overlay = Overlay.create();
+      overlay.write(Uint8Array.of(1), 0);
+      expect(openIn(it.folder).length).toBe(1);
+    } finally {
+      if (before === undefined) delete process.env["TMPDIR"];
+      else process.env["TMPDIR"] = before;
+    }
+  });
+
+  test("says where it could not be made", () => {
+    expect(() => Overlay.create("/nonexistent/folder")).toThrow(
+      "cow: cannot create a temporary file in /nonexistent/folder: ENOENT",
+    );
+  });
+
+  test("gives back what was written, and zeroes where nothing was", () => {
+    using it = temp();
+    using overlay = Overlay.create(it.folder);
+    const far = 2 ** 40 + 123;
+    overlay.write(Uint8Array.of(1, 2, 3), far);
+    const buf = new Uint8Array(7).fill(9);
+    overlay.read(buf, far - 2);
+    expect([...buf]).toEqual([0, 0, 1, 2, 3, 0, 0]);
+  });
+
+  test("a full disk is ENOSPC", () => {
+    using overlay = new Overlay(openSync("/dev/full", "r+"));
+    const write = () => overlay.write(new Uint8Array(512), 4096);
+    expect(write).toThrow("writing 512 bytes of the overlay at 4096: ENOSPC");
+    expect(write).toThrow(NbdError);
+  });
+
+  test("a position that is not exact as a number is refused, not taken for another one", () => {
+    using it = temp();
+    using overlay = Overlay.create(it.folder);
+    const write = () => overlay.write(new Uint8Array(1), Number.MAX_SAFE_INTEGER);
+    expect(write).toThrow("at 9007199254740991: too far");
+    const buf = new Uint8Array(1).fill(9);
+    overlay.read(buf, 0);
+    expect(buf[0]).toBe(0);
+  });
+});

@@ -1,0 +1,71 @@
+/** The temporary file that holds what was written. It has no name, so it vanishes with the process at the latest. */
+import { randomUUID } from "node:crypto";
+import { closeSync, constants, openSync, readSync, unlinkSync, writeSync } from "node:fs";
+import { join } from "node:path";
+
+import { ConfigError, NbdError } from "#api";
+
+/** Above this node:fs takes a position for none, and writes where the last write ended. */
+const largestPosition = Number.MAX_SAFE_INTEGER;
+
+export class Overlay implements Disposable {
+  private readonly fd: number;
+
+  /** `fd` is a file open for reading and writing; it is closed by `Symbol.dispose`. */
+  constructor(fd: number) {
+    this.fd = fd;
+  }
+
+  /** Make one in $TMPDIR, or /var/tmp: nbdkit-cow-filter(1), "ENVIRONMENT VARIABLES". */
+  static create(folder = process.env["TMPDIR"] || "/var/tmp"): Overlay {
+    const path = join(folder, `nbdkit-cow-${randomUUID()}`);
+    try {
+      const fd = openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, 0o600);
+      unlinkSync(path);
+      return new Overlay(fd);
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new ConfigError(`cow: cannot create a temporary file in ${folder}: ${reason}`, {
+        cause: error,
+      });
+    }
+  }
+
+  read(buf: Uint8Array, position: number): void {
+    try {
+      for (let done = 0; done < buf.length;) {
+        const got = readSync(this.fd, buf, done, buf.length - done, position + done);
+        // Beyond the end of the file nothing was written yet.
+        if (got === 0) {
+          buf.fill(0, done);
+          return;
+        }
+        done += got;
+      }
+    } catch (error) {
+      throw NbdError.from(error, `reading ${buf.length} bytes of the overlay at ${position}`);
+    }
+  }
+
+  write(buf: Uint8Array, position: number): void {
+    try {
+      if (position + buf.length > largestPosition)
+        throw new NbdError("EFBIG", `${writing(buf, position)}: too far`);
+      for (let done = 0; done < buf.length;) {
+        const put = writeSync(this.fd, buf, done, buf.length - done, position + done);
+        if (put === 0) throw new NbdError("ENOSPC", `${writing(buf, position)}: no progress`);
+        done += put;
+      }
+    } catch (error) {
+      throw NbdError.from(error, writing(buf, position));
+    }
+  }
+
+  [Symbol.dispose](): void {
+    closeSync(this.fd);
+  }
+}
+
+function writing(buf: Uint8Array, position: number): string {
+  return `writing ${buf.length} bytes of the overlay at ${position}`;
+}
