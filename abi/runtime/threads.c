@@ -5,7 +5,6 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -287,11 +286,7 @@ static void *
 request_thread (void *value)
 {
   uint32_t slot = (uint32_t) (uintptr_t) value;
-  const struct sched_param none = { 0 };
 
-  /* Many are woken at once by JavaScript's thread, which has the next batch to prepare: they do not take its
-   * processor from it. This is not a matter of correctness, so a refusal does not matter. */
-  pthread_setschedparam (pthread_self (), SCHED_BATCH, &none);
   this_slot = slot;
   for (;;) {
     wait_for_message (slot);
