@@ -51,7 +51,7 @@ interface Declared {
   readonly at: Location;
 }
 
-export interface Field extends Declared {
+interface Field extends Declared {
   readonly type: CType;
 }
 

@@ -1,7 +1,7 @@
 /** Computes where C puts the fields of a struct: natural alignment on 64-bit systems (LP64). */
 import { type CType, integers, SourceError, type Struct, type Unit } from "./ir.ts";
 
-export interface FieldLayout {
+interface FieldLayout {
   readonly name: string;
   readonly offset: number;
   readonly size: number;

@@ -6,7 +6,7 @@ import { parseUnit } from "./parse/declarations.ts";
 import { preprocess, type Tree } from "./parse/preprocess.ts";
 
 /** One generation of the filter interface. */
-export interface Generation {
+interface Generation {
   /** As in the names of macros and generated tables. */
   readonly id: string;
   readonly unit: Unit;

@@ -25,7 +25,7 @@ import {
 type Found = ReadonlyMap<string, Location>;
 
 /** Stop unless both have the same names. `found` is what the headers have. */
-export function assertOneToOne(overlay: string, found: Found, described: Iterable<string>): void {
+function assertOneToOne(overlay: string, found: Found, described: Iterable<string>): void {
   const names = new Set(described);
   const missing = [...found].filter(([name]) => !names.has(name));
   const extra = [...names].filter((name) => !found.has(name));

@@ -7,7 +7,7 @@ import { data } from "../semantics.ts";
 import { addConstant, objectText, typescriptFile } from "./typescript.ts";
 
 /** The structs and what their layouts are called in TypeScript. */
-export function layoutNames(
+function layoutNames(
   model: Model,
 ): (readonly [name: string, struct: string, unit: Unit, where: string])[] {
   return [

@@ -9,7 +9,7 @@ import { valueOf } from "./constants.ts";
 import { addConstant, objectText, typescriptFile } from "./typescript.ts";
 
 /** The callbacks that have a number: all that some struct has, but those that are deferred. */
-export function opsOf(model: Model): string[] {
+function opsOf(model: Model): string[] {
   const names = structsOf(model).flatMap(([, struct]) =>
     callbacksOf(struct).map(({ name }) => name),
   );

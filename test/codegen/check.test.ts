@@ -1,5 +1,5 @@
-import { describe, expect, setDefaultTimeout, test } from "bun:test";
 /** `bun run codegen` and `--check` as commands: what they print, write and return. */
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { cp, mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 

@@ -1,5 +1,5 @@
-import { expect } from "bun:test";
 /** The C compiler for tests, temporary folders, and golden files that `UPDATE=1` rewrites. */
+import { expect } from "bun:test";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";

@@ -1,5 +1,5 @@
-import { describe, expect, setDefaultTimeout, test } from "bun:test";
 /** Golden case of the emitters, and how an overlay that does not fit the headers is refused. */
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { cp, mkdir } from "node:fs/promises";
 import { join } from "node:path";
 
