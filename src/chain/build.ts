@@ -3,6 +3,7 @@ import { closeSync, existsSync, openSync, readSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 
 import { ConfigError } from "../api/errors.ts";
+import * as api from "../api/index.ts";
 import { log } from "../lib/log.ts";
 import { Chain } from "./chain.ts";
 import { moduleDirectories } from "./directories.ts";
@@ -70,7 +71,24 @@ export function findModule(kind: "filter" | "plugin", name: string): string {
   );
 }
 
+let offered = false;
+
+/** A module may lie anywhere: what it imports as "nbdkit" (or, like ours, "#api") is this server's API. */
+function offerApi(): void {
+  if (offered) return;
+  offered = true;
+  Bun.plugin({
+    name: "nbdkit",
+    setup(build) {
+      for (const name of ["nbdkit", "#api"]) {
+        build.module(name, () => ({ exports: { ...api }, loader: "object" }));
+      }
+    },
+  });
+}
+
 async function importDefault(path: string): Promise<unknown> {
+  offerApi();
   try {
     const module: { readonly default?: unknown } = await import(path);
     return module.default;
