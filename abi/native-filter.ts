@@ -104,7 +104,7 @@ function addOpening(
       return next(ro, exportName, thread);
     });
     try {
-      await openFilter(module, native, context, handle, { readonly, form: known ?? "either" });
+      await openFilter(module, native, context, handle, { readonly, form });
       if (!module.has("open") && form === "A") await next(readonly, exportName);
     } catch (error) {
       handle.free();

@@ -387,7 +387,6 @@ rt_upcall (void *nxdata, struct rt_message *m)
   err = m->target == 0 ? EINVAL : this_slot == -1 ? become_foreign () : 0;
   if (err != 0) {
     errno = err;
-    rt_store_error (err);
     return -1;
   }
   slot = (uint32_t) this_slot;
@@ -401,8 +400,8 @@ rt_upcall (void *nxdata, struct rt_message *m)
   }
   err = slots[slot].in.err;
   if (err != 0) {
+    /* As if the layer below had set it. What the filter makes of it counts: it may try again, or fail otherwise. */
     errno = err;
-    rt_store_error (err);
     return -1;
   }
   errno = saved_errno;

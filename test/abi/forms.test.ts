@@ -1,0 +1,104 @@
+/** Filters and plugins compiled against other structs: smaller, larger, without the marker. */
+import { describe, expect, test } from "bun:test";
+
+import { errnoOf } from "#test/chain";
+import { compileModule, haveCompiler } from "#test/modules";
+import { nativeLayer, nativeStack } from "#test/native";
+import { installed, run, serve } from "#test/server";
+
+describe.skipIf(!haveCompiler)("structs of other sizes (needs cc)", () => {
+  const sized = (kind: "filter" | "plugin", SIZED: number) =>
+    compileModule(`test/fixtures/sized-${kind}.c`, { defines: { SIZED } });
+
+  test.each([
+    { SIZED: 1, what: "ends after config_help", adds: 0 },
+    { SIZED: 2, what: "ends after pread", adds: 1 },
+    { SIZED: 3, what: "has fields at its end that we do not know", adds: 1 },
+  ])("a filter whose struct $what", async ({ SIZED, adds }) => {
+    await using stack = await nativeStack([nativeLayer("filter", await sized("filter", SIZED))], {
+      sized: "yes",
+    });
+    const { top } = await stack.connect();
+    const buf = new Uint8Array(512);
+    await top.pread(buf, 0n, 0);
+    expect(buf).toEqual(stack.disk.slice(0, 512).map((byte) => byte + adds));
+    await top.pwrite(buf, 0n, 0);
+    expect(stack.disk.slice(0, 512)).toEqual(buf);
+    expect(await top.getSize()).toBe(65536n);
+  });
+
+  test.each([
+    { SIZED: 1, what: "is nbdkit 1.0's" },
+    { SIZED: 3, what: "has fields at its end that we do not know" },
+  ])("a plugin whose struct $what", async ({ SIZED }) => {
+    const plugin = nativeLayer("plugin", await sized("plugin", SIZED));
+    await using stack = await nativeStack([], {}, { plugin });
+    const { top } = await stack.connect();
+    const buf = new Uint8Array(1000);
+    await top.pread(buf, 251n, 0);
+    expect(buf).toEqual(Uint8Array.from({ length: 1000 }, (_, i) => i % 251));
+    expect(await top.canZero()).toBe("none");
+    expect(stack.chain.threadModel).toBe("serialize_all_requests");
+  });
+});
+
+describe.skipIf(!haveCompiler)("filters whose form cannot be told (needs cc)", () => {
+  const foreign = (FOREIGN: number) =>
+    compileModule("test/fixtures/foreign.c", { defines: { FOREIGN } });
+
+  for (const readonly of [false, true]) {
+    test.each([
+      { FOREIGN: 1, form: "S", model: "parallel" },
+      { FOREIGN: 2, form: "A", model: "serialize_connections" },
+    ])(`it is $form, opened with readonly=${readonly}`, async ({ FOREIGN, model }) => {
+      await using stack = await nativeStack([nativeLayer("filter", await foreign(FOREIGN))]);
+      expect(stack.chain.threadModel).toBe("serialize_connections");
+      const { top } = await stack.connect(readonly);
+      expect(stack.chain.threadModel).toBe(model as typeof stack.chain.threadModel);
+      expect(await top.getSize()).toBe(65536n - 512n);
+      const buf = new Uint8Array(512);
+      await top.pread(buf, 0n, 0);
+      expect(buf).toEqual(stack.disk.slice(512, 1024));
+      expect(await errnoOf(() => top.pwrite(buf, 512n, 0))).toBe(readonly ? "EINVAL" : "no error");
+      // The form is known now.
+      const again = await stack.connect(!readonly);
+      expect(await again.top.getSize()).toBe(65536n - 512n);
+    });
+  }
+
+  test.each([
+    { FOREIGN: 1, generation: "S", model: "parallel" },
+    { FOREIGN: 2, generation: "A", model: "serialize_connections" },
+  ] as const)("the user says $generation", async ({ FOREIGN, generation, model }) => {
+    const filter = nativeLayer("filter", await foreign(FOREIGN), { generation });
+    await using stack = await nativeStack([filter]);
+    expect(stack.chain.threadModel).toBe(model);
+    const { top } = await stack.connect();
+    expect(await top.getSize()).toBe(65536n - 512n);
+  });
+
+  test.skipIf(!installed("nbdinfo"))(
+    "the server says so in one line, and the open gets its flag (needs nbdinfo)",
+    async () => {
+      for (const [FOREIGN, flags] of [
+        [1, ["-r"]],
+        [1, []],
+        [2, ["-r"]],
+        [2, []],
+      ] as const) {
+        const filter = await foreign(FOREIGN);
+        await using server = await serve([...flags, "-v", `--filter=${filter}`, "memory", "64k"]);
+        expect((await run(["nbdinfo", "--size", server.uri])).stdout).toBe("65024\n");
+        expect((await run(["nbdinfo", "--size", server.uri])).stdout).toBe("65024\n");
+        const { stderr } = await server.stop();
+        const readonly = flags.length;
+        const opens = [...stderr.matchAll(/debug: foreign open readonly=(\d+)/g)].map(
+          (it) => it[1],
+        );
+        expect(opens).toEqual([`${readonly}`, `${readonly}`]);
+        const lines = stderr.split("\n").filter((line) => line.includes("--filter-generation"));
+        expect(lines.length).toBe(1);
+      }
+    },
+  );
+});

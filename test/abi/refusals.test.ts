@@ -1,0 +1,219 @@
+/** Files that are no modules, and modules that break the rules: each is refused by name, with exit status 1. */
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { compileModule, type CompileOptions, haveCompiler } from "#test/modules";
+import { program, run } from "#test/server";
+
+let folder = "";
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "nbdkit-refusals-"));
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+/** What starting the server with `args` prints and returns; paths are cut to the file's name. */
+async function start(args: readonly string[]) {
+  // --run ends a server that starts by mistake.
+  const { code, stdout, stderr } = await run([...program, "-U", "-", "--run", "true", ...args]);
+  return { code, stdout, stderr: stderr.replaceAll(/(?<=^|[ (])\/\S*\/(?=[^/\s]+)/gm, "") };
+}
+
+const refused = (stderr: string) => ({ code: 1, stdout: "", stderr: `nbdkit: error: ${stderr}\n` });
+
+const bad = (defines: CompileOptions["defines"]) =>
+  compileModule("test/fixtures/bad.c", { defines: defines ?? {} });
+
+describe("files that are no modules", () => {
+  test.each([
+    { file: "text.so", content: "hello" },
+    { file: "empty.so", content: "" },
+  ])("$file", async ({ file, content }) => {
+    writeFileSync(join(folder, file), content);
+    expect(await start([`--filter=${join(folder, file)}`, "null"])).toEqual(
+      refused(
+        `${file}: this is neither a shared object (ELF file) nor a script (.ts or .js): it cannot be used as a filter`,
+      ),
+    );
+  });
+
+  test("a damaged ELF file", async () => {
+    const file = join(folder, "damaged.so");
+    writeFileSync(file, "\x7fELF and nothing more");
+    const { code, stdout, stderr } = await start([`--filter=${file}`, "null"]);
+    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+    expect(stderr).toMatch(/^nbdkit: error: damaged\.so: .*(too short|invalid ELF)/);
+  });
+
+  test("a file that is not there", async () => {
+    expect(await start(["--filter=./gone.so", "null"])).toEqual(
+      refused("./gone.so: there is no such filter file"),
+    );
+  });
+
+  test("a folder", async () => {
+    expect((await start([`--filter=${folder}/.`, "null"])).code).toBe(1);
+  });
+
+  test.each(["filter", "plugin"])(
+    "a %s of no known name: says where it was looked for",
+    async (kind) => {
+      const args = kind === "filter" ? ["--filter=nosuch", "null"] : ["nosuch"];
+      const { code, stdout, stderr } = await run([...program, "-U", "-", "--run", "true", ...args]);
+      expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+      expect(stderr).toMatch(
+        new RegExp(
+          `^nbdkit: error: there is no ${kind} named "nosuch": looked for /.*/${kind}s/nosuch/nosuch.ts and /.*/nbdkit-nosuch-${kind}.so\n$`,
+        ),
+      );
+    },
+  );
+
+  test.each([
+    {
+      file: "nothing.ts",
+      content: "export const x = 1;\n",
+      words: "the module has no default export",
+    },
+    { file: "syntax.ts", content: "export default {{{\n", words: "the module cannot be loaded" },
+    { file: "throws.ts", content: 'throw new Error("no luck");\n', words: "no luck" },
+    {
+      file: "nameless.ts",
+      content: "export default {};\n",
+      words: "filter.name (undefined) must be",
+    },
+    {
+      file: "other.ts",
+      content: 'export default { kind: "plugin", name: "x" };\n',
+      words: "this is a plugin, but it was given as a filter",
+    },
+  ])("the script $file", async ({ file, content, words }) => {
+    writeFileSync(join(folder, file), content);
+    const { code, stdout, stderr } = await start([`--filter=${join(folder, file)}`, "null"]);
+    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+    expect(stderr).toStartWith("nbdkit: error: ");
+    expect(stderr).toContain(file);
+    expect(stderr).toContain(words);
+  });
+});
+
+describe.skipIf(!haveCompiler)("C modules (needs cc)", () => {
+  const asFilter = async (path: Promise<string>) => await start([`--filter=${await path}`, "null"]);
+  const asPlugin = async (path: Promise<string>) => await start([await path]);
+
+  test.each([
+    { defines: { NO_INIT: true }, says: "bad.so: this is no nbdkit filter: it has no filter_init" },
+    { defines: { INIT_NULL: true }, says: "bad.so: filter registration function failed" },
+    {
+      defines: { API: 7 },
+      says: "bad.so: filter is incompatible with this version of nbdkit (_api_version = 7, need 1)",
+    },
+    {
+      defines: { API: 0 },
+      says: "bad.so: filter is incompatible with this version of nbdkit (_api_version = 0, need 1)",
+    },
+    {
+      defines: { SIZE: 8 },
+      says: "bad.so: filter has _struct_size 8, too small to hold its name: expected at least 24",
+    },
+    {
+      defines: { SIZE: 23 },
+      says: "bad.so: filter has _struct_size 23, too small to hold its name: expected at least 24",
+    },
+    {
+      defines: { SIZE: 6 },
+      says: "bad.so: filter is incompatible with this version of nbdkit (_api_version = 6): it was compiled for nbdkit 1.4 or later; filters for nbdkit 1.2 and before can be run",
+    },
+    { defines: { MODEL: 4 }, says: "bad.so: filter has thread model 4: expected 0 to 3" },
+    { defines: { NAME: "NULL" }, says: "bad.so: filter must have a .name field" },
+    { defines: { NAME: '""' }, says: "bad.so: filter.name field must not be empty" },
+    {
+      defines: { NAME: '"a b"' },
+      says: "bad.so: filter.name ('a b') field must contain only ASCII alphanumeric characters",
+    },
+    {
+      defines: { NAME: '"\\303\\274"' },
+      says: "bad.so: filter.name ('ü') field must contain only ASCII alphanumeric characters",
+    },
+  ])("a filter with $defines", async ({ defines, says }) => {
+    expect(await asFilter(bad(defines))).toEqual(refused(says));
+  });
+
+  test.each([
+    { defines: { NO_INIT: true }, says: "bad.so: this is no nbdkit plugin: it has no plugin_init" },
+    { defines: { INIT_NULL: true }, says: "bad.so: plugin registration function failed" },
+    {
+      defines: { API: 3 },
+      says: "bad.so: plugin is incompatible with this version of nbdkit (_api_version = 3, need 1 or 2)",
+    },
+    {
+      defines: { SIZE: 23 },
+      says: "bad.so: plugin has _struct_size 23: expected at least 24, so that it can hold its name",
+    },
+    { defines: { MODEL: -1 }, says: "bad.so: plugin has thread model -1: expected 0 to 3" },
+    { defines: { NAME: "NULL" }, says: "bad.so: plugin must have a .name field" },
+    {
+      defines: { NAME: '"a b"' },
+      says: "bad.so: plugin.name ('a b') field must contain only ASCII alphanumeric characters or dashes, starting with a letter or digit",
+    },
+    { defines: { WITHOUT: "open" }, says: "bad.so: plugin must have a .open callback" },
+    { defines: { WITHOUT: "get_size" }, says: "bad.so: plugin must have a .get_size callback" },
+    { defines: { WITHOUT: "pread" }, says: "bad.so: plugin must have a .pread callback" },
+  ])("a plugin with $defines", async ({ defines, says }) => {
+    expect(await asPlugin(bad({ PLUGIN: true, ...defines }))).toEqual(refused(says));
+  });
+
+  test("a plugin given as a filter, and the reverse", async () => {
+    expect(await asFilter(bad({ PLUGIN: true }))).toEqual(
+      refused("bad.so: this is a plugin, but it was given as a filter"),
+    );
+    expect(await asPlugin(bad({}))).toEqual(
+      refused("bad.so: this is a filter, but it was given as a plugin"),
+    );
+  });
+
+  test("a module that needs a function which there is not", async () => {
+    const { code, stderr } = await asFilter(compileModule("test/fixtures/missing-symbol.c"));
+    expect(code).toBe(1);
+    expect(stderr).toContain("missing-symbol.so");
+    expect(stderr).toContain(
+      "the module needs nbdkit_does_not_exist, which this version of nbdkit does not have",
+    );
+  });
+
+  test.each(["config", "config_complete", "get_ready", "after_fork"])(
+    "a plugin whose %s fails ends the server",
+    async (stage) => {
+      const plugin = await compileModule("test/fixtures/failing-plugin.c");
+      const args = [plugin, `fail-in=${stage}`];
+      if (stage === "config") args.push("fail-with=EIO");
+      const { code, stdout, stderr } = await start(args);
+      expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+      expect(stderr).toContain(`nbdkit: error: ${stage} fails, as it was told\n`);
+      expect(stderr).toMatch(
+        new RegExp(`^nbdkit: error: \\w+: the module's ${stage} callback.* failed$`, "m"),
+      );
+    },
+  );
+
+  test.each(["config", "config_complete"])(
+    "a filter whose %s fails ends the server",
+    async (stage) => {
+      const filter = await compileModule("test/fixtures/failing-filter.c");
+      const args = [`--filter=${filter}`, "null", `fail-in=${stage}`];
+      if (stage === "config") args.push("fail-with=EIO");
+      const { code, stdout, stderr } = await start(args);
+      expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+      expect(stderr).toMatch(
+        new RegExp(`^nbdkit: error: \\w+: the module's ${stage} callback.* failed$`, "m"),
+      );
+    },
+  );
+
+  test.each(["x", "S=", "=S", "other=B"])("--filter-generation=%s", async (value) => {
+    const { code, stderr } = await start([`--filter-generation=${value}`, "null"]);
+    expect(code).toBe(1);
+    expect(stderr).toContain("filter-generation");
+  });
+});
