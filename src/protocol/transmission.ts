@@ -140,9 +140,8 @@ export class Transmission {
 
   /** Parse and run as much as may be, then write what was gathered. */
   #proceed(): void {
-    this.#run();
+    if (!this.#output.dead) this.#run();
     this.#output.flush();
-    // What was flushed may have made room, and the kernel may have taken all of it.
     if (this.#output.dead) this.#end();
     if (this.#hasInput()) this.#hold();
     else if (this.#endsAfterInput) this.#end();

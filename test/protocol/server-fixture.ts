@@ -1,0 +1,167 @@
+/** Servers in the test process, over a disk in memory whose answers a test can hold back. */
+import { definePlugin, NbdError, type ThreadModel } from "#api";
+import { configuredChain, diskPlugin } from "#test/chain";
+import { type Export, NbdClient, type Target } from "#test/client";
+
+import { typescriptLayer } from "../../src/chain/typescript.ts";
+import { log } from "../../src/lib/log.ts";
+import { type Server, type ServerOptions, startServer } from "../../src/server/server.ts";
+
+export interface Running extends AsyncDisposable {
+  readonly server: Server;
+  readonly target: Target;
+  /** What reached the plugin. */
+  readonly calls: string[];
+  readonly disk: Uint8Array;
+  /** Ask the layers for the thread model again, as happens after an open. */
+  settle(): Promise<void>;
+  /** A client that negotiated, closed at the end of the test. */
+  ready(name?: string): Promise<{ client: NbdClient; export: Export }>;
+  /** A client that did nothing yet. */
+  connect(): Promise<NbdClient>;
+}
+
+export interface FixtureOptions {
+  readonly size?: number;
+  readonly readonly?: boolean;
+  readonly listen?: ServerOptions["listen"];
+  readonly threads?: number;
+  /** Methods instead of the disk's. */
+  readonly plugin?: object;
+  readonly filters?: readonly object[];
+  readonly threadModel?: ThreadModel;
+  readonly onBound?: () => Promise<void>;
+  /** Answer later instead of at once. */
+  readonly later?: boolean;
+}
+
+/** Bytes that tell where they stand. Made by doubling, since 64 MiB one by one take seconds. */
+export function pattern(length: number): Uint8Array {
+  const bytes = new Uint8Array(length);
+  const period = 251 * 256;
+  for (let i = 0; i < Math.min(period, length); i++) bytes[i] = (i * 7 + (i >> 8)) % 251;
+  for (let filled = period; filled < length; filled *= 2) {
+    bytes.copyWithin(filled, 0, Math.min(filled, length - filled));
+  }
+  return bytes;
+}
+
+export async function running(options: FixtureOptions = {}): Promise<Running> {
+  const calls: string[] = [];
+  const disk = pattern(options.size ?? 65536);
+  const { threadModel, later } = options;
+  const plugin = definePlugin({
+    ...diskPlugin(disk, calls, { later: later ?? false }),
+    ...(threadModel === undefined ? {} : { threadModel: () => threadModel }),
+    ...options.plugin,
+  });
+  const layers = [
+    ...(options.filters ?? []).map((filter) => typescriptLayer("filter", filter, "test")),
+    typescriptLayer("plugin", plugin, "test"),
+  ];
+  const chain = await configuredChain(layers, {});
+  const server = await startServer(chain, {
+    listen: options.listen ?? { port: 0, address: "127.0.0.1" },
+    readonly: options.readonly ?? false,
+    threads: options.threads ?? 16,
+    ...(options.onBound === undefined ? {} : { onBound: options.onBound }),
+  });
+  const target: Target = server.address;
+  const clients: NbdClient[] = [];
+  const connect = async () => {
+    const client = await NbdClient.connect(target);
+    clients.push(client);
+    return client;
+  };
+  return {
+    server,
+    target,
+    calls,
+    disk,
+    connect,
+    settle: () => chain.settleThreadModel(),
+    ready: async (name = "") => {
+      const client = await connect();
+      await client.hello();
+      const result = await client.go(name);
+      if (!("size" in result)) throw new Error(`GO was refused with ${result.type.toString(16)}`);
+      return { client, export: result };
+    },
+    [Symbol.asyncDispose]: async () => {
+      for (const client of clients) client.terminate();
+      await server.stop();
+      await chain.cleanup();
+      await chain.unload();
+    },
+  };
+}
+
+/** Collects log lines instead of printing them, until disposed of. */
+export function quiet(verbose = false): Disposable & { readonly lines: string[] } {
+  const lines: string[] = [];
+  const original = { ...log };
+  const keep = (kind: string) => (message: string, name?: string) => {
+    if (kind === "error" || log.verbose) {
+      lines.push(`${name === undefined ? "" : `${name}: `}${kind}: ${message}`);
+    }
+  };
+  Object.assign(log, { verbose, error: keep("error"), debug: keep("debug") });
+  return {
+    lines,
+    [Symbol.dispose]() {
+      Object.assign(log, original);
+    },
+  };
+}
+
+/** Requests that wait until the test lets them go, each by what it was. */
+export class Held {
+  readonly #waiting = new Map<string, (error?: Error) => void>();
+  readonly #watchers: (() => void)[] = [];
+
+  /** For a plugin's method: wait until `release(name)`. */
+  wait(name: string): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(name, (error) => (error === undefined ? resolve() : reject(error)));
+      for (const wake of this.#watchers.splice(0)) wake();
+    });
+  }
+
+  get names(): string[] {
+    return [...this.#waiting.keys()];
+  }
+
+  /** Wait until so many are held. */
+  async reached(count: number): Promise<void> {
+    while (this.#waiting.size < count) {
+      await new Promise<void>((resolve) => this.#watchers.push(resolve));
+    }
+  }
+
+  release(name: string, error?: Error): void {
+    const go = this.#waiting.get(name);
+    if (go === undefined) throw new Error(`${name} is not held: ${this.names.join(", ")}`);
+    this.#waiting.delete(name);
+    go(error);
+  }
+
+  releaseAll(): void {
+    for (const name of this.names) this.release(name);
+  }
+}
+
+/** Turns of the event loop, for what must *not* happen to have its chance. */
+export async function turns(count = 20): Promise<void> {
+  for (let i = 0; i < count; i++) {
+    await new Promise<void>((resolve) => {
+      setImmediate(resolve);
+    });
+  }
+}
+
+/** Turns of the event loop until `condition` holds; the test's time limit ends it otherwise. */
+export async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await turns(1);
+}
+
+export { NbdError };
