@@ -1,0 +1,534 @@
+/* The loop that JavaScript would run: see stand-in.h. */
+#define _GNU_SOURCE
+#include "stand-in.h"
+
+#include <errno.h>
+#include <semaphore.h>
+#include <stddef.h>
+#include <string.h>
+#include <time.h>
+
+#define NBDKIT_API_VERSION 2
+#define NBDKIT_FILTER_GENERATION NBDKIT_GENERATION_A
+#include "nbdkit-filter.h"
+#include "nbdkit-plugin.h"
+
+#define DEADLINE_SECONDS 60
+#define MAX_DEPTH 64
+
+unsigned char disk[DISK_SIZE];
+int disk_failures, disk_error;
+int disk_calls[64];
+bool answer_later;
+int nr_layers;
+
+/* ---- layers */
+
+enum form { FORM_S, FORM_A, FORM_EITHER, FORM_PLUGIN };
+
+struct layer {
+  uint32_t module;
+  enum form form;
+  union {
+    struct nbdkit_filter filter;
+    struct nbdkit_plugin plugin;
+    unsigned char bytes[sizeof (struct nbdkit_plugin)];
+  } copy;
+};
+static struct layer layers[MAX_LAYERS];
+
+struct connection {
+  void *nxdata[MAX_LAYERS]; /* of layer i: calls layer i + 1 */
+  void *handle[MAX_LAYERS];
+  bool opened[MAX_LAYERS + 1];
+};
+static struct connection connections[MAX_CONNECTIONS];
+
+/* Where a callback stands in either struct. Where a plugin has one twice, the one of version 2. */
+#define BOTH(OP, name) [RT_OP_##OP] = { offsetof (struct nbdkit_filter, name), offsetof (struct nbdkit_plugin, name) }
+#define PLUGIN(OP, name) [RT_OP_##OP] = { 0, offsetof (struct nbdkit_plugin, name) }
+static const struct { size_t filter, plugin; } offsets[64] = {
+  BOTH (LOAD, load), BOTH (UNLOAD, unload), BOTH (CONFIG, config), BOTH (CONFIG_COMPLETE, config_complete),
+  BOTH (OPEN, open), BOTH (CLOSE, close), BOTH (GET_SIZE, get_size), BOTH (CAN_WRITE, can_write),
+  BOTH (CAN_FLUSH, can_flush), BOTH (IS_ROTATIONAL, is_rotational), BOTH (CAN_TRIM, can_trim),
+  BOTH (PREAD, pread), BOTH (PWRITE, pwrite), BOTH (FLUSH, flush), BOTH (TRIM, trim), BOTH (ZERO, zero),
+  PLUGIN (_PREAD_V1, _pread_v1), PLUGIN (_PWRITE_V1, _pwrite_v1), PLUGIN (_FLUSH_V1, _flush_v1),
+  PLUGIN (_TRIM_V1, _trim_v1), PLUGIN (_ZERO_V1, _zero_v1), PLUGIN (GET_READY, get_ready),
+  [RT_OP_PREPARE] = { offsetof (struct nbdkit_filter, prepare), 0 },
+  [RT_OP_FINALIZE] = { offsetof (struct nbdkit_filter, finalize), 0 },
+};
+
+static bool
+has (const struct layer *layer, uint32_t op)
+{
+  size_t at = layer->form == FORM_PLUGIN ? offsets[op].plugin : offsets[op].filter;
+  void *callback;
+
+  memcpy (&callback, layer->copy.bytes + at, sizeof callback);
+  return at != 0 && callback != NULL;
+}
+
+/* The op by which a layer is asked for `op`, or 0: a plugin of version 1 has other names. */
+static uint32_t
+op_of (const struct layer *layer, uint32_t op)
+{
+  if (has (layer, op))
+    return op;
+  if (op >= RT_OP_PREAD && op <= RT_OP_ZERO && has (layer, op - RT_OP_PREAD + RT_OP__PREAD_V1))
+    return op - RT_OP_PREAD + RT_OP__PREAD_V1;
+  return 0;
+}
+
+void
+stand_in_load (const char *path)
+{
+  struct layer *layer = &layers[nr_layers];
+  void *library = rt_dlopen (path), *init, *theirs;
+  uint64_t size;
+  uint32_t word;
+  int32_t module;
+
+  if (library == NULL)
+    fprintf (stderr, "driver: %s\n", rt_dlerror ());
+  CHECK (library != NULL && nr_layers < MAX_LAYERS);
+  init = rt_dlsym (library, "filter_init");
+  layer->form = init == NULL ? FORM_PLUGIN : FORM_A;
+  if (init == NULL)
+    init = rt_dlsym (library, "plugin_init");
+  CHECK (init != NULL);
+  theirs = rt_call_init (init);
+  CHECK (theirs != NULL);
+  memcpy (&size, theirs, sizeof size);
+  if (size > sizeof layer->copy)
+    size = sizeof layer->copy;
+  memcpy (layer->copy.bytes, theirs, size);
+  memcpy (&word, layer->copy.bytes + 12, sizeof word);
+  if (layer->form != FORM_PLUGIN && word == NBDKIT_FILTER_MARKER_S)
+    layer->form = FORM_S;
+  else if (layer->form != FORM_PLUGIN && word == 0)
+    layer->form = FORM_EITHER;
+  module = rt_module_add (layer->form == FORM_PLUGIN ? RT_ADAPTER_PLUGIN
+                          : layer->form == FORM_S    ? RT_ADAPTER_FILTER_S
+                                                     : RT_ADAPTER_FILTER_A,
+                          &layer->copy);
+  CHECK (module >= 0);
+  layer->module = (uint32_t) module;
+  connections[0].nxdata[nr_layers] = rt_nxdata_new ((uint32_t) nr_layers + 2);
+  nr_layers++;
+}
+
+uint32_t
+module_of (int layer)
+{
+  return layers[layer].module;
+}
+
+void *
+nxdata_of (int connection, int layer)
+{
+  return connections[connection].nxdata[layer];
+}
+
+void *
+handle_of (int connection, int layer)
+{
+  return connections[connection].handle[layer];
+}
+
+/* ---- what is under way on each thread */
+
+/* Either a layer (or the driver itself) asks, or C runs for the ask below it. */
+struct frame {
+  enum { ASK, DOWN } kind;
+  bool root;       /* ask: of the driver itself */
+  bool one_layer;  /* ask: is not passed on */
+  int connection;
+  int layer;       /* down */
+  struct rt_message m;
+};
+
+struct track {
+  struct frame frames[MAX_DEPTH];
+  int depth;
+  bool finished;
+  struct outcome outcome;
+};
+
+static struct track tracks[RT_MAX_SLOTS];
+static struct rt_slot *slots;
+static sem_t awake;
+
+static uint32_t kicks[RT_MAX_SLOTS], nr_kicks;
+static uint32_t deferred[RT_MAX_SLOTS], nr_deferred;
+static bool polls;
+
+static uint32_t
+some_number (void)
+{
+  static uint32_t state = 2463534242u;
+
+  state ^= state << 13;
+  state ^= state >> 17;
+  return state ^= state << 5;
+}
+
+static void
+wake (void)
+{
+  sem_post (&awake);
+}
+
+void
+stand_in_start (uint32_t max_slots)
+{
+  void *address;
+  void (*function) (void) = wake;
+
+  CHECK (sem_init (&awake, 0, 0) == 0);
+  memcpy (&address, &function, sizeof address);
+  CHECK (rt_start (max_slots, address) == 0);
+  slots = rt_slots ();
+}
+
+static struct frame *
+push (uint32_t slot)
+{
+  struct track *track = &tracks[slot];
+
+  CHECK (track->depth < MAX_DEPTH);
+  memset (&track->frames[track->depth], 0, sizeof track->frames[0]);
+  return &track->frames[track->depth++];
+}
+
+static void
+send (uint32_t slot, const struct rt_message *m)
+{
+  slots[slot].in = *m;
+  kicks[nr_kicks++] = slot;
+}
+
+static void pass_on (uint32_t slot, int layer);
+
+/* The ask on top of the thread's frames has its answer. */
+static void
+answer (uint32_t slot, int64_t ret, int err, int errno_after)
+{
+  struct track *track = &tracks[slot];
+  struct frame *top = &track->frames[track->depth - 1];
+  struct rt_message m = { .kind = RT_ANSWER, .ret = ret, .err = err };
+
+  CHECK (track->depth > 0 && top->kind == ASK);
+  track->depth--;
+  if (top->root) {
+    track->finished = true;
+    track->outcome = (struct outcome) { ret, err, errno_after };
+  }
+  else
+    send (slot, &m);
+}
+
+/* ---- the disk */
+
+static int64_t
+disk_does (const struct rt_message *m, int *err)
+{
+  void *buf = (void *) (uintptr_t) m->buf;
+
+  *err = 0;
+  disk_calls[m->op]++;
+  if (m->op >= RT_OP_PREAD && m->op <= RT_OP_ZERO && disk_failures > 0) {
+    disk_failures--;
+    *err = disk_error;
+    return -1;
+  }
+  if (m->offset > DISK_SIZE || m->count > DISK_SIZE - m->offset) {
+    *err = EINVAL;
+    return -1;
+  }
+  switch (m->op) {
+  case RT_OP_GET_SIZE:
+    return DISK_SIZE;
+  case RT_OP_CAN_WRITE:
+  case RT_OP_CAN_FLUSH:
+  case RT_OP_CAN_TRIM:
+    return 1;
+  case RT_OP_PREAD:
+    memcpy (buf, disk + m->offset, m->count);
+    break;
+  case RT_OP_PWRITE:
+    memcpy (disk + m->offset, buf, m->count);
+    break;
+  case RT_OP_TRIM:
+  case RT_OP_ZERO:
+    memset (disk + m->offset, 0, m->count);
+    break;
+  }
+  return 0;
+}
+
+static void
+answer_from_disk (uint32_t slot)
+{
+  const struct track *track = &tracks[slot];
+  int err;
+  int64_t ret = disk_does (&track->frames[track->depth - 1].m, &err);
+
+  answer (slot, ret, err, 0);
+}
+
+/* ---- messages */
+
+static void
+call_down (uint32_t slot, int layer, uint32_t op)
+{
+  const struct frame asked = tracks[slot].frames[tracks[slot].depth - 1];
+  struct frame *down = push (slot);
+  struct rt_message m = asked.m;
+
+  down->kind = DOWN;
+  down->layer = layer;
+  down->connection = asked.connection;
+  m.kind = RT_DOWNCALL;
+  m.op = op;
+  m.module = layers[layer].module;
+  m.nxdata = (uintptr_t) connections[asked.connection].nxdata[layer];
+  m.handle = (uintptr_t) connections[asked.connection].handle[layer];
+  m.log_name = (uintptr_t) layers[layer].copy.filter.name;
+  if (op == RT_OP_OPEN)
+    m.flags = layers[layer].form == FORM_EITHER ? RT_OPEN_EITHER : 0;
+  down->m = m;
+  send (slot, &m);
+}
+
+/* Ask the first layer from `layer` on that has the callback. */
+static void
+pass_on (uint32_t slot, int layer)
+{
+  struct frame *asked = &tracks[slot].frames[tracks[slot].depth - 1];
+  struct connection *c = &connections[asked->connection];
+  uint32_t op = 0;
+
+  for (; layer < nr_layers; layer++) {
+    if (asked->m.op == RT_OP_OPEN)
+      c->opened[layer] = true;
+    op = op_of (&layers[layer], asked->m.op);
+    if (op != 0 || asked->one_layer)
+      break;
+  }
+  if (op != 0)
+    call_down (slot, layer, op);
+  else if (asked->one_layer)
+    answer (slot, 0, 0, 0);
+  else {
+    if (asked->m.op == RT_OP_OPEN)
+      c->opened[nr_layers] = true;
+    if (answer_later)
+      deferred[nr_deferred++] = slot;
+    else
+      answer_from_disk (slot);
+  }
+}
+
+/* A C layer returned. */
+static void
+returned (uint32_t slot)
+{
+  struct track *track = &tracks[slot];
+  struct frame *down = &track->frames[track->depth - 1];
+  struct connection *c = &connections[down->connection];
+  struct rt_message m = slots[slot].out;
+  bool is_open = m.op == RT_OP_OPEN, failed = is_open ? m.ret == 0 : m.ret == -1;
+  int err = !failed ? 0 : m.err != 0 ? m.err : m.flags != 0 ? (int) m.flags : EIO;
+  int layer = down->layer;
+
+  CHECK (track->depth > 1 && down->kind == DOWN && m.op == down->m.op);
+  track->depth--;
+  if (is_open && failed)
+    c->opened[layer] = false;
+  if (is_open && !failed) {
+    c->handle[layer] = (void *) (uintptr_t) m.ret;
+    /* In generation S the server opens the next layer. */
+    if (layers[layer].form != FORM_PLUGIN && !c->opened[layer + 1]) {
+      CHECK (layers[layer].form != FORM_A);
+      pass_on (slot, layer + 1);
+      return;
+    }
+    m.ret = 0;
+  }
+  answer (slot, failed ? -1 : m.ret, err, (int) m.flags);
+}
+
+static void
+received (uint32_t slot)
+{
+  const struct rt_message *m = &slots[slot].out;
+  struct frame *asked;
+
+  if (m->kind == RT_DONE) {
+    returned (slot);
+    return;
+  }
+  CHECK (m->kind == RT_UPCALL && m->target != 0);
+  asked = push (slot);
+  asked->kind = ASK;
+  asked->connection = (int) (m->target - 1) / (MAX_LAYERS + 1);
+  asked->m = *m;
+  pass_on (slot, (int) (m->target - 1) % (MAX_LAYERS + 1));
+}
+
+/* Answer some of those that wait, in another order, or all where nothing else is under way. */
+static void
+answer_some (bool all)
+{
+  uint32_t waiting[RT_MAX_SLOTS], n = nr_deferred;
+
+  memcpy (waiting, deferred, n * sizeof deferred[0]);
+  nr_deferred = 0;
+  while (n > 0) {
+    uint32_t i = some_number () % n, slot = waiting[i];
+
+    waiting[i] = waiting[--n];
+    if (all || some_number () % 4 != 0)
+      answer_from_disk (slot);
+    else
+      deferred[nr_deferred++] = slot;
+  }
+}
+
+static void
+kick (void)
+{
+  uint32_t n = nr_kicks;
+
+  nr_kicks = 0;
+  rt_kick (kicks, n);
+}
+
+void
+serve (void)
+{
+  uint32_t found[16], n;
+  struct timespec deadline;
+
+  kick ();
+  polls = !polls;
+  n = polls ? rt_poll (found, 16, 20) : 0;
+  if (n == 0)
+    n = rt_reap (found, 16);
+  for (uint32_t i = 0; i < n; i++)
+    received (found[i]);
+  if (nr_deferred > 0)
+    answer_some (n == 0);
+  else if (n == 0) {
+    clock_gettime (CLOCK_REALTIME, &deadline);
+    deadline.tv_sec += DEADLINE_SECONDS;
+    while (sem_timedwait (&awake, &deadline) == -1)
+      CHECK (errno == EINTR); /* else the runtime hangs */
+  }
+  kick ();
+}
+
+/* ---- requests of the driver's own */
+
+static struct frame *
+begin_root (uint32_t slot, int connection)
+{
+  struct frame *root;
+
+  CHECK (tracks[slot].depth == 0);
+  root = push (slot);
+  root->kind = ASK;
+  root->root = true;
+  root->connection = connection;
+  tracks[slot].finished = false;
+  return root;
+}
+
+void
+begin (uint32_t slot, int connection, arguments a)
+{
+  begin_root (slot, connection)->m = a;
+  pass_on (slot, 0);
+}
+
+bool
+finished (uint32_t slot)
+{
+  return tracks[slot].finished;
+}
+
+struct outcome
+outcome_of (uint32_t slot)
+{
+  while (!finished (slot))
+    serve ();
+  return tracks[slot].outcome;
+}
+
+struct outcome
+ask (uint32_t slot, int connection, arguments a)
+{
+  begin (slot, connection, a);
+  return outcome_of (slot);
+}
+
+struct outcome
+ask_layer (uint32_t slot, int connection, int layer, uint32_t op)
+{
+  struct frame *root = begin_root (slot, connection);
+
+  root->one_layer = true;
+  root->m.op = op;
+  pass_on (slot, layer);
+  return outcome_of (slot);
+}
+
+struct outcome
+send_raw (uint32_t slot, struct rt_message message)
+{
+  struct frame *down;
+
+  begin_root (slot, 0);
+  down = push (slot);
+  down->kind = DOWN;
+  down->m = message;
+  send (slot, &message);
+  return outcome_of (slot);
+}
+
+int
+open_connection (uint32_t slot, int connection, int readonly)
+{
+  struct connection *c = &connections[connection];
+  int err;
+
+  memset (c, 0, sizeof *c);
+  for (int i = 0; i < nr_layers; i++) {
+    c->nxdata[i] = rt_nxdata_new ((uint32_t) (connection * (MAX_LAYERS + 1) + i + 2));
+    CHECK (c->nxdata[i] != NULL);
+  }
+  err = ask (slot, connection, (arguments) { .op = RT_OP_OPEN, .readonly = readonly }).err;
+  for (int i = nr_layers - 1; i >= 0 && err == 0; i--)
+    err = ask_layer (slot, connection, i, RT_OP_PREPARE).err;
+  return err;
+}
+
+int
+close_connection (uint32_t slot, int connection)
+{
+  struct connection *c = &connections[connection];
+  int err = 0;
+
+  for (int i = 0; i < nr_layers; i++) {
+    int failure = c->opened[i] ? ask_layer (slot, connection, i, RT_OP_FINALIZE).err : 0;
+    if (err == 0)
+      err = failure;
+  }
+  for (int i = 0; i < nr_layers; i++) {
+    if (c->opened[i])
+      ask_layer (slot, connection, i, RT_OP_CLOSE);
+    c->opened[i] = false;
+    rt_nxdata_free (c->nxdata[i]);
+  }
+  return err;
+}

@@ -1,0 +1,82 @@
+/* Plays JavaScript's part against the native runtime: a chain of C modules over a disk in memory. One thread, the
+ * main one, does all that is declared here, as JavaScript would. */
+#ifndef STAND_IN_H
+#define STAND_IN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "ops.gen.h"
+#include "runtime.h"
+
+#define DISK_SIZE (1 << 20)
+#define MAX_LAYERS 12
+#define MAX_CONNECTIONS 8
+
+/* Fails the whole run: what is checked holds in a right runtime. */
+#define CHECK(condition)                                                                                    \
+  do {                                                                                                      \
+    if (!(condition)) {                                                                                     \
+      fprintf (stderr, "driver: %s:%d: not so: %s\n", __FILE__, __LINE__, #condition);                      \
+      exit (2);                                                                                             \
+    }                                                                                                       \
+  } while (0)
+
+/* What the modules are stacked on. */
+extern unsigned char disk[DISK_SIZE];
+/* The next this many requests that reach the disk fail with disk_error. */
+extern int disk_failures, disk_error;
+/* How many requests of an op reached the disk. */
+extern int disk_calls[64];
+
+/* How the chain below answers: at once, or in another order than it was asked. */
+extern bool answer_later;
+
+extern int nr_layers;
+
+/* Start the runtime with so many slots at most. */
+void stand_in_start (uint32_t max_slots);
+
+/* Put a module at the end of the chain. A filter whose form is not known is called in the way that suits both. */
+void stand_in_load (const char *path);
+
+/* How a request came back: err is 0, or what the client would see. */
+struct outcome {
+  int64_t ret;
+  int err;
+  int errno_after; /* of the C layer, if it was one */
+};
+
+/* A request's arguments: as many fields of struct rt_message as its op needs. */
+typedef struct rt_message arguments;
+
+/* Ask the chain from its first layer on, on thread `slot`, and wait for the answer. Other threads are served
+ * meanwhile. Connection 0 is that of the life cycle. */
+struct outcome ask (uint32_t slot, int connection, arguments a);
+
+/* Only begin it; finished() tells when it is over, and outcome_of() how. */
+void begin (uint32_t slot, int connection, arguments a);
+bool finished (uint32_t slot);
+struct outcome outcome_of (uint32_t slot);
+
+/* Serve until something happened on some thread. */
+void serve (void);
+
+/* Call one layer's own callback, where it has it: load, prepare, finalize, close, unload. */
+struct outcome ask_layer (uint32_t slot, int connection, int layer, uint32_t op);
+
+/* Connections 1 and up. Both give 0 or the first error; what is open is closed in any case. */
+int open_connection (uint32_t slot, int connection, int readonly);
+int close_connection (uint32_t slot, int connection);
+
+/* What the layer gets to call the one below by. Made by open_connection, for connection 0 by the start. */
+void *nxdata_of (int connection, int layer);
+
+/* Send a message as it is, and wait for the answer. */
+struct outcome send_raw (uint32_t slot, struct rt_message message);
+uint32_t module_of (int layer);
+void *handle_of (int connection, int layer);
+
+#endif /* STAND_IN_H */
