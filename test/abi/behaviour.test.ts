@@ -1,0 +1,366 @@
+/** What C modules may do in their callbacks: sleep, have threads, read during writes, fail, print, parse. */
+import { describe, expect, test } from "bun:test";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { type Errno, NbdError } from "#api";
+import { errnoOf } from "#test/chain";
+import { NbdClient } from "#test/client";
+import { compileModule, type CompileOptions, haveCompiler } from "#test/modules";
+import { nativeLayer, nativeStack } from "#test/native";
+import { run, serve } from "#test/server";
+
+import type { ChainConnection } from "../../src/chain/chain.ts";
+
+const fixture = async (name: string, defines: CompileOptions["defines"] = {}) =>
+  await compileModule(`test/fixtures/${name}.c`, { defines });
+const filter = async (name: string, defines?: CompileOptions["defines"]) =>
+  nativeLayer("filter", await fixture(name, defines));
+const generationA = { THREAD_MODEL: "NBDKIT_THREAD_MODEL_PARALLEL" };
+
+async function read({ top }: ChainConnection, count = 512, offset = 0n): Promise<Uint8Array> {
+  const buf = new Uint8Array(count);
+  await top.pread(buf, offset, 0);
+  return buf;
+}
+
+describe.skipIf(!haveCompiler)("C modules (needs cc)", () => {
+  describe("that block", () => {
+    test("16 requests of one connection are in the filter at once", async () => {
+      // Each read waits until 16 are there: fewer threads, and they would time out.
+      await using stack = await nativeStack([await filter("slow")], { meet: "16" });
+      const connection = await stack.connect();
+      const reads = await Promise.all(Array.from({ length: 64 }, () => read(connection)));
+      expect(reads.every((buf) => Buffer.compare(buf, stack.disk.subarray(0, 512)) === 0)).toBe(
+        true,
+      );
+    });
+
+    test("another client is served while 16 requests sleep", async () => {
+      const slow = await fixture("slow", { THREAD_MODEL: "NBDKIT_THREAD_MODEL_PARALLEL" });
+      await using server = await serve([`--filter=${slow}`, "memory", "1M", "sleep-ms=300"]);
+      const { client: sleeper } = await NbdClient.ready({ unix: server.socket });
+      const { client: other } = await NbdClient.ready({ unix: server.socket });
+      const order: string[] = [];
+      for (let i = 0; i < 16; i++)
+        sleeper.request({ type: 0, offset: 0n, count: 512, cookie: BigInt(i) });
+      const answered = sleeper.reply().then(() => order.push("sleeper"));
+      // A write is not held up by the filter: it is done long before the sleepers wake.
+      await other.ask({ type: 1, offset: 0n, count: 4, payload: new Uint8Array(4) });
+      order.push("other");
+      await answered;
+      expect(order).toEqual(["other", "sleeper"]);
+      sleeper.terminate();
+      other.terminate();
+    });
+
+    test("a connection holds no more threads than -t says", async () => {
+      const slow = nativeLayer("filter", await fixture("slow", generationA), { threads: 3 });
+      await using stack = await nativeStack([slow], { meet: "3" });
+      const connection = await stack.connect();
+      await Promise.all(Array.from({ length: 9 }, () => read(connection)));
+    });
+  });
+
+  test("a thread of the filter's own may use the layer below", async () => {
+    for (const defines of [{}, generationA]) {
+      await using stack = await nativeStack(
+        [await filter("background", defines)],
+        { "background-piece": "1000" },
+        { later: true },
+      );
+      const connection = await stack.connect();
+      expect(await read(connection)).toEqual(stack.disk.slice(0, 512));
+      await connection.close();
+      const bytes = stack.calls
+        .filter((call) => call.startsWith("pread 1000") || call.startsWith("pread 536"))
+        .reduce((sum, call) => sum + Number(call.split(" ")[1]), 0);
+      expect(bytes).toBe(65536);
+    }
+  });
+
+  test("many connections, each with a thread of the filter's own", async () => {
+    await using stack = await nativeStack([await filter("background")], {}, { later: true });
+    for (let round = 0; round < 5; round++) {
+      const open = await Promise.all(Array.from({ length: 20 }, () => stack.connect()));
+      await Promise.all(open.map((connection) => connection.close()));
+    }
+  });
+
+  test("reads below during a write, with a mutex held across", async () => {
+    await using stack = await nativeStack([await filter("rmw")], {}, { later: true });
+    const { top } = await stack.connect();
+    const model = stack.disk.slice();
+    await Promise.all(
+      Array.from({ length: 100 }, async (_, i) => {
+        const data = new Uint8Array(100).fill(i);
+        model.set(data, i * 100);
+        await top.pwrite(data, BigInt(i * 100), 0);
+      }),
+    );
+    expect(stack.disk).toEqual(model);
+    expect(new Set(stack.calls.map((call) => Number(call.split(" ")[2]) % 512))).toEqual(
+      new Set([0]),
+    );
+  });
+
+  test("scans in prepare and writes in finalize", async () => {
+    await using stack = await nativeStack([await filter("superblock")], {}, { later: true });
+    const connection = await stack.connect();
+    expect(await connection.top.getSize()).toBe(65024n);
+    stack.calls.length = 0;
+    await connection.close();
+    expect(stack.calls).toEqual(["pwrite 512 65024"]);
+    expect(stack.disk.subarray(65024)).toEqual(stack.disk.subarray(0, 512));
+    const reader = await stack.connect(true);
+    stack.calls.length = 0;
+    await reader.close();
+    expect(stack.calls).toEqual([]);
+  });
+
+  describe("that fail", () => {
+    const errnos: readonly Errno[] = [
+      "EPERM",
+      "EIO",
+      "EACCES",
+      "ENOMEM",
+      "EINVAL",
+      "EFBIG",
+      "ENOSPC",
+      "EROFS",
+      "EDQUOT",
+      "EOVERFLOW",
+      "ESHUTDOWN",
+    ];
+    for (const how of ["errno", "set_error", "both"]) {
+      test.each(errnos)(`a filter's %s by ${how}`, async (errno) => {
+        await using stack = await nativeStack([await filter("failing-filter")], {
+          "fail-in": "pread",
+          "fail-with": errno,
+          "fail-how": how,
+        });
+        const connection = await stack.connect();
+        expect(await errnoOf(() => read(connection))).toBe(errno);
+        expect(await errnoOf(() => connection.top.pwrite(new Uint8Array(1), 0n, 0))).toBe(
+          "no error",
+        );
+      });
+    }
+
+    test("a filter that gives no reason is EIO", async () => {
+      await using stack = await nativeStack([await filter("failing-filter")], {
+        "fail-in": "pwrite",
+        "fail-how": "nothing",
+      });
+      const { top } = await stack.connect();
+      expect(await errnoOf(() => top.pwrite(new Uint8Array(1), 0n, 0))).toBe("EIO");
+    });
+
+    test.each(["pread", "pwrite", "flush", "trim", "zero"])(
+      "in %s, of generation S and A",
+      async (callback) => {
+        for (const defines of [{}, generationA]) {
+          await using stack = await nativeStack([await filter("failing-filter", defines)], {
+            "fail-in": callback,
+            "fail-with": "ENOSPC",
+            "fail-how": "errno",
+          });
+          const { top } = await stack.connect();
+          const calls: Record<string, () => unknown> = {
+            pread: () => top.pread(new Uint8Array(8), 0n, 0),
+            pwrite: () => top.pwrite(new Uint8Array(8), 0n, 0),
+            flush: () => top.flush(0),
+            trim: () => top.trim(8, 0n, 0),
+            zero: () => top.zero(8, 0n, 0),
+          };
+          for (const [name, call] of Object.entries(calls)) {
+            expect([name, await errnoOf(call)]).toEqual([
+              name,
+              name === callback ? "ENOSPC" : "no error",
+            ]);
+          }
+        }
+      },
+    );
+
+    test.each(["open", "prepare"])(
+      "in %s: the client is refused, the next one is too, the server stays",
+      async (callback) => {
+        await using stack = await nativeStack([await filter("failing-filter")], {
+          "fail-in": callback,
+          "fail-with": "EACCES",
+          "fail-how": "errno",
+        });
+        for (let i = 0; i < 3; i++) await expect(stack.connect()).rejects.toThrow();
+      },
+    );
+
+    test.each(["get_size", "can_write", "can_flush", "is_rotational", "can_trim"] as const)(
+      "in %s: the question fails",
+      async (callback) => {
+        await using stack = await nativeStack([await filter("failing-filter")], {
+          "fail-in": callback,
+        });
+        const { top } = await stack.connect();
+        const asks = {
+          get_size: () => top.getSize(),
+          can_write: () => top.canWrite(),
+          can_flush: () => top.canFlush(),
+          is_rotational: () => top.isRotational(),
+          can_trim: () => top.canTrim(),
+        };
+        expect(await errnoOf(asks[callback])).toBe("EIO");
+      },
+    );
+
+    test("a filter may answer a failure from below in its own way", async () => {
+      let failures = 0;
+      const fail = (call: string) => {
+        if (call.startsWith("pwrite")) throw new NbdError("EIO", "");
+        if (call.startsWith("pread") && failures++ === 0) throw new NbdError("EIO", "");
+      };
+      await using stack = await nativeStack([await filter("second-try")], {}, { fail });
+      const connection = await stack.connect();
+      expect(await read(connection, 10)).toEqual(stack.disk.slice(0, 10));
+      const { top } = connection;
+      expect(await errnoOf(() => top.pwrite(new Uint8Array(1), 0n, 0))).toBe("ENOSPC");
+    });
+
+    test.each([
+      { preserved: 1, how: "errno", errno: "EDQUOT" },
+      { preserved: 0, how: "errno", errno: "EIO" },
+      { preserved: 0, how: "set_error", errno: "EDQUOT" },
+      { preserved: 1, how: "both", errno: "EDQUOT" },
+      { preserved: 1, how: "nothing", errno: "EIO" },
+    ])(
+      "a plugin with errno_is_preserved=$preserved by $how: $errno",
+      async ({ preserved, how, errno }) => {
+        const path = await fixture("failing-plugin", { ERRNO_IS_PRESERVED: preserved });
+        await using stack = await nativeStack(
+          [],
+          { "fail-in": "pread", "fail-with": "EDQUOT", "fail-how": how },
+          { plugin: nativeLayer("plugin", path) },
+        );
+        const connection = await stack.connect();
+        expect(await errnoOf(() => read(connection))).toBe(errno);
+      },
+    );
+  });
+
+  test("messages keep errno and understand %m", async () => {
+    await using server = await serve([
+      "-v",
+      `--filter=${await fixture("messages")}`,
+      "memory",
+      "1M",
+    ]);
+    const { client } = await NbdClient.ready({ unix: server.socket });
+    expect((await client.ask({ type: 0, offset: 0n, count: 16 })).error).toBe(0);
+    client.terminate();
+    const { stderr } = await server.stop();
+    const name = String.raw`nbdkit: memory\[1\]: `;
+    for (const line of [
+      `${name}error: error of %m: No space left on device`,
+      `${name}debug: debug of %m: No space left on device, 42%, text, 0.500`,
+      `${name}error: list of %m: No space left on device, 18446744073709551615 and text`,
+      `${name}debug: list of %m: No space left on device, 18446744073709551615 and text`,
+      `${name}error: x{4999}`,
+      `${name}error: `,
+    ]) {
+      expect(stderr).toMatch(new RegExp(`^${line}$`, "m"));
+    }
+  });
+
+  test("the parsing functions answer as nbdkit's do", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "nbdkit-parsing-"));
+    try {
+      const parsing = await fixture("parsing");
+      const asks: readonly (readonly [string, string])[] = [
+        ["parse-size=0", "0"],
+        ["parse-size=1k", "1024"],
+        ["parse-size=2M", "2097152"],
+        ["parse-size=3s", "1536"],
+        ["parse-size=7e", "8070450532247928832"],
+        ["parse-size=8e", "-1"],
+        ["parse-size=9223372036854775807", "9223372036854775807"],
+        ["parse-size=9223372036854775808", "-1"],
+        ["parse-size=-1", "-1"],
+        ["parse-size=1.5k", "-1"],
+        ["parse-size=1kb", "-1"],
+        ["parse-size=", "-1"],
+        ["parse-bool=TRUE", "1"],
+        ["parse-bool=n", "0"],
+        ["parse-bool=maybe", "-1"],
+        ["absolute-path=/x/y", "/x/y"],
+        ["absolute-path=x", `${folder}/x`],
+        ["absolute-path=", "NULL"],
+        ["realpath=.", folder],
+        ["realpath=gone", "NULL"],
+      ];
+      const words = asks.map(([ask]) => ask);
+      const { code, stderr } = await run(
+        [
+          process.execPath,
+          join(import.meta.dir, "../../src/main.ts"),
+          "-v",
+          "-U",
+          "-",
+          "--run",
+          "true",
+          `--filter=${parsing}`,
+          "null",
+          ...words,
+        ],
+        { cwd: folder },
+      );
+      expect(code).toBe(0);
+      const results = [...stderr.matchAll(/debug: (\S+=.*) -> (.*)$/gm)].map((it) => [
+        it[1],
+        it[2],
+      ]);
+      expect(results).toEqual(asks.map(([ask, answer]) => [ask, answer]));
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  test("two generations in one chain are called in nbdkit's order", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "nbdkit-order-"));
+    try {
+      const old = await fixture("order", { NAME: '"s"' });
+      const newer = await fixture("order", { NAME: '"a"', ...generationA });
+      const file = join(folder, "order");
+      const args = [
+        `--filter=${old}`,
+        `--filter=${newer}`,
+        "memory",
+        "64k",
+        `order-file=${file}`,
+        `order-file=${file}`,
+      ];
+      {
+        await using server = await serve(args);
+        const { client } = await NbdClient.ready({ unix: server.socket });
+        await client.ask({ type: 0, offset: 0n, count: 512 });
+        await client.ask({ type: 1, offset: 0n, count: 4, payload: new Uint8Array(4) });
+        await client.ask({ type: 3 });
+        client.request({ type: 2 });
+        client.terminate();
+        await server.stop();
+      }
+      const lines = readFileSync(file, "utf8").trim().split("\n");
+      const each = (...calls: string[]) => calls.flatMap((call) => [`s ${call}`, `a ${call}`]);
+      expect(lines).toEqual([
+        ...["s load", "s config_complete", "a load", "a config_complete"],
+        ...each("open readonly=0"),
+        ...["a prepare", "s prepare"],
+        ...each("get_size", "can_write", "can_trim", "can_flush", "is_rotational"),
+        ...each("pread 512 0", "pwrite 4 0", "flush", "finalize", "close"),
+        ...["a unload", "s unload"],
+      ]);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+});
