@@ -122,6 +122,9 @@ export class Transmission {
 
   /** The client sends no more; what it sent completely is still answered. */
   inputEnded(): void {
+    if (this.#reader.incomplete) {
+      log.debug("client left in the middle of a request", this.#options.logName);
+    }
     if (this.#paused) this.#endsAfterInput = true;
     else this.#end();
   }

@@ -26,7 +26,7 @@ const maxPathBytes = 107;
  * What the kernel takes for a client on a Unix socket. Its default is less than one reply of 256 KiB, so that
  * each would cost two writes and a wait in between. (TCP sizes its buffers itself.)
  */
-const unixSendBytes = 512 << 10;
+const unixSendBytes = 256 << 10;
 /** Reasons to do without one of several addresses. */
 const skippable = new Set(["EADDRINUSE", "EAFNOSUPPORT", "EADDRNOTAVAIL"]);
 

@@ -87,7 +87,8 @@ class RunningServer implements Server {
     this.#stopping = true;
     for (const listener of this.#listeners) listener.stop();
     for (const connection of this.#running.keys()) connection.stop();
-    await Promise.all(this.#running.values());
+    // A client that the kernel had accepted already may still turn up.
+    while (this.#running.size > 0) await Promise.all(this.#running.values());
   }
 
   #accept(socket: ClientSocket): Connection {

@@ -191,6 +191,26 @@ describe("bounded memory", () => {
     },
   );
 
+  test.each([{ later: false }, { later: true }])(
+    "all is answered to a client that sent its last request long before it reads (later=$later)",
+    async ({ later }) => {
+      await using it = await running({ size: MiB, later });
+      const { client } = await it.ready();
+      client.pause();
+      const count = 500;
+      client.send(
+        bytes(...Array.from({ length: count }, () => request({ type: READ, count: 65536 }))),
+      );
+      await client.sent();
+      client.shutdown();
+      await turns(50);
+      client.resume();
+      await client.closed;
+      expect(client.available).toBe(count * 65552);
+      expect(it.server.connections).toBe(0);
+    },
+  );
+
   test("of a client that sends refused requests and takes no replies", async () => {
     await using it = await running();
     const { client } = await it.ready();
