@@ -405,7 +405,7 @@ leak (void)
 static void
 overrun (void)
 {
-  volatile char *small = malloc (4);
+  volatile char *volatile small = calloc (4, 1);
 
   CHECK (small != NULL);
   small[3] = small[4];

@@ -1,5 +1,5 @@
 /** The native runtime under the compiler's sanitizers, driven by a C program in JavaScript's place: driver.c. */
-import { beforeAll, describe, expect, test } from "bun:test";
+import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 
@@ -142,6 +142,10 @@ const faults: Readonly<
   thread: [{ scenario: "race", report: "ThreadSanitizer: data race" }],
 };
 
+/** Compiling with sanitizers takes a while on a busy machine. */
+const DEADLINE_MS = 60_000;
+setDefaultTimeout(DEADLINE_MS);
+
 const common = ["-g", "-O1", "-fno-omit-frame-pointer"];
 const sanitizers = {
   address: [...common, "-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
@@ -173,7 +177,7 @@ async function works(sanitizer: Sanitizer): Promise<boolean> {
 async function buildDriver(sanitizer: Sanitizer): Promise<string> {
   const program = join(temporaryFolder(), `driver-${sanitizer}`);
   const folders = ["include", "abi/runtime", "abi/generated"];
-  const sources = ["test/abi/driver.c", "test/abi/stand-in.c"];
+  const sources = ["driver", "stand-in", "layers"].map((name) => `test/abi/${name}.c`);
   for (const folder of folders) {
     const names = readdirSync(join(import.meta.dir, "..", "..", folder));
     sources.push(...names.filter((name) => name.endsWith(".c")).map((name) => `${folder}/${name}`));
@@ -197,7 +201,7 @@ for (const sanitizer of ["address", "thread"] as const) {
     let driver = "";
     beforeAll(async () => {
       driver = await buildDriver(sanitizer);
-    });
+    }, DEADLINE_MS);
 
     const drive = ({ scenario, texts = [], stack }: Omit<Case, "what">) =>
       Promise.all(stack.map((name) => moduleFor(sanitizer, name))).then((paths) =>

@@ -8,11 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "layers.h"
 #include "ops.gen.h"
 #include "runtime.h"
 
 #define DISK_SIZE (1 << 20)
-#define MAX_LAYERS 12
 #define MAX_CONNECTIONS 8
 
 /* Fails the whole run: what is checked holds in a right runtime. */
@@ -33,8 +33,6 @@ extern int disk_calls[64];
 
 /* How the chain below answers: at once, or in another order than it was asked. */
 extern bool answer_later;
-
-extern int nr_layers;
 
 /* Start the runtime with so many slots at most. */
 void stand_in_start (uint32_t max_slots);

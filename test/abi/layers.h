@@ -1,0 +1,35 @@
+/* The C modules that stand-in.c stacks, loaded as the server loads them. */
+#ifndef LAYERS_H
+#define LAYERS_H
+
+#include <stdint.h>
+
+#define NBDKIT_API_VERSION 2
+#define NBDKIT_FILTER_GENERATION NBDKIT_GENERATION_A
+#include "nbdkit-filter.h"
+#include "nbdkit-plugin.h"
+
+#define MAX_LAYERS 12
+
+enum form { FORM_S, FORM_A, FORM_EITHER, FORM_PLUGIN };
+
+struct layer {
+  uint32_t module;
+  enum form form;
+  union {
+    struct nbdkit_filter filter;
+    struct nbdkit_plugin plugin;
+    unsigned char bytes[sizeof (struct nbdkit_plugin)];
+  } copy;
+};
+
+extern struct layer layers[MAX_LAYERS];
+extern int nr_layers;
+
+/* Load a module as the last layer. */
+void load_layer (const char *path);
+
+/* The op by which a layer is asked for `op`, or 0: a plugin of version 1 has other names. */
+uint32_t op_of (const struct layer *layer, uint32_t op);
+
+#endif /* LAYERS_H */
