@@ -19,6 +19,8 @@ const at = Object.fromEntries(
   Object.entries(layouts.message.fields).map(([name, { offset }]) => [name, offset / 4]),
 ) as Readonly<Record<keyof typeof layouts.message.fields, number>>;
 const high = 2 ** 32;
+/** Request threads that are kept for later. */
+const maxIdle = 64;
 /** Poll only where so few messages were sent. */
 const pollAtMost = 2;
 const pollMicroseconds = 30;
@@ -139,7 +141,12 @@ export class Bridge implements ThreadLink {
     }
     share.held--;
     thread.onIdle = undefined;
-    this.#idle.push(thread);
+    if (this.#idle.length >= maxIdle) {
+      this.#threads[thread.slot] = undefined;
+      this.native.rt_thread_end(thread.slot);
+    } else {
+      this.#idle.push(thread);
+    }
     for (const other of this.#starved) {
       this.#starved.delete(other);
       const waiting = other.waiting.shift();

@@ -85,5 +85,6 @@ export const RT_DOWNCALL = 1;
 export const RT_ANSWER = 2;
 export const RT_UPCALL = 3;
 export const RT_DONE = 4;
+export const RT_END = 5;
 export const RT_OPEN_EITHER = 1;
 export const RT_MAX_SLOTS = 4096;

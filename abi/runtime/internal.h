@@ -17,6 +17,9 @@ void rt_store_error (int err);
 /* What log lines of this thread start with, or NULL. */
 const char *rt_log_name (void);
 
+/* Call the callback of a module that the message names. */
+void rt_module_call (struct rt_message *message);
+
 /* Call a filter's open whether it is of generation S or A (open-either.c). */
 void rt_open_either (const void *module, struct rt_message *message);
 

@@ -16,6 +16,7 @@
 #define RT_ANSWER 2   /* JavaScript -> thread: the parked upcall returns */
 #define RT_UPCALL 3   /* thread -> JavaScript: the layer `target` is asked for op */
 #define RT_DONE 4     /* thread -> JavaScript: the downcall returned */
+#define RT_END 5      /* to a request thread: end */
 
 /* rt_message.flags of a downcall of open: the filter may be of generation S or A. */
 #define RT_OPEN_EITHER 1
@@ -60,6 +61,9 @@ void *rt_slots (void);
 
 /* Start a request thread. Returns its slot or -errno. */
 int32_t rt_thread_new (void);
+
+/* End a request thread that nothing is under way on. Its slot may be given to another one at once. */
+void rt_thread_end (uint32_t slot);
 
 /* Deliver the message in `in` of each of `n` slots. */
 void rt_kick (const uint32_t *slots, uint32_t n);

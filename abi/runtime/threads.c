@@ -1,6 +1,5 @@
 /* Slots, request threads, and the messages between them and JavaScript. */
 #define _GNU_SOURCE
-#include <dlfcn.h>
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
@@ -16,9 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "adapters.gen.h"
 #include "internal.h"
-#include "ops.gen.h"
 
 /* Values of line.signal. */
 enum { NOTHING, MESSAGE, SLEEPING };
@@ -55,13 +52,6 @@ static uint32_t ring_mask, ring_head;
 static _Atomic uint32_t ring_tail;
 static _Atomic uint32_t sleeping = 1;
 static void (*wake_javascript) (void);
-
-struct module {
-  rt_adapter call;
-  const void *module;
-};
-static struct module modules[1024];
-static _Atomic int32_t nr_modules;
 
 static __thread int64_t this_slot = -1;
 static __thread struct frame *this_frame;
@@ -266,14 +256,10 @@ run_downcall (uint32_t slot)
 {
   struct rt_message m = slots[slot].in;
   struct frame frame = { .log_name = (const char *) (uintptr_t) m.log_name }, *outer = this_frame;
-  const struct module *module = &modules[m.module];
 
   this_frame = &frame;
   errno = 0;
-  if (m.op == RT_OP_OPEN && (m.flags & RT_OPEN_EITHER))
-    rt_open_either (module->module, &m);
-  else
-    module->call (module->module, &m);
+  rt_module_call (&m);
   m.flags = (uint32_t) errno;
   m.err = frame.error;
   this_frame = outer;
@@ -290,9 +276,19 @@ request_thread (void *value)
   this_slot = slot;
   for (;;) {
     wait_for_message (slot);
+    if (slots[slot].in.kind == RT_END)
+      break;
     run_downcall (slot);
   }
+  slot_give_back (slot);
   return NULL;
+}
+
+void
+rt_thread_end (uint32_t slot)
+{
+  slots[slot].in.kind = RT_END;
+  rt_kick (&slot, 1);
 }
 
 int32_t
@@ -421,81 +417,4 @@ const char *
 rt_log_name (void)
 {
   return this_frame == NULL ? NULL : this_frame->log_name;
-}
-
-/* ---- modules */
-
-int32_t
-rt_module_add (uint32_t adapter, const void *module)
-{
-  int32_t i = atomic_load (&nr_modules);
-
-  if (adapter >= sizeof rt_adapters / sizeof rt_adapters[0])
-    return -EINVAL;
-  if (i == sizeof modules / sizeof modules[0])
-    return -ENOSPC;
-  modules[i] = (struct module) { .call = rt_adapters[adapter], .module = module };
-  atomic_store (&nr_modules, i + 1);
-  return i;
-}
-
-static char dl_error[4096];
-
-static void
-keep_dlerror (void)
-{
-  const char *text = dlerror ();
-
-  snprintf (dl_error, sizeof dl_error, "%s", text == NULL ? "" : text);
-}
-
-void *
-rt_dlopen (const char *path)
-{
-  void *library = dlopen (path, RTLD_NOW | RTLD_GLOBAL);
-
-  keep_dlerror ();
-  return library;
-}
-
-void *
-rt_dlsym (void *library, const char *name)
-{
-  void *symbol = dlsym (library, name);
-
-  keep_dlerror ();
-  return symbol;
-}
-
-const char *
-rt_dlerror (void)
-{
-  return dl_error;
-}
-
-void *
-rt_call_init (void *function)
-{
-  void *(*init) (void);
-
-  *(void **) &init = function;
-  return init ();
-}
-
-void *
-rt_strdup (const char *text)
-{
-  return strdup (text);
-}
-
-void
-rt_free (void *memory)
-{
-  free (memory);
-}
-
-void
-rt_flush_stdout (void)
-{
-  fflush (stdout);
 }

@@ -1,0 +1,106 @@
+/* Loading modules, and calling them through the adapter of their generation. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "adapters.gen.h"
+#include "internal.h"
+#include "ops.gen.h"
+
+struct module {
+  rt_adapter call;
+  const void *module;
+};
+static struct module modules[1024];
+static _Atomic int32_t nr_modules;
+
+int32_t
+rt_module_add (uint32_t adapter, const void *module)
+{
+  int32_t i = atomic_load (&nr_modules);
+
+  if (adapter >= sizeof rt_adapters / sizeof rt_adapters[0])
+    return -EINVAL;
+  if (i == sizeof modules / sizeof modules[0])
+    return -ENOSPC;
+  modules[i] = (struct module) { .call = rt_adapters[adapter], .module = module };
+  atomic_store (&nr_modules, i + 1);
+  return i;
+}
+
+void
+rt_module_call (struct rt_message *m)
+{
+  const struct module *module = &modules[m->module];
+
+  if (m->op == RT_OP_OPEN && (m->flags & RT_OPEN_EITHER))
+    rt_open_either (module->module, m);
+  else
+    module->call (module->module, m);
+}
+
+static char dl_error[4096];
+
+static void
+keep_dlerror (void)
+{
+  const char *text = dlerror ();
+
+  snprintf (dl_error, sizeof dl_error, "%s", text == NULL ? "" : text);
+}
+
+void *
+rt_dlopen (const char *path)
+{
+  void *library = dlopen (path, RTLD_NOW | RTLD_GLOBAL);
+
+  keep_dlerror ();
+  return library;
+}
+
+void *
+rt_dlsym (void *library, const char *name)
+{
+  void *symbol = dlsym (library, name);
+
+  keep_dlerror ();
+  return symbol;
+}
+
+const char *
+rt_dlerror (void)
+{
+  return dl_error;
+}
+
+void *
+rt_call_init (void *function)
+{
+  void *(*init) (void);
+
+  *(void **) &init = function;
+  return init ();
+}
+
+void *
+rt_strdup (const char *text)
+{
+  return strdup (text);
+}
+
+void
+rt_free (void *memory)
+{
+  free (memory);
+}
+
+void
+rt_flush_stdout (void)
+{
+  fflush (stdout);
+}
