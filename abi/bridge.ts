@@ -10,7 +10,13 @@ import { layouts } from "./generated/layouts.gen.ts";
 import type { Awaitable } from "./generated/methods.gen.ts";
 import { RT_ANSWER, RT_DOWNCALL, RT_MAX_SLOTS } from "./generated/ops.gen.ts";
 import { type Native, openRuntime } from "./native-runtime.ts";
-import { type Call, RequestThread, type Result, type ThreadLink } from "./request-thread.ts";
+import {
+  type Call,
+  type Parked,
+  RequestThread,
+  type Result,
+  type ThreadLink,
+} from "./request-thread.ts";
 
 const words = layouts.slot.size / 4;
 const inWords = layouts.slot.fields.in.offset / 4;
@@ -27,7 +33,7 @@ const pollMicroseconds = 30;
 
 /** Who is called by `next->…` through one nxdata. Returns what C shall see; throws NbdError to fail. */
 export type Upcalled = (
-  thread: RequestThread,
+  parked: Parked,
   message: Message,
 ) => Awaitable<bigint | number | void>;
 
@@ -99,21 +105,21 @@ export class Bridge implements ThreadLink {
     // Nothing else keeps the process alive before it listens: the wake-up does not.
     const alive = setInterval(() => {}, 2 ** 30);
     try {
-      return await this.#lifecycle.call(call);
+      // Within the config of a filter, that of the layers below is called on top of it.
+      return await (this.#lifecycle.parked ?? this.#lifecycle).call(call);
     } finally {
       clearInterval(alive);
     }
   }
 
-  /** Run a callback of `connection` on `thread`, or on one of the at most `limit` threads of the connection. */
+  /** Run a callback of `connection` on the thread that is parked for it, or on one of the at most `limit` threads of the connection. */
   call(
     connection: ConnectionInfo,
-    thread: RequestThread | undefined,
+    parked: Parked | undefined,
     limit: number,
     call: Call,
   ): Promise<Result> {
-    // A layer may hold on to a bound context after its request: then the thread is somebody else's.
-    if (thread?.engaged === true) return thread.call(call);
+    if (parked?.active === true) return parked.call(call);
     let share = this.#shares.get(connection);
     if (share === undefined) this.#shares.set(connection, (share = { held: 0, waiting: [] }));
     const mine = share;
@@ -282,11 +288,11 @@ export class Bridge implements ThreadLink {
   }
 
   dispatch(
-    thread: RequestThread,
+    parked: Parked,
     known: Uint8Array | undefined,
     knownAddress: number,
   ): Awaitable<bigint | number | void> {
-    const base = thread.slot * words + outWords;
+    const base = parked.thread.slot * words + outWords;
     const u32 = this.#u32;
     const upcalled = this.#targets.get(u32[base + at.target] ?? 0);
     if (upcalled === undefined) {
@@ -297,7 +303,7 @@ export class Bridge implements ThreadLink {
     }
     const address = this.#getPointer(base + at.buf);
     const count = u32[base + at.count] ?? 0;
-    return upcalled(thread, {
+    return upcalled(parked, {
       op: u32[base + at.op] ?? 0,
       offset: this.#u64[(base + at.offset) / 2] ?? 0n,
       count,
@@ -329,8 +335,7 @@ export class Bridge implements ThreadLink {
     return {
       nxdata: Number(nxdata),
       free: () => {
-        this.#targets.delete(id);
-        this.native.rt_nxdata_free(nxdata);
+        if (this.#targets.delete(id)) this.native.rt_nxdata_free(nxdata);
       },
     };
   }

@@ -16,7 +16,7 @@ import {
   threadModelName,
 } from "./native-layer.ts";
 import type { NativeModule } from "./native-module.ts";
-import type { RequestThread } from "./request-thread.ts";
+import type { Parked } from "./request-thread.ts";
 
 /** A filter reports through nbdkit_set_error or errno, whatever its plugin does: nbdkit-filter(3), ".pread". */
 const calls = (module: NativeModule) =>
@@ -99,9 +99,9 @@ function addOpening(
   draft.serverOpensNext = form !== "A";
   draft.open = async (context, next, readonly, exportName) => {
     let opened = false;
-    const handle = newHandle(module, context, (ro, thread) => {
+    const handle = newHandle(module, context, (ro, parked) => {
       opened = true;
-      return next(ro, exportName, thread);
+      return next(ro, exportName, parked);
     });
     try {
       await openFilter(module, native, context, handle, { readonly, form });
@@ -151,15 +151,15 @@ async function openFilter(
 function newHandle(
   module: NativeModule,
   context: LayerContext,
-  openNext: (readonly: boolean, thread: RequestThread) => Awaitable<void>,
+  openNext: (readonly: boolean, parked: Parked) => Awaitable<void>,
 ): NativeHandle {
   const { bridge } = module;
   const text = bridge.newString(context.connection.logName);
   const { next } = context;
-  const target = bridge.newTarget((thread, message) => {
+  const target = bridge.newTarget((parked, message) => {
     if (next === undefined) throw new NbdError("EIO", "a filter has no layer below it");
-    if (message.op === op.RT_OP_OPEN) return openNext(message.int !== 0, thread);
-    return callNext(next.bind(thread), message);
+    if (message.op === op.RT_OP_OPEN) return openNext(message.int !== 0, parked);
+    return callNext(next.bind(parked), message);
   });
   return {
     pointer: 0,

@@ -5,7 +5,7 @@ import { errnoName } from "#lib/errno";
 
 import type { ThreadModel } from "./generated/methods.gen.ts";
 import type { NativeModule } from "./native-module.ts";
-import { type Call, RequestThread, type Result } from "./request-thread.ts";
+import { type Call, Parked, type Result } from "./request-thread.ts";
 
 /** Layer open for writing: adapters set only what their module has. */
 export type Draft = { -readonly [K in keyof Layer]: Layer[K] };
@@ -56,9 +56,9 @@ export class NativeCalls {
   /** Run a callback for a connection. `handle` is passed explicitly while open has not returned yet. */
   run(context: LayerContext, handle: NativeHandle, call: Omit<Call, "module">): Promise<Result> {
     const { bridge, module, threads } = this.#module;
-    // Contexts are bound by the bridge only, and to its threads.
-    const thread = context.thread instanceof RequestThread ? context.thread : undefined;
-    return bridge.call(context.connection, thread, threads, {
+    // Contexts are bound by the bridge only, and to parked threads.
+    const parked = context.thread instanceof Parked ? context.thread : undefined;
+    return bridge.call(context.connection, parked, threads, {
       ...call,
       module,
       nxdata: handle.nxdata,

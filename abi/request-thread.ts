@@ -42,7 +42,7 @@ export interface ThreadLink {
   readResult(slot: number, returnsSize: boolean): Result;
   /** Run the upcall whose message is in the thread's slot. `known` is a view of C's memory at `knownAddress`. */
   dispatch(
-    thread: RequestThread,
+    parked: Parked,
     known: Uint8Array | undefined,
     knownAddress: number,
   ): Awaitable<bigint | number | void>;
@@ -51,28 +51,40 @@ export interface ThreadLink {
 }
 
 interface Down {
-  readonly kind: "down";
   readonly call: Call;
   readonly address: number;
   readonly settle: (result: Result) => void;
 }
-interface Up {
-  readonly kind: "up";
+
+/** A thread that waits in an upcall. C layers further down are run on it, one after the other. */
+export class Parked {
+  readonly thread: RequestThread;
+  readonly queue: Down[] = [];
   answer: { readonly ret: bigint | number; readonly err: number } | undefined;
+  /** Until it is answered. A layer may hold on to it for longer; then the thread does something else. */
+  active = true;
+
+  constructor(thread: RequestThread) {
+    this.thread = thread;
+  }
+
+  /** Run a callback of a layer further down, when those before it have returned. */
+  call(call: Call): Promise<Result> {
+    return this.thread.enqueue(this.queue, call);
+  }
 }
 
 /**
  * Each thread has a stack of what is under way on it: a downcall (C runs), on it an upcall (C is parked
  * and JavaScript works for it), on that a downcall of a C layer further down, and so on. Messages go to a
- * thread only while it is parked or idle; what comes in the meantime waits in its queue.
+ * thread only while it is parked or idle. What is sent to it in the meantime waits in the queue of the upcall
+ * that it belongs to: run on top of another request's upcall it could wait for a mutex that its own thread holds.
  */
 export class RequestThread {
   readonly slot: number;
   readonly #bridge: ThreadLink;
-  readonly #stack: (Down | Up)[] = [];
+  readonly #stack: (Down | Parked)[] = [];
   readonly #queue: Down[] = [];
-  /** C runs on it, or is about to. */
-  #busy = false;
   /** Called when nothing is left to do on it. */
   onIdle: (() => void) | undefined;
 
@@ -81,13 +93,18 @@ export class RequestThread {
     this.slot = slot;
   }
 
-  /** Whether something is under way on it, so that it may be given more. */
-  get engaged(): boolean {
-    return this.#stack.length > 0;
+  /** The upcall that it waits in, if it does. */
+  get parked(): Parked | undefined {
+    const top = this.#stack.at(-1);
+    return top instanceof Parked ? top : undefined;
   }
 
-  /** Run a callback on it, at once or when it is parked again. */
+  /** Run a callback with nothing below it. */
   call(call: Call): Promise<Result> {
+    return this.enqueue(this.#queue, call);
+  }
+
+  enqueue(queue: Down[], call: Call): Promise<Result> {
     return new Promise((settle) => {
       const { buf } = call;
       let address = 0;
@@ -96,38 +113,37 @@ export class RequestThread {
         void buf.buffer;
         address = ptr(buf);
       }
-      this.#queue.push({ kind: "down", call, address, settle });
-      if (!this.#busy) this.#advance();
+      queue.push({ call, address, settle });
+      this.#advance();
     });
   }
 
   /** A message of this thread arrived. */
   received(kind: number): void {
-    this.#busy = false;
+    const top = this.#stack.at(-1);
+    const down = top instanceof Parked ? undefined : top;
     if (kind === RT_DONE) {
-      const down = this.#stack.pop();
-      if (down?.kind === "down")
-        down.settle(this.#bridge.readResult(this.slot, down.call.returnsSize === true));
+      this.#stack.pop();
+      down?.settle(this.#bridge.readResult(this.slot, down.call.returnsSize === true));
       this.#advance();
       return;
     }
-    const top = this.#stack.at(-1);
-    const up: Up = { kind: "up", answer: undefined };
-    this.#stack.push(up);
-    this.#serve(up, top?.kind === "down" ? top : undefined);
+    const parked = new Parked(this);
+    this.#stack.push(parked);
+    this.#serve(parked, down);
   }
 
-  #serve(up: Up, down: Down | undefined): void {
+  #serve(parked: Parked, down: Down | undefined): void {
     const answer = (ret: bigint | number | void) => {
-      up.answer = { ret: ret ?? 0, err: 0 };
-      if (!this.#busy) this.#advance();
+      parked.answer = { ret: ret ?? 0, err: 0 };
+      this.#advance();
     };
     const fail = (error: unknown) => {
-      up.answer = { ret: -1, err: this.#bridge.report(error, down?.call.log?.text) };
-      if (!this.#busy) this.#advance();
+      parked.answer = { ret: -1, err: this.#bridge.report(error, down?.call.log?.text) };
+      this.#advance();
     };
     try {
-      const result = this.#bridge.dispatch(this, down?.call.buf, down?.address ?? 0);
+      const result = this.#bridge.dispatch(parked, down?.call.buf, down?.address ?? 0);
       if (result instanceof Promise) result.then(answer, fail);
       else answer(result);
     } catch (error) {
@@ -135,24 +151,27 @@ export class RequestThread {
     }
   }
 
-  /** Send what may be sent now: waiting downcalls first, then the answer that C is parked for. */
+  /** Send what may be sent now: the next downcall, or the answer that C is parked for. */
   #advance(): void {
-    const next = this.#queue.shift();
-    if (next !== undefined) {
-      this.#busy = true;
-      this.#stack.push(next);
-      this.#bridge.sendCall(this.slot, next.call, next.address);
-      return;
-    }
     const top = this.#stack.at(-1);
     if (top === undefined) {
-      this.onIdle?.();
-    } else if (top.kind === "up" && top.answer !== undefined) {
-      this.#busy = true;
-      this.#stack.pop();
-      // A thread of a module's own has nothing below its upcall: it goes its way.
-      if (this.#stack.length === 0) this.#busy = false;
-      this.#bridge.sendAnswer(this.slot, top.answer.ret, top.answer.err);
+      const next = this.#queue.shift();
+      if (next === undefined) this.onIdle?.();
+      else this.#start(next);
+    } else if (top instanceof Parked) {
+      const next = top.queue.shift();
+      if (next !== undefined) {
+        this.#start(next);
+      } else if (top.answer !== undefined) {
+        top.active = false;
+        this.#stack.pop();
+        this.#bridge.sendAnswer(this.slot, top.answer.ret, top.answer.err);
+      }
     }
+  }
+
+  #start(down: Down): void {
+    this.#stack.push(down);
+    this.#bridge.sendCall(this.slot, down.call, down.address);
   }
 }

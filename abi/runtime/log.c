@@ -1,6 +1,7 @@
 /* nbdkit_error, nbdkit_debug and nbdkit_set_error: nbdkit-plugin(3), "ERROR HANDLING" and "DEBUGGING". */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -37,7 +38,11 @@ print_line (const char *kind, const char *format, va_list args)
     for (ssize_t at = 0, n; at < length; at += n) {
       n = write (STDERR_FILENO, line + at, (size_t) (length - at));
       if (n == -1) {
-        if (errno != EINTR && errno != EAGAIN)
+        struct pollfd writable = { .fd = STDERR_FILENO, .events = POLLOUT };
+
+        if (errno == EAGAIN)
+          poll (&writable, 1, -1);
+        else if (errno != EINTR)
           break;
         n = 0;
       }

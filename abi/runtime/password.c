@@ -31,6 +31,8 @@ read_line (FILE *file, const char *what, char **password)
   if (length == -1) {
     free (*password);
     *password = strdup ("");
+    if (*password == NULL)
+      nbdkit_error ("strdup: %m");
     return *password == NULL ? -1 : 0;
   }
   if (length > 0 && (*password)[length - 1] == '\n')

@@ -4,7 +4,6 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -96,6 +95,8 @@ rt_start (uint32_t max, void *wake)
 {
   uint32_t size = 1;
 
+  if (max > RT_MAX_SLOTS)
+    return EINVAL;
   while (size < max)
     size *= 2;
   slots = calloc (max, sizeof *slots);
@@ -296,17 +297,14 @@ rt_thread_new (void)
 {
   int64_t slot = slot_take ();
   pthread_t thread;
-  sigset_t all, before;
   char name[16];
   int err;
 
   if (slot == -1)
     return -EAGAIN;
-  /* Signals are for JavaScript's thread. */
-  sigfillset (&all);
-  pthread_sigmask (SIG_SETMASK, &all, &before);
+  /* No signals are blocked: the kernel gives those of the process to its first thread, JavaScript's, and
+   * programs that a module starts inherit the mask. */
   err = pthread_create (&thread, NULL, request_thread, (void *) (uintptr_t) slot);
-  pthread_sigmask (SIG_SETMASK, &before, NULL);
   if (err != 0) {
     slot_give_back ((uint32_t) slot);
     return -err;
@@ -353,7 +351,8 @@ rt_nxdata_free (void *nxdata)
 {
   struct nxdata *n = nxdata;
 
-  atomic_store (&n->target, 0);
+  if (atomic_exchange (&n->target, 0) == 0)
+    return;
   *last_free_nxdata = n;
   last_free_nxdata = &n->next_free;
   nr_free_nxdata++;
@@ -363,12 +362,18 @@ static int
 become_foreign (void)
 {
   int64_t slot = slot_take ();
+  int err;
 
   if (slot == -1)
     return EAGAIN;
+  err = pthread_setspecific (foreign_key, (void *) (uintptr_t) (slot + 1));
+  if (err != 0) {
+    slot_give_back ((uint32_t) slot);
+    return err;
+  }
   atomic_store (&lines[slot].signal, NOTHING);
   this_slot = slot;
-  return pthread_setspecific (foreign_key, (void *) (uintptr_t) (slot + 1));
+  return 0;
 }
 
 int64_t

@@ -22,14 +22,14 @@ export class Context implements LayerContext {
   readonly layer: Layer;
   readonly next: Context | undefined;
   readonly connection: ConnectionInfo;
-  readonly state: State<Context>;
+  readonly state: State;
   readonly thread: unknown;
 
   constructor(
     layer: Layer,
     next: Context | undefined,
     connection: ConnectionInfo,
-    state: State<Context> = new State(),
+    state: State = new State(),
     thread: unknown = undefined,
   ) {
     this.layer = layer;
@@ -44,18 +44,7 @@ export class Context implements LayerContext {
   }
 
   bind(thread: unknown): Context {
-    if (thread === this.thread) return this;
-    const known = this.state.bound.get(thread);
-    if (known !== undefined) return known;
-    const view = new Context(
-      this.layer,
-      this.next?.bind(thread),
-      this.connection,
-      this.state,
-      thread,
-    );
-    this.state.bound.set(thread, view);
-    return view;
+    return new Context(this.layer, this.next?.bind(thread), this.connection, this.state, thread);
   }
 
   // ---- what the layer can do

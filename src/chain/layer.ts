@@ -28,7 +28,7 @@ export interface LayerContext extends NextOps {
   readonly handle: unknown;
   /** The layer below; undefined in a plugin. */
   readonly next: LayerContext | undefined;
-  /** The native thread that this request is bound to, if any. Only abi/ knows what it is. */
+  /** The parked native thread that this request is bound to, if any. Only abi/ knows what it is. */
   readonly thread: unknown;
   /** The same context for a request that is bound to `thread`. */
   bind(thread: unknown): LayerContext;

@@ -71,7 +71,6 @@ export async function closeLayers(context: Context): Promise<void> {
     state.prepared = false;
     await quietly(context, "close", async () => await layer.close?.(context));
     state.handle = undefined;
-    state.bound.clear();
   }
   if (next !== undefined) await closeLayers(next);
 }

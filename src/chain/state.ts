@@ -16,12 +16,11 @@ export interface Answers {
 }
 
 /** The part that all views of one layer in one connection share. */
-export class State<View> {
+export class State {
   handle: unknown = undefined;
   open = false;
   prepared = false;
   /** The size as a number where that is exact, else -1: comparing numbers is far cheaper. */
   exactSize = -1;
   readonly answers: Answers = {};
-  readonly bound = new Map<unknown, View>();
 }

@@ -213,6 +213,38 @@ describe.skipIf(!haveCompiler)("mixed chains (needs cc)", () => {
     for (const read of await Promise.all(reads)) expect(read).toEqual(stack.disk.slice(0, 4096));
   });
 
+  test.each([false, true])(
+    "several things at once below a C filter that holds a mutex, answered later: %p",
+    async (later) => {
+      const split = scriptLayer("filter", {
+        name: "split",
+        async pwrite(next: NextOps, _handle: unknown, buf: Uint8Array, offset: bigint) {
+          const half = buf.length >> 1;
+          await Promise.all([
+            next.pwrite(buf.subarray(0, half), offset, 0),
+            next.pwrite(buf.subarray(half), offset + BigInt(half), 0),
+          ]);
+        },
+      });
+      const rmw = nativeLayer("filter", await compileModule("test/fixtures/rmw.c"));
+      await using stack = await nativeStack(
+        [await xor(), split, rmw],
+        { "xor-key": "0" },
+        { later },
+      );
+      const { top } = await stack.connect();
+      const model = stack.disk.slice();
+      await Promise.all(
+        Array.from({ length: 40 }, async (_, i) => {
+          const data = new Uint8Array(300).fill(i + 1);
+          model.set(data, i * 300 + 7);
+          await top.pwrite(data, BigInt(i * 300 + 7), 0);
+        }),
+      );
+      expect(stack.disk).toEqual(model);
+    },
+  );
+
   test("a layer may go on below after it has answered", async () => {
     let late: Promise<unknown> = Promise.resolve();
     const prefetch = scriptLayer("filter", {

@@ -136,7 +136,7 @@ describe.skipIf(!haveCompiler)("C modules (needs cc)", () => {
       defines: { NAME: '"\\303\\274"' },
       says: "bad.so: filter.name ('ü') field must contain only ASCII alphanumeric characters",
     },
-  ])("a filter with $defines", async ({ defines, says }) => {
+  ])("a filter with %o", async ({ defines, says }) => {
     expect(await asFilter(bad(defines))).toEqual(refused(says));
   });
 
