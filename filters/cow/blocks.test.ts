@@ -8,7 +8,8 @@ describe("block states", () => {
   test("start as holes, for any block number", () => {
     const blocks = new Blocks(4096);
     expect([blocks.get(0), blocks.get(2 ** 51 - 1)]).toEqual([HOLE, HOLE]);
-    expect(blocks.run(0, 2 ** 51)).toBe(2 ** 51);
+    // The most that one request can cover: 4 GiB in blocks of 4096.
+    expect(blocks.run(0, 2 ** 20)).toBe(2 ** 20);
   });
 
   test("work at the far end of the largest disk", () => {
