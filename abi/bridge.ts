@@ -32,10 +32,7 @@ const pollAtMost = 2;
 const pollMicroseconds = 30;
 
 /** Who is called by `next->…` through one nxdata. Returns what C shall see; throws NbdError to fail. */
-export type Upcalled = (
-  parked: Parked,
-  message: Message,
-) => Awaitable<bigint | number | void>;
+export type Upcalled = (parked: Parked, message: Message) => Awaitable<bigint | number | void>;
 
 /** An upcall's arguments. They must be read before the first await. */
 export interface Message {

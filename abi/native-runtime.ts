@@ -1,5 +1,5 @@
 /** Compiles the native runtime when its sources have changed, and loads it so that modules find `nbdkit_*` in it. */
-import { dlopen, type FFIFunction, type Pointer } from "bun:ffi";
+import { dlopen, type FFIFunction } from "bun:ffi";
 import {
   accessSync,
   constants,
@@ -36,7 +36,7 @@ const flags = [
 ];
 
 /** The C files of the runtime and the headers that they include. */
-export function runtimeSources(): { readonly sources: string[]; readonly headers: string[] } {
+function runtimeSources(): { readonly sources: string[]; readonly headers: string[] } {
   const files = folders.flatMap((folder) =>
     readdirSync(join(root, folder))
       .toSorted()
@@ -49,7 +49,7 @@ export function runtimeSources(): { readonly sources: string[]; readonly headers
 }
 
 /** The compiled runtime's path; compiles it first where it is missing or older sources were compiled. */
-export function compiledRuntime(): string {
+function compiledRuntime(): string {
   const { sources, headers } = runtimeSources();
   const hash = new Bun.CryptoHasher("sha256");
   hash.update([compiler, ...flags, process.arch].join("\0"));
@@ -113,7 +113,7 @@ function compile(sources: readonly string[], target: string, cache: string): voi
 
 type Symbols = typeof runtimeSymbols;
 type Native = ReturnType<typeof dlopen<Symbols & Record<string, FFIFunction>>>["symbols"];
-export type { Native, Pointer };
+export type { Native };
 
 const RTLD_NOW = 2;
 const RTLD_GLOBAL = 0x100;

@@ -15,11 +15,3 @@ export function isPromise<T>(value: Awaitable<T>): value is Promise<T> {
 export function after<T, U>(value: Awaitable<T>, go: (value: T) => Awaitable<U>): Awaitable<U> {
   return isPromise(value) ? value.then(go) : go(value);
 }
-
-/** Call `go` one after the other, waiting only where it has to. */
-export function each<T>(items: readonly T[], go: (item: T) => Awaitable<void>): Awaitable<void> {
-  for (const [index, item] of items.entries()) {
-    const result = go(item);
-    if (isPromise(result)) return result.then(() => each(items.slice(index + 1), go));
-  }
-}

@@ -50,7 +50,7 @@ async function loadLayer(
 }
 
 /** The file that `name` means. Throws ConfigError that says where it was looked for. */
-export function findModule(kind: "filter" | "plugin", name: string): string {
+function findModule(kind: "filter" | "plugin", name: string): string {
   if (name === "") throw new ConfigError(`the name of a ${kind} is empty`);
   const native = name.startsWith("native:");
   const short = native ? name.slice("native:".length) : name;

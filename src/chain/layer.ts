@@ -35,11 +35,7 @@ export interface LayerContext extends NextOps {
 }
 
 /** Opens the layer below; `thread` is the native thread that the caller is parked on, if it is one. */
-export type LayerNextOpen = (
-  readonly: boolean,
-  exportName: string,
-  thread?: unknown,
-) => Awaitable<void>;
+type LayerNextOpen = (readonly: boolean, exportName: string, thread?: unknown) => Awaitable<void>;
 
 /**
  * A filter or plugin in the chain, like nbdkit's `struct backend`. Adapters implement only what their

@@ -1,5 +1,6 @@
-import { lookup } from "node:dns/promises";
 /** Listens on a Unix socket or on TCP addresses, and hands what clients do to their connections. */
+
+import { lookup } from "node:dns/promises";
 import { lstatSync } from "node:fs";
 
 import { setSendBuffer } from "#abi/socket";

@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 
-import { installed, program, run } from "#test/server";
+import { installed, program, run, until } from "#test/server";
 
 import { start } from "./process-fixture.ts";
 
@@ -15,10 +15,6 @@ const captive = (command: string, ...args: string[]) =>
 function isRunning(pid: number): boolean {
   const path = `/proc/${pid}/cmdline`;
   return existsSync(path) && readFileSync(path, "utf8") !== "";
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await Bun.sleep(5);
 }
 
 describe("the exit status", () => {

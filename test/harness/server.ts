@@ -45,6 +45,11 @@ function pause(ms: number): Promise<void> {
   });
 }
 
+/** Wait until the condition holds. The test's own time limit ends it otherwise. */
+export async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await pause(5);
+}
+
 /** Whether a process listens on the Unix socket: its flags in /proc/net/unix say so, and no client is spent. */
 export function isListening(socket: string): boolean {
   return readFileSync("/proc/net/unix", "utf8")
