@@ -27,9 +27,9 @@ const at = Object.fromEntries(
 const high = 2 ** 32;
 /** Request threads that are kept for later. */
 const maxIdle = 64;
-/** Poll only where so few messages were sent. */
+/** Poll only while C owes so few replies. */
 const pollAtMost = 2;
-const pollMicroseconds = 30;
+const pollMicroseconds = 60;
 
 /** Who is called by `next->…` through one nxdata. Returns what C shall see; throws NbdError to fail. */
 export type Upcalled = (parked: Parked, message: Message) => Awaitable<bigint | number | void>;
@@ -67,6 +67,8 @@ export class Bridge implements ThreadLink {
   readonly #found = new Uint32Array(new ArrayBuffer(4 * 512));
   readonly #kicks = new Uint32Array(new ArrayBuffer(4 * RT_MAX_SLOTS));
   #kicked = 0;
+  /** Messages to which C has not replied. */
+  #inC = 0;
   /** How many more fruitless polls there may be in a row. */
   #patience = 0;
   #skippedPolls = 0;
@@ -220,6 +222,7 @@ export class Bridge implements ThreadLink {
   /** All messages of one turn of the event loop are delivered together. */
   #kick(slot: number): void {
     if (this.#kicked === 0) queueMicrotask(this.#deliver);
+    this.#inC++;
     this.#kicks[this.#kicked++] = slot;
   }
 
@@ -228,7 +231,7 @@ export class Bridge implements ThreadLink {
     if (n === 0) return;
     this.#kicked = 0;
     this.native.rt_kick(this.#kicks, n);
-    if (n <= pollAtMost && this.#polling()) this.#poll();
+    if (this.#inC <= pollAtMost && this.#polling()) this.#poll();
   };
 
   // ---- messages from threads
@@ -244,6 +247,8 @@ export class Bridge implements ThreadLink {
   };
 
   #receive(n: number): void {
+    // What a thread of a module's own says comes unasked.
+    this.#inC = Math.max(0, this.#inC - n);
     for (let i = 0; i < n; i++) {
       const slot = this.#found[i] ?? 0;
       this.#threadOf(slot).received(this.#u32[slot * words + outWords + at.kind] ?? 0);

@@ -16,6 +16,9 @@
 
 #include "internal.h"
 
+/* How long a thread looks for an answer before it sleeps. */
+#define WATCH_MICROSECONDS 20
+
 /* Values of line.signal. */
 enum { NOTHING, MESSAGE, SLEEPING };
 
@@ -50,6 +53,8 @@ static _Atomic uint32_t *ring;
 static uint32_t ring_mask, ring_head;
 static _Atomic uint32_t ring_tail;
 static _Atomic uint32_t sleeping = 1;
+/* JavaScript is in rt_poll, so it will take up what is posted at once. */
+static _Atomic uint32_t polling;
 static void (*wake_javascript) (void);
 
 static __thread int64_t this_slot = -1;
@@ -195,18 +200,19 @@ rt_poll (uint32_t *found, uint32_t max, uint32_t microseconds)
   uint32_t n;
 
   atomic_store (&sleeping, 0);
+  atomic_store (&polling, 1);
   clock_gettime (CLOCK_MONOTONIC, &start);
-  for (;;) {
+  do {
     for (int i = 0; i < 20; i++) {
       n = drain (found, max);
       if (n > 0)
-        return n;
+        break;
       relax ();
     }
     clock_gettime (CLOCK_MONOTONIC, &now);
-    if (microseconds_between (&start, &now) >= microseconds)
-      return 0;
-  }
+  } while (n == 0 && microseconds_between (&start, &now) < microseconds);
+  atomic_store (&polling, 0);
+  return n;
 }
 
 void
@@ -229,6 +235,20 @@ rt_kick (const uint32_t *which, uint32_t n)
   }
   if (bits != 0)
     wake_group (group, bits);
+}
+
+/* Look for the answer of a JavaScript that is wide awake: it is there sooner than a sleep would be over. */
+static void
+watch (uint32_t slot)
+{
+  struct timespec start, now;
+
+  clock_gettime (CLOCK_MONOTONIC, &start);
+  do {
+    for (int i = 0; i < 20 && atomic_load (&lines[slot].signal) != MESSAGE; i++)
+      relax ();
+    clock_gettime (CLOCK_MONOTONIC, &now);
+  } while (atomic_load (&lines[slot].signal) != MESSAGE && microseconds_between (&start, &now) < WATCH_MICROSECONDS);
 }
 
 static void
@@ -392,7 +412,12 @@ rt_upcall (void *nxdata, struct rt_message *m)
   }
   slot = (uint32_t) this_slot;
   slots[slot].out = *m;
-  post (slot);
+  if (atomic_load (&polling)) {
+    post (slot);
+    watch (slot);
+  }
+  else
+    post (slot);
   for (;;) {
     wait_for_message (slot);
     if (slots[slot].in.kind == RT_ANSWER)
