@@ -1,6 +1,5 @@
 /** The adapter of C filters of generations S and A: one request at a time becomes a call on a request thread. */
-import { NbdError } from "#api";
-import { after } from "#chain/awaitable";
+import { after, NbdError } from "#api";
 import type { Layer, LayerContext } from "#chain/layer";
 
 import type { Message } from "./bridge.ts";

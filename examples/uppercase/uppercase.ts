@@ -1,5 +1,5 @@
 /** Show letters as capitals, and refuse writes. The manual is README.md, beside this file. */
-import { defineFilter } from "#api";
+import { after, defineFilter } from "#api";
 
 const firstLetter = 0x61;
 const lastLetter = 0x7a;
@@ -15,9 +15,8 @@ export default defineFilter({
   canWrite: () => false,
 
   pread(next, _config, buf, offset, flags) {
-    const result = next.pread(buf, offset, flags);
-    // A layer may answer at once or later. Not making a promise where none is needed is a good deal faster.
-    return result instanceof Promise ? result.then(() => capitalize(buf)) : capitalize(buf);
+    // A layer may answer at once or later. Making no promise where none is needed is a good deal faster.
+    return after(next.pread(buf, offset, flags), () => capitalize(buf));
   },
 });
 

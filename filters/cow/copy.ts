@@ -1,5 +1,5 @@
 /** The writable copy that all clients of one cow layer share: which blocks are where, and how to read and change them. */
-import { type Awaitable, debug, NbdError, type NextOps } from "#api";
+import { after, type Awaitable, debug, isPromise, NbdError, type NextOps } from "#api";
 
 import { ALLOCATED, Blocks, HOLE, TRIMMED } from "./blocks.ts";
 import type { Overlay } from "./overlay.ts";
@@ -230,11 +230,6 @@ function partOf(buf: Uint8Array, at: number, count: number): Uint8Array {
   return count === buf.length ? buf : buf.subarray(at, at + count);
 }
 
-/** Go on when `value` is there, which may be now. */
-function after<T, U>(value: Awaitable<T>, go: (value: T) => Awaitable<U>): Awaitable<U> {
-  return value instanceof Promise ? value.then(go) : go(value);
-}
-
 /** Call `step` for the rest of a range until all of it is done. It returns how many bytes it did. */
 function inSteps(
   count: number,
@@ -244,7 +239,7 @@ function inSteps(
 ): Awaitable<void> {
   for (let done = from; done < count;) {
     const did = step(done, done === 0 ? offset : offset + BigInt(done));
-    if (did instanceof Promise) {
+    if (isPromise(did)) {
       const before = done;
       return did.then((some) => inSteps(count, offset, before + some, step));
     }

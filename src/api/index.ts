@@ -12,6 +12,7 @@ export type {
   Support,
   ThreadModel,
 } from "#abi/generated/methods.gen";
+export { after, isPromise } from "./awaitable.ts";
 export { type Errno } from "../lib/errno.ts";
 export { parseBool, parseInteger, parseSize } from "../lib/size.ts";
 export { debug, error } from "./debug.ts";

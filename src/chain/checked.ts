@@ -6,10 +6,10 @@
 import { FLAG_FAST_ZERO, FLAG_FUA, FLAG_MAY_TRIM } from "#abi/generated/constants.gen";
 import type { Awaitable, Support } from "#abi/generated/methods.gen";
 
+import { after, isPromise } from "../api/awaitable.ts";
 import { NbdError } from "../api/errors.ts";
 import { errnos } from "../lib/errno.ts";
 import { log } from "../lib/log.ts";
-import { after, isPromise } from "./awaitable.ts";
 import { emulateCache, emulateZero } from "./emulate.ts";
 import { failureOf } from "./failure.ts";
 import type { ConnectionInfo, Layer, LayerContext } from "./layer.ts";

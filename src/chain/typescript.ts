@@ -1,10 +1,10 @@
 /** Makes layers of filters and plugins written in TypeScript: the adapters of `defineFilter` and `definePlugin`. */
 import type { NextOps } from "#abi/generated/methods.gen";
 
+import { after } from "../api/awaitable.ts";
 import type { FilterDefinition, PluginDefinition } from "../api/define.ts";
 import { ConfigError } from "../api/errors.ts";
 import { findParam, helpOf, type Params } from "../api/params.ts";
-import { after } from "./awaitable.ts";
 import type { Layer, LayerContext } from "./layer.ts";
 
 type AnyFilter = FilterDefinition<Params, unknown>;
