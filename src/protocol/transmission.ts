@@ -149,7 +149,10 @@ export class Transmission {
     if (this.#hasInput()) this.#hold();
     else if (this.#endsAfterInput) this.#end();
     else this.#release();
-    if (this.#quitting && this.#inFlight === 0 && !this.#hasInput()) this.#end();
+    // Refusals are for clients that take them.
+    if (this.#quitting && this.#inFlight === 0 && (this.#output.blocked || !this.#hasInput())) {
+      this.#end();
+    }
     if (this.#ended && this.#inFlight === 0) this.#finish();
   }
 

@@ -474,6 +474,22 @@ describe("stop", () => {
     await it.server.stop();
     expect(it.server.connections).toBe(0);
   });
+
+  test.each([{ later: false }, { later: true }])(
+    "gives up on a client that sends requests but takes no replies (later=$later)",
+    async ({ later }) => {
+      await using it = await running({ size: MiB, later });
+      const { client } = await it.ready();
+      client.pause();
+      client.send(
+        bytes(...Array.from({ length: 2000 }, () => request({ type: READ, count: 65536 }))),
+      );
+      await until(() => it.server.heldBytes > 2 * 65536);
+      await it.server.stop();
+      expect(it.server.connections).toBe(0);
+      expect(it.calls.length).toBeLessThan(2000);
+    },
+  );
 });
 
 describe("listening", () => {
