@@ -65,6 +65,15 @@ describe.each(modules)("$folder", ({ kind, name, folder }) => {
   });
 });
 
+const examples = [...folders].filter((folder) => folder.startsWith("examples/"));
+
+test.each(examples)("%s has its code, its manual and its test", (folder) => {
+  const name = folder.slice("examples/".length);
+  const found = readdirSync(join(root, folder));
+  expect(found).toEqual(expect.arrayContaining(["README.md", `${name}.test.ts`]));
+  expect(found.some((file) => file === `${name}.ts` || file === `${name}.c`)).toBe(true);
+});
+
 describe("README.md", () => {
   const lists = [
     { what: "filter", heading: "### Filters", parent: "filters" },
