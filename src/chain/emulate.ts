@@ -7,14 +7,26 @@ import { after, isPromise } from "../api/awaitable.ts";
 /** What is written or read at once. */
 const pieceBytes = 64 * 1024 * 1024;
 
+/** Call `go` for one piece after the other. Others have their turn in between, also where layers answer at once. */
 function pieces(
   count: number,
   go: (at: number, length: number) => Awaitable<void>,
-  at = 0,
 ): Awaitable<void> {
-  for (let done = at; done < count; done += pieceBytes) {
-    const result = go(done, Math.min(pieceBytes, count - done));
-    if (isPromise(result)) return result.then(() => pieces(count, go, done + pieceBytes));
+  const first = go(0, Math.min(pieceBytes, count));
+  return count > pieceBytes ? others(count, go, first) : first;
+}
+
+async function others(
+  count: number,
+  go: (at: number, length: number) => Awaitable<void>,
+  first: Awaitable<void>,
+): Promise<void> {
+  await first;
+  for (let done = pieceBytes; done < count; done += pieceBytes) {
+    await new Promise<void>((resolve) => {
+      setImmediate(resolve);
+    });
+    await go(done, Math.min(pieceBytes, count - done));
   }
 }
 

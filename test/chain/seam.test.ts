@@ -226,6 +226,27 @@ describe("zeroing", () => {
     expect(calls).toEqual(["zero", "pwrite 512 0 flags=0"]);
   });
 
+  test("lets others have their turn between pieces of 64 MiB that are written at once", async () => {
+    const size = 200n << 20n;
+    const calls: string[] = [];
+    const pwrite = (_handle: object, buf: Uint8Array, offset: bigint) => {
+      calls.push(`pwrite ${buf.length >> 20} MiB at ${offset >> 20n} MiB`);
+      setImmediate(() => calls.push("another"));
+    };
+    const getSize = () => size;
+    await using stack = await overPlugin(plugin(calls, { ...writes(calls), getSize, pwrite }));
+    await stack.next.zero(Number(size), 0n, 0);
+    expect(calls.filter((call) => call !== "zero")).toEqual([
+      "pwrite 64 MiB at 0 MiB",
+      "another",
+      "pwrite 64 MiB at 64 MiB",
+      "another",
+      "pwrite 64 MiB at 128 MiB",
+      "another",
+      "pwrite 8 MiB at 192 MiB",
+    ]);
+  });
+
   test("fast zero fails at once instead of writing", async () => {
     const calls: string[] = [];
     await using stack = await overPlugin(plugin(calls, writes(calls)));
