@@ -1,5 +1,5 @@
 /** The calls of libc that node:fs lacks. Nothing is loaded before the first of them. */
-import { dlopen, FFIType, ptr, read } from "bun:ffi";
+import { dlopen, type FFIFunction, FFIType, ptr, read } from "bun:ffi";
 
 /** Mode bits of fallocate(2). */
 const keepSize = 1;
@@ -56,11 +56,12 @@ const symbols = {
 /** glibc, then musl's names. */
 const names = ["libc.so.6", "libc.musl-x86_64.so.1", "libc.musl-aarch64.so.1", "libc.so"];
 
-function open() {
+/** Load functions of libc. Throws where no libc has all of them. */
+export function openLibc<const S extends Record<string, FFIFunction>>(wanted: S) {
   let failure: unknown;
   for (const name of names) {
     try {
-      return dlopen(name, symbols).symbols;
+      return dlopen(name, wanted).symbols;
     } catch (error) {
       failure ??= error;
     }
@@ -69,7 +70,7 @@ function open() {
 }
 
 function load() {
-  const c = open();
+  const c = openLibc(symbols);
   // One errno a thread, for its whole life; each Worker loads this module anew.
   const errno = c["__errno_location"]();
   if (errno === null) throw new Error("libc has no __errno_location");

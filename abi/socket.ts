@@ -1,31 +1,30 @@
 /** The one thing that Bun's sockets cannot be told: how much the kernel keeps for a slow reader. */
-import { dlopen } from "bun:ffi";
+import { openLibc } from "./libc.ts";
 
 /** Of Linux, the same on x86-64 and aarch64. */
 const SOL_SOCKET = 1;
 const SO_SNDBUF = 7;
 
-/** glibc, then musl's names. */
-const names = ["libc.so.6", "libc.musl-x86_64.so.1", "libc.musl-aarch64.so.1", "libc.so"];
 const symbols = {
   setsockopt: { args: ["i32", "i32", "i32", "buffer", "u32"], returns: "i32" },
 } as const;
 
 function load() {
-  for (const name of names) {
-    try {
-      return dlopen(name, symbols).symbols;
-    } catch {
-      // Another libc: the next name.
-    }
+  try {
+    return openLibc(symbols);
+  } catch {
+    // Sockets work without it.
+    return undefined;
   }
-  return undefined;
 }
 
 let libc: ReturnType<typeof load>;
 let loaded = false;
 
-/** Ask for a larger send buffer. The kernel may give less; nothing but speed depends on it. */
+/**
+ * Ask for a send buffer of so many bytes: SO_SNDBUF of socket(7). The kernel may give more or less, and -1 for
+ * a descriptor is ignored: nothing but speed depends on it.
+ */
 export function setSendBuffer(fd: number, bytes: number): void {
   if (!loaded) {
     loaded = true;
