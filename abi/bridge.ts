@@ -10,23 +10,20 @@ import { layouts } from "./generated/layouts.gen.ts";
 import type { Awaitable } from "./generated/methods.gen.ts";
 import { RT_ANSWER, RT_DOWNCALL, RT_MAX_SLOTS } from "./generated/ops.gen.ts";
 import { type Native, openRuntime } from "./native-runtime.ts";
-import {
-  type Call,
-  type Parked,
-  RequestThread,
-  type Result,
-  type ThreadLink,
-} from "./request-thread.ts";
+import { type Call, type Parked, RequestThread, type Result } from "./request-thread.ts";
+import { Share, type ThreadMaker, ThreadPool } from "./thread-pool.ts";
 
 const words = layouts.slot.size / 4;
 const inWords = layouts.slot.fields.in.offset / 4;
-const outWords = layouts.slot.fields.out.offset / 4;
+const nextWords = layouts.slot.fields.next.offset / 4;
+const outWords = [
+  layouts.slot.fields.out_0.offset / 4,
+  layouts.slot.fields.out_1.offset / 4,
+] as const;
 const at = Object.fromEntries(
   Object.entries(layouts.message.fields).map(([name, { offset }]) => [name, offset / 4]),
 ) as Readonly<Record<keyof typeof layouts.message.fields, number>>;
 const high = 2 ** 32;
-/** Request threads that are kept for later. */
-const maxIdle = 64;
 /** Poll only while C owes so few replies. */
 const pollAtMost = 2;
 const pollMicroseconds = 60;
@@ -47,22 +44,14 @@ export interface Message {
   buf(): Uint8Array;
 }
 
-/** Requests of one connection that wait for a thread, and how many it holds. */
-interface Share {
-  held: number;
-  readonly waiting: ((thread: RequestThread) => void)[];
-}
-
-export class Bridge implements ThreadLink {
+export class Bridge implements ThreadMaker {
   readonly native: Native;
   readonly #u32: Uint32Array;
   readonly #i64: BigInt64Array;
   readonly #u64: BigUint64Array;
   readonly #threads: (RequestThread | undefined)[] = [];
-  readonly #idle: RequestThread[] = [];
+  readonly #pool = new ThreadPool(this);
   readonly #shares = new WeakMap<ConnectionInfo, Share>();
-  /** Connections with requests for which the system had no thread left. */
-  readonly #starved = new Set<Share>();
   readonly #targets = new Map<number, Upcalled>();
   readonly #found = new Uint32Array(new ArrayBuffer(4 * 512));
   readonly #kicks = new Uint32Array(new ArrayBuffer(4 * RT_MAX_SLOTS));
@@ -99,7 +88,7 @@ export class Bridge implements ThreadLink {
 
   /** Run a life-cycle callback: all of them on one thread, one after the other. */
   async lifecycle(call: Call): Promise<Result> {
-    this.#lifecycle ??= this.#newThread();
+    this.#lifecycle ??= this.newThread();
     if (this.#lifecycle === undefined) throw new ConfigError("no native thread can be started");
     // Nothing else keeps the process alive before it listens: the wake-up does not.
     const alive = setInterval(() => {}, 2 ** 30);
@@ -120,49 +109,13 @@ export class Bridge implements ThreadLink {
   ): Promise<Result> {
     if (parked?.active === true) return parked.call(call);
     let share = this.#shares.get(connection);
-    if (share === undefined) this.#shares.set(connection, (share = { held: 0, waiting: [] }));
-    const mine = share;
-    const free = mine.held < limit && mine.waiting.length === 0 ? this.#take(mine) : undefined;
-    if (free !== undefined) return free.call(call);
-    return new Promise((resolve) => {
-      mine.waiting.push((got) => resolve(got.call(call)));
-      if (mine.held === 0) this.#starved.add(mine);
-    });
+    if (share === undefined) {
+      this.#shares.set(connection, (share = new Share(this.#pool, limit)));
+    }
+    return share.call(call);
   }
 
-  #take(share: Share): RequestThread | undefined {
-    const thread = this.#idle.pop() ?? this.#newThread();
-    if (thread === undefined) return undefined;
-    share.held++;
-    thread.onIdle = () => this.#release(thread, share);
-    return thread;
-  }
-
-  #release(thread: RequestThread, share: Share): void {
-    const next = share.waiting.shift();
-    if (next !== undefined) {
-      next(thread);
-      return;
-    }
-    share.held--;
-    thread.onIdle = undefined;
-    if (this.#idle.length >= maxIdle) {
-      this.#threads[thread.slot] = undefined;
-      this.native.rt_thread_end(thread.slot);
-    } else {
-      this.#idle.push(thread);
-    }
-    for (const other of this.#starved) {
-      this.#starved.delete(other);
-      const waiting = other.waiting.shift();
-      const got = waiting === undefined ? undefined : this.#take(other);
-      if (waiting === undefined || got === undefined) continue;
-      waiting(got);
-      break;
-    }
-  }
-
-  #newThread(): RequestThread | undefined {
+  newThread(): RequestThread | undefined {
     const slot = this.native.rt_thread_new();
     if (slot < 0) {
       if (this.#started === 0) log.error(`no native thread can be started: ${errnoName(-slot)}`);
@@ -172,6 +125,11 @@ export class Bridge implements ThreadLink {
     return this.#threadOf(slot);
   }
 
+  endThread(thread: RequestThread): void {
+    this.#threads[thread.slot] = undefined;
+    this.native.rt_thread_end(thread.slot);
+  }
+
   #threadOf(slot: number): RequestThread {
     return (this.#threads[slot] ??= new RequestThread(this, slot));
   }
@@ -179,7 +137,21 @@ export class Bridge implements ThreadLink {
   // ---- messages to threads
 
   sendCall(slot: number, call: Call, address: number): void {
-    const base = slot * words + inWords;
+    this.#putCall(slot * words + inWords, call, address);
+    this.#kick(slot);
+  }
+
+  sendNext(slot: number, call: Call, address: number): void {
+    this.#putCall(slot * words + nextWords, call, address);
+    this.#inC++;
+    this.native.rt_post_next(slot);
+  }
+
+  takeBackNext(slot: number): boolean {
+    return this.native.rt_take_back_next(slot) !== 0;
+  }
+
+  #putCall(base: number, call: Call, address: number): void {
     const u32 = this.#u32;
     u32[base + at.kind] = RT_DOWNCALL;
     u32[base + at.op] = call.op;
@@ -194,7 +166,6 @@ export class Bridge implements ThreadLink {
     this.#putPointer(base + at.key, call.key ?? 0);
     this.#putPointer(base + at.value, call.value ?? 0);
     this.#putPointer(base + at.log_name, call.log?.pointer ?? 0);
-    this.#kick(slot);
   }
 
   sendAnswer(slot: number, ret: bigint | number, err: number): void {
@@ -250,8 +221,10 @@ export class Bridge implements ThreadLink {
     // What a thread of a module's own says comes unasked.
     this.#inC = Math.max(0, this.#inC - n);
     for (let i = 0; i < n; i++) {
-      const slot = this.#found[i] ?? 0;
-      this.#threadOf(slot).received(this.#u32[slot * words + outWords + at.kind] ?? 0);
+      const found = this.#found[i] ?? 0;
+      const slot = found >>> 1;
+      const base = slot * words + outWords[found & 1 ? 1 : 0];
+      this.#threadOf(slot).received(this.#u32[base + at.kind] ?? 0, base);
     }
   }
 
@@ -278,8 +251,7 @@ export class Bridge implements ThreadLink {
     this.drain();
   }
 
-  readResult(slot: number, returnsSize: boolean): Result {
-    const base = slot * words + outWords;
+  readResult(base: number, returnsSize: boolean): Result {
     const u32 = this.#u32;
     return {
       ret: (u32[base + at.ret] ?? 0) + ((u32[base + at.ret + 1] ?? 0) | 0) * high,
@@ -291,10 +263,10 @@ export class Bridge implements ThreadLink {
 
   dispatch(
     parked: Parked,
+    base: number,
     known: Uint8Array | undefined,
     knownAddress: number,
   ): Awaitable<bigint | number | void> {
-    const base = parked.thread.slot * words + outWords;
     const u32 = this.#u32;
     const upcalled = this.#targets.get(u32[base + at.target] ?? 0);
     if (upcalled === undefined) {

@@ -2,8 +2,8 @@
 import { dlopen, type FFIFunction } from "bun:ffi";
 import {
   accessSync,
+  appendFileSync,
   constants,
-  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -21,7 +21,9 @@ import { runtimeSymbols } from "./generated/symbols.gen.ts";
 
 const root = join(import.meta.dir, "..");
 const folders = ["include", "abi/runtime", "abi/generated"] as const;
-const compiler = process.env["CC"] ?? "cc";
+/** The compiler and its own flags: CC may be `ccache gcc`. */
+const compiler = (process.env["CC"] ?? "").split(/\s+/).filter(Boolean);
+if (compiler.length === 0) compiler.push("cc");
 const flags = [
   "-std=c11",
   "-O2",
@@ -52,13 +54,32 @@ function runtimeSources(): { readonly sources: string[]; readonly headers: strin
 function compiledRuntime(): string {
   const { sources, headers } = runtimeSources();
   const hash = new Bun.CryptoHasher("sha256");
-  hash.update([compiler, ...flags, process.arch].join("\0"));
+  hash.update([...compiler, ...flags, process.arch].join("\0"));
   for (const file of [...sources, ...headers]) hash.update(readFileSync(file)).update("\0");
   const name = `runtime-${hash.digest("hex").slice(0, 24)}.so`;
   const cache = cacheFolder();
   const target = join(cache, name);
-  if (!existsSync(target)) compile(sources, target, cache);
+  if (!isIntact(target)) compile(sources, target, cache);
   return target;
+}
+
+/** What follows the library in its file: the SHA-256 of the library. The loader does not look there. */
+const digestBytes = 32;
+
+/** A crash may have left a part of the file, or nothing. The process would die of loading that. */
+function isIntact(target: string): boolean {
+  let file;
+  try {
+    file = readFileSync(target);
+  } catch {
+    return false;
+  }
+  const end = Math.max(0, file.length - digestBytes);
+  return digest(file.subarray(0, end)).equals(file.subarray(end));
+}
+
+function digest(library: Uint8Array): Buffer {
+  return new Bun.CryptoHasher("sha256").update(library).digest();
 }
 
 /** A folder of ours that only we can write to. */
@@ -90,14 +111,14 @@ function compile(sources: readonly string[], target: string, cache: string): voi
   const includes = folders.map((folder) => `-I${join(root, folder)}`);
   let result;
   try {
-    result = Bun.spawnSync([compiler, ...flags, ...includes, "-o", draft, ...sources, "-ldl"], {
+    result = Bun.spawnSync([...compiler, ...flags, ...includes, "-o", draft, ...sources, "-ldl"], {
       stdin: "ignore",
       stdout: "pipe",
       stderr: "pipe",
     });
   } catch (error) {
     throw new ConfigError(
-      `C modules need a C compiler once, to build the native runtime: cannot run ${compiler}: ` +
+      `C modules need a C compiler once, to build the native runtime: cannot run ${compiler.join(" ")}: ` +
         "install gcc and libc6-dev, or set CC",
       { cause: error },
     );
@@ -105,10 +126,19 @@ function compile(sources: readonly string[], target: string, cache: string): voi
   if (!result.success) {
     rmSync(draft, { force: true });
     throw new ConfigError(
-      `the native runtime could not be compiled by ${compiler} in ${cache}:\n${result.stderr.toString()}`,
+      `the native runtime could not be compiled by ${compiler.join(" ")} in ${cache}:\n${result.stderr.toString()}`,
     );
   }
-  renameSync(draft, target);
+  try {
+    appendFileSync(draft, digest(readFileSync(draft)));
+    renameSync(draft, target);
+  } catch (error) {
+    rmSync(draft, { force: true });
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new ConfigError(`the native runtime cannot be kept in ${cache}: ${reason}`, {
+      cause: error,
+    });
+  }
 }
 
 type Symbols = typeof runtimeSymbols;

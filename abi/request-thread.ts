@@ -39,10 +39,15 @@ export interface Result {
 export interface ThreadLink {
   sendCall(slot: number, call: Call, address: number): void;
   sendAnswer(slot: number, ret: bigint | number, err: number): void;
-  readResult(slot: number, returnsSize: boolean): Result;
+  readResult(base: number, returnsSize: boolean): Result;
+  /** Leave a downcall for the thread to begin with when the one it is in has returned. */
+  sendNext(slot: number, call: Call, address: number): void;
+  /** Whether that could be undone: the thread has not begun with it. */
+  takeBackNext(slot: number): boolean;
   /** Run the upcall whose message is in the thread's slot. `known` is a view of C's memory at `knownAddress`. */
   dispatch(
     parked: Parked,
+    base: number,
     known: Uint8Array | undefined,
     knownAddress: number,
   ): Awaitable<bigint | number | void>;
@@ -50,10 +55,32 @@ export interface ThreadLink {
   report(error: unknown, logName: string | undefined): number;
 }
 
-interface Down {
+/** Who has lent a thread out. */
+export interface Owner {
+  /** What the thread may do after what it is doing. */
+  more(thread: RequestThread): Down | undefined;
+  begun(thread: RequestThread): void;
+  idle(thread: RequestThread): void;
+}
+
+export interface Down {
   readonly call: Call;
   readonly address: number;
   readonly settle: (result: Result) => void;
+}
+
+/** Make a record of a call and hand it to `use`; resolves when the callback has returned. */
+export function downcall(call: Call, use: (down: Down) => void): Promise<Result> {
+  return new Promise((settle) => {
+    const { buf } = call;
+    let address = 0;
+    if (buf !== undefined) {
+      // Touching .buffer moves the bytes to where they stay; only then may the address be taken.
+      void buf.buffer;
+      address = ptr(buf);
+    }
+    use({ call, address, settle });
+  });
 }
 
 /** A thread that waits in an upcall. C layers further down are run on it, one after the other. */
@@ -85,8 +112,9 @@ export class RequestThread {
   readonly #bridge: ThreadLink;
   readonly #stack: (Down | Parked)[] = [];
   readonly #queue: Down[] = [];
-  /** Called when nothing is left to do on it. */
-  onIdle: (() => void) | undefined;
+  /** Sent ahead: it begins with it when it has nothing else to do. */
+  #next: Down | undefined;
+  owner: Owner | undefined;
 
   constructor(bridge: ThreadLink, slot: number) {
     this.#bridge = bridge;
@@ -105,35 +133,51 @@ export class RequestThread {
   }
 
   enqueue(queue: Down[], call: Call): Promise<Result> {
-    return new Promise((settle) => {
-      const { buf } = call;
-      let address = 0;
-      if (buf !== undefined) {
-        // Touching .buffer moves the bytes to where they stay; only then may the address be taken.
-        void buf.buffer;
-        address = ptr(buf);
-      }
-      queue.push({ call, address, settle });
+    return downcall(call, (down) => {
+      queue.push(down);
       this.#advance();
     });
   }
 
-  /** A message of this thread arrived. */
-  received(kind: number): void {
+  /** Begin with a callback; the thread is idle. */
+  start(down: Down): void {
+    this.#stack.push(down);
+    this.#bridge.sendCall(this.slot, down.call, down.address);
+  }
+
+  /** What it was told to do next, unless it has begun with it. */
+  takeBack(): Down | undefined {
+    const next = this.#next;
+    if (next === undefined || !this.#bridge.takeBackNext(this.slot)) return undefined;
+    this.#next = undefined;
+    return next;
+  }
+
+  /** A message of this thread arrived; `base` is where it stands. */
+  received(kind: number, base: number): void {
     const top = this.#stack.at(-1);
     const down = top instanceof Parked ? undefined : top;
     if (kind === RT_DONE) {
       this.#stack.pop();
-      down?.settle(this.#bridge.readResult(this.slot, down.call.returnsSize === true));
+      const next = this.#next;
+      if (next !== undefined && this.#stack.length === 0) {
+        // It goes on with what it was told before.
+        this.#next = undefined;
+        this.#stack.push(next);
+        this.owner?.begun(this);
+        down?.settle(this.#bridge.readResult(base, down.call.returnsSize === true));
+        return;
+      }
+      down?.settle(this.#bridge.readResult(base, down.call.returnsSize === true));
       this.#advance();
       return;
     }
     const parked = new Parked(this);
     this.#stack.push(parked);
-    this.#serve(parked, down);
+    this.#serve(parked, base, down);
   }
 
-  #serve(parked: Parked, down: Down | undefined): void {
+  #serve(parked: Parked, base: number, down: Down | undefined): void {
     const answer = (ret: bigint | number | void) => {
       parked.answer = { ret: ret ?? 0, err: 0 };
       this.#advance();
@@ -143,7 +187,7 @@ export class RequestThread {
       this.#advance();
     };
     try {
-      const result = this.#bridge.dispatch(parked, down?.call.buf, down?.address ?? 0);
+      const result = this.#bridge.dispatch(parked, base, down?.call.buf, down?.address ?? 0);
       if (result instanceof Promise) result.then(answer, fail);
       else answer(result);
     } catch (error) {
@@ -156,22 +200,25 @@ export class RequestThread {
     const top = this.#stack.at(-1);
     if (top === undefined) {
       const next = this.#queue.shift();
-      if (next === undefined) this.onIdle?.();
-      else this.#start(next);
+      if (next === undefined) this.owner?.idle(this);
+      else this.start(next);
     } else if (top instanceof Parked) {
       const next = top.queue.shift();
       if (next !== undefined) {
-        this.#start(next);
+        this.start(next);
       } else if (top.answer !== undefined) {
         top.active = false;
         this.#stack.pop();
+        if (this.#stack.length === 1 && this.#next === undefined) this.#tell();
         this.#bridge.sendAnswer(this.slot, top.answer.ret, top.answer.err);
       }
     }
   }
 
-  #start(down: Down): void {
-    this.#stack.push(down);
-    this.#bridge.sendCall(this.slot, down.call, down.address);
+  /** The answer may well be the last thing that its callback waits for: then it need not sleep before the next one. */
+  #tell(): void {
+    this.#next = this.owner?.more(this);
+    if (this.#next === undefined) return;
+    this.#bridge.sendNext(this.slot, this.#next.call, this.#next.address);
   }
 }

@@ -215,10 +215,12 @@ export const message = {
 } as const satisfies StructLayout;
 /** struct rt_slot in abi/runtime/runtime.h. */
 export const slot = {
-  size: 192,
+  size: 384,
   fields: {
     in: { offset: 0, size: 96, kind: "struct" },
-    out: { offset: 96, size: 96, kind: "struct" },
+    next: { offset: 96, size: 96, kind: "struct" },
+    out_0: { offset: 192, size: 96, kind: "struct" },
+    out_1: { offset: 288, size: 96, kind: "struct" },
   },
 } as const satisfies StructLayout;
 /** All of them, by name. */

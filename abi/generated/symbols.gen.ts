@@ -8,6 +8,8 @@ export const runtimeSymbols = {
   rt_thread_new: { args: [], returns: "i32" },
   rt_thread_end: { args: ["u32"], returns: "void" },
   rt_kick: { args: ["ptr", "u32"], returns: "void" },
+  rt_post_next: { args: ["u32"], returns: "void" },
+  rt_take_back_next: { args: ["u32"], returns: "i32" },
   rt_reap: { args: ["ptr", "u32"], returns: "u32" },
   rt_poll: { args: ["ptr", "u32", "u32"], returns: "u32" },
   rt_module_add: { args: ["u32", "ptr"], returns: "i32" },

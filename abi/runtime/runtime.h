@@ -47,7 +47,10 @@ struct rt_message {
 /* A thread's slot as JavaScript sees it; its private part follows in C only. */
 struct rt_slot {
   struct rt_message in;
-  struct rt_message out;
+  struct rt_message next; /* a downcall to begin with when the one under way has returned */
+  /* Used in turn: the thread may have more to say before the last message was read, but not twice more. */
+  struct rt_message out_0;
+  struct rt_message out_1;
 };
 
 #pragma GCC visibility push(default)
@@ -68,12 +71,18 @@ void rt_thread_end (uint32_t slot);
 /* Deliver the message in `in` of each of `n` slots. */
 void rt_kick (const uint32_t *slots, uint32_t n);
 
-/* Collect the slots whose `out` holds a message, at most `max`. 0 means that there is none and that
- * `wake` will be called for the next one. */
-uint32_t rt_reap (uint32_t *slots, uint32_t max);
+/* The thread of `slot` has work: when it is done it begins with the downcall in `next`, without more ado. */
+void rt_post_next (uint32_t slot);
+
+/* Undo that. 0 where it has begun already. */
+int32_t rt_take_back_next (uint32_t slot);
+
+/* Collect where messages are, at most `max`: for each, twice the slot, plus 1 if it is in `out_1`. Returns how
+ * many. 0 means that there is none and that `wake` will be called for the next one. */
+uint32_t rt_reap (uint32_t *found, uint32_t max);
 
 /* The same, but look for `microseconds` before giving up. `wake` is not called until rt_reap has returned 0 again. */
-uint32_t rt_poll (uint32_t *slots, uint32_t max, uint32_t microseconds);
+uint32_t rt_poll (uint32_t *found, uint32_t max, uint32_t microseconds);
 
 /* Register a loaded module's struct (ours, already copied; it must stay). `adapter` is an RT_ADAPTER_*
  * of ops.gen.h. Returns the module number. */

@@ -25,6 +25,8 @@ enum { NOTHING, MESSAGE, SLEEPING };
 /* The private part of a slot, on cache lines of its own. */
 struct line {
   _Alignas (64) _Atomic uint32_t signal;
+  _Atomic uint32_t has_next;
+  uint32_t turn; /* which out is next: only its thread uses it */
   uint32_t next_free;
 };
 
@@ -102,7 +104,7 @@ rt_start (uint32_t max, void *wake)
 
   if (max > RT_MAX_SLOTS)
     return EINVAL;
-  while (size < max)
+  while (size < 2 * max)
     size *= 2;
   slots = calloc (max, sizeof *slots);
   lines = aligned_alloc (64, max * sizeof *lines);
@@ -124,13 +126,16 @@ rt_slots (void)
 
 /* ---- messages */
 
+/* A thread says something to JavaScript. */
 static void
-post (uint32_t slot)
+post (uint32_t slot, const struct rt_message *m)
 {
-  uint32_t at = atomic_fetch_add (&ring_tail, 1);
+  uint32_t turn = lines[slot].turn++ & 1, at;
 
-  /* A slot has at most one message under way, so the ring cannot be full. */
-  atomic_store (&ring[at & ring_mask], slot + 1);
+  *(turn == 0 ? &slots[slot].out_0 : &slots[slot].out_1) = *m;
+  at = atomic_fetch_add (&ring_tail, 1);
+  /* A slot has at most two messages under way, so the ring cannot be full. */
+  atomic_store (&ring[at & ring_mask], 2 * slot + turn + 1);
   if (atomic_load (&sleeping) && atomic_exchange (&sleeping, 0))
     wake_javascript ();
 }
@@ -141,12 +146,12 @@ drain (uint32_t *found, uint32_t max)
   uint32_t n = 0;
 
   while (n < max) {
-    uint32_t slot = atomic_load (&ring[ring_head & ring_mask]);
-    if (slot == 0)
+    uint32_t message = atomic_load (&ring[ring_head & ring_mask]);
+    if (message == 0)
       break;
     atomic_store (&ring[ring_head & ring_mask], 0);
     ring_head++;
-    found[n++] = slot - 1;
+    found[n++] = message - 1;
   }
   return n;
 }
@@ -173,10 +178,10 @@ bit_of (uint32_t slot)
 }
 
 static void
-wake_group (uint32_t group, uint32_t bits)
+wake_group (struct group *group, uint32_t bits)
 {
-  atomic_fetch_add (&groups[group].changes, 1);
-  syscall (SYS_futex, &groups[group].changes, FUTEX_WAKE_BITSET_PRIVATE, INT_MAX, NULL, NULL, bits);
+  atomic_fetch_add (&group->changes, 1);
+  syscall (SYS_futex, &group->changes, FUTEX_WAKE_BITSET_PRIVATE, INT_MAX, NULL, NULL, bits);
 }
 
 static void
@@ -227,14 +232,14 @@ rt_kick (const uint32_t *which, uint32_t n)
     if (atomic_exchange (&lines[slot].signal, MESSAGE) != SLEEPING)
       continue;
     if (bits != 0 && slot / GROUP_SLOTS != group) {
-      wake_group (group, bits);
+      wake_group (&groups[group], bits);
       bits = 0;
     }
     group = slot / GROUP_SLOTS;
     bits |= bit_of (slot);
   }
   if (bits != 0)
-    wake_group (group, bits);
+    wake_group (&groups[group], bits);
 }
 
 /* Look for the answer of a JavaScript that is wide awake: it is there sooner than a sleep would be over. */
@@ -273,9 +278,8 @@ wait_for_message (uint32_t slot)
 /* ---- running callbacks */
 
 static void
-run_downcall (uint32_t slot)
+run_downcall (uint32_t slot, struct rt_message m)
 {
-  struct rt_message m = slots[slot].in;
   struct frame frame = { .log_name = (const char *) (uintptr_t) m.log_name }, *outer = this_frame;
 
   this_frame = &frame;
@@ -285,8 +289,7 @@ run_downcall (uint32_t slot)
   m.err = frame.error;
   this_frame = outer;
   m.kind = RT_DONE;
-  slots[slot].out = m;
-  post (slot);
+  post (slot, &m);
 }
 
 static void *
@@ -299,10 +302,24 @@ request_thread (void *value)
     wait_for_message (slot);
     if (slots[slot].in.kind == RT_END)
       break;
-    run_downcall (slot);
+    run_downcall (slot, slots[slot].in);
+    while (atomic_exchange (&lines[slot].has_next, 0))
+      run_downcall (slot, slots[slot].next);
   }
   slot_give_back (slot);
   return NULL;
+}
+
+void
+rt_post_next (uint32_t slot)
+{
+  atomic_store (&lines[slot].has_next, 1);
+}
+
+int32_t
+rt_take_back_next (uint32_t slot)
+{
+  return (int32_t) atomic_exchange (&lines[slot].has_next, 0);
 }
 
 void
@@ -411,18 +428,17 @@ rt_upcall (void *nxdata, struct rt_message *m)
     return -1;
   }
   slot = (uint32_t) this_slot;
-  slots[slot].out = *m;
   if (atomic_load (&polling)) {
-    post (slot);
+    post (slot, m);
     watch (slot);
   }
   else
-    post (slot);
+    post (slot, m);
   for (;;) {
     wait_for_message (slot);
     if (slots[slot].in.kind == RT_ANSWER)
       break;
-    run_downcall (slot);
+    run_downcall (slot, slots[slot].in);
   }
   err = slots[slot].in.err;
   if (err != 0) {

@@ -182,6 +182,44 @@ meeting (void)
   unload (slots[0]);
 }
 
+/* Each thread is told what to do next while it reads, and some are told otherwise before they begin with it. */
+static void
+ahead (void)
+{
+  static unsigned char first[THREADS][512], second[THREADS][512];
+  uint32_t slots[THREADS];
+  bool taken[THREADS];
+
+  for (int i = 0; i < THREADS; i++)
+    slots[i] = (uint32_t) rt_thread_new ();
+  configure (slots[0]);
+  CHECK (open_connection (slots[0], 1, 0) == 0);
+  for (int round = 0; round < 4 * ROUNDS; round++) {
+    answer_later = round % 2 == 0;
+    memset (first, 0xee, sizeof first);
+    memset (second, 0xee, sizeof second);
+    for (int i = 0; i < THREADS; i++) {
+      begin (slots[i], 1, data (RT_OP_PREAD, first[i], 512, 512 * (uint64_t) i));
+      begin_next (slots[i], 1, data (RT_OP_PREAD, second[i], 512, 65536 + 512 * (uint64_t) i));
+      taken[i] = false;
+    }
+    for (int i = 0; i < THREADS; i++) {
+      if (i % 3 == round % 3 && !is_idle (slots[i])) {
+        serve ();
+        taken[i] = take_back (slots[i]);
+      }
+      while (!is_idle (slots[i]))
+        serve ();
+      if (taken[i])
+        CHECK (ask (slots[i], 1, data (RT_OP_PREAD, second[i], 512, 65536 + 512 * (uint64_t) i)).err == 0);
+      CHECK (memcmp (first[i], disk + 512 * i, 512) == 0);
+      CHECK (memcmp (second[i], disk + 65536 + 512 * i, 512) == 0);
+    }
+  }
+  CHECK (close_connection (slots[0], 1) == 0);
+  unload (slots[0]);
+}
+
 #define FEW 40
 
 /* As many threads as there are slots, all in use, and a filter's own thread that finds none left. */
@@ -425,7 +463,7 @@ static const struct { const char *name; void (*run) (void); uint32_t slots; } sc
   { "limits", limits, FEW },          { "errors", errors, 2 },                { "recovery", recovery, 1 },
   { "misuse", misuse, 1 },            { "either", either, 1 },                { "parameters", parameters_only, 1 },
   { "race", race, 1 },                { "leak", leak, 1 },                    { "overrun", overrun, 1 },
-  { "overflow", overflow, 1 },
+  { "overflow", overflow, 1 },        { "ahead", ahead, THREADS + 1 },
 };
 
 int

@@ -96,6 +96,7 @@ const cases: readonly Case[] = [
     texts: ["meet=8"],
     stack: ["slow"],
   },
+  { what: "threads that are told what to do next", scenario: "ahead", stack: ["order"] },
   { what: "no slot left for another thread", scenario: "limits", stack: ["background"] },
   { what: "errors of a generation S filter", scenario: "errors", stack: ["failing"] },
   { what: "errors of a generation A filter", scenario: "errors", stack: ["failing-a"] },

@@ -68,6 +68,10 @@ struct track {
   int depth;
   bool finished;
   struct outcome outcome;
+  /* What the thread is told to do next, as soon as what it does is likely to be over. */
+  enum { NO_NEXT, WANTED, TOLD } next;
+  arguments next_arguments;
+  int next_connection;
 };
 
 static struct track tracks[RT_MAX_SLOTS];
@@ -124,6 +128,7 @@ send (uint32_t slot, const struct rt_message *m)
 }
 
 static void pass_on (uint32_t slot, int layer);
+static void tell (uint32_t slot);
 
 /* The ask on top of the thread's frames has its answer. */
 static void
@@ -139,8 +144,11 @@ answer (uint32_t slot, int64_t ret, int err, int errno_after)
     track->finished = true;
     track->outcome = (struct outcome) { ret, err, errno_after };
   }
-  else
+  else {
+    if (track->depth == 2 && track->next == WANTED)
+      tell (slot);
     send (slot, &m);
+  }
 }
 
 /* ---- the disk */
@@ -194,26 +202,48 @@ answer_from_disk (uint32_t slot)
 
 /* ---- messages */
 
-static void
-call_down (uint32_t slot, int layer, uint32_t op)
+/* The message that makes a layer run `op` for what is asked. */
+static struct rt_message
+downcall_of (struct rt_message m, int connection, int layer, uint32_t op)
+{
+  m.kind = RT_DOWNCALL;
+  m.op = op;
+  m.module = layers[layer].module;
+  m.nxdata = (uintptr_t) connections[connection].nxdata[layer];
+  m.handle = (uintptr_t) connections[connection].handle[layer];
+  m.log_name = (uintptr_t) layers[layer].copy.filter.name;
+  if (op == RT_OP_OPEN)
+    m.flags = layers[layer].form == FORM_EITHER ? RT_OPEN_EITHER : 0;
+  return m;
+}
+
+static struct frame *
+push_down (uint32_t slot, int layer, uint32_t op)
 {
   const struct frame asked = tracks[slot].frames[tracks[slot].depth - 1];
   struct frame *down = push (slot);
-  struct rt_message m = asked.m;
 
   down->kind = DOWN;
   down->layer = layer;
   down->connection = asked.connection;
-  m.kind = RT_DOWNCALL;
-  m.op = op;
-  m.module = layers[layer].module;
-  m.nxdata = (uintptr_t) connections[asked.connection].nxdata[layer];
-  m.handle = (uintptr_t) connections[asked.connection].handle[layer];
-  m.log_name = (uintptr_t) layers[layer].copy.filter.name;
-  if (op == RT_OP_OPEN)
-    m.flags = layers[layer].form == FORM_EITHER ? RT_OPEN_EITHER : 0;
-  down->m = m;
-  send (slot, &m);
+  down->m = downcall_of (asked.m, asked.connection, layer, op);
+  return down;
+}
+
+static void
+call_down (uint32_t slot, int layer, uint32_t op)
+{
+  send (slot, &push_down (slot, layer, op)->m);
+}
+
+static void
+tell (uint32_t slot)
+{
+  struct track *track = &tracks[slot];
+
+  slots[slot].next = downcall_of (track->next_arguments, track->next_connection, 0, track->next_arguments.op);
+  track->next = TOLD;
+  rt_post_next (slot);
 }
 
 /* Ask the first layer from `layer` on that has the callback. */
@@ -245,14 +275,27 @@ pass_on (uint32_t slot, int layer)
   }
 }
 
+static struct frame *
+begin_root (uint32_t slot, int connection)
+{
+  struct frame *root;
+
+  CHECK (tracks[slot].depth == 0);
+  root = push (slot);
+  root->kind = ASK;
+  root->root = true;
+  root->connection = connection;
+  tracks[slot].finished = false;
+  return root;
+}
+
 /* A C layer returned. */
 static void
-returned (uint32_t slot)
+returned (uint32_t slot, struct rt_message m)
 {
   struct track *track = &tracks[slot];
   struct frame *down = &track->frames[track->depth - 1];
   struct connection *c = &connections[down->connection];
-  struct rt_message m = slots[slot].out;
   bool is_open = m.op == RT_OP_OPEN, failed = is_open ? m.ret == 0 : m.ret == -1;
   int err = !failed ? 0 : m.err != 0 ? m.err : m.flags != 0 ? (int) m.flags : EIO;
   int layer = down->layer;
@@ -272,16 +315,23 @@ returned (uint32_t slot)
     m.ret = 0;
   }
   answer (slot, failed ? -1 : m.ret, err, (int) m.flags);
+  if (track->depth == 0 && track->next == TOLD) {
+    /* It is under way already. */
+    track->next = NO_NEXT;
+    begin_root (slot, track->next_connection)->m = track->next_arguments;
+    push_down (slot, 0, track->next_arguments.op);
+  }
 }
 
 static void
-received (uint32_t slot)
+received (uint32_t found)
 {
-  const struct rt_message *m = &slots[slot].out;
+  uint32_t slot = found / 2;
+  const struct rt_message *m = found % 2 == 0 ? &slots[slot].out_0 : &slots[slot].out_1;
   struct frame *asked;
 
   if (m->kind == RT_DONE) {
-    returned (slot);
+    returned (slot, *m);
     return;
   }
   CHECK (m->kind == RT_UPCALL && m->target != 0);
@@ -346,25 +396,39 @@ serve (void)
 
 /* ---- requests of the driver's own */
 
-static struct frame *
-begin_root (uint32_t slot, int connection)
-{
-  struct frame *root;
-
-  CHECK (tracks[slot].depth == 0);
-  root = push (slot);
-  root->kind = ASK;
-  root->root = true;
-  root->connection = connection;
-  tracks[slot].finished = false;
-  return root;
-}
-
 void
 begin (uint32_t slot, int connection, arguments a)
 {
   begin_root (slot, connection)->m = a;
   pass_on (slot, 0);
+}
+
+void
+begin_next (uint32_t slot, int connection, arguments a)
+{
+  struct track *track = &tracks[slot];
+
+  CHECK (track->depth > 0 && track->next == NO_NEXT);
+  track->next = WANTED;
+  track->next_connection = connection;
+  track->next_arguments = a;
+}
+
+bool
+take_back (uint32_t slot)
+{
+  struct track *track = &tracks[slot];
+  bool mine = track->next == WANTED || (track->next == TOLD && rt_take_back_next (slot) != 0);
+
+  if (mine)
+    track->next = NO_NEXT;
+  return mine;
+}
+
+bool
+is_idle (uint32_t slot)
+{
+  return tracks[slot].depth == 0;
 }
 
 bool

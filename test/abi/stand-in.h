@@ -57,6 +57,13 @@ struct outcome ask (uint32_t slot, int connection, arguments a);
 /* Only begin it; finished() tells when it is over, and outcome_of() how. */
 void begin (uint32_t slot, int connection, arguments a);
 bool finished (uint32_t slot);
+
+/* While something is under way on the thread, say what it shall do next. Its first layer must have the callback. */
+void begin_next (uint32_t slot, int connection, arguments a);
+/* Undo that; false where it has begun with it. */
+bool take_back (uint32_t slot);
+/* Neither the one nor the other is under way. */
+bool is_idle (uint32_t slot);
 struct outcome outcome_of (uint32_t slot);
 
 /* Serve until something happened on some thread. */
