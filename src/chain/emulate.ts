@@ -2,7 +2,7 @@
 import { FLAG_FUA } from "#abi/generated/constants.gen";
 import type { Awaitable, NextOps, Support } from "#abi/generated/methods.gen";
 
-import { after, isPromise } from "../api/awaitable.ts";
+import { after } from "../api/awaitable.ts";
 
 /** What is written or read at once. */
 const pieceBytes = 64 * 1024 * 1024;
