@@ -1,7 +1,7 @@
 /** Serve a file or a block device. The manual is README.md, beside this file. */
 import { closeSync } from "node:fs";
 
-import { type Awaitable, ConfigError, definePlugin, FLAG_FUA, NbdError, param } from "#api";
+import { after, type Awaitable, ConfigError, definePlugin, FLAG_FUA, NbdError, param } from "#api";
 
 import { calls } from "./calls.ts";
 import { type OpenFile, openFile, sizeOf, unfit } from "./open-file.ts";
@@ -80,14 +80,14 @@ export default definePlugin({
     const result = readFully(file, buf, offset);
     const { evictor } = file;
     if (evictor === undefined) return result;
-    return then(result, () => evictor.read(offset, buf.length));
+    return after(result, () => evictor.read(offset, buf.length));
   },
 
   pwrite(file, buf, offset, flags) {
     const result = writeFully(file, buf, offset);
     const { evictor } = file;
-    if (evictor === undefined) return flags & FLAG_FUA ? then(result, () => sync(file)) : result;
-    return then(result, () => {
+    if (evictor === undefined) return flags & FLAG_FUA ? after(result, () => sync(file)) : result;
+    return after(result, () => {
       evictor.wrote(offset, buf.length);
       return durable(file, flags);
     });
@@ -98,11 +98,11 @@ export default definePlugin({
   },
 
   trim(file, count, offset, flags) {
-    return then(trimRange(file, count, offset), () => durable(file, flags));
+    return after(trimRange(file, count, offset), () => durable(file, flags));
   },
 
   zero(file, count, offset, flags) {
-    return then(zeroFast(file, count, offset, flags), () => durable(file, flags));
+    return after(zeroFast(file, count, offset, flags), () => durable(file, flags));
   },
 
   cache(file, count, offset) {
@@ -113,10 +113,6 @@ export default definePlugin({
     }
   },
 });
-
-function then(result: Awaitable<void>, go: () => Awaitable<void>): Awaitable<void> {
-  return result === undefined ? go() : (result as Promise<void>).then(go);
-}
 
 function durable(file: OpenFile, flags: number): Awaitable<void> {
   return flags & FLAG_FUA ? sync(file) : undefined;
