@@ -103,7 +103,14 @@ export class Chain {
     let least: ThreadModel = "parallel";
     for (const layer of this.layers.toReversed()) {
       const model = await layer.threadModel?.();
-      if (model !== undefined && threadModels[model] < threadModels[least]) least = model;
+      if (model === undefined) continue;
+      if (!Object.hasOwn(threadModels, model)) {
+        const words = Object.keys(threadModels).join(", ");
+        throw new ConfigError(
+          `${layer.name}: thread_model returned ${model}: expected one of ${words}`,
+        );
+      }
+      if (threadModels[model] < threadModels[least]) least = model;
     }
     this.threadModel = least;
   }

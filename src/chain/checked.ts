@@ -3,7 +3,7 @@
  * and flags, remembers answers, supplies what a layer lacks, and turns exceptions into error numbers.
  * Rules: nbdkit-plugin(3) and nbdkit-filter(3), "CALLBACKS". Where nbdkit asserts, this throws.
  */
-import { FLAG_FAST_ZERO, FLAG_FUA, FLAG_MAY_TRIM } from "#abi/generated/constants.gen";
+import { FLAG_FAST_ZERO, FLAG_FUA, FLAG_MAY_TRIM, supports } from "#abi/generated/constants.gen";
 import type { Awaitable, Support } from "#abi/generated/methods.gen";
 
 import { after, isPromise } from "../api/awaitable.ts";
@@ -413,8 +413,17 @@ export class Context implements LayerContext {
     return this.ask<"canCache" | "canFua" | "canZero">(key, cName, () => {
       const { layer } = this;
       const own = layer[key];
-      if (own !== undefined) return own.call(layer, this);
-      return layer.kind === "plugin" ? pluginDefault(layer) : this.below(this.next)[key]();
+      if (own === undefined) {
+        return layer.kind === "plugin" ? pluginDefault(layer) : this.below(this.next)[key]();
+      }
+      return after(own.call(layer, this), (answer) => {
+        if (Object.hasOwn(supports, answer)) return answer;
+        const words = Object.keys(supports).join(", ");
+        throw new NbdError(
+          "EIO",
+          `${layer.name}: ${cName} returned ${answer}, not one of ${words}`,
+        );
+      });
     });
   }
 

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 
 import { defineFilter, definePlugin, NbdError, type ThreadModel } from "#api";
-import { configuredChain } from "#test/chain";
+import { above, configuredChain } from "#test/chain";
 
 import type { Chain } from "../../src/chain/chain.ts";
 import { typescriptLayer } from "../../src/chain/typescript.ts";
@@ -148,6 +148,13 @@ test("each connection has handles of its own", async () => {
   await first.open(false, "", false);
   await second.open(false, "", false);
   expect([await first.top.getSize(), await second.top.getSize()]).toEqual([1n, 2n]);
+});
+
+test("a thread model that does not exist is refused", async () => {
+  const odd = { name: "odd", threadModel: () => "some" };
+  await expect(above(new Uint8Array(0), odd)).rejects.toThrow(
+    "odd: thread_model returned some: expected one of serialize_connections, ",
+  );
 });
 
 test("a filter that is stacked twice has two configurations", async () => {
