@@ -97,13 +97,13 @@ function checkFilterApi(path: string, struct: Pointer, size: bigint, apiVersion:
   const first = read.i32(struct, 0);
   const least = layouts.filterS.fields.name.offset + 8;
   // From 1.4 on the struct starts with the API number and has no size.
-  if (size > 0xffffffffn || (first >= 2 && first <= 6)) {
-    if (first >= 2 && first <= 6) {
-      throw new ConfigError(
-        `${path}: filter is incompatible with this version of nbdkit (_api_version = ${first}): ` +
-          "it was compiled for nbdkit 1.4 or later; filters for nbdkit 1.2 and before can be run",
-      );
-    }
+  if (first >= 2 && first <= 6) {
+    throw new ConfigError(
+      `${path}: filter is incompatible with this version of nbdkit (_api_version = ${first}): ` +
+        "it was compiled for nbdkit 1.4 or later; filters for nbdkit 1.2 and before can be run",
+    );
+  }
+  if (size > 0xffffffffn) {
     throw new ConfigError(
       `${path}: filter has an unknown form (it starts with ${size}): it cannot be run`,
     );
@@ -126,9 +126,14 @@ function filterForm(
   struct: Pointer,
   wanted: "A" | "S" | undefined,
 ): "A" | "S" | "either" {
-  if (wanted !== undefined) return wanted;
   const word = read.i32(struct, layouts.filterA.fields._thread_model.offset);
-  if (word === filterMarkerS) return "S";
+  if (word === filterMarkerS) {
+    if (wanted !== "A") return "S";
+    throw new ConfigError(
+      `${path}: this filter is marked as one of generation S, but --filter-generation says A: leave the option out`,
+    );
+  }
+  if (wanted !== undefined) return wanted;
   if (word !== 0) return "A";
   if (process.arch !== "x64") {
     throw new ConfigError(
@@ -145,6 +150,9 @@ function filterForm(
 
 // ---- plugins
 
+/** No struct of any release comes near it: such a number is no size. */
+const largestPlugin = 0xffffn;
+
 function loadPlugin(of: Bridge, path: string, struct: Pointer, { threads }: NativeOptions): Layer {
   const { fields } = layouts.plugin;
   const size = read.u64(struct, fields._struct_size.offset);
@@ -155,7 +163,12 @@ function loadPlugin(of: Bridge, path: string, struct: Pointer, { threads }: Nati
     );
   }
   const least = fields.name.offset + 8;
-  if (size < BigInt(least) || size > 0xffffn) {
+  if (size > largestPlugin) {
+    throw new ConfigError(
+      `${path}: plugin has _struct_size ${size}: expected at most ${largestPlugin}`,
+    );
+  }
+  if (size < BigInt(least)) {
     throw new ConfigError(
       `${path}: plugin has _struct_size ${size}: expected at least ${least}, so that it can hold its name`,
     );
@@ -211,7 +224,7 @@ function register(
   copy.set(new Uint8Array(toArrayBuffer(struct, 0, common)));
   kept.push(copy);
   const view = new DataView(copy.buffer);
-  const fields = layout.fields as Readonly<Record<string, { readonly offset: number }>>;
+  const fields: Readonly<Record<string, { readonly offset: number }>> = layout.fields;
   // A field that the module's struct holds only in part is not there.
   const pointer = (field: string): bigint => {
     const offset = fields[field]?.offset;
@@ -230,6 +243,7 @@ function register(
     has: (callback) => pointer(callback) !== 0n,
     text: (field) => {
       const address = pointer(field);
+      // As above: an address of the user half.
       return address === 0n ? undefined : new CString(Number(address) as Pointer).toString();
     },
     integer: (field) => {

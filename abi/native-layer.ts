@@ -3,6 +3,7 @@ import { ConfigError, type Errno, NbdError } from "#api";
 import type { Layer, LayerContext } from "#chain/layer";
 import { errnoName } from "#lib/errno";
 
+import { threadModels } from "./generated/constants.gen.ts";
 import type { ThreadModel } from "./generated/methods.gen.ts";
 import type { NativeModule } from "./native-module.ts";
 import { type Call, Parked, type Result } from "./request-thread.ts";
@@ -24,15 +25,18 @@ export interface NativeHandle {
 /** Chooses the errno of a data callback that returned -1, by the rules of the module's kind. */
 export type ErrnoRule = (result: Result) => number;
 
-const models: readonly ThreadModel[] = [
-  "serialize_connections",
-  "serialize_all_requests",
-  "serialize_requests",
-  "parallel",
-];
+/** The word for a number of C in one of the tables of constants; undefined where it has none. */
+export function wordOf<W extends string>(
+  table: Readonly<Record<W, number>>,
+  number: number,
+): W | undefined {
+  for (const word in table) if (table[word] === number) return word;
+  return undefined;
+}
 
+/** The word for NBDKIT_THREAD_MODEL_*. A number that is none of them is the model that suits every module. */
 export function threadModelName(model: number): ThreadModel {
-  return models[model] ?? "serialize_connections";
+  return wordOf(threadModels, model) ?? "serialize_connections";
 }
 
 /**

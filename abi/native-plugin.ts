@@ -3,6 +3,7 @@ import { FLAG_FAST_ZERO } from "#api";
 import type { Layer, LayerContext } from "#chain/layer";
 import { errnos } from "#lib/errno";
 
+import { supports } from "./generated/constants.gen.ts";
 import { layouts } from "./generated/layouts.gen.ts";
 import type { Support } from "./generated/methods.gen.ts";
 import * as op from "./generated/ops.gen.ts";
@@ -14,10 +15,9 @@ import {
   NativeCalls,
   type NativeHandle,
   threadModelName,
+  wordOf,
 } from "./native-layer.ts";
 import type { NativeModule } from "./native-module.ts";
-
-const supports: readonly Support[] = ["none", "emulate", "native"];
 
 export function nativePlugin(module: NativeModule): Layer {
   const preserved = module.integer("errno_is_preserved") !== 0;
@@ -125,15 +125,19 @@ function addQueries(draft: Draft, module: NativeModule, native: NativeCalls): vo
 function addSupports(draft: Draft, module: NativeModule, native: NativeCalls): void {
   if (module.has("can_fua")) {
     draft.canFua = async (context) => {
-      const support = supports[await native.number(context, op.RT_OP_CAN_FUA)] ?? "none";
+      const support = supportOf(await native.number(context, op.RT_OP_CAN_FUA));
       // Callbacks of API 1 have no flags.
       return support === "native" && module.apiVersion === 1 ? "emulate" : support;
     };
   }
   if (module.has("can_cache")) {
-    draft.canCache = async (context) =>
-      supports[await native.number(context, op.RT_OP_CAN_CACHE)] ?? "none";
+    draft.canCache = async (context) => supportOf(await native.number(context, op.RT_OP_CAN_CACHE));
   }
+}
+
+/** A number that C does not define promises nothing. */
+function supportOf(number: number): Support {
+  return wordOf(supports, number) ?? "none";
 }
 
 /** Each callback in its newest form that is there. */

@@ -77,6 +77,14 @@ describe.skipIf(!haveCompiler)("filters whose form cannot be told (needs cc)", (
     expect(await top.getSize()).toBe(65536n - 512n);
   });
 
+  test("the user says A of a filter that is marked as one of S", async () => {
+    const marked = await compileModule("examples/xor/xor.c");
+    expect(() => nativeLayer("filter", marked, { generation: "A" })).toThrow(
+      "xor.so: this filter is marked as one of generation S, but --filter-generation says A",
+    );
+    expect(nativeLayer("filter", marked, { generation: "S" }).name).toBe("xor");
+  });
+
   test.skipIf(!installed("nbdinfo"))(
     "the server says so in one line, and the open gets its flag (needs nbdinfo)",
     async () => {

@@ -151,6 +151,10 @@ describe.skipIf(!haveCompiler)("C modules (needs cc)", () => {
       defines: { SIZE: 23 },
       says: "bad.so: plugin has _struct_size 23: expected at least 24, so that it can hold its name",
     },
+    {
+      defines: { SIZE: 65536 },
+      says: "bad.so: plugin has _struct_size 65536: expected at most 65535",
+    },
     { defines: { MODEL: -1 }, says: "bad.so: plugin has thread model -1: expected 0 to 3" },
     { defines: { NAME: "NULL" }, says: "bad.so: plugin must have a .name field" },
     {
