@@ -7,6 +7,7 @@ import * as api from "../api/index.ts";
 import { log } from "../lib/log.ts";
 import { Chain } from "./chain.ts";
 import { moduleDirectories } from "./directories.ts";
+import { lifeCycle } from "./failure.ts";
 import type { Layer } from "./layer.ts";
 import { typescriptLayer } from "./typescript.ts";
 
@@ -45,7 +46,7 @@ async function loadLayer(
     : await nativeLayer(kind, name, path, request);
   log.debug(`registered ${kind} ${path} (name ${layer.name})`);
   log.debug(`${layer.name}: load`);
-  await layer.load?.();
+  await lifeCycle(layer.name, "load", () => layer.load?.());
   return layer;
 }
 

@@ -5,6 +5,7 @@ import type { Awaitable, NextOps, ThreadModel } from "#abi/generated/methods.gen
 import { ConfigError } from "../api/errors.ts";
 import { log } from "../lib/log.ts";
 import { Context } from "./checked.ts";
+import { lifeCycle } from "./failure.ts";
 import type { ConnectionInfo, Layer } from "./layer.ts";
 import { closeLayers, finalizeLayers, openLayer, prepareLayers } from "./opening.ts";
 
@@ -56,34 +57,38 @@ export class Chain {
       const model =
         layer.kind === "filter" ? ` thread_model=${threadModels[this.threadModel]}` : "";
       log.debug(`${layer.name}: get_ready${model}`);
-      await layer.getReady?.(this.threadModel);
+      await lifeCycle(layer.name, "get_ready", () => layer.getReady?.(this.threadModel));
     }
   }
 
   async afterFork(): Promise<void> {
     for (const layer of this.layers.toReversed()) {
       log.debug(`${layer.name}: after_fork`);
-      await layer.afterFork?.();
+      await lifeCycle(layer.name, "after_fork", () => layer.afterFork?.());
     }
   }
 
+  /** No layer can fail it, as in nbdkit: the others are still called. */
   async cleanup(): Promise<void> {
     for (const layer of this.layers) {
       log.debug(`${layer.name}: cleanup`);
-      await layer.cleanup?.();
+      await regardless(layer.name, "cleanup", () => layer.cleanup?.());
     }
   }
 
+  /** As in cleanup, a failure is logged. */
   async unload(): Promise<void> {
     for (const layer of this.layers.toReversed()) {
       log.debug(`${layer.name}: unload ${layer.kind}`);
-      await layer.unload?.();
+      await regardless(layer.name, "unload", () => layer.unload?.());
     }
   }
 
   /** Print what modules add to --dump-plugin, the plugin's lines first. */
   async dumpPlugin(): Promise<void> {
-    for (const layer of this.layers.toReversed()) await layer.dumpPlugin?.();
+    for (const layer of this.layers.toReversed()) {
+      await lifeCycle(layer.name, "dump_plugin", () => layer.dumpPlugin?.());
+    }
   }
 
   /** A client connected. Throws where a layer does not want it. */
@@ -102,7 +107,7 @@ export class Chain {
   async settleThreadModel(): Promise<void> {
     let least: ThreadModel = "parallel";
     for (const layer of this.layers.toReversed()) {
-      const model = await layer.threadModel?.();
+      const model = await lifeCycle(layer.name, "thread_model", () => layer.threadModel?.());
       if (model === undefined) continue;
       if (!Object.hasOwn(threadModels, model)) {
         const words = Object.keys(threadModels).join(", ");
@@ -120,7 +125,8 @@ export class Chain {
     if (layer === undefined) return undefined;
     log.debug(`${layer.name}: config key=${key}, value=${value}`);
     if (layer.config !== undefined) {
-      return layer.config((k, v) => this.configAt(index + 1, k, v), key, value);
+      const next = (k: string, v: string) => this.configAt(index + 1, k, v);
+      return lifeCycle(layer.name, "config", () => layer.config?.(next, key, value));
     }
     if (layer.kind === "filter") return this.configAt(index + 1, key, value);
     throw new ConfigError(
@@ -134,7 +140,8 @@ export class Chain {
     if (layer === undefined) return undefined;
     log.debug(`${layer.name}: config_complete`);
     if (layer.configComplete !== undefined) {
-      return layer.configComplete(() => this.configCompleteAt(index + 1));
+      const next = () => this.configCompleteAt(index + 1);
+      return lifeCycle(layer.name, "config_complete", () => layer.configComplete?.(next));
     }
     return this.configCompleteAt(index + 1);
   }
@@ -144,7 +151,8 @@ export class Chain {
     if (layer === undefined) return undefined;
     log.debug(`${layer.name}: preconnect`);
     if (layer.preconnect !== undefined) {
-      return layer.preconnect((ro) => this.preconnectAt(index + 1, ro), readonly);
+      const next = (ro: boolean) => this.preconnectAt(index + 1, ro);
+      return lifeCycle(layer.name, "preconnect", () => layer.preconnect?.(next, readonly));
     }
     return this.preconnectAt(index + 1, readonly);
   }
@@ -175,5 +183,17 @@ class OpenChain implements ChainConnection {
   async close(): Promise<void> {
     await finalizeLayers(this.top);
     await closeLayers(this.top);
+  }
+}
+
+async function regardless(
+  layer: string,
+  method: string,
+  call: () => Awaitable<void>,
+): Promise<void> {
+  try {
+    await lifeCycle(layer, method, call);
+  } catch (error) {
+    log.error(error instanceof Error ? error.message : String(error));
   }
 }

@@ -1,5 +1,8 @@
 /** Turns whatever a layer threw into the error that the client, or the layer above, gets. */
-import { NbdError } from "../api/errors.ts";
+import type { Awaitable } from "#abi/generated/methods.gen";
+
+import { isPromise } from "../api/awaitable.ts";
+import { ConfigError, NbdError } from "../api/errors.ts";
 import { isErrno } from "../lib/errno.ts";
 import { log } from "../lib/log.ts";
 
@@ -20,11 +23,37 @@ export function failureOf(
   const code =
     typeof error === "object" && error !== null && "code" in error ? error.code : undefined;
   if (typeof code === "string" && isErrno(code)) return NbdError.from(error, `${layer}: ${method}`);
-  const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
   if (!(error instanceof Object && seen.has(error))) {
     if (error instanceof Object) seen.add(error);
-    log.error(`${layer}: ${method} threw an unexpected exception: ${text}`, logName);
+    log.error(`${layer}: ${method} threw an unexpected exception: ${textOf(error)}`, logName);
   }
   const reason = error instanceof Error ? error.message : String(error);
   return new NbdError("EIO", `${layer}: ${method}: ${reason}`, { cause: error });
+}
+
+/**
+ * Call a method of the life cycle, where a failure ends the server. What refuses says so itself; of
+ * anything else, a bug, the message tells where it was.
+ */
+export function lifeCycle<T>(
+  layer: string,
+  method: string,
+  call: () => Awaitable<T>,
+): Awaitable<T> {
+  const rethrow = (error: unknown): never => {
+    if (error instanceof ConfigError || error instanceof NbdError) throw error;
+    throw new ConfigError(`${layer}: ${method} threw an unexpected exception: ${textOf(error)}`, {
+      cause: error,
+    });
+  };
+  try {
+    const result = call();
+    return isPromise(result) ? result.then(undefined, rethrow) : result;
+  } catch (error) {
+    return rethrow(error);
+  }
+}
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }

@@ -33,6 +33,24 @@ const perConnection = [
   "cache",
 ] as const;
 
+const methods = [
+  ...perConnection,
+  "load",
+  "unload",
+  "config",
+  "configComplete",
+  "threadModel",
+  "dumpPlugin",
+  "getReady",
+  "afterFork",
+  "cleanup",
+  "preconnect",
+  "open",
+  "close",
+  "pread",
+  "pwrite",
+] as const;
+
 /** Wrap the filter or plugin that the file at `path` exports. Throws ConfigError where it is neither. */
 export function typescriptLayer(kind: "filter" | "plugin", exported: unknown, path: string): Layer {
   const definition = checkDefinition(kind, exported, path);
@@ -59,6 +77,12 @@ function checkDefinition(kind: string, exported: unknown, path: string): AnyFilt
       `${path}: ${kind}.name (${JSON.stringify(it.name)}) must be ASCII letters, digits and '-', starting with a letter or digit`,
     );
   }
+  for (const method of methods) {
+    if (it[method] !== undefined && typeof it[method] !== "function") {
+      const found = JSON.stringify(it[method]);
+      throw new ConfigError(`${path}: ${kind}.${method} is ${found}: expected a function`);
+    }
+  }
   if (kind === "plugin") {
     for (const method of ["open", "getSize", "pread"]) {
       if (typeof it[method] !== "function") {
@@ -66,7 +90,7 @@ function checkDefinition(kind: string, exported: unknown, path: string): AnyFilt
       }
     }
   }
-  // The cast is true by the checks above as far as can be told at run time: methods are checked by use.
+  // The cast is true by the checks above as far as can be told at run time: signatures are checked by use.
   return { ...it, kind } as unknown as AnyFilter | AnyPlugin;
 }
 
@@ -203,10 +227,10 @@ function addMethods(
   it: AnyFilter | AnyPlugin,
   receivers: (context: LayerContext) => readonly unknown[],
 ): void {
-  const methods = it as unknown as Record<string, ((...args: unknown[]) => unknown) | undefined>;
+  const known = it as unknown as Record<string, ((...args: unknown[]) => unknown) | undefined>;
   for (const name of perConnection) {
-    const method = methods[name];
-    if (typeof method !== "function") continue;
+    const method = known[name];
+    if (method === undefined) continue;
     // Object.assign, since the compiler cannot relate the name to the type of its method in a loop.
     Object.assign(draft, {
       [name]: (context: LayerContext, ...rest: unknown[]) =>

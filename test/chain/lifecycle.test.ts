@@ -124,6 +124,44 @@ test("a failing finalize or close does not keep the other layers from theirs", a
   }
 });
 
+test("a failing cleanup or unload does not keep the other layers from theirs", async () => {
+  for (const fail of ["a cleanup", "p unload"]) {
+    const calls: string[] = [];
+    const chain = await configuredChain(layers(calls, fail), {});
+    await chain.cleanup();
+    await chain.unload();
+    expect(calls.slice(-6)).toEqual([
+      ...["a cleanup", "b cleanup", "p cleanup"],
+      ...["p unload", "b unload", "a unload"],
+    ]);
+  }
+});
+
+describe("a bug in a method of the life cycle is told with its place", () => {
+  const bug = () => {
+    throw new TypeError("a bug");
+  };
+  const later = () => Promise.reject(new TypeError("a bug"));
+  test.each([
+    { method: "config", cName: "config" },
+    { method: "configComplete", cName: "config_complete" },
+    { method: "threadModel", cName: "thread_model" },
+    { method: "getReady", cName: "get_ready" },
+    { method: "afterFork", cName: "after_fork" },
+  ])("$method", async ({ method, cName }) => {
+    for (const body of [bug, later]) {
+      const filter = typescriptLayer("filter", { name: "f", [method]: body }, "f.ts");
+      // Below a layer that passes the call on: its name is not in the message.
+      const chain = configuredChain([...layers([]).slice(0, 1), filter, ...layers([]).slice(2)], {
+        k: "v",
+      });
+      await expect(chain).rejects.toThrow(
+        `f: ${cName} threw an unexpected exception: TypeError: a bug\n`,
+      );
+    }
+  });
+});
+
 test("closing twice closes once", async () => {
   const calls: string[] = [];
   const chain = await configuredChain(layers(calls), {});
@@ -202,6 +240,14 @@ describe("modules that are none", () => {
     {
       exported: { kind: "plugin", name: "p" },
       message: "this is a plugin, but it was given as a filter",
+    },
+    {
+      exported: { name: "f", load: 5 },
+      message: "x.ts: filter.load is 5: expected a function",
+    },
+    {
+      exported: { name: "f", canWrite: true },
+      message: "x.ts: filter.canWrite is true: expected a function",
     },
   ])("$message", ({ exported, message }) => {
     expect(() => typescriptLayer("filter", exported, "x.ts")).toThrow(message);

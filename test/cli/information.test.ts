@@ -165,7 +165,9 @@ describe("refusals", () => {
   test("an exception that is no refusal shows its stack", async () => {
     const { code, stdout, stderr } = await failing(fixture, "fail=bug");
     expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
-    expect(stderr).toMatch(/nbdkit: error: TypeError: a bug as asked\n +at .*life-fixture\.ts/);
+    expect(stderr).toMatch(
+      /nbdkit: error: life: config_complete threw an unexpected exception: TypeError: a bug as asked\n +at .*life-fixture\.ts/,
+    );
   });
 
   test("a reader that leaves early does not hurt", async () => {
