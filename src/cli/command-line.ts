@@ -108,6 +108,7 @@ class Draft {
     const values = this.#values;
     const pidFile = values.get("pidfile");
     const run = values.get("run");
+    this.#checkGenerations();
     return {
       plugin,
       filters: this.#filters,
@@ -121,6 +122,17 @@ class Draft {
       ...(pidFile === undefined ? {} : { pidFile: resolve(pidFile) }),
       ...(run === undefined ? {} : { run }),
     };
+  }
+
+  /** The option means a filter as it is named in --filter; one that means none would be lost in silence. */
+  #checkGenerations(): void {
+    for (const filter of this.#generations.keys()) {
+      if (this.#filters.includes(filter)) continue;
+      const named = this.#filters.map((name) => JSON.stringify(name)).join(", ");
+      throw new ConfigError(
+        `option --filter-generation: ${JSON.stringify(filter)}: expected a filter as --filter names it: ${named || "there is none"}`,
+      );
+    }
   }
 
   #place(): Place {

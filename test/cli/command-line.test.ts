@@ -34,12 +34,12 @@ describe("settings", () => {
   test("every option finds its place", () => {
     expect(
       settings(
-        ..."-fnrv -e disk -P pid -t 0x10 -U sock --filter a --filter=b --run true".split(" "),
+        ..."-fnrv -e disk -P pid -t 0x10 -U sock --filter a --filter=./b.so --run true".split(" "),
         ..."--filter-generation=a=S --filter-generation ./b.so=A --tls=off ./p.so k=v w".split(" "),
       ),
     ).toEqual({
       plugin: "./p.so",
-      filters: ["a", "b"],
+      filters: ["a", "./b.so"],
       generations: new Map([
         ["a", "S"],
         ["./b.so", "A"],
@@ -138,6 +138,14 @@ describe("refusals", () => {
     [["-P", "", "null"], 'option -P/--pidfile: "": expected the path of a file'],
     [["-i", "", "null"], 'option -i/--ipaddr: "": expected an address of this machine'],
     [["--filter-generation=x", "null"], 'option --filter-generation: "x": expected FILTER=S'],
+    [
+      ["--filter-generation=x=S", "null"],
+      'option --filter-generation: "x": expected a filter as --filter names it: there is none',
+    ],
+    [
+      ["--filter-generation=x=S", "--filter=./x.so", "--filter=y", "null"],
+      'option --filter-generation: "x": expected a filter as --filter names it: "./x.so", "y"',
+    ],
     [["--filter-generation=x=B", "null"], 'option --filter-generation: "x=B": expected FILTER=S'],
   ];
 
