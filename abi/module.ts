@@ -138,12 +138,12 @@ function filterForm(
   if (process.arch !== "x64") {
     throw new ConfigError(
       `${path}: it cannot be told whether this filter's open takes (readonly) or (next, nxdata, readonly): ` +
-        "say --filter-generation=NAME=S for the first or NAME=A for the second",
+        "say --filter-generation=FILTER=S for the first or FILTER=A for the second",
     );
   }
   log.error(
     `${path}: it cannot be told yet whether this filter is of generation S or A: ` +
-      "serving one connection at a time until it is opened; --filter-generation=NAME=S or NAME=A avoids that",
+      "serving one connection at a time until it is opened; --filter-generation=FILTER=S or FILTER=A avoids that",
   );
   return "either";
 }
