@@ -1,0 +1,94 @@
+/** Tests of the table of parameters: what each kind reads, refuses, and shows in --help. */
+import { describe, expect, test } from "bun:test";
+import { resolve } from "node:path";
+
+import { ConfigError } from "./errors.ts";
+import { findParam, helpOf, type Param, param } from "./params.ts";
+
+const help = "Help.";
+const integer = param.integer({ min: -1, max: 10, help });
+const choice = param.choice(["one", "two"], { help });
+const even = param.custom((text) => (Number(text) % 2 === 0 ? Number(text) : undefined), {
+  accepted: "an even number",
+  help,
+});
+
+describe("a value", () => {
+  const read: readonly (readonly [string, Param<unknown>, string, unknown])[] = [
+    ["size", param.size({ help }), "1k", 1024n],
+    ["bool", param.bool({ help }), "off", false],
+    ["integer", integer, "0xa", 10],
+    ["integer", integer, "-1", -1],
+    ["string", param.string({ help }), "", ""],
+    ["path", param.path({ help }), "a/../b", resolve("b")],
+    ["choice", choice, "two", "two"],
+    ["custom", even, "4", 4],
+    ["list", param.list(integer), "3", [3]],
+  ];
+  test.each(read)("of kind %s is read", (_kind, one, text, value) => {
+    expect(one.parse(text, "key", undefined)).toEqual(value);
+  });
+
+  const refused: readonly (readonly [string, Param<unknown>, string, string])[] = [
+    [
+      "size",
+      param.size({ help }),
+      "1q",
+      "a size in bytes, with an optional suffix b, k, m, g, t, p, e or s (512 bytes)",
+    ],
+    ["bool", param.bool({ help }), "maybe", "true or false"],
+    ["integer", integer, "11", "an integer from -1 to 10"],
+    ["integer", integer, "-2", "an integer from -1 to 10"],
+    ["integer", integer, "1k", "an integer from -1 to 10"],
+    ["path", param.path({ help }), "", "a path"],
+    ["choice", choice, "Two", "one of one, two"],
+    ["custom", even, "3", "an even number"],
+    ["list", param.list(choice), "three", "one of one, two"],
+  ];
+  test.each(refused)(
+    "of kind %s is refused with what is accepted",
+    (_kind, one, text, accepted) => {
+      const parse = () => one.parse(text, "key", undefined);
+      expect(parse).toThrow(new ConfigError(`key=${text}: expected ${accepted}`));
+    },
+  );
+});
+
+test("a list keeps all values in order, and the values before stay as they are", () => {
+  const list = param.list(choice);
+  const first = list.parse("two", "key", list.initial);
+  expect(list.parse("one", "key", first)).toEqual(["two", "one"]);
+  expect(first).toEqual(["two"]);
+  expect(list.initial).toEqual([]);
+});
+
+test("without a default the initial value is undefined", () => {
+  expect([param.size({ help }).initial, param.size({ help, default: 7n }).initial]).toEqual([
+    undefined,
+    7n,
+  ]);
+});
+
+const table = {
+  offset: param.size({ default: 0n, help: "Where to start." }),
+  "delay-read": param.string({ required: true, aliases: ["rdelay"], help: "How long." }),
+};
+
+test("a key is found by its name and by its aliases, and by nothing that every object has", () => {
+  const keys = ["offset", "delay-read", "rdelay", "Offset", "constructor", ""];
+  expect(keys.map((key) => findParam(table, key))).toEqual([
+    "offset",
+    "delay-read",
+    "delay-read",
+    undefined,
+    undefined,
+    undefined,
+  ]);
+});
+
+test("help has a line for each parameter, and says which are required", () => {
+  expect(helpOf(table)).toBe(
+    "offset=<…>               Where to start.\n" + "delay-read=<…>           (required) How long.",
+  );
+  expect(helpOf({})).toBeUndefined();
+});

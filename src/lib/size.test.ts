@@ -1,0 +1,70 @@
+/** Tests of the readers of parameter values, against what nbdkit's own functions take. */
+import { describe, expect, test } from "bun:test";
+
+import { parseBool, parseInteger, parseSize } from "./size.ts";
+
+const largest = 2n ** 63n - 1n;
+
+describe("parseSize", () => {
+  test.each([
+    ["0", 0n],
+    ["10", 10n],
+    ["010", 10n],
+    [" +1k", 1024n],
+    ["1K", 1024n],
+    ["2b", 2n],
+    ["3s", 1536n],
+    ["1m", 1n << 20n],
+    ["1G", 1n << 30n],
+    ["1t", 1n << 40n],
+    ["1P", 1n << 50n],
+    ["7e", 7n << 60n],
+    [`${largest}`, largest],
+  ])("%p is %p", (text, size) => {
+    expect(parseSize(text)).toBe(size);
+  });
+
+  test.each([
+    ...["", "k", "-1", "1.5k", "1kk", "1 k", "1kb", "1x", "0x10", "1k ", "٣"],
+    `${largest + 1n}`,
+    "8e",
+  ])("%p is none", (text) => {
+    expect(parseSize(text)).toBeUndefined();
+  });
+});
+
+describe("parseBool", () => {
+  test.each(["1", "true", "t", "yes", "y", "on", "TRUE", "On"])("%p is true", (text) => {
+    expect(parseBool(text)).toBe(true);
+  });
+
+  test.each(["0", "false", "f", "no", "n", "off", "False", "OFF"])("%p is false", (text) => {
+    expect(parseBool(text)).toBe(false);
+  });
+
+  test.each(["", "2", "01", "maybe", "true ", "yesno"])("%p is neither", (text) => {
+    expect(parseBool(text)).toBeUndefined();
+  });
+});
+
+describe("parseInteger", () => {
+  test.each([
+    ["0", 0n],
+    ["-0", 0n],
+    ["12", 12n],
+    ["-12", -12n],
+    ["+12", 12n],
+    [" 12", 12n],
+    ["0x1F", 31n],
+    ["-0XfF", -255n],
+    ["017", 15n],
+    ["00", 0n],
+    ["123456789012345678901", 123456789012345678901n],
+  ])("%p is %p", (text, number) => {
+    expect(parseInteger(text)).toBe(number);
+  });
+
+  test.each(["", "-", "08", "0x", "1k", "1 ", "1.0", "--1"])("%p is none", (text) => {
+    expect(parseInteger(text)).toBeUndefined();
+  });
+});
