@@ -6,6 +6,12 @@ import { type Errno, errnoName, errnos, isErrno } from "../lib/errno.ts";
  *
  * Anything else that a layer throws is a bug in that layer: the chain logs its
  * stack once and the client sees EIO.
+ *
+ * The message goes to the server's log. Clients get the errno, as far as the protocol has it: EPERM, EIO,
+ * ENOMEM, EINVAL, ENOSPC and ESHUTDOWN, and EOPNOTSUPP for fast zero; EINVAL stands for all others.
+ *
+ * @example
+ * throw new NbdError("ENOSPC", `write of ${buf.length} bytes at ${offset}: the quota of ${quota} is used up`);
  */
 export class NbdError extends Error {
   override readonly name = "NbdError";
@@ -34,7 +40,12 @@ export class NbdError extends Error {
   }
 }
 
-/** The command line, or what it names, cannot be used. The server prints the message and exits with status 1. */
+/**
+ * The command line, or what it names, cannot be used. The server prints the message and exits with status 1.
+ *
+ * @example
+ * throw new ConfigError(`zone=${zone}: expected a time zone such as Europe/Oslo`);
+ */
 export class ConfigError extends Error {
   override readonly name = "ConfigError";
 }

@@ -17,6 +17,7 @@ export interface Param<T> {
   readonly help: string;
 }
 
+/** The parameters of a module, by their keys on the command line. */
 export type Params = Readonly<Record<string, Param<unknown>>>;
 
 /** The values that a table of parameters yields. */
@@ -54,6 +55,17 @@ function refuse(key: string, text: string, accepted: string): never {
 
 const sizeWords = "a size in bytes, with an optional suffix b, k, m, g, t, p, e or s (512 bytes)";
 
+/**
+ * The kinds of parameters. Each takes the text of `help` and, as the module likes, `default`, `required` and
+ * `aliases`; without a default the value of a parameter that was not given is undefined. A text that cannot be
+ * read ends the server with a ConfigError that names the key, the text, and what is accepted.
+ *
+ * @example
+ * params: {
+ *   size: param.size({ required: true, help: "The size of the disk." }),
+ *   mode: param.choice(["slow", "fast"], { default: "slow", help: "How to do it (default slow)." }),
+ * }
+ */
 export const param = {
   /** Bytes, as nbdkit_parse_size reads them. */
   size: <const O extends Options<bigint>>(options: O) =>
@@ -75,6 +87,7 @@ export const param = {
       return Number(value);
     }),
 
+  /** Any text, also an empty one. */
   string: <const O extends Options<string>>(options: O) => make<string, O>(options, (text) => text),
 
   /** A path, made absolute, since a daemon changes its directory: nbdkit_absolute_path. */
@@ -83,6 +96,7 @@ export const param = {
       text === "" ? refuse(key, text, "a path") : resolve(text),
     ),
 
+  /** One of the words, as they are written. */
   choice: <const T extends string, const O extends Options<NoInfer<T>>>(
     words: readonly T[],
     options: O,
