@@ -26,19 +26,25 @@ export function startCommand(text: string, where: CaptiveAddress): CaptiveComman
   });
   const terminate = (): void => {
     if (child.exitCode !== null || child.signalCode !== null) return;
-    for (const pid of [...descendants(child.pid), child.pid]) {
-      try {
-        process.kill(pid, "SIGTERM");
-      } catch (error) {
-        // It ended in this moment.
-        log.debug(`terminating the command: process ${pid}: ${String(error)}`);
-      }
-    }
+    // Held, so that it starts nothing that would not be seen.
+    signal(child.pid, "SIGSTOP");
+    for (const pid of descendants(child.pid)) signal(pid, "SIGTERM");
+    signal(child.pid, "SIGTERM");
+    signal(child.pid, "SIGCONT");
   };
   // A command must not outlive a server that ends in a way that nobody foresaw.
   process.on("exit", terminate);
   const status = child.exited.finally(() => process.off("exit", terminate));
   return { status, terminate };
+}
+
+function signal(pid: number, name: NodeJS.Signals): void {
+  try {
+    process.kill(pid, name);
+  } catch (error) {
+    // It ended in this moment.
+    log.debug(`${name} to process ${pid} of the command: ${String(error)}`);
+  }
 }
 
 /** Variables of the shell, not exported, in front of the user's text. */
