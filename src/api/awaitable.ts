@@ -12,6 +12,11 @@ export function isPromise<T>(value: Awaitable<T>): value is Promise<T> {
   );
 }
 
+/** A library's own kind of promise, as query builders have it, need not answer `then` with a promise. */
+export function promiseOf<T>(value: PromiseLike<T>): Promise<T> {
+  return value instanceof Promise ? value : Promise.resolve(value);
+}
+
 /**
  * Call `go` with the value, now or when it arrives, and return what `go` returned or a promise of it. An
  * error that the value's promise is rejected with goes on to the caller.
@@ -22,5 +27,5 @@ export function isPromise<T>(value: Awaitable<T>): value is Promise<T> {
  * }
  */
 export function after<T, U>(value: Awaitable<T>, go: (value: T) => Awaitable<U>): Awaitable<U> {
-  return isPromise(value) ? value.then(go) : go(value);
+  return isPromise(value) ? promiseOf(value).then(go) : go(value);
 }

@@ -94,14 +94,20 @@ async function importDefault(path: string): Promise<unknown> {
     const module: { readonly default?: unknown } = await import(path);
     return module.default;
   } catch (error) {
-    const reason =
-      error instanceof AggregateError
-        ? error.errors.map(String).join("; ")
-        : error instanceof Error
-          ? (error.stack ?? error.message)
-          : String(error);
+    const errors: readonly unknown[] = error instanceof AggregateError ? error.errors : [error];
+    const reason = errors.map(loadProblem).join("; ");
     throw new ConfigError(`${path}: the module cannot be loaded: ${reason}`, { cause: error });
   }
+}
+
+/** Of the compiler's complaints the place matters, of what the module itself threw the stack. */
+function loadProblem(error: unknown): string {
+  if (error instanceof BuildMessage && error.position !== null) {
+    const { file, line, column } = error.position;
+    return `${file}:${line}:${column}: ${error.message}`;
+  }
+  if (error instanceof BuildMessage || error instanceof ResolveMessage) return error.message;
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
 
 async function nativeLayer(

@@ -6,7 +6,7 @@
 import { FLAG_FAST_ZERO, FLAG_FUA, FLAG_MAY_TRIM, supports } from "#abi/generated/constants.gen";
 import type { Awaitable, Support } from "#abi/generated/methods.gen";
 
-import { after, isPromise } from "../api/awaitable.ts";
+import { after, isPromise, promiseOf } from "../api/awaitable.ts";
 import { NbdError } from "../api/errors.ts";
 import { errnos } from "../lib/errno.ts";
 import { log } from "../lib/log.ts";
@@ -231,7 +231,7 @@ export class Context implements LayerContext {
     };
     try {
       const result = layer.zero(this, count, offset, flags);
-      return isPromise(result) ? result.then(undefined, instead) : undefined;
+      return isPromise(result) ? promiseOf(result).then(undefined, instead) : undefined;
     } catch (error) {
       return instead(error);
     }
@@ -272,7 +272,7 @@ export class Context implements LayerContext {
   }
 
   private later(result: Promise<void>, method: string): Promise<void> {
-    return result.then(undefined, (error: unknown) => {
+    return promiseOf(result).then(undefined, (error: unknown) => {
       throw this.failure(error, method);
     });
   }
@@ -380,7 +380,7 @@ export class Context implements LayerContext {
     try {
       const answer = call();
       if (!isPromise(answer)) return (answers[key] = answer);
-      return answer.then(
+      return promiseOf(answer).then(
         (value) => (answers[key] = value),
         (error: unknown) => {
           throw this.failure(error, cName);

@@ -1,7 +1,7 @@
 /** Turns whatever a layer threw into the error that the client, or the layer above, gets. */
 import type { Awaitable } from "#abi/generated/methods.gen";
 
-import { isPromise } from "../api/awaitable.ts";
+import { isPromise, promiseOf } from "../api/awaitable.ts";
 import { ConfigError, NbdError } from "../api/errors.ts";
 import { isErrno } from "../lib/errno.ts";
 import { log } from "../lib/log.ts";
@@ -48,7 +48,7 @@ export function lifeCycle<T>(
   };
   try {
     const result = call();
-    return isPromise(result) ? result.then(undefined, rethrow) : result;
+    return isPromise(result) ? promiseOf(result).then(undefined, rethrow) : result;
   } catch (error) {
     return rethrow(error);
   }

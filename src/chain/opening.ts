@@ -1,4 +1,6 @@
 /** Opening, preparing, finalizing and closing the layers of one connection: nbdkit-filter(3), "CALLBACKS". */
+import type { Awaitable } from "#abi/generated/methods.gen";
+
 import type { NbdError } from "../api/errors.ts";
 import { log } from "../lib/log.ts";
 import type { Context } from "./checked.ts";
@@ -15,15 +17,22 @@ export async function openLayer(
     `open readonly=${readonly ? 1 : 0} exportname="${exportName}" tls=${isTls ? 1 : 0}`,
   );
   if (readonly) state.answers.canWrite = false;
-  const openNext = async (ro: boolean, name: string, thread?: unknown): Promise<void> => {
-    if (next === undefined || next.state.open) return;
-    await openLayer(thread === undefined ? next : next.bind(thread), ro, name, isTls);
+  let opening: Promise<void> | undefined;
+  const openNext = (ro: boolean, name: string, thread?: unknown): Awaitable<void> => {
+    if (next === undefined || next.state.open) return undefined;
+    if (opening !== undefined) return opening;
+    const below = thread === undefined ? next : next.bind(thread);
+    opening = openLayer(below, ro, name, isTls).finally(() => (opening = undefined));
+    // A layer that does not wait for it must not end the server: then its own open waits, below.
+    opening.catch(() => {});
+    return opening;
   };
   try {
     if (layer.open === undefined) {
       await openNext(readonly, exportName);
     } else {
       state.handle = await layer.open(context, openNext, readonly, exportName, isTls);
+      await opening;
     }
     state.open = true;
     if (layer.serverOpensNext === true) await openNext(readonly, exportName);

@@ -1,7 +1,7 @@
 /** The order in which layers are called, as nbdkit calls them, and what a failure at each stage leaves behind. */
 import { describe, expect, test } from "bun:test";
 
-import { defineFilter, definePlugin, NbdError, type ThreadModel } from "#api";
+import { defineFilter, definePlugin, NbdError, type NextOpen, type ThreadModel } from "#api";
 import { above, configuredChain } from "#test/chain";
 
 import type { Chain } from "../../src/chain/chain.ts";
@@ -110,6 +110,67 @@ describe("a failure while opening closes what was opened", () => {
     const connection = chain.connect(info);
     await expect(connection.open(false, "", false)).rejects.toThrow("told to fail");
     expect(calls.slice(calls.indexOf(fail) + 1)).toEqual([...then]);
+  });
+});
+
+describe("a filter opens the layer below", () => {
+  /** Over a plugin that takes a while to open, and may fail. */
+  async function opened(open: OpenOf, fail = false) {
+    const calls: string[] = [];
+    const plugin = definePlugin({
+      name: "p",
+      async open() {
+        calls.push("open");
+        await new Promise((resolve) => void setImmediate(resolve));
+        if (fail) throw new NbdError("ENOENT", "not today");
+        return {};
+      },
+      close: () => void calls.push("close"),
+      getSize: () => 512n,
+      pread() {},
+    });
+    const filter = defineFilter({ name: "f", open });
+    const chain = await configuredChain(
+      [typescriptLayer("filter", filter, "f.ts"), typescriptLayer("plugin", plugin, "p.ts")],
+      {},
+    );
+    const connection = chain.connect(info);
+    await connection.open(false, "", false);
+    const size = await connection.top.getSize();
+    await connection.close();
+    return { calls, size };
+  }
+  type OpenOf = (next: NextOpen, config: object, readonly: boolean, name: string) => unknown;
+  const well = { calls: ["open", "close"], size: 512n };
+
+  test("also where it does not wait for it", async () => {
+    const open: OpenOf = (next, _config, readonly, name) => void next(readonly, name);
+    expect(await opened(open)).toEqual(well);
+    await expect(opened(open, true)).rejects.toThrow("not today");
+  });
+
+  test("once, though it asks twice at the same time", async () => {
+    expect(
+      await opened(async (next, _config, readonly, name) => {
+        await Promise.all([next(readonly, name), next(readonly, name)]);
+        await next(readonly, name);
+      }),
+    ).toEqual(well);
+  });
+
+  test("again, where that failed", async () => {
+    const failures: unknown[] = [];
+    const open: OpenOf = async (next, _config, readonly, name) => {
+      for (const _ of [1, 2]) {
+        try {
+          await next(readonly, name);
+        } catch (error) {
+          failures.push(error);
+        }
+      }
+    };
+    await expect(opened(open, true)).rejects.toThrow("it is not open");
+    expect(failures).toHaveLength(2);
   });
 });
 

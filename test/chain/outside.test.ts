@@ -71,7 +71,14 @@ describe("a module outside the project", () => {
       text: 'import "no-such-package";\n',
       says: /: the module cannot be loaded: .*no-such-package/,
     },
-    { text: "export default {{};\n", says: /: the module cannot be loaded: / },
+    {
+      text: "export default {\n  {};\n",
+      says: /: the module cannot be loaded: \S+:2:3: Expected identifier but found "[{]"/,
+    },
+    {
+      text: 'export default {};\nthrow new Error("no today");\n',
+      says: /: the module cannot be loaded: Error: no today\n +at \S+:2:/,
+    },
     {
       text: 'import { defineFilter } from "nbdkit";\nexport default defineFilter({ name: "f" });\n',
       says: /: this is a filter, but it was given as a plugin/,

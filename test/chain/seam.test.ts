@@ -326,6 +326,38 @@ describe("what a layer throws", () => {
   });
 });
 
+test("what is like a promise is waited for, also where its then returns nothing", async () => {
+  const soon = <T>(go: () => T) => ({
+    // oxlint-disable-next-line unicorn/no-thenable -- that is what is tested
+    then(resolve: (value: T) => void, reject: (error: unknown) => void): void {
+      setImmediate(() => {
+        try {
+          resolve(go());
+        } catch (error) {
+          reject(error);
+        }
+      });
+    },
+  });
+  const gone = () => {
+    throw new NbdError("ESTALE", "gone");
+  };
+  const it = plugin([], {
+    getSize: () => soon(() => 512n),
+    canWrite: () => soon(() => true),
+    pread: (_handle: unknown, buf: Uint8Array) => soon(() => buf.fill(9)),
+    pwrite: () => soon(gone),
+    zero: () => soon(gone),
+  });
+  await using stack = await overPlugin(it);
+  expect(await stack.next.getSize()).toBe(512n);
+  const buf = new Uint8Array(2);
+  await stack.next.pread(buf, 0n, 0);
+  expect(buf).toEqual(Uint8Array.of(9, 9));
+  expect(await errnoOf(() => stack.next.pwrite(buf, 0n, 0))).toBe("ESTALE");
+  expect(await errnoOf(() => stack.next.zero(2, 0n, 0))).toBe("ESTALE");
+});
+
 test("a connection that was closed answers no more", async () => {
   const stack = await above(disk(), through);
   await stack.next.getSize();
