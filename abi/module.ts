@@ -37,7 +37,7 @@ export function loadNativeLayer(
   bridge ??= new Bridge();
   const { native } = bridge;
   const library = native.rt_dlopen(path);
-  if (library === null) throw new ConfigError(`${path}: ${loadProblem(bridge)}`);
+  if (library === null) throw new ConfigError(`${path}: ${loadProblem(bridge, path)}`);
   const init = native.rt_dlsym(library, `${kind}_init`);
   if (init === null) {
     const other = kind === "filter" ? "plugin" : "filter";
@@ -55,9 +55,11 @@ export function loadNativeLayer(
     : loadPlugin(bridge, path, struct as Pointer, options);
 }
 
-function loadProblem(of: Bridge): string {
+/** Why dlopen failed: libc's own words, without the path that most of them begin with. */
+function loadProblem(of: Bridge, path: string): string {
   const text = of.native.rt_dlerror();
-  const reason = text === null ? "dlopen failed" : new CString(text).toString();
+  const words = text === null ? "dlopen failed" : new CString(text).toString();
+  const reason = words.startsWith(`${path}: `) ? words.slice(path.length + 2) : words;
   const missing = /undefined symbol: (nbdkit_\w+)/.exec(reason)?.[1];
   return missing === undefined
     ? reason
