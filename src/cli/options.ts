@@ -35,7 +35,7 @@ const supported = [
     name: "foreground",
     letter: "f",
     aliases: ["no-fork"],
-    help: "do not become a daemon",
+    help: "stay in the foreground (always so)",
   },
   { name: "help", help: "print this text, and the parameters of the plugin and filters" },
   {
