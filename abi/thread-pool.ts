@@ -3,7 +3,7 @@ import {
   type Call,
   type Down,
   downcall,
-  RequestThread,
+  type RequestThread,
   type Result,
   type ThreadLink,
 } from "./request-thread.ts";
