@@ -88,7 +88,7 @@ test("a key is found by its name and by its aliases, and by nothing that every o
 
 test("help has a line for each parameter, and says which are required", () => {
   expect(helpOf(table)).toBe(
-    "offset=<…>               Where to start.\n" + "delay-read=<…>           (required) How long.",
+    "offset=<…>               Where to start.\ndelay-read=<…>           (required) How long.",
   );
   expect(helpOf({})).toBeUndefined();
 });
