@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 
 import { FLAG_FAST_ZERO, FLAG_FUA, FLAG_MAY_TRIM } from "#api";
-import { configured, errnoOf, overPlugin } from "#test/chain";
+import { abilities, configured, errnoOf, overPlugin } from "#test/chain";
 
 import plugin from "./null.ts";
 
@@ -32,17 +32,7 @@ describe("null plugin", () => {
   test("can do everything at once", async () => {
     await using stack = await overPlugin(plugin, { size: "1m" });
     const { next } = stack;
-    expect({
-      write: await next.canWrite(),
-      flush: await next.canFlush(),
-      trim: await next.canTrim(),
-      zero: await next.canZero(),
-      fast: await next.canFastZero(),
-      fua: await next.canFua(),
-      cache: await next.canCache(),
-      multi: await next.canMultiConn(),
-      rotational: await next.isRotational(),
-    }).toEqual({
+    expect(await abilities(next)).toEqual({
       write: true,
       flush: true,
       trim: true,

@@ -148,6 +148,21 @@ export async function configured(
   return configuredChain(layers, texts);
 }
 
+/** What a layer says that it can do. */
+export async function abilities(next: NextOps) {
+  return {
+    write: await next.canWrite(),
+    flush: await next.canFlush(),
+    trim: await next.canTrim(),
+    zero: await next.canZero(),
+    fast: await next.canFastZero(),
+    fua: await next.canFua(),
+    cache: await next.canCache(),
+    multi: await next.canMultiConn(),
+    rotational: await next.isRotational(),
+  };
+}
+
 /** What a failed request's error number is: for `expect(await errnoOf(() => next.pread(...))).toBe("EIO")`. */
 export async function errnoOf(call: () => unknown): Promise<string> {
   try {
