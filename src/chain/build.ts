@@ -130,12 +130,17 @@ async function nativeLayer(
 }
 
 function isElf(path: string): boolean {
-  const file = openSync(path, "r");
+  const magic = new Uint8Array(4);
   try {
-    const magic = new Uint8Array(4);
-    readSync(file, magic);
-    return magic[0] === 0x7f && String.fromCharCode(...magic.subarray(1)) === "ELF";
-  } finally {
-    closeSync(file);
+    const file = openSync(path, "r");
+    try {
+      readSync(file, magic);
+    } finally {
+      closeSync(file);
+    }
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new ConfigError(`${path}: the module cannot be read: ${reason}`, { cause: error });
   }
+  return magic[0] === 0x7f && String.fromCharCode(...magic.subarray(1)) === "ELF";
 }

@@ -43,7 +43,7 @@ function listenUnix(path: string, accept: Accept): Listener {
       `${path}: the path of a Unix socket may have ${maxPathBytes} bytes, this one has ${bytes}`,
     );
   }
-  if (lstatSync(path, { throwIfNoEntry: false }) !== undefined) {
+  if (exists(path)) {
     throw new ConfigError(`${path}: cannot listen on this path: it exists already`);
   }
   try {
@@ -54,6 +54,14 @@ function listenUnix(path: string, accept: Accept): Listener {
     });
     log.debug(`bound to unix socket ${path}`);
     return wrap(listener);
+  } catch (error) {
+    throw refused(path, error);
+  }
+}
+
+function exists(path: string): boolean {
+  try {
+    return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
   } catch (error) {
     throw refused(path, error);
   }

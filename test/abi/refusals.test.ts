@@ -46,6 +46,14 @@ describe("files that are no modules", () => {
     expect(stderr).toMatch(/^nbdkit: error: damaged\.so: .*(too short|invalid ELF)/);
   });
 
+  test.skipIf(process.getuid?.() === 0)("a file that may not be read (needs a user)", async () => {
+    const file = join(folder, "secret.so");
+    writeFileSync(file, "secret", { mode: 0 });
+    const { code, stdout, stderr } = await start([`--filter=${file}`, "null"]);
+    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+    expect(stderr).toMatch(/^nbdkit: error: secret\.so: the module cannot be read: EACCES.*\n$/);
+  });
+
   test("a file that is not there", async () => {
     expect(await start(["--filter=./gone.so", "null"])).toEqual(
       refused("./gone.so: there is no such filter file"),

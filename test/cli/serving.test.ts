@@ -1,6 +1,14 @@
 /** Where the server listens, its pid file, and how signals end it. */
 import { describe, expect, test } from "bun:test";
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 
@@ -80,6 +88,17 @@ describe("places", () => {
     });
     expect(stderr).toMatch(/^nbdkit: error: .*\n$/);
     expect(stderr).toContain(path);
+  });
+
+  test("a folder that cannot be looked into is refused", async () => {
+    using folder = temporaryFolder();
+    const loop = join(folder.path, "loop");
+    symlinkSync(loop, loop);
+    expect(await run([...program, "-U", `${loop}/sock`, "null"])).toEqual({
+      code: 1,
+      stdout: "",
+      stderr: `nbdkit: error: ${loop}/sock: cannot listen on this address: ELOOP\n`,
+    });
   });
 
   test("an address that this machine does not have is refused", async () => {
