@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { ConfigError, type ThreadModel } from "#api";
-import { bytes, NbdClient, request } from "#test/client";
+import { bytes, infoPayload, NbdClient, option, request } from "#test/client";
 
 import { Held, NbdError, pattern, quiet, running, turns, until } from "./server-fixture.ts";
 
@@ -386,7 +386,7 @@ describe("stop", () => {
     await Promise.all([idle.closed, greeted.closed, silent.closed]);
     expect(events).toEqual(["close"]);
     expect(it.server.connections).toBe(0);
-    expect(NbdClient.connect(it.target)).rejects.toThrow();
+    await expect(NbdClient.connect(it.target)).rejects.toThrow();
   });
 
   test("answers what is in flight, and refuses what comes later", async () => {
@@ -464,6 +464,33 @@ describe("stop", () => {
     await going;
     expect(events).toEqual(["close"]);
   });
+
+  test.each([{ ends: "the client leaves" }, { ends: "the server stops" }])(
+    "opens nothing for options that wait when $ends",
+    async ({ ends }) => {
+      const held = new Held();
+      let opened = 0;
+      await using it = await running({
+        plugin: { open: () => held.wait(`${++opened}`).then(() => ({})) },
+      });
+      const client = await it.connect();
+      await client.hello();
+      client.send(bytes(...Array.from({ length: 10 }, () => option(6, infoPayload("")))));
+      await held.reached(1);
+      const stopped = ends === "the server stops" ? it.server.stop() : undefined;
+      if (stopped === undefined) client.terminate();
+      await turns();
+      held.releaseAll();
+      await until(() => it.server.connections === 0 || held.names.length > 0);
+      const more = held.names;
+      while (it.server.connections > 0) {
+        held.releaseAll();
+        await turns(1);
+      }
+      await stopped;
+      expect({ opened, more }).toEqual({ opened: 1, more: [] });
+    },
+  );
 
   test("gives up on a client that takes no replies", async () => {
     await using it = await running({ size: 16 * MiB });
@@ -548,10 +575,9 @@ describe("listening", () => {
     const { address } = it.server;
     if (!("port" in address)) throw new Error("no port");
     const taken = { port: address.port, address: "127.0.0.1" };
-    expect(running({ listen: taken })).rejects.toThrow(ConfigError);
-    expect(running({ listen: { port: 0, address: "no.such.host.invalid" } })).rejects.toThrow(
-      ConfigError,
-    );
+    await expect(running({ listen: taken })).rejects.toThrow(ConfigError);
+    const nowhere = { port: 0, address: "no.such.host.invalid" };
+    await expect(running({ listen: nowhere })).rejects.toThrow(ConfigError);
   });
 
   test("greets nobody before onBound has resolved", async () => {
@@ -567,7 +593,8 @@ describe("listening", () => {
     held.releaseAll();
     await using it = await starting;
     expect(await client.hello()).toBe(3);
+    expect(it.server.connections).toBe(1);
     client.terminate();
-    expect(it.server.connections).toBeGreaterThanOrEqual(0);
+    await until(() => it.server.connections === 0);
   });
 });
