@@ -226,7 +226,7 @@ describe("durability", () => {
     const path = image(8192);
     const log = `${path}.strace`;
     const script = `
-      import { abilities, overPlugin } from "#test/chain";
+      import { overPlugin } from "#test/chain";
       import { FLAG_FUA, FLAG_MAY_TRIM } from "#api";
       import plugin from "./plugins/file/file.ts";
       await using stack = await overPlugin(plugin, { file: ${JSON.stringify(path)} });
