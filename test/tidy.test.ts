@@ -131,6 +131,13 @@ test("no file has more than 400 lines of code", () => {
   expect(long).toEqual([]);
 });
 
+test("every test waits for what it expects of a promise", () => {
+  const forgotten = files
+    .filter((path) => path.endsWith(".test.ts"))
+    .filter((path) => /^\s*expect\([^;]*?\)\.(rejects|resolves)\b/m.test(read(path)));
+  expect(forgotten).toEqual([]);
+});
+
 test("only the ABI layer and what measures it import bun:ffi", () => {
   const importers = files
     .filter((path) => path.endsWith(".ts") && /(from|import\(?) ?"bun:ffi"/.test(read(path)))
