@@ -33,6 +33,13 @@ export class Input {
     this.#wake?.();
   }
 
+  /** What came and was not taken is not wanted any more either. */
+  abandon(): void {
+    this.#chunks = [];
+    this.#available = 0;
+    this.end();
+  }
+
   /** The client left between two messages, which is no error. */
   get empty(): boolean {
     return this.#available === 0;

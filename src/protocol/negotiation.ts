@@ -76,6 +76,8 @@ class Negotiation {
     this.#greet();
     if (!(await this.#takeClientFlags())) return undefined;
     for (; this.#optionsLeft > 0; this.#optionsLeft--) {
+      // Opening the layers once more for every option that is left would help nobody.
+      if (this.#output.dead) return undefined;
       const outcome = await this.#nextOption();
       if (outcome === "leave") return undefined;
       if (outcome !== "next") return outcome;

@@ -97,7 +97,7 @@ export class Connection {
   stop(): void {
     if (this.#stopping) return;
     this.#stopping = true;
-    this.#input.end();
+    this.#input.abandon();
     this.#over.resolve();
     this.#transmission?.quit();
     this.#wakeFlush?.();
