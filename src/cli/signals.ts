@@ -6,19 +6,29 @@ import { log } from "../lib/log.ts";
 const names = ["SIGINT", "SIGTERM", "SIGQUIT", "SIGHUP"] as const;
 
 export interface StopSignals extends Disposable {
-  /** Resolves at the first signal. A second one ends the program at once, for when stopping hangs. */
+  /**
+   * Resolves at the first signal. A second one ends the program at once, for when stopping hangs. The
+   * same once more in the next moment does not count: on Ctrl-C the terminal sends it to all of the
+   * foreground, and `bun run` and `npm run` pass it on as well.
+   */
   readonly first: Promise<void>;
 }
+
+const doubledMs = 500;
 
 function ignore(): void {}
 
 /** Until it is disposed of, stop signals are reported and SIGPIPE does nothing. */
 export function stopSignals(): StopSignals {
   const { promise, resolve } = Promise.withResolvers<void>();
-  let stopping = false;
+  let stopping: { readonly name: string; readonly since: number } | undefined;
   const handle = (name: (typeof names)[number]): void => {
-    if (stopping) process.exit(128 + constants.signals[name]);
-    stopping = true;
+    const now = performance.now();
+    if (stopping !== undefined) {
+      if (stopping.name === name && now - stopping.since < doubledMs) return;
+      process.exit(128 + constants.signals[name]);
+    }
+    stopping = { name, since: now };
     log.debug(`${name}: stopping`);
     resolve();
   };

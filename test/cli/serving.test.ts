@@ -218,6 +218,17 @@ describe("signals", () => {
     expect(events(stderr)).not.toContain("life: unload");
   });
 
+  test("one that arrives twice, as Ctrl-C does below `bun run`, counts once", async () => {
+    await using server = start("-U-", "-v", life, "fail=cleanupHangs");
+    await server.printed(/life: afterFork/);
+    server.process.kill("SIGINT");
+    await server.printed(/SIGINT: stopping/);
+    server.process.kill("SIGINT");
+    await server.printed(/life: cleanup hangs/);
+    server.process.kill("SIGTERM");
+    expect(await server.ended()).toMatchObject({ code: 143, stdout: "" });
+  });
+
   test("SIGPIPE does nothing", async () => {
     await using server = start("-U-", "-v", life);
     const [, socket = ""] = await server.printed(/private socket (\S+)\n[^]*life: afterFork/);
