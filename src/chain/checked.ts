@@ -400,7 +400,15 @@ export class Context implements LayerContext {
     return this.ask(key, cName, () => {
       const { layer } = this;
       const own = layer[key];
-      if (own !== undefined) return after(own.call(layer, this), Boolean);
+      if (own !== undefined) {
+        return after(own.call(layer, this), (answer) => {
+          if (typeof answer === "boolean") return answer;
+          throw new NbdError(
+            "EIO",
+            `${layer.name}: ${cName} returned ${answer}, not true or false`,
+          );
+        });
+      }
       return layer.kind === "plugin" ? pluginDefault(layer) : this.below(this.next)[key]();
     });
   }

@@ -8,6 +8,7 @@ import { log } from "../lib/log.ts";
 import { type Server, type ServerOptions, startServer } from "../server/server.ts";
 import { startCommand } from "./captive.ts";
 import type { Place, Settings } from "./command-line.ts";
+import { surviveFaults } from "./faults.ts";
 import { stopSignals } from "./signals.ts";
 
 type Listen = ServerOptions["listen"];
@@ -23,12 +24,27 @@ export async function serve(chain: Chain, settings: Settings): Promise<number> {
   };
   const server = await startServer(chain, { listen: place.listen, readonly, threads, onBound });
 
+  using _ = surviveFaults();
   const { status } = await untilStopped(server, settings, stop.first);
+  const patience = sayThatItWaits(server);
   await server.stop();
+  clearTimeout(patience);
   const result = await status;
   await chain.cleanup();
   await chain.unload();
   return result;
+}
+
+const patienceMs = 5000;
+
+/** A layer whose promise never settles, or that sleeps for long, holds up the end: say so. */
+function sayThatItWaits(server: Server): NodeJS.Timeout {
+  return setTimeout(() => {
+    log.error(
+      `still waiting for ${server.connections} client(s) whose requests the layers have not answered: ` +
+        "another signal ends the server at once",
+    );
+  }, patienceMs);
 }
 
 /** Wait until the server has to stop. The status comes in an object, since the command may still be ending. */

@@ -1,0 +1,39 @@
+/**
+ * Exceptions and rejections that nobody caught: a timer or a forgotten promise of a module, or a bug of ours. Before
+ * and after serving they end the program. While clients are served they are logged, since one module's slip
+ * must not take the disks of all clients away.
+ */
+import { log } from "../lib/log.ts";
+
+let serving = 0;
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}
+
+/** End the program because of a bug. */
+export function fail(error: unknown): never {
+  log.error(textOf(error));
+  process.exit(1);
+}
+
+function handle(error: unknown): void {
+  if (serving === 0) fail(error);
+  log.error(`nobody caught this, so some request may never be answered: ${textOf(error)}`);
+}
+
+/** From now on nothing is thrown without being seen. */
+export function watchFaults(): void {
+  process.on("uncaughtException", handle);
+  process.on("unhandledRejection", handle);
+}
+
+/** Until it is disposed of, faults do not end the program. */
+export function surviveFaults(): Disposable {
+  serving++;
+  return {
+    [Symbol.dispose]() {
+      serving--;
+    },
+  };
+}
