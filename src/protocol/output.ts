@@ -32,6 +32,8 @@ const firstBlockBytes = 16 << 10;
 export class Output {
   /** So much is worth a write of its own. */
   static readonly fullBytes = 256 << 10;
+  /** So much is written before the rest of a batch is done: the client then works on it meanwhile. */
+  static readonly aheadBytes = 64 << 10;
 
   /** The kernel took less than it was given: `drained` will be called. */
   blocked = false;

@@ -191,7 +191,7 @@ export class Transmission {
       if (!this.#mayRun()) return;
       reader.ready = false;
       this.#execute();
-      if (this.#output.end >= Output.fullBytes) this.#output.flush();
+      if (this.#output.end >= Output.aheadBytes) this.#output.flush();
     }
   }
 
