@@ -256,7 +256,7 @@ describe.skipIf(!haveCompiler)("mixed chains (needs cc)", () => {
     });
     await using stack = await nativeStack(
       [await xor(), prefetch, await xor()],
-      {},
+      { "xor-key": "5" },
       { later: true },
     );
     const { top } = await stack.connect();
