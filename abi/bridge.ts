@@ -148,7 +148,9 @@ export class Bridge implements ThreadMaker {
   }
 
   takeBackNext(slot: number): boolean {
-    return this.native.rt_take_back_next(slot) !== 0;
+    if (this.native.rt_take_back_next(slot) === 0) return false;
+    this.#inC--;
+    return true;
   }
 
   #putCall(base: number, call: Call, address: number): void {
