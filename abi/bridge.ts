@@ -167,7 +167,7 @@ export class Bridge implements ThreadMaker {
     u32[base + at.readonly] = call.readonly === true ? 1 : 0;
     this.#putPointer(base + at.key, call.key ?? 0);
     this.#putPointer(base + at.value, call.value ?? 0);
-    this.#putPointer(base + at.log_name, call.log?.pointer ?? 0);
+    this.#putPointer(base + at.connection, call.connection?.pointer ?? 0);
   }
 
   sendAnswer(slot: number, ret: bigint | number, err: number): void {

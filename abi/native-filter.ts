@@ -3,6 +3,7 @@ import { after, NbdError } from "#api";
 import type { Layer, LayerContext } from "#chain/layer";
 
 import type { Message } from "./bridge.ts";
+import { NativeConnection } from "./connection.ts";
 import type { Awaitable, Support } from "./generated/methods.gen.ts";
 import * as op from "./generated/ops.gen.ts";
 import {
@@ -153,7 +154,7 @@ function newHandle(
   openNext: (readonly: boolean, parked: Parked) => Awaitable<void>,
 ): NativeHandle {
   const { bridge } = module;
-  const text = bridge.newString(context.connection.logName);
+  const connection = NativeConnection.of(bridge.native, context.connection);
   const { next } = context;
   const target = bridge.newTarget((parked, message) => {
     if (next === undefined) throw new NbdError("EIO", "a filter has no layer below it");
@@ -163,10 +164,10 @@ function newHandle(
   return {
     pointer: 0,
     nxdata: target.nxdata,
-    log: { pointer: text.pointer, text: context.connection.logName },
+    connection,
     free: () => {
       target.free();
-      text.release();
+      connection.release();
     },
   };
 }

@@ -3,6 +3,7 @@ import { ConfigError, type Errno, NbdError } from "#api";
 import type { Layer, LayerContext } from "#chain/layer";
 import { errnoName } from "#lib/errno";
 
+import type { NativeConnection } from "./connection.ts";
 import { threadModels } from "./generated/constants.gen.ts";
 import type { ThreadModel } from "./generated/methods.gen.ts";
 import type { NativeModule } from "./native-module.ts";
@@ -17,7 +18,7 @@ export interface NativeHandle {
   pointer: number;
   /** What it gets as nxdata; 0 in a plugin. */
   readonly nxdata: number;
-  readonly log: { readonly pointer: number; readonly text: string };
+  readonly connection: NativeConnection;
   /** Give back what C was lent. */
   free(): void;
 }
@@ -67,7 +68,7 @@ export class NativeCalls {
       module,
       nxdata: handle.nxdata,
       handle: handle.pointer,
-      log: handle.log,
+      connection: handle.connection,
     });
   }
 

@@ -3,6 +3,7 @@ import { FLAG_FAST_ZERO } from "#api";
 import type { Layer, LayerContext } from "#chain/layer";
 import { errnos } from "#lib/errno";
 
+import { NativeConnection } from "./connection.ts";
 import { supports } from "./generated/constants.gen.ts";
 import { layouts } from "./generated/layouts.gen.ts";
 import type { Support } from "./generated/methods.gen.ts";
@@ -77,12 +78,12 @@ function addLifecycle(draft: Draft, module: NativeModule, native: NativeCalls): 
 
 function addOpening(draft: Draft, module: NativeModule, native: NativeCalls): void {
   draft.open = async (context, _next, readonly) => {
-    const text = module.bridge.newString(context.connection.logName);
+    const connection = NativeConnection.of(module.bridge.native, context.connection);
     const handle: NativeHandle = {
       pointer: 0,
       nxdata: 0,
-      log: { pointer: text.pointer, text: context.connection.logName },
-      free: () => text.release(),
+      connection,
+      free: () => connection.release(),
     };
     const result = await native.run(context, handle, { op: op.RT_OP_OPEN, readonly });
     if (result.ret === 0) {

@@ -1,6 +1,7 @@
 /** One native thread as JavaScript knows it, and what is under way on it. */
 import { ptr } from "bun:ffi";
 
+import type { NativeConnection } from "./connection.ts";
 import type { Awaitable } from "./generated/methods.gen.ts";
 import { RT_DONE } from "./generated/ops.gen.ts";
 
@@ -17,8 +18,8 @@ export interface Call {
   readonly readonly?: boolean;
   readonly key?: number;
   readonly value?: number;
-  /** What log lines about it start with: for C, and for us. */
-  readonly log?: { readonly pointer: number; readonly text: string };
+  /** Whom it is done for. */
+  readonly connection?: NativeConnection;
   /** The return value is wanted as `size`. */
   readonly returnsSize?: boolean;
 }
@@ -183,7 +184,7 @@ export class RequestThread {
       this.#advance();
     };
     const fail = (error: unknown) => {
-      parked.answer = { ret: -1, err: this.#bridge.report(error, down?.call.log?.text) };
+      parked.answer = { ret: -1, err: this.#bridge.report(error, down?.call.connection?.logName) };
       this.#advance();
     };
     try {

@@ -210,7 +210,7 @@ export const message = {
     readonly: { offset: 68, size: 4, kind: "i32" },
     key: { offset: 72, size: 8, kind: "u64" },
     value: { offset: 80, size: 8, kind: "u64" },
-    log_name: { offset: 88, size: 8, kind: "u64" },
+    connection: { offset: 88, size: 8, kind: "u64" },
   },
 } as const satisfies StructLayout;
 /** struct rt_slot in abi/runtime/runtime.h. */

@@ -15,6 +15,8 @@ export const runtimeSymbols = {
   rt_module_add: { args: ["u32", "ptr"], returns: "i32" },
   rt_nxdata_new: { args: ["u32"], returns: "ptr" },
   rt_nxdata_free: { args: ["ptr"], returns: "void" },
+  rt_connection_new: { args: ["cstring"], returns: "ptr" },
+  rt_connection_free: { args: ["ptr"], returns: "void" },
   rt_set_verbose: { args: ["i32"], returns: "void" },
   rt_dlopen: { args: ["cstring"], returns: "ptr" },
   rt_dlsym: { args: ["ptr", "cstring"], returns: "ptr" },

@@ -14,8 +14,16 @@ int64_t rt_upcall (void *nxdata, struct rt_message *message);
 /* nbdkit_set_error for the callback that runs on this thread. */
 void rt_store_error (int err);
 
-/* What log lines of this thread start with, or NULL. */
-const char *rt_log_name (void);
+/* A client's connection (connection.c). */
+struct rt_connection {
+  char *log_name;
+};
+
+/* The connection that this thread runs a callback for, or NULL. */
+struct rt_connection *rt_this_connection (void);
+
+/* The callback that runs on this thread, or NULL. Safe in a signal handler. */
+const struct rt_message *rt_this_downcall (void);
 
 /* Call the callback of a module that the message names. */
 void rt_module_call (struct rt_message *message);

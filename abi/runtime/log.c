@@ -25,7 +25,8 @@ static void
 print_line (const char *kind, const char *format, va_list args)
 {
   int saved_errno = errno;
-  const char *name = rt_log_name ();
+  const struct rt_connection *connection = rt_this_connection ();
+  const char *name = connection == NULL ? NULL : connection->log_name;
   char *message = NULL, *line = NULL;
   int length;
 

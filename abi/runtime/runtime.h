@@ -41,7 +41,7 @@ struct rt_message {
   int32_t readonly; /* any argument of type int */
   uint64_t key;     /* strings; also exportname */
   uint64_t value;
-  uint64_t log_name; /* downcall: what log lines of this thread start with, or 0 */
+  uint64_t connection; /* downcall: from rt_connection_new, or 0 where there is none */
 };
 
 /* A thread's slot as JavaScript sees it; its private part follows in C only. */
@@ -91,6 +91,10 @@ int32_t rt_module_add (uint32_t adapter, const void *module);
 /* What a layer gets as nxdata. Never unmapped; after rt_nxdata_free calls through it fail with EINVAL. */
 void *rt_nxdata_new (uint32_t target);
 void rt_nxdata_free (void *nxdata);
+
+/* What C is told of a client's connection: log lines start with `log_name`. Freed when no callback runs for it. */
+void *rt_connection_new (const char *log_name);
+void rt_connection_free (void *connection);
 
 /* Debug lines are printed where `verbose` is not 0. */
 void rt_set_verbose (int32_t verbose);

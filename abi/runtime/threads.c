@@ -39,7 +39,7 @@ struct group {
 /* A callback that runs on a thread. Frames nest when a C layer below another one runs on its thread. */
 struct frame {
   int error; /* from nbdkit_set_error */
-  const char *log_name;
+  const struct rt_message *downcall;
 };
 
 static struct rt_slot *slots;
@@ -60,7 +60,8 @@ static _Atomic uint32_t polling;
 static void (*wake_javascript) (void);
 
 static __thread int64_t this_slot = -1;
-static __thread struct frame *this_frame;
+/* A signal handler reads it, where a model that allocates at the first use will not do. */
+static __thread struct frame *this_frame __attribute__ ((tls_model ("initial-exec")));
 
 /* ---- slots */
 
@@ -280,7 +281,7 @@ wait_for_message (uint32_t slot)
 static void
 run_downcall (uint32_t slot, struct rt_message m)
 {
-  struct frame frame = { .log_name = (const char *) (uintptr_t) m.log_name }, *outer = this_frame;
+  struct frame frame = { .downcall = &m }, *outer = this_frame;
 
   this_frame = &frame;
   errno = 0;
@@ -459,8 +460,14 @@ rt_store_error (int err)
     errno = err;
 }
 
-const char *
-rt_log_name (void)
+struct rt_connection *
+rt_this_connection (void)
 {
-  return this_frame == NULL ? NULL : this_frame->log_name;
+  return this_frame == NULL ? NULL : (struct rt_connection *) (uintptr_t) this_frame->downcall->connection;
+}
+
+const struct rt_message *
+rt_this_downcall (void)
+{
+  return this_frame == NULL ? NULL : this_frame->downcall;
 }

@@ -80,5 +80,7 @@ load_layer (const char *path)
                           &layer->copy);
   CHECK (module >= 0);
   layer->module = (uint32_t) module;
+  layer->connection = rt_connection_new (layer->form == FORM_PLUGIN ? layer->copy.plugin.name : layer->copy.filter.name);
+  CHECK (layer->connection != NULL);
   nr_layers++;
 }

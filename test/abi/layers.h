@@ -16,6 +16,7 @@ enum form { FORM_S, FORM_A, FORM_EITHER, FORM_PLUGIN };
 struct layer {
   uint32_t module;
   enum form form;
+  void *connection; /* log lines of its callbacks start with its name */
   union {
     struct nbdkit_filter filter;
     struct nbdkit_plugin plugin;

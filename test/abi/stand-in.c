@@ -211,7 +211,7 @@ downcall_of (struct rt_message m, int connection, int layer, uint32_t op)
   m.module = layers[layer].module;
   m.nxdata = (uintptr_t) connections[connection].nxdata[layer];
   m.handle = (uintptr_t) connections[connection].handle[layer];
-  m.log_name = (uintptr_t) layers[layer].copy.filter.name;
+  m.connection = (uintptr_t) layers[layer].connection;
   if (op == RT_OP_OPEN)
     m.flags = layers[layer].form == FORM_EITHER ? RT_OPEN_EITHER : 0;
   return m;
