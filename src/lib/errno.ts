@@ -95,3 +95,8 @@ export function errnoName(number: number): Errno {
 export function isErrno(name: string): name is Errno {
   return Object.hasOwn(errnos, name);
 }
+
+/** An error that the chain takes for one of this number, for leaves that know no NbdError. */
+export function errnoError(code: Errno, message: string): Error & { readonly code: Errno } {
+  return Object.assign(new Error(message), { code });
+}

@@ -1,0 +1,43 @@
+/** The block sizes that a layer advises clients to use: nbdkit-plugin(3), ".block_size". */
+
+/** In bytes. All 0: the layer has no advice. */
+export interface BlockSize {
+  /** No request should be smaller or less aligned. */
+  readonly minimum: number;
+  /** What is read and written best. */
+  readonly preferred: number;
+  /** No request to read or write should be larger; 4294967295 stands for no limit. */
+  readonly maximum: number;
+}
+
+export const noBlockSize: BlockSize = Object.freeze({ minimum: 0, preferred: 0, maximum: 0 });
+
+const unlimited = 0xffffffff;
+
+/** What is wrong with `size`, or undefined where nothing is. */
+export function checkBlockSize(size: BlockSize): string | undefined {
+  const { minimum, preferred, maximum } = size;
+  if (minimum === 0 && preferred === 0 && maximum === 0) return undefined;
+  if (!isPowerOf2(minimum) || minimum > 65536) {
+    return `minimum block size ${minimum}: expected a power of 2 from 1 to 65536`;
+  }
+  if (!isPowerOf2(preferred) || preferred < 512 || preferred > 32 << 20) {
+    return `preferred block size ${preferred}: expected a power of 2 from 512 to 33554432`;
+  }
+  if (!Number.isInteger(maximum) || maximum < 0 || maximum > unlimited) {
+    return `maximum block size ${maximum}: expected an integer up to ${unlimited}`;
+  }
+  if (maximum !== unlimited && maximum % minimum !== 0) {
+    return `maximum block size ${maximum}: expected a multiple of the minimum (${minimum}), or ${unlimited}`;
+  }
+  if (minimum > preferred || preferred > maximum) {
+    return `block sizes ${minimum}, ${preferred}, ${maximum}: expected minimum <= preferred <= maximum`;
+  }
+  return undefined;
+}
+
+function isPowerOf2(value: number): boolean {
+  return (
+    Number.isInteger(value) && value > 0 && value <= unlimited && Number.isInteger(Math.log2(value))
+  );
+}

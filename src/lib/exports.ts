@@ -1,0 +1,68 @@
+/** The exports that a server offers: the list that a `listExports` method fills. nbdkit-plugin(3), ".list_exports". */
+import { errnoError } from "./errno.ts";
+
+/** One disk that clients can ask for by name; "" is the default one. */
+export interface Export {
+  readonly name: string;
+  readonly description: string | undefined;
+}
+
+const mostEntries = 10_000;
+/** The longest string that NBD has. */
+export const mostStringBytes = 4096;
+
+/** Whether NBD, and C, can carry `text`. */
+export function isNbdString(text: string): boolean {
+  return !text.includes("\0") && Buffer.byteLength(text) <= mostStringBytes;
+}
+
+/**
+ * A list of exports.
+ *
+ * @example
+ * listExports(config, _readonly, _isTls, exports) {
+ *   for (const file of readdirSync(config.dir)) exports.add(file, "an image");
+ * }
+ */
+export class Exports {
+  readonly #entries: Export[] = [];
+  #wantsDefault = false;
+
+  get entries(): readonly Export[] {
+    return this.#entries;
+  }
+
+  /** Whether the layer's default export shall be added. */
+  get wantsDefault(): boolean {
+    return this.#wantsDefault;
+  }
+
+  add(name: string, description?: string): void {
+    if (this.#entries.length === mostEntries) {
+      throw errnoError("EINVAL", `export ${quoted(name)}: a list holds at most ${mostEntries}`);
+    }
+    for (const text of [name, description ?? ""]) {
+      if (isNbdString(text)) continue;
+      throw errnoError(
+        "EINVAL",
+        `export ${quoted(text)}: expected at most ${mostStringBytes} bytes of UTF-8 and no zero byte`,
+      );
+    }
+    this.#entries.push({ name, description });
+  }
+
+  /** Add whatever `defaultExport` of the same layer answers. It is asked when `listExports` has returned. */
+  useDefault(): void {
+    this.#wantsDefault = true;
+  }
+
+  /** Whoever called `listExports` found the default export, or that there is none. */
+  settleDefault(name: string | undefined): void {
+    this.#wantsDefault = false;
+    if (name !== undefined) this.add(name);
+  }
+}
+
+function quoted(text: string): string {
+  return JSON.stringify(text.length > 100 ? `${text.slice(0, 100)}...` : text);
+}

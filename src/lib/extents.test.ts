@@ -1,0 +1,111 @@
+/** Tests of the list of extents: what is merged, cut, left out and refused. */
+import { describe, expect, test } from "bun:test";
+
+import { EXTENT_HOLE, EXTENT_ZERO, Extents } from "./extents.ts";
+
+const hole = EXTENT_HOLE | EXTENT_ZERO;
+
+/** A list from 100 to 200 with these added. */
+function added(...parts: readonly (readonly [bigint, bigint, number])[]): Extents {
+  const extents = new Extents(100n, 200n);
+  for (const part of parts) extents.add(...part);
+  return extents;
+}
+
+/** [offset, length, type] of each entry. */
+const listed = (extents: Extents) =>
+  extents.entries.map(({ offset, length, type }) => [offset, length, type] as const);
+
+describe("Extents", () => {
+  test("keeps what is added, in order", () => {
+    const extents = added([100n, 10n, 0], [110n, 20n, hole], [130n, 5n, EXTENT_ZERO]);
+    expect(listed(extents)).toEqual([
+      [100n, 10n, 0],
+      [110n, 20n, hole],
+      [130n, 5n, EXTENT_ZERO],
+    ]);
+    expect(extents.covered).toBe(135n);
+  });
+
+  test("makes one of neighbours of the same type", () => {
+    expect(listed(added([100n, 10n, hole], [110n, 20n, hole], [130n, 1n, 0]))).toEqual([
+      [100n, 30n, hole],
+      [130n, 1n, 0],
+    ]);
+  });
+
+  test("cuts what lies outside its range", () => {
+    expect(listed(added([50n, 60n, 0], [110n, 1000n, hole]))).toEqual([
+      [100n, 10n, 0],
+      [110n, 90n, hole],
+    ]);
+  });
+
+  test("leaves out what lies before or behind its range, and what is empty", () => {
+    const extents = added([0n, 40n, hole], [40n, 60n, 0], [100n, 0n, hole], [100n, 100n, 0]);
+    extents.add(200n, 50n, hole);
+    extents.add(7n, 0n, hole);
+    expect(listed(extents)).toEqual([[100n, 100n, 0]]);
+  });
+
+  test("does not merge with what was left out", () => {
+    expect(listed(added([0n, 100n, hole], [100n, 1n, hole]))).toEqual([[100n, 1n, hole]]);
+  });
+
+  test.each([
+    {
+      what: "a gap",
+      parts: [
+        [100n, 10n, 0],
+        [120n, 1n, 0],
+      ],
+      says: /expected 110/,
+    },
+    {
+      what: "an overlap",
+      parts: [
+        [100n, 10n, 0],
+        [105n, 10n, 0],
+      ],
+      says: /expected 110/,
+    },
+    {
+      what: "a gap before the range",
+      parts: [
+        [0n, 10n, 0],
+        [20n, 100n, 0],
+      ],
+      says: /expected 10/,
+    },
+    { what: "a late first one", parts: [[101n, 10n, 0]], says: /begins at 101, after 100/ },
+    { what: "a negative length", parts: [[100n, -1n, 0]], says: /-1 bytes at 100/ },
+  ] as const)("refuses $what", ({ parts, says }) => {
+    expect(() => added(...parts)).toThrow(
+      expect.objectContaining({ code: "ERANGE", message: expect.stringMatching(says) }),
+    );
+  });
+
+  test.each([
+    [-1n, 5n],
+    [6n, 5n],
+    [0n, 1n << 63n],
+  ])("refuses to reach from %p to %p", (start, end) => {
+    expect(() => new Extents(start, end)).toThrow(expect.objectContaining({ code: "ERANGE" }));
+  });
+
+  test("may reach to the end of the largest disk", () => {
+    const end = (1n << 63n) - 1n;
+    const extents = new Extents(end - 1n, end);
+    extents.add(0n, (1n << 64n) - 1n, hole);
+    expect(listed(extents)).toEqual([[end - 1n, 1n, hole]]);
+  });
+
+  test("holds 1048576 entries and leaves out the rest", () => {
+    const extents = new Extents(0n, largeEnd);
+    for (let at = 0n; at < largeEnd; at++) extents.add(at, 1n, Number(at & 1n));
+    expect(extents.entries.length).toBe(1_048_576);
+    expect(extents.covered).toBe(1_048_576n);
+  });
+});
+
+const largeEnd = 1_048_600n;
