@@ -60,7 +60,7 @@ export function assertDescribed(model: Model): void {
     for (const field of struct.fields) {
       const callback = called.get(field.name);
       (callback === undefined ? inData : inCallbacks).set(`${place}.${field.name}`, field.at);
-      if (callback === undefined || callbacks[field.name]?.deferred !== undefined) continue;
+      if (callback === undefined) continue;
       for (const { name, at } of callback.signature.parameters) inParameters.set(name, at);
       assertMeaning(callback, place);
     }
@@ -107,6 +107,7 @@ const cReturns: Readonly<Record<Returns, string>> = {
   size: "int64_t",
   handle: "void *",
   string: "char *",
+  "block-size": "int",
 };
 
 function wordOf(type: CType): string {

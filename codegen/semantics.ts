@@ -22,7 +22,9 @@ export type Returns =
   /** What the layer's other methods get, or NULL. */
   | "handle"
   /** A string that the callee keeps, or NULL. */
-  | "string";
+  | "string"
+  /** 0 with three numbers stored through pointers, or -1. */
+  | "block-size";
 
 /** What a C caller sees when the method fails. The only place that knows. */
 export function failure(returns: Returns): "-1" | "NULL" | undefined {
@@ -46,10 +48,10 @@ export interface CallbackMeaning {
   readonly required?: true;
   /** The type of a filter's `next`, where that is one function. */
   readonly next?: string;
+  /** Parameters that `next` does not have. */
+  readonly nextLacks?: readonly string[];
   /** Parameters that only TypeScript has, after C's. */
   readonly extra?: { readonly [P in Place]?: readonly (readonly [name: string, type: string])[] };
-  /** Why neither TypeScript nor the runtime knows it yet. */
-  readonly deferred?: string;
 }
 
 const everywhere: readonly Place[] = ["filter", "next", "plugin"];
@@ -59,7 +61,6 @@ const connection = { scope: "connection", in: everywhere, offered: everywhere } 
 const later = { scope: "connection", in: ["plugin"], offered: everywhere } as const;
 const laterConfig = { scope: "config", in: ["plugin"], offered: layers } as const;
 const version1 = { scope: "connection", in: ["plugin"], offered: [], returns: "ok" } as const;
-const deferred = { scope: "connection", in: ["plugin"], offered: [] } as const;
 
 /** The function pointers of the structs, in the order in which TypeScript's interfaces have them. */
 export const callbacks: Readonly<Record<string, CallbackMeaning>> = {
@@ -125,6 +126,24 @@ export const callbacks: Readonly<Record<string, CallbackMeaning>> = {
     returns: "ok",
     next: "NextPreconnect",
   },
+  list_exports: {
+    about:
+      "A client asks which exports there are. Add them to `exports`; `exports.useDefault()` stands for " +
+      "what defaultExport answers. Without it: just the default one.",
+    ...laterConfig,
+    returns: "ok",
+    next: "NextListExports",
+    nextLacks: ["is_tls"],
+  },
+  default_export: {
+    about:
+      "The name of the export that a client gets who asks for the empty name. Undefined: there is none. " +
+      "A plugin without it: the empty name.",
+    ...laterConfig,
+    returns: "string",
+    next: "NextDefaultExport",
+    nextLacks: ["is_tls"],
+  },
   open: {
     about:
       "A client wants to use the disk. Returns the handle that the connection's other methods get. " +
@@ -175,6 +194,19 @@ export const callbacks: Readonly<Record<string, CallbackMeaning>> = {
     returns: "size",
     required: true,
   },
+  export_description: {
+    about: "A line about the export for clients. Undefined: there is none.",
+    ...later,
+    returns: "string",
+  },
+  block_size: {
+    about:
+      "The smallest, the best and the largest request in bytes. All 0: no information. " +
+      "Smallest: a power of 2 up to 65536. Best: a power of 2 from 512 to 32 MiB. " +
+      "Largest: a multiple of the smallest, or 0xffffffff for no limit. A plugin without it: all 0.",
+    ...later,
+    returns: "block-size",
+  },
   can_write: {
     about: "Whether the client may write. A plugin without it: whether there is a pwrite.",
     ...connection,
@@ -205,6 +237,11 @@ export const callbacks: Readonly<Record<string, CallbackMeaning>> = {
   },
   can_fast_zero: {
     about: "Whether zero with FLAG_FAST_ZERO fails at once where zeroing is slow.",
+    ...later,
+    returns: "bool",
+  },
+  can_extents: {
+    about: "Whether extents is supported. A plugin without it: whether there is an extents.",
     ...later,
     returns: "bool",
   },
@@ -251,6 +288,14 @@ export const callbacks: Readonly<Record<string, CallbackMeaning>> = {
     ...connection,
     returns: "ok",
   },
+  extents: {
+    about:
+      "Tell which parts of these `count` bytes are data, holes or zeroes: add them in order to `extents`, " +
+      "at least one that begins at or before `offset`; more than was asked for does no harm. " +
+      "Flags: FLAG_REQ_ONE, the first extent is enough.",
+    ...later,
+    returns: "ok",
+  },
   cache: {
     about: "These `count` bytes will be read soon. Flags: none yet.",
     ...later,
@@ -262,45 +307,6 @@ export const callbacks: Readonly<Record<string, CallbackMeaning>> = {
   _flush_v1: { about: "flush without flags.", ...version1 },
   _trim_v1: { about: "trim without flags.", ...version1 },
   _zero_v1: { about: "zero with may_trim instead of flags.", ...version1 },
-
-  can_extents: {
-    about: "Whether extents is supported.",
-    ...deferred,
-    returns: "bool",
-    deferred: "needs the nbdkit_extents functions",
-  },
-  extents: {
-    about: "Which parts of a range are data, holes or zeroes.",
-    ...deferred,
-    returns: "ok",
-    deferred: "needs the nbdkit_extents functions",
-  },
-  list_exports: {
-    about: "The names that a client may ask for.",
-    ...deferred,
-    scope: "config",
-    returns: "ok",
-    deferred: "needs the nbdkit_exports functions",
-  },
-  default_export: {
-    about: "The export that an empty name stands for.",
-    ...deferred,
-    scope: "config",
-    returns: "string",
-    deferred: "the server has one export",
-  },
-  export_description: {
-    about: "A line about the export for clients.",
-    ...deferred,
-    returns: "string",
-    deferred: "the server has one export",
-  },
-  block_size: {
-    about: "The smallest, the best and the largest request, in bytes.",
-    ...deferred,
-    returns: "ok",
-    deferred: "the seam does not check block sizes yet",
-  },
 };
 
 /** Where the value of a callback's parameter is in struct rt_message. */
@@ -308,6 +314,8 @@ export type Role =
   /** The trampoline with the parameter's type, or the table of trampolines. */
   | { readonly kind: "next" | "next-ops" }
   | { readonly kind: "number" | "pointer"; readonly field: string }
+  /** Where the callee stores a number; `field` has it afterwards. */
+  | { readonly kind: "out"; readonly field: string }
   /** Not 0 where this bit of the flags is set. */
   | { readonly kind: "flag"; readonly macro: string };
 
@@ -332,6 +340,12 @@ export const parameters: Readonly<Record<string, ParameterMeaning>> = {
   count: { role: { kind: "number", field: "count" }, type: "number" },
   offset: { role: { kind: "number", field: "offset" }, type: "bigint" },
   flags: { role: { kind: "number", field: "flags" }, type: "number" },
+  is_tls: { role: { kind: "number", field: "is_tls" }, type: "boolean" },
+  extents: { role: { kind: "pointer", field: "extents" }, type: "Extents" },
+  exports: { role: { kind: "pointer", field: "exports" }, type: "Exports" },
+  minimum: { role: { kind: "out", field: "minimum" } },
+  preferred: { role: { kind: "out", field: "preferred" } },
+  maximum: { role: { kind: "out", field: "maximum" } },
   may_trim: { role: { kind: "flag", macro: "NBDKIT_FLAG_MAY_TRIM" } },
 };
 

@@ -193,7 +193,7 @@ export const plugin = {
 } as const satisfies StructLayout;
 /** struct rt_message in abi/runtime/runtime.h. */
 export const message = {
-  size: 96,
+  size: 128,
   fields: {
     kind: { offset: 0, size: 4, kind: "u32" },
     op: { offset: 4, size: 4, kind: "u32" },
@@ -211,16 +211,22 @@ export const message = {
     key: { offset: 72, size: 8, kind: "u64" },
     value: { offset: 80, size: 8, kind: "u64" },
     connection: { offset: 88, size: 8, kind: "u64" },
+    extents: { offset: 96, size: 8, kind: "u64" },
+    exports: { offset: 104, size: 8, kind: "u64" },
+    minimum: { offset: 112, size: 4, kind: "u32" },
+    preferred: { offset: 116, size: 4, kind: "u32" },
+    maximum: { offset: 120, size: 4, kind: "u32" },
+    is_tls: { offset: 124, size: 4, kind: "i32" },
   },
 } as const satisfies StructLayout;
 /** struct rt_slot in abi/runtime/runtime.h. */
 export const slot = {
-  size: 384,
+  size: 512,
   fields: {
-    in: { offset: 0, size: 96, kind: "struct" },
-    next: { offset: 96, size: 96, kind: "struct" },
-    out_0: { offset: 192, size: 96, kind: "struct" },
-    out_1: { offset: 288, size: 96, kind: "struct" },
+    in: { offset: 0, size: 128, kind: "struct" },
+    next: { offset: 128, size: 128, kind: "struct" },
+    out_0: { offset: 256, size: 128, kind: "struct" },
+    out_1: { offset: 384, size: 128, kind: "struct" },
   },
 } as const satisfies StructLayout;
 /** All of them, by name. */

@@ -32,22 +32,20 @@
 #define RT_OP_CAN_ZERO 25
 #define RT_OP_CAN_FUA 26
 #define RT_OP_CAN_MULTI_CONN 27
-#define RT_OP_CAN_CACHE 28
-#define RT_OP_CACHE 29
-#define RT_OP_THREAD_MODEL 30
-#define RT_OP_CAN_FAST_ZERO 31
-#define RT_OP_PRECONNECT 32
-#define RT_OP_GET_READY 33
-#define RT_OP_AFTER_FORK 34
-#define RT_OP_CLEANUP 35
-
-// Not yet, and why:
-// can_extents: needs the nbdkit_extents functions
-// extents: needs the nbdkit_extents functions
-// list_exports: needs the nbdkit_exports functions
-// default_export: the server has one export
-// export_description: the server has one export
-// block_size: the seam does not check block sizes yet
+#define RT_OP_CAN_EXTENTS 28
+#define RT_OP_EXTENTS 29
+#define RT_OP_CAN_CACHE 30
+#define RT_OP_CACHE 31
+#define RT_OP_THREAD_MODEL 32
+#define RT_OP_CAN_FAST_ZERO 33
+#define RT_OP_PRECONNECT 34
+#define RT_OP_GET_READY 35
+#define RT_OP_AFTER_FORK 36
+#define RT_OP_LIST_EXPORTS 37
+#define RT_OP_DEFAULT_EXPORT 38
+#define RT_OP_EXPORT_DESCRIPTION 39
+#define RT_OP_CLEANUP 40
+#define RT_OP_BLOCK_SIZE 41
 
 // Which generation of which struct a module has.
 #define RT_ADAPTER_FILTER_S 0

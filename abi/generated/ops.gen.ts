@@ -28,14 +28,20 @@ export const RT_OP_DUMP_PLUGIN = 24;
 export const RT_OP_CAN_ZERO = 25;
 export const RT_OP_CAN_FUA = 26;
 export const RT_OP_CAN_MULTI_CONN = 27;
-export const RT_OP_CAN_CACHE = 28;
-export const RT_OP_CACHE = 29;
-export const RT_OP_THREAD_MODEL = 30;
-export const RT_OP_CAN_FAST_ZERO = 31;
-export const RT_OP_PRECONNECT = 32;
-export const RT_OP_GET_READY = 33;
-export const RT_OP_AFTER_FORK = 34;
-export const RT_OP_CLEANUP = 35;
+export const RT_OP_CAN_EXTENTS = 28;
+export const RT_OP_EXTENTS = 29;
+export const RT_OP_CAN_CACHE = 30;
+export const RT_OP_CACHE = 31;
+export const RT_OP_THREAD_MODEL = 32;
+export const RT_OP_CAN_FAST_ZERO = 33;
+export const RT_OP_PRECONNECT = 34;
+export const RT_OP_GET_READY = 35;
+export const RT_OP_AFTER_FORK = 36;
+export const RT_OP_LIST_EXPORTS = 37;
+export const RT_OP_DEFAULT_EXPORT = 38;
+export const RT_OP_EXPORT_DESCRIPTION = 39;
+export const RT_OP_CLEANUP = 40;
+export const RT_OP_BLOCK_SIZE = 41;
 /** rt_message.op by the callback's name in C. */
 export const ops = {
   load: RT_OP_LOAD,
@@ -65,6 +71,8 @@ export const ops = {
   can_zero: RT_OP_CAN_ZERO,
   can_fua: RT_OP_CAN_FUA,
   can_multi_conn: RT_OP_CAN_MULTI_CONN,
+  can_extents: RT_OP_CAN_EXTENTS,
+  extents: RT_OP_EXTENTS,
   can_cache: RT_OP_CAN_CACHE,
   cache: RT_OP_CACHE,
   thread_model: RT_OP_THREAD_MODEL,
@@ -72,7 +80,11 @@ export const ops = {
   preconnect: RT_OP_PRECONNECT,
   get_ready: RT_OP_GET_READY,
   after_fork: RT_OP_AFTER_FORK,
+  list_exports: RT_OP_LIST_EXPORTS,
+  default_export: RT_OP_DEFAULT_EXPORT,
+  export_description: RT_OP_EXPORT_DESCRIPTION,
   cleanup: RT_OP_CLEANUP,
+  block_size: RT_OP_BLOCK_SIZE,
 } as const;
 
 /** A callback that native layers can be asked for. */

@@ -97,6 +97,12 @@ void rt_plugin_call (const void *module, struct rt_message *m)
   case RT_OP_CAN_MULTI_CONN: // int (*can_multi_conn) (void *handle)
     m->ret = self->can_multi_conn ((void *) (uintptr_t) m->handle);
     break;
+  case RT_OP_CAN_EXTENTS: // int (*can_extents) (void *handle)
+    m->ret = self->can_extents ((void *) (uintptr_t) m->handle);
+    break;
+  case RT_OP_EXTENTS: // int (*extents) (void *handle, uint32_t count, uint64_t offset, uint32_t flags, struct nbdkit_extents *extents)
+    m->ret = self->extents ((void *) (uintptr_t) m->handle, m->count, m->offset, m->flags, (void *) (uintptr_t) m->extents);
+    break;
   case RT_OP_CAN_CACHE: // int (*can_cache) (void *handle)
     m->ret = self->can_cache ((void *) (uintptr_t) m->handle);
     break;
@@ -118,9 +124,21 @@ void rt_plugin_call (const void *module, struct rt_message *m)
   case RT_OP_AFTER_FORK: // int (*after_fork) (void)
     m->ret = self->after_fork ();
     break;
+  case RT_OP_LIST_EXPORTS: // int (*list_exports) (int readonly, int is_tls, struct nbdkit_exports *exports)
+    m->ret = self->list_exports (m->readonly, m->is_tls, (void *) (uintptr_t) m->exports);
+    break;
+  case RT_OP_DEFAULT_EXPORT: // const char *(*default_export) (int readonly, int is_tls)
+    m->ret = (int64_t) (intptr_t) self->default_export (m->readonly, m->is_tls);
+    break;
+  case RT_OP_EXPORT_DESCRIPTION: // const char *(*export_description) (void *handle)
+    m->ret = (int64_t) (intptr_t) self->export_description ((void *) (uintptr_t) m->handle);
+    break;
   case RT_OP_CLEANUP: // void (*cleanup) (void)
     self->cleanup ();
     m->ret = 0;
+    break;
+  case RT_OP_BLOCK_SIZE: // int (*block_size) (void *handle, uint32_t *minimum, uint32_t *preferred, uint32_t *maximum)
+    m->ret = self->block_size ((void *) (uintptr_t) m->handle, &m->minimum, &m->preferred, &m->maximum);
     break;
   default:
     errno = EINVAL;

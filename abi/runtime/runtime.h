@@ -42,6 +42,12 @@ struct rt_message {
   uint64_t key;     /* strings; also exportname */
   uint64_t value;
   uint64_t connection; /* downcall: from rt_connection_new, or 0 where there is none */
+  uint64_t extents;   /* struct nbdkit_extents *, of extents */
+  uint64_t exports;   /* struct nbdkit_exports *, of list_exports */
+  uint32_t minimum;   /* block_size: the results. Of an answer, rt_upcall puts them into its message too */
+  uint32_t preferred;
+  uint32_t maximum;
+  int32_t is_tls;     /* a second argument of type int */
 };
 
 /* A thread's slot as JavaScript sees it; its private part follows in C only. */

@@ -12,7 +12,7 @@ import {
 import { headers, type Model } from "../model.ts";
 import { opName } from "../names.ts";
 import { banner, type GeneratedFile } from "../output.ts";
-import { callbacks, nextFunctions, parameters, type Role } from "../semantics.ts";
+import { nextFunctions, parameters, type Role } from "../semantics.ts";
 import { adaptersOf } from "./ops.ts";
 
 /** What one C file is made for. */
@@ -181,9 +181,9 @@ function fieldAssignment(role: Role, { name, at }: Parameter): string {
 // Downcalls: the switch.
 
 function downcalls(target: Target): string {
-  const cases = callbacksOf(structOf(target.unit, target.struct))
-    .filter(({ name }) => callbacks[name]?.deferred === undefined)
-    .map((callback) => downcall(target, callback));
+  const cases = callbacksOf(structOf(target.unit, target.struct)).map((callback) =>
+    downcall(target, callback),
+  );
   return [
     `\nvoid rt_${target.name}_call (const void *module, struct rt_message *m)\n{\n`,
     `  const struct ${target.struct} *self = module;\n\n  switch (m->op) {\n`,
@@ -217,6 +217,8 @@ function argument(target: Target, parameter: Parameter): string {
       return `m->${role.field}`;
     case "pointer":
       return `(void *) (uintptr_t) m->${role.field}`;
+    case "out":
+      return `&m->${role.field}`;
     case "flag":
       return `!!(m->flags & ${role.macro})`;
     default:

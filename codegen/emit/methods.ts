@@ -19,6 +19,7 @@ import { typescriptFile } from "./typescript.ts";
 export function emitMethods(model: Model): GeneratedFile {
   const inputs = [headers.common, headers.filter, headers.plugin];
   return typescriptFile("methods.gen.ts", inputs, (file) => {
+    addImports(file);
     addTypes(file, model);
     addNextFunctions(file, model);
     file.addInterface({
@@ -46,6 +47,18 @@ export function emitMethods(model: Model): GeneratedFile {
       methods: methodsOf(model, "plugin"),
     });
   });
+}
+
+/** What requests carry besides bytes and numbers. */
+function addImports(file: SourceFile): void {
+  const imports = { BlockSize: "block-size", Exports: "exports", Extents: "extents" };
+  for (const [name, module] of Object.entries(imports)) {
+    file.addImportDeclaration({
+      isTypeOnly: true,
+      namedImports: [name],
+      moduleSpecifier: `#lib/${module}`,
+    });
+  }
 }
 
 function addTypes(file: SourceFile, model: Model): void {
@@ -80,12 +93,15 @@ function addTypes(file: SourceFile, model: Model): void {
 function addNextFunctions(file: SourceFile, model: Model): void {
   for (const [name, meaning] of Object.entries(callbacks)) {
     if (meaning.next === undefined) continue;
-    const list = [...valuesOf(signatureOf(model, name)), ...(meaning.extra?.next ?? [])];
+    const lacks = meaning.nextLacks?.map(camelCase) ?? [];
+    const list = [...valuesOf(signatureOf(model, name)), ...(meaning.extra?.next ?? [])].filter(
+      ([parameter]) => !lacks.includes(parameter),
+    );
     const text = list.map(([parameter, type]) => `${parameter}: ${type}`).join(", ");
     file.addTypeAlias({
       isExported: true,
       name: meaning.next,
-      type: `(${text}) => Awaitable<void>`,
+      type: `(${text}) => ${returnType(meaning.returns, "next")}`,
       docs: [`What a filter's ${camelCase(name)} calls to have the same done by the layer below.`],
     });
   }
@@ -123,6 +139,8 @@ function returnType(returns: Returns, place: Place): string {
       return "ThreadModel";
     case "size":
       return "Awaitable<bigint>";
+    case "block-size":
+      return "Awaitable<BlockSize>";
     case "handle":
       return place === "next" ? "Awaitable<void>" : "Awaitable<H>";
     case "string":

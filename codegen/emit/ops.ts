@@ -4,16 +4,15 @@ import { headers, type Model } from "../model.ts";
 import { opName } from "../names.ts";
 import { structsOf } from "../one-to-one.ts";
 import { banner, type GeneratedFile } from "../output.ts";
-import { callbacks } from "../semantics.ts";
 import { valueOf } from "./constants.ts";
 import { addConstant, objectText, typescriptFile } from "./typescript.ts";
 
-/** The callbacks that have a number: all that some struct has, but those that are deferred. */
+/** The callbacks that have a number: all that some struct has. */
 function opsOf(model: Model): string[] {
   const names = structsOf(model).flatMap(([, struct]) =>
     callbacksOf(struct).map(({ name }) => name),
   );
-  return [...new Set(names)].filter((name) => callbacks[name]?.deferred === undefined);
+  return [...new Set(names)];
 }
 
 /** The adapters in the order of their numbers. */
@@ -30,16 +29,11 @@ const inputs = [headers.filter, headers.plugin];
 export function emitOpsHeader(model: Model): GeneratedFile {
   const ops = opsOf(model).map((name, index) => `#define ${opName(name)} ${index + 1}\n`);
   const adapters = adaptersOf(model).map(({ macro }, index) => `#define ${macro} ${index}\n`);
-  const later = Object.entries(callbacks).flatMap(([name, { deferred }]) =>
-    deferred === undefined ? [] : [`// ${name}: ${deferred}\n`],
-  );
   const text = [
     banner(inputs),
     "#ifndef RT_OPS_GEN_H\n#define RT_OPS_GEN_H\n\n",
     "// rt_message.op: the callback's name. 0 is none.\n",
     ...ops,
-    "\n// Not yet, and why:\n",
-    ...later,
     "\n// Which generation of which struct a module has.\n",
     ...adapters,
     "\n#endif\n",
