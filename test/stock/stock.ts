@@ -1,6 +1,6 @@
 /** Runs one genuine module of the installed nbdkit twice, in this server and in nbdkit, with the same client script. */
 import { expect, test } from "bun:test";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -12,7 +12,15 @@ export interface Side {
   readonly folder: string;
 }
 
-export interface StockCase {
+/** Where a command runs that is not a plain server on a Unix socket. */
+export interface CommandSide {
+  /** The program with its options, modules and parameters. */
+  readonly command: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  readonly folder: string;
+}
+
+interface Modules {
   /** Options of nbdkit before the modules: `["-r"]`. */
   readonly options?: readonly string[];
   /** Genuine filters by name, the outermost first. */
@@ -21,36 +29,76 @@ export interface StockCase {
   readonly plugin: string;
   /** The parameters after the plugin. */
   readonly params?: (folder: string) => readonly string[];
-  /** Put into the folder what the parameters name. */
+  /** Put into the folder what the parameters name. What is returned is disposed of after the server's end. */
   readonly before?: (folder: string) => unknown;
   readonly env?: (folder: string) => Readonly<Record<string, string>>;
-  /** Use the server and tell what was seen; see `nbdsh`. */
-  readonly see: (side: Side) => Promise<unknown>;
   /** What must have been seen in both, so that two equal failures are no success. */
   readonly expected: unknown;
   /** What ours shows instead, and why that is right. */
   readonly differs?: { readonly why: string; readonly expected: unknown };
-  /** The exit code of both; null where `see` has ended the server itself and has looked at it. */
-  readonly code?: number | null;
   /** Programs that are needed besides nbdkit. */
   readonly needs?: readonly string[];
 }
 
+export interface StockCase extends Modules {
+  /** Use the server and tell what was seen; see `nbdsh`. */
+  readonly see: (side: Side) => Promise<unknown>;
+  /** The exit code of both; null where `see` has ended the server itself and has looked at it. */
+  readonly code?: number | null;
+}
+
+export interface CommandCase extends Modules {
+  /** Start the command, and tell what was seen; see `ran` and `serveTcp`. */
+  readonly see: (side: CommandSide) => Promise<unknown>;
+}
+
 /** Both servers show what is expected. Modules are the genuine ones in both. */
 export function stock(title: string, it: StockCase): void {
+  const code = it.code === undefined ? 0 : it.code;
+  both(title, it, (seen) => ({ seen, code }), session);
+  async function session({ server: command, args, env, folder }: Start) {
+    await using server = await serve(args, { program: command, env });
+    const seen = await it.see({ server, folder });
+    const { code: ended } = await server.stop();
+    return { seen, code: code === null ? null : ended };
+  }
+}
+
+/** The same for a command line that is not served on a Unix socket: one that is refused, or one with -p or --run. */
+export function stockCommand(title: string, it: CommandCase): void {
+  both(
+    title,
+    it,
+    (seen) => seen,
+    ({ server, args, env, folder }) => it.see({ command: [...server, ...args], env, folder }),
+  );
+}
+
+interface Start {
+  readonly server: readonly string[];
+  readonly args: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  readonly folder: string;
+}
+
+function both(
+  title: string,
+  it: Modules,
+  whole: (expected: unknown) => unknown,
+  session: (start: Start) => Promise<unknown>,
+): void {
   const missing = ["nbdkit", "nbdsh", ...(it.needs ?? [])].filter((name) => !installed(name));
   const name = missing.length === 0 ? title : `${title} (needs ${missing.join(", ")})`;
   test.skipIf(missing.length > 0)(
     name,
     async () => {
       const [ours, genuine] = await Promise.all([
-        session(program, "native:", it).catch(told),
-        session(["nbdkit"], "", it).catch(told),
+        inFolder(program, "native:", it, session).catch(told),
+        inFolder(["nbdkit"], "", it, session).catch(told),
       ]);
-      const code = it.code === undefined ? 0 : it.code;
       expect({ ours, genuine }).toEqual({
-        ours: { seen: it.differs === undefined ? it.expected : it.differs.expected, code },
-        genuine: { seen: it.expected, code },
+        ours: whole(it.differs === undefined ? it.expected : it.differs.expected),
+        genuine: whole(it.expected),
       });
     },
     60_000,
@@ -62,34 +110,75 @@ function told(error: unknown): unknown {
   return { failed: error instanceof Error ? error.message : String(error) };
 }
 
-async function session(command: readonly string[], prefix: string, it: StockCase) {
+async function inFolder(
+  command: readonly string[],
+  prefix: string,
+  it: Modules,
+  session: (start: Start) => Promise<unknown>,
+): Promise<unknown> {
   const folder = mkdtempSync(join(tmpdir(), "nbdkit-stock-"));
   try {
-    await it.before?.(folder);
+    await using peer = disposable(await it.before?.(folder));
     const args = [
       ...(it.options ?? []),
       ...(it.filters ?? []).map((filter) => `--filter=${prefix}${filter}`),
       `${prefix}${it.plugin}`,
       ...(it.params?.(folder) ?? []),
     ];
-    const env = it.env?.(folder);
-    await using server = await serve(args, { program: command, ...(env && { env }) });
-    const seen = await it.see({ server, folder });
-    const { code } = await server.stop();
-    return { seen, code: it.code === null ? null : code };
+    return await session({ server: command, args, env: it.env?.(folder) ?? {}, folder });
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
 }
 
+/** Run the command to its end: its exit code, and its errors (see `errors`). */
+export async function ran({ command, env, folder }: CommandSide): Promise<unknown> {
+  const { code, stderr } = await run(command, { env });
+  return { code, errors: errors(stderr, folder) };
+}
+
+/** The messages of a server's stderr that say `error:`, without what differs from run to run. */
+export function errors(stderr: string, folder: string): string[] {
+  return stderr
+    .split("\n")
+    .filter((line) => line.includes("error:"))
+    .map((line) => line.replaceAll(folder, "FOLDER"));
+}
+
+/** The lines of a log file of the log filter without their times. */
+export function logLines(path: string): string[] {
+  return readFileSync(path, "utf8")
+    .trimEnd()
+    .split("\n")
+    .map((line) => {
+      const time = /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6} /.exec(line);
+      if (time === null) throw new Error(`a log line without its time: ${line}`);
+      return line.slice(time[0].length);
+    });
+}
+
+/** What a client needs to know of a server. */
+export type Target = Pick<Served, "uri" | "stderr">;
+
+function disposable(value: unknown): AsyncDisposable | undefined {
+  const can = typeof value === "object" && value !== null && Symbol.asyncDispose in value;
+  return can ? (value as AsyncDisposable) : undefined;
+}
+
 /**
- * Run a script of nbdsh, connected as `h` and with everything of libnbd at hand, and return what it printed, as JSON
- * where it is. In the script `show (x)` prints x as JSON (bytes as hex), and `errno (lambda: …)` is the name of the
- * error that a call ends with, or None.
+ * Run a script of nbdsh and return what it printed, as JSON where it is. The script has `h`, connected to the URI where
+ * that is not null, and everything of libnbd. `show (x)` prints x as JSON (bytes as hex); `errno (lambda: …)` is the
+ * name of the error that a call ends with, or None; `client (export)` is one more connection.
  */
-export async function nbdsh(server: Served, script: string, uri = server.uri): Promise<unknown> {
+export async function nbdsh(
+  server: Target,
+  script: string,
+  uri: string | null = server.uri,
+): Promise<unknown> {
+  const connect = uri === null ? [] : ["-u", uri];
+  const start = `uri = ${JSON.stringify(server.uri)}\n${prelude}`;
   const { code, stdout, stderr } = await run(
-    ["nbdsh", "--base-allocation", "-c", prelude, "-u", uri, "-c", script],
+    ["nbdsh", "--base-allocation", "-c", start, ...connect, "-c", script],
     {
       // The system's Python has libnbd's module.
       env: { PATH: `/usr/bin:${process.env["PATH"] ?? ""}` },
@@ -110,7 +199,8 @@ function parsed(line: string): unknown {
 }
 
 const prelude = `
-import json, errno as _errno
+import json
+from urllib.parse import quote as _quote
 def _plain(x):
     return bytes(x).hex() if isinstance(x, (bytes, bytearray)) else str(x)
 def show(x):
@@ -121,6 +211,14 @@ def errno(call):
     except nbd.Error as e:
         return e.errno
     return None
+def client(export=""):
+    """One more connection, with what the first one asks for."""
+    place, mark, query = uri.partition("?")
+    other = nbd.NBD()
+    other.add_meta_context(nbd.CONTEXT_BASE_ALLOCATION)
+    other.set_strict_mode(0)
+    other.connect_uri(place + _quote(export, safe="") + mark + query)
+    return other
 def extents(count, offset, flags=0):
     found = []
     def entry(context, at, entries, err):
