@@ -29,8 +29,8 @@ interface Modules {
   readonly plugin: string;
   /** The parameters after the plugin. */
   readonly params?: (folder: string) => readonly string[];
-  /** Put into the folder what the parameters name. What is returned is disposed of after the server's end. */
-  readonly before?: (folder: string) => unknown;
+  /** Put into the folder what the parameters name, and start the peers, which are disposed of in the end. */
+  readonly before?: (folder: string, peers: AsyncDisposableStack) => unknown;
   readonly env?: (folder: string) => Readonly<Record<string, string>>;
   /** What must have been seen in both, so that two equal failures are no success. */
   readonly expected: unknown;
@@ -64,7 +64,7 @@ export function stock(title: string, it: StockCase): void {
   }
 }
 
-/** The same for a command line that is not served on a Unix socket: one that is refused, or one with -p or --run. */
+/** The same for a command line that is not served on a Unix socket: one that ends, or one with -p. */
 export function stockCommand(title: string, it: CommandCase): void {
   both(
     title,
@@ -118,7 +118,8 @@ async function inFolder(
 ): Promise<unknown> {
   const folder = mkdtempSync(join(tmpdir(), "nbdkit-stock-"));
   try {
-    await using peer = disposable(await it.before?.(folder));
+    await using peers = new AsyncDisposableStack();
+    await it.before?.(folder, peers);
     const args = [
       ...(it.options ?? []),
       ...(it.filters ?? []).map((filter) => `--filter=${prefix}${filter}`),
@@ -159,11 +160,6 @@ export function logLines(path: string): string[] {
 
 /** What a client needs to know of a server. */
 export type Target = Pick<Served, "uri" | "stderr">;
-
-function disposable(value: unknown): AsyncDisposable | undefined {
-  const can = typeof value === "object" && value !== null && Symbol.asyncDispose in value;
-  return can ? (value as AsyncDisposable) : undefined;
-}
 
 /**
  * Run a script of nbdsh and return what it printed, as JSON where it is. The script has `h`, connected to the URI where
