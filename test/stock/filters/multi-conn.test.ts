@@ -1,0 +1,157 @@
+/** The genuine multi-conn filter: flushes are made to count for every connection. */
+import { makeDisk, note, noted, recorder } from "../recorder.ts";
+import { nbdsh, type Side, stock } from "../stock.ts";
+
+/** A plugin without multi-conn that numbers its connections, and tells which of them are flushed. */
+const params = (folder: string, ...more: readonly string[]) => [
+  ...recorder(folder, {
+    open: "echo x >>$tmpdir/opened; wc -l <$tmpdir/opened",
+    pread: "head -c $3 /dev/zero",
+    pwrite: "cat >/dev/null",
+    flush: note(folder, "flush $2"),
+  }),
+  ...more,
+];
+
+/** Which connections of the plugin were flushed after each step, under their number and what was offered. */
+async function flushes({ server, folder }: Side, script: string): Promise<unknown> {
+  const offered = await nbdsh(
+    server,
+    `
+import os
+others = [client (name) for name in ("", "other")]
+conns = [h, *others]
+def step(name):
+    os.system ("echo %s >>${folder}/log" % name)
+show ([c.can_multi_conn () for c in conns])
+${script}
+for c in others:
+    c.shutdown ()
+`,
+  );
+  return [offered, noted(folder)];
+}
+
+const script = `
+step ("clean")
+h.flush ()
+step ("one wrote, two flushes")
+conns[0].pwrite (bytes (512), 0)
+conns[1].flush ()
+step ("one flushes again")
+conns[0].flush ()
+step ("all wrote and read, three flushes")
+for c in conns:
+    c.pwrite (bytes (512), 0)
+    c.pread (512, 0)
+conns[2].flush ()
+step ("write with FUA")
+conns[1].pwrite (bytes (512), 0, nbd.CMD_FLAG_FUA)
+`;
+
+stock("multi-conn flushes every dirty connection of a plugin that cannot", {
+  filters: ["multi-conn"],
+  plugin: "eval",
+  before: (folder) => makeDisk(folder, 4096),
+  params: (folder) => params(folder),
+  see: (side) => flushes(side, script),
+  expected: [
+    [true, true, true],
+    [
+      "clean",
+      "one wrote, two flushes",
+      "flush 1",
+      "one flushes again",
+      "all wrote and read, three flushes",
+      "flush 1",
+      "flush 2",
+      "flush 3",
+      "write with FUA",
+      "flush 2",
+    ],
+  ],
+});
+
+stock("multi-conn knows with track-dirty=fast whether anything is dirty", {
+  filters: ["multi-conn"],
+  plugin: "eval",
+  before: (folder) => makeDisk(folder, 4096),
+  params: (folder) => params(folder, "multi-conn-mode=emulate", "multi-conn-track-dirty=fast"),
+  see: (side) => flushes(side, script),
+  expected: [
+    [true, true, true],
+    [
+      "clean",
+      "one wrote, two flushes",
+      "flush 1",
+      "flush 2",
+      "flush 3",
+      "one flushes again",
+      "all wrote and read, three flushes",
+      "flush 1",
+      "flush 2",
+      "flush 3",
+      "write with FUA",
+      "flush 1",
+      "flush 2",
+      "flush 3",
+    ],
+  ],
+});
+
+stock("multi-conn tells exports apart, and flushes all with track-dirty=off", {
+  filters: ["multi-conn"],
+  plugin: "eval",
+  before: (folder) => makeDisk(folder, 4096),
+  params: (folder) => params(folder, "multi-conn-track-dirty=off", "multi-conn-exportname=true"),
+  see: (side) => flushes(side, script),
+  expected: [
+    [true, true, true],
+    [
+      "clean",
+      "flush 1",
+      "flush 2",
+      "one wrote, two flushes",
+      "flush 1",
+      "flush 2",
+      "one flushes again",
+      "flush 1",
+      "flush 2",
+      "all wrote and read, three flushes",
+      "flush 3",
+      "write with FUA",
+      "flush 1",
+      "flush 2",
+    ],
+  ],
+});
+
+stock("multi-conn only offers what is not there with mode=unsafe", {
+  filters: ["multi-conn"],
+  plugin: "eval",
+  before: (folder) => makeDisk(folder, 4096),
+  params: (folder) => params(folder, "multi-conn-mode=unsafe"),
+  see: (side) => flushes(side, script),
+  expected: [
+    [true, true, true],
+    [
+      "clean",
+      "one wrote, two flushes",
+      "flush 2",
+      "one flushes again",
+      "flush 1",
+      "all wrote and read, three flushes",
+      "flush 3",
+      "write with FUA",
+      "flush 2",
+    ],
+  ],
+});
+
+stock("multi-conn hides with mode=disable what is there", {
+  filters: ["multi-conn"],
+  plugin: "memory",
+  params: () => ["size=1M", "multi-conn-mode=disable"],
+  see: ({ server }) => nbdsh(server, "show ([h.can_multi_conn (), errno (h.flush)])"),
+  expected: [false, null],
+});

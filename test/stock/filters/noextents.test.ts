@@ -1,0 +1,37 @@
+/** The genuine noextents filter: a sparse disk looks allocated. */
+import { nbdsh, stock } from "../stock.ts";
+
+const script = `
+show ([h.can_meta_context ("base:allocation"), extents (1048576, 0), extents (4096, 65535)])
+h.pwrite (b"x", 524288)
+h.trim (131072, 0)
+show ([extents (1048576, 0), extents (1048576, 0, nbd.CMD_FLAG_REQ_ONE), extents (2, 1048574)])
+show (errno (lambda: extents (2, 1048575)))
+`;
+
+stock("noextents shows one extent of data whatever is written and trimmed", {
+  filters: ["noextents"],
+  plugin: "memory",
+  params: () => ["1M"],
+  see: ({ server }) => nbdsh(server, script),
+  expected: [
+    [true, [[1048576, 0]], [[4096, 0]]],
+    [[[1048576, 0]], [[1048576, 0]], [[2, 0]]],
+    "EINVAL",
+  ],
+});
+
+stock("noextents hides the extents of a filter below it, not those of one above it", {
+  filters: ["extentlist", "noextents", "offset"],
+  plugin: "data",
+  before: (folder) => Bun.write(`${folder}/list`, "0 64K hole,zero\n128K 1M zero\n"),
+  params: (folder) => ["@1048576 1 @2097152", "offset=1M", `extentlist=${folder}/list`],
+  see: ({ server }) => nbdsh(server, "show ([h.get_size (), extents (1048576, 0)])"),
+  expected: [
+    1048576,
+    [
+      [131072, 3],
+      [917504, 2],
+    ],
+  ],
+});
