@@ -1,0 +1,11 @@
+/** What `--dump-plugin` says of a genuine plugin. */
+import { run } from "#test/server";
+
+import type { CommandSide } from "../stock.ts";
+
+/** The lines but for the module's path, and the exit code. */
+export async function dumped({ command, env }: CommandSide): Promise<unknown> {
+  const { code, stdout } = await run(command, { env });
+  const lines = stdout.trimEnd().split("\n");
+  return { code, lines: lines.filter((line) => !line.startsWith("path=")) };
+}
