@@ -1,5 +1,6 @@
 /** A loaded C module as its adapter sees it. */
 import type { Bridge } from "./bridge.ts";
+import type { GenerationId } from "./generation-ids.ts";
 
 /** A module's struct, copied into a zeroed one of ours. */
 export interface NativeModule {
@@ -8,6 +9,8 @@ export interface NativeModule {
   /** The number that calls name it by. */
   readonly module: number;
   readonly threads: number;
+  /** Of a filter. "either" is S or A, which shows when it is opened. */
+  readonly generation?: GenerationId | "either" | undefined;
   readonly apiVersion: number;
   /** As the module was compiled. */
   readonly structSize: number;

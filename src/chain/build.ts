@@ -2,6 +2,8 @@
 import { closeSync, existsSync, openSync, readSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 
+import type { GenerationId } from "#abi/generation-ids";
+
 import { ConfigError } from "../api/errors.ts";
 import * as api from "../api/index.ts";
 import { log } from "../lib/log.ts";
@@ -17,7 +19,7 @@ export interface ChainRequest {
   /** Outermost first. */
   readonly filters: readonly string[];
   /** For binary filters whose form cannot be told: the filter as it was named, and its generation. */
-  readonly generations?: ReadonlyMap<string, "A" | "S">;
+  readonly generations?: ReadonlyMap<string, GenerationId>;
   /** The most native threads that one connection may hold. */
   readonly threads?: number;
 }

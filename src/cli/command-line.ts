@@ -1,6 +1,8 @@
 /** Makes settings of the command line, and refuses what does not fit together. */
 import { resolve } from "node:path";
 
+import { type GenerationId, generationIds } from "#abi/generation-ids";
+
 import { ConfigError } from "../api/errors.ts";
 import { parseBool, parseInteger } from "../lib/size.ts";
 import { type GivenOption, splitArguments } from "./arguments.ts";
@@ -17,7 +19,7 @@ export interface Settings {
   readonly plugin: string;
   /** Outermost first. */
   readonly filters: readonly string[];
-  readonly generations: ReadonlyMap<string, "A" | "S">;
+  readonly generations: ReadonlyMap<string, GenerationId>;
   /** What follows the plugin: `key=value` or bare values. */
   readonly parameters: readonly string[];
   readonly place: Place;
@@ -78,15 +80,14 @@ const defaultThreads = 16;
 /** Collects options one by one. */
 class Draft {
   #filters: string[] = [];
-  #generations = new Map<string, "A" | "S">();
+  #generations = new Map<string, GenerationId>();
   #values = new Map<OptionName, string>();
 
   take(name: OptionName, { option, value }: GivenOption): void {
     if (name === "filter") {
       this.#filters.push(value);
     } else if (name === "filter-generation") {
-      const { filter, generation } = parseGeneration(value);
-      this.#generations.set(filter, generation);
+      this.#takeGeneration(value);
     } else {
       checkValue(name, display(option), value);
       this.#values.set(name, value);
@@ -96,6 +97,17 @@ class Draft {
         "options -p/--port and -U/--unix cannot be used together: the server listens on a TCP port or on a Unix socket",
       );
     }
+  }
+
+  #takeGeneration(value: string): void {
+    const { filter, generation } = parseGeneration(value);
+    const before = this.#generations.get(filter);
+    if (before !== undefined && before !== generation) {
+      throw new ConfigError(
+        `option --filter-generation: ${JSON.stringify(filter)} cannot be both ${before} and ${generation}`,
+      );
+    }
+    this.#generations.set(filter, generation);
   }
 
   action(): Action {
@@ -191,13 +203,11 @@ function checkSocket(shown: string, value: string): void {
   }
 }
 
-function parseGeneration(text: string): { filter: string; generation: "A" | "S" } {
-  const match = /^(.+)=([AS])$/s.exec(text);
-  const filter = match?.[1];
-  if (filter === undefined) {
-    throw new ConfigError(
-      `option --filter-generation: ${JSON.stringify(text)}: expected FILTER=S (the first form, whose open has no next) or FILTER=A (the form of nbdkit 1.2)`,
-    );
-  }
-  return { filter, generation: match?.[2] === "A" ? "A" : "S" };
+function parseGeneration(text: string): { filter: string; generation: GenerationId } {
+  const [, filter, id] = /^(.+)=([^=]*)$/s.exec(text) ?? [];
+  const generation = generationIds.find((known) => known === id);
+  if (filter !== undefined && generation !== undefined) return { filter, generation };
+  throw new ConfigError(
+    `option --filter-generation: ${JSON.stringify(text)}: expected FILTER=ID with one of the IDs ${generationIds.join(", ")}`,
+  );
 }

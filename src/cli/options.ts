@@ -27,9 +27,9 @@ const supported = [
   { name: "filter", value: "FILTER", help: "put a filter on top of the plugin (repeatable)" },
   {
     name: "filter-generation",
-    value: "FILTER=S|A",
+    value: "FILTER=ID",
     ours: true,
-    help: "the form of an old C filter that cannot be told from the file (repeatable)",
+    help: "the generation of a C filter that cannot be told from the file (repeatable)",
   },
   {
     name: "foreground",

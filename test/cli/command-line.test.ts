@@ -137,7 +137,7 @@ describe("refusals", () => {
     [["-e", "x".repeat(4097), "null"], "the name has 4097 bytes: expected at most 4096"],
     [["-P", "", "null"], 'option -P/--pidfile: "": expected the path of a file'],
     [["-i", "", "null"], 'option -i/--ipaddr: "": expected an address of this machine'],
-    [["--filter-generation=x", "null"], 'option --filter-generation: "x": expected FILTER=S'],
+    [["--filter-generation=x", "null"], 'option --filter-generation: "x": expected FILTER=ID'],
     [
       ["--filter-generation=x=S", "null"],
       'option --filter-generation: "x": expected a filter as --filter names it: there is none',
@@ -146,7 +146,14 @@ describe("refusals", () => {
       ["--filter-generation=x=S", "--filter=./x.so", "--filter=y", "null"],
       'option --filter-generation: "x": expected a filter as --filter names it: "./x.so", "y"',
     ],
-    [["--filter-generation=x=B", "null"], 'option --filter-generation: "x=B": expected FILTER=S'],
+    [
+      ["--filter-generation=x=Z", "null"],
+      'option --filter-generation: "x=Z": expected FILTER=ID with one of the IDs S, A, B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I, i1, J, K, L, M',
+    ],
+    [
+      ["--filter-generation=x=B", "--filter-generation=x=C", "--filter=x", "null"],
+      'option --filter-generation: "x" cannot be both B and C',
+    ],
   ];
 
   test.each(refused)("%j", (argv, message) => {

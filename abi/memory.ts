@@ -1,0 +1,51 @@
+/** Reads memory that a module says is there, without dying of it where it is not. */
+import { type Pointer, toArrayBuffer } from "bun:ffi";
+import { openSync, readSync } from "node:fs";
+
+let memory: number | undefined;
+
+/** This process's memory as a file, or undefined where there is no /proc: then nothing can be checked. */
+function memoryFile(): number | undefined {
+  if (memory === undefined) {
+    try {
+      memory = openSync("/proc/self/mem", "r");
+    } catch {
+      memory = -1;
+    }
+  }
+  return memory === -1 ? undefined : memory;
+}
+
+/** A copy of what lies at `address`, or undefined where not all of it can be read. */
+export function copyMemory(address: number, count: number): Uint8Array | undefined {
+  const file = memoryFile();
+  if (file === undefined) {
+    return new Uint8Array(toArrayBuffer(address as Pointer, 0, count)).slice();
+  }
+  const bytes = new Uint8Array(count);
+  try {
+    return readSync(file, bytes, 0, count, address) === count ? bytes : undefined;
+  } catch {
+    // EIO: nothing is mapped there.
+    return undefined;
+  }
+}
+
+const page = 4096;
+/** Longer than any text of a module: a pointer to something else must not be followed for ever. */
+const longestText = 1024 * 1024;
+
+/** The C string at `address`, or undefined where there is none. */
+export function copyText(address: number): string | undefined {
+  const parts: Uint8Array[] = [];
+  for (let at = address; at < address + longestText;) {
+    const count = page - (at % page);
+    const part = copyMemory(at, count);
+    if (part === undefined) return undefined;
+    const end = part.indexOf(0);
+    parts.push(end < 0 ? part : part.subarray(0, end));
+    if (end >= 0) return Buffer.concat(parts).toString();
+    at += count;
+  }
+  return undefined;
+}
