@@ -2,7 +2,13 @@
 import { ConfigError } from "#api";
 
 import { filterMarkerS } from "./generated/constants.gen.ts";
-import { type GenerationId, generationsOfApi, newestKnown, releases } from "./generation-ids.ts";
+import {
+  type GenerationId,
+  generationsOfApi,
+  newestKnown,
+  newestOfApi2,
+  releases,
+} from "./generation-ids.ts";
 
 /** What the start of a filter's struct says of it. */
 export interface FilterHead {
