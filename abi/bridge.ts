@@ -2,34 +2,44 @@
 import { CString, JSCallback, type Pointer, toArrayBuffer } from "bun:ffi";
 
 import { ConfigError, NbdError } from "#api";
-import type { ConnectionInfo } from "#chain/layer";
 import { errnoName, errnos } from "#lib/errno";
 import { log } from "#lib/log";
 
+import { CallQueue, type QueueLink } from "./call-queue.ts";
+import type { NativeConnection } from "./connection.ts";
 import { layouts } from "./generated/layouts.gen.ts";
 import type { Awaitable } from "./generated/methods.gen.ts";
-import { RT_ANSWER, RT_DOWNCALL, RT_MAX_SLOTS } from "./generated/ops.gen.ts";
+import {
+  RT_CALL_BIT,
+  RT_DONE,
+  RT_MAX_CALLS,
+  RT_MAX_SLOTS,
+  RT_OP_OPEN,
+} from "./generated/ops.gen.ts";
+import { type Answer, MessageMemory } from "./message-memory.ts";
 import { type Native, openRuntime } from "./native-runtime.ts";
-import { type Call, type Parked, RequestThread, type Result } from "./request-thread.ts";
-import { Share, type ThreadMaker, ThreadPool } from "./thread-pool.ts";
+import {
+  type Call,
+  type Down,
+  type Parked,
+  RequestThread,
+  type Result,
+  type ThreadLink,
+} from "./request-thread.ts";
 
-const words = layouts.slot.size / 4;
+const slotWords = layouts.slot.size / 4;
 const inWords = layouts.slot.fields.in.offset / 4;
-const nextWords = layouts.slot.fields.next.offset / 4;
-const outWords = [
-  layouts.slot.fields.out_0.offset / 4,
-  layouts.slot.fields.out_1.offset / 4,
-] as const;
-const at = Object.fromEntries(
-  Object.entries(layouts.message.fields).map(([name, { offset }]) => [name, offset / 4]),
-) as Readonly<Record<keyof typeof layouts.message.fields, number>>;
-const high = 2 ** 32;
+const outWords = layouts.slot.fields.out.offset / 4;
+const messageWords = layouts.message.size / 4;
 /** Poll only while C owes so few replies. */
 const pollAtMost = 2;
 const pollMicroseconds = 60;
 
 /** Who is called by `next->…` through one nxdata. Returns what C shall see; throws NbdError to fail. */
-export type Upcalled = (parked: Parked, message: Message) => Awaitable<bigint | number | void>;
+export type Upcalled = (
+  parked: Parked,
+  message: Message,
+) => Awaitable<Answer | bigint | number | void>;
 
 /** An upcall's arguments. They must be read before the first await. */
 export interface Message {
@@ -38,20 +48,29 @@ export interface Message {
   readonly count: number;
   readonly flags: number;
   readonly int: number;
+  readonly isTls: boolean;
+  /** A pointer argument; 0 is NULL. */
+  pointer(field: "exports" | "extents" | "value"): number;
   /** A string argument, copied. */
   text(field: "key" | "value"): string;
   /** The buffer of `count` bytes, in C's own memory: valid until the upcall is answered. */
   buf(): Uint8Array;
 }
 
-export class Bridge implements ThreadMaker {
+/** A call that has a number. */
+interface Numbered {
+  readonly down: Down;
+  readonly owner: CallQueue;
+}
+
+export class Bridge implements ThreadLink, QueueLink {
   readonly native: Native;
-  readonly #u32: Uint32Array;
-  readonly #i64: BigInt64Array;
-  readonly #u64: BigUint64Array;
+  readonly #slots: MessageMemory;
+  readonly #calls: MessageMemory;
   readonly #threads: (RequestThread | undefined)[] = [];
-  readonly #pool = new ThreadPool(this);
-  readonly #shares = new WeakMap<ConnectionInfo, Share>();
+  readonly #numbered: (Numbered | undefined)[] = [];
+  /** Numbers of calls that were used and are free again. */
+  readonly #freeNumbers: number[] = [];
   readonly #targets = new Map<number, Upcalled>();
   readonly #found = new Uint32Array(new ArrayBuffer(4 * 512));
   readonly #kicks = new Uint32Array(new ArrayBuffer(4 * RT_MAX_SLOTS));
@@ -63,7 +82,6 @@ export class Bridge implements ThreadMaker {
   #skippedPolls = 0;
   #nextTarget = 1;
   #lifecycle: RequestThread | undefined;
-  #started = 0;
 
   constructor() {
     this.native = openRuntime();
@@ -76,11 +94,13 @@ export class Bridge implements ThreadMaker {
       throw new ConfigError("the native runtime cannot start: out of memory");
     }
     const slots = this.native.rt_slots();
-    if (slots === null) throw new ConfigError("the native runtime cannot start: no slots");
-    const memory = toArrayBuffer(slots, 0, RT_MAX_SLOTS * layouts.slot.size);
-    this.#u32 = new Uint32Array(memory);
-    this.#i64 = new BigInt64Array(memory);
-    this.#u64 = new BigUint64Array(memory);
+    const calls = this.native.rt_calls();
+    if (slots === null || calls === null) {
+      throw new ConfigError("the native runtime cannot start: no memory for messages");
+    }
+    // Addresses of the user half are safe integers, so not the bigints of the type.
+    this.#slots = new MessageMemory(slots as Pointer, RT_MAX_SLOTS * layouts.slot.size);
+    this.#calls = new MessageMemory(calls as Pointer, RT_MAX_CALLS * layouts.message.size);
     this.native.rt_set_verbose(log.verbose ? 1 : 0);
   }
 
@@ -88,8 +108,7 @@ export class Bridge implements ThreadMaker {
 
   /** Run a life-cycle callback: all of them on one thread, one after the other. */
   async lifecycle(call: Call): Promise<Result> {
-    this.#lifecycle ??= this.newThread();
-    if (this.#lifecycle === undefined) throw new ConfigError("no native thread can be started");
+    this.#lifecycle ??= this.#newThread();
     // Nothing else keeps the process alive before it listens: the wake-up does not.
     const alive = setInterval(() => {}, 2 ** 30);
     try {
@@ -100,34 +119,24 @@ export class Bridge implements ThreadMaker {
     }
   }
 
-  /** Run a callback of `connection` on the thread that is parked for it, or on one of the at most `limit` threads of the connection. */
+  /**
+   * Run a callback for `connection`: on the thread that is parked for the request, or on one of the at most `limit`
+   * threads that its queue may have.
+   */
   call(
-    connection: ConnectionInfo,
+    connection: NativeConnection,
     parked: Parked | undefined,
     limit: number,
     call: Call,
   ): Promise<Result> {
     if (parked?.active === true) return parked.call(call);
-    let share = this.#shares.get(connection);
-    if (share === undefined) {
-      this.#shares.set(connection, (share = new Share(this.#pool, limit)));
-    }
-    return share.call(call);
+    return (connection.queue ??= new CallQueue(this, limit)).call(call);
   }
 
-  newThread(): RequestThread | undefined {
+  #newThread(): RequestThread {
     const slot = this.native.rt_thread_new();
-    if (slot < 0) {
-      if (this.#started === 0) log.error(`no native thread can be started: ${errnoName(-slot)}`);
-      return undefined;
-    }
-    this.#started++;
+    if (slot < 0) throw new ConfigError(`no native thread can be started: ${errnoName(-slot)}`);
     return this.#threadOf(slot);
-  }
-
-  endThread(thread: RequestThread): void {
-    this.#threads[thread.slot] = undefined;
-    this.native.rt_thread_end(thread.slot);
   }
 
   #threadOf(slot: number): RequestThread {
@@ -137,59 +146,44 @@ export class Bridge implements ThreadMaker {
   // ---- messages to threads
 
   sendCall(slot: number, call: Call, address: number): void {
-    this.#putCall(slot * words + inWords, call, address);
+    this.#slots.putCall(slot * slotWords + inWords, call, address);
     this.#kick(slot);
   }
 
-  sendNext(slot: number, call: Call, address: number): void {
-    this.#putCall(slot * words + nextWords, call, address);
-    this.#inC++;
-    this.native.rt_post_next(slot);
+  sendAnswer(slot: number, answer: Answer | bigint | number, err: number): void {
+    this.#slots.putAnswer(slot * slotWords + inWords, answer, err);
+    this.#kick(slot);
   }
 
-  takeBackNext(slot: number): boolean {
-    if (this.native.rt_take_back_next(slot) === 0) return false;
-    this.#inC--;
-    return true;
+  newQueue(limit: number): Pointer {
+    const queue = this.native.rt_queue_new(limit);
+    if (queue === null) throw new NbdError("ENOMEM", "no memory for a connection");
+    return queue as Pointer;
   }
 
-  #putCall(base: number, call: Call, address: number): void {
-    const u32 = this.#u32;
-    u32[base + at.kind] = RT_DOWNCALL;
-    u32[base + at.op] = call.op;
-    u32[base + at.module] = call.module;
-    this.#putPointer(base + at.nxdata, call.nxdata ?? 0);
-    this.#putPointer(base + at.handle, call.handle ?? 0);
-    this.#putPointer(base + at.buf, address);
-    this.#u64[(base + at.offset) / 2] = call.offset ?? 0n;
-    u32[base + at.count] = call.count ?? call.buf?.length ?? 0;
-    u32[base + at.flags] = call.flags ?? 0;
-    u32[base + at.readonly] = call.readonly === true ? 1 : 0;
-    this.#putPointer(base + at.key, call.key ?? 0);
-    this.#putPointer(base + at.value, call.value ?? 0);
-    this.#putPointer(base + at.connection, call.connection?.pointer ?? 0);
+  freeQueue(queue: Pointer): void {
+    this.native.rt_queue_free(queue);
   }
 
-  sendAnswer(slot: number, ret: bigint | number, err: number): void {
-    const base = slot * words + inWords;
-    this.#u32[base + at.kind] = RT_ANSWER;
-    this.#u32[base + at.err] = err;
-    if (typeof ret === "bigint") {
-      this.#i64[(base + at.ret) / 2] = ret;
-    } else {
-      this.#u32[base + at.ret] = ret;
-      this.#u32[base + at.ret + 1] = ret < 0 ? 0xffffffff : ret / high;
+  newCall(down: Down, owner: CallQueue): number | undefined {
+    let number = this.#freeNumbers.pop();
+    if (number === undefined) {
+      number = this.#numbered.length;
+      if (number === RT_MAX_CALLS) return undefined;
     }
-    this.#kick(slot);
+    this.#numbered[number] = { down, owner };
+    this.#calls.putCall(number * messageWords, down.call, down.address);
+    return number;
   }
 
-  #putPointer(word: number, pointer: number): void {
-    this.#u32[word] = pointer;
-    this.#u32[word + 1] = pointer / high;
-  }
-
-  #getPointer(word: number): number {
-    return (this.#u32[word] ?? 0) + (this.#u32[word + 1] ?? 0) * high;
+  submit(queue: Pointer, calls: Uint32Array, n: number): void {
+    const err = this.native.rt_submit(queue, calls, n);
+    if (err !== 0) {
+      for (const number of calls.slice(0, n)) this.#refused(number, err);
+      return;
+    }
+    this.#inC += n;
+    if (this.#kicked === 0 && this.#inC <= pollAtMost) queueMicrotask(this.#deliver);
   }
 
   /** All messages of one turn of the event loop are delivered together. */
@@ -201,10 +195,9 @@ export class Bridge implements ThreadMaker {
 
   readonly #deliver = (): void => {
     const n = this.#kicked;
-    if (n === 0) return;
     this.#kicked = 0;
-    this.native.rt_kick(this.#kicks, n);
-    if (this.#inC <= pollAtMost && this.#polling()) this.#poll();
+    if (n > 0) this.native.rt_kick(this.#kicks, n);
+    if (this.#inC > 0 && this.#inC <= pollAtMost && this.#polling()) this.#poll();
   };
 
   // ---- messages from threads
@@ -224,9 +217,45 @@ export class Bridge implements ThreadMaker {
     this.#inC = Math.max(0, this.#inC - n);
     for (let i = 0; i < n; i++) {
       const found = this.#found[i] ?? 0;
-      const slot = found >>> 1;
-      const base = slot * words + outWords[found & 1 ? 1 : 0];
-      this.#threadOf(slot).received(this.#u32[base + at.kind] ?? 0, base);
+      if (found >= RT_CALL_BIT) this.#returned(found - RT_CALL_BIT);
+      else this.#slotMessage(found);
+    }
+  }
+
+  #returned(number: number): void {
+    const numbered = this.#numbered[number];
+    if (numbered === undefined) return;
+    const { down, owner } = numbered;
+    this.#numbered[number] = undefined;
+    this.#freeNumbers.push(number);
+    const { returnsSize, results } = down.call;
+    const result = this.#calls.readResult(number * messageWords, returnsSize === true);
+    results?.(this.#calls.readBlockSize(number * messageWords));
+    down.settle(result);
+    owner.returned();
+  }
+
+  /** C could not even begin with it. */
+  #refused(number: number, err: number): void {
+    const numbered = this.#numbered[number];
+    if (numbered === undefined) return;
+    const { down, owner } = numbered;
+    this.#numbered[number] = undefined;
+    this.#freeNumbers.push(number);
+    // NULL of open, -1 of all others.
+    const ret = down.call.op === RT_OP_OPEN ? 0 : -1;
+    down.settle({ ret, size: -1n, stored: err, errno: err });
+    owner.returned();
+  }
+
+  #slotMessage(slot: number): void {
+    const base = slot * slotWords + outWords;
+    const thread = this.#threadOf(slot);
+    if (this.#slots.word(base, "kind") === RT_DONE) {
+      thread.done(base);
+    } else {
+      const number = this.#slots.word(base, "module");
+      thread.parks(base, number === 0 ? undefined : this.#numbered[number - 1]?.down);
     }
   }
 
@@ -253,14 +282,9 @@ export class Bridge implements ThreadMaker {
     this.drain();
   }
 
-  readResult(base: number, returnsSize: boolean): Result {
-    const u32 = this.#u32;
-    return {
-      ret: (u32[base + at.ret] ?? 0) + ((u32[base + at.ret + 1] ?? 0) | 0) * high,
-      size: returnsSize ? (this.#i64[(base + at.ret) / 2] ?? 0n) : 0n,
-      stored: u32[base + at.err] ?? 0,
-      errno: u32[base + at.flags] ?? 0,
-    };
+  readResult(base: number, call: Call): Result {
+    call.results?.(this.#slots.readBlockSize(base));
+    return this.#slots.readResult(base, call.returnsSize === true);
   }
 
   dispatch(
@@ -268,24 +292,26 @@ export class Bridge implements ThreadMaker {
     base: number,
     known: Uint8Array | undefined,
     knownAddress: number,
-  ): Awaitable<bigint | number | void> {
-    const u32 = this.#u32;
-    const upcalled = this.#targets.get(u32[base + at.target] ?? 0);
+  ): Awaitable<Answer | bigint | number | void> {
+    const slots = this.#slots;
+    const upcalled = this.#targets.get(slots.word(base, "target"));
     if (upcalled === undefined) {
       throw new NbdError(
         "EINVAL",
         "a C filter called the next layer of a connection that is closed",
       );
     }
-    const address = this.#getPointer(base + at.buf);
-    const count = u32[base + at.count] ?? 0;
+    const address = slots.pointer(base, "buf");
+    const count = slots.word(base, "count");
     return upcalled(parked, {
-      op: u32[base + at.op] ?? 0,
-      offset: this.#u64[(base + at.offset) / 2] ?? 0n,
+      op: slots.word(base, "op"),
+      offset: slots.u64(base, "offset"),
       count,
-      flags: u32[base + at.flags] ?? 0,
-      int: (u32[base + at.readonly] ?? 0) | 0,
-      text: (field) => new CString(this.#getPointer(base + at[field]) as Pointer).toString(),
+      flags: slots.word(base, "flags"),
+      int: slots.word(base, "readonly") | 0,
+      isTls: slots.word(base, "is_tls") !== 0,
+      pointer: (field) => slots.pointer(base, field),
+      text: (field) => new CString(slots.pointer(base, field) as Pointer).toString(),
       buf: () => viewOf(address, count, known, knownAddress),
     });
   }

@@ -4,6 +4,7 @@ import { type Pointer } from "bun:ffi";
 import { NbdError } from "#api";
 import type { ConnectionInfo } from "#chain/layer";
 
+import type { CallQueue } from "./call-queue.ts";
 import type { Native } from "./native-runtime.ts";
 
 const known = new WeakMap<ConnectionInfo, NativeConnection>();
@@ -13,6 +14,8 @@ export class NativeConnection {
   readonly pointer: number;
   /** What log lines about the connection start with. */
   readonly logName: string;
+  /** Where its calls wait for a native thread; made by the bridge with the first one. */
+  queue: CallQueue | undefined;
   readonly #native: Native;
   readonly #info: ConnectionInfo;
   #users = 0;
@@ -40,6 +43,7 @@ export class NativeConnection {
   release(): void {
     if (--this.#users > 0) return;
     known.delete(this.#info);
+    this.queue?.release();
     this.#native.rt_connection_free(this.pointer as Pointer);
   }
 }

@@ -63,7 +63,7 @@ export class NativeCalls {
     const { bridge, module, threads } = this.#module;
     // Contexts are bound by the bridge only, and to parked threads.
     const parked = context.thread instanceof Parked ? context.thread : undefined;
-    return bridge.call(context.connection, parked, threads, {
+    return bridge.call(handle.connection, parked, threads, {
       ...call,
       module,
       nxdata: handle.nxdata,

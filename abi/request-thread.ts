@@ -1,9 +1,11 @@
 /** One native thread as JavaScript knows it, and what is under way on it. */
 import { ptr } from "bun:ffi";
 
+import type { BlockSize } from "#lib/block-size";
+
 import type { NativeConnection } from "./connection.ts";
 import type { Awaitable } from "./generated/methods.gen.ts";
-import { RT_DONE } from "./generated/ops.gen.ts";
+import type { Answer } from "./message-memory.ts";
 
 /** What a downcall passes; the fields of struct rt_message. */
 export interface Call {
@@ -20,8 +22,16 @@ export interface Call {
   readonly value?: number;
   /** Whom it is done for. */
   readonly connection?: NativeConnection;
+  /** An argument of type int that is no flag, instead of `readonly`. */
+  readonly int?: number;
+  readonly isTls?: boolean;
+  /** A struct nbdkit_extents and a struct nbdkit_exports. */
+  readonly extents?: number;
+  readonly exports?: number;
   /** The return value is wanted as `size`. */
   readonly returnsSize?: boolean;
+  /** Gets what block_size left behind its pointers, before the call resolves. */
+  readonly results?: (size: BlockSize) => void;
 }
 
 /** How a callback came back. */
@@ -39,29 +49,17 @@ export interface Result {
 /** What a thread needs of the bridge. */
 export interface ThreadLink {
   sendCall(slot: number, call: Call, address: number): void;
-  sendAnswer(slot: number, ret: bigint | number, err: number): void;
-  readResult(base: number, returnsSize: boolean): Result;
-  /** Leave a downcall for the thread to begin with when the one it is in has returned. */
-  sendNext(slot: number, call: Call, address: number): void;
-  /** Whether that could be undone: the thread has not begun with it. */
-  takeBackNext(slot: number): boolean;
+  sendAnswer(slot: number, answer: Answer | bigint | number, err: number): void;
+  readResult(base: number, call: Call): Result;
   /** Run the upcall whose message is in the thread's slot. `known` is a view of C's memory at `knownAddress`. */
   dispatch(
     parked: Parked,
     base: number,
     known: Uint8Array | undefined,
     knownAddress: number,
-  ): Awaitable<bigint | number | void>;
+  ): Awaitable<Answer | bigint | number | void>;
   /** Log a failure that C gets as a number, and give that number. */
   report(error: unknown, logName: string | undefined): number;
-}
-
-/** Who has lent a thread out. */
-export interface Owner {
-  /** What the thread may do after what it is doing. */
-  more(thread: RequestThread): Down | undefined;
-  begun(thread: RequestThread): void;
-  idle(thread: RequestThread): void;
 }
 
 export interface Down {
@@ -88,7 +86,7 @@ export function downcall(call: Call, use: (down: Down) => void): Promise<Result>
 export class Parked {
   readonly thread: RequestThread;
   readonly queue: Down[] = [];
-  answer: { readonly ret: bigint | number; readonly err: number } | undefined;
+  answer: { readonly ret: Answer | bigint | number; readonly err: number } | undefined;
   /** Until it is answered. A layer may hold on to it for longer; then the thread does something else. */
   active = true;
 
@@ -103,9 +101,9 @@ export class Parked {
 }
 
 /**
- * Each thread has a stack of what is under way on it: a downcall (C runs), on it an upcall (C is parked
- * and JavaScript works for it), on that a downcall of a C layer further down, and so on. Messages go to a
- * thread only while it is parked or idle. What is sent to it in the meantime waits in the queue of the upcall
+ * Each thread has a stack of what is under way on it: a downcall (C runs; one that it took from a queue is not in the
+ * stack), on it an upcall (C is parked and JavaScript works for it), on that a downcall of a C layer further down, and
+ * so on. Messages go to a thread only while it is parked or idle. What is sent to it in the meantime waits in the queue of the upcall
  * that it belongs to: run on top of another request's upcall it could wait for a mutex that its own thread holds.
  */
 export class RequestThread {
@@ -113,9 +111,6 @@ export class RequestThread {
   readonly #bridge: ThreadLink;
   readonly #stack: (Down | Parked)[] = [];
   readonly #queue: Down[] = [];
-  /** Sent ahead: it begins with it when it has nothing else to do. */
-  #next: Down | undefined;
-  owner: Owner | undefined;
 
   constructor(bridge: ThreadLink, slot: number) {
     this.#bridge = bridge;
@@ -140,46 +135,30 @@ export class RequestThread {
     });
   }
 
-  /** Begin with a callback; the thread is idle. */
-  start(down: Down): void {
+  #start(down: Down): void {
     this.#stack.push(down);
     this.#bridge.sendCall(this.slot, down.call, down.address);
   }
 
-  /** What it was told to do next, unless it has begun with it. */
-  takeBack(): Down | undefined {
-    const next = this.#next;
-    if (next === undefined || !this.#bridge.takeBackNext(this.slot)) return undefined;
-    this.#next = undefined;
-    return next;
+  /** The callback that was sent to it has returned; `base` is where the message stands. */
+  done(base: number): void {
+    const down = this.#stack.pop();
+    if (down === undefined || down instanceof Parked) return;
+    down.settle(this.#bridge.readResult(base, down.call));
+    this.#advance();
   }
 
-  /** A message of this thread arrived; `base` is where it stands. */
-  received(kind: number, base: number): void {
+  /** It waits in an upcall, within a callback that was sent to it or within `queued`. */
+  parks(base: number, queued: Down | undefined): void {
     const top = this.#stack.at(-1);
-    const down = top instanceof Parked ? undefined : top;
-    if (kind === RT_DONE) {
-      this.#stack.pop();
-      const next = this.#next;
-      if (next !== undefined && this.#stack.length === 0) {
-        // It goes on with what it was told before.
-        this.#next = undefined;
-        this.#stack.push(next);
-        this.owner?.begun(this);
-        down?.settle(this.#bridge.readResult(base, down.call.returnsSize === true));
-        return;
-      }
-      down?.settle(this.#bridge.readResult(base, down.call.returnsSize === true));
-      this.#advance();
-      return;
-    }
+    const down = top instanceof Parked ? undefined : (top ?? queued);
     const parked = new Parked(this);
     this.#stack.push(parked);
     this.#serve(parked, base, down);
   }
 
   #serve(parked: Parked, base: number, down: Down | undefined): void {
-    const answer = (ret: bigint | number | void) => {
+    const answer = (ret: Answer | bigint | number | void) => {
       parked.answer = { ret: ret ?? 0, err: 0 };
       this.#advance();
     };
@@ -201,25 +180,16 @@ export class RequestThread {
     const top = this.#stack.at(-1);
     if (top === undefined) {
       const next = this.#queue.shift();
-      if (next === undefined) this.owner?.idle(this);
-      else this.start(next);
+      if (next !== undefined) this.#start(next);
     } else if (top instanceof Parked) {
       const next = top.queue.shift();
       if (next !== undefined) {
-        this.start(next);
+        this.#start(next);
       } else if (top.answer !== undefined) {
         top.active = false;
         this.#stack.pop();
-        if (this.#stack.length === 1 && this.#next === undefined) this.#tell();
         this.#bridge.sendAnswer(this.slot, top.answer.ret, top.answer.err);
       }
     }
-  }
-
-  /** The answer may well be the last thing that its callback waits for: then it need not sleep before the next one. */
-  #tell(): void {
-    this.#next = this.owner?.more(this);
-    if (this.#next === undefined) return;
-    this.#bridge.sendNext(this.slot, this.#next.call, this.#next.address);
   }
 }

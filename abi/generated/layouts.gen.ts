@@ -221,12 +221,10 @@ export const message = {
 } as const satisfies StructLayout;
 /** struct rt_slot in abi/runtime/runtime.h. */
 export const slot = {
-  size: 512,
+  size: 256,
   fields: {
     in: { offset: 0, size: 128, kind: "struct" },
-    next: { offset: 128, size: 128, kind: "struct" },
-    out_0: { offset: 256, size: 128, kind: "struct" },
-    out_1: { offset: 384, size: 128, kind: "struct" },
+    out: { offset: 128, size: 128, kind: "struct" },
   },
 } as const satisfies StructLayout;
 /** All of them, by name. */

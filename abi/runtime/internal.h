@@ -3,6 +3,8 @@
 #define NBDKIT_BUN_INTERNAL_H
 
 #include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "runtime.h"
@@ -10,6 +12,60 @@
 /* A layer calls the one below: hand the message to JavaScript and park until the answer is there.
  * On failure returns -1 with errno set. Called by the generated next_ops tables, on any thread. */
 int64_t rt_upcall (void *nxdata, struct rt_message *message);
+
+/* ---- messages.c */
+
+extern struct rt_slot *rt_slot_array;
+
+/* Begin, for so many slots and calls. Returns 0 or an errno. */
+int rt_messages_start (uint32_t slots, uint32_t calls, void *wake);
+
+/* Tell JavaScript that there is a message in the slot's `out`, or that a call is done: RT_CALL_BIT | call. */
+void rt_post (uint32_t what);
+
+/* Tell JavaScript `message` and wait for its next one. */
+void rt_ask (uint32_t slot, const struct rt_message *message);
+
+void rt_wait_for_message (uint32_t slot);
+
+/* A slot that was another thread's has no message. */
+void rt_slot_reset (uint32_t slot);
+
+/* ---- queues.c */
+
+/* Serve the queue that the thread was told to serve, and those that starve. Whether the thread is kept. */
+bool rt_serve (uint32_t slot);
+
+/* ---- next.c */
+
+/* Enough for the function table of any generation, and for the number of any op with an answer. */
+#define RT_NEXT_TABLE 256
+#define RT_NEXT_ANSWERS 64
+#define RT_NEXT_DIRECT 5
+
+/* What a filter's nxdata points at. */
+struct rt_next {
+  /* First, because filters of 1.26 and later find the functions of the next layer where it begins. */
+  unsigned char table[RT_NEXT_TABLE];
+  _Atomic uint32_t target; /* 0: freed */
+  _Atomic uint32_t direct_ops;
+  _Atomic uint64_t answered;
+  struct rt_message direct[RT_NEXT_DIRECT];
+  _Atomic int64_t answers[RT_NEXT_ANSWERS];
+  struct rt_next *next_free;
+};
+
+/* Do what can be done without JavaScript; false where it cannot. Sets errno with a *ret of -1. */
+bool rt_next_knows (struct rt_next *next, struct rt_message *message, int64_t *ret);
+
+/* Answer the same question by yourself from now on. */
+void rt_next_remember (struct rt_next *next, uint32_t op, int64_t answer);
+
+/* ---- threads.c */
+
+/* Run the callback that the message names; `call` is the number + 1 of the queued call that it is, or 0. Leaves in the
+ * message what it returned, its errno as flags, and as err what it told by nbdkit_set_error or through a pointer. */
+void rt_run (struct rt_message *message, uint32_t call);
 
 /* nbdkit_set_error for the callback that runs on this thread. */
 void rt_store_error (int err);

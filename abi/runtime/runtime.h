@@ -17,6 +17,18 @@
 #define RT_UPCALL 3   /* thread -> JavaScript: the layer `target` is asked for op */
 #define RT_DONE 4     /* thread -> JavaScript: the downcall returned */
 #define RT_END 5      /* to a request thread: end */
+#define RT_SERVE 6    /* to a request thread: serve a queue */
+
+/* rt_message.flags of an answer: the layer will answer the same as long as rt_next_forget is not called. */
+#define RT_REMEMBER 1
+
+/* rt_message.flags of a layer for rt_next_direct: a -1 means errno, and not EIO, where nothing better was said; and
+ * there is no callback, but the disk is a file whose descriptor is in `readonly`. */
+#define RT_DIRECT_ERRNO 1
+#define RT_DIRECT_DESCRIPTOR 2
+
+/* What rt_reap finds is a call of a queue. */
+#define RT_CALL_BIT 0x80000000
 
 /* rt_message.flags of a downcall of open: the filter may be of generation S or A. */
 #define RT_OPEN_EITHER 1
@@ -24,11 +36,14 @@
 /* The most slots, so the most native threads that may be in the chain at once. */
 #define RT_MAX_SLOTS 4096
 
+/* The most calls that may be in queues or under way at once. */
+#define RT_MAX_CALLS 16384
+
 /* One message. Which fields count depends on op; the others are 0. */
 struct rt_message {
   uint32_t kind;
   uint32_t op;
-  uint32_t module; /* downcall: from rt_module_add */
+  uint32_t module; /* downcall: from rt_module_add. upcall: the queued call that it is part of, + 1, or 0 */
   uint32_t target; /* upcall: from rt_nxdata_new */
   uint64_t nxdata; /* downcall: what the layer passes on when it calls the next one */
   uint64_t handle;
@@ -53,10 +68,7 @@ struct rt_message {
 /* A thread's slot as JavaScript sees it; its private part follows in C only. */
 struct rt_slot {
   struct rt_message in;
-  struct rt_message next; /* a downcall to begin with when the one under way has returned */
-  /* Used in turn: the thread may have more to say before the last message was read, but not twice more. */
-  struct rt_message out_0;
-  struct rt_message out_1;
+  struct rt_message out;
 };
 
 #pragma GCC visibility push(default)
@@ -77,14 +89,19 @@ void rt_thread_end (uint32_t slot);
 /* Deliver the message in `in` of each of `n` slots. */
 void rt_kick (const uint32_t *slots, uint32_t n);
 
-/* The thread of `slot` has work: when it is done it begins with the downcall in `next`, without more ado. */
-void rt_post_next (uint32_t slot);
+/* The array of calls. JavaScript chooses which is used for what. A thread leaves the result where the call was. */
+void *rt_calls (void);
 
-/* Undo that. 0 where it has begun already. */
-int32_t rt_take_back_next (uint32_t slot);
+/* A queue whose calls are run by at most `limit` threads at once; and its end, when no call of it is under way. */
+void *rt_queue_new (uint32_t limit);
+void rt_queue_free (void *queue);
 
-/* Collect where messages are, at most `max`: for each, twice the slot, plus 1 if it is in `out_1`. Returns how
- * many. 0 means that there is none and that `wake` will be called for the next one. */
+/* Put `n` calls into a queue. Returns 0, or EAGAIN where there is no thread for them and none will come free. */
+int32_t rt_submit (void *queue, const uint32_t *calls, uint32_t n);
+
+/* Collect where messages are, at most `max`: for each the slot in whose `out` it is, or RT_CALL_BIT and the number of
+ * a call that has returned. Returns how many. 0 means that there is none and that `wake` will be called for the next
+ * one. */
 uint32_t rt_reap (uint32_t *found, uint32_t max);
 
 /* The same, but look for `microseconds` before giving up. `wake` is not called until rt_reap has returned 0 again. */
@@ -97,6 +114,13 @@ int32_t rt_module_add (uint32_t adapter, const void *module);
 /* What a layer gets as nxdata. Never unmapped; after rt_nxdata_free calls through it fail with EINVAL. */
 void *rt_nxdata_new (uint32_t target);
 void rt_nxdata_free (void *nxdata);
+
+/* Requests `op` through this nxdata that are within the size (layer->offset) and have no flags go to the layer below
+ * without JavaScript: a callback (op, module, handle, nxdata, flags) or a descriptor. Returns 0 or an errno. */
+int32_t rt_next_direct (void *nxdata, uint32_t op, const struct rt_message *layer);
+
+/* Ask JavaScript again, for requests and for remembered answers. */
+void rt_next_forget (void *nxdata);
 
 /* What C is told of a client's connection: log lines start with `log_name`. Freed when no callback runs for it. */
 void *rt_connection_new (const char *log_name);

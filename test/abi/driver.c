@@ -182,42 +182,101 @@ meeting (void)
   unload (slots[0]);
 }
 
-/* Each thread is told what to do next while it reads, and some are told otherwise before they begin with it. */
-static void
-ahead (void)
-{
-  static unsigned char first[THREADS][512], second[THREADS][512];
-  uint32_t slots[THREADS];
-  bool taken[THREADS];
+#define QUEUES 3
+#define CALLS 120
 
-  for (int i = 0; i < THREADS; i++)
-    slots[i] = (uint32_t) rt_thread_new ();
-  configure (slots[0]);
-  CHECK (open_connection (slots[0], 1, 0) == 0);
-  for (int round = 0; round < 4 * ROUNDS; round++) {
+/* More calls than threads, in queues of different connections and with different limits, and queues that come and go. */
+static void
+queues (void)
+{
+  static unsigned char got[CALLS][512];
+  static const uint32_t limits[QUEUES] = { 1, 4, THREADS };
+  uint32_t slot = (uint32_t) rt_thread_new ();
+  void *queue[QUEUES];
+
+  configure (slot);
+  CHECK (open_connection (slot, 1, 0) == 0);
+  CHECK (open_connection (slot, 2, 0) == 0);
+  for (int round = 0; round < ROUNDS; round++) {
     answer_later = round % 2 == 0;
-    memset (first, 0xee, sizeof first);
-    memset (second, 0xee, sizeof second);
-    for (int i = 0; i < THREADS; i++) {
-      begin (slots[i], 1, data (RT_OP_PREAD, first[i], 512, 512 * (uint64_t) i));
-      begin_next (slots[i], 1, data (RT_OP_PREAD, second[i], 512, 65536 + 512 * (uint64_t) i));
-      taken[i] = false;
+    memset (got, 0xee, sizeof got);
+    for (int i = 0; i < QUEUES; i++)
+      CHECK ((queue[i] = rt_queue_new (limits[i])) != NULL);
+    for (uint32_t i = 0; i < CALLS; i++) {
+      enqueue (queue[i % QUEUES], i, 1 + (int) i % 2, data (RT_OP_PREAD, got[i], 512, 512 * (uint64_t) i));
+      if (i % 32 == 0)
+        serve ();
     }
-    for (int i = 0; i < THREADS; i++) {
-      if (i % 3 == round % 3 && !is_idle (slots[i])) {
-        serve ();
-        taken[i] = take_back (slots[i]);
-      }
-      while (!is_idle (slots[i]))
-        serve ();
-      if (taken[i])
-        CHECK (ask (slots[i], 1, data (RT_OP_PREAD, second[i], 512, 65536 + 512 * (uint64_t) i)).err == 0);
-      CHECK (memcmp (first[i], disk + 512 * i, 512) == 0);
-      CHECK (memcmp (second[i], disk + 65536 + 512 * i, 512) == 0);
+    for (uint32_t i = 0; i < CALLS; i++) {
+      CHECK (outcome_of_call (i).err == 0);
+      CHECK (memcmp (got[i], disk + 512 * i, 512) == 0);
+    }
+    for (int i = 0; i < QUEUES; i++)
+      rt_queue_free (queue[i]);
+  }
+  CHECK (close_connection (slot, 1) == 0);
+  CHECK (close_connection (slot, 2) == 0);
+  unload (slot);
+}
+
+/* Calls that wait for one another in C: with slow.so meet=N as many threads come as there are calls. */
+static void
+together (void)
+{
+  static unsigned char got[THREADS][512];
+  uint32_t slot = (uint32_t) rt_thread_new ();
+  void *queue = rt_queue_new (THREADS);
+
+  configure (slot);
+  CHECK (open_connection (slot, 1, 0) == 0);
+  for (int round = 0; round < 10; round++) {
+    for (uint32_t i = 0; i < THREADS; i++)
+      enqueue (queue, i, 1, data (RT_OP_PREAD, got[i], 512, 512 * (uint64_t) i));
+    for (uint32_t i = 0; i < THREADS; i++)
+      CHECK (outcome_of_call (i).err == 0);
+  }
+  rt_queue_free (queue);
+  CHECK (close_connection (slot, 1) == 0);
+  unload (slot);
+}
+
+/* One slot is left for all queues: its thread serves one after the other. With none left calls are refused. */
+static void
+starving (void)
+{
+  static unsigned char got[CALLS][512];
+  uint32_t slot = (uint32_t) rt_thread_new ();
+  void *queue[QUEUES];
+
+  configure (slot);
+  CHECK (open_connection (slot, 1, 0) == 0);
+  for (int i = 0; i < QUEUES; i++)
+    CHECK ((queue[i] = rt_queue_new (THREADS)) != NULL);
+  for (int round = 0; round < ROUNDS; round++) {
+    answer_later = round % 2 == 0;
+    for (uint32_t i = 0; i < CALLS; i++)
+      enqueue (queue[i % QUEUES], i, 1, data (RT_OP_PREAD, got[i], 512, 512 * (uint64_t) i));
+    for (uint32_t i = 0; i < CALLS; i++) {
+      CHECK (outcome_of_call (i).err == 0);
+      CHECK (memcmp (got[i], disk + 512 * i, 512) == 0);
     }
   }
-  CHECK (close_connection (slots[0], 1) == 0);
-  unload (slots[0]);
+  for (int i = 0; i < QUEUES; i++)
+    rt_queue_free (queue[i]);
+  CHECK (close_connection (slot, 1) == 0);
+  unload (slot);
+}
+
+static void
+refused (void)
+{
+  uint32_t slot = (uint32_t) rt_thread_new (), call = 0;
+  void *queue = rt_queue_new (THREADS);
+
+  CHECK (slot == 0);
+  CHECK (rt_submit (queue, &call, 1) == EAGAIN);
+  CHECK (rt_submit (queue, &call, 1) == EAGAIN);
+  rt_queue_free (queue);
 }
 
 #define FEW 40
@@ -463,7 +522,8 @@ static const struct { const char *name; void (*run) (void); uint32_t slots; } sc
   { "limits", limits, FEW },          { "errors", errors, 2 },                { "recovery", recovery, 1 },
   { "misuse", misuse, 1 },            { "either", either, 1 },                { "parameters", parameters_only, 1 },
   { "race", race, 1 },                { "leak", leak, 1 },                    { "overrun", overrun, 1 },
-  { "overflow", overflow, 1 },        { "ahead", ahead, THREADS + 1 },
+  { "overflow", overflow, 1 },        { "queues", queues, RT_MAX_SLOTS },
+  { "together", together, RT_MAX_SLOTS }, { "starving", starving, 2 },          { "refused", refused, 1 },
 };
 
 int

@@ -68,13 +68,22 @@ struct track {
   int depth;
   bool finished;
   struct outcome outcome;
-  /* What the thread is told to do next, as soon as what it does is likely to be over. */
-  enum { NO_NEXT, WANTED, TOLD } next;
-  arguments next_arguments;
-  int next_connection;
 };
 
-static struct track tracks[RT_MAX_SLOTS];
+/* The last one is no slot's. */
+static struct track tracks[RT_MAX_SLOTS + 1];
+#define UNKNOWN_SLOT RT_MAX_SLOTS
+#define NO_SLOT UINT32_MAX
+
+/* Calls of queues. */
+struct queued {
+  arguments arguments;
+  int connection;
+  uint32_t slot; /* of the thread that it was seen on */
+  bool finished;
+  struct outcome outcome;
+};
+static struct queued queued[MAX_QUEUED];
 static struct rt_slot *slots;
 static sem_t awake;
 
@@ -128,7 +137,6 @@ send (uint32_t slot, const struct rt_message *m)
 }
 
 static void pass_on (uint32_t slot, int layer);
-static void tell (uint32_t slot);
 
 /* The ask on top of the thread's frames has its answer. */
 static void
@@ -145,8 +153,6 @@ answer (uint32_t slot, int64_t ret, int err, int errno_after)
     track->outcome = (struct outcome) { ret, err, errno_after };
   }
   else {
-    if (track->depth == 2 && track->next == WANTED)
-      tell (slot);
     send (slot, &m);
   }
 }
@@ -236,16 +242,6 @@ call_down (uint32_t slot, int layer, uint32_t op)
   send (slot, &push_down (slot, layer, op)->m);
 }
 
-static void
-tell (uint32_t slot)
-{
-  struct track *track = &tracks[slot];
-
-  slots[slot].next = downcall_of (track->next_arguments, track->next_connection, 0, track->next_arguments.op);
-  track->next = TOLD;
-  rt_post_next (slot);
-}
-
 /* Ask the first layer from `layer` on that has the callback. */
 static void
 pass_on (uint32_t slot, int layer)
@@ -315,26 +311,53 @@ returned (uint32_t slot, struct rt_message m)
     m.ret = 0;
   }
   answer (slot, failed ? -1 : m.ret, err, (int) m.flags);
-  if (track->depth == 0 && track->next == TOLD) {
-    /* It is under way already. */
-    track->next = NO_NEXT;
-    begin_root (slot, track->next_connection)->m = track->next_arguments;
-    push_down (slot, 0, track->next_arguments.op);
-  }
+}
+
+/* A call of a queue is under way on a thread, as is seen now. */
+static void
+call_parks (uint32_t call, uint32_t slot)
+{
+  struct queued *it = &queued[call];
+
+  begin_root (slot, it->connection)->m = it->arguments;
+  push_down (slot, 0, op_of (&layers[0], it->arguments.op));
+  it->slot = slot;
+}
+
+static void
+call_returned (uint32_t call)
+{
+  const struct rt_message *m = (struct rt_message *) rt_calls () + call;
+  struct queued *it = &queued[call];
+
+  /* One that asked for nothing has no thread that is known. */
+  if (it->slot == NO_SLOT)
+    call_parks (call, UNKNOWN_SLOT);
+  returned (it->slot, *m);
+  CHECK (tracks[it->slot].finished);
+  it->outcome = tracks[it->slot].outcome;
+  it->finished = true;
 }
 
 static void
 received (uint32_t found)
 {
-  uint32_t slot = found / 2;
-  const struct rt_message *m = found % 2 == 0 ? &slots[slot].out_0 : &slots[slot].out_1;
+  uint32_t slot = found;
+  const struct rt_message *m;
   struct frame *asked;
 
+  if (found & RT_CALL_BIT) {
+    call_returned (found & ~RT_CALL_BIT);
+    return;
+  }
+  m = &slots[slot].out;
   if (m->kind == RT_DONE) {
     returned (slot, *m);
     return;
   }
   CHECK (m->kind == RT_UPCALL && m->target != 0);
+  if (m->module != 0 && tracks[slot].depth == 0)
+    call_parks (m->module - 1, slot);
   asked = push (slot);
   asked->kind = ASK;
   asked->connection = (int) (m->target - 1) / (MAX_LAYERS + 1);
@@ -397,38 +420,27 @@ serve (void)
 /* ---- requests of the driver's own */
 
 void
+enqueue (void *queue, uint32_t call, int connection, arguments a)
+{
+  CHECK (call < MAX_QUEUED);
+  queued[call] = (struct queued) { .arguments = a, .connection = connection, .slot = NO_SLOT };
+  ((struct rt_message *) rt_calls ())[call] = downcall_of (a, connection, 0, op_of (&layers[0], a.op));
+  CHECK (rt_submit (queue, &call, 1) == 0);
+}
+
+struct outcome
+outcome_of_call (uint32_t call)
+{
+  while (!queued[call].finished)
+    serve ();
+  return queued[call].outcome;
+}
+
+void
 begin (uint32_t slot, int connection, arguments a)
 {
   begin_root (slot, connection)->m = a;
   pass_on (slot, 0);
-}
-
-void
-begin_next (uint32_t slot, int connection, arguments a)
-{
-  struct track *track = &tracks[slot];
-
-  CHECK (track->depth > 0 && track->next == NO_NEXT);
-  track->next = WANTED;
-  track->next_connection = connection;
-  track->next_arguments = a;
-}
-
-bool
-take_back (uint32_t slot)
-{
-  struct track *track = &tracks[slot];
-  bool mine = track->next == WANTED || (track->next == TOLD && rt_take_back_next (slot) != 0);
-
-  if (mine)
-    track->next = NO_NEXT;
-  return mine;
-}
-
-bool
-is_idle (uint32_t slot)
-{
-  return tracks[slot].depth == 0;
 }
 
 bool

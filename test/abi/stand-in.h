@@ -58,12 +58,10 @@ struct outcome ask (uint32_t slot, int connection, arguments a);
 void begin (uint32_t slot, int connection, arguments a);
 bool finished (uint32_t slot);
 
-/* While something is under way on the thread, say what it shall do next. Its first layer must have the callback. */
-void begin_next (uint32_t slot, int connection, arguments a);
-/* Undo that; false where it has begun with it. */
-bool take_back (uint32_t slot);
-/* Neither the one nor the other is under way. */
-bool is_idle (uint32_t slot);
+/* The same as a call of a queue, on whatever thread takes it. The first layer must have the callback. */
+#define MAX_QUEUED 256
+void enqueue (void *queue, uint32_t call, int connection, arguments a);
+struct outcome outcome_of_call (uint32_t call);
 struct outcome outcome_of (uint32_t slot);
 
 /* Serve until something happened on some thread. */

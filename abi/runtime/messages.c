@@ -1,0 +1,235 @@
+/* Messages between threads and JavaScript: the ring that JavaScript reads, and the slots that threads sleep on. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "internal.h"
+
+/* How long a thread looks for an answer before it sleeps. */
+#define WATCH_MICROSECONDS 20
+
+/* Values of line.signal. */
+enum { NOTHING, MESSAGE, SLEEPING };
+
+/* The private part of a slot, on cache lines of its own. */
+struct line {
+  _Alignas (64) _Atomic uint32_t signal;
+};
+
+/* What 32 neighbouring slots sleep on, each with a bit of its own, so that one system call wakes any of them. */
+struct group {
+  _Alignas (64) _Atomic uint32_t changes;
+};
+#define GROUP_SLOTS 32
+
+struct rt_slot *rt_slot_array;
+static struct line *lines;
+static struct group groups[RT_MAX_SLOTS / GROUP_SLOTS];
+
+static _Atomic uint32_t *ring;
+static uint32_t ring_mask, ring_head;
+static _Atomic uint32_t ring_tail;
+static _Atomic uint32_t sleeping = 1;
+/* JavaScript is in rt_poll, so it will take up what is posted at once. */
+static _Atomic uint32_t polling;
+static void (*wake_javascript) (void);
+
+int
+rt_messages_start (uint32_t slots, uint32_t calls, void *wake)
+{
+  uint32_t size = 1;
+
+  /* A slot has at most one message under way, and a call too: so the ring cannot be full. */
+  while (size < slots + calls)
+    size *= 2;
+  rt_slot_array = calloc (slots, sizeof *rt_slot_array);
+  lines = aligned_alloc (64, slots * sizeof *lines);
+  ring = calloc (size, sizeof *ring);
+  if (rt_slot_array == NULL || lines == NULL || ring == NULL)
+    return ENOMEM;
+  memset (lines, 0, slots * sizeof *lines);
+  ring_mask = size - 1;
+  *(void **) &wake_javascript = wake;
+  return 0;
+}
+
+void *
+rt_slots (void)
+{
+  return rt_slot_array;
+}
+
+void
+rt_slot_reset (uint32_t slot)
+{
+  atomic_store (&lines[slot].signal, NOTHING);
+}
+
+/* ---- to JavaScript */
+
+void
+rt_post (uint32_t what)
+{
+  uint32_t at = atomic_fetch_add (&ring_tail, 1);
+
+  atomic_store (&ring[at & ring_mask], what + 1);
+  if (atomic_load (&sleeping) && atomic_exchange (&sleeping, 0))
+    wake_javascript ();
+}
+
+static uint32_t
+drain (uint32_t *found, uint32_t max)
+{
+  uint32_t n = 0;
+
+  while (n < max) {
+    uint32_t message = atomic_load (&ring[ring_head & ring_mask]);
+    if (message == 0)
+      break;
+    atomic_store (&ring[ring_head & ring_mask], 0);
+    ring_head++;
+    found[n++] = message - 1;
+  }
+  return n;
+}
+
+uint32_t
+rt_reap (uint32_t *found, uint32_t max)
+{
+  uint32_t n = drain (found, max);
+
+  if (n > 0)
+    return n;
+  atomic_store (&sleeping, 1);
+  /* A message that was posted before the store above woke nobody. */
+  n = drain (found, max);
+  if (n > 0)
+    atomic_store (&sleeping, 0);
+  return n;
+}
+
+static void
+relax (void)
+{
+#ifdef __x86_64__
+  __builtin_ia32_pause ();
+#endif
+}
+
+static int64_t
+microseconds_between (const struct timespec *start, const struct timespec *now)
+{
+  return (now->tv_sec - start->tv_sec) * INT64_C (1000000) + (now->tv_nsec - start->tv_nsec) / 1000;
+}
+
+uint32_t
+rt_poll (uint32_t *found, uint32_t max, uint32_t microseconds)
+{
+  struct timespec start, now;
+  uint32_t n;
+
+  atomic_store (&sleeping, 0);
+  atomic_store (&polling, 1);
+  clock_gettime (CLOCK_MONOTONIC, &start);
+  do {
+    for (int i = 0; i < 20; i++) {
+      n = drain (found, max);
+      if (n > 0)
+        break;
+      relax ();
+    }
+    clock_gettime (CLOCK_MONOTONIC, &now);
+  } while (n == 0 && microseconds_between (&start, &now) < microseconds);
+  atomic_store (&polling, 0);
+  return n;
+}
+
+/* ---- to threads */
+
+static uint32_t
+bit_of (uint32_t slot)
+{
+  return 1u << slot % GROUP_SLOTS;
+}
+
+static void
+wake_group (struct group *group, uint32_t bits)
+{
+  atomic_fetch_add (&group->changes, 1);
+  syscall (SYS_futex, &group->changes, FUTEX_WAKE_BITSET_PRIVATE, INT_MAX, NULL, NULL, bits);
+}
+
+void
+rt_kick (const uint32_t *which, uint32_t n)
+{
+  uint32_t group = 0, bits = 0;
+
+  /* Slots in use are mostly the first ones, so that there is seldom more than one group. */
+  for (uint32_t i = 0; i < n; i++) {
+    uint32_t slot = which[i];
+
+    if (atomic_exchange (&lines[slot].signal, MESSAGE) != SLEEPING)
+      continue;
+    if (bits != 0 && slot / GROUP_SLOTS != group) {
+      wake_group (&groups[group], bits);
+      bits = 0;
+    }
+    group = slot / GROUP_SLOTS;
+    bits |= bit_of (slot);
+  }
+  if (bits != 0)
+    wake_group (&groups[group], bits);
+}
+
+/* Look for the answer of a JavaScript that is wide awake: it is there sooner than a sleep would be over. */
+static void
+watch (uint32_t slot)
+{
+  struct timespec start, now;
+
+  clock_gettime (CLOCK_MONOTONIC, &start);
+  do {
+    for (int i = 0; i < 20 && atomic_load (&lines[slot].signal) != MESSAGE; i++)
+      relax ();
+    clock_gettime (CLOCK_MONOTONIC, &now);
+  } while (atomic_load (&lines[slot].signal) != MESSAGE && microseconds_between (&start, &now) < WATCH_MICROSECONDS);
+}
+
+void
+rt_wait_for_message (uint32_t slot)
+{
+  struct line *line = &lines[slot];
+  struct group *group = &groups[slot / GROUP_SLOTS];
+
+  for (;;) {
+    uint32_t changes = atomic_load (&group->changes), expected = MESSAGE;
+
+    if (atomic_compare_exchange_strong (&line->signal, &expected, NOTHING))
+      return;
+    if (expected == NOTHING &&
+        !atomic_compare_exchange_strong (&line->signal, &expected, SLEEPING))
+      continue;
+    /* Returns at once where a message came since `changes` was read. */
+    syscall (SYS_futex, &group->changes, FUTEX_WAIT_BITSET_PRIVATE, changes, NULL, NULL, bit_of (slot));
+  }
+}
+
+void
+rt_ask (uint32_t slot, const struct rt_message *m)
+{
+  bool awake = atomic_load (&polling);
+
+  rt_slot_array[slot].out = *m;
+  rt_post (slot);
+  if (awake)
+    watch (slot);
+  rt_wait_for_message (slot);
+}
