@@ -1,6 +1,9 @@
 /** Loads a genuine filter or plugin, finds out what it is, and makes a layer of it: nbdkit-filter(3), nbdkit-plugin(3). */
+import { type Pointer, toArrayBuffer } from "bun:ffi";
+
 import { ConfigError } from "#api";
 import type { Layer } from "#chain/layer";
+import type { DebugFlags } from "#lib/debug-flags";
 import { log } from "#lib/log";
 
 import { Bridge } from "./bridge.ts";
@@ -9,11 +12,13 @@ import { checkStruct, type ModuleStruct, readFilter, readPlugin } from "./module
 import { nativeFilter } from "./native-filter.ts";
 import type { NativeModule } from "./native-module.ts";
 import { nativePlugin } from "./native-plugin.ts";
-import { type ModuleKind, openModule } from "./open-module.ts";
+import type { Native } from "./native-runtime.ts";
+import { type ModuleKind, type OpenedModule, openModule } from "./open-module.ts";
 
 export interface NativeOptions {
   /** What the user says the filter's generation is, where it cannot be told. */
   readonly generation?: GenerationId | undefined;
+  readonly debugFlags?: DebugFlags | undefined;
   /** The most native threads that one connection may hold. */
   readonly threads: number;
 }
@@ -23,12 +28,29 @@ let bridge: Bridge | undefined;
 /** Load the shared object at `path` as the kind of module that was asked for. Throws ConfigError. */
 export function loadNativeLayer(kind: ModuleKind, path: string, options: NativeOptions): Layer {
   bridge ??= new Bridge();
-  const opened = openModule(bridge.native, path, kind);
+  const { native } = bridge;
+  const opened = openModule(native, path, kind);
   const struct = kind === "filter" ? readFilter(opened, options.generation) : readPlugin(opened);
   if (struct.generation === "either") warnOfEither(path);
   checkStruct(struct);
+  options.debugFlags?.apply(struct.text("name") ?? "", (variable, value) =>
+    setVariable(native, opened, variable, value),
+  );
   const module = register(bridge, struct, options.threads);
   return kind === "filter" ? nativeFilter(module, formOf(struct)) : nativePlugin(module);
+}
+
+/** False where the module has no such variable. */
+function setVariable(
+  native: Native,
+  { library }: OpenedModule,
+  variable: string,
+  value: number,
+): boolean {
+  const address = native.rt_dlsym(library, variable);
+  if (address === null) return false;
+  new Int32Array(toArrayBuffer(address as Pointer, 0, 4))[0] = value;
+  return true;
 }
 
 /** Only these can be run so far: readFilter refuses the others. */

@@ -16,7 +16,7 @@ export interface OpenedModule {
   readonly kind: ModuleKind;
   readonly path: string;
   /** What dlopen returned. */
-  readonly library: number;
+  readonly library: Pointer;
   /** The address that the file's addresses count from. */
   readonly base: number;
   /** Where the module's struct is. */
@@ -34,7 +34,7 @@ export function openModule(native: Native, path: string, wanted?: ModuleKind): O
     throw new ConfigError(`${path}: ${kind} registration function failed`);
   }
   // An address of the user half is a safe integer, so not one of the bigints of the type.
-  return { kind, path, library: Number(library), base: baseOf(init), struct: Number(struct) };
+  return { kind, path, library: library as Pointer, base: baseOf(init), struct: Number(struct) };
 }
 
 /** What kind of module has these functions. Throws ConfigError where it is none, or not the one that is wanted. */

@@ -6,6 +6,7 @@ import type { GenerationId } from "#abi/generation-ids";
 
 import { ConfigError } from "../api/errors.ts";
 import * as api from "../api/index.ts";
+import type { DebugFlags } from "../lib/debug-flags.ts";
 import { log } from "../lib/log.ts";
 import { Chain } from "./chain.ts";
 import { moduleDirectories } from "./directories.ts";
@@ -20,6 +21,8 @@ export interface ChainRequest {
   readonly filters: readonly string[];
   /** For binary filters whose form cannot be told: the filter as it was named, and its generation. */
   readonly generations?: ReadonlyMap<string, GenerationId>;
+  /** Set before a module's `load`. */
+  readonly debugFlags?: DebugFlags;
   /** The most native threads that one connection may hold. */
   readonly threads?: number;
 }
@@ -44,7 +47,7 @@ async function loadLayer(
   const path = findModule(kind, name);
   log.debug(`registering ${kind} ${path}`);
   const layer = scriptNames.test(path)
-    ? typescriptLayer(kind, await importDefault(path), path)
+    ? await scriptLayer(kind, path, request)
     : await nativeLayer(kind, name, path, request);
   log.debug(`registered ${kind} ${path} (name ${layer.name})`);
   log.debug(`${layer.name}: load`);
@@ -112,6 +115,17 @@ function loadProblem(error: unknown): string {
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
 
+async function scriptLayer(
+  kind: "filter" | "plugin",
+  path: string,
+  { debugFlags }: ChainRequest,
+): Promise<Layer> {
+  const layer = typescriptLayer(kind, await importDefault(path), path);
+  // Variables are C's.
+  debugFlags?.apply(layer.name, () => false);
+  return layer;
+}
+
 async function nativeLayer(
   kind: "filter" | "plugin",
   name: string,
@@ -127,6 +141,7 @@ async function nativeLayer(
   const { loadNativeLayer } = await import("#abi/module");
   return loadNativeLayer(kind, path, {
     generation: request.generations?.get(name),
+    debugFlags: request.debugFlags,
     threads: request.threads ?? 16,
   });
 }

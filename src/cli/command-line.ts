@@ -4,6 +4,7 @@ import { resolve } from "node:path";
 import { type GenerationId, generationIds } from "#abi/generation-ids";
 
 import { ConfigError } from "../api/errors.ts";
+import { type DebugFlag, parseDebugFlag } from "../lib/debug-flags.ts";
 import { parseBool, parseInteger } from "../lib/size.ts";
 import { type GivenOption, splitArguments } from "./arguments.ts";
 import { display, isSupported, type OptionName } from "./options.ts";
@@ -20,6 +21,7 @@ export interface Settings {
   /** Outermost first. */
   readonly filters: readonly string[];
   readonly generations: ReadonlyMap<string, GenerationId>;
+  readonly debugFlags: readonly DebugFlag[];
   /** What follows the plugin: `key=value` or bare values. */
   readonly parameters: readonly string[];
   readonly place: Place;
@@ -80,12 +82,15 @@ const defaultThreads = 16;
 /** Collects options one by one. */
 class Draft {
   #filters: string[] = [];
+  #debugFlags: DebugFlag[] = [];
   #generations = new Map<string, GenerationId>();
   #values = new Map<OptionName, string>();
 
   take(name: OptionName, { option, value }: GivenOption): void {
     if (name === "filter") {
       this.#filters.push(value);
+    } else if (name === "debug") {
+      this.#debugFlags.push(debugFlag(value));
     } else if (name === "filter-generation") {
       this.#takeGeneration(value);
     } else {
@@ -125,6 +130,7 @@ class Draft {
       plugin,
       filters: this.#filters,
       generations: this.#generations,
+      debugFlags: this.#debugFlags,
       parameters,
       place: this.#place(),
       readonly: values.has("readonly"),
@@ -201,6 +207,14 @@ function checkSocket(shown: string, value: string): void {
       `option ${shown}: the path of the socket has ${bytes} bytes: expected at most ${longestSocketPath}: ${resolve(value)}`,
     );
   }
+}
+
+function debugFlag(text: string): DebugFlag {
+  const flag = parseDebugFlag(text);
+  if (flag !== undefined) return flag;
+  throw new ConfigError(
+    `-D (Debug Flag) must have the format NAME.FLAG=N, with N a number of 32 bits: ${JSON.stringify(text)}`,
+  );
 }
 
 function parseGeneration(text: string): { filter: string; generation: GenerationId } {

@@ -2,6 +2,7 @@
 import { ConfigError, NbdError } from "../api/errors.ts";
 import { loadChain } from "../chain/build.ts";
 import type { Chain } from "../chain/chain.ts";
+import { DebugFlags } from "../lib/debug-flags.ts";
 import { log } from "../lib/log.ts";
 import { usage } from "./arguments.ts";
 import { type Action, parseCommandLine, type Print, type Settings } from "./command-line.ts";
@@ -59,7 +60,9 @@ function printed(what: Print): string {
 }
 
 async function load(action: Action, settings: Settings): Promise<number> {
-  const chain = await loadChain(settings);
+  const debugFlags = new DebugFlags(settings.debugFlags);
+  const chain = await loadChain({ ...settings, debugFlags });
+  debugFlags.finish();
   switch (action) {
     case "help":
       print(usage() + layerHelp(chain.layers));

@@ -15,6 +15,12 @@ export interface OptionSpec {
 }
 
 const supported = [
+  {
+    name: "debug",
+    letter: "D",
+    value: "NAME.FLAG=N",
+    help: "set a debug flag of a plugin or filter, or of nbdkit (repeatable)",
+  },
   { name: "dump-config", help: "print how this nbdkit was set up" },
   { name: "dump-plugin", help: "print what is known about the plugin" },
   {
@@ -87,7 +93,6 @@ const supported = [
 
 /** nbdkit's other options. */
 const unsupported: readonly OptionSpec[] = [
-  { name: "debug", letter: "D", value: "FLAG" },
   { name: "exit-with-parent" },
   { name: "group", letter: "g", value: "GROUP" },
   { name: "ipv4-only", letter: "4" },

@@ -134,7 +134,7 @@ describe("problems", () => {
     [["null", "--run"], "option '--run <COMMAND>' argument missing"],
     [
       ["--d", "null"],
-      "option '--d' is ambiguous: it may mean --dump-config, --dump-plugin, -D/--debug",
+      "option '--d' is ambiguous: it may mean -D/--debug, --dump-config, --dump-plugin",
     ],
     [
       ["--dump-=1", "null"],

@@ -21,6 +21,7 @@ describe("settings", () => {
         plugin: "null",
         filters: [],
         generations: new Map(),
+        debugFlags: [],
         parameters: [],
         place: { kind: "tcp", port: 10809 },
         readonly: false,
@@ -36,6 +37,7 @@ describe("settings", () => {
       settings(
         ..."-fnrv -e disk -P pid -t 0x10 -U sock --filter a --filter=./b.so --run true".split(" "),
         ..."--filter-generation=a=S --filter-generation ./b.so=A --tls=off ./p.so k=v w".split(" "),
+        ..."-D cow.a.b=-1 --debug=x.y=0x10".split(" "),
       ),
     ).toEqual({
       plugin: "./p.so",
@@ -44,6 +46,10 @@ describe("settings", () => {
         ["a", "S"],
         ["./b.so", "A"],
       ]),
+      debugFlags: [
+        { name: "cow", flag: "a.b", value: -1 },
+        { name: "x", flag: "y", value: 16 },
+      ],
       parameters: ["k=v", "w"],
       place: { kind: "unix", path: resolve("sock") },
       readonly: true,
@@ -146,6 +152,15 @@ describe("refusals", () => {
       ["--filter-generation=x=S", "--filter=./x.so", "--filter=y", "null"],
       'option --filter-generation: "x": expected a filter as --filter names it: "./x.so", "y"',
     ],
+    [["-D", "a.b", "null"], 'must have the format NAME.FLAG=N, with N a number of 32 bits: "a.b"'],
+    [["--debug=a.b=x", "null"], "-D (Debug Flag) must have the format NAME.FLAG=N"],
+    [["--debug=ab=1", "null"], "-D (Debug Flag) must have the format NAME.FLAG=N"],
+    [["--debug=.b=1", "null"], "-D (Debug Flag) must have the format NAME.FLAG=N"],
+    [["--debug=a.=1", "null"], "-D (Debug Flag) must have the format NAME.FLAG=N"],
+    [["--debug=a.b=", "null"], "-D (Debug Flag) must have the format NAME.FLAG=N"],
+    [["--debug=a.b=1x", "null"], "-D (Debug Flag) must have the format NAME.FLAG=N"],
+    [["--debug=a.b=08", "null"], "-D (Debug Flag) must have the format NAME.FLAG=N"],
+    [["--debug=a.b=2147483648", "null"], "-D (Debug Flag) must have the format NAME.FLAG=N"],
     [
       ["--filter-generation=x=Z", "null"],
       'option --filter-generation: "x=Z": expected FILTER=ID with one of the IDs S, A, B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I, i1, J, K, L, M',

@@ -1,0 +1,67 @@
+/** -D sets variables of C modules before their load, and warns as nbdkit does. */
+import { describe, expect, test } from "bun:test";
+
+import { compileModule, haveCompiler } from "#test/modules";
+import { installed, program, run } from "#test/server";
+
+const warn = (text: string) => `nbdkit: warning: ${text}\n`;
+const contains = (flag: string, name: string, variable: string) =>
+  warn(`-D ${flag}: ${name} does not contain a global variable called ${variable}`);
+const flagged = (...flags: string[]) => flags.flatMap((flag) => ["-D", flag]);
+
+describe.skipIf(!haveCompiler)("C modules (needs cc)", () => {
+  const version = async (args: readonly string[]) => {
+    const filter = await compileModule("test/fixtures/debug-flags.c", {
+      defines: { FILTER: true },
+    });
+    const plugin = await compileModule("test/fixtures/debug-flags.c");
+    return run([...program, ...args, `--filter=${filter}`, plugin, "--version"]);
+  };
+
+  test("have the values at load", async () => {
+    const { code, stderr } = await version(
+      flagged("flagplugin.one=5", "flagfilter.two.words=-0x10", "flagplugin.one=6"),
+    );
+    expect({ code, stderr }).toEqual({
+      code: 0,
+      stderr: "flagplugin: one=6 two.words=7\nflagfilter: one=0 two.words=-16\n",
+    });
+  });
+
+  test("are said not to have others", async () => {
+    const { code, stderr } = await version(
+      flagged("flagplugin.none=1", "other.flag=1", "nbdkit.none.such=1", "nbdkit.tls.log=2"),
+    );
+    expect({ code, stderr }).toEqual({
+      code: 0,
+      stderr:
+        contains("flagplugin.none", "flagplugin", "flagplugin_debug_none") +
+        "flagplugin: one=0 two.words=7\nflagfilter: one=0 two.words=7\n" +
+        contains("nbdkit.none.such", "nbdkit", "nbdkit_debug_none_such") +
+        warn("debug flag -D other.flag was not used"),
+    });
+  });
+});
+
+test("modules in TypeScript have no variables", async () => {
+  const { code, stderr } = await run([...program, "-D", "null.x=1", "null", "--version"]);
+  expect({ code, stderr }).toEqual({ code: 0, stderr: contains("null.x", "null", "null_debug_x") });
+});
+
+describe.skipIf(!installed("nbdkit"))("the warnings are nbdkit's own (needs nbdkit)", () => {
+  test.each([
+    { flags: ["example1.nosuch=1"] },
+    { flags: ["example1.a.b=1", "foo.bar=2"] },
+    { flags: ["nbdkit.nosuch=1"] },
+    { flags: ["nbdkit.backend.controlpath=0", "nbdkit.backend.datapath=0"] },
+    { flags: ["x.y=1", "nbdkit.a=1", "example1.z=1"] },
+  ])("$flags", async ({ flags }) => {
+    const args = [...flagged(...flags), "example1", "--version"];
+    const theirs = await run(["nbdkit", ...args]);
+    const ours = await run([...program, ...args]);
+    expect({ code: ours.code, stderr: ours.stderr }).toEqual({
+      code: theirs.code,
+      stderr: theirs.stderr,
+    });
+  });
+});
