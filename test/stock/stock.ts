@@ -1,10 +1,10 @@
 /** Runs one genuine module of the installed nbdkit twice, in this server and in nbdkit, with the same client script. */
 import { expect, test } from "bun:test";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { installed, program, run, serve, type Served } from "#test/server";
+import { installed, program, run, serve, type Served, until } from "#test/server";
 
 /** Where a session runs: its server, and a folder that is this server's only. */
 export interface Side {
@@ -138,11 +138,12 @@ export async function ran({ command, env, folder }: CommandSide): Promise<unknow
   return { code, errors: errors(stderr, folder) };
 }
 
-/** The messages of a server's stderr that say `error:`, without what differs from run to run. */
+/** The lines of a server's stderr that say `error:`, without the folder's name and the numbers of clients and threads. */
 export function errors(stderr: string, folder: string): string[] {
   return stderr
     .split("\n")
     .filter((line) => line.includes("error:"))
+    .map((line) => line.replace(/^(nbdkit: [^ ]+?)(\[\d+\]|\.\d+): /, "$1: "))
     .map((line) => line.replaceAll(folder, "FOLDER"));
 }
 
@@ -158,13 +159,81 @@ export function logLines(path: string): string[] {
     });
 }
 
+/**
+ * The requests in a log file of the log filter, in their order and without numbers: `Read offset=0x0 count=0x1000`. What
+ * came back is there too where it is more than success: `...Read return=-1 error=EIO`.
+ */
+export function requests(path: string): string[] {
+  return logLines(path).flatMap((line) => {
+    const request = /^(?:connection=\d+ )?(\.*[A-Z]\w*) id=\d+ (.*)$/.exec(line);
+    const [, action = "", rest = ""] = request ?? [];
+    if (request === null || action.endsWith("Preconnect") || rest === "return=0") return [];
+    return [`${action} ${rest.replace(/ ?\.\.\.$/, "")}`.trimEnd()];
+  });
+}
+
 /** What a client needs to know of a server. */
 export type Target = Pick<Served, "uri" | "stderr">;
+
+/** Start a command that has the options `-f -p 0 -i ADDRESS`, and wait until it listens. */
+export async function serveTcp(
+  { command, env }: CommandSide,
+  address: string,
+): Promise<Target & AsyncDisposable & { stop(): Promise<number> }> {
+  const child = Bun.spawn([...command], {
+    env: { ...process.env, ...env },
+    stdin: "ignore",
+    stdout: "ignore",
+    stderr: "pipe",
+  });
+  let stderr = "";
+  const exited = Promise.all([child.exited, new Response(child.stderr).text()]).then(
+    ([code, text]) => {
+      stderr = text;
+      return code;
+    },
+  );
+  const stop = () => {
+    child.kill("SIGTERM");
+    return exited;
+  };
+  let port: number | undefined;
+  await until(() => (port = listeningPort(child.pid)) !== undefined || child.exitCode !== null);
+  if (port === undefined) throw new Error(`exited with ${await exited}:\n${stderr}`);
+  return {
+    uri: `nbd://${address.includes(":") ? `[${address}]` : address}:${port}`,
+    stderr: () => stderr,
+    stop,
+    [Symbol.asyncDispose]: async () => void (await stop()),
+  };
+}
+
+/** The TCP port on which a process listens, as its sockets in /proc say. */
+function listeningPort(pid: number): number | undefined {
+  const sockets: string[] = [];
+  try {
+    for (const fd of readdirSync(`/proc/${pid}/fd`)) {
+      sockets.push(readlinkSync(`/proc/${pid}/fd/${fd}`));
+    }
+  } catch {
+    return undefined; // The process has ended, or has closed a file meanwhile.
+  }
+  const LISTEN = "0A";
+  for (const file of ["tcp", "tcp6"]) {
+    for (const line of readFileSync(`/proc/net/${file}`, "utf8").split("\n")) {
+      const [, local = "", , state, , , , , , inode] = line.trim().split(/\s+/);
+      if (state === LISTEN && sockets.includes(`socket:[${inode}]`)) {
+        return Number.parseInt(local.slice(local.indexOf(":") + 1), 16);
+      }
+    }
+  }
+  return undefined;
+}
 
 /**
  * Run a script of nbdsh and return what it printed, as JSON where it is. The script has `h`, connected to the URI where
  * that is not null, and everything of libnbd. `show (x)` prints x as JSON (bytes as hex); `errno (lambda: …)` is the
- * name of the error that a call ends with, or None; `client (export)` is one more connection.
+ * name of the error that a call ends with (or "error"), or None; `client (export)` is one more connection.
  */
 export async function nbdsh(
   server: Target,
@@ -205,7 +274,7 @@ def errno(call):
     try:
         call()
     except nbd.Error as e:
-        return e.errno
+        return e.errno or "error"
     return None
 def client(export=""):
     """One more connection, with what the first one asks for."""
