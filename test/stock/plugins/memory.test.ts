@@ -26,19 +26,6 @@ show ([errno (lambda: h.pread (1, h.get_size ())), errno (lambda: h.pwrite (b"xx
 `,
   );
 
-const flags = {
-  is_read_only: false,
-  can_flush: true,
-  can_fua: true,
-  is_rotational: false,
-  can_trim: true,
-  can_zero: true,
-  can_fast_zero: true,
-  can_multi_conn: true,
-  can_cache: true,
-  can_df: true,
-};
-
 stock("memory keeps what is written sparsely", {
   plugin: "memory",
   params: () => ["size=4M"],

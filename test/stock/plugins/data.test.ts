@@ -1,0 +1,160 @@
+/** The genuine data plugin: a disk in the words of its own small language. */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { nbdsh, ran, stock, stockCommand } from "../stock.ts";
+import { dumped } from "./dumped.ts";
+
+stock("data makes a disk of bytes, words, strings, offsets, files, scripts, groups and names", {
+  plugin: "data",
+  params: (folder) => [
+    `
+      1 0x2 03 255           # numbers
+      le16:0x0102 be16:0x0102 le32:1 be32:1 le64:2 be64:2
+      "text\\n\\x41\\"q"
+      @0x40 0xAA @+2 0xBB @-1 0xCC @^16 0xDD
+      @0x60 <${join(folder, "file")}
+      ( 0x55 0xAA )*4 ( "abcdef" )[2:4] "xyz"[:1] "uvw"[1:]
+      ( 7 8 -> \\two ( \\two 9 )*2 ) -> \\name \\name
+      <( printf hello; printf world )
+      $p $ENVIRONMENT
+      @^512
+    `,
+    "p=(1 2)*2",
+  ],
+  env: () => ({ ENVIRONMENT: "0xEE*3" }),
+  before: (folder) => {
+    writeFileSync(join(folder, "file"), "from a file");
+  },
+  see: ({ server }) =>
+    nbdsh(
+      server,
+      `
+show (h.get_size ())
+show (h.pread (64, 0))
+show (h.pread (96, 64))
+show (h.pread (8, 504))
+show (extents (h.get_size (), 0))
+h.pwrite (b"new", 0, nbd.CMD_FLAG_FUA)
+show ([client ().pread (4, 0), errno (lambda: h.pwrite (b"x", h.get_size ()))])
+show (flags ())
+`,
+    ),
+  expected: [
+    512,
+    "010203ff02010102010000000000000102000000000000000000000000000002746578740a412271000000000000000000000000000000000000000000000000",
+    "aa0000cc000000000000000000000000dd00000000000000000000000000000066726f6d20612066696c6555aa55aa55aa55aa6364787677070809080968656c6c6f776f726c6401020102eeeeee000000000000000000000000000000000000",
+    "0000000000000000",
+    [[512, 0]],
+    ["6e6577ff", "ENOSPC"],
+    {
+      is_read_only: false,
+      can_flush: true,
+      can_fua: true,
+      is_rotational: false,
+      can_trim: true,
+      can_zero: true,
+      can_fast_zero: true,
+      can_multi_conn: true,
+      can_cache: true,
+      can_df: true,
+    },
+  ],
+});
+
+stock("data serves base64, padded to a size", {
+  plugin: "data",
+  params: () => ["base64=MTIz", "size=1M", "allocator=zstd"],
+  see: ({ server }) =>
+    nbdsh(server, "show ([h.get_size (), h.pread (5, 0), extents (1048576, 0)])"),
+  expected: [
+    1048576,
+    "3132330000",
+    [
+      [32768, 0],
+      [1015808, 3],
+    ],
+  ],
+});
+
+stock("data cuts raw text at a size", {
+  options: ["-r"],
+  plugin: "data",
+  params: () => ["raw=Hello, world!", "size=5", "allocator=malloc"],
+  see: ({ server }) =>
+    nbdsh(server, "show ([h.get_size (), h.pread (5, 0), extents (5, 0), flags ()])"),
+  expected: [
+    5,
+    "48656c6c6f",
+    [[5, 0]],
+    {
+      is_read_only: true,
+      can_flush: true,
+      can_fua: false,
+      is_rotational: false,
+      can_trim: false,
+      can_zero: false,
+      can_fast_zero: false,
+      can_multi_conn: true,
+      can_cache: true,
+      can_df: true,
+    },
+  ],
+});
+
+stockCommand("data tells where its words are wrong", {
+  plugin: "data",
+  params: () => ["data=1 2 256"],
+  see: ran,
+  expected: { code: 1, errors: ["nbdkit: error: data parameter BYTE must be in the range 0..255"] },
+});
+
+stockCommand("data wants one kind of data", {
+  plugin: "data",
+  params: () => ["raw=1", "base64=MTIz"],
+  see: ran,
+  expected: {
+    code: 1,
+    errors: ["nbdkit: error: raw|base64|data parameter must be specified exactly once"],
+  },
+});
+
+stockCommand("data tells what it has", {
+  options: ["--dump-plugin"],
+  plugin: "data",
+  see: dumped,
+  expected: {
+    code: 0,
+    lines: [
+      "name=data",
+      "version=1.32.5",
+      "api_version=2",
+      "struct_size=384",
+      "max_thread_model=parallel",
+      "thread_model=parallel",
+      "errno_is_preserved=1",
+      "magic_config_key=data",
+      "has_unload=1",
+      "has_dump_plugin=1",
+      "has_config=1",
+      "has_config_complete=1",
+      "has_config_help=1",
+      "has_get_ready=1",
+      "has_open=1",
+      "has_get_size=1",
+      "has_can_fast_zero=1",
+      "has_can_fua=1",
+      "has_can_multi_conn=1",
+      "has_can_cache=1",
+      "has_pread=1",
+      "has_pwrite=1",
+      "has_flush=1",
+      "has_trim=1",
+      "has_zero=1",
+      "has_extents=1",
+      "data_base64=yes",
+      "mlock=yes",
+      "zstd=yes",
+    ],
+  },
+});

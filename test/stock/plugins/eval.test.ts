@@ -1,0 +1,255 @@
+/** The genuine eval plugin: shell scripts as parameters. */
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { nbdsh, ran, stock, stockCommand } from "../stock.ts";
+import { dumped } from "./dumped.ts";
+
+stock("eval can what it is given scripts for", {
+  plugin: "eval",
+  params: (folder) => [
+    `config=echo "config $2=$3" >>${folder}/log`,
+    `config_complete=truncate -s 64K $tmpdir/disk; echo "$tmpdir" >${folder}/tmpdir`,
+    `get_ready=echo get_ready >>${folder}/log`,
+    `preconnect=echo preconnect $2 >>${folder}/log`,
+    'open=echo "handle-$3"',
+    `close=echo "close $2" >>${folder}/log`,
+    "get_size=stat -Lc %s $tmpdir/disk",
+    "block_size=echo 512 4K 64K",
+    "pread=dd if=$tmpdir/disk skip=$4 count=$3 iflag=skip_bytes,count_bytes status=none",
+    "pwrite=dd of=$tmpdir/disk seek=$4 oflag=seek_bytes conv=notrunc status=none",
+    `flush=echo flush >>${folder}/log`,
+    `trim=echo "trim $3 $4 $5" >>${folder}/log`,
+    `zero=echo "zero $3 $4 $5" >>${folder}/log; echo ENOTSUP >&2; exit 1`,
+    "can_fast_zero=exit 0",
+    "extents=echo 0 32K; echo 32K 32K hole",
+    `cache=echo "cache $3 $4" >>${folder}/log`,
+    "export_description=echo export of $2",
+    'list_exports=printf "NAMES+DESCRIPTIONS\\na\\nb\\nof a\\nof b\\n"',
+    "default_export=echo b",
+    `unload=echo unload >>${folder}/log`,
+    "other=parameter",
+  ],
+  see: async ({ server, folder }) => {
+    const seen = await nbdsh(
+      server,
+      `
+show ([h.get_size (), flags ()])
+show ([h.get_block_size (at) for at in (nbd.SIZE_MINIMUM, nbd.SIZE_PREFERRED, nbd.SIZE_MAXIMUM)])
+h.pwrite (b"new" * 200, 512)
+h.pwrite (b"fua" * 512, 1024, nbd.CMD_FLAG_FUA)
+h.trim (512, 4096)
+h.zero (512, 512)
+show (errno (lambda: h.zero (512, 8192, nbd.CMD_FLAG_FAST_ZERO)))
+h.cache (1024, 0)
+show ([h.pread (4, 1022), extents (65536, 0)])
+h.shutdown ()
+`,
+    );
+    await server.stop();
+    const log = readFileSync(join(folder, "log"), "utf8").trimEnd().split("\n");
+    const tmpdir = readFileSync(join(folder, "tmpdir"), "utf8").trim();
+    return [seen, log, existsSync(tmpdir)];
+  },
+  expected: [
+    [
+      [
+        65536,
+        {
+          is_read_only: false,
+          can_flush: true,
+          can_fua: true,
+          is_rotational: false,
+          can_trim: true,
+          can_zero: true,
+          can_fast_zero: true,
+          can_multi_conn: false,
+          can_cache: true,
+          can_df: true,
+        },
+      ],
+      [512, 4096, 65536],
+      "ENOTSUP",
+      [
+        "00006675",
+        [
+          [32768, 0],
+          [32768, 1],
+        ],
+      ],
+    ],
+    [
+      "config other=parameter",
+      "get_ready",
+      "preconnect false",
+      "flush",
+      "trim 512 4096 ",
+      "zero 512 512 may_trim",
+      "zero 512 8192 may_trim,fast",
+      "cache 1024 0",
+      "close handle-b",
+      "unload",
+    ],
+    false,
+  ],
+});
+
+stock("eval turns errors of scripts into those of NBD", {
+  plugin: "eval",
+  params: () => [
+    "get_size=echo 1M",
+    "pread=[ $4 -ge 512 ] || { echo EIO first sector >&2; exit 1; }; head -c $3 /dev/zero",
+    "pwrite=cat >/dev/null; echo ENOSPC full >&2; exit 1",
+    "trim=echo EPERM >&2; exit 9",
+    "flush=exit 1",
+    "can_fua=echo none",
+    "can_zero=exit 3",
+    "is_rotational=exit 0",
+    "can_multi_conn=exit 3",
+  ],
+  see: ({ server }) =>
+    nbdsh(
+      server,
+      `
+show (flags ())
+show ([
+  errno (lambda: h.pread (512, 0)),
+  h.pread (1, 512),
+  errno (lambda: h.pwrite (b"x", 0)),
+  errno (lambda: h.zero (512, 0)),
+  errno (lambda: h.trim (512, 0)),
+  errno (lambda: h.flush ()),
+  extents (1048576, 0),
+])
+`,
+    ),
+  expected: [
+    {
+      is_read_only: false,
+      can_flush: true,
+      can_fua: false,
+      is_rotational: true,
+      can_trim: true,
+      can_zero: true,
+      can_fast_zero: true,
+      can_multi_conn: false,
+      can_cache: false,
+      can_df: true,
+    },
+    ["EIO", "00", "ENOSPC", "ENOSPC", "EPERM", "EIO", [[1048576, 0]]],
+  ],
+});
+
+stock("eval calls missing for what has no script", {
+  plugin: "eval",
+  params: (folder) => [
+    "get_size=echo 512",
+    "pread=head -c $3 /dev/zero",
+    `missing=echo "$1" >>${folder}/missing; exit 2`,
+  ],
+  see: async ({ server, folder }) => {
+    const seen = await nbdsh(server, "show ([h.get_size (), flags ()])");
+    await server.stop();
+    const log = readFileSync(join(folder, "missing"), "utf8").trimEnd().split("\n");
+    return [seen, [...new Set(log)].toSorted()];
+  },
+  expected: [
+    [
+      512,
+      {
+        is_read_only: true,
+        can_flush: false,
+        can_fua: false,
+        is_rotational: false,
+        can_trim: false,
+        can_zero: false,
+        can_fast_zero: false,
+        can_multi_conn: false,
+        can_cache: false,
+        can_df: true,
+      },
+    ],
+    [
+      "after_fork",
+      "block_size",
+      "can_cache",
+      "can_extents",
+      "can_flush",
+      "can_multi_conn",
+      "can_write",
+      "close",
+      "config_complete",
+      "default_export",
+      "get_ready",
+      "is_rotational",
+      "open",
+      "preconnect",
+      "thread_model",
+      "unload",
+    ],
+  ],
+});
+
+stockCommand("eval refuses a parameter that no script takes", {
+  plugin: "eval",
+  params: () => ["get_size=echo 0", "colour=red"],
+  // The message names the script by its path.
+  see: async (side) => JSON.stringify(await ran(side)).replace(/\/tmp\/nbdkit\w+/, "TMPDIR"),
+  expected:
+    '{"code":1,"errors":["nbdkit: error: TMPDIR/missing: callback \'colour\' is unknown, and there is no \'config\' callback to handle it"]}',
+});
+
+stockCommand("eval tells what it has", {
+  options: ["--dump-plugin"],
+  plugin: "eval",
+  params: () => ["dump_plugin=echo mine=yes", "thread_model=echo parallel"],
+  see: dumped,
+  expected: {
+    code: 0,
+    lines: [
+      "name=eval",
+      "version=1.32.5",
+      "api_version=2",
+      "struct_size=384",
+      "max_thread_model=parallel",
+      "thread_model=parallel",
+      "errno_is_preserved=1",
+      "has_load=1",
+      "has_unload=1",
+      "has_dump_plugin=1",
+      "has_config=1",
+      "has_config_complete=1",
+      "has_config_help=1",
+      "has_thread_model=1",
+      "has_get_ready=1",
+      "has_after_fork=1",
+      "has_preconnect=1",
+      "has_list_exports=1",
+      "has_default_export=1",
+      "has_open=1",
+      "has_close=1",
+      "has_export_description=1",
+      "has_get_size=1",
+      "has_block_size=1",
+      "has_can_write=1",
+      "has_can_flush=1",
+      "has_is_rotational=1",
+      "has_can_trim=1",
+      "has_can_zero=1",
+      "has_can_fast_zero=1",
+      "has_can_extents=1",
+      "has_can_fua=1",
+      "has_can_multi_conn=1",
+      "has_can_cache=1",
+      "has_pread=1",
+      "has_pwrite=1",
+      "has_flush=1",
+      "has_trim=1",
+      "has_zero=1",
+      "has_extents=1",
+      "has_cache=1",
+      "max_known_status=3",
+      "mine=yes",
+    ],
+  },
+});

@@ -1,0 +1,255 @@
+/** The genuine file plugin: a file, or all files of a folder. */
+import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { run } from "#test/server";
+
+import { nbdsh, ran, type Side, stock, stockCommand } from "../stock.ts";
+import { dumped } from "./dumped.ts";
+
+/** A file of 1M with data in two places. */
+async function sparse(folder: string): Promise<void> {
+  const path = join(folder, "disk");
+  await Bun.$`truncate -s 1M ${path} && printf start | dd of=${path} conv=notrunc status=none`;
+  await Bun.$`printf end | dd of=${path} bs=1 seek=1048573 conv=notrunc status=none`;
+}
+
+const changes = async ({ server, folder }: Side) => {
+  const seen = await nbdsh(
+    server,
+    `
+show (extents (1048576, 0))
+h.pwrite (b"D" * 16384, 65536, nbd.CMD_FLAG_FUA)
+h.trim (4096, 65536 + 4096)
+h.zero (4096, 65536 + 8192)
+h.zero (100, 65536 + 50)
+h.cache (65536, 0)
+h.flush ()
+show (extents (1048576, 0))
+show (extents (1048576 - 70000, 70000, nbd.CMD_FLAG_REQ_ONE))
+h.zero (4096, 131072, nbd.CMD_FLAG_NO_HOLE)
+show ([h.pread (5, 0), h.pread (4, 65536 + 48), h.pread (3, 1048573)])
+show ([errno (lambda: h.pread (2, 1048575)), errno (lambda: h.pwrite (b"xx", 1048575))])
+show (flags ())
+`,
+  );
+  const disk = readFileSync(join(folder, "disk"));
+  return [
+    seen,
+    [
+      disk.length,
+      disk.subarray(65534, 65538).toString("hex"),
+      disk.subarray(81918, 81922).toString("hex"),
+    ],
+  ];
+};
+
+stock("file serves a file with its holes, and makes holes in it", {
+  plugin: "file",
+  params: (folder) => [join(folder, "disk")],
+  before: sparse,
+  see: changes,
+  expected: [
+    [
+      [
+        [4096, 0],
+        [1040384, 3],
+        [4096, 0],
+      ],
+      [
+        [4096, 0],
+        [61440, 3],
+        [4096, 0],
+        [8192, 3],
+        [4096, 0],
+        [962560, 3],
+        [4096, 0],
+      ],
+      [[7824, 3]],
+      ["7374617274", "44440000", "656e64"],
+      ["EINVAL", "ENOSPC"],
+      {
+        is_read_only: false,
+        can_flush: true,
+        can_fua: true,
+        is_rotational: false,
+        can_trim: true,
+        can_zero: true,
+        can_fast_zero: false,
+        can_multi_conn: true,
+        can_cache: true,
+        can_df: true,
+      },
+    ],
+    [1048576, "00004444", "44440000"],
+  ],
+});
+
+stock("file does the same with hints for the page cache", {
+  plugin: "file",
+  params: (folder) => [`file=${join(folder, "disk")}`, "cache=none", "fadvise=sequential"],
+  before: sparse,
+  see: changes,
+  expected: [
+    [
+      [
+        [4096, 0],
+        [1040384, 3],
+        [4096, 0],
+      ],
+      [
+        [4096, 0],
+        [61440, 3],
+        [4096, 0],
+        [8192, 3],
+        [4096, 0],
+        [962560, 3],
+        [4096, 0],
+      ],
+      [[7824, 3]],
+      ["7374617274", "44440000", "656e64"],
+      ["EINVAL", "ENOSPC"],
+      {
+        is_read_only: false,
+        can_flush: true,
+        can_fua: true,
+        is_rotational: false,
+        can_trim: true,
+        can_zero: true,
+        can_fast_zero: false,
+        can_multi_conn: true,
+        can_cache: true,
+        can_df: true,
+      },
+    ],
+    [1048576, "00004444", "44440000"],
+  ],
+});
+
+stock("file serves a folder, one export a file", {
+  plugin: "file",
+  params: (folder) => [`dir=${join(folder, "exports")}`, "fadvise=random"],
+  before: (folder) => {
+    const exports = join(folder, "exports");
+    mkdirSync(join(exports, "subfolder"), { recursive: true });
+    writeFileSync(join(exports, "one"), "1");
+    writeFileSync(join(exports, "two"), "22");
+    writeFileSync(join(exports, "zwei und drei"), "55555");
+    symlinkSync("two", join(exports, "link"));
+    symlinkSync("nowhere", join(exports, "broken"));
+  },
+  needs: ["nbdinfo"],
+  see: async ({ server }) => {
+    const { stdout } = await run(["nbdinfo", "--list", "--json", server.uri]);
+    const { exports } = JSON.parse(stdout);
+    return [
+      exports
+        .map((item: Record<string, unknown>) => [item["export-name"], item["export-size"]])
+        .toSorted(),
+      await nbdsh(
+        server,
+        `
+two = client ("two")
+two.pwrite (b"2!", 0)
+two.flush ()
+show ([two.get_size (), client ("link").pread (2, 0), client ("zwei und drei").pread (5, 0)])
+show ([errno (lambda: client (name)) is not None for name in ["", "none", "subfolder", "broken", "../exports/one", "one/"]])
+`,
+        null,
+      ),
+    ];
+  },
+  expected: [
+    [
+      ["link", 2],
+      ["one", 1],
+      ["two", 2],
+      ["zwei und drei", 5],
+    ],
+    [
+      [2, "3221", "3535353535"],
+      [true, true, true, true, true, true],
+    ],
+  ],
+});
+
+stock("file serves a read-only file to readers", {
+  options: ["-r"],
+  plugin: "file",
+  params: (folder) => [join(folder, "disk")],
+  before: sparse,
+  see: ({ server }) =>
+    nbdsh(
+      server,
+      "show ([flags (), errno (lambda: h.pwrite (b'x', 0)), errno (lambda: h.trim (512, 0))])",
+    ),
+  expected: [
+    {
+      is_read_only: true,
+      can_flush: true,
+      can_fua: false,
+      is_rotational: false,
+      can_trim: false,
+      can_zero: false,
+      can_fast_zero: false,
+      can_multi_conn: true,
+      can_cache: true,
+      can_df: true,
+    },
+    "EPERM",
+    "EPERM",
+  ],
+});
+
+stockCommand("file refuses a mode it does not have", {
+  plugin: "file",
+  params: (folder) => [`file=${folder}`, "fadvise=often"],
+  see: ran,
+  expected: { code: 1, errors: ["nbdkit: error: unknown fadvise mode: often"] },
+});
+
+stockCommand("file tells what it has", {
+  options: ["--dump-plugin"],
+  plugin: "file",
+  see: dumped,
+  expected: {
+    code: 0,
+    lines: [
+      "name=file",
+      "version=1.32.5",
+      "api_version=2",
+      "struct_size=384",
+      "max_thread_model=parallel",
+      "thread_model=parallel",
+      "errno_is_preserved=1",
+      "magic_config_key=file",
+      "has_longname=1",
+      "has_unload=1",
+      "has_dump_plugin=1",
+      "has_config=1",
+      "has_config_complete=1",
+      "has_config_help=1",
+      "has_list_exports=1",
+      "has_open=1",
+      "has_close=1",
+      "has_get_size=1",
+      "has_can_write=1",
+      "has_can_trim=1",
+      "has_can_extents=1",
+      "has_can_fua=1",
+      "has_can_multi_conn=1",
+      "has_can_cache=1",
+      "has_pread=1",
+      "has_pwrite=1",
+      "has_flush=1",
+      "has_trim=1",
+      "has_zero=1",
+      "has_extents=1",
+      "has_cache=1",
+      "file_blksszget=yes",
+      "file_blkzeroout=yes",
+      "file_falloc_fl_punch_hole=yes",
+      "file_falloc_fl_zero_range=yes",
+    ],
+  },
+});
