@@ -1,0 +1,230 @@
+/** The genuine cache filter: blocks are kept in a temporary file. */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { nbdsh, requests, type Side, stock } from "../stock.ts";
+
+const common = {
+  filters: ["cache", "log"],
+  plugin: "file",
+  env: (folder: string) => ({ TMPDIR: folder }),
+  before: (folder: string) => writeFileSync(join(folder, "disk"), Buffer.alloc(300_000, 0x11)),
+  code: null,
+} as const;
+const params = (folder: string, ...more: readonly string[]) => [
+  join(folder, "disk"),
+  `logfile=${join(folder, "log")}`,
+  "cache-min-block-size=64K",
+  ...more,
+];
+
+/** What the client sees, what reached the file, and which requests that took. */
+async function cached({ server, folder }: Side, script: string) {
+  const seen = await nbdsh(
+    server,
+    `
+def disk (offset, count):
+    with open ("${folder}/disk", "rb") as f:
+        f.seek (offset)
+        return f.read (count)
+${script}`,
+  );
+  const { code } = await server.stop();
+  return { seen, code, log: requests(join(folder, "log")) };
+}
+
+const writes = `
+h.pwrite (b"abc", 65535)
+show ([h.pread (5, 65534), disk (65534, 5)])
+h.pwrite (bytes ([0x22] * 131072), 65536)
+h.zero (70000, 200000)
+h.trim (10, 0)
+h.pwrite (b"end", 299997)
+show ([h.pread (4, 299996), h.pread (4, 199998), disk (65536, 2), disk (299996, 4)])
+h.flush ()
+show ([h.pread (4, 299996), h.pread (4, 199998), disk (65536, 2), disk (299996, 4)])
+h.pwrite (b"fua", 0, nbd.CMD_FLAG_FUA)
+show ([disk (0, 4), flags ()])
+`;
+
+stock("cache writes back when it is flushed", {
+  ...common,
+  params,
+  see: (side) => cached(side, writes),
+  expected: {
+    seen: [
+      ["1161626311", "1111111111"],
+      ["11656e64", "11110000", "1111", "11111111"],
+      ["11656e64", "11110000", "2222", "11656e64"],
+      [
+        "66756111",
+        {
+          is_read_only: false,
+          can_flush: true,
+          can_fua: true,
+          is_rotational: false,
+          can_trim: true,
+          can_zero: true,
+          can_fast_zero: true,
+          can_multi_conn: true,
+          can_cache: true,
+          can_df: true,
+        },
+      ],
+    ],
+    code: 0,
+    log: [
+      "Read offset=0x0 count=0x10000",
+      "Read offset=0x10000 count=0x10000",
+      "Read offset=0x30000 count=0x10000",
+      "Read offset=0x40000 count=0x93e0",
+      "Trim offset=0x0 count=0xa fua=0",
+      "Write offset=0x0 count=0x10000 fua=0",
+      "Write offset=0x10000 count=0x10000 fua=0",
+      "Write offset=0x20000 count=0x10000 fua=0",
+      "Write offset=0x30000 count=0x10000 fua=0",
+      "Write offset=0x40000 count=0x93e0 fua=0",
+      "Flush",
+      "Write offset=0x0 count=0x10000 fua=1",
+    ],
+  },
+});
+
+stock("cache writes through", {
+  ...common,
+  params: (folder) => params(folder, "cache=writethrough"),
+  see: (side) => cached(side, writes),
+  expected: {
+    seen: [
+      ["1161626311", "1161626311"],
+      ["11656e64", "11110000", "2222", "11656e64"],
+      ["11656e64", "11110000", "2222", "11656e64"],
+      [
+        "66756111",
+        {
+          is_read_only: false,
+          can_flush: true,
+          can_fua: true,
+          is_rotational: false,
+          can_trim: true,
+          can_zero: true,
+          can_fast_zero: true,
+          can_multi_conn: true,
+          can_cache: true,
+          can_df: true,
+        },
+      ],
+    ],
+    code: 0,
+    log: [
+      "Read offset=0x0 count=0x10000",
+      "Write offset=0x0 count=0x10000 fua=0",
+      "Read offset=0x10000 count=0x10000",
+      "Write offset=0x10000 count=0x10000 fua=0",
+      "Write offset=0x10000 count=0x10000 fua=0",
+      "Write offset=0x20000 count=0x10000 fua=0",
+      "Read offset=0x30000 count=0x10000",
+      "Write offset=0x30000 count=0x10000 fua=0",
+      "Read offset=0x40000 count=0x93e0",
+      "Write offset=0x40000 count=0x93e0 fua=0",
+      "Trim offset=0x0 count=0xa fua=0",
+      "Write offset=0x40000 count=0x93e0 fua=0",
+      "Flush",
+      "Write offset=0x0 count=0x10000 fua=1",
+    ],
+  },
+});
+
+stock("cache keeps everything to itself with cache=unsafe", {
+  ...common,
+  params: (folder) => params(folder, "cache=unsafe"),
+  see: (side) => cached(side, writes),
+  expected: {
+    seen: [
+      ["1161626311", "1111111111"],
+      ["11656e64", "11110000", "1111", "11111111"],
+      ["11656e64", "11110000", "1111", "11111111"],
+      [
+        "00000000",
+        {
+          is_read_only: false,
+          can_flush: true,
+          can_fua: true,
+          is_rotational: false,
+          can_trim: true,
+          can_zero: true,
+          can_fast_zero: true,
+          can_multi_conn: true,
+          can_cache: true,
+          can_df: true,
+        },
+      ],
+    ],
+    code: 0,
+    log: [
+      "Read offset=0x0 count=0x10000",
+      "Read offset=0x10000 count=0x10000",
+      "Read offset=0x30000 count=0x10000",
+      "Read offset=0x40000 count=0x93e0",
+      "Trim offset=0x0 count=0xa fua=0",
+    ],
+  },
+});
+
+stock("cache serves a read from its file while cache-on-read's file is there", {
+  ...common,
+  params: (folder) => params(folder, `cache-on-read=${join(folder, "on")}`),
+  see: (side) =>
+    cached(
+      side,
+      `
+h.pread (10, 0)
+h.pread (10, 0)
+open ("${side.folder}/on", "w").close ()
+h.pread (10, 65536)
+show (h.pread (10, 65540))
+os.unlink ("${side.folder}/on")
+h.cache (65536, 131072)
+show (h.pread (10, 131080))
+`,
+    ),
+  expected: {
+    seen: ["11111111111111111111", "11111111111111111111"],
+    code: 0,
+    log: [
+      "Read offset=0x0 count=0x10000",
+      "Read offset=0x0 count=0x10000",
+      "Read offset=0x10000 count=0x10000",
+      "Read offset=0x20000 count=0x10000",
+    ],
+  },
+});
+
+stock("cache loses nothing when it grows over its limit", {
+  ...common,
+  filters: ["cache"],
+  before: (folder) => writeFileSync(join(folder, "disk"), Buffer.alloc(4 << 20, 0x11)),
+  params: (folder) => [
+    join(folder, "disk"),
+    "cache-min-block-size=64K",
+    "cache=writethrough",
+    "cache-max-size=1M",
+    "cache-high-threshold=90",
+    "cache-low-threshold=50",
+  ],
+  see: async (side) => [
+    await nbdsh(
+      side.server,
+      `
+wanted = b"".join (bytes ([block & 255] * 512) for block in range (6000))
+for at in range (0, len (wanted), 30 * 512):
+    h.pwrite (wanted[at:at + 30 * 512], at)
+show (h.pread (len (wanted), 0) == wanted)
+h.flush ()
+show (open ("${side.folder}/disk", "rb").read () == wanted + bytes ([0x11] * (4194304 - len (wanted))))
+`,
+    ),
+    (await side.server.stop()).code,
+  ],
+  expected: [[true, true], 0],
+});

@@ -1,0 +1,83 @@
+/** The genuine error filter: chosen requests fail. */
+import { join } from "node:path";
+
+import { errors, nbdsh, ran, stock, stockCommand } from "../stock.ts";
+
+const everything = `
+def everything ():
+    show ([errno (call) for call in (
+        lambda: h.pread (512, 0), lambda: h.pwrite (bytes (512), 0), lambda: h.trim (512, 0), lambda: h.zero (512, 0),
+        lambda: extents (512, 0), lambda: h.cache (512, 0), h.flush)])
+`;
+
+stock("error fails each kind of request as it was told to", {
+  filters: ["error"],
+  plugin: "memory",
+  params: () => [
+    "1M",
+    "error-pread=EPERM",
+    "error-pread-rate=100%",
+    "error-pwrite=ENOSPC",
+    "error-pwrite-rate=1",
+    "error-trim-rate=100%",
+    "error-zero=ESHUTDOWN",
+    "error-zero-rate=1.0",
+    "error-extents=ENOMEM",
+    "error-extents-rate=100%",
+    "error-cache=EINVAL",
+    "error-cache-rate=0%",
+  ],
+  see: async ({ server, folder }) => [
+    await nbdsh(server, `${everything}\neverything ()`),
+    errors((await server.stop()).stderr, folder),
+  ],
+  code: null,
+  expected: [
+    ["EPERM", "ENOSPC", "EIO", "ESHUTDOWN", "ENOMEM", null, null],
+    [
+      "nbdkit: memory: error: injecting EPERM error into pread",
+      "nbdkit: memory: error: injecting ENOSPC error into pwrite",
+      "nbdkit: memory: error: injecting EIO error into trim",
+      "nbdkit: memory: error: injecting ESHUTDOWN error into zero",
+      "nbdkit: memory: error: injecting ENOMEM error into extents",
+    ],
+  ],
+});
+
+stock("error fails all requests while its file is there", {
+  filters: ["error"],
+  plugin: "memory",
+  params: (folder) => [
+    "1M",
+    "error=ENOSPC",
+    "error-rate=100%",
+    `error-file=${join(folder, "now")}`,
+  ],
+  see: ({ server, folder }) =>
+    nbdsh(
+      server,
+      `
+import os
+${everything}
+everything ()
+open ("${folder}/now", "w").close ()
+everything ()
+os.unlink ("${folder}/now")
+everything ()
+`,
+    ),
+  expected: [
+    [null, null, null, null, null, null, null],
+    ["ENOSPC", "ENOSPC", "ENOSPC", "ENOSPC", "ENOSPC", "ENOSPC", null],
+    [null, null, null, null, null, null, null],
+  ],
+});
+
+stockCommand("error refuses an error that NBD does not have", {
+  filters: ["error"],
+  plugin: "memory",
+  options: ["-U", "-", "--run", "true"],
+  params: () => ["1M", "error=EAGAIN"],
+  see: ran,
+  expected: { code: 1, errors: ["nbdkit: error: error: unknown error name 'EAGAIN'"] },
+});

@@ -1,0 +1,32 @@
+/** The genuine exitlast filter: the server ends when its last client has gone. */
+import { nbdsh, stock } from "../stock.ts";
+
+stock("exitlast ends the server after the last of its clients", {
+  filters: ["exitlast"],
+  plugin: "memory",
+  params: () => ["1M"],
+  see: async ({ server }) => [
+    await nbdsh(
+      server,
+      `
+h2 = client ()
+h.shutdown ()
+h3 = client ()
+h2.shutdown ()
+show (h3.pread (4, 0))
+h3.shutdown ()
+`,
+    ),
+    await server.process.exited,
+  ],
+  code: null,
+  expected: ["00000000", 0],
+});
+
+stock("exitlast waits for a first client", {
+  filters: ["exitlast"],
+  plugin: "memory",
+  params: () => ["1M"],
+  see: ({ server }) => Promise.resolve(server.process.exitCode),
+  expected: null,
+});

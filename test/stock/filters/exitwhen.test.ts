@@ -1,0 +1,113 @@
+/** The genuine exitwhen filter: the server ends when something happens. */
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { nbdsh, ran, type Side, stock, stockCommand } from "../stock.ts";
+
+/** What a client and a later one see around an event, and how the server ends by itself. */
+async function around({ server }: Side, event: string) {
+  return [
+    await nbdsh(
+      server,
+      `
+import os
+show (h.pread (4, 0))
+${event}
+show ([errno (client), h.pread (4, 0)])
+h.shutdown ()
+`,
+    ),
+    await server.process.exited,
+  ];
+}
+
+stock("exitwhen takes no more clients when a file was created, and ends after the last", {
+  filters: ["exitwhen"],
+  plugin: "memory",
+  params: (folder) => ["1M", `exit-when-file-created=${join(folder, "stop")}`],
+  see: (side) => around(side, `open ("${side.folder}/stop", "w").close ()`),
+  code: null,
+  expected: [["00000000", ["error", "00000000"]], 0],
+});
+
+stock("exitwhen ends when a file is deleted", {
+  filters: ["exitwhen"],
+  plugin: "memory",
+  before: (folder) => writeFileSync(join(folder, "go"), ""),
+  params: (folder) => ["1M", `exit-when-file-deleted=${join(folder, "go")}`],
+  see: (side) => around(side, `os.unlink ("${side.folder}/go")`),
+  code: null,
+  expected: [["00000000", ["error", "00000000"]], 0],
+});
+
+stock("exitwhen ends when a script says 88", {
+  filters: ["exitwhen"],
+  plugin: "memory",
+  params: (folder) => ["1M", `exit-when-script=test ! -e ${join(folder, "stop")} || exit 88`],
+  see: (side) => around(side, `open ("${side.folder}/stop", "w").close ()`),
+  code: null,
+  expected: [["00000000", ["error", "00000000"]], 0],
+});
+
+stock("exitwhen ends when a process has ended", {
+  filters: ["exitwhen"],
+  plugin: "memory",
+  before: async (folder, peers) => {
+    const peer = Bun.spawn(["cat"], { stdin: "pipe", stdout: "ignore" });
+    peers.defer(async () => {
+      peer.kill();
+      await peer.exited;
+    });
+    await Bun.write(join(folder, "pid"), String(peer.pid));
+  },
+  params: (folder) => [
+    "1M",
+    `exit-when-process-exits=${readFileSync(join(folder, "pid"), "utf8")}`,
+  ],
+  see: (side) =>
+    around(
+      side,
+      `
+pid = int (open ("${side.folder}/pid").read ())
+os.kill (pid, 15)
+while os.path.exists ("/proc/%d" % pid):
+    pass
+`,
+    ),
+  code: null,
+  expected: [["00000000", ["error", "00000000"]], 0],
+});
+
+stock("exitwhen looks every few seconds while it has no clients", {
+  filters: ["exitwhen"],
+  plugin: "memory",
+  params: (folder) => ["1M", `exit-when-file-created=${join(folder, "stop")}`, "exit-when-poll=1"],
+  see: async ({ server, folder }) => {
+    writeFileSync(join(folder, "stop"), "");
+    return server.process.exited;
+  },
+  code: null,
+  expected: 0,
+});
+
+stockCommand("exitwhen ends at once where the pipe is closed already", {
+  filters: ["exitwhen"],
+  plugin: "memory",
+  options: ["-f", "-U", "-"],
+  params: () => ["1M", "exit-when-pipe-closed=6"],
+  see: ({ command, folder, ...side }) => {
+    const start = 'mkfifo "$0" && exec 5<>"$0" 6<"$0" 5>&- && exec "$@"';
+    return ran({ ...side, folder, command: ["sh", "-c", start, join(folder, "fifo"), ...command] });
+  },
+  expected: { code: 0, errors: [] },
+});
+
+stockCommand("exitwhen ends at once where the event has been", {
+  filters: ["exitwhen"],
+  plugin: "memory",
+  options: ["-f", "-U", "-"],
+  before: (folder) => writeFileSync(join(folder, "stop"), ""),
+  params: (folder) => ["1M", `exit-when-file-created=${join(folder, "stop")}`],
+  see: ran,
+  expected: { code: 0, errors: [] },
+});

@@ -1,0 +1,112 @@
+/** The genuine ip filter: who may connect. Debian's build of it takes no addresses, only families of them. */
+import { type CommandSide, errors, nbdsh, serveTcp, stock, stockCommand } from "../stock.ts";
+
+const uid = process.getuid?.() ?? 0;
+const gid = process.getgid?.() ?? 0;
+
+const waiting = new Map<string, Bun.Subprocess<"pipe", "pipe">>();
+
+/** Whether a client may connect by a Unix socket under each of some rules. */
+const rules = [
+  { title: "takes Unix sockets that are allowed", rules: ["allow=anyunix", "deny=all"], may: true },
+  {
+    title: "refuses what is not allowed",
+    rules: ["allow=anyipv4,anyipv6,allvsock", "deny=all"],
+    may: false,
+  },
+  { title: "takes a user by the number", rules: [`allow=uid:${uid}`, "deny=all"], may: true },
+  { title: "refuses a user by the number", rules: [`deny=uid:${uid}`], may: false },
+  { title: "takes a group by the number", rules: [`allow=gid:${gid}`, "deny=anyunix"], may: true },
+  {
+    title: "refuses another group than the client's",
+    rules: [`allow=gid:${gid + 1}`, "deny=any"],
+    may: false,
+  },
+  {
+    title: "takes a process that is not the one denied",
+    rules: [`deny=pid:${process.pid}`],
+    may: true,
+  },
+  {
+    title: "refuses all but one process",
+    rules: [`allow=pid:${process.pid}`, "deny=all"],
+    may: false,
+  },
+];
+
+for (const { title, rules: params, may } of rules) {
+  stock(`ip ${title}`, {
+    filters: ["ip"],
+    plugin: "memory",
+    params: () => ["1M", ...params],
+    see: async ({ server, folder }) => [
+      await nbdsh(server, "show (errno (client))", null),
+      errors((await server.stop()).stderr, folder),
+    ],
+    code: null,
+    expected: may
+      ? [null, []]
+      : [
+          "error",
+          [
+            "nbdkit: memory: error: client not permitted to connect because of source address restriction",
+          ],
+        ],
+  });
+}
+
+stock("ip takes only the process that is allowed", {
+  filters: ["ip"],
+  plugin: "memory",
+  needs: ["nbdinfo"],
+  before: (folder, peers) => {
+    // It waits for the URI before it becomes the client.
+    const script = 'read uri && exec nbdinfo --size "$uri"';
+    const peer = Bun.spawn(["sh", "-c", script], { stdin: "pipe", stdout: "pipe" });
+    waiting.set(folder, peer);
+    peers.defer(async () => {
+      peer.kill();
+      await peer.exited;
+      waiting.delete(folder);
+    });
+  },
+  params: (folder) => ["1M", `allow=pid:${waiting.get(folder)?.pid}`, "deny=all"],
+  see: async ({ server, folder }) => {
+    const peer = waiting.get(folder);
+    const other = await nbdsh(server, "show (errno (client))", null);
+    peer?.stdin.write(`${server.uri}\n`);
+    peer?.stdin.end();
+    return [other, await new Response(peer?.stdout).text()];
+  },
+  expected: ["error", "1048576\n"],
+});
+
+/** What clients from the loopback addresses meet. */
+async function loopback(side: CommandSide, address: string) {
+  await using server = await serveTcp(side, address);
+  const seen = await nbdsh(server, "show (errno (client))", null);
+  return [seen, await server.stop()];
+}
+
+const tcp = [
+  {
+    title: "takes IPv4 addresses that are allowed",
+    rules: ["allow=anyipv4", "deny=all"],
+    expected: [null, 0],
+  },
+  {
+    title: "refuses IPv4 addresses that are denied",
+    rules: ["allow=anyunix,anyipv6", "deny=allipv4"],
+    expected: ["error", 0],
+  },
+];
+for (const { title, rules: params, expected } of tcp) {
+  stockCommand(`ip ${title}`, {
+    options: ["-f", "-p", "0", "-i", "127.0.0.1"],
+    filters: ["ip"],
+    plugin: "memory",
+    params: () => ["1M", ...params],
+    see: (side) => loopback(side, "127.0.0.1"),
+    expected,
+  });
+}

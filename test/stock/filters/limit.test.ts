@@ -1,0 +1,52 @@
+/** The genuine limit filter: only so many clients at a time. */
+import { errors, nbdsh, stock } from "../stock.ts";
+
+stock("limit takes another client only after one has gone", {
+  filters: ["limit"],
+  plugin: "memory",
+  params: () => ["1M", "limit=2"],
+  see: async ({ server, folder }) => [
+    await nbdsh(
+      server,
+      `
+h2 = client ()
+show ([errno (client), h2.pread (4, 0), h.pread (4, 0)])
+h.shutdown ()
+h3 = None
+while h3 is None:
+    try:
+        h3 = client ()
+    except nbd.Error:
+        pass
+show (h3.pread (4, 0))
+show (errno (client))
+`,
+    ),
+    [...new Set(errors((await server.stop()).stderr, folder))],
+  ],
+  code: null,
+  expected: [
+    [["error", "00000000", "00000000"], "00000000", "error"],
+    ["nbdkit: memory: error: limit: too many clients connected, connection rejected"],
+  ],
+});
+
+stock("limit takes one client where no number is given", {
+  filters: ["limit"],
+  plugin: "memory",
+  params: () => ["1M"],
+  see: ({ server }) => nbdsh(server, "show ([errno (client), h.pread (4, 0)])"),
+  expected: ["error", "00000000"],
+});
+
+stock("limit takes any number with limit=0", {
+  filters: ["limit"],
+  plugin: "memory",
+  params: () => ["1M", "limit=0"],
+  see: ({ server }) =>
+    nbdsh(
+      server,
+      "others = [client () for _ in range (9)]\nshow ([c.pread (1, 0) for c in others])",
+    ),
+  expected: ["00", "00", "00", "00", "00", "00", "00", "00", "00"],
+});

@@ -1,0 +1,114 @@
+/** The genuine luks filter: an encrypted disk is served in the clear. */
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { run } from "#test/server";
+
+import { luksDisk } from "../luks-disk.ts";
+import { errors, nbdsh, stock } from "../stock.ts";
+
+const common = {
+  filters: ["luks"],
+  plugin: "file",
+  before: (folder: string) => {
+    const plain = Buffer.alloc(65536, "what is inside. ");
+    writeFileSync(join(folder, "disk"), luksDisk(plain, "open sesame"));
+    writeFileSync(join(folder, "secret"), "open sesame\n");
+  },
+} as const;
+
+/** What qemu-img finds in the encrypted disk. */
+async function decrypted(folder: string): Promise<Buffer> {
+  const plain = join(folder, "plain");
+  const secret = `secret,id=key,file=${join(folder, "qemu-secret")}`;
+  const disk = `driver=luks,key-secret=key,file.filename=${join(folder, "disk")}`;
+  writeFileSync(join(folder, "qemu-secret"), "open sesame");
+  const { code, stderr } = await run([
+    "qemu-img",
+    "convert",
+    "--object",
+    secret,
+    "--image-opts",
+    disk,
+    "-O",
+    "raw",
+    plain,
+  ]);
+  if (code !== 0) throw new Error(stderr);
+  return readFileSync(plain);
+}
+
+stock("luks reads and writes what qemu-img can read too", {
+  ...common,
+  needs: ["qemu-img"],
+  params: (folder) => [join(folder, "disk"), `passphrase=+${join(folder, "secret")}`],
+  see: async ({ server, folder }) => {
+    const seen = await nbdsh(
+      server,
+      `
+show ([h.get_size (), flags (), [h.get_block_size (size) for size in range (3)]])
+show ([h.pread (14, 32768).decode (), h.pread (65536, 0) == b"what is inside. " * 4096])
+h.pwrite (b"changed" + bytes (505), 1024, nbd.CMD_FLAG_FUA)
+h.pwrite (b"x" * 2048, 63488)
+h.flush ()
+h.zero (512, 4096)
+show ([errno (lambda: h.trim (512, 0)), h.pread (16, 1020), h.pread (16, 4088), h.pread (16, 4600), h.pread (16, 63480)])
+`,
+    );
+    const { code } = await server.stop();
+    const inside = await decrypted(folder);
+    const parts = [1020, 4088, 4600, 63_480].map((at) => inside.toString("hex", at, at + 16));
+    return { seen, code, length: inside.length, parts };
+  },
+  code: null,
+  expected: {
+    seen: [
+      [
+        65536,
+        {
+          is_read_only: false,
+          can_flush: true,
+          can_fua: true,
+          is_rotational: false,
+          can_trim: false,
+          can_zero: true,
+          can_fast_zero: false,
+          can_multi_conn: true,
+          can_cache: true,
+          can_df: true,
+        },
+        [512, 512, 4294967295],
+      ],
+      ["what is inside", true],
+      [
+        "EINVAL",
+        "64652e206368616e6765640000000000",
+        "696e736964652e200000000000000000",
+        "00000000000000007768617420697320",
+        "696e736964652e207878787878787878",
+      ],
+    ],
+    code: 0,
+    length: 65536,
+    parts: [
+      "64652e206368616e6765640000000000",
+      "696e736964652e200000000000000000",
+      "00000000000000007768617420697320",
+      "696e736964652e207878787878787878",
+    ],
+  },
+});
+
+stock("luks refuses clients with the wrong passphrase", {
+  ...common,
+  params: (folder) => [join(folder, "disk"), "passphrase=open barley"],
+  see: async ({ server, folder }) => [
+    await nbdsh(server, "show (errno (client))", null),
+    errors((await server.stop()).stderr, folder),
+  ],
+  code: null,
+  expected: [
+    "error",
+    ["nbdkit: file: error: LUKS passphrase is not correct, no key slot could be unlocked"],
+  ],
+});
