@@ -233,7 +233,8 @@ function listeningPort(pid: number): number | undefined {
 /**
  * Run a script of nbdsh and return what it printed, as JSON where it is. The script has `h`, connected to the URI where
  * that is not null, and everything of libnbd. `show (x)` prints x as JSON (bytes as hex); `errno (lambda: …)` is the
- * name of the error that a call ends with (or "error"), or None; `client (export)` is one more connection.
+ * name of the error that a call ends with (or "error"), or None; `refused (client)` is for servers that close connections
+ * without a word; `client (export)` is one more connection.
  */
 export async function nbdsh(
   server: Target,
@@ -276,6 +277,9 @@ def errno(call):
     except nbd.Error as e:
         return e.errno or "error"
     return None
+def refused(call):
+    """Whether it fails at all: libnbd's error is a matter of timing where the server just closes the connection."""
+    return errno(call) is not None
 def client(export=""):
     """One more connection, with what the first one asks for."""
     place, mark, query = uri.partition("?")

@@ -13,7 +13,7 @@ async function around({ server }: Side, event: string) {
 import os
 show (h.pread (4, 0))
 ${event}
-show ([errno (client), h.pread (4, 0)])
+show ([refused (client), h.pread (4, 0)])
 h.shutdown ()
 `,
     ),
@@ -27,7 +27,7 @@ stock("exitwhen takes no more clients when a file was created, and ends after th
   params: (folder) => ["1M", `exit-when-file-created=${join(folder, "stop")}`],
   see: (side) => around(side, `open ("${side.folder}/stop", "w").close ()`),
   code: null,
-  expected: [["00000000", ["error", "00000000"]], 0],
+  expected: [["00000000", [true, "00000000"]], 0],
 });
 
 stock("exitwhen ends when a file is deleted", {
@@ -37,7 +37,7 @@ stock("exitwhen ends when a file is deleted", {
   params: (folder) => ["1M", `exit-when-file-deleted=${join(folder, "go")}`],
   see: (side) => around(side, `os.unlink ("${side.folder}/go")`),
   code: null,
-  expected: [["00000000", ["error", "00000000"]], 0],
+  expected: [["00000000", [true, "00000000"]], 0],
 });
 
 stock("exitwhen ends when a script says 88", {
@@ -46,7 +46,7 @@ stock("exitwhen ends when a script says 88", {
   params: (folder) => ["1M", `exit-when-script=test ! -e ${join(folder, "stop")} || exit 88`],
   see: (side) => around(side, `open ("${side.folder}/stop", "w").close ()`),
   code: null,
-  expected: [["00000000", ["error", "00000000"]], 0],
+  expected: [["00000000", [true, "00000000"]], 0],
 });
 
 stock("exitwhen ends when a process has ended", {
@@ -75,7 +75,7 @@ while os.path.exists ("/proc/%d" % pid):
 `,
     ),
   code: null,
-  expected: [["00000000", ["error", "00000000"]], 0],
+  expected: [["00000000", [true, "00000000"]], 0],
 });
 
 stock("exitwhen looks every few seconds while it has no clients", {

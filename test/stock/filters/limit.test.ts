@@ -10,7 +10,7 @@ stock("limit takes another client only after one has gone", {
       server,
       `
 h2 = client ()
-show ([errno (client), h2.pread (4, 0), h.pread (4, 0)])
+show ([refused (client), h2.pread (4, 0), h.pread (4, 0)])
 h.shutdown ()
 h3 = None
 while h3 is None:
@@ -19,14 +19,14 @@ while h3 is None:
     except nbd.Error:
         pass
 show (h3.pread (4, 0))
-show (errno (client))
+show (refused (client))
 `,
     ),
     [...new Set(errors((await server.stop()).stderr, folder))],
   ],
   code: null,
   expected: [
-    [["error", "00000000", "00000000"], "00000000", "error"],
+    [[true, "00000000", "00000000"], "00000000", true],
     ["nbdkit: memory: error: limit: too many clients connected, connection rejected"],
   ],
 });
@@ -35,8 +35,8 @@ stock("limit takes one client where no number is given", {
   filters: ["limit"],
   plugin: "memory",
   params: () => ["1M"],
-  see: ({ server }) => nbdsh(server, "show ([errno (client), h.pread (4, 0)])"),
-  expected: ["error", "00000000"],
+  see: ({ server }) => nbdsh(server, "show ([refused (client), h.pread (4, 0)])"),
+  expected: [true, "00000000"],
 });
 
 stock("limit takes any number with limit=0", {
