@@ -47,6 +47,53 @@
 #define RT_OP_CLEANUP 40
 #define RT_OP_BLOCK_SIZE 41
 
+// The initializer of an array of their names.
+#define RT_OP_NAMES \
+  { \
+    "", \
+    "load", \
+    "unload", \
+    "config", \
+    "config_complete", \
+    "open", \
+    "close", \
+    "prepare", \
+    "finalize", \
+    "get_size", \
+    "can_write", \
+    "can_flush", \
+    "is_rotational", \
+    "can_trim", \
+    "pread", \
+    "pwrite", \
+    "flush", \
+    "trim", \
+    "zero", \
+    "pread", \
+    "pwrite", \
+    "flush", \
+    "trim", \
+    "zero", \
+    "dump_plugin", \
+    "can_zero", \
+    "can_fua", \
+    "can_multi_conn", \
+    "can_extents", \
+    "extents", \
+    "can_cache", \
+    "cache", \
+    "thread_model", \
+    "can_fast_zero", \
+    "preconnect", \
+    "get_ready", \
+    "after_fork", \
+    "list_exports", \
+    "default_export", \
+    "export_description", \
+    "cleanup", \
+    "block_size", \
+  }
+
 // Which generation of which struct a module has.
 #define RT_ADAPTER_FILTER_S 0
 #define RT_ADAPTER_FILTER_A 1

@@ -5,7 +5,9 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h>
 
 #include "runtime.h"
 
@@ -73,6 +75,16 @@ void rt_store_error (int err);
 /* A client's connection (connection.c). */
 struct rt_connection {
   char *log_name;
+  struct rt_interned *interned;      /* of modules, intern.c */
+  struct rt_interned *export_names;  /* all that it ever had: modules may hold on to an older one */
+  const char *_Atomic export_name;   /* the last of them, or NULL */
+  _Atomic int32_t is_tls;
+  _Atomic int32_t has_ended;         /* sleep.c */
+  int32_t is_shared;                 /* no client's own, but a layer's for several of them */
+  void *control;                     /* nxdata by which nbdkit_disconnect reaches JavaScript, or NULL */
+  int64_t peer_pid, peer_uid, peer_gid; /* -1: not known */
+  socklen_t peer_size;               /* 0: not known */
+  struct sockaddr_storage peer;
 };
 
 /* The connection that this thread runs a callback for, or NULL. */
@@ -80,6 +92,27 @@ struct rt_connection *rt_this_connection (void);
 
 /* The callback that runs on this thread, or NULL. Safe in a signal handler. */
 const struct rt_message *rt_this_downcall (void);
+
+/* Keep a copy of a text until the list is freed. NULL with errno where there is no memory. (intern.c) */
+struct rt_interned;
+const char *rt_intern (struct rt_interned **list, const char *text, size_t length);
+void rt_interned_free (struct rt_interned *list);
+
+/* NBDKIT_GENERATION_* of the module whose code called an exported function, by the address that it returns to.
+ * The newest one where that is unknown. (module-table.c) */
+uint32_t rt_caller_generation (const void *return_address);
+
+/* The module that a number of rt_module_add or an address in its code stands for: "filter NAME (PATH)"; NULL where
+ * it is none. Safe in a signal handler. */
+const char *rt_module_title (uint32_t module);
+const char *rt_module_title_at (uintptr_t address);
+
+/* Name the module when the process dies of a signal in one. (crash.c) */
+void rt_crash_install (void);
+
+/* Room for the handler where the thread's own stack is exhausted; to be freed at the thread's end. */
+void *rt_crash_stack_new (void);
+void rt_crash_stack_free (void *stack);
 
 /* Call the callback of a module that the message names. */
 void rt_module_call (struct rt_message *message);

@@ -12,6 +12,13 @@
 #include "internal.h"
 #include "nbdkit-plugin.h"
 
+/* nbdkit has these, and modules may look at them. -D nbdkit.NAME=N sets them. */
+RT_EXPORT int nbdkit_debug_backend_controlpath = 1;
+RT_EXPORT int nbdkit_debug_backend_datapath = 1;
+RT_EXPORT int nbdkit_debug_environ = 0;
+RT_EXPORT int nbdkit_debug_tls_log = 0;
+RT_EXPORT int nbdkit_debug_tls_session = 0;
+
 static _Atomic int32_t verbose;
 
 void

@@ -1,15 +1,31 @@
-/* nbdkit_read_password: nbdkit-plugin(3), "PARSING PASSWORDS". */
+/* nbdkit_read_password and nbdkit_stdio_safe: nbdkit-plugin(3), "Reading passwords" and the section after it. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <termios.h>
 #include <unistd.h>
 
+#include "exported.h"
 #include "internal.h"
 #include "nbdkit-plugin.h"
+
+static _Atomic int32_t stdio_safe = 1;
+
+void
+rt_set_stdio_safe (int32_t safe)
+{
+  atomic_store (&stdio_safe, safe != 0);
+}
+
+RT_EXPORT int
+nbdkit_stdio_safe (void)
+{
+  return atomic_load (&stdio_safe);
+}
 
 /* The first line of `file` without its end; an empty file is an empty password. Closes `file`. */
 static int
@@ -61,6 +77,10 @@ read_terminal (char **password)
   struct termios before, silent;
   int fd, result;
 
+  if (!nbdkit_stdio_safe ()) {
+    nbdkit_error ("stdin is not free to ask for the password: write it, or give +FILE or -FD");
+    return -1;
+  }
   if (!isatty (STDIN_FILENO)) {
     nbdkit_error ("stdin is not a terminal: cannot ask for the password");
     return -1;

@@ -122,9 +122,56 @@ int32_t rt_next_direct (void *nxdata, uint32_t op, const struct rt_message *laye
 /* Ask JavaScript again, for requests and for remembered answers. */
 void rt_next_forget (void *nxdata);
 
+/* A module was loaded at `address`, or has that in its code; it is of this NBDKIT_GENERATION_*. */
+void rt_module_loaded (const void *address, uint32_t generation);
+
+/* What the module with this number, loaded at `address`, is called when it crashes: "filter NAME (PATH)". */
+void rt_module_describe (uint32_t module, const void *address, const char *title);
+
 /* What C is told of a client's connection: log lines start with `log_name`. Freed when no callback runs for it. */
 void *rt_connection_new (const char *log_name);
 void rt_connection_free (void *connection);
+
+/* It stands for the layers that a filter shares among clients: strings interned for it stay. */
+void rt_connection_share (void *connection);
+
+/* The client's struct sockaddr; its process, where it is known. */
+void rt_connection_set_peer (void *connection, const void *peer, uint32_t size);
+void rt_connection_set_process (void *connection, int32_t pid, uint32_t uid, uint32_t gid);
+
+/* An nxdata: nbdkit_disconnect makes an upcall there, with `force` as `readonly`. */
+void rt_connection_set_control (void *connection, void *nxdata);
+
+/* The export that the client opens, and whether it uses TLS. The former returns 0 or an errno. */
+int32_t rt_connection_set_export_name (void *connection, const char *name);
+void rt_connection_set_tls (void *connection, int32_t is_tls);
+
+/* The client is gone, or the server stops: nbdkit_nanosleep ends. */
+void rt_connection_end (void *connection);
+void rt_server_ends (int32_t now);
+
+/* Whether nbdkit_stdio_safe says yes, as it does until it is told otherwise. */
+void rt_set_stdio_safe (int32_t safe);
+
+/* A list of extents, its range (start and end), and its entries as (offset, length, type). rt_extents_read returns how
+ * many it read, rt_extents_append 0 or the errno with which nbdkit_add_extent refused one. */
+void *rt_extents_new (const uint64_t *range);
+void rt_extents_free (void *extents);
+void rt_extents_range (const void *extents, uint64_t *range);
+uint32_t rt_extents_count (const void *extents);
+uint32_t rt_extents_read (const void *extents, uint32_t first, uint64_t *triples, uint32_t max);
+int32_t rt_extents_append (void *extents, const uint64_t *triples, uint32_t n);
+
+/* A list of exports. With `first_only` only the first that is added is kept. Texts may be NULL where they are not
+ * there. rt_exports_add returns 0 or an errno. */
+void *rt_exports_new (int32_t first_only);
+void rt_exports_free (void *exports);
+uint32_t rt_exports_count (const void *exports);
+void *rt_exports_name (const void *exports, uint32_t i);
+void *rt_exports_description (const void *exports, uint32_t i);
+int32_t rt_exports_add (void *exports, const char *name, const char *description);
+int32_t rt_exports_wants_default (const void *exports);
+void rt_exports_want_default (void *exports, int32_t wanted);
 
 /* Debug lines are printed where `verbose` is not 0. */
 void rt_set_verbose (int32_t verbose);

@@ -114,6 +114,7 @@ request_thread (void *value)
 {
   uint32_t slot = (uint32_t) (uintptr_t) value;
   bool stays = true;
+  void *crash_stack = rt_crash_stack_new ();
 
   this_slot = slot;
   while (stays) {
@@ -129,6 +130,7 @@ request_thread (void *value)
       stays = false;
     }
   }
+  rt_crash_stack_free (crash_stack);
   slot_give_back (slot);
   return NULL;
 }

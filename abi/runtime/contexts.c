@@ -1,0 +1,69 @@
+/* Stacks of the layers below that a filter opens by itself: nbdkit-filter(3), "nbdkit_next". Only JavaScript knows
+ * layers and connections, so that all of it is asked of the one behind the pointer that the filter has. */
+#define _GNU_SOURCE
+#include <stdint.h>
+#include <string.h>
+
+#include "exported.h"
+#include "generations.h"
+#include "internal.h"
+#include "ops.gen.h"
+
+#ifndef RT_OP_CONTEXT_OPEN
+#define RT_OP_CONTEXT_OPEN 60
+#define RT_OP_CONTEXT_CLOSE 61
+#define RT_OP_CONTEXT_SET_NEXT 62
+#endif
+#ifndef RT_OP_CONTEXT_GET_BACKEND
+#define RT_OP_CONTEXT_GET_BACKEND 63
+#endif
+
+/* The answer is an address; NULL after a failure, which JavaScript has reported. */
+static void *
+ask (void *whom, struct rt_message *m)
+{
+  int64_t answer;
+
+  m->connection = (uintptr_t) rt_this_connection ();
+  answer = rt_upcall (whom, m);
+  return answer == -1 ? NULL : (void *) (uintptr_t) answer;
+}
+
+RT_EXPORT void *
+nbdkit_context_get_backend (void *context)
+{
+  struct rt_message m = { .op = RT_OP_CONTEXT_GET_BACKEND };
+
+  return ask (context, &m);
+}
+
+/* The fourth parameter came with 1.26. */
+RT_EXPORT void *
+nbdkit_next_context_open (void *backend, int readonly, const char *export_name, int shared)
+{
+  struct rt_message m = {
+    .op = RT_OP_CONTEXT_OPEN,
+    .readonly = readonly != 0,
+    .key = (uintptr_t) export_name,
+  };
+
+  m.flags = rt_caller_generation (__builtin_return_address (0)) >= NBDKIT_GENERATION_J && shared != 0;
+  return ask (backend, &m);
+}
+
+RT_EXPORT void
+nbdkit_next_context_close (void *next)
+{
+  struct rt_message m = { .op = RT_OP_CONTEXT_CLOSE };
+
+  if (next != NULL)
+    ask (next, &m);
+}
+
+RT_EXPORT void *
+nbdkit_context_set_next (void *context, void *next)
+{
+  struct rt_message m = { .op = RT_OP_CONTEXT_SET_NEXT, .nxdata = (uintptr_t) next };
+
+  return ask (context, &m);
+}

@@ -1,0 +1,243 @@
+/* nbdkit_extents_full and nbdkit_extents_aligned: ask the layer below until there is enough. nbdkit-filter(3),
+ * "Reading the full extents from the plugin" and "Enforcing alignment of an nbdkit_extents list". */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "exported.h"
+#include "generations.h"
+#include "internal.h"
+
+typedef int extents_function (void *nxdata, uint32_t count, uint64_t offset, uint32_t flags,
+                              struct nbdkit_extents *extents, int *err);
+
+/* Where `extents` is in the table of functions of the next layer: that of D and E, before these two functions came,
+ * is not among them. */
+#define AT_BEFORE_I 136
+#define AT_I 144
+#define AT_BEFORE_K 152
+#define AT_K 160
+
+/* Whom to ask, and what of. */
+struct below {
+  extents_function *extents;
+  void *nxdata;
+  uint32_t flags;
+};
+
+/* The filter's arguments say it in two pointers, and from 1.26 on in one that is both. */
+static struct below
+below_of (const void *table, void *nxdata, uint32_t flags, uint32_t generation)
+{
+  size_t at = generation >= NBDKIT_GENERATION_K    ? AT_K
+              : generation >= NBDKIT_GENERATION_i1 ? AT_BEFORE_K
+              : generation >= NBDKIT_GENERATION_I  ? AT_I
+                                                   : AT_BEFORE_I;
+  struct below below = { .nxdata = nxdata, .flags = flags };
+
+  memcpy (&below.extents, (const char *) table + at, sizeof below.extents);
+  return below;
+}
+
+/* What the layer below says of the range, in a list of its own up to `end`. NULL after a failure. */
+static struct nbdkit_extents *
+ask (const struct below *below, uint32_t count, uint64_t offset, uint64_t end, int *err)
+{
+  struct nbdkit_extents *answer = nbdkit_extents_new (offset, end);
+
+  if (answer == NULL) {
+    *err = errno;
+    return NULL;
+  }
+  *err = 0;
+  if (below->extents (below->nxdata, count, offset, below->flags, answer, err) == -1) {
+    if (*err == 0)
+      *err = EIO;
+  }
+  else if (nbdkit_extents_count (answer) == 0) {
+    nbdkit_error ("the layer below has no extent for offset %" PRIu64, offset);
+    *err = EINVAL;
+  }
+  else
+    return answer;
+  nbdkit_extents_free (answer);
+  return NULL;
+}
+
+static int
+add (struct nbdkit_extents *extents, struct nbdkit_extent extent, int *err)
+{
+  if (nbdkit_add_extent (extents, extent.offset, extent.length, extent.type) == 0)
+    return 0;
+  *err = errno;
+  return -1;
+}
+
+/* Append what an answer has. Returns where it ends, or 0 after a failure. */
+static uint64_t
+add_all (struct nbdkit_extents *extents, const struct nbdkit_extents *answer, int *err)
+{
+  struct nbdkit_extent extent = { 0 };
+
+  for (size_t i = 0; i < nbdkit_extents_count (answer); i++) {
+    extent = nbdkit_get_extent (answer, i);
+    if (add (extents, extent, err) == -1)
+      return 0;
+  }
+  return extent.offset + extent.length;
+}
+
+static struct nbdkit_extents *
+full (const struct below *below, uint32_t count, uint64_t offset, int *err)
+{
+  uint64_t end = offset + count, at = offset;
+  struct nbdkit_extents *extents;
+
+  if (end < offset)
+    end = UINT64_MAX; /* which the next line refuses */
+  extents = nbdkit_extents_new (offset, end);
+  if (extents == NULL)
+    *err = errno;
+  while (extents != NULL && at < end) {
+    struct nbdkit_extents *answer = ask (below, (uint32_t) (end - at), at, end, err);
+
+    at = answer == NULL ? 0 : add_all (extents, answer, err);
+    nbdkit_extents_free (answer);
+    if (at == 0) {
+      nbdkit_extents_free (extents);
+      extents = NULL;
+    }
+  }
+  return extents;
+}
+
+/* The first block, up to `end`, as one extent, whose type is what all of its parts have in common. `answer` is what is
+ * known so far. */
+static int
+merge_block (const struct below *below, const struct nbdkit_extents *answer, uint64_t offset, uint64_t end,
+             struct nbdkit_extents *extents, int *err)
+{
+  struct nbdkit_extent block = { .offset = offset, .length = end - offset, .type = nbdkit_get_extent (answer, 0).type };
+  struct below whole = *below;
+  uint64_t at = offset;
+
+  whole.flags &= ~(uint32_t) NBDKIT_FLAG_REQ_ONE;
+  for (size_t i = 0; i < nbdkit_extents_count (answer) && at < end; i++) {
+    struct nbdkit_extent extent = nbdkit_get_extent (answer, i);
+
+    block.type &= extent.type;
+    at = extent.offset + extent.length;
+  }
+  if (at < end) {
+    struct nbdkit_extents *rest = full (&whole, (uint32_t) (end - at), at, err);
+
+    if (rest == NULL)
+      return -1;
+    for (size_t i = 0; i < nbdkit_extents_count (rest); i++)
+      block.type &= nbdkit_get_extent (rest, i).type;
+    nbdkit_extents_free (rest);
+  }
+  return add (extents, block, err);
+}
+
+static int
+aligned (const struct below *below, uint32_t count, uint64_t offset, uint32_t align, struct nbdkit_extents *extents,
+         int *err)
+{
+  struct nbdkit_extents *answer;
+  uint64_t range[2], end;
+  int result = 0;
+
+  rt_extents_range (extents, range);
+  answer = ask (below, count, offset, range[1], err);
+  end = range[1] - offset < align ? range[1] : offset + align;
+  if (answer == NULL)
+    return -1;
+  for (size_t i = 0; i < nbdkit_extents_count (answer) && result == 0; i++) {
+    struct nbdkit_extent extent = nbdkit_get_extent (answer, i);
+    uint64_t remainder = extent.length % align;
+
+    if (i == 0 && extent.length < align) {
+      result = merge_block (below, answer, offset, end, extents, err);
+      break;
+    }
+    extent.length -= remainder;
+    result = add (extents, extent, err);
+    /* What follows begins within a block. */
+    if (remainder != 0)
+      break;
+  }
+  nbdkit_extents_free (answer);
+  return result;
+}
+
+/* ---- the two forms of each: up to 1.24 (table, nxdata, ...), from 1.26 on (next, ...)
+ *
+ * All arguments are integers or pointers, so that in the calling conventions of Linux the n-th is in the same place
+ * whatever its type. Where there is one less, the last one is nothing and is not used.
+ */
+
+static int
+extents_aligned (const struct below *below, uint32_t count, uint64_t offset, uint32_t align,
+                 struct nbdkit_extents *extents, int *err)
+{
+  int unused, result;
+
+  if (err == NULL)
+    err = &unused;
+  if (align == 0 || (align & (align - 1)) != 0 || offset % align != 0 || count % align != 0) {
+    nbdkit_error ("nbdkit_extents_aligned: %" PRIu32 " bytes at %" PRIu64 " are not whole blocks of %" PRIu32, count,
+                  offset, align);
+    errno = *err = EINVAL;
+    return -1;
+  }
+  result = aligned (below, count, offset, align, extents, err);
+  if (result == -1)
+    errno = *err;
+  return result;
+}
+
+static struct nbdkit_extents *
+extents_full (const struct below *below, uint32_t count, uint64_t offset, int *err)
+{
+  int unused;
+  struct nbdkit_extents *result;
+
+  if (err == NULL)
+    err = &unused;
+  result = full (below, count, offset, err);
+  if (result == NULL)
+    errno = *err;
+  return result;
+}
+
+static void *
+pointer (uint64_t argument)
+{
+  return (void *) (uintptr_t) argument;
+}
+
+RT_EXPORT struct nbdkit_extents *
+nbdkit_extents_full (void *a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f)
+{
+  uint32_t generation = rt_caller_generation (__builtin_return_address (0));
+  bool one = generation >= NBDKIT_GENERATION_i1;
+  uint32_t flags = (uint32_t) (one ? d : e) & ~(uint32_t) NBDKIT_FLAG_REQ_ONE;
+  struct below below = below_of (a, one ? a : pointer (b), flags, generation);
+
+  return extents_full (&below, (uint32_t) (one ? b : c), one ? c : d, pointer (one ? e : f));
+}
+
+RT_EXPORT int
+nbdkit_extents_aligned (void *a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f, uint64_t g, uint64_t h)
+{
+  uint32_t generation = rt_caller_generation (__builtin_return_address (0));
+  bool one = generation >= NBDKIT_GENERATION_i1;
+  struct below below = below_of (a, one ? a : pointer (b), (uint32_t) (one ? d : e), generation);
+
+  return extents_aligned (&below, (uint32_t) (one ? b : c), one ? c : d, (uint32_t) (one ? e : f),
+                          pointer (one ? f : g), pointer (one ? g : h));
+}

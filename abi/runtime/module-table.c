@@ -1,0 +1,135 @@
+/* Which module an address belongs to, of what generation it is, and what it is called. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <link.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+
+#define MOST_MODULES 1024
+
+/* Entries are never removed or changed in what a reader may look at: signal handlers read them at any time. */
+struct entry {
+  uintptr_t base, start, end;
+  uint32_t generation;
+  const char *_Atomic title;
+};
+static struct entry entries[MOST_MODULES];
+static _Atomic uint32_t nr_entries;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* By the numbers of rt_module_add. */
+static struct entry *_Atomic by_module[MOST_MODULES];
+
+/* Where the file that has `address` was loaded; the address itself where that is unknown. */
+static uintptr_t
+base_of (const void *address)
+{
+  Dl_info info;
+
+  return (uintptr_t) (dladdr (address, &info) == 0 ? address : info.dli_fbase);
+}
+
+static struct entry *
+entry_at (uintptr_t base)
+{
+  uint32_t n = atomic_load (&nr_entries);
+
+  for (uint32_t i = 0; i < n; i++)
+    if (entries[i].base == base)
+      return &entries[i];
+  return NULL;
+}
+
+/* Of the loaded file that has the entry's base: what it covers. */
+static int
+measure (struct dl_phdr_info *info, size_t size, void *data)
+{
+  struct entry *entry = data;
+  uintptr_t start = UINTPTR_MAX, end = 0;
+
+  (void) size;
+  for (int i = 0; i < info->dlpi_phnum; i++) {
+    const ElfW (Phdr) *segment = &info->dlpi_phdr[i];
+    uintptr_t at = info->dlpi_addr + segment->p_vaddr;
+
+    if (segment->p_type != PT_LOAD)
+      continue;
+    start = at < start ? at : start;
+    end = at + segment->p_memsz > end ? at + segment->p_memsz : end;
+  }
+  if (entry->base < start || entry->base >= end)
+    return 0;
+  entry->start = start;
+  entry->end = end;
+  return 1;
+}
+
+void
+rt_module_loaded (const void *address, uint32_t generation)
+{
+  uintptr_t base = base_of (address);
+  uint32_t n;
+
+  pthread_mutex_lock (&lock);
+  n = atomic_load (&nr_entries);
+  if (entry_at (base) == NULL && n < MOST_MODULES) {
+    entries[n].base = base;
+    entries[n].generation = generation;
+    dl_iterate_phdr (measure, &entries[n]);
+    atomic_store (&nr_entries, n + 1);
+  }
+  pthread_mutex_unlock (&lock);
+}
+
+void
+rt_module_describe (uint32_t module, const void *address, const char *title)
+{
+  struct entry *entry = entry_at (base_of (address));
+
+  if (entry == NULL || module >= MOST_MODULES)
+    return;
+  /* A module that is in the chain twice keeps its first title, which is the same. */
+  if (atomic_load (&entry->title) == NULL)
+    atomic_store (&entry->title, strdup (title));
+  atomic_store (&by_module[module], entry);
+  rt_crash_install ();
+}
+
+uint32_t
+rt_caller_generation (const void *return_address)
+{
+  const struct rt_message *downcall = rt_this_downcall ();
+  const struct entry *entry = NULL;
+
+  /* What runs on this thread is known better: a call at a function's end leaves no address of that function. */
+  if (downcall != NULL && downcall->module < MOST_MODULES)
+    entry = atomic_load (&by_module[downcall->module]);
+  if (entry == NULL)
+    entry = entry_at (base_of (return_address));
+  return entry == NULL ? UINT32_MAX : entry->generation;
+}
+
+const char *
+rt_module_title (uint32_t module)
+{
+  const struct entry *entry = module < MOST_MODULES ? atomic_load (&by_module[module]) : NULL;
+
+  return entry == NULL ? NULL : atomic_load (&entry->title);
+}
+
+const char *
+rt_module_title_at (uintptr_t address)
+{
+  uint32_t n = atomic_load (&nr_entries);
+
+  for (uint32_t i = 0; i < n; i++)
+    if (address >= entries[i].start && address < entries[i].end)
+      return atomic_load (&entries[i].title);
+  return NULL;
+}
