@@ -61,7 +61,7 @@ export function readElf(bytes: Uint8Array): ElfFile {
     return new Reader(bytes).read();
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
-    throw new ElfError("it is a damaged ELF file: it ends too early", { cause: error });
+    throw new ElfError(`it is a damaged ELF file: ${error.message}`, { cause: error });
   }
 }
 
@@ -91,9 +91,14 @@ class Reader {
     this.#bytes = bytes;
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.#little = this.#view.getUint8(5) === 1;
+    const kinds = [this.#view.getUint8(4), this.#view.getUint8(5)];
+    if (kinds.some((it) => it !== 1 && it !== 2)) throw new RangeError("the head makes no sense");
     const full = this.#isReadable();
     this.#segments = full ? this.#readSegments() : [];
     this.#sections = full ? this.#readSections() : [];
+    // The loader does not look: it would die of what is not there.
+    const end = Math.max(0, ...this.#segments.map(({ offset, size }) => offset + size));
+    if (end > bytes.length) throw new RangeError("a segment ends behind the file");
   }
 
   #isReadable(): boolean {

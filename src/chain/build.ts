@@ -1,6 +1,5 @@
-/** Finds and loads the modules named on the command line, and makes the chain of them. */
-import { closeSync, existsSync, openSync, readSync, statSync } from "node:fs";
-import { join, resolve } from "node:path";
+/** Loads the modules named on the command line, and makes the chain of them. */
+import { closeSync, openSync, readSync } from "node:fs";
 
 import type { GenerationId } from "#abi/generation-ids";
 
@@ -9,8 +8,8 @@ import * as api from "../api/index.ts";
 import type { DebugFlags } from "../lib/debug-flags.ts";
 import { log } from "../lib/log.ts";
 import { Chain } from "./chain.ts";
-import { moduleDirectories } from "./directories.ts";
 import { lifeCycle } from "./failure.ts";
+import { findModule } from "./find.ts";
 import type { Layer } from "./layer.ts";
 import { typescriptLayer } from "./typescript.ts";
 
@@ -27,7 +26,6 @@ export interface ChainRequest {
   readonly threads?: number;
 }
 
-const root = join(import.meta.dir, "..", "..");
 const scriptNames = /\.[cm]?[jt]s$/;
 
 /** Load the plugin, then the filters from the innermost out, and call each one's `load`. */
@@ -53,28 +51,6 @@ async function loadLayer(
   log.debug(`${layer.name}: load`);
   await lifeCycle(layer.name, "load", () => layer.load?.());
   return layer;
-}
-
-/** The file that `name` means. Throws ConfigError that says where it was looked for. */
-function findModule(kind: "filter" | "plugin", name: string): string {
-  if (name === "") throw new ConfigError(`the name of a ${kind} is empty`);
-  const native = name.startsWith("native:");
-  const short = native ? name.slice("native:".length) : name;
-  if (!native && /[./]/.test(name)) {
-    const path = resolve(name);
-    if (!existsSync(path)) throw new ConfigError(`${name}: there is no such ${kind} file`);
-    if (!statSync(path).isFile()) throw new ConfigError(`${name}: this is not a file`);
-    return path;
-  }
-  const { filterdir, plugindir } = moduleDirectories();
-  const ours = join(root, `${kind}s`, short, `${short}.ts`);
-  const genuine = join(kind === "filter" ? filterdir : plugindir, `nbdkit-${short}-${kind}.so`);
-  const places = native ? [genuine] : [ours, genuine];
-  const found = places.find((place) => existsSync(place));
-  if (found !== undefined) return found;
-  throw new ConfigError(
-    `there is no ${kind} named ${JSON.stringify(short)}: looked for ${places.join(" and ")}`,
-  );
 }
 
 let offered = false;

@@ -7,6 +7,7 @@ import { ConfigError } from "../api/errors.ts";
 import { type DebugFlag, parseDebugFlag } from "../lib/debug-flags.ts";
 import { parseBool, parseInteger } from "../lib/size.ts";
 import { type GivenOption, splitArguments } from "./arguments.ts";
+import type { InspectRequest } from "./inspect.ts";
 import { display, isSupported, type OptionName } from "./options.ts";
 
 /** Where clients connect. */
@@ -43,6 +44,7 @@ export type CommandLine =
   /** The options are wrong: say why, show the usage. */
   | { readonly kind: "usage"; readonly problem: string }
   | { readonly kind: "print"; readonly what: Print }
+  | { readonly kind: "inspect"; readonly request: InspectRequest }
   | { readonly kind: "load"; readonly action: Action; readonly settings: Settings };
 
 /** Throws ConfigError where a value is wrong or options exclude each other. */
@@ -61,6 +63,8 @@ export function parseCommandLine(argv: readonly string[]): CommandLine {
   }
   if (problem !== undefined) return { kind: "usage", problem };
   const [plugin, ...parameters] = words;
+  const request = draft.inspection(words);
+  if (request !== undefined) return { kind: "inspect", request };
   const action = draft.action();
   if (plugin !== undefined) {
     return { kind: "load", action, settings: draft.settings(plugin, parameters) };
@@ -121,11 +125,27 @@ class Draft {
     return this.#values.has("dump-plugin") ? "dump-plugin" : "serve";
   }
 
+  /** What --inspect asks for, if it is given. */
+  inspection([file, ...rest]: readonly string[]): InspectRequest | undefined {
+    const json = this.#values.has("json");
+    if (!this.#values.has("inspect")) {
+      if (json) throw new ConfigError("option --json: expected together with --inspect");
+      return undefined;
+    }
+    if (file === undefined || rest.length > 0 || this.#filters.length > 0) {
+      throw new ConfigError(
+        "option --inspect: expected one file, or the name of an installed module",
+      );
+    }
+    this.#checkGenerations([file]);
+    return { file, json, generation: this.#generations.get(file) };
+  }
+
   settings(plugin: string, parameters: readonly string[]): Settings {
     const values = this.#values;
     const pidFile = values.get("pidfile");
     const run = values.get("run");
-    this.#checkGenerations();
+    this.#checkGenerations(this.#filters);
     return {
       plugin,
       filters: this.#filters,
@@ -143,10 +163,10 @@ class Draft {
   }
 
   /** The option means a filter as it is named in --filter; one that means none would be lost in silence. */
-  #checkGenerations(): void {
+  #checkGenerations(filters: readonly string[]): void {
     for (const filter of this.#generations.keys()) {
-      if (this.#filters.includes(filter)) continue;
-      const named = this.#filters.map((name) => JSON.stringify(name)).join(", ");
+      if (filters.includes(filter)) continue;
+      const named = filters.map((name) => JSON.stringify(name)).join(", ");
       throw new ConfigError(
         `option --filter-generation: ${JSON.stringify(filter)}: expected a filter as --filter names it: ${named || "there is none"}`,
       );

@@ -7,6 +7,7 @@ import { log } from "../lib/log.ts";
 import { usage } from "./arguments.ts";
 import { type Action, parseCommandLine, type Print, type Settings } from "./command-line.ts";
 import { dumpConfig, layerHelp, layerVersions, pluginFields, versionLine } from "./information.ts";
+import { inspect } from "./inspect.ts";
 import { longOptions, shortOptions } from "./options.ts";
 import { parseParameters } from "./parameters.ts";
 import { print } from "./print.ts";
@@ -34,6 +35,8 @@ async function run(argv: readonly string[]): Promise<number> {
     case "print":
       print(printed(line.what));
       return 0;
+    case "inspect":
+      return inspect(line.request);
     case "load":
       log.verbose = line.settings.verbose;
       return load(line.action, line.settings);

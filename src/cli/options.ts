@@ -45,12 +45,18 @@ const supported = [
   },
   { name: "help", help: "print this text, and the parameters of the plugin and filters" },
   {
+    name: "inspect",
+    ours: true,
+    help: "tell what a C module is, and whether it can be run here: the status is 0 if so, else 1",
+  },
+  {
     name: "ipaddr",
     letter: "i",
     aliases: ["ip-addr"],
     value: "ADDRESS",
     help: "listen on this address only (default all)",
   },
+  { name: "json", ours: true, help: "print what --inspect tells as JSON" },
   { name: "long-options", help: "print the long options" },
   {
     name: "newstyle",

@@ -166,7 +166,7 @@ describe("lists", () => {
     expect(longOptions()).not.toContain("-options");
     expect(longOptions()).not.toContain("--vsock");
     expect(shortOptions()).toBe(
-      ["P", "U", "V", "e", "f", "i", "n", "p", "r", "t", "v"]
+      ["D", "P", "U", "V", "e", "f", "i", "n", "p", "r", "t", "v"]
         .map((letter) => `-${letter}\n`)
         .join(""),
     );

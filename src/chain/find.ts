@@ -1,0 +1,87 @@
+/** Finds the file that a name on the command line means. */
+import { accessSync, constants, existsSync, statSync } from "node:fs";
+import { join, resolve } from "node:path";
+
+import { ConfigError } from "../api/errors.ts";
+import { moduleDirectories } from "./directories.ts";
+
+type Kind = "filter" | "plugin";
+
+const root = join(import.meta.dir, "..", "..");
+const native = "native:";
+
+/** The file that `name` means. Throws ConfigError that says where it was looked for. */
+export function findModule(kind: Kind, name: string): string {
+  const given = givenFile(kind, name);
+  if (given !== undefined) return given;
+  const short = shortName(name);
+  const ours = join(root, `${kind}s`, short, `${short}.ts`);
+  const places = name.startsWith(native) ? [] : [ours];
+  return firstOf(kind, short, [...places, genuineFile(kind, short)]);
+}
+
+/** The same for a C module of either kind: a bare name means an installed one. */
+export function findNative(name: string): string {
+  const given = givenFile("module", name);
+  if (given !== undefined) return given;
+  const short = shortName(name);
+  const places = [genuineFile("plugin", short), genuineFile("filter", short)];
+  const found = places.filter((place) => existsSync(place));
+  if (found.length < 2) return firstOf("module", short, places);
+  throw new ConfigError(`${short} is a plugin and a filter: say which file: ${found.join(" or ")}`);
+}
+
+/**
+ * nbdkit-plugin(3), "Plugins in other programming languages": a plugin may be installed as a program
+ * `nbdkit-NAME-plugin`, that starts the server with itself as the script of another plugin.
+ */
+export function findScriptPlugin(name: string): string | undefined {
+  if (isPath(name) || name === "") return undefined;
+  const short = shortName(name);
+  if (!name.startsWith(native) && existsSync(join(root, "plugins", short, `${short}.ts`))) {
+    return undefined;
+  }
+  const path = join(moduleDirectories().plugindir, `nbdkit-${short}-plugin`);
+  return isExecutable(path) ? path : undefined;
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    const { mode } = statSync(path);
+    return (mode & constants.S_IFMT) === constants.S_IFREG && (mode & constants.S_IXUSR) !== 0;
+  } catch {
+    return false;
+  }
+}
+
+function isPath(name: string): boolean {
+  return !name.startsWith(native) && /[./]/.test(name);
+}
+
+function shortName(name: string): string {
+  return name.startsWith(native) ? name.slice(native.length) : name;
+}
+
+function genuineFile(kind: Kind, short: string): string {
+  const { filterdir, plugindir } = moduleDirectories();
+  return join(kind === "filter" ? filterdir : plugindir, `nbdkit-${short}-${kind}.so`);
+}
+
+/** The file itself, where a path was given. */
+function givenFile(what: string, name: string): string | undefined {
+  if (name === "") throw new ConfigError(`the name of a ${what} is empty`);
+  if (!isPath(name)) return undefined;
+  const path = resolve(name);
+  if (!existsSync(path)) throw new ConfigError(`${name}: there is no such ${what} file`);
+  if (!statSync(path).isFile()) throw new ConfigError(`${name}: this is not a file`);
+  return path;
+}
+
+function firstOf(what: string, short: string, places: readonly string[]): string {
+  const found = places.find((place) => existsSync(place));
+  if (found !== undefined) return found;
+  throw new ConfigError(
+    `there is no ${what} named ${JSON.stringify(short)}: looked for ${places.join(" and ")}`,
+  );
+}

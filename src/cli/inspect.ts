@@ -1,0 +1,68 @@
+/** Prints what is known of a C module: `nbdkit --inspect`. */
+import type { GenerationId } from "#abi/generation-ids";
+import type { Inspection } from "#abi/inspect";
+
+import { findNative } from "../chain/find.ts";
+import { print } from "./print.ts";
+
+export interface InspectRequest {
+  /** A file, or the bare name of an installed C module. */
+  readonly file: string;
+  readonly generation?: GenerationId | undefined;
+  readonly json: boolean;
+}
+
+/** The exit status: 0 where this server can run the module, else 1. */
+export async function inspect({ file, generation, json }: InspectRequest): Promise<number> {
+  const path = findNative(file);
+  const { inspectModule } = await import("#abi/inspect");
+  const inspection = inOrder(inspectModule(path, generation));
+  print(json ? `${JSON.stringify(inspection, undefined, 2)}\n` : inspectionText(inspection));
+  return inspection.runnable ? 0 : 1;
+}
+
+/** Every key and its words in text, in the order of printing. */
+const words: Readonly<Record<keyof Inspection, string>> = {
+  path: "file",
+  kind: "kind",
+  name: "name",
+  longname: "long name",
+  version: "version",
+  generation: "generation",
+  releases: "releases",
+  api_version: "API version",
+  struct_size: "struct size",
+  thread_model: "thread model",
+  magic_config_key: "main parameter",
+  callbacks: "callbacks",
+  imports: "imports",
+  missing: "missing here",
+  debug_flags: "debug flags",
+  libraries: "libraries",
+  machine: "machine",
+  description: "description",
+  config_help: "parameters",
+  runnable: "can be run",
+  reason: "reason",
+};
+
+function inOrder(inspection: Inspection): Inspection {
+  const keys = Object.keys(words) as readonly (keyof Inspection)[];
+  const pairs = keys.filter((key) => key in inspection).map((key) => [key, inspection[key]]);
+  // The same keys and values.
+  return Object.fromEntries(pairs) as Inspection;
+}
+
+/** One line for each, but indented lines below it for texts of several. */
+export function inspectionText(inspection: Inspection): string {
+  return Object.entries(inspection)
+    .map(([key, value]) => `${words[key as keyof Inspection]}:${valueText(value)}\n`)
+    .join("");
+}
+
+function valueText(value: Inspection[keyof Inspection]): string {
+  if (typeof value === "boolean") return value ? " yes" : " no";
+  if (Array.isArray(value)) return ` ${value.length === 0 ? "none" : value.join(" ")}`;
+  const lines = String(value).trimEnd().split("\n");
+  return lines.length === 1 ? ` ${lines[0]}` : lines.map((line) => `\n  ${line}`).join("");
+}

@@ -1,0 +1,104 @@
+/** The reader of ELF files against nm, and with files that are damaged. */
+import { describe, expect, test } from "bun:test";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { ElfError, type ElfFile, readElf } from "#abi/elf";
+import { compileModule, haveCompiler } from "#test/modules";
+import { installed, run } from "#test/server";
+
+import { moduleDirectories } from "../../src/chain/directories.ts";
+
+const { filterdir, plugindir } = moduleDirectories();
+const stock = [filterdir, plugindir]
+  .filter((folder) => existsSync(folder))
+  .flatMap((folder) => readdirSync(folder).map((file) => join(folder, file)))
+  .filter((file) => file.endsWith(".so"));
+
+const names = (file: ElfFile, defined: boolean) =>
+  file.dynamicSymbols
+    .filter((it) => it.defined === defined && it.name !== "")
+    .map(({ name }) => name)
+    .toSorted();
+
+async function nm(path: string, which: string) {
+  const { stdout } = await run(["nm", "-D", "-P", "--without-symbol-versions", which, path]);
+  return stdout
+    .split("\n")
+    .filter(Boolean)
+    .map((line) => line.split(" ")[0])
+    .toSorted();
+}
+
+/** The file without its table of sections, which the loader does not need. */
+function withoutSections(bytes: Uint8Array): Uint8Array {
+  const result = Uint8Array.from(bytes);
+  result.fill(0, 40, 48).fill(0, 60, 64);
+  return result;
+}
+
+describe.skipIf(stock.length === 0 || !installed("nm"))("stock modules (needs nbdkit, nm)", () => {
+  test("have the symbols that nm shows, with and without sections", async () => {
+    for (const path of stock) {
+      const bytes = readFileSync(path);
+      const file = readElf(bytes);
+      expect({ path, names: names(file, false) }).toEqual({
+        path,
+        names: (await nm(path, "-u")) as string[],
+      });
+      expect(names(file, true)).toEqual((await nm(path, "--defined-only")) as string[]);
+      expect(file).toMatchObject({ bits: 64, isShared: true });
+      if (names(file, false).includes("malloc")) expect(file.needed).toContain("libc.so.6");
+      expect(readElf(withoutSections(bytes))).toEqual({ ...file, symbols: [] });
+    }
+  });
+});
+
+describe.skipIf(!haveCompiler)("compiled modules (needs cc)", () => {
+  const compiled = async (flags: readonly string[] = []) =>
+    readFileSync(
+      await compileModule("test/fixtures/sized-filter.c", { defines: { SIZED: 1 }, flags }),
+    );
+
+  test("have the symbols of debuggers too", async () => {
+    const { symbols } = readElf(await compiled());
+    expect(symbols.map(({ name }) => name)).toContain("filter_init");
+  });
+
+  test.each([["-Wl,--hash-style=sysv"], ["-Wl,--hash-style=gnu"], ["-Wl,--hash-style=both"]])(
+    "count their symbols without sections (%s)",
+    async (flag) => {
+      const bytes = await compiled([flag]);
+      expect(readElf(withoutSections(bytes)).dynamicSymbols).toEqual(readElf(bytes).dynamicSymbols);
+    },
+  );
+
+  test("are read or refused wherever they end", async () => {
+    const bytes = await compiled();
+    const ends = Array.from({ length: 300 }, (_, i) => Math.floor((i * bytes.length) / 300));
+    for (const end of ends) {
+      try {
+        readElf(bytes.subarray(0, end));
+      } catch (error) {
+        expect(error).toBeInstanceOf(ElfError);
+      }
+    }
+  });
+
+  test("are read or refused whatever one byte of the head is", async () => {
+    const bytes = Uint8Array.from(await compiled());
+    for (let at = 0; at < 64 * 12; at++) {
+      const copy = bytes.slice();
+      copy[at] = (copy[at] ?? 0) ^ 0xff;
+      try {
+        readElf(copy);
+      } catch (error) {
+        expect(error).toBeInstanceOf(ElfError);
+      }
+    }
+  });
+});
+
+test.each(["", "\x7fELF", "hello", "\x7fELF and nothing more"])("%j is refused", (text) => {
+  expect(() => readElf(Buffer.from(text))).toThrow(ElfError);
+});

@@ -1,0 +1,190 @@
+/** --inspect tells what a C module is, whatever is wrong with it. */
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import type { Inspection } from "#abi/inspect";
+import { compileModule, type CompileOptions, haveCompiler } from "#test/modules";
+import { program, run } from "#test/server";
+
+import { moduleDirectories } from "../../src/chain/directories.ts";
+import { usage } from "../../src/cli/arguments.ts";
+
+let folder = "";
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "nbdkit-inspect-"));
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const inspect = (...args: string[]) => run([...program, "--inspect", ...args]);
+
+/** The exit status must say the same as the text. */
+async function inspected(file: string, ...args: string[]): Promise<Inspection> {
+  const { code, stdout, stderr } = await inspect("--json", file, ...args);
+  const result = JSON.parse(stdout) as Inspection;
+  expect({ code, stderr }).toEqual({ code: result.runnable ? 0 : 1, stderr: "" });
+  return result;
+}
+
+const stock = (["filter", "plugin"] as const).flatMap((kind) => {
+  const { filterdir, plugindir } = moduleDirectories();
+  const directory = kind === "filter" ? filterdir : plugindir;
+  const files = existsSync(directory) ? readdirSync(directory) : [];
+  return files.flatMap((file) => {
+    const name = /^nbdkit-(.*)-(?:filter|plugin)\.so$/.exec(file)?.[1];
+    return name === undefined ? [] : [{ kind, name, path: join(directory, file) }];
+  });
+});
+
+/** What may keep a stock module from running is that something it needs is not there. */
+const absent = /^undefined symbol: |cannot open shared object file|which cannot be run yet$/;
+
+describe.skipIf(stock.length === 0)("stock modules (needs nbdkit)", () => {
+  test.each(stock)("the $kind $name", async ({ kind, name, path }) => {
+    const found = await inspected(path);
+    expect(found).toMatchObject({
+      path,
+      kind,
+      machine: process.arch === "x64" ? "x86_64" : "aarch64",
+    });
+    if (found.runnable) expect(found).toMatchObject({ name, version: expect.any(String) });
+    else expect(found.reason).toMatch(absent);
+    if (found.generation !== undefined) expect(found.api_version).toBe(6);
+  });
+
+  test("a bare name is an installed module's", async () => {
+    const { kind, name, path } = stock[0] ?? { kind: "filter", name: "", path: "" };
+    expect(await inspected(name)).toMatchObject({ kind, path });
+  });
+});
+
+describe.skipIf(!haveCompiler)("compiled modules (needs cc)", () => {
+  test("a filter of generation A", async () => {
+    const path = await compileModule("test/fixtures/debug-flags.c", { defines: { FILTER: true } });
+    expect(await inspect(path)).toEqual({
+      code: 0,
+      // load prints what this does not show.
+      stderr: "",
+      stdout: [
+        `file: ${path}`,
+        "kind: filter",
+        "name: flagfilter",
+        "generation: A",
+        "releases: nbdkit 1.1.27 to 1.2",
+        "API version: 1",
+        "struct size: 200",
+        "thread model: parallel",
+        "callbacks: load",
+        "imports: none",
+        "debug flags: flagfilter.one flagfilter.two_words",
+        "libraries: libc.so.6",
+        "machine: x86_64",
+        "can be run: yes\n",
+      ].join("\n"),
+    });
+  });
+
+  test("a plugin of API 1, with all its texts", async () => {
+    const path = await compileModule("examples/ramdisk-v1/ramdisk-v1.c");
+    const found = await inspected(path);
+    expect(found).toMatchObject({
+      kind: "plugin",
+      name: "ramdisk1",
+      api_version: 1,
+      struct_size: 384,
+      runnable: true,
+    });
+    expect(found.callbacks).toContain("_pread_v1");
+    expect(found.config_help).toBeString();
+    expect((await inspect(path)).stdout).toContain("\nparameters:");
+  });
+
+  test.each([
+    [1, undefined, { generation: "S or A" }],
+    [1, "S", { generation: "S", releases: "nbdkit's first proposal of filters" }],
+    [2, "A", { generation: "A", thread_model: "serialize_connections" }],
+  ] as const)("a filter that cannot be told: %p, said to be %p", async (FOREIGN, id, expected) => {
+    const path = await compileModule("test/fixtures/foreign.c", { defines: { FOREIGN } });
+    const args = id === undefined ? [] : [`--filter-generation=${path}=${id}`];
+    expect(await inspected(path, ...args)).toMatchObject(expected);
+  });
+
+  test("one whose functions are missing", async () => {
+    const path = await compileModule("test/fixtures/missing-symbol.c");
+    const found = await inspected(path);
+    expect(found).toMatchObject({ kind: "filter", missing: ["nbdkit_does_not_exist"] });
+    expect(found.imports).toContain("nbdkit_does_not_exist");
+    expect(found.reason).toStartWith("undefined symbol: nbdkit_does_not_exist");
+  });
+
+  test.each<readonly [CompileOptions["defines"], object]>([
+    [
+      { NO_INIT: true },
+      { reason: "this is no module of nbdkit: it has neither filter_init nor plugin_init" },
+    ],
+    [{ INIT_NULL: true }, { kind: "filter", reason: "filter registration function failed" }],
+    [
+      { PLUGIN: true, WITHOUT: "pread" },
+      { name: "bad", reason: "plugin must have a .pread callback" },
+    ],
+    [
+      { PLUGIN: true, API: 3 },
+      { kind: "plugin", reason: expect.stringContaining("need 1 or 2") },
+    ],
+    [{ MODEL: 9 }, { thread_model: "9", reason: "filter has thread model 9: expected 0 to 3" }],
+    [{ NAME: '"a b"' }, { name: "a b", reason: expect.stringContaining("alphanumeric") }],
+  ])("a broken module: %j", async (defines, expected) => {
+    const path = await compileModule("test/fixtures/bad.c", { defines: defines ?? {} });
+    expect(await inspected(path)).toMatchObject({ runnable: false, ...expected });
+  });
+
+  test.each([
+    ["for another machine", 18, 183, "it is for aarch64 (64 bits), and this is x86_64"],
+    ["of 32 bits", 4, 1, "it is for x86_64 (32 bits), and this is x86_64"],
+    ["that is no shared object", 16, 2, "it is no shared object"],
+  ])("a file %s", async (_, at, byte, reason) => {
+    const bytes = Uint8Array.from(readFileSync(await compileModule("test/fixtures/bad.c")));
+    bytes[at] = byte;
+    const path = join(folder, "other.so");
+    writeFileSync(path, bytes);
+    expect(await inspected(path)).toMatchObject({ runnable: false, reason });
+  });
+
+  test("a file that ends too early", async () => {
+    const bytes = readFileSync(await compileModule("test/fixtures/bad.c"));
+    const path = join(folder, "short.so");
+    writeFileSync(path, bytes.subarray(0, 5000));
+    expect(await inspected(path)).toMatchObject({
+      reason: "it is a damaged ELF file: a segment ends behind the file",
+    });
+  });
+});
+
+test.each(["", "hello", "\x7fELF"])("a file of %j", async (content) => {
+  const path = join(folder, "text.so");
+  writeFileSync(path, content);
+  const { reason } = await inspected(path);
+  expect(reason).toMatch(/^it is (no|a damaged) ELF file/);
+});
+
+describe("refusals", () => {
+  const expected = "option --inspect: expected one file, or the name of an installed module";
+  test.each([
+    [["--inspect"], expected],
+    [["--inspect", "a.so", "b.so"], expected],
+    [["--inspect", "--filter=offset", "null"], expected],
+    [["--json", "null"], "option --json: expected together with --inspect"],
+    [["--inspect", "./gone.so"], "./gone.so: there is no such module file"],
+    [["--inspect", "nosuch"], 'there is no module named "nosuch": looked for /'],
+    [["--inspect", "--filter-generation=y=A", "x"], 'option --filter-generation: "y": expected'],
+  ])("%j", async (args, words) => {
+    const { code, stdout, stderr } = await run([...program, ...args]);
+    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+    expect(stderr).toStartWith(`nbdkit: error: ${words}`);
+  });
+
+  test("--help says what the status means", () => {
+    expect(usage().replaceAll(/\s+/g, " ")).toContain("the status is 0 if so, else 1");
+  });
+});
