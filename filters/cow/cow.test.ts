@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { defineFilter, FLAG_FAST_ZERO, FLAG_FUA, FLAG_MAY_TRIM } from "#api";
-import { above, configured, errnoOf, type Stack } from "#test/chain";
+import { above, clientOf, configured, errnoOf, type Stack } from "#test/chain";
 
 import cow from "./cow.ts";
 
@@ -93,7 +93,7 @@ describe("what clients see", () => {
   test("all connections share one overlay, also later ones", async () => {
     await using stack = await above(disk(), cow);
     await stack.next.pwrite(Uint8Array.of(1, 2, 3), 5n, 0);
-    const second = stack.chain.connect({ id: 2, logName: "disk[2]" });
+    const second = stack.chain.connect(clientOf(stack.chain, 2));
     await second.open(false, "", false);
     const buf = new Uint8Array(3);
     await second.top.pread(buf, 5n, 0);

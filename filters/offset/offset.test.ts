@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 
 import { FLAG_FUA, FLAG_MAY_TRIM, NbdError } from "#api";
-import { above, configured, errnoOf } from "#test/chain";
+import { above, clientOf, configured, errnoOf } from "#test/chain";
 
 import offset from "./offset.ts";
 
@@ -80,7 +80,7 @@ describe("parameters", () => {
   test("the last of several offsets counts", async () => {
     const chain = await configured(offset, { offset: "1k" });
     await chain.config("offset", "0");
-    const connection = chain.connect({ id: 1, logName: "disk[1]" });
+    const connection = chain.connect(clientOf(chain, 1));
     await connection.open(false, "", false);
     expect(await connection.top.getSize()).toBe(0n);
     await connection.close();

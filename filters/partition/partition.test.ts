@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { FLAG_FUA, FLAG_MAY_TRIM } from "#api";
-import { above, configured, errnoOf } from "#test/chain";
+import { above, clientOf, configured, errnoOf } from "#test/chain";
 
 import { patterned, putGpt, putMbr } from "./disk-fixture.ts";
 import partition from "./partition.ts";
@@ -136,7 +136,7 @@ test("each connection reads the table anew", async () => {
     { type: 0x83, start: 40, count: 7 },
   ]);
   expect(await stack.next.getSize()).toBe(16384n);
-  const second = stack.chain.connect({ id: 2, logName: "disk[2]" });
+  const second = stack.chain.connect(clientOf(stack.chain, 2));
   await second.open(false, "", false);
   expect(await second.top.getSize()).toBe(3584n);
   await second.close();

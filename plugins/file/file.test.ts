@@ -17,7 +17,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { FLAG_FAST_ZERO, FLAG_FUA, FLAG_MAY_TRIM, type NextOps, storage } from "#api";
-import { abilities, configured, errnoOf, overPlugin } from "#test/chain";
+import { abilities, clientOf, configured, errnoOf, overPlugin } from "#test/chain";
 
 import plugin from "./file.ts";
 
@@ -159,7 +159,7 @@ describe("reading and writing", () => {
     await using stack = await overPlugin(plugin, { file: path });
     expect(await stack.next.getSize()).toBe(4096n);
     truncateSync(path, 8192);
-    const other = stack.chain.connect({ id: 2, logName: "file[2]" });
+    const other = stack.chain.connect(clientOf(stack.chain, 2));
     await other.open(false, "", false);
     expect(await other.top.getSize()).toBe(8192n);
     expect(await stack.next.getSize()).toBe(4096n);
@@ -418,7 +418,7 @@ describe("parameters", () => {
     const path = image(512);
     const chain = await configured(plugin, { file: path });
     rmSync(path);
-    const connection = chain.connect({ id: 1, logName: "file[1]" });
+    const connection = chain.connect(clientOf(chain, 1));
     expect(await errnoOf(() => connection.open(false, "", false))).toBe("ENOENT");
   });
 

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 
 import { FLAG_FAST_ZERO, FLAG_FUA, FLAG_MAY_TRIM } from "#api";
-import { abilities, configured, errnoOf, overPlugin } from "#test/chain";
+import { abilities, clientOf, configured, errnoOf, overPlugin } from "#test/chain";
 
 import plugin from "./memory.ts";
 
@@ -34,7 +34,7 @@ describe("memory plugin", () => {
 
   test("gives all clients the same disk", async () => {
     await using stack = await overPlugin(plugin, { size: "1m" });
-    const other = stack.chain.connect({ id: 2, logName: "memory[2]" });
+    const other = stack.chain.connect(clientOf(stack.chain, 2));
     await other.open(false, "", false);
     await stack.next.pwrite(new Uint8Array([9]), 0n, 0);
     expect(await readFrom(other.top, 0n, 1)).toEqual([9]);

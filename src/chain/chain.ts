@@ -3,11 +3,13 @@ import { threadModels } from "#abi/generated/constants.gen";
 import type { Awaitable, NextOps, ThreadModel } from "#abi/generated/methods.gen";
 
 import { ConfigError } from "../api/errors.ts";
+import { Exports } from "../lib/exports.ts";
 import { log } from "../lib/log.ts";
 import { Context } from "./checked.ts";
 import { lifeCycle } from "./failure.ts";
 import type { ConnectionInfo, Layer } from "./layer.ts";
-import { closeLayers, finalizeLayers, openLayer, prepareLayers } from "./opening.ts";
+import { Link } from "./link.ts";
+import { finishLayers, openLayer, prepareLayers } from "./opening.ts";
 
 /** All layers opened for one client. */
 export interface ChainConnection {
@@ -28,12 +30,17 @@ export class Chain {
   readonly pluginName: string;
   /** The least model of all layers. It may go up after a connection was opened, never down. */
   threadModel: ThreadModel = "parallel";
+  readonly #top: Link;
 
   constructor(layers: readonly Layer[]) {
     const plugin = layers.at(-1);
     if (plugin?.kind !== "plugin") throw new ConfigError("the chain has no plugin");
     this.layers = layers;
     this.pluginName = plugin.name;
+    let top = new Link(plugin, undefined);
+    for (const layer of layers.slice(0, -1).toReversed()) top = new Link(layer, top);
+    this.#top = top;
+    for (let link: Link | undefined = top; link !== undefined; link = link.next) attach(link);
   }
 
   /** The key that a bare word on the command line stands for. */
@@ -92,15 +99,25 @@ export class Chain {
   }
 
   /** A client connected. Throws where a layer does not want it. */
-  async preconnect(readonly: boolean): Promise<void> {
-    await this.preconnectAt(0, readonly);
+  async preconnect(connection: ConnectionInfo, readonly: boolean): Promise<void> {
+    await this.#top.preconnect(readonly, { connection, thread: undefined });
   }
 
+  /** The exports that the client may choose from. */
+  async listExports(connection: ConnectionInfo, readonly: boolean): Promise<Exports> {
+    const exports = new Exports();
+    await this.#top.listExports(readonly, exports, { connection, thread: undefined });
+    return exports;
+  }
+
+  /** The name of the export that the client gets if it asks for "". Undefined: it gets none. */
+  async defaultExport(connection: ConnectionInfo, readonly: boolean): Promise<string | undefined> {
+    return this.#top.defaultExport(readonly, { connection, thread: undefined });
+  }
+
+  /** Nothing is called yet. A client that opens exports one after the other needs one for each. */
   connect(info: ConnectionInfo): ChainConnection {
-    let top: Context | undefined;
-    for (const layer of this.layers.toReversed()) top = new Context(layer, top, info);
-    if (top === undefined) throw new ConfigError("the chain is empty");
-    return new OpenChain(this, top);
+    return new OpenChain(this, Context.stack(this.#top, info), info);
   }
 
   /** Ask every layer for its thread model, innermost first, and keep the least. */
@@ -145,31 +162,24 @@ export class Chain {
     }
     return this.configCompleteAt(index + 1);
   }
-
-  private preconnectAt(index: number, readonly: boolean): Awaitable<void> {
-    const layer = this.layers[index];
-    if (layer === undefined) return undefined;
-    log.debug(`${layer.name}: preconnect`);
-    if (layer.preconnect !== undefined) {
-      const next = (ro: boolean) => this.preconnectAt(index + 1, ro);
-      return lifeCycle(layer.name, "preconnect", () => layer.preconnect?.(next, readonly));
-    }
-    return this.preconnectAt(index + 1, readonly);
-  }
 }
 
 class OpenChain implements ChainConnection {
   readonly top: Context;
   readonly #chain: Chain;
+  readonly #info: ConnectionInfo;
 
-  constructor(chain: Chain, top: Context) {
+  constructor(chain: Chain, top: Context, info: ConnectionInfo) {
     this.#chain = chain;
     this.top = top;
+    this.#info = info;
   }
 
   async open(readonly: boolean, exportName: string, isTls: boolean): Promise<void> {
+    this.#info.exportName = exportName;
+    this.#info.isTls = isTls;
     try {
-      await openLayer(this.top, readonly, exportName, isTls);
+      await openLayer(this.top, readonly, exportName);
       await prepareLayers(this.top);
     } catch (error) {
       await this.close();
@@ -181,9 +191,18 @@ class OpenChain implements ChainConnection {
   }
 
   async close(): Promise<void> {
-    await finalizeLayers(this.top);
-    await closeLayers(this.top);
+    await finishLayers(this.top);
   }
+}
+
+/** Give a layer what it needs to open those below it on its own behalf. */
+function attach({ layer, next }: Link): void {
+  layer.attach?.(
+    next && {
+      open: (readonly, exportName, shared, visit) =>
+        Context.open(next, readonly, exportName, shared ? undefined : visit),
+    },
+  );
 }
 
 async function regardless(

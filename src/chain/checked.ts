@@ -3,118 +3,186 @@
  * and flags, remembers answers, supplies what a layer lacks, and turns exceptions into error numbers.
  * Rules: nbdkit-plugin(3) and nbdkit-filter(3), "CALLBACKS". Where nbdkit asserts, this throws.
  */
-import { FLAG_FAST_ZERO, FLAG_FUA, FLAG_MAY_TRIM, supports } from "#abi/generated/constants.gen";
+import {
+  FLAG_FAST_ZERO,
+  FLAG_FUA,
+  FLAG_MAY_TRIM,
+  FLAG_REQ_ONE,
+} from "#abi/generated/constants.gen";
 import type { Awaitable, Support } from "#abi/generated/methods.gen";
 
 import { after, isPromise, promiseOf } from "../api/awaitable.ts";
 import { NbdError } from "../api/errors.ts";
+import type { BlockSize } from "../lib/block-size.ts";
 import { errnos } from "../lib/errno.ts";
+import type { Extents } from "../lib/extents.ts";
 import { log } from "../lib/log.ts";
+import { nobody } from "./connection-info.ts";
 import { emulateCache, emulateZero } from "./emulate.ts";
 import { failureOf } from "./failure.ts";
-import type { ConnectionInfo, Layer, LayerContext } from "./layer.ts";
-import { type Answers, State } from "./state.ts";
+import type { ConnectionInfo, Layer, LayerContext, Visit } from "./layer.ts";
+import type { Link } from "./link.ts";
+import { closeLayers, finalizeLayers, openLayer, prepareLayers, reopenLayers } from "./opening.ts";
+import {
+  askBlockSize,
+  askBoolean,
+  askDescription,
+  askSize,
+  askSupport,
+  ifWritable,
+} from "./questions.ts";
+import { State } from "./state.ts";
 
 const underWrite = FLAG_FUA;
+const underExtents = FLAG_REQ_ONE;
 const underZero = FLAG_FUA | FLAG_MAY_TRIM | FLAG_FAST_ZERO;
+
+type DataMethod = "cache" | "extents" | "pread" | "pwrite" | "trim" | "zero";
 
 export class Context implements LayerContext {
   readonly layer: Layer;
-  readonly next: Context | undefined;
   readonly connection: ConnectionInfo;
   readonly state: State;
   readonly thread: unknown;
+  /** Only `setNext` changes it. */
+  next: Context | undefined;
+  /** The view that is bound to no thread. */
+  readonly #unbound: Context | undefined;
 
   constructor(
-    layer: Layer,
+    state: State,
     next: Context | undefined,
     connection: ConnectionInfo,
-    state: State = new State(),
     thread: unknown = undefined,
+    unbound: Context | undefined = undefined,
   ) {
-    this.layer = layer;
+    this.layer = state.link.layer;
     this.next = next;
     this.connection = connection;
     this.state = state;
     this.thread = thread;
+    this.#unbound = unbound;
+  }
+
+  /** Contexts of the layer at `link` and those below it, none of them open. */
+  static stack(link: Link, connection: ConnectionInfo, shared = false): Context {
+    const next = link.next === undefined ? undefined : Context.stack(link.next, connection, shared);
+    return new Context(new State(link, shared), next, connection);
+  }
+
+  /** Open the layer at `link` and those below it once more, for a layer above. Without `visit` no client has a part in it. */
+  static async open(
+    link: Link,
+    readonly: boolean,
+    exportName: string,
+    visit: Visit | undefined,
+  ): Promise<Context> {
+    const stack = Context.stack(link, visit?.connection ?? nobody(), visit === undefined);
+    const { thread } = visit ?? {};
+    await openLayer(thread === undefined ? stack : stack.bind(thread), readonly, exportName);
+    return stack;
   }
 
   get handle(): unknown {
     return this.state.handle;
   }
 
+  get unbound(): Context {
+    return this.#unbound ?? this;
+  }
+
   bind(thread: unknown): Context {
-    return new Context(this.layer, this.next?.bind(thread), this.connection, this.state, thread);
+    const next = this.next?.bind(thread);
+    return new Context(this.state, next, this.connection, thread, this.unbound);
+  }
+
+  // ---- for layers that open others
+
+  reopen(readonly: boolean, exportName: string): Promise<void> {
+    return reopenLayers(this, readonly, exportName);
+  }
+
+  openNext(readonly: boolean, exportName: string, shared: boolean): Promise<Context> {
+    const { next } = this.state.link;
+    if (next === undefined) throw this.nothingBelow();
+    return Context.open(next, readonly, exportName, shared ? undefined : this);
+  }
+
+  prepare(): Promise<void> {
+    return prepareLayers(this);
+  }
+
+  async finalize(): Promise<void> {
+    const failure = await finalizeLayers(this);
+    if (failure !== undefined) throw failure;
+  }
+
+  close(): Promise<void> {
+    return closeLayers(this);
+  }
+
+  setNext(next: Context | undefined): Context | undefined {
+    const { unbound, thread } = this;
+    const old = unbound.next;
+    unbound.next = next?.unbound;
+    if (unbound !== this) this.next = next?.unbound.bind(thread);
+    return old;
   }
 
   // ---- what the layer can do
 
   getSize(): Awaitable<bigint> {
-    return this.ask("getSize", "get_size", () => {
-      const { layer, next } = this;
-      const answer = layer.getSize === undefined ? this.below(next).getSize() : layer.getSize(this);
-      return after(answer, (size) => {
-        if (typeof size !== "bigint" || size < 0n || size > 0x7fffffffffffffffn) {
-          throw new NbdError("EIO", `${layer.name}: get_size returned ${size}, not 0 to 2^63-1`);
-        }
-        this.state.exactSize = size <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(size) : -1;
-        return size;
-      });
-    });
+    return this.state.answers.getSize ?? askSize(this);
+  }
+
+  exportDescription(): Awaitable<string | undefined> {
+    return askDescription(this);
+  }
+
+  blockSize(): Awaitable<BlockSize> {
+    return askBlockSize(this);
   }
 
   canWrite(): Awaitable<boolean> {
-    return this.boolean("canWrite", "can_write", (plugin) => plugin.pwrite !== undefined);
+    return askBoolean(this, "canWrite");
   }
 
   canFlush(): Awaitable<boolean> {
-    return this.boolean("canFlush", "can_flush", (plugin) => plugin.flush !== undefined);
+    return askBoolean(this, "canFlush");
   }
 
   isRotational(): Awaitable<boolean> {
-    return this.boolean("isRotational", "is_rotational", () => false);
+    return askBoolean(this, "isRotational");
   }
 
   canTrim(): Awaitable<boolean> {
-    return this.ifWritable("canTrim", false, () =>
-      this.boolean("canTrim", "can_trim", (plugin) => plugin.trim !== undefined),
-    );
+    return ifWritable(this, "canTrim", false, () => askBoolean(this, "canTrim"));
   }
 
   canZero(): Awaitable<Support> {
-    return this.ifWritable<"canZero">("canZero", "none", () =>
-      this.support("canZero", "can_zero", (plugin) =>
-        plugin.zero === undefined ? "emulate" : "native",
-      ),
-    );
+    return ifWritable<"canZero">(this, "canZero", "none", () => askSupport(this, "canZero"));
   }
 
   canFastZero(): Awaitable<boolean> {
-    return this.ifWritable("canFastZero", false, () =>
-      after(this.canZero(), (zero) =>
-        zero === "none"
-          ? false
-          : this.boolean("canFastZero", "can_fast_zero", (plugin) => plugin.zero === undefined),
-      ),
+    return ifWritable(this, "canFastZero", false, () =>
+      after(this.canZero(), (zero) => zero !== "none" && askBoolean(this, "canFastZero")),
     );
+  }
+
+  canExtents(): Awaitable<boolean> {
+    return askBoolean(this, "canExtents");
   }
 
   canFua(): Awaitable<Support> {
-    return this.ifWritable<"canFua">("canFua", "none", () =>
-      this.support("canFua", "can_fua", (plugin) =>
-        plugin.flush === undefined ? "none" : "emulate",
-      ),
-    );
+    return ifWritable<"canFua">(this, "canFua", "none", () => askSupport(this, "canFua"));
   }
 
   canMultiConn(): Awaitable<boolean> {
-    return this.boolean("canMultiConn", "can_multi_conn", () => false);
+    return askBoolean(this, "canMultiConn");
   }
 
   canCache(): Awaitable<Support> {
-    return this.support("canCache", "can_cache", (plugin) =>
-      plugin.cache === undefined ? "none" : "native",
-    );
+    return askSupport(this, "canCache");
   }
 
   // ---- data
@@ -124,9 +192,9 @@ export class Context implements LayerContext {
       return this.learn("pread", buf.length, offset, () => this.pread(buf, offset, flags));
     }
     if (flags !== 0) this.refuse(`pread with flags ${flags}, which takes none`);
-    if (log.verbose) this.trace(`pread count=${buf.length} offset=${offset}`);
+    if (log.verbose && log.datapath) this.trace(`pread count=${buf.length} offset=${offset}`);
     const { layer } = this;
-    if (layer.pread === undefined) return this.below(this.next).pread(buf, offset, flags);
+    if (layer.pread === undefined) return this.below().pread(buf, offset, flags);
     try {
       const result = layer.pread(this, buf, offset, flags);
       return isPromise(result) ? this.later(result, "pread") : undefined;
@@ -147,10 +215,10 @@ export class Context implements LayerContext {
       const plain = flags & ~FLAG_FUA;
       if (this.emulatesFua()) return this.thenFlush(this.pwrite(buf, offset, plain));
     }
-    if (log.verbose) {
+    if (log.verbose && log.datapath) {
       this.trace(`pwrite count=${buf.length} offset=${offset} fua=${flags & FLAG_FUA ? 1 : 0}`);
     }
-    if (layer.pwrite === undefined) return this.below(this.next).pwrite(buf, offset, flags);
+    if (layer.pwrite === undefined) return this.below().pwrite(buf, offset, flags);
     try {
       const result = layer.pwrite(this, buf, offset, flags);
       return isPromise(result) ? this.later(result, "pwrite") : undefined;
@@ -162,14 +230,14 @@ export class Context implements LayerContext {
   flush(flags: number): Awaitable<void> {
     const { layer, state } = this;
     if (state.answers.canFlush !== true || !state.prepared) {
-      this.mustBeOpen("flush");
+      this.mustBePrepared("flush");
       return after(this.canFlush(), (can) =>
         can ? this.flush(flags) : this.refuse("flush, which it cannot do"),
       );
     }
     if (flags !== 0) this.refuse(`flush with flags ${flags}, which takes none`);
-    if (log.verbose) this.trace("flush");
-    if (layer.flush === undefined) return this.below(this.next).flush(flags);
+    if (log.verbose && log.datapath) this.trace("flush");
+    if (layer.flush === undefined) return this.below().flush(flags);
     return this.run("flush", () => layer.flush?.(this, flags));
   }
 
@@ -184,10 +252,10 @@ export class Context implements LayerContext {
       this.accept("trim", flags, underWrite);
       if (this.emulatesFua()) return this.thenFlush(this.trim(count, offset, flags & ~FLAG_FUA));
     }
-    if (log.verbose)
+    if (log.verbose && log.datapath)
       this.trace(`trim count=${count} offset=${offset} fua=${flags & FLAG_FUA ? 1 : 0}`);
     if (layer.trim === undefined) {
-      return this.below(this.next).trim(count, offset, flags);
+      return this.below().trim(count, offset, flags);
     }
     return this.run("trim", () => layer.trim?.(this, count, offset, flags));
   }
@@ -211,7 +279,7 @@ export class Context implements LayerContext {
     if (!emulates && flags & FLAG_FUA && this.emulatesFua()) {
       return this.thenFlush(this.zero(count, offset, flags & ~FLAG_FUA));
     }
-    if (log.verbose) {
+    if (log.verbose && log.datapath) {
       const bit = (flag: number) => (flags & flag ? 1 : 0);
       this.trace(
         `zero count=${count} offset=${offset} may_trim=${bit(FLAG_MAY_TRIM)} fua=${bit(FLAG_FUA)} fast=${bit(FLAG_FAST_ZERO)}`,
@@ -222,7 +290,7 @@ export class Context implements LayerContext {
       return emulateZero(this, count, offset, flags);
     }
     if (layer.zero === undefined) {
-      return this.below(this.next).zero(count, offset, flags);
+      return this.below().zero(count, offset, flags);
     }
     const instead = (error: unknown): Awaitable<void> => {
       const failure = this.failure(error, "zero");
@@ -237,6 +305,27 @@ export class Context implements LayerContext {
     }
   }
 
+  extents(count: number, offset: bigint, flags: number, extents: Extents): Awaitable<void> {
+    const { layer, state } = this;
+    const can = state.answers.canExtents;
+    if (can === undefined || !this.fits(count, offset)) {
+      const go = () => this.extents(count, offset, flags, extents);
+      return this.learn("extents", count, offset, go);
+    }
+    this.accept("extents", flags, underExtents);
+    if (log.verbose && log.datapath) {
+      const one = flags & FLAG_REQ_ONE ? 1 : 0;
+      this.trace(`extents count=${count} offset=${offset} req_one=${one}`);
+    }
+    // What is not known to be a hole has to be read.
+    if (!can) return this.run("extents", () => extents.add(offset, BigInt(count), 0));
+    if (layer.extents === undefined && layer.kind === "filter") {
+      return this.below().extents(count, offset, flags, extents);
+    }
+    const done = this.run("extents", () => layer.extents?.(this, count, offset, flags, extents));
+    return after(done, () => this.mustTell(extents, offset));
+  }
+
   cache(count: number, offset: bigint, flags: number): Awaitable<void> {
     const { layer, state } = this;
     const can = state.answers.canCache;
@@ -244,27 +333,35 @@ export class Context implements LayerContext {
       return this.learn("cache", count, offset, () => this.cache(count, offset, flags));
     }
     if (flags !== 0) this.refuse(`cache with flags ${flags}, which takes none`);
-    if (log.verbose) this.trace(`cache count=${count} offset=${offset}`);
+    if (log.verbose && log.datapath) this.trace(`cache count=${count} offset=${offset}`);
     if (can === "emulate" && (layer.kind === "plugin" || layer.canCache !== undefined)) {
       return emulateCache(this, count, offset);
     }
     if (layer.cache !== undefined)
       return this.run("cache", () => layer.cache?.(this, count, offset, flags));
     if (layer.kind === "plugin") return undefined;
-    return this.below(this.next).cache(count, offset, flags);
+    return this.below().cache(count, offset, flags);
   }
 
   // ---- helpers
 
   /** The layer below; only a plugin has none, and no default of a plugin asks for it. */
-  below(next: Context | undefined): Context {
-    if (next === undefined)
-      throw new NbdError("EIO", `${this.layer.name}: there is no layer below`);
-    return next;
+  below(): Context {
+    if (this.next === undefined) throw this.nothingBelow();
+    return this.next;
+  }
+
+  nothingBelow(): NbdError {
+    return new NbdError("EIO", `${this.layer.name}: there is no layer below`);
   }
 
   failure(error: unknown, method: string): NbdError {
     return failureOf(error, this.layer.name, method, this.connection.logName);
+  }
+
+  /** A debug line about something else than data. */
+  control(message: string): void {
+    if (log.verbose && log.controlpath) this.trace(message);
   }
 
   trace(message: string): void {
@@ -301,12 +398,12 @@ export class Context implements LayerContext {
 
   /** Ask what was not asked yet, say what is wrong, or go on. */
   private learn(
-    method: "cache" | "pread" | "pwrite" | "trim" | "zero",
+    method: DataMethod,
     count: number,
     offset: bigint,
     go: () => Awaitable<void>,
   ): Awaitable<void> {
-    this.mustBeOpen(method);
+    this.mustBePrepared(method);
     return after(this.getSize(), (size) =>
       after(this.allowed(method), (allowed) => {
         if (!allowed) this.refuse(`${method}, which it cannot do`);
@@ -316,8 +413,11 @@ export class Context implements LayerContext {
     );
   }
 
-  private allowed(method: "cache" | "pread" | "pwrite" | "trim" | "zero"): Awaitable<boolean> {
+  private allowed(method: DataMethod): Awaitable<boolean> {
     switch (method) {
+      case "extents":
+        // Who cannot tell gets a default; only the answer is needed.
+        return after(this.canExtents(), () => true);
       case "pread":
         return true;
       case "pwrite":
@@ -333,10 +433,13 @@ export class Context implements LayerContext {
     }
   }
 
-  private mustBeOpen(method: string): void {
-    const { open, prepared } = this.state;
-    if (!open) this.refuse(`${method}, but it is not open`);
-    if (!prepared) this.refuse(`${method}, but it is not prepared`);
+  mustBeOpen(method: string): void {
+    if (!this.state.open) this.refuse(`${method}, but it is not open`);
+  }
+
+  private mustBePrepared(method: string): void {
+    this.mustBeOpen(method);
+    if (!this.state.prepared) this.refuse(`${method}, but it is not prepared`);
   }
 
   private accept(method: string, flags: number, possible: number): void {
@@ -344,6 +447,12 @@ export class Context implements LayerContext {
     if (flags & FLAG_FUA && this.state.answers.canFua === "none") {
       this.refuse(`${method} with FUA, which it cannot do`);
     }
+  }
+
+  private mustTell(extents: Extents, offset: bigint): void {
+    if (extents.entries.length > 0 && extents.covered > offset) return;
+    const { kind, name } = this.layer;
+    throw new NbdError("EINVAL", `${name}: extents: ${kind} must return at least one extent`);
   }
 
   /** The layer above broke a rule: nbdkit would abort here. */
@@ -365,83 +474,5 @@ export class Context implements LayerContext {
 
   private thenFlush(done: Awaitable<void>): Awaitable<void> {
     return after(done, () => this.flush(0));
-  }
-
-  private ask<K extends keyof Answers>(
-    key: K,
-    cName: string,
-    call: () => Awaitable<NonNullable<Answers[K]>>,
-  ): Awaitable<NonNullable<Answers[K]>> {
-    const { answers } = this.state;
-    const known = answers[key];
-    if (known !== undefined) return known;
-    if (!this.state.open) this.refuse(`${cName}, but it is not open`);
-    if (log.verbose) this.trace(cName);
-    try {
-      const answer = call();
-      if (!isPromise(answer)) return (answers[key] = answer);
-      return promiseOf(answer).then(
-        (value) => (answers[key] = value),
-        (error: unknown) => {
-          throw this.failure(error, cName);
-        },
-      );
-    } catch (error) {
-      throw this.failure(error, cName);
-    }
-  }
-
-  /** A yes or no of the layer, of the one below it, or a plugin's default. */
-  private boolean(
-    key: "canFastZero" | "canFlush" | "canMultiConn" | "canTrim" | "canWrite" | "isRotational",
-    cName: string,
-    pluginDefault: (plugin: Layer) => boolean,
-  ): Awaitable<boolean> {
-    return this.ask(key, cName, () => {
-      const { layer } = this;
-      const own = layer[key];
-      if (own !== undefined) {
-        return after(own.call(layer, this), (answer) => {
-          if (typeof answer === "boolean") return answer;
-          throw new NbdError(
-            "EIO",
-            `${layer.name}: ${cName} returned ${answer}, not true or false`,
-          );
-        });
-      }
-      return layer.kind === "plugin" ? pluginDefault(layer) : this.below(this.next)[key]();
-    });
-  }
-
-  private support(
-    key: "canCache" | "canFua" | "canZero",
-    cName: string,
-    pluginDefault: (plugin: Layer) => Support,
-  ): Awaitable<Support> {
-    return this.ask<"canCache" | "canFua" | "canZero">(key, cName, () => {
-      const { layer } = this;
-      const own = layer[key];
-      if (own === undefined) {
-        return layer.kind === "plugin" ? pluginDefault(layer) : this.below(this.next)[key]();
-      }
-      return after(own.call(layer, this), (answer) => {
-        if (Object.hasOwn(supports, answer)) return answer;
-        const words = Object.keys(supports).join(", ");
-        throw new NbdError(
-          "EIO",
-          `${layer.name}: ${cName} returned ${answer}, not one of ${words}`,
-        );
-      });
-    });
-  }
-
-  private ifWritable<K extends "canFastZero" | "canFua" | "canTrim" | "canZero">(
-    key: K,
-    otherwise: NonNullable<Answers[K]>,
-    call: () => Awaitable<NonNullable<Answers[K]>>,
-  ): Awaitable<NonNullable<Answers[K]>> {
-    const known = this.state.answers[key];
-    if (known !== undefined) return known;
-    return after(this.canWrite(), (can) => (can ? call() : (this.state.answers[key] = otherwise)));
   }
 }

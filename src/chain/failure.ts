@@ -31,6 +31,22 @@ export function failureOf(
   return new NbdError("EIO", `${layer}: ${method}: ${reason}`, { cause: error });
 }
 
+/** Call, and throw what `wrap` makes of what was thrown, now or later. */
+export function attempt<T>(
+  call: () => Awaitable<T>,
+  wrap: (error: unknown) => unknown,
+): Awaitable<T> {
+  const rethrow = (error: unknown): never => {
+    throw wrap(error);
+  };
+  try {
+    const result = call();
+    return isPromise(result) ? promiseOf(result).then(undefined, rethrow) : result;
+  } catch (error) {
+    return rethrow(error);
+  }
+}
+
 /**
  * Call a method of the life cycle, where a failure ends the server. What refuses says so itself; of
  * anything else, a bug, the message tells where it was.
@@ -40,18 +56,13 @@ export function lifeCycle<T>(
   method: string,
   call: () => Awaitable<T>,
 ): Awaitable<T> {
-  const rethrow = (error: unknown): never => {
-    if (error instanceof ConfigError || error instanceof NbdError) throw error;
-    throw new ConfigError(`${layer}: ${method} threw an unexpected exception: ${textOf(error)}`, {
-      cause: error,
-    });
-  };
-  try {
-    const result = call();
-    return isPromise(result) ? promiseOf(result).then(undefined, rethrow) : result;
-  } catch (error) {
-    return rethrow(error);
-  }
+  return attempt(call, (error) =>
+    error instanceof ConfigError || error instanceof NbdError
+      ? error
+      : new ConfigError(`${layer}: ${method} threw an unexpected exception: ${textOf(error)}`, {
+          cause: error,
+        }),
+  );
 }
 
 function textOf(error: unknown): string {

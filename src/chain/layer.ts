@@ -4,17 +4,38 @@ import type {
   NextConfig,
   NextConfigComplete,
   NextOps,
-  NextPreconnect,
   Support,
   ThreadModel,
 } from "#abi/generated/methods.gen";
 
+import type { BlockSize } from "../lib/block-size.ts";
+import type { Exports } from "../lib/exports.ts";
+import type { Extents } from "../lib/extents.ts";
+
 /** What layers may know of the client's connection. */
 export interface ConnectionInfo {
-  /** Counts from 1; log lines show it in brackets. */
+  /** Counts from 1; log lines show it in brackets. 0: it belongs to no client, but to a layer's own use of those below. */
   readonly id: number;
   /** `memory[3]`, what log lines about this connection start with. */
   readonly logName: string;
+  /** The export that the client asked for, from the time when its opening begins; "" is the default one. */
+  exportName?: string | undefined;
+  isTls: boolean;
+  /** The client's address as a struct sockaddr. */
+  readonly peerName?: Uint8Array | undefined;
+  /** The client's process, where it is one of this machine and came through a Unix socket. */
+  readonly peer?: { readonly pid: number; readonly uid: number; readonly gid: number } | undefined;
+  /** Fires when the client is gone or will be served no more: what waits on its behalf should give up. */
+  readonly ended: AbortSignal;
+  /** End the connection: with `force` now, else when the requests in flight are answered. */
+  disconnect(force: boolean): void;
+}
+
+/** A call on behalf of a client whose layers need not be open. */
+export interface Visit {
+  readonly connection: ConnectionInfo;
+  /** The parked native thread that the call is bound to, if any. */
+  readonly thread: unknown;
 }
 
 /**
@@ -22,17 +43,53 @@ export interface ConnectionInfo {
  * A context may be *bound*: then it stands for one request that a native thread is parked for,
  * and C layers further down must run on that thread.
  */
-export interface LayerContext extends NextOps {
-  readonly connection: ConnectionInfo;
+export interface LayerContext extends NextOps, Visit {
   /** What the layer's `open` returned. */
   readonly handle: unknown;
-  /** The layer below; undefined in a plugin. */
+  /** The layer below; undefined in a plugin. `setNext` changes it: ask again for each call. */
   readonly next: LayerContext | undefined;
-  /** The parked native thread that this request is bound to, if any. Only abi/ knows what it is. */
-  readonly thread: unknown;
   /** The same context for a request that is bound to `thread`. */
   bind(thread: unknown): LayerContext;
+
+  /** Close this layer and those below, if they are open, then open and prepare them anew. */
+  reopen(readonly: boolean, exportName: string): Awaitable<void>;
+  /**
+   * Open the layers below this one once more: they know nothing of those that `next` stands for. Whoever opened
+   * them prepares, finalizes and closes them, or makes them its `next`. `shared`: on behalf of no client.
+   */
+  openNext(readonly: boolean, exportName: string, shared: boolean): Awaitable<LayerContext>;
+  /** Prepare what `openNext` returned. */
+  prepare(): Awaitable<void>;
+  /** Finalize what `openNext` returned. Throws where a layer failed; all had their turn nevertheless. */
+  finalize(): Awaitable<void>;
+  /** Close what `openNext` returned. */
+  close(): Awaitable<void>;
+  /** Put another layer below this one, or none, and return the one that was there. */
+  setNext(next: LayerContext | undefined): LayerContext | undefined;
 }
+
+/** The layers below one, while it has no context of its own: what C calls a backend. */
+export interface LayersBelow {
+  /** Open them, as LayerContext.openNext does. Without a connection they are shared. */
+  open(
+    readonly: boolean,
+    exportName: string,
+    shared: boolean,
+    visit?: Visit,
+  ): Awaitable<LayerContext>;
+}
+
+/** Asks the layer below, when no context is at hand. `thread` is the native thread that the caller is parked on, if it is one. */
+export type LayerNextPreconnect = (readonly: boolean, thread?: unknown) => Awaitable<void>;
+export type LayerNextListExports = (
+  readonly: boolean,
+  exports: Exports,
+  thread?: unknown,
+) => Awaitable<void>;
+export type LayerNextDefaultExport = (
+  readonly: boolean,
+  thread?: unknown,
+) => Awaitable<string | undefined>;
 
 /** Opens the layer below; `thread` is the native thread that the caller is parked on, if it is one. */
 type LayerNextOpen = (readonly: boolean, exportName: string, thread?: unknown) => Awaitable<void>;
@@ -54,6 +111,8 @@ export interface Layer {
   /** `key=value` pairs for --dump-plugin that only the adapter knows: api_version, struct_size, has_X. */
   readonly dumpFields: readonly (readonly [string, string])[];
 
+  /** Called once, when the chain is made: what is below the layer. */
+  attach?(below: LayersBelow | undefined): void;
   load?(): Awaitable<void>;
   unload?(): Awaitable<void>;
   config?(next: NextConfig, key: string, value: string): Awaitable<void>;
@@ -65,7 +124,20 @@ export interface Layer {
   getReady?(threadModel: ThreadModel): Awaitable<void>;
   afterFork?(): Awaitable<void>;
   cleanup?(): Awaitable<void>;
-  preconnect?(next: NextPreconnect, readonly: boolean): Awaitable<void>;
+  preconnect?(next: LayerNextPreconnect, readonly: boolean, visit: Visit): Awaitable<void>;
+  listExports?(
+    next: LayerNextListExports,
+    readonly: boolean,
+    isTls: boolean,
+    exports: Exports,
+    visit: Visit,
+  ): Awaitable<void>;
+  defaultExport?(
+    next: LayerNextDefaultExport,
+    readonly: boolean,
+    isTls: boolean,
+    visit: Visit,
+  ): Awaitable<string | undefined>;
 
   /** Returns the handle. A filter calls `next` itself unless `serverOpensNext`. Without it the handle is undefined. */
   open?(
@@ -83,12 +155,15 @@ export interface Layer {
   prepare?(context: LayerContext, readonly: boolean): Awaitable<void>;
   finalize?(context: LayerContext): Awaitable<void>;
   getSize?(context: LayerContext): Awaitable<bigint>;
+  exportDescription?(context: LayerContext): Awaitable<string | undefined>;
+  blockSize?(context: LayerContext): Awaitable<BlockSize>;
   canWrite?(context: LayerContext): Awaitable<boolean>;
   canFlush?(context: LayerContext): Awaitable<boolean>;
   isRotational?(context: LayerContext): Awaitable<boolean>;
   canTrim?(context: LayerContext): Awaitable<boolean>;
   canZero?(context: LayerContext): Awaitable<Support>;
   canFastZero?(context: LayerContext): Awaitable<boolean>;
+  canExtents?(context: LayerContext): Awaitable<boolean>;
   canFua?(context: LayerContext): Awaitable<Support>;
   canMultiConn?(context: LayerContext): Awaitable<boolean>;
   canCache?(context: LayerContext): Awaitable<Support>;
@@ -97,5 +172,12 @@ export interface Layer {
   flush?(context: LayerContext, flags: number): Awaitable<void>;
   trim?(context: LayerContext, count: number, offset: bigint, flags: number): Awaitable<void>;
   zero?(context: LayerContext, count: number, offset: bigint, flags: number): Awaitable<void>;
+  extents?(
+    context: LayerContext,
+    count: number,
+    offset: bigint,
+    flags: number,
+    extents: Extents,
+  ): Awaitable<void>;
   cache?(context: LayerContext, count: number, offset: bigint, flags: number): Awaitable<void>;
 }

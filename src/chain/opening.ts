@@ -1,7 +1,7 @@
 /** Opening, preparing, finalizing and closing the layers of one connection: nbdkit-filter(3), "CALLBACKS". */
 import type { Awaitable } from "#abi/generated/methods.gen";
 
-import type { NbdError } from "../api/errors.ts";
+import { NbdError } from "../api/errors.ts";
 import { log } from "../lib/log.ts";
 import type { Context } from "./checked.ts";
 
@@ -10,38 +10,52 @@ export async function openLayer(
   context: Context,
   readonly: boolean,
   exportName: string,
-  isTls: boolean,
 ): Promise<void> {
-  const { layer, next, state } = context;
-  context.trace(
+  const { layer, state, connection } = context;
+  const { isTls } = connection;
+  context.control(
     `open readonly=${readonly ? 1 : 0} exportname="${exportName}" tls=${isTls ? 1 : 0}`,
   );
   if (readonly) state.answers.canWrite = false;
   let opening: Promise<void> | undefined;
   const openNext = (ro: boolean, name: string, thread?: unknown): Awaitable<void> => {
+    const { next } = context;
     if (next === undefined || next.state.open) return undefined;
     if (opening !== undefined) return opening;
     const below = thread === undefined ? next : next.bind(thread);
-    opening = openLayer(below, ro, name, isTls).finally(() => (opening = undefined));
+    opening = openLayer(below, ro, name).finally(() => (opening = undefined));
     // A layer that does not wait for it must not end the server: then its own open waits, below.
     opening.catch(() => {});
     return opening;
   };
   try {
+    const name = await resolvedName(context, readonly, exportName);
     if (layer.open === undefined) {
-      await openNext(readonly, exportName);
+      await openNext(readonly, name);
     } else {
-      state.handle = await layer.open(context, openNext, readonly, exportName, isTls);
+      state.handle = await layer.open(context, openNext, readonly, name, isTls);
       await opening;
     }
     state.open = true;
-    if (layer.serverOpensNext === true) await openNext(readonly, exportName);
+    if (layer.serverOpensNext === true) await openNext(readonly, name);
   } catch (error) {
     const failure = context.failure(error, "open");
     await closeLayers(context);
     throw failure;
   }
-  context.trace("open returned a handle");
+  context.control("open returned a handle");
+}
+
+/** The layer is told the name of its default export instead of "", except where no client asked. */
+async function resolvedName(
+  context: Context,
+  readonly: boolean,
+  exportName: string,
+): Promise<string> {
+  if (exportName !== "" || context.state.shared) return exportName;
+  const name = await context.state.link.defaultExport(readonly, context);
+  if (name !== undefined) return name;
+  throw new NbdError("EINVAL", `${context.layer.name}: default export ("") not permitted`);
 }
 
 /** Innermost first. A layer whose filter did not open the next one has nothing to prepare below it. */
@@ -50,7 +64,7 @@ export async function prepareLayers(context: Context): Promise<void> {
   if (!state.open || state.prepared) return;
   if (next !== undefined) await prepareLayers(next);
   const readonly = state.answers.canWrite === false;
-  context.trace(`prepare readonly=${readonly ? 1 : 0}`);
+  context.control(`prepare readonly=${readonly ? 1 : 0}`);
   try {
     await layer.prepare?.(context, readonly);
     state.prepared = true;
@@ -59,36 +73,80 @@ export async function prepareLayers(context: Context): Promise<void> {
   }
 }
 
-/** Outermost first, only what was prepared. A failure is logged and does not keep the others from it. */
-export async function finalizeLayers(context: Context): Promise<void> {
+/** Outermost first, only what was prepared. A failure does not keep the others from it; the first one is returned. */
+export async function finalizeLayers(context: Context): Promise<NbdError | undefined> {
   const { layer, next, state } = context;
+  let failure: NbdError | undefined;
   if (state.prepared) {
-    context.trace("finalize");
-    await quietly(context, "finalize", async () => await layer.finalize?.(context));
+    context.control("finalize");
+    failure = await failureIn(context, "finalize", () => layer.finalize?.(context));
     // The layers below stay usable until their own turn.
     state.prepared = false;
   }
-  if (next !== undefined) await finalizeLayers(next);
+  const below = next === undefined ? undefined : await finalizeLayers(next);
+  if (failure === undefined) return below;
+  if (below !== undefined) logFailure(context, below);
+  return failure;
 }
 
-/** Outermost first. */
+/** Outermost first. A failure is logged. */
 export async function closeLayers(context: Context): Promise<void> {
-  const { layer, next, state } = context;
+  const { layer, state } = context;
   if (state.open) {
-    context.trace("close");
+    context.control("close");
     state.open = false;
     state.prepared = false;
-    await quietly(context, "close", async () => await layer.close?.(context));
-    state.handle = undefined;
+    const failure = await failureIn(context, "close", () => layer.close?.(context));
+    if (failure !== undefined) logFailure(context, failure);
   }
-  if (next !== undefined) await closeLayers(next);
+  state.reset();
+  // Only now: the layer may have put another one below it.
+  if (context.next !== undefined) await closeLayers(context.next);
 }
 
-async function quietly(context: Context, method: string, call: () => Promise<void>): Promise<void> {
+/** Give up the layers' handles and open them anew: for layers that try again after errors. */
+export async function reopenLayers(
+  context: Context,
+  readonly: boolean,
+  exportName: string,
+): Promise<void> {
+  context.control(`reopen readonly=${readonly ? 1 : 0} exportname="${exportName}"`);
+  if (context.state.open) {
+    const failure = await finalizeLayers(context);
+    if (failure !== undefined) throw failure;
+    await closeLayers(context);
+  }
+  // A failing open closes what it opened.
+  await openLayer(context, readonly, exportName);
+  try {
+    await prepareLayers(context);
+  } catch (error) {
+    await finishLayers(context);
+    throw error;
+  }
+}
+
+/** Finalize and close; failures are logged. */
+export async function finishLayers(context: Context): Promise<void> {
+  const failure = await finalizeLayers(context);
+  if (failure !== undefined) logFailure(context, failure);
+  await closeLayers(context);
+}
+
+function logFailure(context: Context, { message }: NbdError): void {
+  // What has no message was reported by the layer itself.
+  if (message !== "") log.error(message, context.connection.logName);
+}
+
+async function failureIn(
+  context: Context,
+  method: string,
+  call: () => Awaitable<void>,
+): Promise<NbdError | undefined> {
   try {
     await call();
+    return undefined;
   } catch (error) {
-    const failure: NbdError = context.failure(error, method);
-    log.error(failure.message, context.connection.logName);
+    return context.failure(error, method);
   }
 }

@@ -1,15 +1,20 @@
 /** What the seam remembers of one layer in one connection. */
 import type { Support } from "#abi/generated/methods.gen";
 
+import type { BlockSize } from "../lib/block-size.ts";
+import type { Link } from "./link.ts";
+
 /** What was asked once and holds until the connection ends. */
 export interface Answers {
   getSize?: bigint;
+  blockSize?: BlockSize;
   canWrite?: boolean;
   canFlush?: boolean;
   isRotational?: boolean;
   canTrim?: boolean;
   canZero?: Support;
   canFastZero?: boolean;
+  canExtents?: boolean;
   canFua?: Support;
   canMultiConn?: boolean;
   canCache?: Support;
@@ -17,10 +22,28 @@ export interface Answers {
 
 /** The part that all views of one layer in one connection share. */
 export class State {
+  /** The layer's place in the chain. */
+  readonly link: Link;
+  /** Opened by a layer on behalf of no client, or for its own purposes. */
+  readonly shared: boolean;
   handle: unknown = undefined;
   open = false;
   prepared = false;
   /** The size as a number where that is exact, else -1: comparing numbers is far cheaper. */
   exactSize = -1;
-  readonly answers: Answers = {};
+  answers: Answers = {};
+
+  constructor(link: Link, shared: boolean) {
+    this.link = link;
+    this.shared = shared;
+  }
+
+  /** Forget all, so that the layer can be opened again. */
+  reset(): void {
+    this.handle = undefined;
+    this.open = false;
+    this.prepared = false;
+    this.exactSize = -1;
+    this.answers = {};
+  }
 }

@@ -31,7 +31,7 @@ describe("Exports", () => {
     expect(exports.wantsDefault).toBe(true);
     exports.settleDefault(answer);
     expect(exports.wantsDefault).toBe(false);
-    expect(exports.entries.map((entry) => entry.name)).toEqual(names);
+    expect(exports.entries.map((entry) => entry.name)).toEqual([...names]);
   });
 
   test("takes strings of 4096 bytes", () => {

@@ -1,5 +1,7 @@
 /** One client, from accept to close: the thread model's locks, the handshake, transmission, and the end. */
 import type { Chain } from "../chain/chain.ts";
+import { connectionInfo } from "../chain/connection-info.ts";
+import type { ConnectionInfo } from "../chain/layer.ts";
 import { log } from "../lib/log.ts";
 import { Blocks } from "../protocol/blocks.ts";
 import { exportFacts } from "../protocol/export-flags.ts";
@@ -38,7 +40,7 @@ const lingerMs = 2000;
 export class Connection {
   readonly #socket: ClientSocket;
   readonly #shared: Shared;
-  readonly #id: number;
+  readonly #info: ConnectionInfo;
   readonly #logName: string;
   readonly #blocks = new Blocks();
   readonly #input: Input;
@@ -54,8 +56,8 @@ export class Connection {
   constructor(socket: ClientSocket, shared: Shared, id: number) {
     this.#socket = socket;
     this.#shared = shared;
-    this.#id = id;
     this.#logName = `${shared.chain.pluginName}[${id}]`;
+    this.#info = connectionInfo(id, this.#logName);
     this.#input = new Input(socket);
     this.#output = new Output(socket, this.#blocks);
   }
@@ -135,7 +137,7 @@ export class Connection {
       this.#locked = true;
     }
     if (this.#ends) return false;
-    await this.#exclusively(() => chain.preconnect(readonly));
+    await this.#exclusively(() => chain.preconnect(this.#info, readonly));
     return !this.#ends;
   }
 
@@ -181,7 +183,7 @@ export class Connection {
 
   async #open(exportName: string): Promise<OpenExport> {
     const { chain, readonly } = this.#shared;
-    const connection = chain.connect({ id: this.#id, logName: this.#logName });
+    const connection = chain.connect(this.#info);
     const facts = await this.#exclusively(async () => {
       await connection.open(readonly, exportName, false);
       try {

@@ -2,9 +2,10 @@
 import { describe, expect, test } from "bun:test";
 
 import { defineFilter, definePlugin, NbdError, type NextOpen, type ThreadModel } from "#api";
-import { above, configuredChain } from "#test/chain";
+import { above, clientOf, configuredChain } from "#test/chain";
 
 import type { Chain } from "../../src/chain/chain.ts";
+import { connectionInfo } from "../../src/chain/connection-info.ts";
 import { typescriptLayer } from "../../src/chain/typescript.ts";
 
 /** A filter and a plugin that write down their calls; `fail` names a call that throws. */
@@ -67,10 +68,10 @@ function layers(calls: string[], fail?: string) {
   ];
 }
 
-const info = { id: 1, logName: "p[1]" };
+const info = connectionInfo(1, "p[1]");
 
 async function wholeLife(chain: Chain): Promise<void> {
-  await chain.preconnect(false);
+  await chain.preconnect(info, false);
   const connection = chain.connect(info);
   await connection.open(false, "", false);
   await connection.close();
@@ -243,7 +244,7 @@ test("each connection has handles of its own", async () => {
   });
   const chain = await configuredChain([typescriptLayer("plugin", plugin, "p.ts")], {});
   const first = chain.connect(info);
-  const second = chain.connect({ id: 2, logName: "p[2]" });
+  const second = chain.connect(clientOf(chain, 2));
   await first.open(false, "", false);
   await second.open(false, "", false);
   expect([await first.top.getSize(), await second.top.getSize()]).toEqual([1n, 2n]);

@@ -2,7 +2,8 @@
 import { definePlugin, NbdError, type NextOps } from "#api";
 
 import { Chain, type ChainConnection } from "../../src/chain/chain.ts";
-import type { Layer } from "../../src/chain/layer.ts";
+import { connectionInfo } from "../../src/chain/connection-info.ts";
+import type { ConnectionInfo, Layer } from "../../src/chain/layer.ts";
 import { typescriptLayer } from "../../src/chain/typescript.ts";
 
 export interface Stack extends AsyncDisposable {
@@ -84,6 +85,15 @@ export async function configuredChain(
   return chain;
 }
 
+/** A client of the chain that no socket stands behind. */
+export function clientOf(
+  chain: Chain,
+  id = 1,
+  facts: Partial<Omit<ConnectionInfo, "id" | "logName">> = {},
+): ConnectionInfo {
+  return connectionInfo(id, `${chain.pluginName}[${id}]`, facts);
+}
+
 async function openStack(
   layers: readonly Layer[],
   texts: Readonly<Record<string, string>>,
@@ -91,7 +101,7 @@ async function openStack(
   options: StackOptions,
 ): Promise<Stack> {
   const chain = await configuredChain(layers, texts);
-  const connection = chain.connect({ id: 1, logName: `${chain.pluginName}[1]` });
+  const connection = chain.connect(clientOf(chain));
   await connection.open(options.readonly ?? false, options.exportName ?? "", false);
   let closed = false;
   const close = async () => {

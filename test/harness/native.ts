@@ -4,7 +4,7 @@ import { loadNativeLayer, type NativeOptions } from "#abi/module";
 import type { Chain, ChainConnection } from "../../src/chain/chain.ts";
 import type { Layer } from "../../src/chain/layer.ts";
 import { typescriptLayer } from "../../src/chain/typescript.ts";
-import { configuredChain, diskPlugin, type StackOptions } from "./chain.ts";
+import { clientOf, configuredChain, diskPlugin, type StackOptions } from "./chain.ts";
 
 /** A compiled module as a layer. */
 export function nativeLayer(
@@ -46,7 +46,7 @@ export async function nativeStack(
     calls,
     async connect(readonly = false) {
       const id = ++connections;
-      const connection = chain.connect({ id, logName: `${chain.pluginName}[${id}]` });
+      const connection = chain.connect(clientOf(chain, id));
       await connection.open(readonly, "", false);
       open.push(connection);
       return connection;

@@ -1,0 +1,20 @@
+/** Makes what layers may know of a client, with sensible answers for what the caller does not say. */
+import type { ConnectionInfo } from "./layer.ts";
+
+const never = new AbortController().signal;
+
+export function connectionInfo(
+  id: number,
+  logName: string,
+  facts: Partial<Omit<ConnectionInfo, "id" | "logName">> = {},
+): ConnectionInfo {
+  return { id, logName, isTls: false, ended: never, disconnect: () => {}, ...facts };
+}
+
+/** How layers that no client opened shall see the world; the server says whether all its clients have TLS. */
+export const sharing = { isTls: false };
+
+/** The connection of layers that were opened on behalf of no client. */
+export function nobody(): ConnectionInfo {
+  return connectionInfo(0, "", { isTls: sharing.isTls });
+}

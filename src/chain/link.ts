@@ -1,0 +1,143 @@
+/** A layer's place in the chain, and the questions that are asked of layers before they are open. */
+import type { Awaitable } from "#abi/generated/methods.gen";
+
+import { after } from "../api/awaitable.ts";
+import { NbdError } from "../api/errors.ts";
+import { type Exports, isNbdString } from "../lib/exports.ts";
+import { log } from "../lib/log.ts";
+import { attempt, failureOf } from "./failure.ts";
+import type { ConnectionInfo, Layer, Visit } from "./layer.ts";
+
+/** A default export of a layer for one client; what the client is told must not change. */
+interface Default {
+  readonly isTls: boolean;
+  readonly name: string;
+}
+
+export class Link {
+  readonly layer: Layer;
+  /** The one below; undefined for the plugin. */
+  readonly next: Link | undefined;
+  readonly #defaults = new WeakMap<ConnectionInfo, Default>();
+
+  constructor(layer: Layer, next: Link | undefined) {
+    this.layer = layer;
+    this.next = next;
+  }
+
+  preconnect(readonly: boolean, visit: Visit): Awaitable<void> {
+    const { layer, next } = this;
+    this.#trace(visit, "preconnect");
+    if (layer.preconnect === undefined) return next?.preconnect(readonly, visit);
+    return this.#run("preconnect", visit, () =>
+      layer.preconnect?.(
+        (ro, thread = visit.thread) => next?.preconnect(ro, { ...visit, thread }),
+        readonly,
+        visit,
+      ),
+    );
+  }
+
+  /** Add the exports that there are from this layer on down. */
+  listExports(readonly: boolean, exports: Exports, visit: Visit): Awaitable<void> {
+    const { isTls } = visit.connection;
+    this.#trace(visit, `list_exports readonly=${bit(readonly)} tls=${bit(isTls)}`);
+    const listed = attempt(
+      () =>
+        after(this.#listed(readonly, exports, visit), () =>
+          this.#settleDefault(readonly, exports, visit),
+        ),
+      (error) => {
+        this.#trace(visit, "list_exports failed");
+        return error;
+      },
+    );
+    return after(listed, () =>
+      this.#trace(visit, `list_exports returned ${exports.entries.length} names`),
+    );
+  }
+
+  /** The export that a client gets who asks for "". Undefined: it gets none. */
+  defaultExport(readonly: boolean, visit: Visit): Awaitable<string | undefined> {
+    const { connection } = visit;
+    const { isTls } = connection;
+    this.#trace(visit, `default_export readonly=${bit(readonly)} tls=${bit(isTls)}`);
+    const known = this.#defaults.get(connection);
+    if (known?.isTls === isTls) return known.name;
+    return after(this.#askDefault(readonly, visit), (answer) => {
+      const name = this.checkedString("default_export", answer, connection);
+      if (name !== undefined) this.#defaults.set(connection, { isTls, name });
+      return name;
+    });
+  }
+
+  /** `text` where a client can be told of it; others are ignored, as nbdkit does. */
+  checkedString(
+    method: string,
+    text: string | undefined,
+    connection: ConnectionInfo,
+  ): string | undefined {
+    if (text === undefined) return undefined;
+    if (typeof text !== "string") {
+      throw new NbdError(
+        "EIO",
+        `${this.layer.name}: ${method} returned ${String(text)}, not a string or undefined`,
+      );
+    }
+    if (isNbdString(text)) return text;
+    this.#trace({ connection, thread: undefined }, `${method}: ignoring invalid string`);
+    return undefined;
+  }
+
+  #listed(readonly: boolean, exports: Exports, visit: Visit): Awaitable<void> {
+    const { layer, next } = this;
+    if (layer.listExports !== undefined) {
+      return this.#run("list_exports", visit, () =>
+        layer.listExports?.(
+          (ro, list, thread = visit.thread) => next?.listExports(ro, list, { ...visit, thread }),
+          readonly,
+          visit.connection.isTls,
+          exports,
+          visit,
+        ),
+      );
+    }
+    if (next !== undefined) return next.listExports(readonly, exports, visit);
+    return exports.useDefault();
+  }
+
+  #settleDefault(readonly: boolean, exports: Exports, visit: Visit): Awaitable<void> {
+    if (!exports.wantsDefault) return undefined;
+    return after(this.defaultExport(readonly, visit), (name) => exports.settleDefault(name));
+  }
+
+  #askDefault(readonly: boolean, visit: Visit): Awaitable<string | undefined> {
+    const { layer, next } = this;
+    if (layer.defaultExport !== undefined) {
+      return this.#run("default_export", visit, () =>
+        layer.defaultExport?.(
+          (ro, thread = visit.thread) => next?.defaultExport(ro, { ...visit, thread }),
+          readonly,
+          visit.connection.isTls,
+          visit,
+        ),
+      );
+    }
+    return next === undefined ? "" : next.defaultExport(readonly, visit);
+  }
+
+  #run<T>(method: string, visit: Visit, call: () => Awaitable<T>): Awaitable<T> {
+    return attempt(call, (error) =>
+      failureOf(error, this.layer.name, method, visit.connection.logName),
+    );
+  }
+
+  #trace(visit: Visit, message: string): void {
+    if (!log.verbose || !log.controlpath) return;
+    log.debug(`${this.layer.name}: ${message}`, visit.connection.logName);
+  }
+}
+
+function bit(yes: boolean): 0 | 1 {
+  return yes ? 1 : 0;
+}

@@ -1,0 +1,157 @@
+/** Asks layers what they can do: once, of the layer, of the one below it, or a plugin's default. nbdkit-plugin(3). */
+import { supports } from "#abi/generated/constants.gen";
+import type { Awaitable, Support } from "#abi/generated/methods.gen";
+
+import { after } from "../api/awaitable.ts";
+import { NbdError } from "../api/errors.ts";
+import { type BlockSize, checkBlockSize, noBlockSize } from "../lib/block-size.ts";
+import type { Context } from "./checked.ts";
+import { attempt } from "./failure.ts";
+import type { Layer } from "./layer.ts";
+import type { Answers } from "./state.ts";
+
+type BooleanKey =
+  | "canExtents"
+  | "canFastZero"
+  | "canFlush"
+  | "canMultiConn"
+  | "canTrim"
+  | "canWrite"
+  | "isRotational";
+type SupportKey = "canCache" | "canFua" | "canZero";
+
+/** The question's name in C, and the answer of a plugin that has no such method. */
+interface Question<T> {
+  readonly cName: string;
+  of(plugin: Layer): T;
+}
+
+const booleans: Readonly<Record<BooleanKey, Question<boolean>>> = {
+  canWrite: { cName: "can_write", of: (plugin) => plugin.pwrite !== undefined },
+  canFlush: { cName: "can_flush", of: (plugin) => plugin.flush !== undefined },
+  isRotational: { cName: "is_rotational", of: () => false },
+  canTrim: { cName: "can_trim", of: (plugin) => plugin.trim !== undefined },
+  canFastZero: { cName: "can_fast_zero", of: (plugin) => plugin.zero === undefined },
+  canExtents: { cName: "can_extents", of: (plugin) => plugin.extents !== undefined },
+  canMultiConn: { cName: "can_multi_conn", of: () => false },
+};
+
+const supported: Readonly<Record<SupportKey, Question<Support>>> = {
+  canZero: {
+    cName: "can_zero",
+    of: (plugin) => (plugin.zero === undefined ? "emulate" : "native"),
+  },
+  canFua: { cName: "can_fua", of: (plugin) => (plugin.flush === undefined ? "none" : "emulate") },
+  canCache: {
+    cName: "can_cache",
+    of: (plugin) => (plugin.cache === undefined ? "none" : "native"),
+  },
+};
+
+export function askSize(context: Context): Awaitable<bigint> {
+  return ask(context, "getSize", "get_size", () => {
+    const { layer } = context;
+    const answer = layer.getSize === undefined ? context.below().getSize() : layer.getSize(context);
+    return after(answer, (size) => {
+      if (typeof size !== "bigint" || size < 0n || size > 0x7fffffffffffffffn) {
+        throw new NbdError("EIO", `${layer.name}: get_size returned ${size}, not 0 to 2^63-1`);
+      }
+      context.state.exactSize = size <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(size) : -1;
+      return size;
+    });
+  });
+}
+
+export function askBlockSize(context: Context): Awaitable<BlockSize> {
+  return ask(context, "blockSize", "block_size", () => {
+    const { layer } = context;
+    if (layer.blockSize === undefined) {
+      return layer.kind === "plugin" ? noBlockSize : context.below().blockSize();
+    }
+    return after(layer.blockSize(context), (size) => {
+      const wrong = checkBlockSize(size);
+      if (wrong === undefined) return size;
+      throw new NbdError("EINVAL", `${layer.name}: block_size returned a ${wrong}`);
+    });
+  });
+}
+
+/** Not remembered, as in nbdkit: no client asks often. */
+export function askDescription(context: Context): Awaitable<string | undefined> {
+  const { layer, state } = context;
+  const cName = "export_description";
+  context.mustBeOpen(cName);
+  context.control(cName);
+  if (layer.exportDescription === undefined) {
+    return layer.kind === "plugin" ? undefined : context.below().exportDescription();
+  }
+  return attempt(
+    () =>
+      after(layer.exportDescription?.(context), (text) =>
+        state.link.checkedString(cName, text, context.connection),
+      ),
+    (error) => context.failure(error, cName),
+  );
+}
+
+/** A yes or no. */
+export function askBoolean(context: Context, key: BooleanKey): Awaitable<boolean> {
+  const { cName, of } = booleans[key];
+  return ask(context, key, cName, () => {
+    const { layer } = context;
+    const own = layer[key];
+    if (own === undefined) return layer.kind === "plugin" ? of(layer) : context.below()[key]();
+    return after(own.call(layer, context), (answer) => {
+      if (typeof answer === "boolean") return answer;
+      throw new NbdError("EIO", `${layer.name}: ${cName} returned ${answer}, not true or false`);
+    });
+  });
+}
+
+/** Not at all, by something else, or by the layer itself. */
+export function askSupport(context: Context, key: SupportKey): Awaitable<Support> {
+  const { cName, of } = supported[key];
+  return ask<SupportKey>(context, key, cName, () => {
+    const { layer } = context;
+    const own = layer[key];
+    if (own === undefined) return layer.kind === "plugin" ? of(layer) : context.below()[key]();
+    return after(own.call(layer, context), (answer) => {
+      if (Object.hasOwn(supports, answer)) return answer;
+      const words = Object.keys(supports).join(", ");
+      throw new NbdError("EIO", `${layer.name}: ${cName} returned ${answer}, not one of ${words}`);
+    });
+  });
+}
+
+/** What cannot be written is not asked for its other ways to write. */
+export function ifWritable<K extends "canFastZero" | "canFua" | "canTrim" | "canZero">(
+  context: Context,
+  key: K,
+  otherwise: NonNullable<Answers[K]>,
+  call: () => Awaitable<NonNullable<Answers[K]>>,
+): Awaitable<NonNullable<Answers[K]>> {
+  const known = context.state.answers[key];
+  if (known !== undefined) return known;
+  return after(context.canWrite(), (can) =>
+    can ? call() : (context.state.answers[key] = otherwise),
+  );
+}
+
+/** An answer is remembered, an error is not. */
+function ask<K extends keyof Answers>(
+  context: Context,
+  key: K,
+  cName: string,
+  call: () => Awaitable<NonNullable<Answers[K]>>,
+): Awaitable<NonNullable<Answers[K]>> {
+  const { answers } = context.state;
+  const known = answers[key];
+  if (known !== undefined) return known;
+  context.mustBeOpen(cName);
+  context.control(cName);
+  // `answers` of now: those of a layer that was closed meanwhile are gone.
+  return attempt(
+    () => after(call(), (answer) => (answers[key] = answer)),
+    (error) => context.failure(error, cName),
+  );
+}
