@@ -17,6 +17,7 @@ export const runtimeSymbols = {
   rt_module_add: { args: ["u32", "ptr"], returns: "i32" },
   rt_nxdata_new: { args: ["u32"], returns: "ptr" },
   rt_nxdata_free: { args: ["ptr"], returns: "void" },
+  rt_nxdata_set_backend: { args: ["ptr", "ptr"], returns: "void" },
   rt_next_direct: { args: ["ptr", "u32", "ptr"], returns: "i32" },
   rt_next_forget: { args: ["ptr"], returns: "void" },
   rt_module_loaded: { args: ["ptr", "u32"], returns: "void" },

@@ -231,16 +231,18 @@ nbdkit_shutdown (void)
 }
 
 /* Only JavaScript can close the socket. */
-RT_EXPORT void
+RT_EXPORT int
 nbdkit_disconnect (int force)
 {
   const struct rt_connection *connection = connection_for ("nbdkit_disconnect");
   struct rt_message m = { .op = RT_OP_DISCONNECT, .readonly = force != 0 };
 
   if (connection == NULL)
-    return;
-  if (connection->control == NULL)
+    return -1;
+  if (connection->control == NULL) {
     nbdkit_error ("nbdkit_disconnect: this connection belongs to no single client");
-  else
-    rt_upcall (connection->control, &m);
+    errno = EINVAL;
+    return -1;
+  }
+  return rt_upcall (connection->control, &m) == -1 ? -1 : 0;
 }

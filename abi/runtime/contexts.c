@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "exported.h"
-#include "generations.h"
 #include "internal.h"
 #include "ops.gen.h"
 
@@ -14,10 +13,6 @@
 #define RT_OP_CONTEXT_CLOSE 61
 #define RT_OP_CONTEXT_SET_NEXT 62
 #endif
-#ifndef RT_OP_CONTEXT_GET_BACKEND
-#define RT_OP_CONTEXT_GET_BACKEND 63
-#endif
-
 /* The answer is an address; NULL after a failure, which JavaScript has reported. */
 static void *
 ask (void *whom, struct rt_message *m)
@@ -29,12 +24,16 @@ ask (void *whom, struct rt_message *m)
   return answer == -1 ? NULL : (void *) (uintptr_t) answer;
 }
 
+void
+rt_nxdata_set_backend (void *nxdata, void *backend)
+{
+  ((struct rt_next *) nxdata)->backend = backend;
+}
+
 RT_EXPORT void *
 nbdkit_context_get_backend (void *context)
 {
-  struct rt_message m = { .op = RT_OP_CONTEXT_GET_BACKEND };
-
-  return ask (context, &m);
+  return ((const struct rt_next *) context)->backend;
 }
 
 /* The fourth parameter came with 1.26. */

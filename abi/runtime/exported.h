@@ -1,14 +1,18 @@
-/* Exported functions that include/ does not declare yet. */
+/* What include/ declares of the functions that the runtime exports. */
 #ifndef NBDKIT_BUN_EXPORTED_H
 #define NBDKIT_BUN_EXPORTED_H
 
-#include <stddef.h>
-#include <stdint.h>
+/* A generation that has none of the functions whose parameters changed under one name. */
+#define NBDKIT_FILTER_GENERATION NBDKIT_GENERATION_A
+#include "nbdkit-filter.h"
+
+#ifndef NBDKIT_GENERATION_M /* not declared yet */
 #include <sys/socket.h>
 
-#include "nbdkit-common.h"
-
-#ifndef NBDKIT_DLL_PUBLIC
+#define NBDKIT_GENERATION_I 1500
+#define NBDKIT_GENERATION_i1 1600
+#define NBDKIT_GENERATION_J 1700
+#define NBDKIT_GENERATION_K 1800
 
 struct nbdkit_extent {
   uint64_t offset;
@@ -61,8 +65,9 @@ extern char *nbdkit_peer_tls_dn (void);
 extern char *nbdkit_peer_tls_issuer_dn (void);
 extern int nbdkit_nanosleep (unsigned seconds, unsigned nanoseconds);
 extern void nbdkit_shutdown (void);
-extern void nbdkit_disconnect (int force);
+extern int nbdkit_disconnect (int force);
 extern int nbdkit_stdio_safe (void);
 
 #endif
+
 #endif /* NBDKIT_BUN_EXPORTED_H */

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "exported.h"
-#include "generations.h"
 #include "internal.h"
 
 #define MOST_EXPORTS 10000

@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "exported.h"
-#include "generations.h"
 #include "internal.h"
 
 typedef int extents_function (void *nxdata, uint32_t count, uint64_t offset, uint32_t flags,

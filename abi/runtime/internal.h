@@ -55,6 +55,7 @@ struct rt_next {
   struct rt_message direct[RT_NEXT_DIRECT];
   _Atomic int64_t answers[RT_NEXT_ANSWERS];
   struct rt_next *next_free;
+  void *backend; /* the nxdata of the layer below as such, which no connection has to do with (contexts.c) */
 };
 
 /* Do what can be done without JavaScript; false where it cannot. Sets errno with a *ret of -1. */

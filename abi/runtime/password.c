@@ -11,7 +11,6 @@
 
 #include "exported.h"
 #include "internal.h"
-#include "nbdkit-plugin.h"
 
 static _Atomic int32_t stdio_safe = 1;
 

@@ -115,6 +115,9 @@ int32_t rt_module_add (uint32_t adapter, const void *module);
 void *rt_nxdata_new (uint32_t target);
 void rt_nxdata_free (void *nxdata);
 
+/* What nbdkit_context_get_backend answers for the context whose nxdata this is. */
+void rt_nxdata_set_backend (void *nxdata, void *backend);
+
 /* Requests `op` through this nxdata that are within the size (layer->offset) and have no flags go to the layer below
  * without JavaScript: a callback (op, module, handle, nxdata, flags) or a descriptor. Returns 0 or an errno. */
 int32_t rt_next_direct (void *nxdata, uint32_t op, const struct rt_message *layer);
