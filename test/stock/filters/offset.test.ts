@@ -83,5 +83,5 @@ for (const [what, params, message] of [
       await nbdsh(server, "show (errno (lambda: h.connect_uri (uri)))", null),
       errors(server.stderr(), folder),
     ],
-    expected: ["ENOENT", [`nbdkit: memory[1]: error: ${message} of the underlying file or device`]],
+    expected: ["ENOENT", [`nbdkit: memory: error: ${message} of the underlying file or device`]],
   });

@@ -1,0 +1,61 @@
+/** The genuine rate filter: requests take as long as the bandwidth wants. */
+import { renameSync, writeFileSync } from "node:fs";
+
+import { nbdsh, stock } from "../stock.ts";
+
+const timed = `
+import time
+def took (call):
+    start = time.monotonic ()
+    call ()
+    return time.monotonic () - start
+`;
+
+// 32M are 4 MiB a second; what passes within the burst is free.
+stock("rate slows reads and writes of all connections together down, not zeros", {
+  filters: ["rate"],
+  plugin: "memory",
+  params: () => ["16M", "rate=32M", "burstiness=0.02"],
+  see: ({ server }) =>
+    nbdsh(
+      server,
+      `${timed}
+other = client ()
+def reads ():
+    h.pread (200000, 0)
+    other.pread (200000, 0)
+show ([took (reads) >= 0.07, took (lambda: h.pwrite (bytes (250000), 0)) >= 0.035,
+       took (lambda: h.zero (16 * 1024 * 1024, 0)) < 10, took (lambda: h.trim (16 * 1024 * 1024, 0)) < 10])
+`,
+    ),
+  expected: [true, true, true, true],
+});
+
+stock("rate slows each connection down, and lets the first bytes pass at once", {
+  filters: ["rate"],
+  plugin: "memory",
+  params: () => ["16M", "connection-rate=80K"],
+  see: ({ server }) =>
+    nbdsh(
+      server,
+      `${timed}
+show ([len (c.pread (20000, 0)) for c in (h, client (), client ())])
+show (took (lambda: h.pread (2000, 0)) >= 0.1)
+`,
+    ),
+  expected: [[20000, 20000, 20000], true],
+});
+
+stock("rate takes another rate from a file while it runs", {
+  filters: ["rate"],
+  plugin: "memory",
+  before: (folder) => writeFileSync(`${folder}/rate`, "1\n"),
+  params: (folder) => ["16M", "rate=100G", `rate-file=${folder}/rate`],
+  see: async ({ server, folder }) => {
+    // With one bit a second this would take a month.
+    writeFileSync(`${folder}/new`, "100G\n");
+    renameSync(`${folder}/new`, `${folder}/rate`);
+    return nbdsh(server, "show (len (h.pread (1000000, 0)))");
+  },
+  expected: 1000000,
+});

@@ -1,0 +1,112 @@
+/** The genuine scan filter: a background thread prefetches the whole disk. */
+import { until } from "#test/server";
+
+import { makeDisk, note, noted, recorder } from "../recorder.ts";
+import { nbdsh, type Side, stock } from "../stock.ts";
+
+const KIB = 1024;
+
+/** A plugin that writes down what is prefetched; the first time it waits until a file "go" is there. */
+const params = (folder: string, ...more: readonly string[]) => [
+  ...recorder(folder, {
+    can_cache: "echo native",
+    cache: `${note(folder, "cache $3 $4")}
+      until [ -e ${folder}/go ]; do sleep 0.01; done`,
+    close: note(folder, "close"),
+  }),
+  "scan-size=256K",
+  ...more,
+];
+
+/** What a client's script made the plugin do. `lines (count)` waits for so many lines, `go ()` lets prefetching start. */
+async function log({ server, folder }: Side, script: string): Promise<unknown> {
+  await nbdsh(
+    server,
+    `
+import os
+def lines (count):
+    while not os.path.exists ("${folder}/log") or len (open ("${folder}/log").readlines ()) < count:
+        pass
+def go ():
+    open ("${folder}/go", "w").close ()
+${script}
+`,
+  );
+  const clients = script.includes("client ()") ? 2 : 1;
+  await until(() => noted(folder).filter((line) => line === "close").length === clients);
+  return noted(folder);
+}
+
+function scans(title: string, more: readonly string[], script: string, expected: unknown): void {
+  stock(title, {
+    filters: ["scan"],
+    plugin: "eval",
+    before: (folder) => makeDisk(folder, 1000 * KIB),
+    params: (folder) => params(folder, ...more),
+    see: (side) => log(side, script),
+    expected,
+  });
+}
+
+/** A client reads in the third block while the first one is being prefetched. */
+const readsFarther = `
+lines (1)
+h.pread (512, 600 * 1024)
+go ()
+`;
+/** A second client comes when the disk is scanned and the first one has left. */
+const comesAgain = (more: string) => `
+go ()
+lines (4)
+h.shutdown ()
+lines (5)
+h = client ()
+${more}
+`;
+
+scans("scan goes on behind what a client reads", [], readsFarther + "lines (4)", [
+  "cache 262144 0",
+  "pread 512 614400",
+  "cache 262144 614912",
+  "cache 146944 877056",
+  "close",
+]);
+scans(
+  "scan takes block after block with scan-ahead=false",
+  ["scan-ahead=false"],
+  readsFarther + "lines (5)",
+  [
+    "cache 262144 0",
+    "pread 512 614400",
+    "cache 262144 262144",
+    "cache 262144 524288",
+    "cache 237568 786432",
+    "close",
+  ],
+);
+scans("scan goes on with the last block for another client", [], comesAgain("lines (6)"), [
+  "cache 262144 0",
+  "cache 262144 262144",
+  "cache 262144 524288",
+  "cache 237568 786432",
+  "close",
+  "cache 237568 786432",
+  "close",
+]);
+scans(
+  "scan begins again for another client with scan-clock=false",
+  ["scan-clock=false"],
+  comesAgain("lines (9)"),
+  [
+    "cache 262144 0",
+    "cache 262144 262144",
+    "cache 262144 524288",
+    "cache 237568 786432",
+    "close",
+    "cache 262144 0",
+    "cache 262144 262144",
+    "cache 262144 524288",
+    "cache 237568 786432",
+    "close",
+  ],
+);
