@@ -9,13 +9,18 @@ export const testPackages: Readonly<Record<string, string>> = {
   "gnutls-bin": "TLS tests with certificates",
   "libc6-dev": "everything that loads C modules",
   "libnbd-bin": "tests with the clients nbdinfo and nbdcopy",
+  mtools: "the genuine floppy plugin, whose file system mtools reads",
   "nbd-client": "tests with the client nbd-client",
   nbdkit: "comparisons with the genuine nbdkit and its modules",
   "nbdkit-plugin-dev": "comparisons with the genuine headers",
+  "openssh-client": "the genuine ssh plugin's keys",
+  "openssh-server": "the genuine ssh plugin's server",
   parted: "tests with partition tables (parted)",
   "python3-libnbd": "tests with the client nbdsh",
   "qemu-utils": "tests with the clients qemu-img and qemu-io",
   valgrind: "memory checks of the native runtime",
+  xorriso: "the genuine iso plugin",
+  "xz-utils": "the genuine xz filter's files",
 };
 
 /** The packages of `wanted` that are not installed; all of them where this is not Debian. */
