@@ -1,11 +1,23 @@
-/** The one thing that Bun's sockets cannot be told: how much the kernel keeps for a slow reader. */
+/** What Bun's sockets do not do: say who the client is as C wants it, and set how much the kernel keeps for it. */
 import { openLibc } from "./libc.ts";
 
 /** Of Linux, the same on x86-64 and aarch64. */
 const SOL_SOCKET = 1;
 const SO_SNDBUF = 7;
+const SO_PEERCRED = 17;
+/** A struct sockaddr_storage. */
+const addressBytes = 128;
+
+/** A process on this machine. */
+export interface Peer {
+  readonly pid: number;
+  readonly uid: number;
+  readonly gid: number;
+}
 
 const symbols = {
+  getpeername: { args: ["i32", "buffer", "buffer"], returns: "i32" },
+  getsockopt: { args: ["i32", "i32", "i32", "buffer", "buffer"], returns: "i32" },
   setsockopt: { args: ["i32", "i32", "i32", "buffer", "u32"], returns: "i32" },
 } as const;
 
@@ -26,9 +38,31 @@ let loaded = false;
  * a descriptor is ignored: nothing but speed depends on it.
  */
 export function setSendBuffer(fd: number, bytes: number): void {
+  calls()?.setsockopt(fd, SOL_SOCKET, SO_SNDBUF, new Int32Array([bytes]), 4);
+}
+
+/** The address of the client as a struct sockaddr, or undefined where the kernel does not say. */
+export function peerName(fd: number): Uint8Array | undefined {
+  const address = new Uint8Array(addressBytes);
+  const length = new Uint32Array([addressBytes]);
+  if (calls()?.getpeername(fd, address, length) !== 0) return undefined;
+  return address.slice(0, length[0]);
+}
+
+/** The process at the other end of a Unix socket. */
+export function peerCredentials(fd: number): Peer | undefined {
+  const numbers = new Int32Array(3);
+  const length = new Uint32Array([numbers.byteLength]);
+  if (calls()?.getsockopt(fd, SOL_SOCKET, SO_PEERCRED, numbers, length) !== 0) return undefined;
+  const [pid = 0, uid = 0, gid = 0] = numbers;
+  // For other kinds of sockets the kernel answers, too, but with nobody.
+  return pid > 0 ? { pid, uid: uid >>> 0, gid: gid >>> 0 } : undefined;
+}
+
+function calls(): ReturnType<typeof load> {
   if (!loaded) {
     loaded = true;
     libc = load();
   }
-  libc?.setsockopt(fd, SOL_SOCKET, SO_SNDBUF, new Int32Array([bytes]), 4);
+  return libc;
 }

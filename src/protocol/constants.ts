@@ -5,6 +5,7 @@ export const IHAVEOPT = 0x49484156454f5054n;
 export const OPTION_REPLY_MAGIC = 0x0003e889045565a9n;
 export const REQUEST_MAGIC = 0x25609513;
 export const SIMPLE_REPLY_MAGIC = 0x67446698;
+export const STRUCTURED_REPLY_MAGIC = 0x668e33ef;
 
 /** Handshake flags; the client's flags have the same values. */
 export const FLAG_FIXED_NEWSTYLE = 1;
@@ -15,6 +16,9 @@ export const OPT_ABORT = 2;
 export const OPT_LIST = 3;
 export const OPT_INFO = 6;
 export const OPT_GO = 7;
+export const OPT_STRUCTURED_REPLY = 8;
+export const OPT_LIST_META_CONTEXT = 9;
+export const OPT_SET_META_CONTEXT = 10;
 
 const optionNames: Readonly<Record<number, string>> = {
   1: "NBD_OPT_EXPORT_NAME",
@@ -32,21 +36,33 @@ const optionNames: Readonly<Record<number, string>> = {
 export const REP_ACK = 1;
 export const REP_SERVER = 2;
 export const REP_INFO = 3;
+export const REP_META_CONTEXT = 4;
 export const REP_ERR_UNSUP = 0x80000001;
 export const REP_ERR_INVALID = 0x80000003;
+export const REP_ERR_PLATFORM = 0x80000004;
 export const REP_ERR_UNKNOWN = 0x80000006;
+export const REP_ERR_TOO_BIG = 0x80000009;
 
 const replyNames: Readonly<Record<number, string>> = {
   [REP_ACK]: "NBD_REP_ACK",
   [REP_SERVER]: "NBD_REP_SERVER",
   [REP_INFO]: "NBD_REP_INFO",
+  [REP_META_CONTEXT]: "NBD_REP_META_CONTEXT",
   [REP_ERR_UNSUP]: "NBD_REP_ERR_UNSUP",
   [REP_ERR_INVALID]: "NBD_REP_ERR_INVALID",
+  [REP_ERR_PLATFORM]: "NBD_REP_ERR_PLATFORM",
   [REP_ERR_UNKNOWN]: "NBD_REP_ERR_UNKNOWN",
+  [REP_ERR_TOO_BIG]: "NBD_REP_ERR_TOO_BIG",
 };
 
 export const INFO_EXPORT = 0;
 export const INFO_NAME = 1;
+export const INFO_DESCRIPTION = 2;
+export const INFO_BLOCK_SIZE = 3;
+
+/** The one metadata context, and the number that block status calls it by. */
+export const BASE_ALLOCATION = "base:allocation";
+export const BASE_ALLOCATION_ID = 1;
 
 /** Transmission flags. */
 export const EFLAG_HAS_FLAGS = 1;
@@ -56,6 +72,7 @@ export const EFLAG_SEND_FUA = 8;
 export const EFLAG_ROTATIONAL = 16;
 export const EFLAG_SEND_TRIM = 32;
 export const EFLAG_SEND_WRITE_ZEROES = 64;
+export const EFLAG_SEND_DF = 128;
 export const EFLAG_CAN_MULTI_CONN = 256;
 export const EFLAG_SEND_CACHE = 1024;
 export const EFLAG_SEND_FAST_ZERO = 2048;
@@ -86,13 +103,24 @@ export const CMD_FLAG_DF = 4;
 export const CMD_FLAG_REQ_ONE = 8;
 export const CMD_FLAG_FAST_ZERO = 16;
 
-export const REQUEST_HEADER_BYTES = 28;
-export const REPLY_HEADER_BYTES = 16;
+/** Kinds of chunks, of which structured replies consist. */
+export const CHUNK_OFFSET_DATA = 1;
+export const CHUNK_BLOCK_STATUS = 5;
+export const CHUNK_ERROR = 0x8001;
+export const CHUNK_ERROR_OFFSET = 0x8002;
+/** The chunk is the last of its reply. */
+export const CHUNK_FLAG_DONE = 1;
 
-/** A name or description on the wire. */
+export const REQUEST_HEADER_BYTES = 28;
+export const SIMPLE_HEADER_BYTES = 16;
+export const CHUNK_HEADER_BYTES = 20;
+
+/** A name, description or message on the wire. */
 export const MAX_STRING_BYTES = 4096;
 export const MAX_OPTIONS = 32;
 export const MAX_OPTION_BYTES = 64 << 20;
+/** A list of metadata contexts that is longer, and so has tens of thousands of them, is not looked at. */
+export const MAX_META_BYTES = 1 << 20;
 /** The largest READ and WRITE. */
 export const MAX_REQUEST_BYTES = 64 << 20;
 /** The payload of a refused WRITE is skipped up to this size; beyond it the connection ends. */

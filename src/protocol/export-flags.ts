@@ -38,5 +38,7 @@ export async function exportFacts(
     eflags |= EFLAG_CAN_MULTI_CONN;
   }
   if ((await top.canCache()) !== "none") eflags |= EFLAG_SEND_CACHE;
+  // Block status is offered in any case: what cannot tell its extents is all data.
+  await top.canExtents();
   return { size, eflags };
 }

@@ -1,13 +1,14 @@
 /** The newstyle handshake: options until the client has chosen an export, or leaves. */
 import type { NextOps } from "#abi/generated/methods.gen";
 
+import type { Exports } from "../lib/exports.ts";
 import { log } from "../lib/log.ts";
 import {
+  EFLAG_SEND_DF,
   FLAG_FIXED_NEWSTYLE,
   FLAG_NO_ZEROES,
   IHAVEOPT,
-  INFO_EXPORT,
-  INFO_NAME,
+  MAX_META_BYTES,
   MAX_OPTION_BYTES,
   MAX_OPTIONS,
   MAX_STRING_BYTES,
@@ -17,62 +18,82 @@ import {
   OPT_GO,
   OPT_INFO,
   OPT_LIST,
-  OPTION_REPLY_MAGIC,
+  OPT_LIST_META_CONTEXT,
+  OPT_SET_META_CONTEXT,
+  OPT_STRUCTURED_REPLY,
   optionName,
   REP_ACK,
   REP_ERR_INVALID,
+  REP_ERR_PLATFORM,
+  REP_ERR_TOO_BIG,
   REP_ERR_UNKNOWN,
   REP_ERR_UNSUP,
   REP_INFO,
+  REP_META_CONTEXT,
   REP_SERVER,
-  replyName,
 } from "./constants.ts";
 import type { ExportFacts } from "./export-flags.ts";
+import { exportInfo, requestedInfos } from "./infos.ts";
 import type { Input } from "./input.ts";
-import { type InfoRequest, MAX_INFO_BYTES, parseInfo, parseName } from "./option-payload.ts";
+import { contextReply, MetaContexts } from "./meta-contexts.ts";
+import { MAX_INFO_BYTES, parseInfo, parseMeta, parseName } from "./option-payload.ts";
+import { OptionReplies } from "./option-replies.ts";
 import type { Output } from "./output.ts";
-import { failure } from "./wire-error.ts";
+import type { Terms } from "./request.ts";
+import { errnoText, failure } from "./wire-error.ts";
 
-/** An export that a client chose: its layers are open. */
+/** An export whose layers are open. */
 export interface OpenExport extends ExportFacts {
   readonly top: NextOps;
   close(): Promise<void>;
 }
 
+/** An export that a client chose, and what it negotiated. */
+export type ChosenExport = OpenExport & Terms;
+
 export interface NegotiationOptions {
   readonly input: Input;
   readonly output: Output;
   readonly logName: string;
+  /** Clients may have structured replies, and with them block status. */
+  readonly structuredReplies: boolean;
   /** Open the layers and ask what they can do. */
   open(exportName: string): Promise<OpenExport>;
+  listExports(): Promise<Exports>;
+  /** The export that "" stands for. */
+  defaultExport(): Promise<string | undefined>;
+  /** Wait until the client has taken most of what was written for it. */
+  room(): Promise<void>;
 }
 
 const globalFlags = FLAG_FIXED_NEWSTYLE | FLAG_NO_ZEROES;
-const nothing = new Uint8Array(0);
-
 /** An option's outcome: go on with the next one, leave, or start transmission. */
-type Outcome = "next" | "leave" | OpenExport;
+type Outcome = "next" | "leave" | ChosenExport;
 
 /** Returns the export, or undefined where the client left or was sent away. */
-export async function negotiate(options: NegotiationOptions): Promise<OpenExport | undefined> {
+export async function negotiate(options: NegotiationOptions): Promise<ChosenExport | undefined> {
   return new Negotiation(options).run();
 }
 
 class Negotiation {
   readonly #input: Input;
   readonly #output: Output;
+  readonly #replies: OptionReplies;
   readonly #options: NegotiationOptions;
+  readonly #contexts = new MetaContexts();
   #clientFlags = 0;
+  #structured = false;
   #listed = false;
   #optionsLeft = MAX_OPTIONS;
 
   constructor(options: NegotiationOptions) {
     this.#input = options.input;
     this.#output = options.output;
+    this.#replies = new OptionReplies(options.output, options.logName);
     this.#options = options;
   }
 
-  async run(): Promise<OpenExport | undefined> {
+  async run(): Promise<ChosenExport | undefined> {
     this.#greet();
     if (!(await this.#takeClientFlags())) return undefined;
     for (; this.#optionsLeft > 0; this.#optionsLeft--) {
@@ -92,7 +113,7 @@ class Negotiation {
     greeting.setBigUint64(8, IHAVEOPT);
     greeting.setUint16(16, globalFlags);
     this.#debug(`flags: global 0x${globalFlags.toString(16)}`);
-    this.#send(new Uint8Array(greeting.buffer));
+    this.#replies.raw(greeting.buffer);
   }
 
   async #takeClientFlags(): Promise<boolean> {
@@ -143,7 +164,7 @@ class Negotiation {
         return this.#exportName(length);
       case OPT_ABORT:
         if (!(await this.#input.skip(length))) return "leave";
-        this.#reply(option, REP_ACK);
+        this.#replies.reply(option, REP_ACK);
         this.#debug("client aborted");
         return "leave";
       case OPT_LIST:
@@ -151,6 +172,11 @@ class Negotiation {
       case OPT_INFO:
       case OPT_GO:
         return this.#infoOrGo(option, length);
+      case OPT_STRUCTURED_REPLY:
+        return this.#structuredReply(length);
+      case OPT_LIST_META_CONTEXT:
+      case OPT_SET_META_CONTEXT:
+        return this.#metaContext(option, length);
       default:
         return this.#refuse(option, length, REP_ERR_UNSUP);
     }
@@ -162,24 +188,22 @@ class Negotiation {
       this.#error(`export name of ${length} bytes, at most ${MAX_STRING_BYTES} are taken`);
       return "leave";
     }
-    const raw = await this.#input.take(length);
-    if (raw === undefined) {
-      this.#error("client left in the middle of an option");
-      return "leave";
-    }
+    const raw = await this.#payload(length);
+    if (raw === undefined) return "leave";
     const name = parseName(raw);
     if (name === undefined) {
       this.#error("export name contains a zero byte");
       return "leave";
     }
     this.#debug(`NBD_OPT_EXPORT_NAME: client requested export "${name}"`);
-    const chosen = await this.#open(name);
-    if ("refusal" in chosen) return "leave";
+    const opened = await this.#open(name);
+    if ("refusal" in opened) return "leave";
+    const chosen = this.#chosen(opened, raw);
     const zeroes = (this.#clientFlags & FLAG_NO_ZEROES) === 0 ? 124 : 0;
     const reply = new DataView(new ArrayBuffer(10 + zeroes));
     reply.setBigUint64(0, chosen.size);
     reply.setUint16(8, chosen.eflags);
-    this.#send(new Uint8Array(reply.buffer));
+    this.#replies.raw(reply.buffer);
     return chosen;
   }
 
@@ -190,11 +214,22 @@ class Negotiation {
     if (this.#listed) {
       return this.#refuse(OPT_LIST, 0, REP_ERR_INVALID, "exports were listed already");
     }
+    let exports: Exports;
+    try {
+      exports = await this.#options.listExports();
+    } catch (error) {
+      this.#replies.error(OPT_LIST, REP_ERR_PLATFORM, this.#told(error));
+      return "next";
+    }
     this.#listed = true;
-    // One export, whose name is empty. nbdkit gives a client that lists more time, and so do we.
-    this.#optionsLeft += MAX_OPTIONS;
-    this.#reply(OPT_LIST, REP_SERVER, new Uint8Array(4));
-    this.#reply(OPT_LIST, REP_ACK);
+    // nbdkit gives a client that lists more time, and so do we.
+    this.#optionsLeft += MAX_OPTIONS * exports.entries.length;
+    for (const { name, description } of exports.entries) {
+      await this.#options.room();
+      if (this.#output.dead) return "leave";
+      this.#replies.reply(OPT_LIST, REP_SERVER, exportReply(name, description));
+    }
+    this.#replies.reply(OPT_LIST, REP_ACK);
     return "next";
   }
 
@@ -202,54 +237,96 @@ class Negotiation {
     if (length > MAX_INFO_BYTES) {
       return this.#refuse(option, length, REP_ERR_INVALID, `its payload has ${length} bytes`);
     }
-    const data = await this.#input.take(length);
-    if (data === undefined) {
-      this.#error("client left in the middle of an option");
-      return "leave";
-    }
+    const data = await this.#payload(length);
+    if (data === undefined) return "leave";
     const request = parseInfo(data);
     if (typeof request === "string") return this.#refuse(option, 0, REP_ERR_INVALID, request);
     this.#debug(`${optionName(option)}: client requested export "${request.name}"`);
-    const chosen = await this.#open(request.name);
-    if ("refusal" in chosen) {
-      const text = new TextEncoder().encode(chosen.refusal).subarray(0, MAX_STRING_BYTES);
-      this.#reply(option, REP_ERR_UNKNOWN, text);
+    const opened = await this.#open(request.name);
+    if ("refusal" in opened) {
+      this.#replies.error(option, REP_ERR_UNKNOWN, opened.refusal);
       return "next";
     }
-    this.#sendInfos(option, request, chosen);
-    if (option === OPT_INFO) {
-      await chosen.close();
-      this.#reply(option, REP_ACK);
+    const chosen = this.#chosen(opened, request.rawName);
+    let infos: readonly Uint8Array[];
+    try {
+      infos = await requestedInfos(request, opened.top, () => this.#options.defaultExport());
+    } catch (error) {
+      await opened.close();
+      this.#replies.error(option, REP_ERR_UNKNOWN, this.#told(error));
       return "next";
     }
-    this.#reply(option, REP_ACK);
-    return chosen;
+    this.#replies.reply(option, REP_INFO, exportInfo(chosen.size, chosen.eflags));
+    for (const info of infos) this.#replies.reply(option, REP_INFO, info);
+    if (option === OPT_INFO) await opened.close();
+    this.#replies.reply(option, REP_ACK);
+    return option === OPT_INFO ? "next" : chosen;
   }
 
-  /** Each kind is answered once, however often it was asked for: replies stay in proportion to questions. */
-  #sendInfos(option: number, request: InfoRequest, facts: ExportFacts): void {
-    const info = new DataView(new ArrayBuffer(12));
-    info.setUint16(0, INFO_EXPORT);
-    info.setBigUint64(2, facts.size);
-    info.setUint16(10, facts.eflags);
-    this.#reply(option, REP_INFO, new Uint8Array(info.buffer));
-    for (const kind of request.infos) {
-      if (kind !== INFO_NAME) continue;
-      const name = new Uint8Array(2 + request.rawName.length);
-      name[1] = INFO_NAME;
-      name.set(request.rawName, 2);
-      this.#reply(option, REP_INFO, name);
+  async #structuredReply(length: number): Promise<Outcome> {
+    const option = OPT_STRUCTURED_REPLY;
+    if (length !== 0) return this.#refuse(option, length, REP_ERR_INVALID, "it has a payload");
+    if (!this.#options.structuredReplies) return this.#refuse(option, 0, REP_ERR_UNSUP);
+    if (this.#structured) {
+      return this.#refuse(option, 0, REP_ERR_INVALID, "structured replies were agreed on already");
     }
+    this.#structured = true;
+    this.#replies.reply(option, REP_ACK);
+    return "next";
+  }
+
+  async #metaContext(option: number, length: number): Promise<Outcome> {
+    const sets = option === OPT_SET_META_CONTEXT;
+    // What was chosen before is given up, also where this fails.
+    if (sets) this.#contexts.forget();
+    if (length > MAX_META_BYTES) {
+      return this.#refuse(option, length, REP_ERR_TOO_BIG, `its payload has ${length} bytes`);
+    }
+    const data = await this.#payload(length);
+    if (data === undefined) return "leave";
+    if (sets && !this.#structured) {
+      return this.#refuse(option, 0, REP_ERR_INVALID, "it needs structured replies");
+    }
+    const request = parseMeta(data);
+    if (typeof request === "string") return this.#refuse(option, 0, REP_ERR_INVALID, request);
+    if (sets ? this.#contexts.choose(request) : this.#contexts.lists(request)) {
+      this.#replies.reply(option, REP_META_CONTEXT, contextReply(sets));
+    }
+    this.#replies.reply(option, REP_ACK);
+    return "next";
+  }
+
+  #chosen(opened: OpenExport, rawName: Uint8Array): ChosenExport {
+    const structured = this.#structured;
+    return {
+      ...opened,
+      eflags: opened.eflags | (structured ? EFLAG_SEND_DF : 0),
+      structured,
+      allocation: structured && this.#contexts.chosenFor(rawName),
+    };
   }
 
   async #open(name: string): Promise<OpenExport | { readonly refusal: string }> {
     try {
       return await this.#options.open(name);
     } catch (error) {
-      const { message, errno } = failure(error);
-      if (message !== "") this.#error(message);
-      return { refusal: message === "" ? errno : message };
+      return { refusal: this.#told(error) };
     }
+  }
+
+  /** Log what a layer threw, and say it in a few words. */
+  #told(error: unknown): string {
+    const { message, errno } = failure(error);
+    if (message === "") return errnoText(errno);
+    this.#error(message);
+    return message;
+  }
+
+  /** The option's payload, or undefined where the client left. */
+  async #payload(length: number): Promise<Uint8Array | undefined> {
+    const data = await this.#input.take(length);
+    if (data === undefined) this.#error("client left in the middle of an option");
+    return data;
   }
 
   /** Throw the payload away and answer with an error; the client may go on. */
@@ -259,29 +336,8 @@ class Negotiation {
       this.#error("client left in the middle of an option");
       return "leave";
     }
-    this.#reply(option, reply);
+    this.#replies.reply(option, reply);
     return "next";
-  }
-
-  #reply(option: number, reply: number, data: Uint8Array = nothing): void {
-    if (log.verbose) {
-      log.debug(
-        `replying to ${optionName(option)} with ${replyName(reply)}`,
-        this.#options.logName,
-      );
-    }
-    const header = new DataView(new ArrayBuffer(20));
-    header.setBigUint64(0, OPTION_REPLY_MAGIC);
-    header.setUint32(8, option);
-    header.setUint32(12, reply);
-    header.setUint32(16, data.length);
-    this.#output.append(new Uint8Array(header.buffer));
-    this.#send(data);
-  }
-
-  #send(bytes: Uint8Array): void {
-    this.#output.append(bytes);
-    this.#output.flush();
   }
 
   #debug(message: string): void {
@@ -291,6 +347,18 @@ class Negotiation {
   #error(message: string): void {
     log.error(message, this.#options.logName);
   }
+}
+
+/** An export of a list: its name with its length, then what describes it. */
+function exportReply(name: string, description: string | undefined): Uint8Array {
+  const encoder = new TextEncoder();
+  const nameBytes = encoder.encode(name);
+  const textBytes = encoder.encode(description ?? "");
+  const reply = new Uint8Array(4 + nameBytes.length + textBytes.length);
+  new DataView(reply.buffer).setUint32(0, nameBytes.length);
+  reply.set(nameBytes, 4);
+  reply.set(textBytes, 4 + nameBytes.length);
+  return reply;
 }
 
 function viewOf(bytes: Uint8Array | undefined): DataView | undefined {

@@ -1,8 +1,10 @@
-/** Reads the payloads of options: the name of EXPORT_NAME, the name and questions of INFO and GO. */
+/** Reads the payloads of options: names of exports, and what is asked about them. */
 import { MAX_STRING_BYTES } from "./constants.ts";
 
 /** The longest well-formed payload of INFO and GO: a name, and as many questions as u16 can count. */
 export const MAX_INFO_BYTES = 4 + MAX_STRING_BYTES + 2 + 2 * 0xffff;
+
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 export interface InfoRequest {
   /** As the client sent it: the encoding of names is not checked. */
@@ -35,7 +37,65 @@ export function parseInfo(data: Uint8Array): InfoRequest | string {
   return { rawName, name, infos };
 }
 
+/** The payload of LIST_META_CONTEXT and SET_META_CONTEXT. */
+export interface MetaRequest {
+  readonly rawName: Uint8Array;
+  readonly queries: readonly string[];
+}
+
+/** What is wrong with the payload, or what it says. */
+export function parseMeta(data: Uint8Array): MetaRequest | string {
+  const strings = new Strings(data);
+  const rawName = strings.next("export name");
+  if (typeof rawName === "string") return rawName;
+  const count = strings.number();
+  if (count === undefined) return "its payload ends before the number of queries";
+  const queries: string[] = [];
+  for (let i = 0; i < count; i++) {
+    const query = strings.next("query");
+    if (typeof query === "string") return query;
+    queries.push(decoder.decode(query));
+  }
+  if (strings.left > 0) return `its payload has ${strings.left} bytes after ${count} queries`;
+  return { rawName, queries };
+}
+
+/** Takes strings with their lengths, one after the other. */
+class Strings {
+  readonly #data: Uint8Array;
+  readonly #view: DataView;
+  #at = 0;
+
+  constructor(data: Uint8Array) {
+    this.#data = data;
+    this.#view = new DataView(data.buffer, data.byteOffset, data.length);
+  }
+
+  get left(): number {
+    return this.#data.length - this.#at;
+  }
+
+  number(): number | undefined {
+    if (this.left < 4) return undefined;
+    this.#at += 4;
+    return this.#view.getUint32(this.#at - 4);
+  }
+
+  /** The bytes of the next string, or what is wrong with it. */
+  next(what: string): Uint8Array | string {
+    const length = this.number();
+    if (length === undefined) return `its payload ends before the length of its ${what}`;
+    if (length > MAX_STRING_BYTES) {
+      return `its ${what} has ${length} bytes, more than ${MAX_STRING_BYTES}`;
+    }
+    if (length > this.left) return `its ${what} has ${length} bytes, but only ${this.left} follow`;
+    const bytes = this.#data.subarray(this.#at, this.#at + length);
+    this.#at += length;
+    return bytes.includes(0) ? `its ${what} contains a zero byte` : bytes;
+  }
+}
+
 /** The export's name, or undefined where C could not hold it. */
 export function parseName(raw: Uint8Array): string | undefined {
-  return raw.includes(0) ? undefined : new TextDecoder("utf-8", { ignoreBOM: true }).decode(raw);
+  return raw.includes(0) ? undefined : decoder.decode(raw);
 }

@@ -1,6 +1,5 @@
 /** What goes to the client: replies gathered into few writes, and no more of them than the kernel takes. */
 import type { Block, Blocks } from "./blocks.ts";
-import { REPLY_HEADER_BYTES, SIMPLE_REPLY_MAGIC } from "./constants.ts";
 
 /** The connection's socket. */
 export interface Sink {
@@ -25,8 +24,8 @@ export interface Place {
   readonly start: number;
 }
 
-/** Data up to this size is copied beside other replies: that is cheaper than a write of its own. */
-const copiedBytes = 32 << 10;
+/** A reply up to this size is copied beside others: that is cheaper than a write of its own. */
+const copiedBytes = (32 << 10) + 64;
 const firstBlockBytes = 16 << 10;
 
 export class Output {
@@ -68,31 +67,16 @@ export class Output {
     return this.end;
   }
 
-  /** A reply without data. */
-  reply(error: number, cookieHigh: number, cookieLow: number): void {
-    const at = this.reserve(REPLY_HEADER_BYTES);
-    this.header(at, error, cookieHigh, cookieLow);
-    this.end = at + REPLY_HEADER_BYTES;
-  }
-
-  /** Write a reply's header at a position that was reserved. */
-  header(at: number, error: number, cookieHigh: number, cookieLow: number): void {
-    writeHeader(this.block.view, at, error, cookieHigh, cookieLow);
-  }
-
-  /** A successful read whose data stands in `place`, behind the room for the header. */
-  replyData(place: Place, data: Uint8Array, cookieHigh: number, cookieLow: number): void {
-    const length = REPLY_HEADER_BYTES + data.length;
-    if (data.length <= copiedBytes) {
+  /** The reply in `place`, `length` bytes with its header, is complete. */
+  adopt(place: Place, length: number): void {
+    const { block, start } = place;
+    if (length <= copiedBytes) {
       const at = this.reserve(length);
-      this.header(at, 0, cookieHigh, cookieLow);
-      this.block.bytes.set(data, at + REPLY_HEADER_BYTES);
+      this.block.bytes.set(block.bytes.subarray(start, start + length), at);
       this.end = at + length;
       this.release(place);
       return;
     }
-    const { block, start } = place;
-    writeHeader(block.view, start, 0, cookieHigh, cookieLow);
     this.#segments.push({ block, start, end: start + length, recycle: start === 0 });
     this.#segmentBytes += length;
   }
@@ -102,9 +86,9 @@ export class Output {
     if (place.start === 0) this.#blocks.give(place.block);
   }
 
-  /** A place of its own, for a read that will be answered later. */
-  place(count: number): Place {
-    return { block: this.#blocks.take(REPLY_HEADER_BYTES + count), start: 0 };
+  /** A place of its own, for a reply of `length` bytes that will be complete later. */
+  place(length: number): Place {
+    return { block: this.#blocks.take(length), start: 0 };
   }
 
   /**
@@ -231,17 +215,4 @@ export class Output {
     else this.#segments.push(segment);
     this.#segmentBytes += end - this.#start;
   }
-}
-
-function writeHeader(
-  view: DataView,
-  at: number,
-  error: number,
-  cookieHigh: number,
-  cookieLow: number,
-): void {
-  view.setUint32(at, SIMPLE_REPLY_MAGIC);
-  view.setUint32(at + 4, error);
-  view.setUint32(at + 8, cookieHigh);
-  view.setUint32(at + 12, cookieLow);
 }

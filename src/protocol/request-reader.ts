@@ -1,5 +1,4 @@
 /** Cuts the client's bytes into requests, checked and with their payload. Holds one request at a time. */
-import type { Errno } from "../lib/errno.ts";
 import { log } from "../lib/log.ts";
 import type { Blocks } from "./blocks.ts";
 import {
@@ -12,9 +11,8 @@ import {
   REQUEST_HEADER_BYTES,
   REQUEST_MAGIC,
 } from "./constants.ts";
-import type { ExportFacts } from "./export-flags.ts";
 import { Payload } from "./payload.ts";
-import { refusalOf } from "./request.ts";
+import { type Refusal, refusalOf, type Terms } from "./request.ts";
 
 const nothing = new Uint8Array(0);
 
@@ -34,9 +32,9 @@ export class RequestReader {
   /** What a WRITE writes. */
   data: Uint8Array = nothing;
   /** The request is to be answered with this. */
-  refused: Errno | undefined;
+  refused: Refusal | undefined;
 
-  readonly #facts: ExportFacts;
+  readonly #terms: Terms;
   readonly #blocks: Blocks;
   readonly #logName: string;
   /** The size as a number where that is exact, else -1. */
@@ -54,12 +52,12 @@ export class RequestReader {
   /** Bytes of a refused WRITE that are still to come. */
   #skip = 0;
 
-  constructor(facts: ExportFacts, blocks: Blocks, logName: string) {
-    this.#facts = facts;
+  constructor(terms: Terms, blocks: Blocks, logName: string) {
+    this.#terms = terms;
     this.#blocks = blocks;
     this.#logName = logName;
-    this.#size = facts.size <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(facts.size) : -1;
-    this.#writable = (facts.eflags & EFLAG_READ_ONLY) === 0;
+    this.#size = terms.size <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(terms.size) : -1;
+    this.#writable = (terms.eflags & EFLAG_READ_ONLY) === 0;
   }
 
   /** Nothing waits: neither a request nor bytes that were not looked at. */
@@ -184,10 +182,10 @@ export class RequestReader {
       this.broken = true;
       return false;
     }
-    const refusal = refusalOf(this, this.#facts);
+    const refusal = refusalOf(this, this.#terms);
     if (refusal === undefined) return true;
     log.error(refusal.message, this.#logName);
-    this.refused = refusal.errno;
+    this.refused = refusal;
     if (type !== CMD_WRITE || count <= MAX_SKIPPED_BYTES) return true;
     this.#break(
       `invalid request: the refused write brings ${count} bytes, more than the ${MAX_SKIPPED_BYTES} that are skipped: closing connection`,

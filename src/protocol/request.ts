@@ -32,9 +32,19 @@ export interface Request {
   readonly count: number;
 }
 
+/** What decides about requests: the export, and what was negotiated. */
+export interface Terms extends ExportFacts {
+  /** Replies may be structured. */
+  readonly structured: boolean;
+  /** The client may ask for block status: the metadata context `base:allocation` was negotiated. */
+  readonly allocation: boolean;
+}
+
 export interface Refusal {
   readonly errno: Errno;
   readonly message: string;
+  /** The first byte that the request cannot have, where that lies within its range. */
+  readonly at?: bigint;
 }
 
 const knownFlags =
@@ -48,8 +58,11 @@ const announced = new Map<number, number>([
   [CMD_CACHE, EFLAG_SEND_CACHE],
 ]);
 
+/** Commands that the protocol lets fail at an offset. */
+const locatable: ReadonlySet<number> = new Set([CMD_READ, CMD_WRITE, CMD_TRIM]);
+
 /** Why the request is refused, or undefined. The order of the checks decides which error the client sees: nbdkit's. */
-export function refusalOf(request: Request, facts: ExportFacts): Refusal | undefined {
+export function refusalOf(request: Request, facts: Terms): Refusal | undefined {
   return (
     checkCommand(request, facts) ??
     checkFlags(request, facts) ??
@@ -62,7 +75,7 @@ function refuse(request: Request, errno: Errno, why: string): Refusal {
   return { errno, message: `invalid request: ${commandName(request.type)}: ${why}` };
 }
 
-function checkCommand(request: Request, facts: ExportFacts): Refusal | undefined {
+function checkCommand(request: Request, facts: Terms): Refusal | undefined {
   const { type, offset, count } = request;
   switch (type) {
     case CMD_WRITE:
@@ -83,15 +96,17 @@ function checkCommand(request: Request, facts: ExportFacts): Refusal | undefined
   }
 }
 
-function checkRange(request: Request, { size }: ExportFacts): Refusal | undefined {
+function checkRange(request: Request, { size }: Terms): Refusal | undefined {
   const { type, offset, count } = request;
   if (count > 0 && offset + BigInt(count) <= size) return undefined;
   const errno = type === CMD_WRITE || type === CMD_WRITE_ZEROES ? "ENOSPC" : "EINVAL";
   const what = `offset ${offset} and count ${count} are out of range`;
-  return refuse(request, errno, `${what}: the size is ${size} and count must not be 0`);
+  const refusal = refuse(request, errno, `${what}: the size is ${size} and count must not be 0`);
+  const crosses = offset < size && count > 0;
+  return crosses && locatable.has(type) ? { ...refusal, at: size } : refusal;
 }
 
-function checkFlags(request: Request, { eflags }: ExportFacts): Refusal | undefined {
+function checkFlags(request: Request, { eflags, structured }: Terms): Refusal | undefined {
   const { type, flags } = request;
   if (flags === 0) return undefined;
   if (flags & ~knownFlags) {
@@ -101,7 +116,10 @@ function checkFlags(request: Request, { eflags }: ExportFacts): Refusal | undefi
     return refuse(request, "EINVAL", "NO_HOLE needs NBD_CMD_WRITE_ZEROES");
   }
   if (flags & CMD_FLAG_DF) {
-    return refuse(request, "EINVAL", "DF needs structured replies, which were not negotiated");
+    if (type !== CMD_READ) return refuse(request, "EINVAL", "DF needs NBD_CMD_READ");
+    if (!structured) {
+      return refuse(request, "EINVAL", "DF needs structured replies, which were not negotiated");
+    }
   }
   if (flags & CMD_FLAG_REQ_ONE && type !== CMD_BLOCK_STATUS) {
     return refuse(request, "EINVAL", "REQ_ONE needs NBD_CMD_BLOCK_STATUS");
@@ -126,9 +144,9 @@ function checkSize(request: Request): Refusal | undefined {
   return refuse(request, "ENOMEM", `count ${count} is more than ${MAX_REQUEST_BYTES}`);
 }
 
-function checkAnnounced(request: Request, { eflags }: ExportFacts): Refusal | undefined {
+function checkAnnounced(request: Request, { allocation, eflags }: Terms): Refusal | undefined {
   const { type } = request;
-  if (type === CMD_BLOCK_STATUS) {
+  if (type === CMD_BLOCK_STATUS && !allocation) {
     return refuse(request, "EINVAL", "no metadata context was negotiated");
   }
   const flag = announced.get(type);

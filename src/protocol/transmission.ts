@@ -2,34 +2,39 @@
  * The transmission phase of one connection: parses requests, runs them and gathers their replies.
  * Where layers answer at once, nothing here makes a promise, a closure or a copy for a request.
  */
-import { FLAG_FUA } from "#abi/generated/constants.gen";
+import { FLAG_FUA, FLAG_REQ_ONE } from "#abi/generated/constants.gen";
 import type { NextOps } from "#abi/generated/methods.gen";
 
-import type { Errno } from "../lib/errno.ts";
+import { Extents } from "../lib/extents.ts";
 import { log } from "../lib/log.ts";
 import type { Blocks } from "./blocks.ts";
 import {
+  CMD_BLOCK_STATUS,
   CMD_FLAG_FUA,
+  CMD_FLAG_REQ_ONE,
   CMD_READ,
   CMD_WRITE,
   MAX_REQUEST_BYTES,
-  REPLY_HEADER_BYTES,
 } from "./constants.ts";
 import type { Gate } from "./gate.ts";
-import type { OpenExport } from "./negotiation.ts";
+import type { ChosenExport } from "./negotiation.ts";
 import { Output, type Place, type Sink } from "./output.ts";
 import type { Payload } from "./payload.ts";
 import { perform } from "./perform.ts";
+import { type Asked, Replies } from "./replies.ts";
 import { RequestReader } from "./request-reader.ts";
+import type { Refusal } from "./request.ts";
 import { errnoText, failure, wireError } from "./wire-error.ts";
 
 export interface TransmissionOptions {
   readonly sink: Sink;
   readonly output: Output;
   readonly blocks: Blocks;
-  readonly export: OpenExport;
+  readonly export: ChosenExport;
   readonly logName: string;
   readonly gate: Gate;
+  /** Called once, when nothing more will be run: the client left, or is sent away. */
+  onEnd(): void;
 }
 
 /** Requests whose answers are promises, and the data they may hold, in one connection. */
@@ -40,22 +45,30 @@ const aheadBytes = 512 << 10;
 /** After so many reads that were answered at once, the next one is expected to be, too. */
 const trustedReads = 16;
 
-/** Memory that a request needs until it is answered. */
+const shuttingDown: Refusal = {
+  errno: "ESHUTDOWN",
+  message: "the server takes no more requests from this client",
+};
+
+/** What a request needs until it is answered. */
 interface Held {
-  /** A read's data, and where the reply with it stands. */
-  readonly data?: Uint8Array;
+  /** Where the reply to a read stands. */
   readonly place?: Place;
   /** A write's collected data. */
   readonly payload?: Payload;
+  /** What is filled for BLOCK_STATUS. */
+  readonly extents?: Extents;
+}
+
+interface Running extends Asked {
+  readonly flags: number;
+  readonly count: number;
 }
 
 /** A request that will be answered later. */
-interface Pending extends Held {
-  readonly cookieHigh: number;
-  readonly cookieLow: number;
-  readonly flags: number;
+interface Pending extends Held, Running {
   /** Bytes of data that it counts for. */
-  readonly count: number;
+  readonly weight: number;
 }
 
 export class Transmission {
@@ -64,6 +77,7 @@ export class Transmission {
   #finish: () => void = () => {};
   readonly #options: TransmissionOptions;
   readonly #output: Output;
+  readonly #replies: Replies;
   readonly #top: NextOps;
   readonly #gate: Gate;
   /** Holds the request that is received or run. */
@@ -78,7 +92,9 @@ export class Transmission {
   #turnScheduled = false;
   /** No more input: DISC, the end of the stream, or an error. */
   #ended = false;
-  /** The server stops: what comes now is refused. */
+  /** What comes now is refused. */
+  #refusing = false;
+  /** The server stops: the connection ends once nothing is in flight. */
   #quitting = false;
   readonly #turn = (): void => {
     this.#turnScheduled = false;
@@ -89,6 +105,7 @@ export class Transmission {
   constructor(options: TransmissionOptions) {
     this.#options = options;
     this.#output = options.output;
+    this.#replies = new Replies(options.output, options.export.structured);
     this.#top = options.export.top;
     this.#gate = options.gate;
     this.#reader = new RequestReader(options.export, options.blocks, options.logName);
@@ -135,8 +152,14 @@ export class Transmission {
     this.#end();
   }
 
+  /** Refuse what comes from now on, until the client leaves. */
+  refuse(): void {
+    this.#refusing = true;
+  }
+
   /** Refuse what comes from now on, and end when what is in flight was answered. */
   quit(): void {
+    this.#refusing = true;
     this.#quitting = true;
     this.#turn();
   }
@@ -178,6 +201,7 @@ export class Transmission {
     this.#ended = true;
     this.#reader.clear();
     this.#gate.abandon();
+    this.#options.onEnd();
     if (this.#inFlight === 0) this.#finish();
   }
 
@@ -198,22 +222,23 @@ export class Transmission {
   /** Whether there is room for one more request: in the output, in flight, and in the thread model. */
   #mayRun(): boolean {
     if (this.#output.blocked && this.#output.held >= aheadBytes) return false;
-    const { count, refused } = this.#reader;
+    const { count, refused, type } = this.#reader;
     if (this.#inFlight > 0) {
       if (this.#inFlight >= maxInFlight) return false;
-      if (this.#bytesInFlight + count > maxBytesInFlight) return false;
+      const weight = type === CMD_READ || type === CMD_WRITE ? count : 0;
+      if (this.#bytesInFlight + weight > maxBytesInFlight) return false;
     }
-    return refused !== undefined || this.#quitting || this.#gate.open(this.#inFlight);
+    return refused !== undefined || this.#refusing || this.#gate.open(this.#inFlight);
   }
 
   #execute(): void {
     const reader = this.#reader;
-    const errno = reader.refused ?? (this.#quitting ? "ESHUTDOWN" : undefined);
-    if (errno !== undefined) {
+    const refusal = reader.refused ?? (this.#refusing ? shuttingDown : undefined);
+    if (refusal !== undefined) {
       reader.releasePayload();
-      this.#trace(errno);
-      const wire = wireError(errno, reader.flags);
-      this.#output.reply(wire, reader.cookieHigh, reader.cookieLow);
+      this.#refuse(reader, refusal);
+    } else if (reader.type === CMD_BLOCK_STATUS) {
+      this.#blockStatus();
     } else if (reader.type !== CMD_READ) {
       this.#perform();
     } else if (this.#atOnce >= trustedReads) {
@@ -225,10 +250,12 @@ export class Transmission {
 
   /** Read right to where the reply is sent from. */
   #read(): void {
-    const { count, cookieHigh, cookieLow, offset } = this.#reader;
+    const reader = this.#reader;
+    const { count, offset } = reader;
     const output = this.#output;
-    const at = output.reserve(REPLY_HEADER_BYTES + count);
-    const start = at + REPLY_HEADER_BYTES;
+    const { headerBytes } = this.#replies;
+    const at = output.reserve(headerBytes + count);
+    const start = at + headerBytes;
     const data = output.block.bytes.subarray(start, start + count);
     let result: void | Promise<void>;
     try {
@@ -239,19 +266,21 @@ export class Transmission {
     }
     if (result === undefined) {
       this.#gate.leave();
-      output.header(at, 0, cookieHigh, cookieLow);
+      this.#replies.dataHeader(output.block, at, reader, count);
       output.end = start + count;
       return;
     }
     this.#atOnce = 0;
-    this.#await(result, count, { data, place: output.detach() });
+    this.#await(result, count, { place: output.detach() });
   }
 
   /** The answer will probably come later: what it is written to must not stand among other replies. */
   #readElsewhere(): void {
-    const { count, cookieHigh, cookieLow, offset } = this.#reader;
-    const place = this.#output.place(count);
-    const start = place.start + REPLY_HEADER_BYTES;
+    const reader = this.#reader;
+    const { count, offset } = reader;
+    const { headerBytes } = this.#replies;
+    const place = this.#output.place(headerBytes + count);
+    const start = place.start + headerBytes;
     const data = place.block.bytes.subarray(start, start + count);
     let result: void | Promise<void>;
     try {
@@ -264,16 +293,45 @@ export class Transmission {
     if (result === undefined) {
       this.#gate.leave();
       this.#atOnce++;
-      this.#output.replyData(place, data, cookieHigh, cookieLow);
+      this.#replies.data(place, reader, count);
       return;
     }
     this.#atOnce = 0;
-    this.#await(result, count, { data, place });
+    this.#await(result, count, { place });
+  }
+
+  #blockStatus(): void {
+    const reader = this.#reader;
+    const { count, flags, offset } = reader;
+    const extents = new Extents(offset, this.#options.export.size);
+    let result: void | Promise<void>;
+    try {
+      const one = flags & CMD_FLAG_REQ_ONE ? FLAG_REQ_ONE : 0;
+      result = this.#top.extents(count, offset, one, extents);
+    } catch (error) {
+      this.#failed(error);
+      return;
+    }
+    if (result === undefined) {
+      this.#gate.leave();
+      this.#tellExtents(reader, extents);
+    } else {
+      this.#await(result, 0, { extents });
+    }
+  }
+
+  #tellExtents(request: Running, extents: Extents): void {
+    const { count, flags, offset } = request;
+    const one = (flags & CMD_FLAG_REQ_ONE) !== 0;
+    if (this.#replies.blockStatus(request, extents, count, one)) return;
+    const message = `extents: no layer told what is at ${offset}`;
+    log.error(message, this.#options.logName);
+    this.#refuse(request, { errno: "EINVAL", message });
   }
 
   #perform(): void {
     const reader = this.#reader;
-    const { cookieHigh, cookieLow, count, data, flags, offset, type } = reader;
+    const { count, data, flags, offset, type } = reader;
     let result: void | Promise<void>;
     try {
       result =
@@ -288,51 +346,44 @@ export class Transmission {
     if (result === undefined) {
       this.#gate.leave();
       reader.releasePayload();
-      this.#output.reply(0, cookieHigh, cookieLow);
+      this.#replies.done(reader);
       return;
     }
     const payload = reader.takePayload();
-    const held = type === CMD_WRITE ? count : 0;
-    this.#await(result, held, payload === undefined ? {} : { payload });
+    const weight = type === CMD_WRITE ? count : 0;
+    this.#await(result, weight, payload === undefined ? {} : { payload });
   }
 
   /** The request that ran was answered at once, with an error. */
   #failed(error: unknown): void {
-    const { cookieHigh, cookieLow, flags } = this.#reader;
     this.#gate.leave();
-    this.#output.reply(this.#errorOf(error, flags), cookieHigh, cookieLow);
+    this.#report(this.#reader, error);
   }
 
   // ---- answers that come later
 
-  #await(result: Promise<void>, count: number, held: Held): void {
-    const { cookieHigh, cookieLow, flags } = this.#reader;
-    const pending: Pending = { ...held, cookieHigh, cookieLow, flags, count };
+  #await(result: Promise<void>, weight: number, held: Held): void {
+    const { cookieHigh, cookieLow, count, flags, offset } = this.#reader;
+    const pending: Pending = { ...held, cookieHigh, cookieLow, offset, flags, count, weight };
     this.#inFlight++;
-    this.#bytesInFlight += count;
+    this.#bytesInFlight += weight;
     this.#gate.stay();
     result.then(
-      () => this.#settled(pending, 0),
-      (error: unknown) => this.#settled(pending, this.#errorOf(error, flags)),
+      () => this.#settled(pending, undefined),
+      (error: unknown) => this.#settled(pending, { error }),
     );
   }
 
-  #settled(pending: Pending, error: number): void {
-    const { cookieHigh, cookieLow, data, place, payload } = pending;
+  #settled(pending: Pending, failed: { readonly error: unknown } | undefined): void {
     this.#inFlight--;
-    this.#bytesInFlight -= pending.count;
+    this.#bytesInFlight -= pending.weight;
     this.#gate.leaveLater();
-    payload?.release();
-    const output = this.#output;
-    if (output.dead) {
-      // Nobody is left to be told.
-    } else if (data === undefined || place === undefined) {
-      output.reply(error, cookieHigh, cookieLow);
-    } else if (error === 0) {
-      output.replyData(place, data, cookieHigh, cookieLow);
+    pending.payload?.release();
+    if (failed === undefined) {
+      this.#succeeded(pending);
     } else {
-      output.release(place);
-      output.reply(error, cookieHigh, cookieLow);
+      if (pending.place !== undefined) this.#output.release(pending.place);
+      this.#report(pending, failed.error);
     }
     // All that settle in one go are answered by one write.
     if (this.#turnScheduled) return;
@@ -340,16 +391,29 @@ export class Transmission {
     queueMicrotask(this.#turn);
   }
 
-  #errorOf(error: unknown, flags: number): number {
+  #succeeded(pending: Pending): void {
+    const { count, extents, place } = pending;
+    if (this.#output.dead) return;
+    if (place !== undefined) this.#replies.data(place, pending, count);
+    else if (extents !== undefined) this.#tellExtents(pending, extents);
+    else this.#replies.done(pending);
+  }
+
+  // ---- errors
+
+  /** What a layer threw. */
+  #report(request: Running, error: unknown): void {
     const { errno, message } = failure(error);
     // Modules in C have logged what they had to say.
     if (message !== "") log.error(message, this.#options.logName);
-    this.#trace(errno);
-    return wireError(errno, flags);
+    this.#refuse(request, { errno, message });
   }
 
-  #trace(errno: Errno): void {
-    if (!log.verbose) return;
-    log.debug(`sending error reply: ${errnoText(errno)}`, this.#options.logName);
+  #refuse(request: Running, { errno, message, at }: Refusal): void {
+    if (log.verbose) {
+      log.debug(`sending error reply: ${errnoText(errno)}`, this.#options.logName);
+    }
+    if (this.#output.dead) return;
+    this.#replies.failed(request, { error: wireError(errno, request.flags), text: message, at });
   }
 }

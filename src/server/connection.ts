@@ -8,13 +8,15 @@ import { exportFacts } from "../protocol/export-flags.ts";
 import { Gate } from "../protocol/gate.ts";
 import { Input } from "../protocol/input.ts";
 import type { Lock } from "../protocol/lock.ts";
-import { negotiate, type OpenExport } from "../protocol/negotiation.ts";
+import { type ChosenExport, negotiate, type OpenExport } from "../protocol/negotiation.ts";
 import { Output, type Sink } from "../protocol/output.ts";
 import { Transmission } from "../protocol/transmission.ts";
 import { failure } from "../protocol/wire-error.ts";
 
 /** The client's socket. */
 export interface ClientSocket extends Sink {
+  /** The client's address and process, as far as the kernel tells. */
+  readonly client: Pick<ConnectionInfo, "peer" | "peerName">;
   /** Close it, once what was written has left. */
   end(): void;
   /** Close it now. */
@@ -26,6 +28,7 @@ export interface Shared {
   readonly chain: Chain;
   readonly readonly: boolean;
   readonly threads: number;
+  readonly structuredReplies: boolean;
   /** Nobody is greeted before. */
   readonly ready: Promise<void>;
   /** Held for a whole connection in model serialize_connections. */
@@ -36,6 +39,8 @@ export interface Shared {
 
 /** A client that takes no output keeps a server that stops waiting so long. */
 const lingerMs = 2000;
+/** During the handshake so much may wait to be taken before more is written. */
+const waitingBytes = 64 << 10;
 
 export class Connection {
   readonly #socket: ClientSocket;
@@ -48,16 +53,25 @@ export class Connection {
   #transmission: Transmission | undefined;
   #inputEnded = false;
   #stopping = false;
+  /** A layer wants to be rid of the client. */
+  #refusing = false;
   #locked = false;
   /** Resolves when the handshake has nothing to wait for any more: the client left or the server stops. */
   readonly #over = Promise.withResolvers<void>();
+  /** Tells layers that the client left or will be served no more. */
+  readonly #ended = new AbortController();
   #wakeFlush: (() => void) | undefined;
 
   constructor(socket: ClientSocket, shared: Shared, id: number) {
     this.#socket = socket;
     this.#shared = shared;
     this.#logName = `${shared.chain.pluginName}[${id}]`;
-    this.#info = connectionInfo(id, this.#logName);
+    this.#info = connectionInfo(id, this.#logName, {
+      ...socket.client,
+      ended: this.#ended.signal,
+      // Not in the middle of the request that asks for it.
+      disconnect: (force) => queueMicrotask(() => this.#disconnect(force)),
+    });
     this.#input = new Input(socket);
     this.#output = new Output(socket, this.#blocks);
   }
@@ -86,6 +100,7 @@ export class Connection {
     this.#input.end();
     this.#over.resolve();
     this.#transmission?.inputEnded();
+    this.#ended.abort();
   }
 
   gone(): void {
@@ -103,6 +118,18 @@ export class Connection {
     this.#over.resolve();
     this.#transmission?.quit();
     this.#wakeFlush?.();
+    this.#ended.abort();
+  }
+
+  /** A layer asks for it: with `force` the client is dropped, else it gets answers to what it asked before. */
+  #disconnect(force: boolean): void {
+    if (force) {
+      this.#socket.terminate();
+      this.gone();
+    } else {
+      this.#refusing = true;
+      this.#transmission?.refuse();
+    }
   }
 
   // ---- its life
@@ -142,11 +169,16 @@ export class Connection {
   }
 
   async #serve(): Promise<void> {
+    const { chain, readonly, structuredReplies } = this.#shared;
     const chosen = await negotiate({
       input: this.#input,
       output: this.#output,
       logName: this.#logName,
+      structuredReplies,
       open: (exportName) => this.#open(exportName),
+      listExports: () => this.#exclusively(() => chain.listExports(this.#info, readonly)),
+      defaultExport: () => this.#exclusively(() => chain.defaultExport(this.#info, readonly)),
+      room: () => this.#room(),
     });
     if (chosen === undefined) return;
     try {
@@ -156,7 +188,7 @@ export class Connection {
     }
   }
 
-  async #transmit(chosen: OpenExport): Promise<void> {
+  async #transmit(chosen: ChosenExport): Promise<void> {
     const { chain, connectionLock, requestLock, threads } = this.#shared;
     const model = chain.threadModel;
     if (this.#locked && model !== "serialize_connections") {
@@ -172,8 +204,10 @@ export class Connection {
       export: chosen,
       logName: this.#logName,
       gate: new Gate(model, requestLock),
+      onEnd: () => this.#ended.abort(),
     });
     this.#transmission = transmission;
+    if (this.#refusing) transmission.refuse();
     for (const chunk of this.#input.rest()) transmission.feed(chunk);
     if (this.#output.dead) transmission.died();
     else if (this.#inputEnded) transmission.inputEnded();
@@ -184,8 +218,9 @@ export class Connection {
   async #open(exportName: string): Promise<OpenExport> {
     const { chain, readonly } = this.#shared;
     const connection = chain.connect(this.#info);
+    this.#info.exportName = exportName;
     const facts = await this.#exclusively(async () => {
-      await connection.open(readonly, exportName, false);
+      await connection.open(readonly, exportName, this.#info.isTls);
       try {
         return await exportFacts(connection.top, () => chain.threadModel);
       } catch (error) {
@@ -212,6 +247,20 @@ export class Connection {
     return this.#inputEnded || this.#stopping;
   }
 
+  /** Wait until little of what was written for the client waits to be taken. */
+  async #room(): Promise<void> {
+    while (this.#output.held > waitingBytes && !this.#output.dead && !this.#stopping) {
+      await this.#progress();
+    }
+  }
+
+  /** Wait until the client took something, or is gone. */
+  #progress(): Promise<void> {
+    return new Promise<void>((resolve) => {
+      this.#wakeFlush = resolve;
+    });
+  }
+
   /** Wait until the client took what was written for it, as long as it is worth waiting. */
   async #flush(): Promise<void> {
     this.#output.flush();
@@ -223,9 +272,7 @@ export class Connection {
           this.gone();
         }, lingerMs);
       }
-      await new Promise<void>((resolve) => {
-        this.#wakeFlush = resolve;
-      });
+      await this.#progress();
     }
     clearTimeout(late);
   }

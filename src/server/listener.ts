@@ -3,7 +3,7 @@
 import { lookup } from "node:dns/promises";
 import { lstatSync } from "node:fs";
 
-import { setSendBuffer } from "#abi/socket";
+import { peerCredentials, peerName, setSendBuffer } from "#abi/socket";
 
 import { ConfigError } from "../api/errors.ts";
 import { log } from "../lib/log.ts";
@@ -136,7 +136,9 @@ function handlers(
   return {
     open(socket) {
       tune(socket);
+      const fd = fdOf(socket);
       socket.data = accept({
+        client: { peerName: peerName(fd), peer: peerCredentials(fd) },
         write: (bytes, start, length) => socket.write(bytes, start, length),
         pause: () => socket.pause(),
         resume: () => socket.resume(),

@@ -10,6 +10,8 @@ export interface ServerOptions {
   readonly readonly: boolean;
   /** -t: native threads per connection. The chain bounds them; the server only speaks of it. */
   readonly threads: number;
+  /** Whether clients may have structured replies, and with them block status (default true). */
+  readonly structuredReplies?: boolean;
   /**
    * Called when the sockets are bound. Clients can connect then, but none is greeted before this has
    * resolved: the place for after_fork.
@@ -51,6 +53,7 @@ class RunningServer implements Server {
       chain,
       readonly: options.readonly,
       threads: options.threads,
+      structuredReplies: options.structuredReplies ?? true,
       connectionLock: new Lock(),
       requestLock: new Lock(),
       ready: this.#ready.promise,

@@ -29,10 +29,28 @@ export interface Reply {
   readonly cookie: bigint;
 }
 
+/** One chunk of a structured reply. */
+export interface Chunk {
+  /** 1: it is the last of its reply. */
+  readonly flags: number;
+  readonly type: number;
+  readonly cookie: bigint;
+  readonly data: Uint8Array;
+}
+
+/** What an error chunk says. */
+export interface ChunkError {
+  readonly error: number;
+  readonly text: string;
+  /** The offset, where the chunk has one. */
+  readonly at: bigint | undefined;
+}
+
 const optionMagic = 0x49484156454f5054n;
 const optionReplyMagic = 0x3e889045565a9n;
 const requestMagic = 0x25609513;
 const replyMagic = 0x67446698;
+const chunkMagic = 0x668e33ef;
 
 /** Big-endian numbers and bytes in a row: [2, value] is a u16, bigint a u64, number a u32. */
 export function bytes(
@@ -86,6 +104,25 @@ export function infoPayload(name: string, infos: readonly number[] = []): Uint8A
   );
 }
 
+/** The payload of LIST_META_CONTEXT and SET_META_CONTEXT. */
+export function metaPayload(name: string, queries: readonly string[] = []): Uint8Array {
+  const texts = queries.flatMap((query) => [Buffer.byteLength(query), query] as const);
+  return bytes(Buffer.byteLength(name), name, queries.length, ...texts);
+}
+
+/** Reads an error chunk. */
+export function chunkError({ type, data }: Chunk): ChunkError {
+  const view = new DataView(data.buffer, data.byteOffset, data.length);
+  const length = view.getUint16(4);
+  const text = new TextDecoder().decode(data.subarray(6, 6 + length));
+  if (data.length !== 6 + length + (type === 0x8002 ? 8 : 0)) throw new Error("wrong error chunk");
+  return {
+    error: view.getUint32(0),
+    text,
+    at: type === 0x8002 ? view.getBigUint64(6 + length) : undefined,
+  };
+}
+
 export class NbdClient implements AsyncDisposable {
   /** Resolves when the connection is gone; everything received before can still be taken. */
   readonly closed: Promise<void>;
@@ -122,6 +159,20 @@ export class NbdClient implements AsyncDisposable {
           allowHalfOpen: true,
         }));
     return client;
+  }
+
+  /** As `ready`, with structured replies and block status. */
+  static async structured(
+    target: Target,
+    name = "",
+  ): Promise<{ client: NbdClient; export: Export }> {
+    const client = await NbdClient.connect(target);
+    await client.hello();
+    await client.option(8);
+    await client.option(10, metaPayload(name, ["base:allocation"]));
+    const result = await client.go(name);
+    if (!("size" in result)) throw new Error(`GO was refused with ${result.type.toString(16)}`);
+    return { client, export: result };
   }
 
   /** Connect, negotiate with GO, and be ready for requests. */
@@ -239,6 +290,40 @@ export class NbdClient implements AsyncDisposable {
     const view = await this.#view(16);
     if (view.getUint32(0) !== replyMagic) throw new Error("no simple reply magic");
     return { error: view.getUint32(4), cookie: view.getBigUint64(8) };
+  }
+
+  /** The next reply is a structured one. */
+  async chunk(): Promise<Chunk> {
+    const view = await this.#view(20);
+    if (view.getUint32(0) !== chunkMagic) throw new Error("no structured reply magic");
+    return {
+      flags: view.getUint16(4),
+      type: view.getUint16(6),
+      cookie: view.getBigUint64(8),
+      data: await this.take(view.getUint32(16)),
+    };
+  }
+
+  /** One request whose reply is one chunk. */
+  async askChunk(fields: RequestFields): Promise<Chunk> {
+    this.request(fields);
+    return this.chunk();
+  }
+
+  /** One request to BLOCK_STATUS; its blocks as [length, type]. */
+  async blockStatus(
+    offset: bigint,
+    count: number,
+    flags = 0,
+  ): Promise<readonly (readonly [number, number])[]> {
+    const { type, data } = await this.askChunk({ type: 7, flags, offset, count });
+    if (type !== 5) throw new Error(`no block status, but a chunk of type ${type.toString(16)}`);
+    const view = new DataView(data.buffer, data.byteOffset, data.length);
+    if (view.getUint32(0) !== 1) throw new Error("block status of another context");
+    return Array.from({ length: (data.length - 4) / 8 }, (_, i) => [
+      view.getUint32(4 + 8 * i),
+      view.getUint32(8 + 8 * i),
+    ]);
   }
 
   /** One request and its reply; a successful read's data too. */

@@ -3,6 +3,7 @@ import { definePlugin, NbdError, type ThreadModel } from "#api";
 import { configuredChain, diskPlugin } from "#test/chain";
 import { type Export, NbdClient, type Target } from "#test/client";
 
+import type { ConnectionInfo, Layer } from "../../src/chain/layer.ts";
 import { typescriptLayer } from "../../src/chain/typescript.ts";
 import { log } from "../../src/lib/log.ts";
 import { type Server, type ServerOptions, startServer } from "../../src/server/server.ts";
@@ -17,6 +18,8 @@ export interface Running extends AsyncDisposable {
   settle(): Promise<void>;
   /** A client that negotiated, closed at the end of the test. */
   ready(name?: string): Promise<{ client: NbdClient; export: Export }>;
+  /** The same with structured replies and block status. */
+  structured(name?: string): Promise<{ client: NbdClient; export: Export }>;
   /** A client that did nothing yet. */
   connect(): Promise<NbdClient>;
 }
@@ -31,6 +34,9 @@ export interface FixtureOptions {
   readonly filters?: readonly object[];
   readonly threadModel?: ThreadModel;
   readonly onBound?: () => Promise<void>;
+  readonly structuredReplies?: boolean;
+  /** Sees what layers may know of each client: when it connects, and when an export is opened. */
+  readonly meets?: (when: "preconnect" | "open", connection: ConnectionInfo) => void;
   /** Answer later instead of at once. */
   readonly later?: boolean;
 }
@@ -56,6 +62,7 @@ export async function running(options: FixtureOptions = {}): Promise<Running> {
     ...options.plugin,
   });
   const layers = [
+    ...(options.meets === undefined ? [] : [onlooker(options.meets)]),
     ...(options.filters ?? []).map((filter) => typescriptLayer("filter", filter, "test")),
     typescriptLayer("plugin", plugin, "test"),
   ];
@@ -65,6 +72,7 @@ export async function running(options: FixtureOptions = {}): Promise<Running> {
     readonly: options.readonly ?? false,
     threads: options.threads ?? 16,
     ...(options.onBound === undefined ? {} : { onBound: options.onBound }),
+    structuredReplies: options.structuredReplies ?? true,
   });
   const target: Target = server.address;
   const clients: NbdClient[] = [];
@@ -87,11 +95,34 @@ export async function running(options: FixtureOptions = {}): Promise<Running> {
       if (!("size" in result)) throw new Error(`GO was refused with ${result.type.toString(16)}`);
       return { client, export: result };
     },
+    structured: async (name) => {
+      const result = await NbdClient.structured(target, name);
+      clients.push(result.client);
+      return result;
+    },
     [Symbol.asyncDispose]: async () => {
       for (const client of clients) client.terminate();
       await server.stop();
       await chain.cleanup();
       await chain.unload();
+    },
+  };
+}
+
+/** A layer that passes everything on. */
+function onlooker(meets: NonNullable<FixtureOptions["meets"]>): Layer {
+  return {
+    kind: "filter",
+    name: "onlooker",
+    path: "test",
+    dumpFields: [],
+    preconnect(next, readonly, { connection }) {
+      meets("preconnect", connection);
+      return next(readonly);
+    },
+    async open({ connection }, next, readonly, exportName) {
+      meets("open", connection);
+      await next(readonly, exportName);
     },
   };
 }

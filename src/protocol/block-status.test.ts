@@ -1,0 +1,100 @@
+/** Cutting extents into blocks, with the limits of 32 bits on both sides. */
+import { describe, expect, test } from "bun:test";
+
+import { Extents } from "../lib/extents.ts";
+import { describeBlocks } from "./block-status.ts";
+
+const GiB = 1n << 30n;
+const most = 0xffffffff;
+
+function blocks(
+  parts: readonly (readonly [bigint, number])[],
+  count: number,
+  one = false,
+  offset = 0n,
+) {
+  const extents = new Extents(offset, 1n << 62n);
+  let at = offset;
+  for (const [length, type] of parts) {
+    extents.add(at, length, type);
+    at += length;
+  }
+  return describeBlocks(extents, offset, count, one).map(({ length, type }) => [length, type]);
+}
+
+describe("blocks", () => {
+  test("are those that begin within the request; the last may reach further", () => {
+    const parts = [
+      [100n, 0],
+      [100n, 3],
+      [100n, 0],
+    ] as const;
+    expect(blocks(parts, 100)).toEqual([[100, 0]]);
+    expect(blocks(parts, 101)).toEqual([
+      [100, 0],
+      [100, 3],
+    ]);
+    expect(blocks(parts, 200, false, 7n)).toHaveLength(2);
+    expect(blocks(parts, 201, false, 7n)).toHaveLength(3);
+  });
+
+  test("are one, within the request, where one is asked for", () => {
+    expect(blocks([[100n, 3]], 50, true)).toEqual([[50, 3]]);
+    expect(blocks([[100n, 3]], 150, true)).toEqual([[100, 3]]);
+    expect(blocks([[8n * GiB, 2]], most, true)).toEqual([[most, 2]]);
+    expect(blocks([[8n * GiB, 2]], 1, true)).toEqual([[1, 2]]);
+  });
+
+  test("have no bits but those of base:allocation, and neighbours that look the same are one", () => {
+    expect(
+      blocks(
+        [
+          [10n, 4],
+          [10n, 8],
+          [10n, 7],
+        ],
+        30,
+      ),
+    ).toEqual([
+      [20, 0],
+      [10, 3],
+    ]);
+  });
+
+  test("that no 32 bits can hold are cut at a round length, and nothing follows them", () => {
+    const parts = (length: bigint) =>
+      [
+        [length, 0],
+        [512n, 3],
+      ] as const;
+    expect(blocks(parts(BigInt(most)), most)).toEqual([[most, 0]]);
+    expect(blocks(parts(BigInt(most) - 1n), most)).toEqual([
+      [most - 1, 0],
+      [512, 3],
+    ]);
+    for (const length of [BigInt(most) + 1n, 4n * GiB + 1n, 1n << 61n]) {
+      expect(blocks(parts(length), most)).toEqual([[0xffff0000, 0]]);
+      expect(blocks(parts(length), 1)).toEqual([[0xffff0000, 0]]);
+    }
+  });
+
+  test("that would be too long together stay apart", () => {
+    expect(
+      blocks(
+        [
+          [3n * GiB, 4],
+          [3n * GiB, 0],
+        ],
+        most,
+      ),
+    ).toEqual([
+      [3 * 2 ** 30, 0],
+      [3 * 2 ** 30, 0],
+    ]);
+  });
+
+  test("are none where nothing is known of the first byte", () => {
+    expect(blocks([], 10)).toEqual([]);
+    expect(blocks([], 10, true)).toEqual([]);
+  });
+});

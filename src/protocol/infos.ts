@@ -1,0 +1,68 @@
+/** What INFO and GO tell of an export, as payloads of NBD_REP_INFO. */
+import type { NextOps } from "#abi/generated/methods.gen";
+
+import type { BlockSize } from "../lib/block-size.ts";
+import { INFO_BLOCK_SIZE, INFO_DESCRIPTION, INFO_EXPORT, INFO_NAME } from "./constants.ts";
+import type { InfoRequest } from "./option-payload.ts";
+
+/** The one that is always sent. */
+export function exportInfo(size: bigint, eflags: number): Uint8Array {
+  const view = new DataView(new ArrayBuffer(12));
+  view.setUint16(0, INFO_EXPORT);
+  view.setBigUint64(2, size);
+  view.setUint16(10, eflags);
+  return new Uint8Array(view.buffer);
+}
+
+/**
+ * What was asked for, in that order, as far as the layers know it. Each kind is answered once, however often
+ * it was asked for: replies stay in proportion to questions.
+ */
+export async function requestedInfos(
+  { infos, rawName }: InfoRequest,
+  top: NextOps,
+  defaultExport: () => Promise<string | undefined>,
+): Promise<readonly Uint8Array[]> {
+  const replies: Uint8Array[] = [];
+  for (const kind of infos) {
+    switch (kind) {
+      case INFO_NAME: {
+        // A client that asked for the default export learns its name.
+        const name = rawName.length > 0 ? rawName : encode((await defaultExport()) ?? "");
+        replies.push(textInfo(kind, name));
+        break;
+      }
+      case INFO_DESCRIPTION: {
+        const description = await top.exportDescription();
+        if (description !== undefined) replies.push(textInfo(kind, encode(description)));
+        break;
+      }
+      case INFO_BLOCK_SIZE: {
+        const size = await top.blockSize();
+        if (size.minimum !== 0) replies.push(blockSizeInfo(size));
+        break;
+      }
+    }
+  }
+  return replies;
+}
+
+function encode(text: string): Uint8Array {
+  return new TextEncoder().encode(text);
+}
+
+function textInfo(kind: number, text: Uint8Array): Uint8Array {
+  const info = new Uint8Array(2 + text.length);
+  info[1] = kind;
+  info.set(text, 2);
+  return info;
+}
+
+function blockSizeInfo({ minimum, preferred, maximum }: BlockSize): Uint8Array {
+  const view = new DataView(new ArrayBuffer(14));
+  view.setUint16(0, INFO_BLOCK_SIZE);
+  view.setUint32(2, minimum);
+  view.setUint32(6, preferred);
+  view.setUint32(10, maximum);
+  return new Uint8Array(view.buffer);
+}

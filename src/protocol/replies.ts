@@ -1,0 +1,147 @@
+/** Writes replies: simple ones, and structured ones where those were negotiated. */
+import type { Extents } from "../lib/extents.ts";
+import { describeBlocks } from "./block-status.ts";
+import type { Block } from "./blocks.ts";
+import {
+  BASE_ALLOCATION_ID,
+  CHUNK_BLOCK_STATUS,
+  CHUNK_ERROR,
+  CHUNK_ERROR_OFFSET,
+  CHUNK_FLAG_DONE,
+  CHUNK_HEADER_BYTES,
+  CHUNK_OFFSET_DATA,
+  MAX_STRING_BYTES,
+  SIMPLE_HEADER_BYTES,
+  SIMPLE_REPLY_MAGIC,
+  STRUCTURED_REPLY_MAGIC,
+} from "./constants.ts";
+import type { Output, Place } from "./output.ts";
+
+/** The request that a reply is for. */
+export interface Asked {
+  readonly cookieHigh: number;
+  readonly cookieLow: number;
+  readonly offset: bigint;
+}
+
+/** An error as the client sees it. */
+export interface WireFailure {
+  readonly error: number;
+  /** What is wrong, for clients that take text. */
+  readonly text: string;
+  /** Where in the range of the request, if that is known. */
+  readonly at?: bigint | undefined;
+}
+
+const encoder = new TextEncoder();
+
+export class Replies {
+  /** A client that negotiated structured replies gets them for data and errors; success alone stays simple. */
+  readonly structured: boolean;
+  /** What stands in front of the data of a read. */
+  readonly headerBytes: number;
+  readonly #output: Output;
+
+  constructor(output: Output, structured: boolean) {
+    this.#output = output;
+    this.structured = structured;
+    this.headerBytes = structured ? CHUNK_HEADER_BYTES + 8 : SIMPLE_HEADER_BYTES;
+  }
+
+  /** Success without data. */
+  done(asked: Asked): void {
+    const output = this.#output;
+    const at = output.reserve(SIMPLE_HEADER_BYTES);
+    writeSimple(output.block.view, at, 0, asked);
+    output.end = at + SIMPLE_HEADER_BYTES;
+  }
+
+  failed(asked: Asked, failure: WireFailure): void {
+    if (this.structured) {
+      this.#errorChunk(asked, failure);
+      return;
+    }
+    const output = this.#output;
+    const at = output.reserve(SIMPLE_HEADER_BYTES);
+    writeSimple(output.block.view, at, failure.error, asked);
+    output.end = at + SIMPLE_HEADER_BYTES;
+  }
+
+  /** The header of a read whose `count` bytes stand behind it in the block. */
+  dataHeader(block: Block, at: number, asked: Asked, count: number): void {
+    const { view } = block;
+    if (!this.structured) {
+      writeSimple(view, at, 0, asked);
+      return;
+    }
+    writeChunk(view, at, CHUNK_OFFSET_DATA, asked, 8 + count);
+    view.setBigUint64(at + CHUNK_HEADER_BYTES, asked.offset);
+  }
+
+  /** A read whose `count` bytes stand in `place`, behind the room for the header. */
+  data(place: Place, asked: Asked, count: number): void {
+    this.dataHeader(place.block, place.start, asked, count);
+    this.#output.adopt(place, this.headerBytes + count);
+  }
+
+  /** What the extents say of the requested `count` bytes. False where they say nothing. */
+  blockStatus(asked: Asked, extents: Extents, count: number, one: boolean): boolean {
+    const blocks = describeBlocks(extents, asked.offset, count, one);
+    if (blocks.length === 0) return false;
+    const { view, at } = this.#chunk(CHUNK_BLOCK_STATUS, asked, 4 + 8 * blocks.length);
+    view.setUint32(at, BASE_ALLOCATION_ID);
+    let next = at + 4;
+    for (const { length, type } of blocks) {
+      view.setUint32(next, length);
+      view.setUint32(next + 4, type);
+      next += 8;
+    }
+    return true;
+  }
+
+  #errorChunk(asked: Asked, { error, text, at: where }: WireFailure): void {
+    const message = textBytes(text);
+    const type = where === undefined ? CHUNK_ERROR : CHUNK_ERROR_OFFSET;
+    const length = 6 + message.length + (where === undefined ? 0 : 8);
+    const { view, at } = this.#chunk(type, asked, length);
+    view.setUint32(at, error);
+    view.setUint16(at + 4, message.length);
+    this.#output.block.bytes.set(message, at + 6);
+    if (where !== undefined) view.setBigUint64(at + 6 + message.length, where);
+  }
+
+  /** The only chunk of a reply; its payload is to be written at `at`. */
+  #chunk(type: number, asked: Asked, length: number): { view: DataView; at: number } {
+    const output = this.#output;
+    const at = output.reserve(CHUNK_HEADER_BYTES + length);
+    const { view } = output.block;
+    writeChunk(view, at, type, asked, length);
+    output.end = at + CHUNK_HEADER_BYTES + length;
+    return { view, at: at + CHUNK_HEADER_BYTES };
+  }
+}
+
+/** Text as the protocol takes it: cut off where it is too long, but not within a character. */
+export function textBytes(text: string): Uint8Array {
+  const bytes = encoder.encode(text);
+  if (bytes.length <= MAX_STRING_BYTES) return bytes;
+  let end = MAX_STRING_BYTES;
+  while (((bytes[end] ?? 0) & 0xc0) === 0x80) end--;
+  return bytes.subarray(0, end);
+}
+
+function writeSimple(view: DataView, at: number, error: number, asked: Asked): void {
+  view.setUint32(at, SIMPLE_REPLY_MAGIC);
+  view.setUint32(at + 4, error);
+  view.setUint32(at + 8, asked.cookieHigh);
+  view.setUint32(at + 12, asked.cookieLow);
+}
+
+function writeChunk(view: DataView, at: number, type: number, asked: Asked, length: number): void {
+  view.setUint32(at, STRUCTURED_REPLY_MAGIC);
+  view.setUint16(at + 4, CHUNK_FLAG_DONE);
+  view.setUint16(at + 6, type);
+  view.setUint32(at + 8, asked.cookieHigh);
+  view.setUint32(at + 12, asked.cookieLow);
+  view.setUint32(at + 16, length);
+}
