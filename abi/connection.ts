@@ -4,11 +4,15 @@ import { type Pointer } from "bun:ffi";
 import { NbdError } from "#api";
 import type { ConnectionInfo } from "#chain/layer";
 
+import type { Bridge } from "./bridge.ts";
 import type { CallQueue } from "./call-queue.ts";
-import type { Native } from "./native-runtime.ts";
 
 const known = new WeakMap<ConnectionInfo, NativeConnection>();
 
+/**
+ * One for each connection that C is called for. It outlasts its users until the connection has ended, because strings
+ * that C interned for the client have to.
+ */
 export class NativeConnection {
   /** The struct's address, for the messages of calls. */
   readonly pointer: number;
@@ -16,34 +20,83 @@ export class NativeConnection {
   readonly logName: string;
   /** Where its calls wait for a native thread; made by the bridge with the first one. */
   queue: CallQueue | undefined;
-  readonly #native: Native;
+  readonly #bridge: Bridge;
   readonly #info: ConnectionInfo;
+  readonly #control: { free(): void } | undefined;
+  #exportName: string | undefined;
+  #isTls = false;
   #users = 0;
 
   /** The one of `info`, to be released by the caller. */
-  static of(native: Native, info: ConnectionInfo): NativeConnection {
+  static of(bridge: Bridge, info: ConnectionInfo): NativeConnection {
     let connection = known.get(info);
     if (connection === undefined) {
-      known.set(info, (connection = new NativeConnection(native, info)));
+      known.set(info, (connection = new NativeConnection(bridge, info)));
     }
+    connection.update();
     connection.#users++;
     return connection;
   }
 
-  private constructor(native: Native, info: ConnectionInfo) {
+  private constructor(bridge: Bridge, info: ConnectionInfo) {
+    const { native } = bridge;
     const pointer = native.rt_connection_new(info.logName);
     if (pointer === null) throw new NbdError("ENOMEM", "no memory for a connection");
     this.pointer = Number(pointer);
     this.logName = info.logName;
-    this.#native = native;
+    this.#bridge = bridge;
     this.#info = info;
+    const { peer, peerName } = info;
+    if (peerName !== undefined && peerName.length > 0) {
+      native.rt_connection_set_peer(pointer, peerName, peerName.length);
+    }
+    if (peer !== undefined) {
+      native.rt_connection_set_process(pointer, peer.pid, peer.uid, peer.gid);
+    }
+    if (info.id === 0) {
+      native.rt_connection_share(pointer);
+    } else {
+      // nbdkit_disconnect is an upcall to here.
+      const control = bridge.newTarget((_parked, message) => info.disconnect(message.int !== 0));
+      native.rt_connection_set_control(pointer, control.nxdata as Pointer);
+      this.#control = control;
+    }
+    if (info.ended.aborted) native.rt_connection_end(pointer);
+    else info.ended.addEventListener("abort", this.#end, { once: true });
+  }
+
+  /** Tell C the export and whether TLS is used: the client chooses them after the connection has begun. */
+  update(): void {
+    const { exportName, isTls } = this.#info;
+    const { native } = this.#bridge;
+    if (isTls !== this.#isTls) {
+      this.#isTls = isTls;
+      native.rt_connection_set_tls(this.pointer as Pointer, isTls ? 1 : 0);
+    }
+    if (exportName !== undefined && exportName !== this.#exportName) {
+      this.#exportName = exportName;
+      if (native.rt_connection_set_export_name(this.pointer as Pointer, exportName) !== 0) {
+        throw new NbdError("ENOMEM", "no memory for a string");
+      }
+    }
   }
 
   /** To be called once by each user, when no callback runs for it any more. */
   release(): void {
-    if (--this.#users > 0) return;
+    this.#users--;
+    this.#freeIfOver();
+  }
+
+  readonly #end = (): void => {
+    this.#bridge.native.rt_connection_end(this.pointer as Pointer);
+    this.#freeIfOver();
+  };
+
+  #freeIfOver(): void {
+    if (this.#users > 0 || !this.#info.ended.aborted) return;
     known.delete(this.#info);
     this.queue?.release();
-    this.#native.rt_connection_free(this.pointer as Pointer);
+    this.#control?.free();
+    this.#bridge.native.rt_connection_free(this.pointer as Pointer);
   }
 }

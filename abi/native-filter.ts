@@ -154,7 +154,7 @@ function newHandle(
   openNext: (readonly: boolean, parked: Parked) => Awaitable<void>,
 ): NativeHandle {
   const { bridge } = module;
-  const connection = NativeConnection.of(bridge.native, context.connection);
+  const connection = NativeConnection.of(bridge, context.connection);
   const { next } = context;
   const target = bridge.newTarget((parked, message) => {
     if (next === undefined) throw new NbdError("EIO", "a filter has no layer below it");

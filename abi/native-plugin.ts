@@ -78,7 +78,7 @@ function addLifecycle(draft: Draft, module: NativeModule, native: NativeCalls): 
 
 function addOpening(draft: Draft, module: NativeModule, native: NativeCalls): void {
   draft.open = async (context, _next, readonly) => {
-    const connection = NativeConnection.of(module.bridge.native, context.connection);
+    const connection = NativeConnection.of(module.bridge, context.connection);
     const handle: NativeHandle = {
       pointer: 0,
       nxdata: 0,
