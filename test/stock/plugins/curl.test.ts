@@ -1,0 +1,303 @@
+/** The genuine curl plugin: a disk behind HTTP. */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { nbdsh, ran, stock, stockCommand } from "../stock.ts";
+import { dumped } from "./dumped.ts";
+import { Web, Webs } from "./web.ts";
+
+const webs = new Webs();
+
+stock("curl reads ranges, and writes with PUT", {
+  plugin: "curl",
+  params: (folder) => [`${webs.of(folder).origin}/disk`],
+  before: webs.start,
+  see: async ({ server, folder }) => [
+    await nbdsh(
+      server,
+      `
+show ([h.get_size (), flags ()])
+show ([h.pread (4, 510), client ().pread (2, 65022)])
+h.pwrite (b"written", 1000)
+show (h.pread (9, 999))
+h.zero (512, 4096)
+show ([h.pread (2, 4095), h.pread (2, 4607), extents (65536, 0)])
+show ([errno (lambda: h.pread (1, 65100)), errno (lambda: h.pread (1, 65536)), errno (lambda: h.trim (512, 0))])
+`,
+    ),
+    webs.of(folder).requests,
+  ],
+  expected: [
+    [
+      [
+        65536,
+        {
+          is_read_only: false,
+          can_flush: false,
+          can_fua: false,
+          is_rotational: false,
+          can_trim: false,
+          can_zero: true,
+          can_fast_zero: true,
+          can_multi_conn: false,
+          can_cache: false,
+          can_df: true,
+        },
+      ],
+      ["01010202", "fdfd"],
+      "037772697474656e03",
+      ["0f00", "0012", [[65536, 0]]],
+      ["EIO", "EINVAL", "EINVAL"],
+    ],
+    [
+      { method: "HEAD", path: "/disk" },
+      { method: "GET", path: "/disk", range: "bytes=510-514" },
+      { method: "HEAD", path: "/disk" },
+      { method: "GET", path: "/disk", range: "bytes=65022-65024" },
+      {
+        method: "PUT",
+        path: "/disk",
+        "content-range": "bytes 1000-1007/-1",
+        expect: "100-continue",
+        "transfer-encoding": "chunked",
+      },
+      { method: "GET", path: "/disk", range: "bytes=999-1008" },
+      {
+        method: "PUT",
+        path: "/disk",
+        "content-range": "bytes 4096-4608/-1",
+        expect: "100-continue",
+        "transfer-encoding": "chunked",
+      },
+      { method: "GET", path: "/disk", range: "bytes=4095-4097" },
+      { method: "GET", path: "/disk", range: "bytes=4607-4609" },
+      { method: "GET", path: "/disk", range: "bytes=65100-65101" },
+    ],
+  ],
+});
+
+stock("curl sends headers, cookies, a user's name and an agent's", {
+  options: ["-r"],
+  plugin: "curl",
+  params: (folder) => [
+    `url=${webs.of(folder).origin}/secret`,
+    "header=X-One: 1",
+    "header=X-Empty;",
+    "header=Accept:",
+    "cookie=a=b; c=d",
+    "user=me",
+    `password=+${join(folder, "password")}`,
+    "user-agent=tester/1.0",
+    "timeout=10",
+    "tcp-keepalive=true",
+    "tcp-nodelay=false",
+    "protocols=http,https",
+  ],
+  before: (folder, peers) => {
+    writeFileSync(join(folder, "password"), "secret\n");
+    webs.start(folder, peers);
+  },
+  see: async ({ server, folder }) => [
+    await nbdsh(server, "show ([h.pread (4, 510), flags (), errno (lambda: h.pwrite (b'x', 0))])"),
+    webs.of(folder).requests,
+  ],
+  expected: [
+    [
+      "01010202",
+      {
+        is_read_only: true,
+        can_flush: false,
+        can_fua: false,
+        is_rotational: false,
+        can_trim: false,
+        can_zero: false,
+        can_fast_zero: false,
+        can_multi_conn: false,
+        can_cache: false,
+        can_df: true,
+      },
+      "EPERM",
+    ],
+    [
+      {
+        method: "HEAD",
+        path: "/secret",
+        authorization: "Basic bWU6c2VjcmV0",
+        cookie: "a=b; c=d",
+        "user-agent": "tester/1.0",
+        "x-empty": "",
+        "x-one": "1",
+      },
+      {
+        method: "GET",
+        path: "/secret",
+        authorization: "Basic bWU6c2VjcmV0",
+        cookie: "a=b; c=d",
+        range: "bytes=510-514",
+        "user-agent": "tester/1.0",
+        "x-empty": "",
+        "x-one": "1",
+      },
+    ],
+  ],
+});
+
+stock("curl asks scripts for headers and cookies, and follows the server", {
+  options: ["-r"],
+  plugin: "curl",
+  params: (folder) => [
+    `${webs.of(folder).origin}/moved`,
+    'header-script=echo "X-Header: header $iteration"; echo "X-Path: /${url##*/}"',
+    'cookie-script=echo "cookie=$iteration"',
+    "header-script-renew=1000",
+    "cookie-script-renew=1000",
+  ],
+  before: webs.start,
+  see: async ({ server, folder }) => [
+    await nbdsh(server, "show ([h.get_size (), h.pread (2, 255), h.pread (2, 511)])"),
+    webs.of(folder).requests,
+  ],
+  expected: [
+    [65536, "0001", "0102"],
+    [
+      {
+        method: "HEAD",
+        path: "/moved",
+        cookie: "cookie=0",
+        "x-header": "header 0",
+        "x-path": "/moved",
+      },
+      {
+        method: "HEAD",
+        path: "/disk",
+        cookie: "cookie=0",
+        "x-header": "header 0",
+        "x-path": "/moved",
+      },
+      {
+        method: "GET",
+        path: "/moved",
+        cookie: "cookie=0",
+        range: "bytes=255-257",
+        "x-header": "header 0",
+        "x-path": "/moved",
+      },
+      {
+        method: "GET",
+        path: "/disk",
+        cookie: "cookie=0",
+        range: "bytes=255-257",
+        "x-header": "header 0",
+        "x-path": "/moved",
+      },
+      {
+        method: "GET",
+        path: "/moved",
+        cookie: "cookie=0",
+        range: "bytes=511-513",
+        "x-header": "header 0",
+        "x-path": "/moved",
+      },
+      {
+        method: "GET",
+        path: "/disk",
+        cookie: "cookie=0",
+        range: "bytes=511-513",
+        "x-header": "header 0",
+        "x-path": "/moved",
+      },
+    ],
+  ],
+});
+
+for (const [what, path, params, requests] of [
+  ["there is no such file", "/none", [], ["HEAD"]],
+  ["the server knows no ranges", "/plain", [], ["HEAD"]],
+  ["it may not follow the server", "/moved", ["followlocation=false"], ["HEAD"]],
+  ["it may not speak the protocol", "/disk", ["protocols=https"], []],
+] as const) {
+  stock(`curl refuses clients where ${what}`, {
+    plugin: "curl",
+    params: (folder) => [`${webs.of(folder).origin}${path}`, ...params],
+    before: webs.start,
+    see: async ({ server, folder }) => [
+      await nbdsh(server, "show (errno (lambda: client ()) is not None)", null),
+      webs.of(folder).requests.map(({ method }) => method),
+    ],
+    expected: [true, requests],
+  });
+}
+
+stock("curl reaches a web server on a Unix socket", {
+  options: ["-r"],
+  plugin: "curl",
+  params: (folder) => [
+    "http://localhost/disk",
+    `unix-socket-path=${join(folder, "web")}`,
+    "cookiefile=",
+  ],
+  before: (folder, peers) => peers.use(new Web(new Uint8Array(4096).fill(7), join(folder, "web"))),
+  see: ({ server }) => nbdsh(server, "show ([h.get_size (), h.pread (4, 1000)])"),
+  expected: [4096, "07070707"],
+});
+
+stock("curl reads files", {
+  options: ["-r"],
+  plugin: "curl",
+  params: (folder) => [`file://${join(folder, "disk")}`],
+  before: (folder) => writeFileSync(join(folder, "disk"), "0123456789"),
+  see: ({ server }) => nbdsh(server, "show ([h.get_size (), h.pread (4, 5)])"),
+  expected: [10, "35363738"],
+});
+
+stockCommand("curl wants a URL", {
+  options: ["-f"],
+  plugin: "curl",
+  see: ran,
+  expected: {
+    code: 1,
+    errors: [
+      "nbdkit: error: you must supply the url=<URL> parameter after the plugin name on the command line",
+    ],
+  },
+});
+
+stockCommand("curl refuses a protocol that it does not know", {
+  options: ["-f"],
+  plugin: "curl",
+  params: () => ["http://localhost/", "protocols=http,carrier-pigeon"],
+  see: ran,
+  expected: {
+    code: 1,
+    errors: ["nbdkit: error: protocols: protocol name not found: carrier-pigeon"],
+  },
+});
+
+stockCommand("curl tells what it has", {
+  options: ["--dump-plugin"],
+  plugin: "curl",
+  see: dumped,
+  expected: {
+    code: 0,
+    lines: [
+      "name=curl",
+      "version=1.32.5",
+      "api_version=1",
+      "struct_size=384",
+      "max_thread_model=serialize_requests",
+      "thread_model=serialize_requests",
+      "errno_is_preserved=0",
+      "magic_config_key=url",
+      "has_load=1",
+      "has_unload=1",
+      "has_config=1",
+      "has_config_complete=1",
+      "has_config_help=1",
+      "has_open=1",
+      "has_close=1",
+      "has_get_size=1",
+      "has__pread_v1=1",
+      "has__pwrite_v1=1",
+    ],
+  },
+});

@@ -1,0 +1,137 @@
+/** The genuine linuxdisk plugin: a folder as a disk with an ext file system. */
+import { chmodSync, linkSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { run } from "#test/server";
+
+import { nbdsh, ran, type Side, stock, stockCommand } from "../stock.ts";
+
+function files(folder: string): void {
+  const root = join(folder, "root");
+  mkdirSync(join(root, "sub"), { recursive: true });
+  writeFileSync(join(root, "sub", "file"), "text".repeat(5000));
+  chmodSync(join(root, "sub", "file"), 0o640);
+  linkSync(join(root, "sub", "file"), join(root, "hard"));
+  symlinkSync("sub/file", join(root, "soft"));
+}
+
+/** What the file system says of itself, and what is in it. */
+async function fileSystem({ server, folder }: Side) {
+  const disk = join(folder, "disk");
+  await run(["nbdcopy", server.uri, disk]);
+  const at = `${disk}?offset=1048576`;
+  const debugfs = async (request: string) => (await run(["debugfs", "-R", request, at])).stdout;
+  const header = (await run(["dumpe2fs", "-h", at])).stdout;
+  const field = (name: string) => new RegExp(`^${name}: *(.*)$`, "m").exec(header)?.[1];
+  return {
+    label: field("Filesystem volume name"),
+    state: field("Filesystem state"),
+    features: (field("Filesystem features") ?? "")
+      .split(" ")
+      .filter((name) => ["has_journal", "extent"].includes(name)),
+    checked: (await run(["e2fsck", "-fn", at])).code,
+    root: (await debugfs("ls -p /"))
+      .split("\n")
+      .flatMap((line) => line.split("/")[5] ?? [])
+      .toSorted(),
+    file: (await debugfs("cat /sub/file")) === "text".repeat(5000),
+    mode: /Mode: *(\d+)/.exec(await debugfs("stat /hard"))?.[1],
+    links: /Links: *(\d+)/.exec(await debugfs("stat /hard"))?.[1],
+    link: /Fast link dest: (.*)/.exec(await debugfs("stat /soft"))?.[1],
+  };
+}
+
+const needs = ["debugfs", "dumpe2fs", "e2fsck", "mke2fs", "nbdcopy"];
+
+stock("linuxdisk serves a folder as an ext2 partition", {
+  plugin: "linuxdisk",
+  params: (folder) => [join(folder, "root")],
+  before: files,
+  env: (folder) => ({ TMPDIR: folder }),
+  needs,
+  see: async (side) => [
+    await fileSystem(side),
+    await nbdsh(
+      side.server,
+      `
+show ([h.get_size () % 512, h.pread (8, 512), h.pread (8, h.get_size () - 512), h.pread (2, 1048576 + 1080)])
+show ([errno (lambda: h.pwrite (b"x", 0)), errno (lambda: h.pread (1, h.get_size ())), extents (512, 0, nbd.CMD_FLAG_REQ_ONE)])
+show (flags ())
+`,
+    ),
+  ],
+  expected: [
+    {
+      label: "<none>",
+      state: "clean",
+      features: [],
+      checked: 0,
+      root: [".", "..", "hard", "lost+found", "soft", "sub"],
+      file: true,
+      mode: "0640",
+      links: "2",
+      link: '"sub/file"',
+    },
+    [
+      [0, "4546492050415254", "4546492050415254", "53ef"],
+      ["EPERM", "EINVAL", [[512, 0]]],
+      {
+        is_read_only: true,
+        can_flush: false,
+        can_fua: false,
+        is_rotational: false,
+        can_trim: false,
+        can_zero: false,
+        can_fast_zero: false,
+        can_multi_conn: true,
+        can_cache: true,
+        can_df: true,
+      },
+    ],
+  ],
+});
+
+stock("linuxdisk makes an ext4 of the size and label that are asked for", {
+  plugin: "linuxdisk",
+  params: (folder) => [`dir=${join(folder, "root")}`, "type=ext4", "label=STOCK", "size=8M"],
+  before: files,
+  env: (folder) => ({ TMPDIR: folder }),
+  needs,
+  see: async (side) => [await fileSystem(side), await nbdsh(side.server, "show (h.get_size ())")],
+  expected: [
+    {
+      label: "STOCK",
+      state: "clean",
+      features: ["has_journal", "extent"],
+      checked: 0,
+      root: [".", "..", "hard", "lost+found", "soft", "sub"],
+      file: true,
+      mode: "0640",
+      links: "2",
+      link: '"sub/file"',
+    },
+    9454080,
+  ],
+});
+
+stock("linuxdisk leaves the room that is asked for", {
+  plugin: "linuxdisk",
+  params: (folder) => [join(folder, "root"), "size=+20M"],
+  before: files,
+  env: (folder) => ({ TMPDIR: folder }),
+  needs,
+  see: ({ server }) => nbdsh(server, "show (20 << 20 < h.get_size () < 40 << 20)"),
+  expected: true,
+});
+
+stockCommand("linuxdisk refuses a type that is none", {
+  options: ["-f"],
+  plugin: "linuxdisk",
+  params: (folder) => [folder, "type=ntfs"],
+  env: (folder) => ({ TMPDIR: folder }),
+  see: ran,
+  expected: {
+    code: 1,
+    errors: ["nbdkit: error: type=<TYPE> must be an filesystem type supported by e2fsprogs"],
+  },
+});

@@ -1,0 +1,88 @@
+/** A real sshd on loopback with a key, a configuration and a port of its own, for one side of a stock case. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { type AddressInfo, createServer, type Server } from "node:net";
+import { join } from "node:path";
+
+const path = Bun.which("sshd", { PATH: `${process.env["PATH"] ?? ""}:/usr/sbin` });
+
+/** What `needs` of a case is. */
+export const sshdNeeds = ["ssh-keygen", ...(path === null ? ["sshd"] : [])];
+
+/** Listens, and starts an sshd for each connection, as inetd does: so the kernel chooses a port that is free. */
+class Sshd {
+  readonly #listener: Server;
+  readonly #children = new Set<ChildProcess>();
+
+  constructor(config: string) {
+    this.#listener = createServer((socket) => {
+      const child = spawn(path ?? "sshd", ["-i", "-e", "-f", config], {
+        stdio: ["pipe", "pipe", "ignore"],
+      });
+      this.#children.add(child);
+      child.once("exit", () => {
+        this.#children.delete(child);
+        socket.destroy();
+      });
+      for (const stream of [socket, child.stdin, child.stdout]) stream.on("error", () => {});
+      socket.pipe(child.stdin);
+      child.stdout.pipe(socket);
+    });
+  }
+
+  async listen(): Promise<number> {
+    this.#listener.listen(0, "127.0.0.1");
+    await once(this.#listener, "listening");
+    return (this.#listener.address() as AddressInfo).port;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#listener.close();
+    const ended = [...this.#children].map((child) => once(child, "exit"));
+    for (const child of this.#children) child.kill();
+    await Promise.all(ended);
+  }
+}
+
+/** Make keys and a configuration in the folder (`key`, `known_hosts`, `port`), and start the server. */
+export async function sshd(folder: string, peers: AsyncDisposableStack): Promise<void> {
+  const key = (name: string) =>
+    Bun.$`ssh-keygen -q -t ed25519 -N "" -C ${name} -f ${join(folder, name)}`.quiet();
+  await Promise.all([key("host_key"), key("key")]);
+  writeFileSync(join(folder, "authorized_keys"), readFileSync(join(folder, "key.pub")));
+  chmodSync(join(folder, "authorized_keys"), 0o600);
+  const config = join(folder, "sshd_config");
+  writeFileSync(
+    config,
+    [
+      `HostKey ${join(folder, "host_key")}`,
+      `AuthorizedKeysFile ${join(folder, "authorized_keys")}`,
+      `PidFile none`,
+      "PermitRootLogin prohibit-password",
+      "PasswordAuthentication no",
+      "StrictModes no",
+      "UsePAM no",
+      "Subsystem sftp internal-sftp",
+      "",
+    ].join("\n"),
+  );
+  // Debian's service makes it; sshd does not start without.
+  if (process.getuid?.() === 0) mkdirSync("/run/sshd", { recursive: true, mode: 0o755 });
+  const server = peers.use(new Sshd(config));
+  const port = await server.listen();
+  writeFileSync(join(folder, "port"), String(port));
+  const hostKey = readFileSync(join(folder, "host_key.pub"), "utf8");
+  writeFileSync(join(folder, "known_hosts"), `[127.0.0.1]:${port} ${hostKey}`);
+}
+
+/** The parameters that lead to it. */
+export function sshParams(folder: string): string[] {
+  return [
+    "host=127.0.0.1",
+    `port=${readFileSync(join(folder, "port"), "utf8")}`,
+    `identity=${join(folder, "key")}`,
+    `known-hosts=${join(folder, "known_hosts")}`,
+    "config=",
+  ];
+}
