@@ -29,6 +29,7 @@ export interface Settings {
   readonly readonly: boolean;
   readonly exportName: string;
   readonly threads: number;
+  readonly structuredReplies: boolean;
   readonly verbose: boolean;
   readonly pidFile?: string;
   readonly run?: string;
@@ -156,6 +157,7 @@ class Draft {
       readonly: values.has("readonly"),
       exportName: values.get("exportname") ?? "",
       threads: Number(parseInteger(values.get("threads") ?? "0")) || defaultThreads,
+      structuredReplies: !values.has("no-sr"),
       verbose: values.has("verbose"),
       ...(pidFile === undefined ? {} : { pidFile: resolve(pidFile) }),
       ...(run === undefined ? {} : { run }),

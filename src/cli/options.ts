@@ -65,6 +65,11 @@ const supported = [
     help: "use the newstyle protocol (always so)",
   },
   {
+    name: "no-sr",
+    aliases: ["no-structured-replies"],
+    help: "refuse structured replies, and with them block status",
+  },
+  {
     name: "pidfile",
     letter: "P",
     aliases: ["pid-file"],
@@ -107,7 +112,6 @@ const unsupported: readonly OptionSpec[] = [
   { name: "log", value: "MODE" },
   { name: "mask-handshake", value: "MASK" },
   { name: "no-mc", aliases: ["no-meta-contexts"] },
-  { name: "no-sr", aliases: ["no-structured-replies"] },
   { name: "oldstyle", letter: "o", aliases: ["old-style"] },
   { name: "print-uri", aliases: ["print-url", "show-uri", "show-url"] },
   { name: "selinux-label", value: "LABEL" },

@@ -17,12 +17,19 @@ type Listen = ServerOptions["listen"];
 export async function serve(chain: Chain, settings: Settings): Promise<number> {
   using stop = stopSignals();
   using place = listenPlace(settings.place);
-  const { readonly, threads, pidFile } = settings;
+  const { readonly, threads, structuredReplies, pidFile } = settings;
   const onBound = async (): Promise<void> => {
     if (pidFile !== undefined) writePidFile(pidFile);
     await chain.afterFork();
   };
-  const server = await startServer(chain, { listen: place.listen, readonly, threads, onBound });
+  const { listen } = place;
+  const server = await startServer(chain, {
+    listen,
+    readonly,
+    threads,
+    structuredReplies,
+    onBound,
+  });
 
   using _ = surviveFaults();
   const { status } = await untilStopped(server, settings, stop.first);

@@ -27,6 +27,7 @@ describe("settings", () => {
         readonly: false,
         exportName: "",
         threads: 16,
+        structuredReplies: true,
         verbose: false,
       },
     });
@@ -37,7 +38,7 @@ describe("settings", () => {
       settings(
         ..."-fnrv -e disk -P pid -t 0x10 -U sock --filter a --filter=./b.so --run true".split(" "),
         ..."--filter-generation=a=S --filter-generation ./b.so=A --tls=off ./p.so k=v w".split(" "),
-        ..."-D cow.a.b=-1 --debug=x.y=0x10".split(" "),
+        ..."-D cow.a.b=-1 --debug=x.y=0x10 --no-sr".split(" "),
       ),
     ).toEqual({
       plugin: "./p.so",
@@ -55,6 +56,7 @@ describe("settings", () => {
       readonly: true,
       exportName: "disk",
       threads: 16,
+      structuredReplies: false,
       verbose: true,
       pidFile: resolve("pid"),
       run: "true",
