@@ -1,0 +1,124 @@
+/** The genuine tar filter: a file inside a tar file. */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { run } from "#test/server";
+
+import { errors, nbdsh, stock } from "../stock.ts";
+
+/** A tar file with a file in a folder between others. */
+async function packed(folder: string): Promise<void> {
+  const content = join(folder, "content");
+  mkdirSync(join(content, "in"), { recursive: true });
+  writeFileSync(join(content, "first"), "x".repeat(700));
+  writeFileSync(join(content, "in", "disk.img"), "disk".repeat(250));
+  writeFileSync(join(content, "last"), "y");
+  const tar = [
+    "tar",
+    "--format=gnu",
+    "-C",
+    content,
+    "-cf",
+    join(folder, "t.tar"),
+    "first",
+    "in",
+    "last",
+  ];
+  const { code, stderr } = await run(tar);
+  if (code !== 0) throw new Error(`tar ended with ${code}: ${stderr}`);
+}
+
+/** The tar file's files by name, as tar unpacks them. */
+async function unpacked(folder: string, name: string): Promise<string> {
+  const { stdout } = await run(["tar", "-xOf", join(folder, "t.tar"), name]);
+  return stdout;
+}
+
+stock("tar reads and writes one file of many", {
+  filters: ["tar"],
+  plugin: "file",
+  needs: ["tar"],
+  before: packed,
+  params: (folder) => [join(folder, "t.tar"), "tar-entry=in/disk.img"],
+  see: async ({ server, folder }) => {
+    const seen = await nbdsh(
+      server,
+      `
+show ([h.get_size (), str (h.pread (6, 2), "ascii"), errno (lambda: h.pread (1, 1000)), errno (lambda: h.pwrite (b"12", 999))])
+h.pwrite (b"START", 0)
+h.pwrite (b"END", 997)
+h.zero (2, 10)
+h.trim (2, 20)
+h.flush ()
+show ([extents (1000, 0), flags ()])
+`,
+    );
+    const disk = await unpacked(folder, "in/disk.img");
+    return [
+      seen,
+      disk.length,
+      disk.slice(0, 24),
+      disk.slice(-4),
+      (await unpacked(folder, "first")) === "x".repeat(700),
+      await unpacked(folder, "last"),
+    ];
+  },
+  expected: [
+    [
+      [1000, "skdisk", "EINVAL", "ENOSPC"],
+      [
+        [[1000, 0]],
+        {
+          is_read_only: false,
+          can_flush: true,
+          can_fua: true,
+          is_rotational: false,
+          can_trim: true,
+          can_zero: true,
+          can_fast_zero: false,
+          can_multi_conn: true,
+          can_cache: true,
+          can_df: true,
+        },
+      ],
+    ],
+    1000,
+    "STARTiskdi\u0000\u0000diskdisk\u0000\u0000sk",
+    "dEND",
+    true,
+    "y",
+  ],
+});
+
+stock("tar is readonly with -r", {
+  options: ["-r"],
+  filters: ["tar"],
+  plugin: "file",
+  needs: ["tar"],
+  before: packed,
+  params: (folder) => [`file=${join(folder, "t.tar")}`, "tar-entry=first", "tar=/usr/bin/tar"],
+  see: ({ server }) =>
+    nbdsh(
+      server,
+      'show ([h.get_size (), h.is_read_only (), h.pread (700, 0) == b"x" * 700, errno (lambda: h.pwrite (b"x", 0))])',
+    ),
+  expected: [700, true, true, "EPERM"],
+});
+
+stock("tar refuses clients when there is no such file", {
+  filters: ["tar"],
+  plugin: "file",
+  needs: ["tar"],
+  before: packed,
+  params: (folder) => [join(folder, "t.tar"), "tar-entry=disk.img"],
+  see: async ({ server, folder }) => [
+    await nbdsh(server, "show (errno (lambda: h.connect_uri (uri)))", null),
+    errors(server.stderr(), folder),
+  ],
+  expected: [
+    "ENOENT",
+    [
+      "nbdkit: file: error: tar subcommand failed, check that the file really exists in the tarball",
+    ],
+  ],
+});

@@ -1,0 +1,103 @@
+/** The genuine tls-fallback filter: clients without TLS see a message and not the disk. */
+import { makeDisk, note, noted, recorder } from "../recorder.ts";
+import { nbdsh, ran, stock, stockCommand } from "../stock.ts";
+
+const script = `
+show ([h.get_size (), str (h.pread (512, 0).rstrip (b"\\0"), "utf-8"), flags (), extents (512, 0)])
+show ([errno (lambda: h.pwrite (b"x", 0)), errno (lambda: h.pread (1, 512)), errno (lambda: h.zero (1, 0))])
+show ([str (client ("other").pread (4, 0), "ascii"), errno (h.get_export_description), errno (h.get_canonical_export_name)])
+`;
+
+stock("tls-fallback shows clients without TLS a message", {
+  filters: ["tls-fallback"],
+  plugin: "memory",
+  params: () => ["1M"],
+  see: ({ server }) => nbdsh(server, script),
+  expected: [
+    [
+      512,
+      "This NBD server requires TLS authentication before it will serve useful data.\n",
+      {
+        is_read_only: true,
+        can_flush: false,
+        can_fua: false,
+        is_rotational: false,
+        can_trim: false,
+        can_zero: false,
+        can_fast_zero: false,
+        can_multi_conn: false,
+        can_cache: false,
+        can_df: true,
+      },
+      [[512, 0]],
+    ],
+    ["EPERM", "EINVAL", "EPERM"],
+    ["This", "ENOTSUP", "ENOTSUP"],
+  ],
+});
+
+stock("tls-fallback shows tlsreadme, and does not open the plugin", {
+  filters: ["tls-fallback"],
+  plugin: "eval",
+  before: (folder) => makeDisk(folder, 65536),
+  params: (folder) => [
+    ...recorder(folder, {
+      open: note(folder, "open"),
+      list_exports: `${note(folder, "list_exports")}; echo secret`,
+      default_export: `${note(folder, "default_export")}; echo secret`,
+      export_description: "echo secret",
+    }),
+    "tlsreadme=Use TLS, please\n",
+  ],
+  see: async ({ server, folder }) => {
+    const seen = await nbdsh(server, script);
+    const listed = await nbdsh(
+      server,
+      `
+h.set_opt_mode (True)
+h.connect_uri (uri)
+names = []
+h.opt_list (lambda name, description: names.append ([name, description]) or 0)
+show (names)
+`,
+      null,
+    );
+    return [seen, listed, noted(folder)];
+  },
+  expected: [
+    [
+      [
+        512,
+        "Use TLS, please\n",
+        {
+          is_read_only: true,
+          can_flush: false,
+          can_fua: false,
+          is_rotational: false,
+          can_trim: false,
+          can_zero: false,
+          can_fast_zero: false,
+          can_multi_conn: false,
+          can_cache: false,
+          can_df: true,
+        },
+        [[512, 0]],
+      ],
+      ["EPERM", "EINVAL", "EPERM"],
+      ["Use ", "ENOTSUP", "ENOTSUP"],
+    ],
+    [["", ""]],
+    [],
+  ],
+});
+
+stockCommand("tls-fallback does not start where one client can keep the others out", {
+  filters: ["tls-fallback"],
+  plugin: "eval",
+  params: (folder) => recorder(folder, { thread_model: "echo serialize_connections" }),
+  see: ran,
+  expected: {
+    code: 1,
+    errors: ["nbdkit: error: the tls-fallback filter requires parallel connection support"],
+  },
+});
