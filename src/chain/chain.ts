@@ -91,9 +91,10 @@ export class Chain {
     }
   }
 
-  /** Print what modules add to --dump-plugin, the plugin's lines first. */
-  async dumpPlugin(): Promise<void> {
+  /** Print what modules add to --dump-plugin, the plugin's lines first. `before` prints what comes before a layer's. */
+  async dumpPlugin(before?: (layer: Layer) => void): Promise<void> {
     for (const layer of this.layers.toReversed()) {
+      before?.(layer);
       await lifeCycle(layer.name, "dump_plugin", () => layer.dumpPlugin?.());
     }
   }

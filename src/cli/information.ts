@@ -1,4 +1,4 @@
-/** What --help, --version, --dump-config and --dump-plugin print about this program and its layers. */
+/** What --help, --version and --dump-config print about this program and its layers. */
 import { dirname } from "node:path";
 
 import { hostCpu, moduleDirectories } from "../chain/directories.ts";
@@ -26,18 +26,6 @@ function helpOf(layer: Layer): string {
     if (text !== undefined) lines.push(text.replace(/\n$/, ""));
   }
   return lines.join("\n") + "\n";
-}
-
-/** The lines that come before those of the plugin's own dumpPlugin. */
-export function pluginFields(layers: readonly Layer[]): string {
-  const plugin = layers.at(-1);
-  if (plugin === undefined) return "";
-  return fields([
-    ["path", plugin.path],
-    ["name", plugin.name],
-    ["version", plugin.version],
-    ...plugin.dumpFields,
-  ]);
 }
 
 /** In alphabetical order, as scripts read them: each line is `key=value`. */
@@ -68,7 +56,8 @@ export function dumpConfig(): string {
   ]);
 }
 
-function fields(pairs: readonly (readonly [string, string | undefined])[]): string {
+/** Lines of `key=value`, but for what has no value. */
+export function fields(pairs: readonly (readonly [string, string | undefined])[]): string {
   return pairs
     .filter(([, value]) => value !== undefined)
     .map(([key, value]) => `${key}=${value}\n`)

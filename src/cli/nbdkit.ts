@@ -6,7 +6,8 @@ import { DebugFlags } from "../lib/debug-flags.ts";
 import { log } from "../lib/log.ts";
 import { usage } from "./arguments.ts";
 import { type Action, parseCommandLine, type Print, type Settings } from "./command-line.ts";
-import { dumpConfig, layerHelp, layerVersions, pluginFields, versionLine } from "./information.ts";
+import { dumpPlugin } from "./dump.ts";
+import { dumpConfig, layerHelp, layerVersions, versionLine } from "./information.ts";
 import { inspect } from "./inspect.ts";
 import { longOptions, shortOptions } from "./options.ts";
 import { parseParameters } from "./parameters.ts";
@@ -77,8 +78,7 @@ async function load(action: Action, settings: Settings): Promise<number> {
       return 0;
     case "dump-plugin":
       await configure(chain, settings);
-      print(pluginFields(chain.layers));
-      await chain.dumpPlugin();
+      await dumpPlugin(chain);
       await chain.unload();
       return 0;
     case "serve":

@@ -1,0 +1,86 @@
+/** Prints what --dump-plugin shows, line by line as nbdkit does: what fails in between leaves what came before. */
+import type { Chain } from "../chain/chain.ts";
+import type { Layer } from "../chain/layer.ts";
+import { fields } from "./information.ts";
+import { print } from "./print.ts";
+
+/** The order of the lines `has_X=1`: that of a life, and not of the struct. */
+const order = [
+  "longname",
+  "description",
+  "load",
+  "unload",
+  "dump_plugin",
+  "config",
+  "config_complete",
+  "config_help",
+  "thread_model",
+  "get_ready",
+  "after_fork",
+  "cleanup",
+  "preconnect",
+  "list_exports",
+  "default_export",
+  "open",
+  "close",
+  "export_description",
+  "get_size",
+  "block_size",
+  "can_write",
+  "can_flush",
+  "is_rotational",
+  "can_trim",
+  "can_zero",
+  "can_fast_zero",
+  "can_extents",
+  "can_fua",
+  "can_multi_conn",
+  "can_cache",
+  "pread",
+  "pwrite",
+  "flush",
+  "trim",
+  "zero",
+  "extents",
+  "cache",
+  "_pread_v1",
+  "_pwrite_v1",
+  "_flush_v1",
+  "_trim_v1",
+  "_zero_v1",
+] as const;
+
+/** The plugin's lines, then those of the filters, the innermost first, as nbdkit has them since 1.36. */
+export async function dumpPlugin(chain: Chain): Promise<void> {
+  const plugin = chain.layers.at(-1);
+  if (plugin !== undefined) await printPlugin(chain, plugin);
+  await chain.dumpPlugin((layer) => {
+    if (layer.kind === "plugin") return;
+    print(
+      fields([
+        [`${layer.name}_path`, layer.path],
+        [`${layer.name}_name`, layer.name],
+      ]),
+    );
+  });
+}
+
+async function printPlugin(chain: Chain, plugin: Layer): Promise<void> {
+  const isModel = ([key]: readonly [string, string]): boolean => key === "thread_model";
+  const at = plugin.dumpFields.findIndex(isModel);
+  const before = plugin.dumpFields.slice(0, Math.max(0, at));
+  const after = plugin.dumpFields.slice(at + 1);
+  print(
+    fields([["path", plugin.path], ["name", plugin.name], ["version", plugin.version], ...before]),
+  );
+  if (at >= 0) {
+    // All layers have their say, and it is asked for before config_complete.
+    await chain.settleThreadModel();
+    print(fields([["thread_model", chain.threadModel]]));
+  }
+  const isHas = ([key]: readonly [string, string]): boolean => key.startsWith("has_");
+  const others = after.filter((field) => !isHas(field));
+  const has = new Map(after.filter(isHas));
+  const known = order.map((name) => [`has_${name}`, has.get(`has_${name}`)] as const);
+  print(fields([...others, ...known]));
+}

@@ -1,0 +1,112 @@
+/** What --dump-plugin, --version and --help say of genuine modules is what nbdkit says. */
+import { describe, expect, test } from "bun:test";
+import { existsSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+
+import { filterForms } from "#abi/filter-forms";
+import { compileModule, haveCompiler } from "#test/modules";
+import { installed, program, run } from "#test/server";
+
+import { moduleDirectories } from "../../src/chain/directories.ts";
+
+const { filterdir, plugindir } = moduleDirectories();
+const namesIn = (folder: string, kind: string): string[] =>
+  (existsSync(folder) ? readdirSync(folder) : []).flatMap((file) => {
+    const name = new RegExp(`^nbdkit-(.*)-${kind}\\.so$`).exec(file)?.[1];
+    return name === undefined ? [] : [name];
+  });
+const haveNbdkit = installed("nbdkit");
+const plugins = haveNbdkit ? namesIn(plugindir, "plugin") : [];
+/** Debian's are of generation K. */
+const filters = haveNbdkit && filterForms.K !== undefined ? namesIn(filterdir, "filter") : [];
+
+/** Lines that differ, and why. */
+const differences: readonly {
+  readonly plugin: string;
+  readonly line: RegExp;
+  readonly why: string;
+}[] = [];
+
+const kept = (plugin: string, text: string): string[] =>
+  text
+    .split("\n")
+    .filter((line) => !differences.some((it) => it.plugin === plugin && it.line.test(line)));
+
+/** Both must have been the same file, if nbdkit can load it at all. */
+describe.skipIf(plugins.length === 0)("the installed plugins (needs nbdkit)", () => {
+  test.each(plugins)("--dump-plugin %s", async (name) => {
+    const theirs = await run(["nbdkit", "--dump-plugin", name]);
+    const ours = await run([...program, "--dump-plugin", `native:${name}`]);
+    expect(ours.code).toBe(theirs.code);
+    expect(kept(name, ours.stdout)).toEqual(kept(name, theirs.stdout));
+  });
+
+  test.each(plugins)("--version and --help of %s", async (name) => {
+    const theirs = await run(["nbdkit", "--version", name]);
+    const ours = await run([...program, "--version", `native:${name}`]);
+    expect(ours.stdout.split("\n").slice(1)).toEqual(theirs.stdout.split("\n").slice(1));
+    const helps = [
+      ["nbdkit", name],
+      [...program, `native:${name}`],
+    ].map((command) => run([...command, "--help"]));
+    const [theirHelp = "", ourHelp = ""] = (await Promise.all(helps)).map(paragraphs);
+    expect(ourHelp).toBe(theirHelp);
+  });
+});
+
+/** The paragraphs of layers. A blank line at the end of a module's own text counts for nothing. */
+function paragraphs({ stdout }: { readonly stdout: string }): string {
+  const at = stdout.search(/^(filter|plugin): /m);
+  return stdout.slice(at).replaceAll(/\n+/g, "\n");
+}
+
+describe.skipIf(filters.length === 0)("the installed filters (needs nbdkit)", () => {
+  test.each(filters)("--version and --help of %s", async (name) => {
+    const theirs = await run(["nbdkit", `--filter=${name}`, "null", "--version"]);
+    const args = [`--filter=native:${name}`, "native:null"];
+    const ours = await run([...program, ...args, "--version"]);
+    expect(ours.stdout.split("\n").slice(1)).toEqual(theirs.stdout.split("\n").slice(1));
+    const theirHelp = await run(["nbdkit", `--filter=${name}`, "null", "--help"]);
+    const ourHelp = await run([...program, ...args, "--help"]);
+    expect(paragraphs(ourHelp)).toBe(paragraphs(theirHelp));
+  });
+
+  test("come after the plugin, the innermost first, as in nbdkit 1.36", async () => {
+    const args = ["--filter=offset", "--filter=delay", "null", "--dump-plugin"];
+    const { code, stdout } = await run([...program, ...args]);
+    const ours = (name: string) => join(import.meta.dir, "..", "..", "filters", name, `${name}.ts`);
+    expect(code).toBe(0);
+    expect(stdout).toEndWith(
+      `\ndelay_path=${ours("delay")}\ndelay_name=delay\noffset_path=${ours("offset")}\noffset_name=offset\n`,
+    );
+  });
+
+  test("have their say in the thread model", async () => {
+    const args = ["--filter=noparallel", "--dump-plugin", "memory"];
+    const { stdout } = await run(["nbdkit", ...args]);
+    expect(stdout).toContain("max_thread_model=parallel\nthread_model=serialize_requests\n");
+    const native = args.map((arg) => arg.replace("noparallel", "native:noparallel"));
+    native[2] = "native:memory";
+    const ours = await run([...program, ...native]);
+    expect(ours.stdout).toStartWith(stdout);
+  });
+});
+
+describe.skipIf(!haveCompiler)("a plugin of API 1 (needs cc)", () => {
+  test("has its callbacks by the names of API 1, at the end", async () => {
+    const path = await compileModule("examples/ramdisk-v1/ramdisk-v1.c");
+    const { code, stdout } = await run([...program, "--dump-plugin", path]);
+    expect(code).toBe(0);
+    expect(stdout).toStartWith(
+      `path=${path}\nname=ramdisk1\nversion=1.0\napi_version=1\nstruct_size=384\n` +
+        "max_thread_model=serialize_all_requests\nthread_model=serialize_all_requests\nerrno_is_preserved=",
+    );
+    expect(stdout.split("\n").slice(-6, -1)).toEqual([
+      "has__pread_v1=1",
+      "has__pwrite_v1=1",
+      "has__flush_v1=1",
+      "has__trim_v1=1",
+      "has__zero_v1=1",
+    ]);
+  });
+});
