@@ -42,7 +42,7 @@ show ([bytes (h.pread (1, at)).hex () for at in range (95000, 0, -9000)])
       100000,
       "9e9fa0a1",
       "636465",
-      "cd2df694e424bc7968cc37f47751019e5ca0cd1bdf2e479ea537c3a1c32ee1aa",
+      hash,
       "EINVAL",
       "EPERM",
       {
