@@ -21,7 +21,7 @@ stock("floppy serves a folder as a FAT partition", {
   needs: ["fsck.vfat", "nbdcopy"],
   see: async ({ server, folder }) => {
     const partition = join(folder, "partition");
-    const disk = await Bun.$`nbdcopy ${server.uri} -`.bytes();
+    const disk = (await Bun.$`nbdcopy ${server.uri} -`.quiet()).bytes();
     writeFileSync(partition, disk.subarray(1048576));
     const { stdout } = await run(["fsck.vfat", "-nvl", partition]);
     const text = Buffer.from(disk);

@@ -1,4 +1,4 @@
-import { nbdsh, stock, stockCommand } from "../stock.ts";
+import { nbdsh, serveTcp, stock, stockCommand } from "../stock.ts";
 /** The genuine info plugin: what the server knows of its client, as a disk. */
 import { dumped } from "./dumped.ts";
 
@@ -58,6 +58,25 @@ stock("info does not tell the address of a client on a Unix socket", {
   see: ({ server }) =>
     nbdsh(server, "show ([h.get_size (), h.pread (h.get_size (), 0).decode ()])"),
   expected: [4, "unix"],
+});
+
+stockCommand("info tells the address of a client on TCP", {
+  options: ["-f", "-p", "0", "-i", "127.0.0.1"],
+  plugin: "info",
+  params: () => ["mode=address"],
+  see: async (side) => {
+    await using server = await serveTcp(side, "127.0.0.1");
+    const seen = await nbdsh(
+      server,
+      `
+import socket
+own = socket.fromfd (h.aio_get_fd (), socket.AF_INET, socket.SOCK_STREAM).getsockname ()
+show (h.pread (h.get_size (), 0).decode () == "%s:%d" % own)
+`,
+    );
+    return [seen, await server.stop()];
+  },
+  expected: [true, 0],
 });
 
 stock("info tells the time", {
