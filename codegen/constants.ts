@@ -35,10 +35,6 @@ export const tables: readonly {
 /** Macros that are one number in TypeScript, under this name. */
 export const numbers: Readonly<Record<string, { readonly name: string; readonly about: string }>> =
   {
-    NBDKIT_FILTER_API_VERSION: {
-      name: "filterApiVersion",
-      about: "_api_version of filters of generations S and A.",
-    },
     NBDKIT_FILTER_MARKER_S: {
       name: "filterMarkerS",
       about: "what our header leaves in the padding after _api_version in generation S.",
@@ -50,12 +46,17 @@ export const onlyInC: Readonly<Record<string, string>> = {
   NBDKIT_API_VERSION: "chosen by the module's source; codegen reads the header under each of them",
   NBDKIT_FILTER_GENERATION:
     "chosen by the module's source; codegen reads the header under each of them",
-  NBDKIT_GENERATION_S: "for NBDKIT_FILTER_GENERATION",
-  NBDKIT_GENERATION_A: "for NBDKIT_FILTER_GENERATION",
+  NBDKIT_FILTER_API_VERSION: "of the chosen generation; TypeScript recognises those of all",
+  NBDKIT_FILTER_VERSION: "a string that the module's source may choose",
+  NBDKIT_NXDATA_: "parameters of the chosen generation",
+  NBDKIT_NEXT_: "parameters of the chosen generation",
+  NBDKIT_FLAGS_: "parameters of the chosen generation",
+  NBDKIT_FLAGS_OF_ZERO_: "parameters of the chosen generation",
   NBDKIT_CXX_LANG_C: "for C++",
   NBDKIT_HANDLE_NOT_NEEDED: "TypeScript's handles may be anything",
   NBDKIT_PRINTF_FORMAT_: "an attribute",
   NBDKIT_VISIBLE_: "an attribute",
+  NBDKIT_DLL_PUBLIC: "an attribute",
   NBDKIT_REGISTER_PLUGIN: "defines a function",
   NBDKIT_REGISTER_FILTER: "defines a function",
   NBDKIT_FILTER_SET_ABI_: "part of NBDKIT_REGISTER_FILTER",

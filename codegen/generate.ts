@@ -1,6 +1,7 @@
 /** From headers to generated files; nothing is written here. */
 import { emitAdapters } from "./emit/adapters.ts";
 import { emitConstants } from "./emit/constants.ts";
+import { emitGenerations } from "./emit/generations.ts";
 import { emitLayouts } from "./emit/layouts.ts";
 import { emitMethods } from "./emit/methods.ts";
 import { emitOps, emitOpsHeader } from "./emit/ops.ts";
@@ -16,6 +17,7 @@ export async function generate(root: string): Promise<GeneratedFile[]> {
   return [
     ...emitAdapters(model),
     emitConstants(model),
+    emitGenerations(model),
     emitLayouts(model),
     emitMethods(model),
     emitOpsHeader(model),

@@ -14,20 +14,28 @@ export type IntegerName = keyof typeof integers;
 /** The integers that a declaration may use: bytes (LP64), the kind in layouts, and bun:ffi's type. */
 export const integers = {
   int: { size: 4, kind: "int", ffi: "i32" },
+  unsigned: { size: 4, kind: "u32", ffi: "u32" },
+  int8_t: { size: 1, kind: "i8", ffi: "i8" },
+  uint8_t: { size: 1, kind: "u8", ffi: "u8" },
+  int16_t: { size: 2, kind: "i16", ffi: "i16" },
+  uint16_t: { size: 2, kind: "u16", ffi: "u16" },
   int32_t: { size: 4, kind: "i32", ffi: "i32" },
   uint32_t: { size: 4, kind: "u32", ffi: "u32" },
   int64_t: { size: 8, kind: "i64", ffi: "i64_fast" },
   uint64_t: { size: 8, kind: "u64", ffi: "u64_fast" },
+  size_t: { size: 8, kind: "u64", ffi: "u64_fast" },
+  socklen_t: { size: 4, kind: "u32", ffi: "u32" },
 } as const;
 
 export type CType =
   | { readonly kind: "void" }
   | { readonly kind: "char" }
+  | { readonly kind: "double" }
   | { readonly kind: "integer"; readonly name: IntegerName }
   /** `constant` is about what it points to. */
   | { readonly kind: "pointer"; readonly to: CType; readonly constant: boolean }
   | { readonly kind: "struct"; readonly name: string }
-  /** The name of a function type. */
+  /** The name of a function type, or of an opaque type. */
   | { readonly kind: "named"; readonly name: string }
   | { readonly kind: "va_list" }
   | { readonly kind: "function"; readonly signature: Signature };
@@ -70,6 +78,8 @@ export interface Unit {
   readonly structs: ReadonlyMap<string, Struct>;
   /** Names of function types. */
   readonly functionTypes: ReadonlyMap<string, FunctionDeclaration>;
+  /** Other names of structs and of void, which are only pointed to. */
+  readonly opaqueTypes: ReadonlyMap<string, CType>;
   readonly functions: ReadonlyMap<string, FunctionDeclaration>;
 }
 

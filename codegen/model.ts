@@ -1,18 +1,28 @@
 /** Reads the project's headers under every choice of their macros into one model. */
-import { callbacksOf, type CType, SourceError, structOf, type Unit } from "./ir.ts";
+import {
+  callbacksOf,
+  type CType,
+  type FunctionDeclaration,
+  SourceError,
+  structOf,
+  type Unit,
+} from "./ir.ts";
 import { layoutOf } from "./layout.ts";
 import { type Macro, scanMacros } from "./parse/constants.ts";
 import { parseUnit } from "./parse/declarations.ts";
 import { preprocess, type Tree } from "./parse/preprocess.ts";
 
 /** One generation of the filter interface. */
-interface Generation {
+export interface Generation {
   /** As in the names of macros and generated tables. */
   readonly id: string;
+  /** The value of NBDKIT_GENERATION_ID. */
+  readonly number: number;
   readonly unit: Unit;
 }
 
 export interface Model {
+  /** In order of time. */
   readonly generations: readonly Generation[];
   /** Where the data callbacks with flags have the public names. */
   readonly plugin: Unit;
@@ -29,21 +39,15 @@ export const headers = {
   runtime: "abi/runtime/runtime.h",
 } as const;
 
-/** In order of time. Each has an NBDKIT_GENERATION_ macro. */
-const generationIds = ["S", "A"] as const;
+export const generationPrefix = "NBDKIT_GENERATION_";
 const pluginVersions = [1, 2] as const;
 
 /** Read the headers below `root`. */
 export async function readModel(root: string): Promise<Model> {
   const tree = { root, folders: ["include", "abi/runtime"] };
-  const generations: Generation[] = [];
-  for (const id of generationIds) {
-    const define = {
-      NBDKIT_FILTER_GENERATION: `NBDKIT_GENERATION_${id}`,
-      NBDKIT_API_VERSION: "2",
-    };
-    generations.push({ id, unit: await read(tree, "nbdkit-filter.h", define) });
-  }
+  const macros = await Promise.all(
+    [headers.common, headers.filter, headers.plugin].map((file) => scanMacros(tree, file)),
+  );
   const [old, plugin] = await Promise.all(
     pluginVersions.map((version) =>
       read(tree, "nbdkit-plugin.h", { NBDKIT_API_VERSION: String(version) }),
@@ -52,17 +56,43 @@ export async function readModel(root: string): Promise<Model> {
   if (old === undefined || plugin === undefined)
     throw new Error("two plugin API versions expected");
   assertSameLayout(old, plugin);
-  const macros = await Promise.all(
-    [headers.common, headers.filter, headers.plugin].map((file) => scanMacros(tree, file)),
-  );
   return {
-    generations,
+    generations: await readGenerations(tree, macros.flat()),
     plugin,
     pluginVersions,
     runtime: await read(tree, "runtime.h", {}),
     macros: macros.flat(),
     runtimeMacros: await scanMacros(tree, headers.runtime),
   };
+}
+
+/** The filter's header under each generation that it has a number for. */
+async function readGenerations(tree: Tree, macros: readonly Macro[]): Promise<Generation[]> {
+  const generations = macros
+    .filter(({ name }) => name.startsWith(generationPrefix))
+    .map(async (macro) => {
+      const define = { NBDKIT_FILTER_GENERATION: macro.name, NBDKIT_API_VERSION: "2" };
+      const unit = await read(tree, "nbdkit-filter.h", define);
+      return { id: macro.name.slice(generationPrefix.length), number: integerOf(macro), unit };
+    });
+  return (await Promise.all(generations)).toSorted((a, b) => a.number - b.number);
+}
+
+/** The value; only macros that are one number have one. */
+export function integerOf(macro: Macro): number {
+  if (macro.differs !== undefined) {
+    const problem = `${macro.name} has another value in line ${macro.at.line}`;
+    const remedy =
+      "give the constants of different conditions different names, " +
+      "or list it in onlyInC of codegen/constants.ts";
+    throw new SourceError(macro.differs, problem, remedy);
+  }
+  if (macro.value === undefined) {
+    const remedy =
+      "write it as a number or (1 << N); what only C needs is listed in onlyInC of codegen/constants.ts";
+    throw new SourceError(macro.at, `${macro.name} is not an integer`, remedy);
+  }
+  return macro.value;
 }
 
 async function read(
@@ -75,13 +105,20 @@ async function read(
   return unit;
 }
 
-/** Every function type that a callback uses must be declared: what is generated calls it. */
+/** What the server exports, in the order of the headers; of what changed the newest form. */
+export function exportedFunctions(model: Model): FunctionDeclaration[] {
+  const units = [model.plugin, ...model.generations.map(({ unit }) => unit)];
+  return [...new Map(units.flatMap((unit) => [...unit.functions])).values()];
+}
+
+/** Every type that a callback uses must be declared: what is generated calls it. */
 function assertNamesKnown(unit: Unit): void {
   for (const struct of unit.structs.values()) {
     for (const callback of callbacksOf(struct)) {
       for (const parameter of callback.signature.parameters) {
         const name = target(parameter.type);
-        if (name === undefined || unit.functionTypes.has(name)) continue;
+        if (name === undefined || unit.functionTypes.has(name) || unit.opaqueTypes.has(name))
+          continue;
         const remedy = `declare it before, as \`typedef int ${name} (...)\``;
         throw new SourceError(parameter.at, `unknown type: ${name}`, remedy);
       }

@@ -1,5 +1,6 @@
 /** Checks that headers and overlay describe the same things, and lists all that only one of them has. */
 import { flags, numbers, onlyInC, tables } from "./constants.ts";
+import { functions } from "./functions.ts";
 import {
   type Callback,
   callbacksOf,
@@ -10,12 +11,11 @@ import {
   type Struct,
   structOf,
 } from "./ir.ts";
-import type { Model } from "./model.ts";
+import { exportedFunctions, generationPrefix, type Model } from "./model.ts";
 import {
   type CallbackMeaning,
   callbacks,
   data,
-  functions,
   nextFunctions,
   parameters,
   type Place,
@@ -145,17 +145,21 @@ function assertFunctions(model: Model): void {
     }
   }
   const types = model.generations.flatMap(({ unit }) => [...unit.functionTypes.values()]);
-  const overlay = "of codegen/semantics.ts";
-  assertOneToOne(`nextFunctions ${overlay}`, whereDeclared(types), Object.keys(nextFunctions));
+
   assertOneToOne(
-    `functions ${overlay}`,
-    whereDeclared(model.plugin.functions.values()),
+    "nextFunctions of codegen/semantics.ts",
+    whereDeclared(types),
+    Object.keys(nextFunctions),
+  );
+  assertOneToOne(
+    "functions of codegen/functions.ts",
+    whereDeclared(exportedFunctions(model)),
     Object.keys(functions),
   );
 }
 
 function assertMacros(model: Model): void {
-  const prefixes = tables.flatMap((table) => table.prefixes);
+  const prefixes = [generationPrefix, ...tables.flatMap((table) => table.prefixes)];
   const single = model.macros.filter(
     ({ name }) => !prefixes.some((prefix) => name.startsWith(prefix)),
   );

@@ -42,7 +42,7 @@ export interface CallbackMeaning {
   readonly pluginReturns?: Returns;
   /** What it works on: nothing yet, the configured layer, or a connection. */
   readonly scope: "module" | "config" | "connection";
-  /** The TypeScript interfaces that have it. They may be more than the C structs of today's generations. */
+  /** The TypeScript interfaces that have it. */
   readonly offered: readonly Place[];
   /** A plugin cannot do without it. */
   readonly required?: true;
@@ -57,9 +57,7 @@ export interface CallbackMeaning {
 const everywhere: readonly Place[] = ["filter", "next", "plugin"];
 const layers: readonly Place[] = ["filter", "plugin"];
 const connection = { scope: "connection", in: everywhere, offered: everywhere } as const;
-/** Only plugins have it in C so far; filters of later generations do too. */
-const later = { scope: "connection", in: ["plugin"], offered: everywhere } as const;
-const laterConfig = { scope: "config", in: ["plugin"], offered: layers } as const;
+const configured = { scope: "config", in: layers, offered: layers } as const;
 const version1 = { scope: "connection", in: ["plugin"], offered: [], returns: "ok" } as const;
 
 /** The function pointers of the structs, in the order in which TypeScript's interfaces have them. */
@@ -96,33 +94,33 @@ export const callbacks: Readonly<Record<string, CallbackMeaning>> = {
   },
   thread_model: {
     about: "The largest thread model that the layer can be run with. Without it: parallel.",
-    ...laterConfig,
+    ...configured,
     returns: "thread-model",
   },
   dump_plugin: {
     about: "Print key=value lines of the module's own for --dump-plugin, on stdout.",
-    ...laterConfig,
+    ...configured,
     returns: "nothing",
   },
   get_ready: {
     about: "The last chance to fail before clients are served. `threadModel` is the chain's.",
-    ...laterConfig,
+    ...configured,
     returns: "ok",
     extra: { filter: [["threadModel", "ThreadModel"]] },
   },
   after_fork: {
     about: "In the process that serves, before the first client: start background work here.",
-    ...laterConfig,
+    ...configured,
     returns: "ok",
   },
   cleanup: {
     about: "No client is left and none will come: end background work.",
-    ...laterConfig,
+    ...configured,
     returns: "nothing",
   },
   preconnect: {
     about: "A client connected, and nothing was said yet. To throw refuses it.",
-    ...laterConfig,
+    ...configured,
     returns: "ok",
     next: "NextPreconnect",
   },
@@ -130,7 +128,7 @@ export const callbacks: Readonly<Record<string, CallbackMeaning>> = {
     about:
       "A client asks which exports there are. Add them to `exports`; `exports.useDefault()` stands for " +
       "what defaultExport answers. Without it: just the default one.",
-    ...laterConfig,
+    ...configured,
     returns: "ok",
     next: "NextListExports",
     nextLacks: ["is_tls"],
@@ -139,7 +137,7 @@ export const callbacks: Readonly<Record<string, CallbackMeaning>> = {
     about:
       "The name of the export that a client gets who asks for the empty name. Undefined: there is none. " +
       "A plugin without it: the empty name.",
-    ...laterConfig,
+    ...configured,
     returns: "string",
     next: "NextDefaultExport",
     nextLacks: ["is_tls"],
@@ -176,16 +174,22 @@ export const callbacks: Readonly<Record<string, CallbackMeaning>> = {
   prepare: {
     about: "Before the first request: the layers below are open and can be asked.",
     scope: "connection",
-    in: ["filter"],
+    in: ["filter", "next"],
     offered: ["filter"],
     returns: "ok",
-    extra: { filter: [["readonly", "boolean"]] },
   },
   finalize: {
     about: "After the last request: the layers below can still be asked.",
     scope: "connection",
-    in: ["filter"],
+    in: ["filter", "next"],
     offered: ["filter"],
+    returns: "ok",
+  },
+  reopen: {
+    about: "Close the layers below and open them again.",
+    scope: "connection",
+    in: ["next"],
+    offered: [],
     returns: "ok",
   },
   get_size: {
@@ -196,7 +200,7 @@ export const callbacks: Readonly<Record<string, CallbackMeaning>> = {
   },
   export_description: {
     about: "A line about the export for clients. Undefined: there is none.",
-    ...later,
+    ...connection,
     returns: "string",
   },
   block_size: {
@@ -204,7 +208,7 @@ export const callbacks: Readonly<Record<string, CallbackMeaning>> = {
       "The smallest, the best and the largest request in bytes. All 0: no information. " +
       "Smallest: a power of 2 up to 65536. Best: a power of 2 from 512 to 32 MiB. " +
       "Largest: a multiple of the smallest, or 0xffffffff for no limit. A plugin without it: all 0.",
-    ...later,
+    ...connection,
     returns: "block-size",
   },
   can_write: {
@@ -231,33 +235,33 @@ export const callbacks: Readonly<Record<string, CallbackMeaning>> = {
     about:
       "Whether zero is supported. A plugin answers whether its zero may be used; " +
       "otherwise zeroes are written.",
-    ...later,
+    ...connection,
     returns: "support",
     pluginReturns: "bool",
   },
   can_fast_zero: {
     about: "Whether zero with FLAG_FAST_ZERO fails at once where zeroing is slow.",
-    ...later,
+    ...connection,
     returns: "bool",
   },
   can_extents: {
     about: "Whether extents is supported. A plugin without it: whether there is an extents.",
-    ...later,
+    ...connection,
     returns: "bool",
   },
   can_fua: {
     about: "How FLAG_FUA is supported: not at all, by a flush afterwards, or by the layer itself.",
-    ...later,
+    ...connection,
     returns: "support",
   },
   can_multi_conn: {
     about: "Whether a flush in one connection covers the writes of all. A plugin without it: no.",
-    ...later,
+    ...connection,
     returns: "bool",
   },
   can_cache: {
     about: "How cache requests are supported: not at all, by reads, or by the layer itself.",
-    ...later,
+    ...connection,
     returns: "support",
   },
   pread: {
@@ -293,12 +297,12 @@ export const callbacks: Readonly<Record<string, CallbackMeaning>> = {
       "Tell which parts of these `count` bytes are data, holes or zeroes: add them in order to `extents`, " +
       "at least one that begins at or before `offset`; more than was asked for does no harm. " +
       "Flags: FLAG_REQ_ONE, the first extent is enough.",
-    ...later,
+    ...connection,
     returns: "ok",
   },
   cache: {
     about: "These `count` bytes will be read soon. Flags: none yet.",
-    ...later,
+    ...connection,
     returns: "ok",
   },
 
@@ -311,11 +315,13 @@ export const callbacks: Readonly<Record<string, CallbackMeaning>> = {
 
 /** Where the value of a callback's parameter is in struct rt_message. */
 export type Role =
-  /** The trampoline with the parameter's type, or the table of trampolines. */
+  /** The trampoline with the parameter's type, or what stands for the next layer; or the table of trampolines. */
   | { readonly kind: "next" | "next-ops" }
   | { readonly kind: "number" | "pointer"; readonly field: string }
   /** Where the callee stores a number; `field` has it afterwards. */
   | { readonly kind: "out"; readonly field: string }
+  /** Where the errno of a failure goes. */
+  | { readonly kind: "err" }
   /** Not 0 where this bit of the flags is set. */
   | { readonly kind: "flag"; readonly macro: string };
 
@@ -332,6 +338,8 @@ export const parameters: Readonly<Record<string, ParameterMeaning>> = {
   next: { role: { kind: "next" } },
   next_ops: { role: { kind: "next-ops" } },
   nxdata: { role: { kind: "pointer", field: "nxdata" } },
+  context: { role: { kind: "pointer", field: "nxdata" } },
+  backend: { role: { kind: "pointer", field: "nxdata" } },
   handle: { role: { kind: "pointer", field: "handle" } },
   key: { role: { kind: "pointer", field: "key" }, type: "string" },
   value: { role: { kind: "pointer", field: "value" }, type: "string" },
@@ -340,6 +348,11 @@ export const parameters: Readonly<Record<string, ParameterMeaning>> = {
   count: { role: { kind: "number", field: "count" }, type: "number" },
   offset: { role: { kind: "number", field: "offset" }, type: "bigint" },
   flags: { role: { kind: "number", field: "flags" }, type: "number" },
+  thread_model: { role: { kind: "number", field: "readonly" } },
+  next_thread_model: { role: { kind: "number", field: "readonly" } },
+  exportname: { role: { kind: "pointer", field: "key" } },
+  default_only: { role: { kind: "number", field: "is_tls" } },
+  err: { role: { kind: "err" } },
   is_tls: { role: { kind: "number", field: "is_tls" }, type: "boolean" },
   extents: { role: { kind: "pointer", field: "extents" }, type: "Extents" },
   exports: { role: { kind: "pointer", field: "exports" }, type: "Exports" },
@@ -349,11 +362,34 @@ export const parameters: Readonly<Record<string, ParameterMeaning>> = {
   may_trim: { role: { kind: "flag", macro: "NBDKIT_FLAG_MAY_TRIM" } },
 };
 
-/** The function types through which a filter calls the next layer: the callback that each stands for. */
-export const nextFunctions: Readonly<Record<string, string>> = {
-  nbdkit_next_config: "config",
-  nbdkit_next_config_complete: "config_complete",
-  nbdkit_next_open: "open",
+/** The function types through which a filter calls the next layer. */
+export const nextFunctions: Readonly<
+  Record<
+    string,
+    {
+      /** The callback that it stands for. */
+      readonly callback: string;
+      /** Why it returns 0 and does nothing else. */
+      readonly done?: string;
+    }
+  >
+> = {
+  nbdkit_next_config: { callback: "config" },
+  nbdkit_next_config_complete: { callback: "config_complete" },
+  nbdkit_next_get_ready: { callback: "get_ready", done: "The layers below are ready already." },
+  nbdkit_next_after_fork: { callback: "after_fork", done: "The layers below have begun already." },
+  nbdkit_next_preconnect: { callback: "preconnect" },
+  nbdkit_next_list_exports: { callback: "list_exports" },
+  nbdkit_next_default_export: { callback: "default_export" },
+  nbdkit_next_open: { callback: "open" },
+};
+
+/** What C asks JavaScript for that is no callback: the number's name, and what it means. */
+export const otherOps: Readonly<Record<string, string>> = {
+  context_open: "nbdkit_next_context_open, on a backend's nxdata.",
+  context_close: "nbdkit_next_context_close, on what context_open returned.",
+  context_set_next: "nbdkit_context_set_next, on a context's nxdata.",
+  disconnect: "nbdkit_disconnect.",
 };
 
 /** The fields of the structs that are no callbacks. */
@@ -361,6 +397,7 @@ export const data: Readonly<
   Record<string, { readonly in: readonly Place[]; readonly about: string }>
 > = {
   _struct_size: { in: layers, about: "Its size when the module was compiled." },
+  _version: { in: ["filter"], about: "The release that the filter was compiled for." },
   _api_version: { in: layers, about: "The API version when the module was compiled." },
   _thread_model: { in: layers, about: "THREAD_MODEL of the module." },
   name: { in: layers, about: "Required." },
@@ -373,18 +410,4 @@ export const data: Readonly<
     about: "Whether errno counts after a data callback failed.",
   },
   magic_config_key: { in: ["plugin"], about: "The key that a bare word stands for." },
-};
-
-/** What the server exports to modules. */
-export const functions: Readonly<Record<string, string>> = {
-  nbdkit_error: "Variadic, and understands %m.",
-  nbdkit_verror: "",
-  nbdkit_debug: "Variadic, and understands %m. Prints with -v only.",
-  nbdkit_vdebug: "",
-  nbdkit_set_error: "Remembered for the request that the calling thread runs.",
-  nbdkit_parse_size: "",
-  nbdkit_parse_bool: "",
-  nbdkit_absolute_path: "The caller frees the result.",
-  nbdkit_realpath: "The caller frees the result.",
-  nbdkit_read_password: "The caller frees the password.",
 };

@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h>
 
 #ifndef NBDKIT_CXX_LANG_C
 #ifdef __cplusplus
@@ -29,6 +30,9 @@
 #define NBDKIT_PRINTF_FORMAT_(format, first)
 #define NBDKIT_VISIBLE_
 #endif
+
+/* For a variable that -D sets from the command line: NBDKIT_DLL_PUBLIC int NAME_debug_FLAG = 0; */
+#define NBDKIT_DLL_PUBLIC NBDKIT_VISIBLE_
 
 /* How many requests may be in flight at once: one connection at a time; one request at a time; one
  * request at a time in each connection; no limit. */
@@ -68,21 +72,34 @@
 extern "C" {
 #endif
 
-struct nbdkit_extents;
-struct nbdkit_exports;
-
 /* Print an error, or, with -v, a debug line. A newline is added; errno is left as it was. */
 extern void nbdkit_error (const char *fs, ...) NBDKIT_PRINTF_FORMAT_ (1, 2);
 extern void nbdkit_verror (const char *fs, va_list args) NBDKIT_PRINTF_FORMAT_ (1, 0);
 extern void nbdkit_debug (const char *fs, ...) NBDKIT_PRINTF_FORMAT_ (1, 2);
 extern void nbdkit_vdebug (const char *fs, va_list args) NBDKIT_PRINTF_FORMAT_ (1, 0);
 
-/* The errno that the client sees when the running request fails. */
+/* The errno that the client sees when the running request fails. Filters have `err` for that from generation B on. */
 extern void nbdkit_set_error (int err);
 
-/* Both return -1 after printing an error. Sizes take the suffixes b k m g t p e and s (512 bytes). */
+/* Parameters' values. All return -1 after printing an error. Sizes take the suffixes b k m g t p e and s
+ * (512 bytes). */
 extern int64_t nbdkit_parse_size (const char *str);
 extern int nbdkit_parse_bool (const char *str);
+
+/* These store the number in *r and return 0. `what` names the parameter in messages. A probability is
+ * a number, a percentage or N:M; a delay is seconds or has a unit, and is stored as two numbers. */
+extern int nbdkit_parse_int (const char *what, const char *str, int *r);
+extern int nbdkit_parse_unsigned (const char *what, const char *str, unsigned *r);
+extern int nbdkit_parse_int8_t (const char *what, const char *str, int8_t *r);
+extern int nbdkit_parse_uint8_t (const char *what, const char *str, uint8_t *r);
+extern int nbdkit_parse_int16_t (const char *what, const char *str, int16_t *r);
+extern int nbdkit_parse_uint16_t (const char *what, const char *str, uint16_t *r);
+extern int nbdkit_parse_int32_t (const char *what, const char *str, int32_t *r);
+extern int nbdkit_parse_uint32_t (const char *what, const char *str, uint32_t *r);
+extern int nbdkit_parse_int64_t (const char *what, const char *str, int64_t *r);
+extern int nbdkit_parse_uint64_t (const char *what, const char *str, uint64_t *r);
+extern int nbdkit_parse_probability (const char *what, const char *str, double *r);
+extern int nbdkit_parse_delay (const char *what, const char *str, unsigned *sec, unsigned *nsec);
 
 /* Both return a string to be freed, or NULL after printing an error. */
 extern char *nbdkit_absolute_path (const char *path);
@@ -91,6 +108,65 @@ extern char *nbdkit_realpath (const char *path);
 /* "-" asks on the terminal, "-FD" and "+FILE" read, anything else is the password. 0, or -1 after
  * printing an error; on success *password is to be freed. */
 extern int nbdkit_read_password (const char *value, char **password);
+
+/* Whether stdin and stdout may be used: only while parameters are read, and not where a client has them. */
+extern int nbdkit_stdio_safe (void);
+
+/* Strings that the server keeps until it ends: a copy, the first bytes of a copy, a formatted one. NULL
+ * after printing an error. */
+extern const char *nbdkit_strdup_intern (const char *str);
+extern const char *nbdkit_strndup_intern (const char *str, size_t n);
+extern const char *nbdkit_printf_intern (const char *fs, ...) NBDKIT_PRINTF_FORMAT_ (1, 2);
+extern const char *nbdkit_vprintf_intern (const char *fs, va_list args) NBDKIT_PRINTF_FORMAT_ (1, 0);
+
+/* Sleep, but not longer than the client stays and the server runs: then -1 with ESHUTDOWN. */
+extern int nbdkit_nanosleep (unsigned sec, unsigned nsec);
+
+/* Stop the server; hang up on the client of the running callback, at once or after its requests. */
+extern void nbdkit_shutdown (void);
+extern int nbdkit_disconnect (int force);
+
+/* About the client of the running callback. On failure NULL or -1 after printing an error. The strings of
+ * the last three are to be freed. */
+extern const char *nbdkit_export_name (void);
+extern int nbdkit_is_tls (void);
+extern int nbdkit_peer_name (struct sockaddr *addr, socklen_t *addrlen);
+extern int64_t nbdkit_peer_pid (void);
+extern int64_t nbdkit_peer_uid (void);
+extern int64_t nbdkit_peer_gid (void);
+extern char *nbdkit_peer_security_context (void);
+extern char *nbdkit_peer_tls_dn (void);
+extern char *nbdkit_peer_tls_issuer_dn (void);
+
+/* A list of extents, which an extents callback gets to fill. Type is NBDKIT_EXTENT_* bits. 0, or -1 with
+ * errno set. */
+struct nbdkit_extents;
+extern int nbdkit_add_extent (struct nbdkit_extents *extents, uint64_t offset, uint64_t length,
+                              uint32_t type);
+
+/* For filters: lists of their own, for the range from start to before end. */
+struct nbdkit_extent;
+extern struct nbdkit_extents *nbdkit_extents_new (uint64_t start, uint64_t end);
+extern void nbdkit_extents_free (struct nbdkit_extents *extents);
+extern size_t nbdkit_extents_count (const struct nbdkit_extents *extents);
+extern struct nbdkit_extent nbdkit_get_extent (const struct nbdkit_extents *extents, size_t i);
+
+/* A list of exports, which list_exports gets to fill; the strings are copied, description may be NULL.
+ * The second one stands for what default_export answers. 0, or -1 after printing an error. */
+struct nbdkit_exports;
+extern int nbdkit_add_export (struct nbdkit_exports *exports, const char *name,
+                              const char *description);
+extern int nbdkit_use_default_export (struct nbdkit_exports *exports);
+
+/* For filters: what is in such a list, or in one of their own. */
+struct nbdkit_export;
+extern void nbdkit_exports_free (struct nbdkit_exports *exports);
+extern size_t nbdkit_exports_count (const struct nbdkit_exports *exports);
+extern struct nbdkit_export nbdkit_get_export (const struct nbdkit_exports *exports, size_t i);
+
+/* nbdkit-filter.h has what differs between generations: nbdkit_extents_full, nbdkit_extents_aligned,
+ * nbdkit_exports_new, nbdkit_context_get_backend, nbdkit_context_set_next, nbdkit_next_context_open and
+ * nbdkit_next_context_close. */
 
 #ifdef __cplusplus
 }

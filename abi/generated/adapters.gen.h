@@ -4,6 +4,8 @@
 #ifndef RT_ADAPTERS_GEN_H
 #define RT_ADAPTERS_GEN_H
 
+#include <stddef.h>
+
 #include "ops.gen.h"
 #include "runtime.h"
 
@@ -12,15 +14,101 @@ typedef void (*rt_adapter) (const void *module, struct rt_message *m);
 
 void rt_filter_s_call (const void *module, struct rt_message *m);
 void rt_filter_a_call (const void *module, struct rt_message *m);
+void rt_filter_b_call (const void *module, struct rt_message *m);
+void rt_filter_c_call (const void *module, struct rt_message *m);
+void rt_filter_d_call (const void *module, struct rt_message *m);
+void rt_filter_e_call (const void *module, struct rt_message *m);
+void rt_filter_f0_call (const void *module, struct rt_message *m);
+void rt_filter_f_call (const void *module, struct rt_message *m);
+void rt_filter_f1_call (const void *module, struct rt_message *m);
+void rt_filter_g_call (const void *module, struct rt_message *m);
+void rt_filter_g1_call (const void *module, struct rt_message *m);
+void rt_filter_g2_call (const void *module, struct rt_message *m);
+void rt_filter_g3_call (const void *module, struct rt_message *m);
+void rt_filter_h_call (const void *module, struct rt_message *m);
+void rt_filter_i_call (const void *module, struct rt_message *m);
+void rt_filter_i1_call (const void *module, struct rt_message *m);
+void rt_filter_j_call (const void *module, struct rt_message *m);
+void rt_filter_k_call (const void *module, struct rt_message *m);
+void rt_filter_l_call (const void *module, struct rt_message *m);
+void rt_filter_m_call (const void *module, struct rt_message *m);
 void rt_plugin_call (const void *module, struct rt_message *m);
 
-// What a filter calls to open the next layer.
+// What a filter of the first generation that does so calls to open the next layer.
 int rt_next_open_a (void *nxdata, int readonly);
+
+// A generation's struct nbdkit_next_ops, with functions that call rt_upcall.
+struct rt_next_table {
+  const void *functions;
+  size_t size;
+};
+extern const struct rt_next_table rt_next_table_filter_s;
+extern const struct rt_next_table rt_next_table_filter_a;
+extern const struct rt_next_table rt_next_table_filter_b;
+extern const struct rt_next_table rt_next_table_filter_c;
+extern const struct rt_next_table rt_next_table_filter_d;
+extern const struct rt_next_table rt_next_table_filter_e;
+extern const struct rt_next_table rt_next_table_filter_f0;
+extern const struct rt_next_table rt_next_table_filter_f;
+extern const struct rt_next_table rt_next_table_filter_f1;
+extern const struct rt_next_table rt_next_table_filter_g;
+extern const struct rt_next_table rt_next_table_filter_g1;
+extern const struct rt_next_table rt_next_table_filter_g2;
+extern const struct rt_next_table rt_next_table_filter_g3;
+extern const struct rt_next_table rt_next_table_filter_h;
+extern const struct rt_next_table rt_next_table_filter_i;
+extern const struct rt_next_table rt_next_table_filter_i1;
+extern const struct rt_next_table rt_next_table_filter_j;
+extern const struct rt_next_table rt_next_table_filter_k;
+extern const struct rt_next_table rt_next_table_filter_l;
+extern const struct rt_next_table rt_next_table_filter_m;
 
 static const rt_adapter rt_adapters[] = {
   [RT_ADAPTER_FILTER_S] = rt_filter_s_call,
   [RT_ADAPTER_FILTER_A] = rt_filter_a_call,
+  [RT_ADAPTER_FILTER_B] = rt_filter_b_call,
+  [RT_ADAPTER_FILTER_C] = rt_filter_c_call,
+  [RT_ADAPTER_FILTER_D] = rt_filter_d_call,
+  [RT_ADAPTER_FILTER_E] = rt_filter_e_call,
+  [RT_ADAPTER_FILTER_F0] = rt_filter_f0_call,
+  [RT_ADAPTER_FILTER_F] = rt_filter_f_call,
+  [RT_ADAPTER_FILTER_F1] = rt_filter_f1_call,
+  [RT_ADAPTER_FILTER_G] = rt_filter_g_call,
+  [RT_ADAPTER_FILTER_G1] = rt_filter_g1_call,
+  [RT_ADAPTER_FILTER_G2] = rt_filter_g2_call,
+  [RT_ADAPTER_FILTER_G3] = rt_filter_g3_call,
+  [RT_ADAPTER_FILTER_H] = rt_filter_h_call,
+  [RT_ADAPTER_FILTER_I] = rt_filter_i_call,
+  [RT_ADAPTER_FILTER_I1] = rt_filter_i1_call,
+  [RT_ADAPTER_FILTER_J] = rt_filter_j_call,
+  [RT_ADAPTER_FILTER_K] = rt_filter_k_call,
+  [RT_ADAPTER_FILTER_L] = rt_filter_l_call,
+  [RT_ADAPTER_FILTER_M] = rt_filter_m_call,
   [RT_ADAPTER_PLUGIN] = rt_plugin_call,
+};
+
+// By adapter; a plugin has none.
+static const struct rt_next_table *const rt_next_tables[21] = {
+  [RT_ADAPTER_FILTER_S] = &rt_next_table_filter_s,
+  [RT_ADAPTER_FILTER_A] = &rt_next_table_filter_a,
+  [RT_ADAPTER_FILTER_B] = &rt_next_table_filter_b,
+  [RT_ADAPTER_FILTER_C] = &rt_next_table_filter_c,
+  [RT_ADAPTER_FILTER_D] = &rt_next_table_filter_d,
+  [RT_ADAPTER_FILTER_E] = &rt_next_table_filter_e,
+  [RT_ADAPTER_FILTER_F0] = &rt_next_table_filter_f0,
+  [RT_ADAPTER_FILTER_F] = &rt_next_table_filter_f,
+  [RT_ADAPTER_FILTER_F1] = &rt_next_table_filter_f1,
+  [RT_ADAPTER_FILTER_G] = &rt_next_table_filter_g,
+  [RT_ADAPTER_FILTER_G1] = &rt_next_table_filter_g1,
+  [RT_ADAPTER_FILTER_G2] = &rt_next_table_filter_g2,
+  [RT_ADAPTER_FILTER_G3] = &rt_next_table_filter_g3,
+  [RT_ADAPTER_FILTER_H] = &rt_next_table_filter_h,
+  [RT_ADAPTER_FILTER_I] = &rt_next_table_filter_i,
+  [RT_ADAPTER_FILTER_I1] = &rt_next_table_filter_i1,
+  [RT_ADAPTER_FILTER_J] = &rt_next_table_filter_j,
+  [RT_ADAPTER_FILTER_K] = &rt_next_table_filter_k,
+  [RT_ADAPTER_FILTER_L] = &rt_next_table_filter_l,
+  [RT_ADAPTER_FILTER_M] = &rt_next_table_filter_m,
 };
 
 #endif

@@ -27,8 +27,6 @@ export const extentTypes = {
   hole: 1,
   zero: 2,
 } as const;
-/** NBDKIT_FILTER_API_VERSION: _api_version of filters of generations S and A. */
-export const filterApiVersion = 1;
 /** NBDKIT_FILTER_MARKER_S: what our header leaves in the padding after _api_version in generation S. */
 export const filterMarkerS = 0x4e424453;
 /** NBDKIT_API_VERSION: _api_version of plugins. */

@@ -14,27 +14,19 @@
 #include "ops.gen.h"
 #include "runtime.h"
 
-// int nbdkit_next_config (void *nxdata, const char *key, const char *value)
-static int rt_next_config_a (void *nxdata, const char *key, const char *value)
-{
-  struct rt_message m = {
-    .kind = RT_UPCALL,
-    .op = RT_OP_CONFIG,
-    .key = (uint64_t) (uintptr_t) key,
-    .value = (uint64_t) (uintptr_t) value,
-  };
-  return (int) rt_upcall (nxdata, &m);
-}
-
-// int nbdkit_next_config_complete (void *nxdata)
-static int rt_next_config_complete_a (void *nxdata)
-{
-  struct rt_message m = {
-    .kind = RT_UPCALL,
-    .op = RT_OP_CONFIG_COMPLETE,
-  };
-  return (int) rt_upcall (nxdata, &m);
-}
+// As in earlier generations.
+int rt_next_config_s (void *nxdata, const char *key, const char *value);
+int rt_next_config_complete_s (void *nxdata);
+int64_t rt_next_get_size_s (void *nxdata);
+int rt_next_can_write_s (void *nxdata);
+int rt_next_can_flush_s (void *nxdata);
+int rt_next_is_rotational_s (void *nxdata);
+int rt_next_can_trim_s (void *nxdata);
+int rt_next_pread_s (void *nxdata, void *buf, uint32_t count, uint64_t offset);
+int rt_next_pwrite_s (void *nxdata, const void *buf, uint32_t count, uint64_t offset);
+int rt_next_flush_s (void *nxdata);
+int rt_next_trim_s (void *nxdata, uint32_t count, uint64_t offset);
+int rt_next_zero_s (void *nxdata, uint32_t count, uint64_t offset, int may_trim);
 
 // int nbdkit_next_open (void *nxdata, int readonly)
 int rt_next_open_a (void *nxdata, int readonly)
@@ -47,128 +39,22 @@ int rt_next_open_a (void *nxdata, int readonly)
   return (int) rt_upcall (nxdata, &m);
 }
 
-// int64_t (*get_size) (void *nxdata)
-static int64_t rt_next_get_size_a (void *nxdata)
-{
-  struct rt_message m = {
-    .kind = RT_UPCALL,
-    .op = RT_OP_GET_SIZE,
-  };
-  return (int64_t) rt_upcall (nxdata, &m);
-}
-
-// int (*can_write) (void *nxdata)
-static int rt_next_can_write_a (void *nxdata)
-{
-  struct rt_message m = {
-    .kind = RT_UPCALL,
-    .op = RT_OP_CAN_WRITE,
-  };
-  return (int) rt_upcall (nxdata, &m);
-}
-
-// int (*can_flush) (void *nxdata)
-static int rt_next_can_flush_a (void *nxdata)
-{
-  struct rt_message m = {
-    .kind = RT_UPCALL,
-    .op = RT_OP_CAN_FLUSH,
-  };
-  return (int) rt_upcall (nxdata, &m);
-}
-
-// int (*is_rotational) (void *nxdata)
-static int rt_next_is_rotational_a (void *nxdata)
-{
-  struct rt_message m = {
-    .kind = RT_UPCALL,
-    .op = RT_OP_IS_ROTATIONAL,
-  };
-  return (int) rt_upcall (nxdata, &m);
-}
-
-// int (*can_trim) (void *nxdata)
-static int rt_next_can_trim_a (void *nxdata)
-{
-  struct rt_message m = {
-    .kind = RT_UPCALL,
-    .op = RT_OP_CAN_TRIM,
-  };
-  return (int) rt_upcall (nxdata, &m);
-}
-
-// int (*pread) (void *nxdata, void *buf, uint32_t count, uint64_t offset)
-static int rt_next_pread_a (void *nxdata, void *buf, uint32_t count, uint64_t offset)
-{
-  struct rt_message m = {
-    .kind = RT_UPCALL,
-    .op = RT_OP_PREAD,
-    .buf = (uint64_t) (uintptr_t) buf,
-    .count = count,
-    .offset = offset,
-  };
-  return (int) rt_upcall (nxdata, &m);
-}
-
-// int (*pwrite) (void *nxdata, const void *buf, uint32_t count, uint64_t offset)
-static int rt_next_pwrite_a (void *nxdata, const void *buf, uint32_t count, uint64_t offset)
-{
-  struct rt_message m = {
-    .kind = RT_UPCALL,
-    .op = RT_OP_PWRITE,
-    .buf = (uint64_t) (uintptr_t) buf,
-    .count = count,
-    .offset = offset,
-  };
-  return (int) rt_upcall (nxdata, &m);
-}
-
-// int (*flush) (void *nxdata)
-static int rt_next_flush_a (void *nxdata)
-{
-  struct rt_message m = {
-    .kind = RT_UPCALL,
-    .op = RT_OP_FLUSH,
-  };
-  return (int) rt_upcall (nxdata, &m);
-}
-
-// int (*trim) (void *nxdata, uint32_t count, uint64_t offset)
-static int rt_next_trim_a (void *nxdata, uint32_t count, uint64_t offset)
-{
-  struct rt_message m = {
-    .kind = RT_UPCALL,
-    .op = RT_OP_TRIM,
-    .count = count,
-    .offset = offset,
-  };
-  return (int) rt_upcall (nxdata, &m);
-}
-
-// int (*zero) (void *nxdata, uint32_t count, uint64_t offset, int may_trim)
-static int rt_next_zero_a (void *nxdata, uint32_t count, uint64_t offset, int may_trim)
-{
-  struct rt_message m = {
-    .kind = RT_UPCALL,
-    .op = RT_OP_ZERO,
-    .count = count,
-    .offset = offset,
-    .flags = may_trim ? NBDKIT_FLAG_MAY_TRIM : 0,
-  };
-  return (int) rt_upcall (nxdata, &m);
-}
-
 static struct nbdkit_next_ops next_ops = {
-  .get_size = rt_next_get_size_a,
-  .can_write = rt_next_can_write_a,
-  .can_flush = rt_next_can_flush_a,
-  .is_rotational = rt_next_is_rotational_a,
-  .can_trim = rt_next_can_trim_a,
-  .pread = rt_next_pread_a,
-  .pwrite = rt_next_pwrite_a,
-  .flush = rt_next_flush_a,
-  .trim = rt_next_trim_a,
-  .zero = rt_next_zero_a,
+  .get_size = rt_next_get_size_s,
+  .can_write = rt_next_can_write_s,
+  .can_flush = rt_next_can_flush_s,
+  .is_rotational = rt_next_is_rotational_s,
+  .can_trim = rt_next_can_trim_s,
+  .pread = rt_next_pread_s,
+  .pwrite = rt_next_pwrite_s,
+  .flush = rt_next_flush_s,
+  .trim = rt_next_trim_s,
+  .zero = rt_next_zero_s,
+};
+
+const struct rt_next_table rt_next_table_filter_a = {
+  .functions = &next_ops,
+  .size = sizeof next_ops,
 };
 
 void rt_filter_a_call (const void *module, struct rt_message *m)
@@ -184,11 +70,11 @@ void rt_filter_a_call (const void *module, struct rt_message *m)
     self->unload ();
     m->ret = 0;
     break;
-  case RT_OP_CONFIG: // int (*config) (nbdkit_next_config *next, void *nxdata, const char *key, const char *value)
-    m->ret = self->config (rt_next_config_a, (void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->key, (void *) (uintptr_t) m->value);
+  case RT_OP_CONFIG: // int (*config) (nbdkit_next_config *next, nbdkit_backend *nxdata, const char *key, const char *value)
+    m->ret = self->config (rt_next_config_s, (void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->key, (void *) (uintptr_t) m->value);
     break;
-  case RT_OP_CONFIG_COMPLETE: // int (*config_complete) (nbdkit_next_config_complete *next, void *nxdata)
-    m->ret = self->config_complete (rt_next_config_complete_a, (void *) (uintptr_t) m->nxdata);
+  case RT_OP_CONFIG_COMPLETE: // int (*config_complete) (nbdkit_next_config_complete *next, nbdkit_backend *nxdata)
+    m->ret = self->config_complete (rt_next_config_complete_s, (void *) (uintptr_t) m->nxdata);
     break;
   case RT_OP_OPEN: // void *(*open) (nbdkit_next_open *next, void *nxdata, int readonly)
     m->ret = (int64_t) (intptr_t) self->open (rt_next_open_a, (void *) (uintptr_t) m->nxdata, m->readonly);

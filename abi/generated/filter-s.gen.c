@@ -14,8 +14,8 @@
 #include "ops.gen.h"
 #include "runtime.h"
 
-// int nbdkit_next_config (void *nxdata, const char *key, const char *value)
-static int rt_next_config_s (void *nxdata, const char *key, const char *value)
+// int nbdkit_next_config (nbdkit_backend *nxdata, const char *key, const char *value)
+int rt_next_config_s (void *nxdata, const char *key, const char *value)
 {
   struct rt_message m = {
     .kind = RT_UPCALL,
@@ -26,8 +26,8 @@ static int rt_next_config_s (void *nxdata, const char *key, const char *value)
   return (int) rt_upcall (nxdata, &m);
 }
 
-// int nbdkit_next_config_complete (void *nxdata)
-static int rt_next_config_complete_s (void *nxdata)
+// int nbdkit_next_config_complete (nbdkit_backend *nxdata)
+int rt_next_config_complete_s (void *nxdata)
 {
   struct rt_message m = {
     .kind = RT_UPCALL,
@@ -37,7 +37,7 @@ static int rt_next_config_complete_s (void *nxdata)
 }
 
 // int64_t (*get_size) (void *nxdata)
-static int64_t rt_next_get_size_s (void *nxdata)
+int64_t rt_next_get_size_s (void *nxdata)
 {
   struct rt_message m = {
     .kind = RT_UPCALL,
@@ -47,7 +47,7 @@ static int64_t rt_next_get_size_s (void *nxdata)
 }
 
 // int (*can_write) (void *nxdata)
-static int rt_next_can_write_s (void *nxdata)
+int rt_next_can_write_s (void *nxdata)
 {
   struct rt_message m = {
     .kind = RT_UPCALL,
@@ -57,7 +57,7 @@ static int rt_next_can_write_s (void *nxdata)
 }
 
 // int (*can_flush) (void *nxdata)
-static int rt_next_can_flush_s (void *nxdata)
+int rt_next_can_flush_s (void *nxdata)
 {
   struct rt_message m = {
     .kind = RT_UPCALL,
@@ -67,7 +67,7 @@ static int rt_next_can_flush_s (void *nxdata)
 }
 
 // int (*is_rotational) (void *nxdata)
-static int rt_next_is_rotational_s (void *nxdata)
+int rt_next_is_rotational_s (void *nxdata)
 {
   struct rt_message m = {
     .kind = RT_UPCALL,
@@ -77,7 +77,7 @@ static int rt_next_is_rotational_s (void *nxdata)
 }
 
 // int (*can_trim) (void *nxdata)
-static int rt_next_can_trim_s (void *nxdata)
+int rt_next_can_trim_s (void *nxdata)
 {
   struct rt_message m = {
     .kind = RT_UPCALL,
@@ -87,7 +87,7 @@ static int rt_next_can_trim_s (void *nxdata)
 }
 
 // int (*pread) (void *nxdata, void *buf, uint32_t count, uint64_t offset)
-static int rt_next_pread_s (void *nxdata, void *buf, uint32_t count, uint64_t offset)
+int rt_next_pread_s (void *nxdata, void *buf, uint32_t count, uint64_t offset)
 {
   struct rt_message m = {
     .kind = RT_UPCALL,
@@ -100,7 +100,7 @@ static int rt_next_pread_s (void *nxdata, void *buf, uint32_t count, uint64_t of
 }
 
 // int (*pwrite) (void *nxdata, const void *buf, uint32_t count, uint64_t offset)
-static int rt_next_pwrite_s (void *nxdata, const void *buf, uint32_t count, uint64_t offset)
+int rt_next_pwrite_s (void *nxdata, const void *buf, uint32_t count, uint64_t offset)
 {
   struct rt_message m = {
     .kind = RT_UPCALL,
@@ -113,7 +113,7 @@ static int rt_next_pwrite_s (void *nxdata, const void *buf, uint32_t count, uint
 }
 
 // int (*flush) (void *nxdata)
-static int rt_next_flush_s (void *nxdata)
+int rt_next_flush_s (void *nxdata)
 {
   struct rt_message m = {
     .kind = RT_UPCALL,
@@ -123,7 +123,7 @@ static int rt_next_flush_s (void *nxdata)
 }
 
 // int (*trim) (void *nxdata, uint32_t count, uint64_t offset)
-static int rt_next_trim_s (void *nxdata, uint32_t count, uint64_t offset)
+int rt_next_trim_s (void *nxdata, uint32_t count, uint64_t offset)
 {
   struct rt_message m = {
     .kind = RT_UPCALL,
@@ -135,7 +135,7 @@ static int rt_next_trim_s (void *nxdata, uint32_t count, uint64_t offset)
 }
 
 // int (*zero) (void *nxdata, uint32_t count, uint64_t offset, int may_trim)
-static int rt_next_zero_s (void *nxdata, uint32_t count, uint64_t offset, int may_trim)
+int rt_next_zero_s (void *nxdata, uint32_t count, uint64_t offset, int may_trim)
 {
   struct rt_message m = {
     .kind = RT_UPCALL,
@@ -160,6 +160,11 @@ static struct nbdkit_next_ops next_ops = {
   .zero = rt_next_zero_s,
 };
 
+const struct rt_next_table rt_next_table_filter_s = {
+  .functions = &next_ops,
+  .size = sizeof next_ops,
+};
+
 void rt_filter_s_call (const void *module, struct rt_message *m)
 {
   const struct nbdkit_filter *self = module;
@@ -173,10 +178,10 @@ void rt_filter_s_call (const void *module, struct rt_message *m)
     self->unload ();
     m->ret = 0;
     break;
-  case RT_OP_CONFIG: // int (*config) (nbdkit_next_config *next, void *nxdata, const char *key, const char *value)
+  case RT_OP_CONFIG: // int (*config) (nbdkit_next_config *next, nbdkit_backend *nxdata, const char *key, const char *value)
     m->ret = self->config (rt_next_config_s, (void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->key, (void *) (uintptr_t) m->value);
     break;
-  case RT_OP_CONFIG_COMPLETE: // int (*config_complete) (nbdkit_next_config_complete *next, void *nxdata)
+  case RT_OP_CONFIG_COMPLETE: // int (*config_complete) (nbdkit_next_config_complete *next, nbdkit_backend *nxdata)
     m->ret = self->config_complete (rt_next_config_complete_s, (void *) (uintptr_t) m->nxdata);
     break;
   case RT_OP_OPEN: // void *(*open) (int readonly)

@@ -94,6 +94,866 @@ export const filterA = {
     zero: { offset: 192, size: 8, kind: "function" },
   },
 } as const satisfies StructLayout;
+/** struct nbdkit_filter in include/nbdkit-filter.h, generation B. */
+export const filterB = {
+  size: 208,
+  fields: {
+    /** The API version when the module was compiled. */
+    _api_version: { offset: 0, size: 4, kind: "int" },
+    /** THREAD_MODEL of the module. */
+    _thread_model: { offset: 4, size: 4, kind: "int" },
+    /** Required. */
+    name: { offset: 8, size: 8, kind: "string" },
+    /** For messages. */
+    longname: { offset: 16, size: 8, kind: "string" },
+    /** For messages. */
+    version: { offset: 24, size: 8, kind: "string" },
+    /** For --help; may have several lines. */
+    description: { offset: 32, size: 8, kind: "string" },
+    load: { offset: 40, size: 8, kind: "function" },
+    unload: { offset: 48, size: 8, kind: "function" },
+    config: { offset: 56, size: 8, kind: "function" },
+    config_complete: { offset: 64, size: 8, kind: "function" },
+    /** For --help: the module's parameters. */
+    config_help: { offset: 72, size: 8, kind: "string" },
+    open: { offset: 80, size: 8, kind: "function" },
+    close: { offset: 88, size: 8, kind: "function" },
+    prepare: { offset: 96, size: 8, kind: "function" },
+    finalize: { offset: 104, size: 8, kind: "function" },
+    get_size: { offset: 112, size: 8, kind: "function" },
+    can_write: { offset: 120, size: 8, kind: "function" },
+    can_flush: { offset: 128, size: 8, kind: "function" },
+    is_rotational: { offset: 136, size: 8, kind: "function" },
+    can_trim: { offset: 144, size: 8, kind: "function" },
+    can_zero: { offset: 152, size: 8, kind: "function" },
+    can_fua: { offset: 160, size: 8, kind: "function" },
+    pread: { offset: 168, size: 8, kind: "function" },
+    pwrite: { offset: 176, size: 8, kind: "function" },
+    flush: { offset: 184, size: 8, kind: "function" },
+    trim: { offset: 192, size: 8, kind: "function" },
+    zero: { offset: 200, size: 8, kind: "function" },
+  },
+} as const satisfies StructLayout;
+/** struct nbdkit_filter in include/nbdkit-filter.h, generation C. */
+export const filterC = {
+  size: 216,
+  fields: {
+    /** The API version when the module was compiled. */
+    _api_version: { offset: 0, size: 4, kind: "int" },
+    /** THREAD_MODEL of the module. */
+    _thread_model: { offset: 4, size: 4, kind: "int" },
+    /** Required. */
+    name: { offset: 8, size: 8, kind: "string" },
+    /** For messages. */
+    longname: { offset: 16, size: 8, kind: "string" },
+    /** For messages. */
+    version: { offset: 24, size: 8, kind: "string" },
+    /** For --help; may have several lines. */
+    description: { offset: 32, size: 8, kind: "string" },
+    load: { offset: 40, size: 8, kind: "function" },
+    unload: { offset: 48, size: 8, kind: "function" },
+    config: { offset: 56, size: 8, kind: "function" },
+    config_complete: { offset: 64, size: 8, kind: "function" },
+    /** For --help: the module's parameters. */
+    config_help: { offset: 72, size: 8, kind: "string" },
+    open: { offset: 80, size: 8, kind: "function" },
+    close: { offset: 88, size: 8, kind: "function" },
+    prepare: { offset: 96, size: 8, kind: "function" },
+    finalize: { offset: 104, size: 8, kind: "function" },
+    get_size: { offset: 112, size: 8, kind: "function" },
+    can_write: { offset: 120, size: 8, kind: "function" },
+    can_flush: { offset: 128, size: 8, kind: "function" },
+    is_rotational: { offset: 136, size: 8, kind: "function" },
+    can_trim: { offset: 144, size: 8, kind: "function" },
+    can_zero: { offset: 152, size: 8, kind: "function" },
+    can_fua: { offset: 160, size: 8, kind: "function" },
+    can_multi_conn: { offset: 168, size: 8, kind: "function" },
+    pread: { offset: 176, size: 8, kind: "function" },
+    pwrite: { offset: 184, size: 8, kind: "function" },
+    flush: { offset: 192, size: 8, kind: "function" },
+    trim: { offset: 200, size: 8, kind: "function" },
+    zero: { offset: 208, size: 8, kind: "function" },
+  },
+} as const satisfies StructLayout;
+/** struct nbdkit_filter in include/nbdkit-filter.h, generation D. */
+export const filterD = {
+  size: 232,
+  fields: {
+    /** The API version when the module was compiled. */
+    _api_version: { offset: 0, size: 4, kind: "int" },
+    /** THREAD_MODEL of the module. */
+    _thread_model: { offset: 4, size: 4, kind: "int" },
+    /** Required. */
+    name: { offset: 8, size: 8, kind: "string" },
+    /** For messages. */
+    longname: { offset: 16, size: 8, kind: "string" },
+    /** For messages. */
+    version: { offset: 24, size: 8, kind: "string" },
+    /** For --help; may have several lines. */
+    description: { offset: 32, size: 8, kind: "string" },
+    load: { offset: 40, size: 8, kind: "function" },
+    unload: { offset: 48, size: 8, kind: "function" },
+    config: { offset: 56, size: 8, kind: "function" },
+    config_complete: { offset: 64, size: 8, kind: "function" },
+    /** For --help: the module's parameters. */
+    config_help: { offset: 72, size: 8, kind: "string" },
+    open: { offset: 80, size: 8, kind: "function" },
+    close: { offset: 88, size: 8, kind: "function" },
+    prepare: { offset: 96, size: 8, kind: "function" },
+    finalize: { offset: 104, size: 8, kind: "function" },
+    get_size: { offset: 112, size: 8, kind: "function" },
+    can_write: { offset: 120, size: 8, kind: "function" },
+    can_flush: { offset: 128, size: 8, kind: "function" },
+    is_rotational: { offset: 136, size: 8, kind: "function" },
+    can_trim: { offset: 144, size: 8, kind: "function" },
+    can_zero: { offset: 152, size: 8, kind: "function" },
+    can_extents: { offset: 160, size: 8, kind: "function" },
+    can_fua: { offset: 168, size: 8, kind: "function" },
+    can_multi_conn: { offset: 176, size: 8, kind: "function" },
+    pread: { offset: 184, size: 8, kind: "function" },
+    pwrite: { offset: 192, size: 8, kind: "function" },
+    flush: { offset: 200, size: 8, kind: "function" },
+    trim: { offset: 208, size: 8, kind: "function" },
+    zero: { offset: 216, size: 8, kind: "function" },
+    extents: { offset: 224, size: 8, kind: "function" },
+  },
+} as const satisfies StructLayout;
+/** struct nbdkit_filter in include/nbdkit-filter.h, generation E. */
+export const filterE = {
+  size: 256,
+  fields: {
+    /** The API version when the module was compiled. */
+    _api_version: { offset: 0, size: 4, kind: "int" },
+    /** Required. */
+    name: { offset: 8, size: 8, kind: "string" },
+    /** For messages. */
+    longname: { offset: 16, size: 8, kind: "string" },
+    /** For messages. */
+    version: { offset: 24, size: 8, kind: "string" },
+    /** For --help; may have several lines. */
+    description: { offset: 32, size: 8, kind: "string" },
+    load: { offset: 40, size: 8, kind: "function" },
+    unload: { offset: 48, size: 8, kind: "function" },
+    config: { offset: 56, size: 8, kind: "function" },
+    config_complete: { offset: 64, size: 8, kind: "function" },
+    /** For --help: the module's parameters. */
+    config_help: { offset: 72, size: 8, kind: "string" },
+    thread_model: { offset: 80, size: 8, kind: "function" },
+    open: { offset: 88, size: 8, kind: "function" },
+    close: { offset: 96, size: 8, kind: "function" },
+    prepare: { offset: 104, size: 8, kind: "function" },
+    finalize: { offset: 112, size: 8, kind: "function" },
+    get_size: { offset: 120, size: 8, kind: "function" },
+    can_write: { offset: 128, size: 8, kind: "function" },
+    can_flush: { offset: 136, size: 8, kind: "function" },
+    is_rotational: { offset: 144, size: 8, kind: "function" },
+    can_trim: { offset: 152, size: 8, kind: "function" },
+    can_zero: { offset: 160, size: 8, kind: "function" },
+    can_extents: { offset: 168, size: 8, kind: "function" },
+    can_fua: { offset: 176, size: 8, kind: "function" },
+    can_multi_conn: { offset: 184, size: 8, kind: "function" },
+    can_cache: { offset: 192, size: 8, kind: "function" },
+    pread: { offset: 200, size: 8, kind: "function" },
+    pwrite: { offset: 208, size: 8, kind: "function" },
+    flush: { offset: 216, size: 8, kind: "function" },
+    trim: { offset: 224, size: 8, kind: "function" },
+    zero: { offset: 232, size: 8, kind: "function" },
+    extents: { offset: 240, size: 8, kind: "function" },
+    cache: { offset: 248, size: 8, kind: "function" },
+  },
+} as const satisfies StructLayout;
+/** struct nbdkit_filter in include/nbdkit-filter.h, generation F0. */
+export const filterF0 = {
+  size: 264,
+  fields: {
+    /** The API version when the module was compiled. */
+    _api_version: { offset: 0, size: 4, kind: "int" },
+    /** The release that the filter was compiled for. */
+    _version: { offset: 8, size: 8, kind: "string" },
+    /** Required. */
+    name: { offset: 16, size: 8, kind: "string" },
+    /** For messages. */
+    longname: { offset: 24, size: 8, kind: "string" },
+    /** For --help; may have several lines. */
+    description: { offset: 32, size: 8, kind: "string" },
+    load: { offset: 40, size: 8, kind: "function" },
+    unload: { offset: 48, size: 8, kind: "function" },
+    config: { offset: 56, size: 8, kind: "function" },
+    config_complete: { offset: 64, size: 8, kind: "function" },
+    /** For --help: the module's parameters. */
+    config_help: { offset: 72, size: 8, kind: "string" },
+    thread_model: { offset: 80, size: 8, kind: "function" },
+    open: { offset: 88, size: 8, kind: "function" },
+    close: { offset: 96, size: 8, kind: "function" },
+    prepare: { offset: 104, size: 8, kind: "function" },
+    finalize: { offset: 112, size: 8, kind: "function" },
+    get_size: { offset: 120, size: 8, kind: "function" },
+    can_write: { offset: 128, size: 8, kind: "function" },
+    can_flush: { offset: 136, size: 8, kind: "function" },
+    is_rotational: { offset: 144, size: 8, kind: "function" },
+    can_trim: { offset: 152, size: 8, kind: "function" },
+    can_zero: { offset: 160, size: 8, kind: "function" },
+    can_fast_zero: { offset: 168, size: 8, kind: "function" },
+    can_extents: { offset: 176, size: 8, kind: "function" },
+    can_fua: { offset: 184, size: 8, kind: "function" },
+    can_multi_conn: { offset: 192, size: 8, kind: "function" },
+    can_cache: { offset: 200, size: 8, kind: "function" },
+    pread: { offset: 208, size: 8, kind: "function" },
+    pwrite: { offset: 216, size: 8, kind: "function" },
+    flush: { offset: 224, size: 8, kind: "function" },
+    trim: { offset: 232, size: 8, kind: "function" },
+    zero: { offset: 240, size: 8, kind: "function" },
+    extents: { offset: 248, size: 8, kind: "function" },
+    cache: { offset: 256, size: 8, kind: "function" },
+  },
+} as const satisfies StructLayout;
+/** struct nbdkit_filter in include/nbdkit-filter.h, generation F. */
+export const filterF = {
+  size: 264,
+  fields: {
+    /** The API version when the module was compiled. */
+    _api_version: { offset: 0, size: 4, kind: "int" },
+    /** The release that the filter was compiled for. */
+    _version: { offset: 8, size: 8, kind: "string" },
+    /** Required. */
+    name: { offset: 16, size: 8, kind: "string" },
+    /** For messages. */
+    longname: { offset: 24, size: 8, kind: "string" },
+    /** For --help; may have several lines. */
+    description: { offset: 32, size: 8, kind: "string" },
+    load: { offset: 40, size: 8, kind: "function" },
+    unload: { offset: 48, size: 8, kind: "function" },
+    config: { offset: 56, size: 8, kind: "function" },
+    config_complete: { offset: 64, size: 8, kind: "function" },
+    /** For --help: the module's parameters. */
+    config_help: { offset: 72, size: 8, kind: "string" },
+    thread_model: { offset: 80, size: 8, kind: "function" },
+    open: { offset: 88, size: 8, kind: "function" },
+    close: { offset: 96, size: 8, kind: "function" },
+    prepare: { offset: 104, size: 8, kind: "function" },
+    finalize: { offset: 112, size: 8, kind: "function" },
+    get_size: { offset: 120, size: 8, kind: "function" },
+    can_write: { offset: 128, size: 8, kind: "function" },
+    can_flush: { offset: 136, size: 8, kind: "function" },
+    is_rotational: { offset: 144, size: 8, kind: "function" },
+    can_trim: { offset: 152, size: 8, kind: "function" },
+    can_zero: { offset: 160, size: 8, kind: "function" },
+    can_fast_zero: { offset: 168, size: 8, kind: "function" },
+    can_extents: { offset: 176, size: 8, kind: "function" },
+    can_fua: { offset: 184, size: 8, kind: "function" },
+    can_multi_conn: { offset: 192, size: 8, kind: "function" },
+    can_cache: { offset: 200, size: 8, kind: "function" },
+    pread: { offset: 208, size: 8, kind: "function" },
+    pwrite: { offset: 216, size: 8, kind: "function" },
+    flush: { offset: 224, size: 8, kind: "function" },
+    trim: { offset: 232, size: 8, kind: "function" },
+    zero: { offset: 240, size: 8, kind: "function" },
+    extents: { offset: 248, size: 8, kind: "function" },
+    cache: { offset: 256, size: 8, kind: "function" },
+  },
+} as const satisfies StructLayout;
+/** struct nbdkit_filter in include/nbdkit-filter.h, generation f1. */
+export const filterF1 = {
+  size: 272,
+  fields: {
+    /** The API version when the module was compiled. */
+    _api_version: { offset: 0, size: 4, kind: "int" },
+    /** The release that the filter was compiled for. */
+    _version: { offset: 8, size: 8, kind: "string" },
+    /** Required. */
+    name: { offset: 16, size: 8, kind: "string" },
+    /** For messages. */
+    longname: { offset: 24, size: 8, kind: "string" },
+    /** For --help; may have several lines. */
+    description: { offset: 32, size: 8, kind: "string" },
+    load: { offset: 40, size: 8, kind: "function" },
+    unload: { offset: 48, size: 8, kind: "function" },
+    config: { offset: 56, size: 8, kind: "function" },
+    config_complete: { offset: 64, size: 8, kind: "function" },
+    /** For --help: the module's parameters. */
+    config_help: { offset: 72, size: 8, kind: "string" },
+    thread_model: { offset: 80, size: 8, kind: "function" },
+    preconnect: { offset: 88, size: 8, kind: "function" },
+    open: { offset: 96, size: 8, kind: "function" },
+    close: { offset: 104, size: 8, kind: "function" },
+    prepare: { offset: 112, size: 8, kind: "function" },
+    finalize: { offset: 120, size: 8, kind: "function" },
+    get_size: { offset: 128, size: 8, kind: "function" },
+    can_write: { offset: 136, size: 8, kind: "function" },
+    can_flush: { offset: 144, size: 8, kind: "function" },
+    is_rotational: { offset: 152, size: 8, kind: "function" },
+    can_trim: { offset: 160, size: 8, kind: "function" },
+    can_zero: { offset: 168, size: 8, kind: "function" },
+    can_fast_zero: { offset: 176, size: 8, kind: "function" },
+    can_extents: { offset: 184, size: 8, kind: "function" },
+    can_fua: { offset: 192, size: 8, kind: "function" },
+    can_multi_conn: { offset: 200, size: 8, kind: "function" },
+    can_cache: { offset: 208, size: 8, kind: "function" },
+    pread: { offset: 216, size: 8, kind: "function" },
+    pwrite: { offset: 224, size: 8, kind: "function" },
+    flush: { offset: 232, size: 8, kind: "function" },
+    trim: { offset: 240, size: 8, kind: "function" },
+    zero: { offset: 248, size: 8, kind: "function" },
+    extents: { offset: 256, size: 8, kind: "function" },
+    cache: { offset: 264, size: 8, kind: "function" },
+  },
+} as const satisfies StructLayout;
+/** struct nbdkit_filter in include/nbdkit-filter.h, generation G. */
+export const filterG = {
+  size: 280,
+  fields: {
+    /** The API version when the module was compiled. */
+    _api_version: { offset: 0, size: 4, kind: "int" },
+    /** The release that the filter was compiled for. */
+    _version: { offset: 8, size: 8, kind: "string" },
+    /** Required. */
+    name: { offset: 16, size: 8, kind: "string" },
+    /** For messages. */
+    longname: { offset: 24, size: 8, kind: "string" },
+    /** For --help; may have several lines. */
+    description: { offset: 32, size: 8, kind: "string" },
+    load: { offset: 40, size: 8, kind: "function" },
+    unload: { offset: 48, size: 8, kind: "function" },
+    config: { offset: 56, size: 8, kind: "function" },
+    config_complete: { offset: 64, size: 8, kind: "function" },
+    /** For --help: the module's parameters. */
+    config_help: { offset: 72, size: 8, kind: "string" },
+    thread_model: { offset: 80, size: 8, kind: "function" },
+    get_ready: { offset: 88, size: 8, kind: "function" },
+    preconnect: { offset: 96, size: 8, kind: "function" },
+    open: { offset: 104, size: 8, kind: "function" },
+    close: { offset: 112, size: 8, kind: "function" },
+    prepare: { offset: 120, size: 8, kind: "function" },
+    finalize: { offset: 128, size: 8, kind: "function" },
+    get_size: { offset: 136, size: 8, kind: "function" },
+    can_write: { offset: 144, size: 8, kind: "function" },
+    can_flush: { offset: 152, size: 8, kind: "function" },
+    is_rotational: { offset: 160, size: 8, kind: "function" },
+    can_trim: { offset: 168, size: 8, kind: "function" },
+    can_zero: { offset: 176, size: 8, kind: "function" },
+    can_fast_zero: { offset: 184, size: 8, kind: "function" },
+    can_extents: { offset: 192, size: 8, kind: "function" },
+    can_fua: { offset: 200, size: 8, kind: "function" },
+    can_multi_conn: { offset: 208, size: 8, kind: "function" },
+    can_cache: { offset: 216, size: 8, kind: "function" },
+    pread: { offset: 224, size: 8, kind: "function" },
+    pwrite: { offset: 232, size: 8, kind: "function" },
+    flush: { offset: 240, size: 8, kind: "function" },
+    trim: { offset: 248, size: 8, kind: "function" },
+    zero: { offset: 256, size: 8, kind: "function" },
+    extents: { offset: 264, size: 8, kind: "function" },
+    cache: { offset: 272, size: 8, kind: "function" },
+  },
+} as const satisfies StructLayout;
+/** struct nbdkit_filter in include/nbdkit-filter.h, generation g1. */
+export const filterG1 = {
+  size: 288,
+  fields: {
+    /** The API version when the module was compiled. */
+    _api_version: { offset: 0, size: 4, kind: "int" },
+    /** The release that the filter was compiled for. */
+    _version: { offset: 8, size: 8, kind: "string" },
+    /** Required. */
+    name: { offset: 16, size: 8, kind: "string" },
+    /** For messages. */
+    longname: { offset: 24, size: 8, kind: "string" },
+    /** For --help; may have several lines. */
+    description: { offset: 32, size: 8, kind: "string" },
+    load: { offset: 40, size: 8, kind: "function" },
+    unload: { offset: 48, size: 8, kind: "function" },
+    config: { offset: 56, size: 8, kind: "function" },
+    config_complete: { offset: 64, size: 8, kind: "function" },
+    /** For --help: the module's parameters. */
+    config_help: { offset: 72, size: 8, kind: "string" },
+    thread_model: { offset: 80, size: 8, kind: "function" },
+    get_ready: { offset: 88, size: 8, kind: "function" },
+    after_fork: { offset: 96, size: 8, kind: "function" },
+    preconnect: { offset: 104, size: 8, kind: "function" },
+    open: { offset: 112, size: 8, kind: "function" },
+    close: { offset: 120, size: 8, kind: "function" },
+    prepare: { offset: 128, size: 8, kind: "function" },
+    finalize: { offset: 136, size: 8, kind: "function" },
+    get_size: { offset: 144, size: 8, kind: "function" },
+    can_write: { offset: 152, size: 8, kind: "function" },
+    can_flush: { offset: 160, size: 8, kind: "function" },
+    is_rotational: { offset: 168, size: 8, kind: "function" },
+    can_trim: { offset: 176, size: 8, kind: "function" },
+    can_zero: { offset: 184, size: 8, kind: "function" },
+    can_fast_zero: { offset: 192, size: 8, kind: "function" },
+    can_extents: { offset: 200, size: 8, kind: "function" },
+    can_fua: { offset: 208, size: 8, kind: "function" },
+    can_multi_conn: { offset: 216, size: 8, kind: "function" },
+    can_cache: { offset: 224, size: 8, kind: "function" },
+    pread: { offset: 232, size: 8, kind: "function" },
+    pwrite: { offset: 240, size: 8, kind: "function" },
+    flush: { offset: 248, size: 8, kind: "function" },
+    trim: { offset: 256, size: 8, kind: "function" },
+    zero: { offset: 264, size: 8, kind: "function" },
+    extents: { offset: 272, size: 8, kind: "function" },
+    cache: { offset: 280, size: 8, kind: "function" },
+  },
+} as const satisfies StructLayout;
+/** struct nbdkit_filter in include/nbdkit-filter.h, generation g2. */
+export const filterG2 = {
+  size: 288,
+  fields: {
+    /** The API version when the module was compiled. */
+    _api_version: { offset: 0, size: 4, kind: "int" },
+    /** The release that the filter was compiled for. */
+    _version: { offset: 8, size: 8, kind: "string" },
+    /** Required. */
+    name: { offset: 16, size: 8, kind: "string" },
+    /** For messages. */
+    longname: { offset: 24, size: 8, kind: "string" },
+    /** For --help; may have several lines. */
+    description: { offset: 32, size: 8, kind: "string" },
+    load: { offset: 40, size: 8, kind: "function" },
+    unload: { offset: 48, size: 8, kind: "function" },
+    config: { offset: 56, size: 8, kind: "function" },
+    config_complete: { offset: 64, size: 8, kind: "function" },
+    /** For --help: the module's parameters. */
+    config_help: { offset: 72, size: 8, kind: "string" },
+    thread_model: { offset: 80, size: 8, kind: "function" },
+    get_ready: { offset: 88, size: 8, kind: "function" },
+    after_fork: { offset: 96, size: 8, kind: "function" },
+    preconnect: { offset: 104, size: 8, kind: "function" },
+    open: { offset: 112, size: 8, kind: "function" },
+    close: { offset: 120, size: 8, kind: "function" },
+    prepare: { offset: 128, size: 8, kind: "function" },
+    finalize: { offset: 136, size: 8, kind: "function" },
+    get_size: { offset: 144, size: 8, kind: "function" },
+    can_write: { offset: 152, size: 8, kind: "function" },
+    can_flush: { offset: 160, size: 8, kind: "function" },
+    is_rotational: { offset: 168, size: 8, kind: "function" },
+    can_trim: { offset: 176, size: 8, kind: "function" },
+    can_zero: { offset: 184, size: 8, kind: "function" },
+    can_fast_zero: { offset: 192, size: 8, kind: "function" },
+    can_extents: { offset: 200, size: 8, kind: "function" },
+    can_fua: { offset: 208, size: 8, kind: "function" },
+    can_multi_conn: { offset: 216, size: 8, kind: "function" },
+    can_cache: { offset: 224, size: 8, kind: "function" },
+    pread: { offset: 232, size: 8, kind: "function" },
+    pwrite: { offset: 240, size: 8, kind: "function" },
+    flush: { offset: 248, size: 8, kind: "function" },
+    trim: { offset: 256, size: 8, kind: "function" },
+    zero: { offset: 264, size: 8, kind: "function" },
+    extents: { offset: 272, size: 8, kind: "function" },
+    cache: { offset: 280, size: 8, kind: "function" },
+  },
+} as const satisfies StructLayout;
+/** struct nbdkit_filter in include/nbdkit-filter.h, generation g3. */
+export const filterG3 = {
+  size: 296,
+  fields: {
+    /** The API version when the module was compiled. */
+    _api_version: { offset: 0, size: 4, kind: "int" },
+    /** The release that the filter was compiled for. */
+    _version: { offset: 8, size: 8, kind: "string" },
+    /** Required. */
+    name: { offset: 16, size: 8, kind: "string" },
+    /** For messages. */
+    longname: { offset: 24, size: 8, kind: "string" },
+    /** For --help; may have several lines. */
+    description: { offset: 32, size: 8, kind: "string" },
+    load: { offset: 40, size: 8, kind: "function" },
+    unload: { offset: 48, size: 8, kind: "function" },
+    config: { offset: 56, size: 8, kind: "function" },
+    config_complete: { offset: 64, size: 8, kind: "function" },
+    /** For --help: the module's parameters. */
+    config_help: { offset: 72, size: 8, kind: "string" },
+    thread_model: { offset: 80, size: 8, kind: "function" },
+    get_ready: { offset: 88, size: 8, kind: "function" },
+    after_fork: { offset: 96, size: 8, kind: "function" },
+    preconnect: { offset: 104, size: 8, kind: "function" },
+    list_exports: { offset: 112, size: 8, kind: "function" },
+    open: { offset: 120, size: 8, kind: "function" },
+    close: { offset: 128, size: 8, kind: "function" },
+    prepare: { offset: 136, size: 8, kind: "function" },
+    finalize: { offset: 144, size: 8, kind: "function" },
+    get_size: { offset: 152, size: 8, kind: "function" },
+    can_write: { offset: 160, size: 8, kind: "function" },
+    can_flush: { offset: 168, size: 8, kind: "function" },
+    is_rotational: { offset: 176, size: 8, kind: "function" },
+    can_trim: { offset: 184, size: 8, kind: "function" },
+    can_zero: { offset: 192, size: 8, kind: "function" },
+    can_fast_zero: { offset: 200, size: 8, kind: "function" },
+    can_extents: { offset: 208, size: 8, kind: "function" },
+    can_fua: { offset: 216, size: 8, kind: "function" },
+    can_multi_conn: { offset: 224, size: 8, kind: "function" },
+    can_cache: { offset: 232, size: 8, kind: "function" },
+    pread: { offset: 240, size: 8, kind: "function" },
+    pwrite: { offset: 248, size: 8, kind: "function" },
+    flush: { offset: 256, size: 8, kind: "function" },
+    trim: { offset: 264, size: 8, kind: "function" },
+    zero: { offset: 272, size: 8, kind: "function" },
+    extents: { offset: 280, size: 8, kind: "function" },
+    cache: { offset: 288, size: 8, kind: "function" },
+  },
+} as const satisfies StructLayout;
+/** struct nbdkit_filter in include/nbdkit-filter.h, generation H. */
+export const filterH = {
+  size: 296,
+  fields: {
+    /** The API version when the module was compiled. */
+    _api_version: { offset: 0, size: 4, kind: "int" },
+    /** The release that the filter was compiled for. */
+    _version: { offset: 8, size: 8, kind: "string" },
+    /** Required. */
+    name: { offset: 16, size: 8, kind: "string" },
+    /** For messages. */
+    longname: { offset: 24, size: 8, kind: "string" },
+    /** For --help; may have several lines. */
+    description: { offset: 32, size: 8, kind: "string" },
+    load: { offset: 40, size: 8, kind: "function" },
+    unload: { offset: 48, size: 8, kind: "function" },
+    config: { offset: 56, size: 8, kind: "function" },
+    config_complete: { offset: 64, size: 8, kind: "function" },
+    /** For --help: the module's parameters. */
+    config_help: { offset: 72, size: 8, kind: "string" },
+    thread_model: { offset: 80, size: 8, kind: "function" },
+    get_ready: { offset: 88, size: 8, kind: "function" },
+    after_fork: { offset: 96, size: 8, kind: "function" },
+    preconnect: { offset: 104, size: 8, kind: "function" },
+    list_exports: { offset: 112, size: 8, kind: "function" },
+    open: { offset: 120, size: 8, kind: "function" },
+    close: { offset: 128, size: 8, kind: "function" },
+    prepare: { offset: 136, size: 8, kind: "function" },
+    finalize: { offset: 144, size: 8, kind: "function" },
+    get_size: { offset: 152, size: 8, kind: "function" },
+    can_write: { offset: 160, size: 8, kind: "function" },
+    can_flush: { offset: 168, size: 8, kind: "function" },
+    is_rotational: { offset: 176, size: 8, kind: "function" },
+    can_trim: { offset: 184, size: 8, kind: "function" },
+    can_zero: { offset: 192, size: 8, kind: "function" },
+    can_fast_zero: { offset: 200, size: 8, kind: "function" },
+    can_extents: { offset: 208, size: 8, kind: "function" },
+    can_fua: { offset: 216, size: 8, kind: "function" },
+    can_multi_conn: { offset: 224, size: 8, kind: "function" },
+    can_cache: { offset: 232, size: 8, kind: "function" },
+    pread: { offset: 240, size: 8, kind: "function" },
+    pwrite: { offset: 248, size: 8, kind: "function" },
+    flush: { offset: 256, size: 8, kind: "function" },
+    trim: { offset: 264, size: 8, kind: "function" },
+    zero: { offset: 272, size: 8, kind: "function" },
+    extents: { offset: 280, size: 8, kind: "function" },
+    cache: { offset: 288, size: 8, kind: "function" },
+  },
+} as const satisfies StructLayout;
+/** struct nbdkit_filter in include/nbdkit-filter.h, generation I. */
+export const filterI = {
+  size: 312,
+  fields: {
+    /** The API version when the module was compiled. */
+    _api_version: { offset: 0, size: 4, kind: "int" },
+    /** The release that the filter was compiled for. */
+    _version: { offset: 8, size: 8, kind: "string" },
+    /** Required. */
+    name: { offset: 16, size: 8, kind: "string" },
+    /** For messages. */
+    longname: { offset: 24, size: 8, kind: "string" },
+    /** For --help; may have several lines. */
+    description: { offset: 32, size: 8, kind: "string" },
+    load: { offset: 40, size: 8, kind: "function" },
+    unload: { offset: 48, size: 8, kind: "function" },
+    config: { offset: 56, size: 8, kind: "function" },
+    config_complete: { offset: 64, size: 8, kind: "function" },
+    /** For --help: the module's parameters. */
+    config_help: { offset: 72, size: 8, kind: "string" },
+    thread_model: { offset: 80, size: 8, kind: "function" },
+    get_ready: { offset: 88, size: 8, kind: "function" },
+    after_fork: { offset: 96, size: 8, kind: "function" },
+    preconnect: { offset: 104, size: 8, kind: "function" },
+    list_exports: { offset: 112, size: 8, kind: "function" },
+    default_export: { offset: 120, size: 8, kind: "function" },
+    open: { offset: 128, size: 8, kind: "function" },
+    close: { offset: 136, size: 8, kind: "function" },
+    prepare: { offset: 144, size: 8, kind: "function" },
+    finalize: { offset: 152, size: 8, kind: "function" },
+    get_size: { offset: 160, size: 8, kind: "function" },
+    export_description: { offset: 168, size: 8, kind: "function" },
+    can_write: { offset: 176, size: 8, kind: "function" },
+    can_flush: { offset: 184, size: 8, kind: "function" },
+    is_rotational: { offset: 192, size: 8, kind: "function" },
+    can_trim: { offset: 200, size: 8, kind: "function" },
+    can_zero: { offset: 208, size: 8, kind: "function" },
+    can_fast_zero: { offset: 216, size: 8, kind: "function" },
+    can_extents: { offset: 224, size: 8, kind: "function" },
+    can_fua: { offset: 232, size: 8, kind: "function" },
+    can_multi_conn: { offset: 240, size: 8, kind: "function" },
+    can_cache: { offset: 248, size: 8, kind: "function" },
+    pread: { offset: 256, size: 8, kind: "function" },
+    pwrite: { offset: 264, size: 8, kind: "function" },
+    flush: { offset: 272, size: 8, kind: "function" },
+    trim: { offset: 280, size: 8, kind: "function" },
+    zero: { offset: 288, size: 8, kind: "function" },
+    extents: { offset: 296, size: 8, kind: "function" },
+    cache: { offset: 304, size: 8, kind: "function" },
+  },
+} as const satisfies StructLayout;
+/** struct nbdkit_filter in include/nbdkit-filter.h, generation i1. */
+export const filterI1 = {
+  size: 312,
+  fields: {
+    /** The API version when the module was compiled. */
+    _api_version: { offset: 0, size: 4, kind: "int" },
+    /** The release that the filter was compiled for. */
+    _version: { offset: 8, size: 8, kind: "string" },
+    /** Required. */
+    name: { offset: 16, size: 8, kind: "string" },
+    /** For messages. */
+    longname: { offset: 24, size: 8, kind: "string" },
+    /** For --help; may have several lines. */
+    description: { offset: 32, size: 8, kind: "string" },
+    load: { offset: 40, size: 8, kind: "function" },
+    unload: { offset: 48, size: 8, kind: "function" },
+    config: { offset: 56, size: 8, kind: "function" },
+    config_complete: { offset: 64, size: 8, kind: "function" },
+    /** For --help: the module's parameters. */
+    config_help: { offset: 72, size: 8, kind: "string" },
+    thread_model: { offset: 80, size: 8, kind: "function" },
+    get_ready: { offset: 88, size: 8, kind: "function" },
+    after_fork: { offset: 96, size: 8, kind: "function" },
+    preconnect: { offset: 104, size: 8, kind: "function" },
+    list_exports: { offset: 112, size: 8, kind: "function" },
+    default_export: { offset: 120, size: 8, kind: "function" },
+    open: { offset: 128, size: 8, kind: "function" },
+    close: { offset: 136, size: 8, kind: "function" },
+    prepare: { offset: 144, size: 8, kind: "function" },
+    finalize: { offset: 152, size: 8, kind: "function" },
+    get_size: { offset: 160, size: 8, kind: "function" },
+    export_description: { offset: 168, size: 8, kind: "function" },
+    can_write: { offset: 176, size: 8, kind: "function" },
+    can_flush: { offset: 184, size: 8, kind: "function" },
+    is_rotational: { offset: 192, size: 8, kind: "function" },
+    can_trim: { offset: 200, size: 8, kind: "function" },
+    can_zero: { offset: 208, size: 8, kind: "function" },
+    can_fast_zero: { offset: 216, size: 8, kind: "function" },
+    can_extents: { offset: 224, size: 8, kind: "function" },
+    can_fua: { offset: 232, size: 8, kind: "function" },
+    can_multi_conn: { offset: 240, size: 8, kind: "function" },
+    can_cache: { offset: 248, size: 8, kind: "function" },
+    pread: { offset: 256, size: 8, kind: "function" },
+    pwrite: { offset: 264, size: 8, kind: "function" },
+    flush: { offset: 272, size: 8, kind: "function" },
+    trim: { offset: 280, size: 8, kind: "function" },
+    zero: { offset: 288, size: 8, kind: "function" },
+    extents: { offset: 296, size: 8, kind: "function" },
+    cache: { offset: 304, size: 8, kind: "function" },
+  },
+} as const satisfies StructLayout;
+/** struct nbdkit_filter in include/nbdkit-filter.h, generation J. */
+export const filterJ = {
+  size: 320,
+  fields: {
+    /** The API version when the module was compiled. */
+    _api_version: { offset: 0, size: 4, kind: "int" },
+    /** The release that the filter was compiled for. */
+    _version: { offset: 8, size: 8, kind: "string" },
+    /** Required. */
+    name: { offset: 16, size: 8, kind: "string" },
+    /** For messages. */
+    longname: { offset: 24, size: 8, kind: "string" },
+    /** For --help; may have several lines. */
+    description: { offset: 32, size: 8, kind: "string" },
+    load: { offset: 40, size: 8, kind: "function" },
+    unload: { offset: 48, size: 8, kind: "function" },
+    config: { offset: 56, size: 8, kind: "function" },
+    config_complete: { offset: 64, size: 8, kind: "function" },
+    /** For --help: the module's parameters. */
+    config_help: { offset: 72, size: 8, kind: "string" },
+    thread_model: { offset: 80, size: 8, kind: "function" },
+    get_ready: { offset: 88, size: 8, kind: "function" },
+    after_fork: { offset: 96, size: 8, kind: "function" },
+    cleanup: { offset: 104, size: 8, kind: "function" },
+    preconnect: { offset: 112, size: 8, kind: "function" },
+    list_exports: { offset: 120, size: 8, kind: "function" },
+    default_export: { offset: 128, size: 8, kind: "function" },
+    open: { offset: 136, size: 8, kind: "function" },
+    close: { offset: 144, size: 8, kind: "function" },
+    prepare: { offset: 152, size: 8, kind: "function" },
+    finalize: { offset: 160, size: 8, kind: "function" },
+    get_size: { offset: 168, size: 8, kind: "function" },
+    export_description: { offset: 176, size: 8, kind: "function" },
+    can_write: { offset: 184, size: 8, kind: "function" },
+    can_flush: { offset: 192, size: 8, kind: "function" },
+    is_rotational: { offset: 200, size: 8, kind: "function" },
+    can_trim: { offset: 208, size: 8, kind: "function" },
+    can_zero: { offset: 216, size: 8, kind: "function" },
+    can_fast_zero: { offset: 224, size: 8, kind: "function" },
+    can_extents: { offset: 232, size: 8, kind: "function" },
+    can_fua: { offset: 240, size: 8, kind: "function" },
+    can_multi_conn: { offset: 248, size: 8, kind: "function" },
+    can_cache: { offset: 256, size: 8, kind: "function" },
+    pread: { offset: 264, size: 8, kind: "function" },
+    pwrite: { offset: 272, size: 8, kind: "function" },
+    flush: { offset: 280, size: 8, kind: "function" },
+    trim: { offset: 288, size: 8, kind: "function" },
+    zero: { offset: 296, size: 8, kind: "function" },
+    extents: { offset: 304, size: 8, kind: "function" },
+    cache: { offset: 312, size: 8, kind: "function" },
+  },
+} as const satisfies StructLayout;
+/** struct nbdkit_filter in include/nbdkit-filter.h, generation K. */
+export const filterK = {
+  size: 328,
+  fields: {
+    /** The API version when the module was compiled. */
+    _api_version: { offset: 0, size: 4, kind: "int" },
+    /** The release that the filter was compiled for. */
+    _version: { offset: 8, size: 8, kind: "string" },
+    /** Required. */
+    name: { offset: 16, size: 8, kind: "string" },
+    /** For messages. */
+    longname: { offset: 24, size: 8, kind: "string" },
+    /** For --help; may have several lines. */
+    description: { offset: 32, size: 8, kind: "string" },
+    load: { offset: 40, size: 8, kind: "function" },
+    unload: { offset: 48, size: 8, kind: "function" },
+    config: { offset: 56, size: 8, kind: "function" },
+    config_complete: { offset: 64, size: 8, kind: "function" },
+    /** For --help: the module's parameters. */
+    config_help: { offset: 72, size: 8, kind: "string" },
+    thread_model: { offset: 80, size: 8, kind: "function" },
+    get_ready: { offset: 88, size: 8, kind: "function" },
+    after_fork: { offset: 96, size: 8, kind: "function" },
+    cleanup: { offset: 104, size: 8, kind: "function" },
+    preconnect: { offset: 112, size: 8, kind: "function" },
+    list_exports: { offset: 120, size: 8, kind: "function" },
+    default_export: { offset: 128, size: 8, kind: "function" },
+    open: { offset: 136, size: 8, kind: "function" },
+    close: { offset: 144, size: 8, kind: "function" },
+    prepare: { offset: 152, size: 8, kind: "function" },
+    finalize: { offset: 160, size: 8, kind: "function" },
+    get_size: { offset: 168, size: 8, kind: "function" },
+    export_description: { offset: 176, size: 8, kind: "function" },
+    block_size: { offset: 184, size: 8, kind: "function" },
+    can_write: { offset: 192, size: 8, kind: "function" },
+    can_flush: { offset: 200, size: 8, kind: "function" },
+    is_rotational: { offset: 208, size: 8, kind: "function" },
+    can_trim: { offset: 216, size: 8, kind: "function" },
+    can_zero: { offset: 224, size: 8, kind: "function" },
+    can_fast_zero: { offset: 232, size: 8, kind: "function" },
+    can_extents: { offset: 240, size: 8, kind: "function" },
+    can_fua: { offset: 248, size: 8, kind: "function" },
+    can_multi_conn: { offset: 256, size: 8, kind: "function" },
+    can_cache: { offset: 264, size: 8, kind: "function" },
+    pread: { offset: 272, size: 8, kind: "function" },
+    pwrite: { offset: 280, size: 8, kind: "function" },
+    flush: { offset: 288, size: 8, kind: "function" },
+    trim: { offset: 296, size: 8, kind: "function" },
+    zero: { offset: 304, size: 8, kind: "function" },
+    extents: { offset: 312, size: 8, kind: "function" },
+    cache: { offset: 320, size: 8, kind: "function" },
+  },
+} as const satisfies StructLayout;
+/** struct nbdkit_filter in include/nbdkit-filter.h, generation L. */
+export const filterL = {
+  size: 336,
+  fields: {
+    /** The API version when the module was compiled. */
+    _api_version: { offset: 0, size: 4, kind: "int" },
+    /** The release that the filter was compiled for. */
+    _version: { offset: 8, size: 8, kind: "string" },
+    /** Required. */
+    name: { offset: 16, size: 8, kind: "string" },
+    /** For messages. */
+    longname: { offset: 24, size: 8, kind: "string" },
+    /** For --help; may have several lines. */
+    description: { offset: 32, size: 8, kind: "string" },
+    load: { offset: 40, size: 8, kind: "function" },
+    unload: { offset: 48, size: 8, kind: "function" },
+    config: { offset: 56, size: 8, kind: "function" },
+    config_complete: { offset: 64, size: 8, kind: "function" },
+    /** For --help: the module's parameters. */
+    config_help: { offset: 72, size: 8, kind: "string" },
+    thread_model: { offset: 80, size: 8, kind: "function" },
+    dump_plugin: { offset: 88, size: 8, kind: "function" },
+    get_ready: { offset: 96, size: 8, kind: "function" },
+    after_fork: { offset: 104, size: 8, kind: "function" },
+    cleanup: { offset: 112, size: 8, kind: "function" },
+    preconnect: { offset: 120, size: 8, kind: "function" },
+    list_exports: { offset: 128, size: 8, kind: "function" },
+    default_export: { offset: 136, size: 8, kind: "function" },
+    open: { offset: 144, size: 8, kind: "function" },
+    close: { offset: 152, size: 8, kind: "function" },
+    prepare: { offset: 160, size: 8, kind: "function" },
+    finalize: { offset: 168, size: 8, kind: "function" },
+    get_size: { offset: 176, size: 8, kind: "function" },
+    export_description: { offset: 184, size: 8, kind: "function" },
+    block_size: { offset: 192, size: 8, kind: "function" },
+    can_write: { offset: 200, size: 8, kind: "function" },
+    can_flush: { offset: 208, size: 8, kind: "function" },
+    is_rotational: { offset: 216, size: 8, kind: "function" },
+    can_trim: { offset: 224, size: 8, kind: "function" },
+    can_zero: { offset: 232, size: 8, kind: "function" },
+    can_fast_zero: { offset: 240, size: 8, kind: "function" },
+    can_extents: { offset: 248, size: 8, kind: "function" },
+    can_fua: { offset: 256, size: 8, kind: "function" },
+    can_multi_conn: { offset: 264, size: 8, kind: "function" },
+    can_cache: { offset: 272, size: 8, kind: "function" },
+    pread: { offset: 280, size: 8, kind: "function" },
+    pwrite: { offset: 288, size: 8, kind: "function" },
+    flush: { offset: 296, size: 8, kind: "function" },
+    trim: { offset: 304, size: 8, kind: "function" },
+    zero: { offset: 312, size: 8, kind: "function" },
+    extents: { offset: 320, size: 8, kind: "function" },
+    cache: { offset: 328, size: 8, kind: "function" },
+  },
+} as const satisfies StructLayout;
+/** struct nbdkit_filter in include/nbdkit-filter.h, generation M. */
+export const filterM = {
+  size: 336,
+  fields: {
+    /** The API version when the module was compiled. */
+    _api_version: { offset: 0, size: 4, kind: "int" },
+    /** The release that the filter was compiled for. */
+    _version: { offset: 8, size: 8, kind: "string" },
+    /** Required. */
+    name: { offset: 16, size: 8, kind: "string" },
+    /** For messages. */
+    longname: { offset: 24, size: 8, kind: "string" },
+    /** For --help; may have several lines. */
+    description: { offset: 32, size: 8, kind: "string" },
+    load: { offset: 40, size: 8, kind: "function" },
+    unload: { offset: 48, size: 8, kind: "function" },
+    config: { offset: 56, size: 8, kind: "function" },
+    config_complete: { offset: 64, size: 8, kind: "function" },
+    /** For --help: the module's parameters. */
+    config_help: { offset: 72, size: 8, kind: "string" },
+    thread_model: { offset: 80, size: 8, kind: "function" },
+    dump_plugin: { offset: 88, size: 8, kind: "function" },
+    get_ready: { offset: 96, size: 8, kind: "function" },
+    after_fork: { offset: 104, size: 8, kind: "function" },
+    cleanup: { offset: 112, size: 8, kind: "function" },
+    preconnect: { offset: 120, size: 8, kind: "function" },
+    list_exports: { offset: 128, size: 8, kind: "function" },
+    default_export: { offset: 136, size: 8, kind: "function" },
+    open: { offset: 144, size: 8, kind: "function" },
+    close: { offset: 152, size: 8, kind: "function" },
+    prepare: { offset: 160, size: 8, kind: "function" },
+    finalize: { offset: 168, size: 8, kind: "function" },
+    get_size: { offset: 176, size: 8, kind: "function" },
+    export_description: { offset: 184, size: 8, kind: "function" },
+    block_size: { offset: 192, size: 8, kind: "function" },
+    can_write: { offset: 200, size: 8, kind: "function" },
+    can_flush: { offset: 208, size: 8, kind: "function" },
+    is_rotational: { offset: 216, size: 8, kind: "function" },
+    can_trim: { offset: 224, size: 8, kind: "function" },
+    can_zero: { offset: 232, size: 8, kind: "function" },
+    can_fast_zero: { offset: 240, size: 8, kind: "function" },
+    can_extents: { offset: 248, size: 8, kind: "function" },
+    can_fua: { offset: 256, size: 8, kind: "function" },
+    can_multi_conn: { offset: 264, size: 8, kind: "function" },
+    can_cache: { offset: 272, size: 8, kind: "function" },
+    pread: { offset: 280, size: 8, kind: "function" },
+    pwrite: { offset: 288, size: 8, kind: "function" },
+    flush: { offset: 296, size: 8, kind: "function" },
+    trim: { offset: 304, size: 8, kind: "function" },
+    zero: { offset: 312, size: 8, kind: "function" },
+    extents: { offset: 320, size: 8, kind: "function" },
+    cache: { offset: 328, size: 8, kind: "function" },
+  },
+} as const satisfies StructLayout;
 /** struct nbdkit_next_ops in include/nbdkit-filter.h, generation S. */
 export const nextOpsS = {
   size: 80,
@@ -124,6 +984,450 @@ export const nextOpsA = {
     flush: { offset: 56, size: 8, kind: "function" },
     trim: { offset: 64, size: 8, kind: "function" },
     zero: { offset: 72, size: 8, kind: "function" },
+  },
+} as const satisfies StructLayout;
+/** struct nbdkit_next_ops in include/nbdkit-filter.h, generation B. */
+export const nextOpsB = {
+  size: 96,
+  fields: {
+    get_size: { offset: 0, size: 8, kind: "function" },
+    can_write: { offset: 8, size: 8, kind: "function" },
+    can_flush: { offset: 16, size: 8, kind: "function" },
+    is_rotational: { offset: 24, size: 8, kind: "function" },
+    can_trim: { offset: 32, size: 8, kind: "function" },
+    can_zero: { offset: 40, size: 8, kind: "function" },
+    can_fua: { offset: 48, size: 8, kind: "function" },
+    pread: { offset: 56, size: 8, kind: "function" },
+    pwrite: { offset: 64, size: 8, kind: "function" },
+    flush: { offset: 72, size: 8, kind: "function" },
+    trim: { offset: 80, size: 8, kind: "function" },
+    zero: { offset: 88, size: 8, kind: "function" },
+  },
+} as const satisfies StructLayout;
+/** struct nbdkit_next_ops in include/nbdkit-filter.h, generation C. */
+export const nextOpsC = {
+  size: 104,
+  fields: {
+    get_size: { offset: 0, size: 8, kind: "function" },
+    can_write: { offset: 8, size: 8, kind: "function" },
+    can_flush: { offset: 16, size: 8, kind: "function" },
+    is_rotational: { offset: 24, size: 8, kind: "function" },
+    can_trim: { offset: 32, size: 8, kind: "function" },
+    can_zero: { offset: 40, size: 8, kind: "function" },
+    can_fua: { offset: 48, size: 8, kind: "function" },
+    can_multi_conn: { offset: 56, size: 8, kind: "function" },
+    pread: { offset: 64, size: 8, kind: "function" },
+    pwrite: { offset: 72, size: 8, kind: "function" },
+    flush: { offset: 80, size: 8, kind: "function" },
+    trim: { offset: 88, size: 8, kind: "function" },
+    zero: { offset: 96, size: 8, kind: "function" },
+  },
+} as const satisfies StructLayout;
+/** struct nbdkit_next_ops in include/nbdkit-filter.h, generation D. */
+export const nextOpsD = {
+  size: 120,
+  fields: {
+    get_size: { offset: 0, size: 8, kind: "function" },
+    can_write: { offset: 8, size: 8, kind: "function" },
+    can_flush: { offset: 16, size: 8, kind: "function" },
+    is_rotational: { offset: 24, size: 8, kind: "function" },
+    can_trim: { offset: 32, size: 8, kind: "function" },
+    can_zero: { offset: 40, size: 8, kind: "function" },
+    can_extents: { offset: 48, size: 8, kind: "function" },
+    can_fua: { offset: 56, size: 8, kind: "function" },
+    can_multi_conn: { offset: 64, size: 8, kind: "function" },
+    pread: { offset: 72, size: 8, kind: "function" },
+    pwrite: { offset: 80, size: 8, kind: "function" },
+    flush: { offset: 88, size: 8, kind: "function" },
+    trim: { offset: 96, size: 8, kind: "function" },
+    zero: { offset: 104, size: 8, kind: "function" },
+    extents: { offset: 112, size: 8, kind: "function" },
+  },
+} as const satisfies StructLayout;
+/** struct nbdkit_next_ops in include/nbdkit-filter.h, generation E. */
+export const nextOpsE = {
+  size: 136,
+  fields: {
+    get_size: { offset: 0, size: 8, kind: "function" },
+    can_write: { offset: 8, size: 8, kind: "function" },
+    can_flush: { offset: 16, size: 8, kind: "function" },
+    is_rotational: { offset: 24, size: 8, kind: "function" },
+    can_trim: { offset: 32, size: 8, kind: "function" },
+    can_zero: { offset: 40, size: 8, kind: "function" },
+    can_extents: { offset: 48, size: 8, kind: "function" },
+    can_fua: { offset: 56, size: 8, kind: "function" },
+    can_multi_conn: { offset: 64, size: 8, kind: "function" },
+    can_cache: { offset: 72, size: 8, kind: "function" },
+    pread: { offset: 80, size: 8, kind: "function" },
+    pwrite: { offset: 88, size: 8, kind: "function" },
+    flush: { offset: 96, size: 8, kind: "function" },
+    trim: { offset: 104, size: 8, kind: "function" },
+    zero: { offset: 112, size: 8, kind: "function" },
+    extents: { offset: 120, size: 8, kind: "function" },
+    cache: { offset: 128, size: 8, kind: "function" },
+  },
+} as const satisfies StructLayout;
+/** struct nbdkit_next_ops in include/nbdkit-filter.h, generation F0. */
+export const nextOpsF0 = {
+  size: 144,
+  fields: {
+    get_size: { offset: 0, size: 8, kind: "function" },
+    can_write: { offset: 8, size: 8, kind: "function" },
+    can_flush: { offset: 16, size: 8, kind: "function" },
+    is_rotational: { offset: 24, size: 8, kind: "function" },
+    can_trim: { offset: 32, size: 8, kind: "function" },
+    can_zero: { offset: 40, size: 8, kind: "function" },
+    can_fast_zero: { offset: 48, size: 8, kind: "function" },
+    can_extents: { offset: 56, size: 8, kind: "function" },
+    can_fua: { offset: 64, size: 8, kind: "function" },
+    can_multi_conn: { offset: 72, size: 8, kind: "function" },
+    can_cache: { offset: 80, size: 8, kind: "function" },
+    pread: { offset: 88, size: 8, kind: "function" },
+    pwrite: { offset: 96, size: 8, kind: "function" },
+    flush: { offset: 104, size: 8, kind: "function" },
+    trim: { offset: 112, size: 8, kind: "function" },
+    zero: { offset: 120, size: 8, kind: "function" },
+    extents: { offset: 128, size: 8, kind: "function" },
+    cache: { offset: 136, size: 8, kind: "function" },
+  },
+} as const satisfies StructLayout;
+/** struct nbdkit_next_ops in include/nbdkit-filter.h, generation F. */
+export const nextOpsF = {
+  size: 152,
+  fields: {
+    reopen: { offset: 0, size: 8, kind: "function" },
+    get_size: { offset: 8, size: 8, kind: "function" },
+    can_write: { offset: 16, size: 8, kind: "function" },
+    can_flush: { offset: 24, size: 8, kind: "function" },
+    is_rotational: { offset: 32, size: 8, kind: "function" },
+    can_trim: { offset: 40, size: 8, kind: "function" },
+    can_zero: { offset: 48, size: 8, kind: "function" },
+    can_fast_zero: { offset: 56, size: 8, kind: "function" },
+    can_extents: { offset: 64, size: 8, kind: "function" },
+    can_fua: { offset: 72, size: 8, kind: "function" },
+    can_multi_conn: { offset: 80, size: 8, kind: "function" },
+    can_cache: { offset: 88, size: 8, kind: "function" },
+    pread: { offset: 96, size: 8, kind: "function" },
+    pwrite: { offset: 104, size: 8, kind: "function" },
+    flush: { offset: 112, size: 8, kind: "function" },
+    trim: { offset: 120, size: 8, kind: "function" },
+    zero: { offset: 128, size: 8, kind: "function" },
+    extents: { offset: 136, size: 8, kind: "function" },
+    cache: { offset: 144, size: 8, kind: "function" },
+  },
+} as const satisfies StructLayout;
+/** struct nbdkit_next_ops in include/nbdkit-filter.h, generation f1. */
+export const nextOpsF1 = {
+  size: 152,
+  fields: {
+    reopen: { offset: 0, size: 8, kind: "function" },
+    get_size: { offset: 8, size: 8, kind: "function" },
+    can_write: { offset: 16, size: 8, kind: "function" },
+    can_flush: { offset: 24, size: 8, kind: "function" },
+    is_rotational: { offset: 32, size: 8, kind: "function" },
+    can_trim: { offset: 40, size: 8, kind: "function" },
+    can_zero: { offset: 48, size: 8, kind: "function" },
+    can_fast_zero: { offset: 56, size: 8, kind: "function" },
+    can_extents: { offset: 64, size: 8, kind: "function" },
+    can_fua: { offset: 72, size: 8, kind: "function" },
+    can_multi_conn: { offset: 80, size: 8, kind: "function" },
+    can_cache: { offset: 88, size: 8, kind: "function" },
+    pread: { offset: 96, size: 8, kind: "function" },
+    pwrite: { offset: 104, size: 8, kind: "function" },
+    flush: { offset: 112, size: 8, kind: "function" },
+    trim: { offset: 120, size: 8, kind: "function" },
+    zero: { offset: 128, size: 8, kind: "function" },
+    extents: { offset: 136, size: 8, kind: "function" },
+    cache: { offset: 144, size: 8, kind: "function" },
+  },
+} as const satisfies StructLayout;
+/** struct nbdkit_next_ops in include/nbdkit-filter.h, generation G. */
+export const nextOpsG = {
+  size: 152,
+  fields: {
+    reopen: { offset: 0, size: 8, kind: "function" },
+    get_size: { offset: 8, size: 8, kind: "function" },
+    can_write: { offset: 16, size: 8, kind: "function" },
+    can_flush: { offset: 24, size: 8, kind: "function" },
+    is_rotational: { offset: 32, size: 8, kind: "function" },
+    can_trim: { offset: 40, size: 8, kind: "function" },
+    can_zero: { offset: 48, size: 8, kind: "function" },
+    can_fast_zero: { offset: 56, size: 8, kind: "function" },
+    can_extents: { offset: 64, size: 8, kind: "function" },
+    can_fua: { offset: 72, size: 8, kind: "function" },
+    can_multi_conn: { offset: 80, size: 8, kind: "function" },
+    can_cache: { offset: 88, size: 8, kind: "function" },
+    pread: { offset: 96, size: 8, kind: "function" },
+    pwrite: { offset: 104, size: 8, kind: "function" },
+    flush: { offset: 112, size: 8, kind: "function" },
+    trim: { offset: 120, size: 8, kind: "function" },
+    zero: { offset: 128, size: 8, kind: "function" },
+    extents: { offset: 136, size: 8, kind: "function" },
+    cache: { offset: 144, size: 8, kind: "function" },
+  },
+} as const satisfies StructLayout;
+/** struct nbdkit_next_ops in include/nbdkit-filter.h, generation g1. */
+export const nextOpsG1 = {
+  size: 152,
+  fields: {
+    reopen: { offset: 0, size: 8, kind: "function" },
+    get_size: { offset: 8, size: 8, kind: "function" },
+    can_write: { offset: 16, size: 8, kind: "function" },
+    can_flush: { offset: 24, size: 8, kind: "function" },
+    is_rotational: { offset: 32, size: 8, kind: "function" },
+    can_trim: { offset: 40, size: 8, kind: "function" },
+    can_zero: { offset: 48, size: 8, kind: "function" },
+    can_fast_zero: { offset: 56, size: 8, kind: "function" },
+    can_extents: { offset: 64, size: 8, kind: "function" },
+    can_fua: { offset: 72, size: 8, kind: "function" },
+    can_multi_conn: { offset: 80, size: 8, kind: "function" },
+    can_cache: { offset: 88, size: 8, kind: "function" },
+    pread: { offset: 96, size: 8, kind: "function" },
+    pwrite: { offset: 104, size: 8, kind: "function" },
+    flush: { offset: 112, size: 8, kind: "function" },
+    trim: { offset: 120, size: 8, kind: "function" },
+    zero: { offset: 128, size: 8, kind: "function" },
+    extents: { offset: 136, size: 8, kind: "function" },
+    cache: { offset: 144, size: 8, kind: "function" },
+  },
+} as const satisfies StructLayout;
+/** struct nbdkit_next_ops in include/nbdkit-filter.h, generation g2. */
+export const nextOpsG2 = {
+  size: 152,
+  fields: {
+    reopen: { offset: 0, size: 8, kind: "function" },
+    get_size: { offset: 8, size: 8, kind: "function" },
+    can_write: { offset: 16, size: 8, kind: "function" },
+    can_flush: { offset: 24, size: 8, kind: "function" },
+    is_rotational: { offset: 32, size: 8, kind: "function" },
+    can_trim: { offset: 40, size: 8, kind: "function" },
+    can_zero: { offset: 48, size: 8, kind: "function" },
+    can_fast_zero: { offset: 56, size: 8, kind: "function" },
+    can_extents: { offset: 64, size: 8, kind: "function" },
+    can_fua: { offset: 72, size: 8, kind: "function" },
+    can_multi_conn: { offset: 80, size: 8, kind: "function" },
+    can_cache: { offset: 88, size: 8, kind: "function" },
+    pread: { offset: 96, size: 8, kind: "function" },
+    pwrite: { offset: 104, size: 8, kind: "function" },
+    flush: { offset: 112, size: 8, kind: "function" },
+    trim: { offset: 120, size: 8, kind: "function" },
+    zero: { offset: 128, size: 8, kind: "function" },
+    extents: { offset: 136, size: 8, kind: "function" },
+    cache: { offset: 144, size: 8, kind: "function" },
+  },
+} as const satisfies StructLayout;
+/** struct nbdkit_next_ops in include/nbdkit-filter.h, generation g3. */
+export const nextOpsG3 = {
+  size: 152,
+  fields: {
+    reopen: { offset: 0, size: 8, kind: "function" },
+    get_size: { offset: 8, size: 8, kind: "function" },
+    can_write: { offset: 16, size: 8, kind: "function" },
+    can_flush: { offset: 24, size: 8, kind: "function" },
+    is_rotational: { offset: 32, size: 8, kind: "function" },
+    can_trim: { offset: 40, size: 8, kind: "function" },
+    can_zero: { offset: 48, size: 8, kind: "function" },
+    can_fast_zero: { offset: 56, size: 8, kind: "function" },
+    can_extents: { offset: 64, size: 8, kind: "function" },
+    can_fua: { offset: 72, size: 8, kind: "function" },
+    can_multi_conn: { offset: 80, size: 8, kind: "function" },
+    can_cache: { offset: 88, size: 8, kind: "function" },
+    pread: { offset: 96, size: 8, kind: "function" },
+    pwrite: { offset: 104, size: 8, kind: "function" },
+    flush: { offset: 112, size: 8, kind: "function" },
+    trim: { offset: 120, size: 8, kind: "function" },
+    zero: { offset: 128, size: 8, kind: "function" },
+    extents: { offset: 136, size: 8, kind: "function" },
+    cache: { offset: 144, size: 8, kind: "function" },
+  },
+} as const satisfies StructLayout;
+/** struct nbdkit_next_ops in include/nbdkit-filter.h, generation H. */
+export const nextOpsH = {
+  size: 152,
+  fields: {
+    reopen: { offset: 0, size: 8, kind: "function" },
+    get_size: { offset: 8, size: 8, kind: "function" },
+    can_write: { offset: 16, size: 8, kind: "function" },
+    can_flush: { offset: 24, size: 8, kind: "function" },
+    is_rotational: { offset: 32, size: 8, kind: "function" },
+    can_trim: { offset: 40, size: 8, kind: "function" },
+    can_zero: { offset: 48, size: 8, kind: "function" },
+    can_fast_zero: { offset: 56, size: 8, kind: "function" },
+    can_extents: { offset: 64, size: 8, kind: "function" },
+    can_fua: { offset: 72, size: 8, kind: "function" },
+    can_multi_conn: { offset: 80, size: 8, kind: "function" },
+    can_cache: { offset: 88, size: 8, kind: "function" },
+    pread: { offset: 96, size: 8, kind: "function" },
+    pwrite: { offset: 104, size: 8, kind: "function" },
+    flush: { offset: 112, size: 8, kind: "function" },
+    trim: { offset: 120, size: 8, kind: "function" },
+    zero: { offset: 128, size: 8, kind: "function" },
+    extents: { offset: 136, size: 8, kind: "function" },
+    cache: { offset: 144, size: 8, kind: "function" },
+  },
+} as const satisfies StructLayout;
+/** struct nbdkit_next_ops in include/nbdkit-filter.h, generation I. */
+export const nextOpsI = {
+  size: 160,
+  fields: {
+    reopen: { offset: 0, size: 8, kind: "function" },
+    get_size: { offset: 8, size: 8, kind: "function" },
+    export_description: { offset: 16, size: 8, kind: "function" },
+    can_write: { offset: 24, size: 8, kind: "function" },
+    can_flush: { offset: 32, size: 8, kind: "function" },
+    is_rotational: { offset: 40, size: 8, kind: "function" },
+    can_trim: { offset: 48, size: 8, kind: "function" },
+    can_zero: { offset: 56, size: 8, kind: "function" },
+    can_fast_zero: { offset: 64, size: 8, kind: "function" },
+    can_extents: { offset: 72, size: 8, kind: "function" },
+    can_fua: { offset: 80, size: 8, kind: "function" },
+    can_multi_conn: { offset: 88, size: 8, kind: "function" },
+    can_cache: { offset: 96, size: 8, kind: "function" },
+    pread: { offset: 104, size: 8, kind: "function" },
+    pwrite: { offset: 112, size: 8, kind: "function" },
+    flush: { offset: 120, size: 8, kind: "function" },
+    trim: { offset: 128, size: 8, kind: "function" },
+    zero: { offset: 136, size: 8, kind: "function" },
+    extents: { offset: 144, size: 8, kind: "function" },
+    cache: { offset: 152, size: 8, kind: "function" },
+  },
+} as const satisfies StructLayout;
+/** struct nbdkit_next_ops in include/nbdkit-filter.h, generation i1. */
+export const nextOpsI1 = {
+  size: 168,
+  fields: {
+    prepare: { offset: 0, size: 8, kind: "function" },
+    finalize: { offset: 8, size: 8, kind: "function" },
+    get_size: { offset: 16, size: 8, kind: "function" },
+    export_description: { offset: 24, size: 8, kind: "function" },
+    can_write: { offset: 32, size: 8, kind: "function" },
+    can_flush: { offset: 40, size: 8, kind: "function" },
+    is_rotational: { offset: 48, size: 8, kind: "function" },
+    can_trim: { offset: 56, size: 8, kind: "function" },
+    can_zero: { offset: 64, size: 8, kind: "function" },
+    can_fast_zero: { offset: 72, size: 8, kind: "function" },
+    can_extents: { offset: 80, size: 8, kind: "function" },
+    can_fua: { offset: 88, size: 8, kind: "function" },
+    can_multi_conn: { offset: 96, size: 8, kind: "function" },
+    can_cache: { offset: 104, size: 8, kind: "function" },
+    pread: { offset: 112, size: 8, kind: "function" },
+    pwrite: { offset: 120, size: 8, kind: "function" },
+    flush: { offset: 128, size: 8, kind: "function" },
+    trim: { offset: 136, size: 8, kind: "function" },
+    zero: { offset: 144, size: 8, kind: "function" },
+    extents: { offset: 152, size: 8, kind: "function" },
+    cache: { offset: 160, size: 8, kind: "function" },
+  },
+} as const satisfies StructLayout;
+/** struct nbdkit_next_ops in include/nbdkit-filter.h, generation J. */
+export const nextOpsJ = {
+  size: 168,
+  fields: {
+    prepare: { offset: 0, size: 8, kind: "function" },
+    finalize: { offset: 8, size: 8, kind: "function" },
+    get_size: { offset: 16, size: 8, kind: "function" },
+    export_description: { offset: 24, size: 8, kind: "function" },
+    can_write: { offset: 32, size: 8, kind: "function" },
+    can_flush: { offset: 40, size: 8, kind: "function" },
+    is_rotational: { offset: 48, size: 8, kind: "function" },
+    can_trim: { offset: 56, size: 8, kind: "function" },
+    can_zero: { offset: 64, size: 8, kind: "function" },
+    can_fast_zero: { offset: 72, size: 8, kind: "function" },
+    can_extents: { offset: 80, size: 8, kind: "function" },
+    can_fua: { offset: 88, size: 8, kind: "function" },
+    can_multi_conn: { offset: 96, size: 8, kind: "function" },
+    can_cache: { offset: 104, size: 8, kind: "function" },
+    pread: { offset: 112, size: 8, kind: "function" },
+    pwrite: { offset: 120, size: 8, kind: "function" },
+    flush: { offset: 128, size: 8, kind: "function" },
+    trim: { offset: 136, size: 8, kind: "function" },
+    zero: { offset: 144, size: 8, kind: "function" },
+    extents: { offset: 152, size: 8, kind: "function" },
+    cache: { offset: 160, size: 8, kind: "function" },
+  },
+} as const satisfies StructLayout;
+/** struct nbdkit_next_ops in include/nbdkit-filter.h, generation K. */
+export const nextOpsK = {
+  size: 176,
+  fields: {
+    prepare: { offset: 0, size: 8, kind: "function" },
+    finalize: { offset: 8, size: 8, kind: "function" },
+    get_size: { offset: 16, size: 8, kind: "function" },
+    export_description: { offset: 24, size: 8, kind: "function" },
+    block_size: { offset: 32, size: 8, kind: "function" },
+    can_write: { offset: 40, size: 8, kind: "function" },
+    can_flush: { offset: 48, size: 8, kind: "function" },
+    is_rotational: { offset: 56, size: 8, kind: "function" },
+    can_trim: { offset: 64, size: 8, kind: "function" },
+    can_zero: { offset: 72, size: 8, kind: "function" },
+    can_fast_zero: { offset: 80, size: 8, kind: "function" },
+    can_extents: { offset: 88, size: 8, kind: "function" },
+    can_fua: { offset: 96, size: 8, kind: "function" },
+    can_multi_conn: { offset: 104, size: 8, kind: "function" },
+    can_cache: { offset: 112, size: 8, kind: "function" },
+    pread: { offset: 120, size: 8, kind: "function" },
+    pwrite: { offset: 128, size: 8, kind: "function" },
+    flush: { offset: 136, size: 8, kind: "function" },
+    trim: { offset: 144, size: 8, kind: "function" },
+    zero: { offset: 152, size: 8, kind: "function" },
+    extents: { offset: 160, size: 8, kind: "function" },
+    cache: { offset: 168, size: 8, kind: "function" },
+  },
+} as const satisfies StructLayout;
+/** struct nbdkit_next_ops in include/nbdkit-filter.h, generation L. */
+export const nextOpsL = {
+  size: 176,
+  fields: {
+    prepare: { offset: 0, size: 8, kind: "function" },
+    finalize: { offset: 8, size: 8, kind: "function" },
+    get_size: { offset: 16, size: 8, kind: "function" },
+    export_description: { offset: 24, size: 8, kind: "function" },
+    block_size: { offset: 32, size: 8, kind: "function" },
+    can_write: { offset: 40, size: 8, kind: "function" },
+    can_flush: { offset: 48, size: 8, kind: "function" },
+    is_rotational: { offset: 56, size: 8, kind: "function" },
+    can_trim: { offset: 64, size: 8, kind: "function" },
+    can_zero: { offset: 72, size: 8, kind: "function" },
+    can_fast_zero: { offset: 80, size: 8, kind: "function" },
+    can_extents: { offset: 88, size: 8, kind: "function" },
+    can_fua: { offset: 96, size: 8, kind: "function" },
+    can_multi_conn: { offset: 104, size: 8, kind: "function" },
+    can_cache: { offset: 112, size: 8, kind: "function" },
+    pread: { offset: 120, size: 8, kind: "function" },
+    pwrite: { offset: 128, size: 8, kind: "function" },
+    flush: { offset: 136, size: 8, kind: "function" },
+    trim: { offset: 144, size: 8, kind: "function" },
+    zero: { offset: 152, size: 8, kind: "function" },
+    extents: { offset: 160, size: 8, kind: "function" },
+    cache: { offset: 168, size: 8, kind: "function" },
+  },
+} as const satisfies StructLayout;
+/** struct nbdkit_next_ops in include/nbdkit-filter.h, generation M. */
+export const nextOpsM = {
+  size: 176,
+  fields: {
+    prepare: { offset: 0, size: 8, kind: "function" },
+    finalize: { offset: 8, size: 8, kind: "function" },
+    get_size: { offset: 16, size: 8, kind: "function" },
+    export_description: { offset: 24, size: 8, kind: "function" },
+    block_size: { offset: 32, size: 8, kind: "function" },
+    can_write: { offset: 40, size: 8, kind: "function" },
+    can_flush: { offset: 48, size: 8, kind: "function" },
+    is_rotational: { offset: 56, size: 8, kind: "function" },
+    can_trim: { offset: 64, size: 8, kind: "function" },
+    can_zero: { offset: 72, size: 8, kind: "function" },
+    can_fast_zero: { offset: 80, size: 8, kind: "function" },
+    can_extents: { offset: 88, size: 8, kind: "function" },
+    can_fua: { offset: 96, size: 8, kind: "function" },
+    can_multi_conn: { offset: 104, size: 8, kind: "function" },
+    can_cache: { offset: 112, size: 8, kind: "function" },
+    pread: { offset: 120, size: 8, kind: "function" },
+    pwrite: { offset: 128, size: 8, kind: "function" },
+    flush: { offset: 136, size: 8, kind: "function" },
+    trim: { offset: 144, size: 8, kind: "function" },
+    zero: { offset: 152, size: 8, kind: "function" },
+    extents: { offset: 160, size: 8, kind: "function" },
+    cache: { offset: 168, size: 8, kind: "function" },
   },
 } as const satisfies StructLayout;
 /** struct nbdkit_plugin in include/nbdkit-plugin.h. */
@@ -228,4 +1532,4 @@ export const slot = {
   },
 } as const satisfies StructLayout;
 /** All of them, by name. */
-export const layouts = { filterS, filterA, nextOpsS, nextOpsA, plugin, message, slot } as const;
+export const layouts = { filterS, filterA, filterB, filterC, filterD, filterE, filterF0, filterF, filterF1, filterG, filterG1, filterG2, filterG3, filterH, filterI, filterI1, filterJ, filterK, filterL, filterM, nextOpsS, nextOpsA, nextOpsB, nextOpsC, nextOpsD, nextOpsE, nextOpsF0, nextOpsF, nextOpsF1, nextOpsG, nextOpsG1, nextOpsG2, nextOpsG3, nextOpsH, nextOpsI, nextOpsI1, nextOpsJ, nextOpsK, nextOpsL, nextOpsM, plugin, message, slot } as const;

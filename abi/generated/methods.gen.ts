@@ -30,91 +30,103 @@ export interface NextOps {
    * The size of the disk in bytes, 0 to 2^63-1.
    * On failure it throws; in C that is -1.
    *
-   * C: `int64_t (*get_size) (void *nxdata)` (include/nbdkit-filter.h, generation S, A)
+   * C: `int64_t (*get_size) (void *nxdata)` (include/nbdkit-filter.h, generation S, A, B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I)
+   * C: `int64_t (*get_size) (nbdkit_next *nxdata)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
    */
   getSize(): Awaitable<bigint>;
   /**
    * A line about the export for clients. Undefined: there is none.
    * On failure it throws; in C that is NULL.
    *
-   * C: not in the generations that include/nbdkit-filter.h describes.
+   * C: `const char *(*export_description) (void *nxdata)` (include/nbdkit-filter.h, generation I)
+   * C: `const char *(*export_description) (nbdkit_next *nxdata)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
    */
   exportDescription(): Awaitable<string | undefined>;
   /**
    * The smallest, the best and the largest request in bytes. All 0: no information. Smallest: a power of 2 up to 65536. Best: a power of 2 from 512 to 32 MiB. Largest: a multiple of the smallest, or 0xffffffff for no limit. A plugin without it: all 0.
    * On failure it throws; in C that is -1.
    *
-   * C: not in the generations that include/nbdkit-filter.h describes.
+   * C: `int (*block_size) (nbdkit_next *nxdata, uint32_t *minimum, uint32_t *preferred, uint32_t *maximum)` (include/nbdkit-filter.h, generation K, L, M)
    */
   blockSize(): Awaitable<BlockSize>;
   /**
    * Whether the client may write. A plugin without it: whether there is a pwrite.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*can_write) (void *nxdata)` (include/nbdkit-filter.h, generation S, A)
+   * C: `int (*can_write) (void *nxdata)` (include/nbdkit-filter.h, generation S, A, B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I)
+   * C: `int (*can_write) (nbdkit_next *nxdata)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
    */
   canWrite(): Awaitable<boolean>;
   /**
    * Whether flush is supported. A plugin without it: whether there is a flush.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*can_flush) (void *nxdata)` (include/nbdkit-filter.h, generation S, A)
+   * C: `int (*can_flush) (void *nxdata)` (include/nbdkit-filter.h, generation S, A, B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I)
+   * C: `int (*can_flush) (nbdkit_next *nxdata)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
    */
   canFlush(): Awaitable<boolean>;
   /**
    * Whether the disk is a spinning one. A plugin without it: no.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*is_rotational) (void *nxdata)` (include/nbdkit-filter.h, generation S, A)
+   * C: `int (*is_rotational) (void *nxdata)` (include/nbdkit-filter.h, generation S, A, B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I)
+   * C: `int (*is_rotational) (nbdkit_next *nxdata)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
    */
   isRotational(): Awaitable<boolean>;
   /**
    * Whether trim is supported. A plugin without it: whether there is a trim.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*can_trim) (void *nxdata)` (include/nbdkit-filter.h, generation S, A)
+   * C: `int (*can_trim) (void *nxdata)` (include/nbdkit-filter.h, generation S, A, B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I)
+   * C: `int (*can_trim) (nbdkit_next *nxdata)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
    */
   canTrim(): Awaitable<boolean>;
   /**
    * Whether zero is supported. A plugin answers whether its zero may be used; otherwise zeroes are written.
    * On failure it throws; in C that is -1.
    *
-   * C: not in the generations that include/nbdkit-filter.h describes.
+   * C: `int (*can_zero) (void *nxdata)` (include/nbdkit-filter.h, generation B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I)
+   * C: `int (*can_zero) (nbdkit_next *nxdata)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
    */
   canZero(): Awaitable<Support>;
   /**
    * Whether zero with FLAG_FAST_ZERO fails at once where zeroing is slow.
    * On failure it throws; in C that is -1.
    *
-   * C: not in the generations that include/nbdkit-filter.h describes.
+   * C: `int (*can_fast_zero) (void *nxdata)` (include/nbdkit-filter.h, generation F0, F, f1, G, g1, g2, g3, H, I)
+   * C: `int (*can_fast_zero) (nbdkit_next *nxdata)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
    */
   canFastZero(): Awaitable<boolean>;
   /**
    * Whether extents is supported. A plugin without it: whether there is an extents.
    * On failure it throws; in C that is -1.
    *
-   * C: not in the generations that include/nbdkit-filter.h describes.
+   * C: `int (*can_extents) (void *nxdata)` (include/nbdkit-filter.h, generation D, E, F0, F, f1, G, g1, g2, g3, H, I)
+   * C: `int (*can_extents) (nbdkit_next *nxdata)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
    */
   canExtents(): Awaitable<boolean>;
   /**
    * How FLAG_FUA is supported: not at all, by a flush afterwards, or by the layer itself.
    * On failure it throws; in C that is -1.
    *
-   * C: not in the generations that include/nbdkit-filter.h describes.
+   * C: `int (*can_fua) (void *nxdata)` (include/nbdkit-filter.h, generation B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I)
+   * C: `int (*can_fua) (nbdkit_next *nxdata)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
    */
   canFua(): Awaitable<Support>;
   /**
    * Whether a flush in one connection covers the writes of all. A plugin without it: no.
    * On failure it throws; in C that is -1.
    *
-   * C: not in the generations that include/nbdkit-filter.h describes.
+   * C: `int (*can_multi_conn) (void *nxdata)` (include/nbdkit-filter.h, generation C, D, E, F0, F, f1, G, g1, g2, g3, H, I)
+   * C: `int (*can_multi_conn) (nbdkit_next *nxdata)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
    */
   canMultiConn(): Awaitable<boolean>;
   /**
    * How cache requests are supported: not at all, by reads, or by the layer itself.
    * On failure it throws; in C that is -1.
    *
-   * C: not in the generations that include/nbdkit-filter.h describes.
+   * C: `int (*can_cache) (void *nxdata)` (include/nbdkit-filter.h, generation E, F0, F, f1, G, g1, g2, g3, H, I)
+   * C: `int (*can_cache) (nbdkit_next *nxdata)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
    */
   canCache(): Awaitable<Support>;
   /**
@@ -122,6 +134,8 @@ export interface NextOps {
    * On failure it throws; in C that is -1.
    *
    * C: `int (*pread) (void *nxdata, void *buf, uint32_t count, uint64_t offset)` (include/nbdkit-filter.h, generation S, A)
+   * C: `int (*pread) (void *nxdata, void *buf, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, generation B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I)
+   * C: `int (*pread) (nbdkit_next *nxdata, void *buf, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
    */
   pread(buf: Uint8Array, offset: bigint, flags: number): Awaitable<void>;
   /**
@@ -129,6 +143,8 @@ export interface NextOps {
    * On failure it throws; in C that is -1.
    *
    * C: `int (*pwrite) (void *nxdata, const void *buf, uint32_t count, uint64_t offset)` (include/nbdkit-filter.h, generation S, A)
+   * C: `int (*pwrite) (void *nxdata, const void *buf, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, generation B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I)
+   * C: `int (*pwrite) (nbdkit_next *nxdata, const void *buf, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
    */
   pwrite(buf: Uint8Array, offset: bigint, flags: number): Awaitable<void>;
   /**
@@ -136,6 +152,8 @@ export interface NextOps {
    * On failure it throws; in C that is -1.
    *
    * C: `int (*flush) (void *nxdata)` (include/nbdkit-filter.h, generation S, A)
+   * C: `int (*flush) (void *nxdata, uint32_t flags, int *err)` (include/nbdkit-filter.h, generation B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I)
+   * C: `int (*flush) (nbdkit_next *nxdata, uint32_t flags, int *err)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
    */
   flush(flags: number): Awaitable<void>;
   /**
@@ -143,6 +161,8 @@ export interface NextOps {
    * On failure it throws; in C that is -1.
    *
    * C: `int (*trim) (void *nxdata, uint32_t count, uint64_t offset)` (include/nbdkit-filter.h, generation S, A)
+   * C: `int (*trim) (void *nxdata, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, generation B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I)
+   * C: `int (*trim) (nbdkit_next *nxdata, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
    */
   trim(count: number, offset: bigint, flags: number): Awaitable<void>;
   /**
@@ -150,20 +170,24 @@ export interface NextOps {
    * On failure it throws; in C that is -1.
    *
    * C: `int (*zero) (void *nxdata, uint32_t count, uint64_t offset, int may_trim)` (include/nbdkit-filter.h, generation S, A)
+   * C: `int (*zero) (void *nxdata, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, generation B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I)
+   * C: `int (*zero) (nbdkit_next *nxdata, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
    */
   zero(count: number, offset: bigint, flags: number): Awaitable<void>;
   /**
    * Tell which parts of these `count` bytes are data, holes or zeroes: add them in order to `extents`, at least one that begins at or before `offset`; more than was asked for does no harm. Flags: FLAG_REQ_ONE, the first extent is enough.
    * On failure it throws; in C that is -1.
    *
-   * C: not in the generations that include/nbdkit-filter.h describes.
+   * C: `int (*extents) (void *nxdata, uint32_t count, uint64_t offset, uint32_t flags, struct nbdkit_extents *extents, int *err)` (include/nbdkit-filter.h, generation D, E, F0, F, f1, G, g1, g2, g3, H, I)
+   * C: `int (*extents) (nbdkit_next *nxdata, uint32_t count, uint64_t offset, uint32_t flags, struct nbdkit_extents *extents, int *err)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
    */
   extents(count: number, offset: bigint, flags: number, extents: Extents): Awaitable<void>;
   /**
    * These `count` bytes will be read soon. Flags: none yet.
    * On failure it throws; in C that is -1.
    *
-   * C: not in the generations that include/nbdkit-filter.h describes.
+   * C: `int (*cache) (void *nxdata, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, generation E, F0, F, f1, G, g1, g2, g3, H, I)
+   * C: `int (*cache) (nbdkit_next *nxdata, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
    */
   cache(count: number, offset: bigint, flags: number): Awaitable<void>;
 }
@@ -173,81 +197,86 @@ export interface FilterMethods<C, H> {
   /**
    * Called once, right after the module was loaded.
    *
-   * C: `void (*load) (void)` (include/nbdkit-filter.h, generation S, A)
+   * C: `void (*load) (void)` (include/nbdkit-filter.h, generation S, A, B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I, i1, J, K, L, M)
    */
   load?(): Awaitable<void>;
   /**
    * Called once, when the server ends. A server that is killed does not call it.
    *
-   * C: `void (*unload) (void)` (include/nbdkit-filter.h, generation S, A)
+   * C: `void (*unload) (void)` (include/nbdkit-filter.h, generation S, A, B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I, i1, J, K, L, M)
    */
   unload?(): Awaitable<void>;
   /**
    * One key=value of the command line that the table of parameters does not have.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*config) (nbdkit_next_config *next, void *nxdata, const char *key, const char *value)` (include/nbdkit-filter.h, generation S, A)
+   * C: `int (*config) (nbdkit_next_config *next, nbdkit_backend *nxdata, const char *key, const char *value)` (include/nbdkit-filter.h, generation S, A, B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I, i1, J, K, L, M)
    */
   config?(next: NextConfig, config: C, key: string, value: string): Awaitable<void>;
   /**
    * After the last parameter: check that what is needed was given.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*config_complete) (nbdkit_next_config_complete *next, void *nxdata)` (include/nbdkit-filter.h, generation S, A)
+   * C: `int (*config_complete) (nbdkit_next_config_complete *next, nbdkit_backend *nxdata)` (include/nbdkit-filter.h, generation S, A, B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I, i1, J, K, L, M)
    */
   configComplete?(next: NextConfigComplete, config: C): Awaitable<void>;
   /**
    * The largest thread model that the layer can be run with. Without it: parallel.
    * On failure it throws; in C that is -1.
    *
-   * C: not in the generations that include/nbdkit-filter.h describes.
+   * C: `int (*thread_model) (void)` (include/nbdkit-filter.h, generation E, F0, F, f1, G, g1, g2, g3, H, I, i1, J, K, L)
+   * C: `int (*thread_model) (int next_thread_model)` (include/nbdkit-filter.h, generation M)
    */
   threadModel?(config: C): ThreadModel;
   /**
    * Print key=value lines of the module's own for --dump-plugin, on stdout.
    *
-   * C: not in the generations that include/nbdkit-filter.h describes.
+   * C: `void (*dump_plugin) (void)` (include/nbdkit-filter.h, generation L, M)
    */
   dumpPlugin?(config: C): Awaitable<void>;
   /**
    * The last chance to fail before clients are served. `threadModel` is the chain's.
    * On failure it throws; in C that is -1.
    *
-   * C: not in the generations that include/nbdkit-filter.h describes.
+   * C: `int (*get_ready) (nbdkit_next_get_ready *next, nbdkit_backend *nxdata)` (include/nbdkit-filter.h, generation G, g1, g2, g3)
+   * C: `int (*get_ready) (nbdkit_next_get_ready *next, nbdkit_backend *nxdata, int thread_model)` (include/nbdkit-filter.h, generation H, I, i1)
+   * C: `int (*get_ready) (int thread_model)` (include/nbdkit-filter.h, generation J, K, L, M)
    */
   getReady?(config: C, threadModel: ThreadModel): Awaitable<void>;
   /**
    * In the process that serves, before the first client: start background work here.
    * On failure it throws; in C that is -1.
    *
-   * C: not in the generations that include/nbdkit-filter.h describes.
+   * C: `int (*after_fork) (nbdkit_next_after_fork *next, nbdkit_backend *nxdata)` (include/nbdkit-filter.h, generation g1, g2, g3, H, I, i1)
+   * C: `int (*after_fork) (nbdkit_backend *backend)` (include/nbdkit-filter.h, generation J, K, L, M)
    */
   afterFork?(config: C): Awaitable<void>;
   /**
    * No client is left and none will come: end background work.
    *
-   * C: not in the generations that include/nbdkit-filter.h describes.
+   * C: `void (*cleanup) (nbdkit_backend *backend)` (include/nbdkit-filter.h, generation J, K, L, M)
    */
   cleanup?(config: C): Awaitable<void>;
   /**
    * A client connected, and nothing was said yet. To throw refuses it.
    * On failure it throws; in C that is -1.
    *
-   * C: not in the generations that include/nbdkit-filter.h describes.
+   * C: `int (*preconnect) (nbdkit_next_preconnect *next, nbdkit_backend *nxdata, int readonly)` (include/nbdkit-filter.h, generation f1, G, g1, g2, g3, H, I, i1, J, K, L, M)
    */
   preconnect?(next: NextPreconnect, config: C, readonly: boolean): Awaitable<void>;
   /**
    * A client asks which exports there are. Add them to `exports`; `exports.useDefault()` stands for what defaultExport answers. Without it: just the default one.
    * On failure it throws; in C that is -1.
    *
-   * C: not in the generations that include/nbdkit-filter.h describes.
+   * C: `int (*list_exports) (nbdkit_next_list_exports *next, nbdkit_backend *nxdata, int readonly, int default_only, struct nbdkit_exports *exports)` (include/nbdkit-filter.h, generation g3, H)
+   * C: `int (*list_exports) (nbdkit_next_list_exports *next, nbdkit_backend *nxdata, int readonly, int is_tls, struct nbdkit_exports *exports)` (include/nbdkit-filter.h, generation I, i1, J, K, L, M)
    */
   listExports?(next: NextListExports, config: C, readonly: boolean, isTls: boolean, exports: Exports): Awaitable<void>;
   /**
    * The name of the export that a client gets who asks for the empty name. Undefined: there is none. A plugin without it: the empty name.
    * On failure it throws; in C that is NULL.
    *
-   * C: not in the generations that include/nbdkit-filter.h describes.
+   * C: `const char *(*default_export) (nbdkit_next_default_export *next, nbdkit_backend *nxdata, int readonly, int is_tls)` (include/nbdkit-filter.h, generation I, i1, J, K, L, M)
    */
   defaultExport?(next: NextDefaultExport, config: C, readonly: boolean, isTls: boolean): Awaitable<string | undefined>;
   /**
@@ -255,118 +284,136 @@ export interface FilterMethods<C, H> {
    * On failure it throws; in C that is NULL.
    *
    * C: `void *(*open) (int readonly)` (include/nbdkit-filter.h, generation S)
-   * C: `void *(*open) (nbdkit_next_open *next, void *nxdata, int readonly)` (include/nbdkit-filter.h, generation A)
+   * C: `void *(*open) (nbdkit_next_open *next, void *nxdata, int readonly)` (include/nbdkit-filter.h, generation A, B, C, D, E, F0, F, f1, G, g1)
+   * C: `void *(*open) (nbdkit_next_open *next, nbdkit_backend *nxdata, int readonly, const char *exportname)` (include/nbdkit-filter.h, generation g2, g3)
+   * C: `void *(*open) (nbdkit_next_open *next, nbdkit_backend *nxdata, int readonly, const char *exportname, int is_tls)` (include/nbdkit-filter.h, generation H, I)
+   * C: `void *(*open) (nbdkit_next_open *next, nbdkit_context *context, int readonly, const char *exportname, int is_tls)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
    */
   open?(next: NextOpen, config: C, readonly: boolean, exportName: string, isTls: boolean): Awaitable<H>;
   /**
    * The connection has ended. Called once for every handle.
    *
-   * C: `void (*close) (void *handle)` (include/nbdkit-filter.h, generation S, A)
+   * C: `void (*close) (void *handle)` (include/nbdkit-filter.h, generation S, A, B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I, i1, J, K, L, M)
    */
   close?(handle: H): Awaitable<void>;
   /**
    * Before the first request: the layers below are open and can be asked.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*prepare) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, generation S, A)
+   * C: `int (*prepare) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, generation S, A, B, C, D, E)
+   * C: `int (*prepare) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, int readonly)` (include/nbdkit-filter.h, generation F0, F, f1, G, g1, g2, g3, H, I)
+   * C: `int (*prepare) (nbdkit_next *next, void *handle, int readonly)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
    */
   prepare?(next: NextOps, handle: H, readonly: boolean): Awaitable<void>;
   /**
    * After the last request: the layers below can still be asked.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*finalize) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, generation S, A)
+   * C: `int (*finalize) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, generation S, A, B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I)
+   * C: `int (*finalize) (nbdkit_next *next, void *handle)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
    */
   finalize?(next: NextOps, handle: H): Awaitable<void>;
   /**
    * The size of the disk in bytes, 0 to 2^63-1.
    * On failure it throws; in C that is -1.
    *
-   * C: `int64_t (*get_size) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, generation S, A)
+   * C: `int64_t (*get_size) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, generation S, A, B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I)
+   * C: `int64_t (*get_size) (nbdkit_next *next, void *handle)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
    */
   getSize?(next: NextOps, handle: H): Awaitable<bigint>;
   /**
    * A line about the export for clients. Undefined: there is none.
    * On failure it throws; in C that is NULL.
    *
-   * C: not in the generations that include/nbdkit-filter.h describes.
+   * C: `const char *(*export_description) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, generation I)
+   * C: `const char *(*export_description) (nbdkit_next *next, void *handle)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
    */
   exportDescription?(next: NextOps, handle: H): Awaitable<string | undefined>;
   /**
    * The smallest, the best and the largest request in bytes. All 0: no information. Smallest: a power of 2 up to 65536. Best: a power of 2 from 512 to 32 MiB. Largest: a multiple of the smallest, or 0xffffffff for no limit. A plugin without it: all 0.
    * On failure it throws; in C that is -1.
    *
-   * C: not in the generations that include/nbdkit-filter.h describes.
+   * C: `int (*block_size) (nbdkit_next *next, void *handle, uint32_t *minimum, uint32_t *preferred, uint32_t *maximum)` (include/nbdkit-filter.h, generation K, L, M)
    */
   blockSize?(next: NextOps, handle: H): Awaitable<BlockSize>;
   /**
    * Whether the client may write. A plugin without it: whether there is a pwrite.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*can_write) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, generation S, A)
+   * C: `int (*can_write) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, generation S, A, B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I)
+   * C: `int (*can_write) (nbdkit_next *next, void *handle)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
    */
   canWrite?(next: NextOps, handle: H): Awaitable<boolean>;
   /**
    * Whether flush is supported. A plugin without it: whether there is a flush.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*can_flush) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, generation S, A)
+   * C: `int (*can_flush) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, generation S, A, B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I)
+   * C: `int (*can_flush) (nbdkit_next *next, void *handle)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
    */
   canFlush?(next: NextOps, handle: H): Awaitable<boolean>;
   /**
    * Whether the disk is a spinning one. A plugin without it: no.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*is_rotational) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, generation S, A)
+   * C: `int (*is_rotational) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, generation S, A, B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I)
+   * C: `int (*is_rotational) (nbdkit_next *next, void *handle)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
    */
   isRotational?(next: NextOps, handle: H): Awaitable<boolean>;
   /**
    * Whether trim is supported. A plugin without it: whether there is a trim.
    * On failure it throws; in C that is -1.
    *
-   * C: `int (*can_trim) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, generation S, A)
+   * C: `int (*can_trim) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, generation S, A, B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I)
+   * C: `int (*can_trim) (nbdkit_next *next, void *handle)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
    */
   canTrim?(next: NextOps, handle: H): Awaitable<boolean>;
   /**
    * Whether zero is supported. A plugin answers whether its zero may be used; otherwise zeroes are written.
    * On failure it throws; in C that is -1.
    *
-   * C: not in the generations that include/nbdkit-filter.h describes.
+   * C: `int (*can_zero) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, generation B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I)
+   * C: `int (*can_zero) (nbdkit_next *next, void *handle)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
    */
   canZero?(next: NextOps, handle: H): Awaitable<Support>;
   /**
    * Whether zero with FLAG_FAST_ZERO fails at once where zeroing is slow.
    * On failure it throws; in C that is -1.
    *
-   * C: not in the generations that include/nbdkit-filter.h describes.
+   * C: `int (*can_fast_zero) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, generation F0, F, f1, G, g1, g2, g3, H, I)
+   * C: `int (*can_fast_zero) (nbdkit_next *next, void *handle)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
    */
   canFastZero?(next: NextOps, handle: H): Awaitable<boolean>;
   /**
    * Whether extents is supported. A plugin without it: whether there is an extents.
    * On failure it throws; in C that is -1.
    *
-   * C: not in the generations that include/nbdkit-filter.h describes.
+   * C: `int (*can_extents) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, generation D, E, F0, F, f1, G, g1, g2, g3, H, I)
+   * C: `int (*can_extents) (nbdkit_next *next, void *handle)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
    */
   canExtents?(next: NextOps, handle: H): Awaitable<boolean>;
   /**
    * How FLAG_FUA is supported: not at all, by a flush afterwards, or by the layer itself.
    * On failure it throws; in C that is -1.
    *
-   * C: not in the generations that include/nbdkit-filter.h describes.
+   * C: `int (*can_fua) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, generation B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I)
+   * C: `int (*can_fua) (nbdkit_next *next, void *handle)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
    */
   canFua?(next: NextOps, handle: H): Awaitable<Support>;
   /**
    * Whether a flush in one connection covers the writes of all. A plugin without it: no.
    * On failure it throws; in C that is -1.
    *
-   * C: not in the generations that include/nbdkit-filter.h describes.
+   * C: `int (*can_multi_conn) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, generation C, D, E, F0, F, f1, G, g1, g2, g3, H, I)
+   * C: `int (*can_multi_conn) (nbdkit_next *next, void *handle)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
    */
   canMultiConn?(next: NextOps, handle: H): Awaitable<boolean>;
   /**
    * How cache requests are supported: not at all, by reads, or by the layer itself.
    * On failure it throws; in C that is -1.
    *
-   * C: not in the generations that include/nbdkit-filter.h describes.
+   * C: `int (*can_cache) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, generation E, F0, F, f1, G, g1, g2, g3, H, I)
+   * C: `int (*can_cache) (nbdkit_next *next, void *handle)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
    */
   canCache?(next: NextOps, handle: H): Awaitable<Support>;
   /**
@@ -374,6 +421,8 @@ export interface FilterMethods<C, H> {
    * On failure it throws; in C that is -1.
    *
    * C: `int (*pread) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, void *buf, uint32_t count, uint64_t offset)` (include/nbdkit-filter.h, generation S, A)
+   * C: `int (*pread) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, void *buf, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, generation B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I)
+   * C: `int (*pread) (nbdkit_next *next, void *handle, void *buf, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
    */
   pread?(next: NextOps, handle: H, buf: Uint8Array, offset: bigint, flags: number): Awaitable<void>;
   /**
@@ -381,6 +430,8 @@ export interface FilterMethods<C, H> {
    * On failure it throws; in C that is -1.
    *
    * C: `int (*pwrite) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, const void *buf, uint32_t count, uint64_t offset)` (include/nbdkit-filter.h, generation S, A)
+   * C: `int (*pwrite) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, const void *buf, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, generation B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I)
+   * C: `int (*pwrite) (nbdkit_next *next, void *handle, const void *buf, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
    */
   pwrite?(next: NextOps, handle: H, buf: Uint8Array, offset: bigint, flags: number): Awaitable<void>;
   /**
@@ -388,6 +439,8 @@ export interface FilterMethods<C, H> {
    * On failure it throws; in C that is -1.
    *
    * C: `int (*flush) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, generation S, A)
+   * C: `int (*flush) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, uint32_t flags, int *err)` (include/nbdkit-filter.h, generation B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I)
+   * C: `int (*flush) (nbdkit_next *next, void *handle, uint32_t flags, int *err)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
    */
   flush?(next: NextOps, handle: H, flags: number): Awaitable<void>;
   /**
@@ -395,6 +448,8 @@ export interface FilterMethods<C, H> {
    * On failure it throws; in C that is -1.
    *
    * C: `int (*trim) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, uint32_t count, uint64_t offset)` (include/nbdkit-filter.h, generation S, A)
+   * C: `int (*trim) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, generation B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I)
+   * C: `int (*trim) (nbdkit_next *next, void *handle, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
    */
   trim?(next: NextOps, handle: H, count: number, offset: bigint, flags: number): Awaitable<void>;
   /**
@@ -402,20 +457,24 @@ export interface FilterMethods<C, H> {
    * On failure it throws; in C that is -1.
    *
    * C: `int (*zero) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, uint32_t count, uint64_t offset, int may_trim)` (include/nbdkit-filter.h, generation S, A)
+   * C: `int (*zero) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, generation B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I)
+   * C: `int (*zero) (nbdkit_next *next, void *handle, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
    */
   zero?(next: NextOps, handle: H, count: number, offset: bigint, flags: number): Awaitable<void>;
   /**
    * Tell which parts of these `count` bytes are data, holes or zeroes: add them in order to `extents`, at least one that begins at or before `offset`; more than was asked for does no harm. Flags: FLAG_REQ_ONE, the first extent is enough.
    * On failure it throws; in C that is -1.
    *
-   * C: not in the generations that include/nbdkit-filter.h describes.
+   * C: `int (*extents) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, uint32_t count, uint64_t offset, uint32_t flags, struct nbdkit_extents *extents, int *err)` (include/nbdkit-filter.h, generation D, E, F0, F, f1, G, g1, g2, g3, H, I)
+   * C: `int (*extents) (nbdkit_next *next, void *handle, uint32_t count, uint64_t offset, uint32_t flags, struct nbdkit_extents *extents, int *err)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
    */
   extents?(next: NextOps, handle: H, count: number, offset: bigint, flags: number, extents: Extents): Awaitable<void>;
   /**
    * These `count` bytes will be read soon. Flags: none yet.
    * On failure it throws; in C that is -1.
    *
-   * C: not in the generations that include/nbdkit-filter.h describes.
+   * C: `int (*cache) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, generation E, F0, F, f1, G, g1, g2, g3, H, I)
+   * C: `int (*cache) (nbdkit_next *next, void *handle, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
    */
   cache?(next: NextOps, handle: H, count: number, offset: bigint, flags: number): Awaitable<void>;
 }

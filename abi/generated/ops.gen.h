@@ -23,29 +23,40 @@
 #define RT_OP_FLUSH 16
 #define RT_OP_TRIM 17
 #define RT_OP_ZERO 18
-#define RT_OP__PREAD_V1 19
-#define RT_OP__PWRITE_V1 20
-#define RT_OP__FLUSH_V1 21
-#define RT_OP__TRIM_V1 22
-#define RT_OP__ZERO_V1 23
-#define RT_OP_DUMP_PLUGIN 24
-#define RT_OP_CAN_ZERO 25
-#define RT_OP_CAN_FUA 26
-#define RT_OP_CAN_MULTI_CONN 27
-#define RT_OP_CAN_EXTENTS 28
-#define RT_OP_EXTENTS 29
-#define RT_OP_CAN_CACHE 30
-#define RT_OP_CACHE 31
-#define RT_OP_THREAD_MODEL 32
-#define RT_OP_CAN_FAST_ZERO 33
-#define RT_OP_PRECONNECT 34
-#define RT_OP_GET_READY 35
-#define RT_OP_AFTER_FORK 36
-#define RT_OP_LIST_EXPORTS 37
-#define RT_OP_DEFAULT_EXPORT 38
-#define RT_OP_EXPORT_DESCRIPTION 39
-#define RT_OP_CLEANUP 40
-#define RT_OP_BLOCK_SIZE 41
+#define RT_OP_CAN_ZERO 19
+#define RT_OP_CAN_FUA 20
+#define RT_OP_CAN_MULTI_CONN 21
+#define RT_OP_CAN_EXTENTS 22
+#define RT_OP_EXTENTS 23
+#define RT_OP_THREAD_MODEL 24
+#define RT_OP_CAN_CACHE 25
+#define RT_OP_CACHE 26
+#define RT_OP_CAN_FAST_ZERO 27
+#define RT_OP_REOPEN 28
+#define RT_OP_PRECONNECT 29
+#define RT_OP_GET_READY 30
+#define RT_OP_AFTER_FORK 31
+#define RT_OP_LIST_EXPORTS 32
+#define RT_OP_DEFAULT_EXPORT 33
+#define RT_OP_EXPORT_DESCRIPTION 34
+#define RT_OP_CLEANUP 35
+#define RT_OP_BLOCK_SIZE 36
+#define RT_OP_DUMP_PLUGIN 37
+#define RT_OP__PREAD_V1 38
+#define RT_OP__PWRITE_V1 39
+#define RT_OP__FLUSH_V1 40
+#define RT_OP__TRIM_V1 41
+#define RT_OP__ZERO_V1 42
+
+// Upcalls that are no callbacks.
+// nbdkit_next_context_open, on a backend's nxdata.
+#define RT_OP_CONTEXT_OPEN 43
+// nbdkit_next_context_close, on what context_open returned.
+#define RT_OP_CONTEXT_CLOSE 44
+// nbdkit_context_set_next, on a context's nxdata.
+#define RT_OP_CONTEXT_SET_NEXT 45
+// nbdkit_disconnect.
+#define RT_OP_DISCONNECT 46
 
 // The initializer of an array of their names.
 #define RT_OP_NAMES \
@@ -69,21 +80,16 @@
     "flush", \
     "trim", \
     "zero", \
-    "pread", \
-    "pwrite", \
-    "flush", \
-    "trim", \
-    "zero", \
-    "dump_plugin", \
     "can_zero", \
     "can_fua", \
     "can_multi_conn", \
     "can_extents", \
     "extents", \
+    "thread_model", \
     "can_cache", \
     "cache", \
-    "thread_model", \
     "can_fast_zero", \
+    "reopen", \
     "preconnect", \
     "get_ready", \
     "after_fork", \
@@ -92,11 +98,35 @@
     "export_description", \
     "cleanup", \
     "block_size", \
+    "dump_plugin", \
+    "pread", \
+    "pwrite", \
+    "flush", \
+    "trim", \
+    "zero", \
   }
 
 // Which generation of which struct a module has.
 #define RT_ADAPTER_FILTER_S 0
 #define RT_ADAPTER_FILTER_A 1
-#define RT_ADAPTER_PLUGIN 2
+#define RT_ADAPTER_FILTER_B 2
+#define RT_ADAPTER_FILTER_C 3
+#define RT_ADAPTER_FILTER_D 4
+#define RT_ADAPTER_FILTER_E 5
+#define RT_ADAPTER_FILTER_F0 6
+#define RT_ADAPTER_FILTER_F 7
+#define RT_ADAPTER_FILTER_F1 8
+#define RT_ADAPTER_FILTER_G 9
+#define RT_ADAPTER_FILTER_G1 10
+#define RT_ADAPTER_FILTER_G2 11
+#define RT_ADAPTER_FILTER_G3 12
+#define RT_ADAPTER_FILTER_H 13
+#define RT_ADAPTER_FILTER_I 14
+#define RT_ADAPTER_FILTER_I1 15
+#define RT_ADAPTER_FILTER_J 16
+#define RT_ADAPTER_FILTER_K 17
+#define RT_ADAPTER_FILTER_L 18
+#define RT_ADAPTER_FILTER_M 19
+#define RT_ADAPTER_PLUGIN 20
 
 #endif

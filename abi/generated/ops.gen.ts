@@ -19,29 +19,38 @@ export const RT_OP_PWRITE = 15;
 export const RT_OP_FLUSH = 16;
 export const RT_OP_TRIM = 17;
 export const RT_OP_ZERO = 18;
-export const RT_OP__PREAD_V1 = 19;
-export const RT_OP__PWRITE_V1 = 20;
-export const RT_OP__FLUSH_V1 = 21;
-export const RT_OP__TRIM_V1 = 22;
-export const RT_OP__ZERO_V1 = 23;
-export const RT_OP_DUMP_PLUGIN = 24;
-export const RT_OP_CAN_ZERO = 25;
-export const RT_OP_CAN_FUA = 26;
-export const RT_OP_CAN_MULTI_CONN = 27;
-export const RT_OP_CAN_EXTENTS = 28;
-export const RT_OP_EXTENTS = 29;
-export const RT_OP_CAN_CACHE = 30;
-export const RT_OP_CACHE = 31;
-export const RT_OP_THREAD_MODEL = 32;
-export const RT_OP_CAN_FAST_ZERO = 33;
-export const RT_OP_PRECONNECT = 34;
-export const RT_OP_GET_READY = 35;
-export const RT_OP_AFTER_FORK = 36;
-export const RT_OP_LIST_EXPORTS = 37;
-export const RT_OP_DEFAULT_EXPORT = 38;
-export const RT_OP_EXPORT_DESCRIPTION = 39;
-export const RT_OP_CLEANUP = 40;
-export const RT_OP_BLOCK_SIZE = 41;
+export const RT_OP_CAN_ZERO = 19;
+export const RT_OP_CAN_FUA = 20;
+export const RT_OP_CAN_MULTI_CONN = 21;
+export const RT_OP_CAN_EXTENTS = 22;
+export const RT_OP_EXTENTS = 23;
+export const RT_OP_THREAD_MODEL = 24;
+export const RT_OP_CAN_CACHE = 25;
+export const RT_OP_CACHE = 26;
+export const RT_OP_CAN_FAST_ZERO = 27;
+export const RT_OP_REOPEN = 28;
+export const RT_OP_PRECONNECT = 29;
+export const RT_OP_GET_READY = 30;
+export const RT_OP_AFTER_FORK = 31;
+export const RT_OP_LIST_EXPORTS = 32;
+export const RT_OP_DEFAULT_EXPORT = 33;
+export const RT_OP_EXPORT_DESCRIPTION = 34;
+export const RT_OP_CLEANUP = 35;
+export const RT_OP_BLOCK_SIZE = 36;
+export const RT_OP_DUMP_PLUGIN = 37;
+export const RT_OP__PREAD_V1 = 38;
+export const RT_OP__PWRITE_V1 = 39;
+export const RT_OP__FLUSH_V1 = 40;
+export const RT_OP__TRIM_V1 = 41;
+export const RT_OP__ZERO_V1 = 42;
+/** nbdkit_next_context_open, on a backend's nxdata. */
+export const RT_OP_CONTEXT_OPEN = 43;
+/** nbdkit_next_context_close, on what context_open returned. */
+export const RT_OP_CONTEXT_CLOSE = 44;
+/** nbdkit_context_set_next, on a context's nxdata. */
+export const RT_OP_CONTEXT_SET_NEXT = 45;
+/** nbdkit_disconnect. */
+export const RT_OP_DISCONNECT = 46;
 /** rt_message.op by the callback's name in C. */
 export const ops = {
   load: RT_OP_LOAD,
@@ -62,21 +71,16 @@ export const ops = {
   flush: RT_OP_FLUSH,
   trim: RT_OP_TRIM,
   zero: RT_OP_ZERO,
-  _pread_v1: RT_OP__PREAD_V1,
-  _pwrite_v1: RT_OP__PWRITE_V1,
-  _flush_v1: RT_OP__FLUSH_V1,
-  _trim_v1: RT_OP__TRIM_V1,
-  _zero_v1: RT_OP__ZERO_V1,
-  dump_plugin: RT_OP_DUMP_PLUGIN,
   can_zero: RT_OP_CAN_ZERO,
   can_fua: RT_OP_CAN_FUA,
   can_multi_conn: RT_OP_CAN_MULTI_CONN,
   can_extents: RT_OP_CAN_EXTENTS,
   extents: RT_OP_EXTENTS,
+  thread_model: RT_OP_THREAD_MODEL,
   can_cache: RT_OP_CAN_CACHE,
   cache: RT_OP_CACHE,
-  thread_model: RT_OP_THREAD_MODEL,
   can_fast_zero: RT_OP_CAN_FAST_ZERO,
+  reopen: RT_OP_REOPEN,
   preconnect: RT_OP_PRECONNECT,
   get_ready: RT_OP_GET_READY,
   after_fork: RT_OP_AFTER_FORK,
@@ -85,6 +89,12 @@ export const ops = {
   export_description: RT_OP_EXPORT_DESCRIPTION,
   cleanup: RT_OP_CLEANUP,
   block_size: RT_OP_BLOCK_SIZE,
+  dump_plugin: RT_OP_DUMP_PLUGIN,
+  _pread_v1: RT_OP__PREAD_V1,
+  _pwrite_v1: RT_OP__PWRITE_V1,
+  _flush_v1: RT_OP__FLUSH_V1,
+  _trim_v1: RT_OP__TRIM_V1,
+  _zero_v1: RT_OP__ZERO_V1,
 } as const;
 
 /** A callback that native layers can be asked for. */
@@ -92,7 +102,25 @@ export type OpName = keyof typeof ops;
 
 export const RT_ADAPTER_FILTER_S = 0;
 export const RT_ADAPTER_FILTER_A = 1;
-export const RT_ADAPTER_PLUGIN = 2;
+export const RT_ADAPTER_FILTER_B = 2;
+export const RT_ADAPTER_FILTER_C = 3;
+export const RT_ADAPTER_FILTER_D = 4;
+export const RT_ADAPTER_FILTER_E = 5;
+export const RT_ADAPTER_FILTER_F0 = 6;
+export const RT_ADAPTER_FILTER_F = 7;
+export const RT_ADAPTER_FILTER_F1 = 8;
+export const RT_ADAPTER_FILTER_G = 9;
+export const RT_ADAPTER_FILTER_G1 = 10;
+export const RT_ADAPTER_FILTER_G2 = 11;
+export const RT_ADAPTER_FILTER_G3 = 12;
+export const RT_ADAPTER_FILTER_H = 13;
+export const RT_ADAPTER_FILTER_I = 14;
+export const RT_ADAPTER_FILTER_I1 = 15;
+export const RT_ADAPTER_FILTER_J = 16;
+export const RT_ADAPTER_FILTER_K = 17;
+export const RT_ADAPTER_FILTER_L = 18;
+export const RT_ADAPTER_FILTER_M = 19;
+export const RT_ADAPTER_PLUGIN = 20;
 export const RT_DOWNCALL = 1;
 export const RT_ANSWER = 2;
 export const RT_UPCALL = 3;

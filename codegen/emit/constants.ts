@@ -1,7 +1,6 @@
 /** Emits constants.gen.ts: the headers' macros that TypeScript needs. */
 import { flags, numbers, tables } from "../constants.ts";
-import { SourceError } from "../ir.ts";
-import { headers, type Model } from "../model.ts";
+import { headers, integerOf, type Model } from "../model.ts";
 import type { GeneratedFile } from "../output.ts";
 import type { Macro } from "../parse/constants.ts";
 import { addConstant, objectText, typescriptFile } from "./typescript.ts";
@@ -54,12 +53,8 @@ export function tableOf(model: Model, name: string): (readonly [string, string])
 
 /** The value as TypeScript writes it. */
 export function valueOf(macro: Macro): string {
-  if (macro.value === undefined) {
-    const remedy =
-      "write it as a number or (1 << N); what only C needs is listed in onlyInC of codegen/constants.ts";
-    throw new SourceError(macro.at, `${macro.name} is not an integer`, remedy);
-  }
+  const value = integerOf(macro);
   // Hexadecimal where the header has it, so that it can be searched for.
   const hexadecimal = /\b0x[0-9a-fA-F]+/.exec(macro.at.source);
-  return hexadecimal?.[0].toLowerCase() ?? String(macro.value);
+  return hexadecimal?.[0].toLowerCase() ?? String(value);
 }

@@ -2,6 +2,7 @@
 import { structOf, type Unit } from "../ir.ts";
 import { layoutOf } from "../layout.ts";
 import { headers, type Model } from "../model.ts";
+import { layoutName } from "../names.ts";
 import type { GeneratedFile } from "../output.ts";
 import { data } from "../semantics.ts";
 import { addConstant, objectText, typescriptFile } from "./typescript.ts";
@@ -13,11 +14,21 @@ function layoutNames(
   return [
     ...model.generations.map(
       ({ id, unit }) =>
-        [`filter${id}`, "nbdkit_filter", unit, `${headers.filter}, generation ${id}`] as const,
+        [
+          layoutName("filter", id),
+          "nbdkit_filter",
+          unit,
+          `${headers.filter}, generation ${id}`,
+        ] as const,
     ),
     ...model.generations.map(
       ({ id, unit }) =>
-        [`nextOps${id}`, "nbdkit_next_ops", unit, `${headers.filter}, generation ${id}`] as const,
+        [
+          layoutName("nextOps", id),
+          "nbdkit_next_ops",
+          unit,
+          `${headers.filter}, generation ${id}`,
+        ] as const,
     ),
     ["plugin", "nbdkit_plugin", model.plugin, headers.plugin],
     ["message", "rt_message", model.runtime, headers.runtime],

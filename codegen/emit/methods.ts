@@ -159,7 +159,7 @@ function parametersOf(model: Model, name: string, meaning: CallbackMeaning, plac
   const subject: Named = meaning.scope === "config" ? ["config", "C"] : ["handle", "H"];
   const asksNext =
     meaning.offered.includes("next") ||
-    callback.signature.parameters.some((parameter) => parameter.name === "next_ops");
+    callback.signature.parameters.some(({ name: parameter }) => /^next(_ops)?$/.test(parameter));
   const next = meaning.next ?? (asksNext ? "NextOps" : undefined);
   const first: Named[] = place === "filter" && next !== undefined ? [["next", next]] : [];
   return [...first, subject, ...values];

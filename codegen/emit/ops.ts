@@ -1,9 +1,10 @@
 /** Emits ops.gen.h and ops.gen.ts: the numbers of callbacks, adapters and message kinds. */
 import { callbacksOf } from "../ir.ts";
 import { headers, type Model } from "../model.ts";
-import { opName } from "../names.ts";
+import { adapterMacro, adapterName, opName } from "../names.ts";
 import { structsOf } from "../one-to-one.ts";
 import { banner, type GeneratedFile } from "../output.ts";
+import { otherOps } from "../semantics.ts";
 import { valueOf } from "./constants.ts";
 import { addConstant, objectText, typescriptFile } from "./typescript.ts";
 
@@ -17,9 +18,9 @@ function opsOf(model: Model): string[] {
 
 /** The adapters in the order of their numbers. */
 export function adaptersOf(model: Model): { readonly macro: string; readonly call: string }[] {
-  const filters = model.generations.map(({ id }) => `filter_${id.toLowerCase()}`);
+  const filters = model.generations.map(({ id }) => adapterName(id));
   return [...filters, "plugin"].map((name) => ({
-    macro: `RT_ADAPTER_${name.toUpperCase()}`,
+    macro: adapterMacro(name),
     call: `rt_${name}_call`,
   }));
 }
@@ -27,15 +28,22 @@ export function adaptersOf(model: Model): { readonly macro: string; readonly cal
 const inputs = [headers.filter, headers.plugin];
 
 export function emitOpsHeader(model: Model): GeneratedFile {
-  const ops = opsOf(model).map((name, index) => `#define ${opName(name)} ${index + 1}\n`);
+  const callbacks = opsOf(model);
+  const define = (name: string, index: number) => `#define ${opName(name)} ${index + 1}\n`;
+  const ops = callbacks.map(define);
+  const others = Object.entries(otherOps).map(
+    ([name, about], index) => `// ${about}\n${define(name, callbacks.length + index)}`,
+  );
   const adapters = adaptersOf(model).map(({ macro }, index) => `#define ${macro} ${index}\n`);
   const text = [
     banner(inputs),
     "#ifndef RT_OPS_GEN_H\n#define RT_OPS_GEN_H\n\n",
     "// rt_message.op: the callback's name. 0 is none.\n",
     ...ops,
+    "\n// Upcalls that are no callbacks.\n",
+    ...others,
     '\n// The initializer of an array of their names.\n#define RT_OP_NAMES \\\n  { \\\n    "", \\\n',
-    ...opsOf(model).map((name) => `    "${name.replace(/^_(.*)_v1$/, "$1")}", \\\n`),
+    ...callbacks.map((name) => `    "${name.replace(/^_(.*)_v1$/, "$1")}", \\\n`),
     "  }\n",
     "\n// Which generation of which struct a module has.\n",
     ...adapters,
@@ -48,6 +56,9 @@ export function emitOps(model: Model): GeneratedFile {
   return typescriptFile("ops.gen.ts", [...inputs, headers.runtime], (file) => {
     const ops = opsOf(model);
     for (const [index, name] of ops.entries()) addConstant(file, opName(name), String(index + 1));
+    for (const [index, [name, about]] of Object.entries(otherOps).entries()) {
+      addConstant(file, opName(name), String(ops.length + index + 1), about);
+    }
     addConstant(
       file,
       "ops",

@@ -1,28 +1,32 @@
 /** Emits symbols.gen.ts: the runtime's functions for bun:ffi, and the names that modules may import. */
+import { functions } from "../functions.ts";
 import { type CType, type FunctionDeclaration, integers, SourceError } from "../ir.ts";
-import { headers, type Model } from "../model.ts";
+import { exportedFunctions, headers, type Model } from "../model.ts";
 import type { GeneratedFile } from "../output.ts";
-import { functions } from "../semantics.ts";
 import { addConstant, objectText, typescriptFile } from "./typescript.ts";
 
 export function emitSymbols(model: Model): GeneratedFile {
-  return typescriptFile("symbols.gen.ts", [headers.runtime, headers.common], (file) => {
-    const rows = [...model.runtime.functions.values()].map(
-      (declaration) => [declaration.name, symbolText(declaration)] as const,
-    );
-    const symbols = `${objectText(rows)} as const`;
-    addConstant(file, "runtimeSymbols", symbols, "What abi/runtime/runtime.h declares.");
-    const exported = [...model.plugin.functions.values()].map(({ name, text }) => {
-      const about = functions[name] ?? "";
-      return `  // ${text}${about === "" ? "" : `: ${about}`}\n  "${name}",\n`;
-    });
-    addConstant(
-      file,
-      "exportedFunctions",
-      `[\n${exported.join("")}] as const`,
-      "What include/nbdkit-common.h promises to modules; the runtime exports it.",
-    );
-  });
+  return typescriptFile(
+    "symbols.gen.ts",
+    [headers.runtime, headers.common, headers.filter],
+    (file) => {
+      const rows = [...model.runtime.functions.values()].map(
+        (declaration) => [declaration.name, symbolText(declaration)] as const,
+      );
+      const symbols = `${objectText(rows)} as const`;
+      addConstant(file, "runtimeSymbols", symbols, "What abi/runtime/runtime.h declares.");
+      const exported = exportedFunctions(model).map(({ name, text }) => {
+        const about = functions[name] ?? "";
+        return `  // ${text}${about === "" ? "" : `: ${about}`}\n  "${name}",\n`;
+      });
+      addConstant(
+        file,
+        "exportedFunctions",
+        `[\n${exported.join("")}] as const`,
+        "What the headers promise to modules; the runtime exports it. Of what changed: the newest form.",
+      );
+    },
+  );
 }
 
 function symbolText(declaration: FunctionDeclaration): string {

@@ -1,13 +1,15 @@
 /** Finds `#define NAME VALUE` in headers, which the preprocessor would not show, and computes the values. */
 import { join } from "node:path";
 
-import { type Location, SourceError } from "../ir.ts";
+import type { Location } from "../ir.ts";
 import type { Tree } from "./preprocess.ts";
 
 export interface Macro {
   readonly name: string;
-  /** Undefined where it is not an integer. */
+  /** Undefined where it is not an integer, or not the same one under all conditions. */
   readonly value: number | undefined;
+  /** Where it has another value. */
+  readonly differs: Location | undefined;
   readonly at: Location;
 }
 
@@ -24,11 +26,9 @@ export async function scanMacros(tree: Tree, file: string): Promise<Macro[]> {
     const at = { file, line: index + 1, column: before.length + 1, source };
     const value = parameters === undefined ? integer(body) : undefined;
     const earlier = macros.get(name);
-    if (earlier !== undefined && earlier.value !== value) {
-      const remedy = "give the constants of different conditions different names";
-      throw new SourceError(at, `${name} has another value in line ${earlier.at.line}`, remedy);
-    }
-    macros.set(name, earlier ?? { name, value, at });
+    if (earlier === undefined) macros.set(name, { name, value, at, differs: undefined });
+    else if (earlier.value !== value)
+      macros.set(name, { ...earlier, value: undefined, differs: at });
   }
   return [...macros.values()];
 }

@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url";
 import { Language, type Node, Parser } from "web-tree-sitter";
 
 import {
+  type CType,
   type FunctionDeclaration,
   type Location,
   type Parameter,
@@ -22,6 +23,7 @@ export async function parseUnit(source: Preprocessed): Promise<Unit> {
   if (tree === null) throw new Error("tree-sitter gave no tree");
   const structs = new Map<string, Struct>();
   const functionTypes = new Map<string, FunctionDeclaration>();
+  const opaqueTypes = new Map<string, CType>();
   const functions = new Map<string, FunctionDeclaration>();
   const reader: Reader = { at: (node) => locate(source, node), signature: readSignature };
   for (const node of tree.rootNode.namedChildren) {
@@ -36,7 +38,7 @@ export async function parseUnit(source: Preprocessed): Promise<Unit> {
         addStruct(reader, node, structs);
         break;
       case "type_definition":
-        addFunction(reader, node, functionTypes);
+        if (!addOpaque(node, opaqueTypes)) addFunction(reader, node, functionTypes);
         break;
       case "declaration":
         addFunction(reader, node, functions);
@@ -46,7 +48,7 @@ export async function parseUnit(source: Preprocessed): Promise<Unit> {
     }
   }
   tree.delete();
-  return { structs, functionTypes, functions };
+  return { structs, functionTypes, opaqueTypes, functions };
 }
 
 let parserPromise: Promise<Parser> | undefined;
@@ -76,7 +78,7 @@ function refuse(reader: Reader, node: Node): never {
   throw new SourceError(
     reader.at(culprit(node)),
     `${what} (${culprit(node).type})`,
-    "expected a struct, a typedef of a function, or a function; " +
+    "expected a struct, a typedef of a function or an opaque type, or a function; " +
       "change the header, or teach codegen/parse/declarations.ts",
   );
 }
@@ -97,6 +99,17 @@ function addStruct(reader: Reader, node: Node, structs: Map<string, Struct>): vo
     return [{ name: fieldName, type, text: oneLine(child), at: reader.at(child) }];
   });
   structs.set(name, { name, fields, at: reader.at(node) });
+}
+
+/** `typedef struct nbdkit_other nbdkit_name` or `typedef void nbdkit_name`. */
+function addOpaque(node: Node, into: Map<string, CType>): boolean {
+  const found = /^typedef (?:struct (nbdkit_\w+)|void) (nbdkit_\w+);$/.exec(node.text);
+  if (found?.[2] === undefined) return false;
+  into.set(
+    found[2],
+    found[1] === undefined ? { kind: "void" } : { kind: "struct", name: found[1] },
+  );
+  return true;
 }
 
 function addFunction(reader: Reader, node: Node, into: Map<string, FunctionDeclaration>): void {
@@ -139,6 +152,7 @@ function oneLine(node: Node): string {
     .replaceAll(/__attribute__ \(\(.*?\)\)\)*/gs, "")
     .replace(/^(extern|typedef) /, "")
     .replaceAll(/\s+/g, " ")
+    .replaceAll(/ (?=[,)])/g, "")
     .replace(/ ?;$/, "")
     .trim();
 }

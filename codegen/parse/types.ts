@@ -55,8 +55,9 @@ function named(reader: Reader, node: Node): CType {
     return { kind: "struct", name: tag };
   }
   if (isInteger(name)) return { kind: "integer", name };
-  if (name === "void" || name === "char" || name === "va_list") return { kind: name };
-  // The header's own names; whether there is such a function type is checked where it is used.
+  if (name === "void" || name === "char" || name === "double" || name === "va_list")
+    return { kind: name };
+  // The header's own names; whether there is such a type is checked where it is used.
   if (node.type === "type_identifier" && name.startsWith("nbdkit_")) return { kind: "named", name };
   return unknown(reader, node, name);
 }
@@ -113,8 +114,8 @@ function unknown(reader: Reader, node: Node, what: string): never {
   throw new SourceError(
     reader.at(node),
     `unknown type: ${what}`,
-    `known are void, char, va_list, ${Object.keys(integers).join(", ")}, pointers, structs and ` +
-      "nbdkit_* function types; change the header, or teach codegen/parse/types.ts",
+    `known are void, char, double, va_list, ${Object.keys(integers).join(", ")}, pointers, structs and ` +
+      "nbdkit_* types; change the header, or teach codegen/parse/types.ts",
   );
 }
 

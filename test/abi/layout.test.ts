@@ -1,9 +1,11 @@
-/** Proves layouts.gen.ts against the C compiler: size, offset and type of every field of every struct. */
+/** Proves layouts.gen.ts against the C compiler and against nbdkit's releases: every field of every struct. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 
+import { type Generation, generationIds, generations } from "#abi/generated/generations.gen";
 import { type FieldLayout, layouts, type StructLayout } from "#abi/generated/layouts.gen";
 
 import { hasCompiler, needsCompiler, output, strict } from "../codegen/compiler-fixture.ts";
+import { recorded, recordedPlugin } from "./layouts-recorded.ts";
 
 // Compilers are slow on a busy machine.
 setDefaultTimeout(60_000);
@@ -13,15 +15,17 @@ const generation = (id: string) =>
 const pluginHeader = (version: number) =>
   `#define NBDKIT_API_VERSION ${version}\n#include <nbdkit-plugin.h>\n`;
 
-const probes: Readonly<Record<keyof typeof layouts, readonly [struct: string, header: string]>> = {
-  filterS: ["nbdkit_filter", generation("S")],
-  filterA: ["nbdkit_filter", generation("A")],
-  nextOpsS: ["nbdkit_next_ops", generation("S")],
-  nextOpsA: ["nbdkit_next_ops", generation("A")],
-  plugin: ["nbdkit_plugin", pluginHeader(2)],
-  message: ["rt_message", '#include "runtime.h"\n'],
-  slot: ["rt_slot", '#include "runtime.h"\n'],
-};
+type Probe = readonly [name: string, layout: StructLayout, struct: string, header: string];
+
+const probes: readonly Probe[] = [
+  ...generationIds.flatMap((id): Probe[] => [
+    [`filter ${id}`, generations[id].filter, "nbdkit_filter", generation(id)],
+    [`next_ops ${id}`, generations[id].nextOps, "nbdkit_next_ops", generation(id)],
+  ]),
+  ["plugin", layouts.plugin, "nbdkit_plugin", pluginHeader(2)],
+  ["message", layouts.message, "rt_message", '#include "runtime.h"\n'],
+  ["slot", layouts.slot, "rt_slot", '#include "runtime.h"\n'],
+];
 
 /** What the compiler says of these fields. int and int32_t are one type to it. */
 async function probe(struct: string, header: string, names: readonly string[]): Promise<unknown> {
@@ -57,16 +61,10 @@ function asTheCompilerSays({ size, fields }: StructLayout): unknown {
 }
 
 describe.skipIf(!hasCompiler)(`layouts${needsCompiler}`, () => {
-  test.each(Object.entries(probes))(
-    "%s is what cc makes of struct %s",
-    async (name, [struct, header]) => {
-      // The keys of `probes` are those of `layouts`, by its type.
-      const layout: StructLayout = layouts[name as keyof typeof layouts];
-      expect(await probe(struct, header, Object.keys(layout.fields))).toEqual(
-        asTheCompilerSays(layout),
-      );
-    },
-  );
+  test.each(probes)("%s is what cc makes of it", async (_, layout, struct, header) => {
+    const names = Object.keys(layout.fields);
+    expect(await probe(struct, header, names)).toEqual(asTheCompilerSays(layout));
+  });
 
   test("a plugin of API version 1 has its fields in the same places", async () => {
     const { size, fields } = layouts.plugin;
@@ -83,17 +81,31 @@ describe.skipIf(!hasCompiler)(`layouts${needsCompiler}`, () => {
   });
 });
 
-test("sizes are those of nbdkit's releases", () => {
-  expect(
-    Object.entries(layouts)
-      .map(([name, { size }]) => [name, size])
-      .slice(0, 5),
-  ).toEqual([
-    ["filterS", 200],
-    ["filterA", 200],
-    ["nextOpsS", 80],
-    ["nextOpsA", 80],
-    ["plugin", 384],
-  ]);
-  expect(Object.keys(layouts.plugin.fields)).toHaveLength(49);
+/** `name@offset …` of a layout, in its order. */
+function offsets({ fields }: StructLayout): string {
+  return Object.entries(fields)
+    .map(([name, { offset }]) => `${name}@${offset}`)
+    .join(" ");
+}
+
+describe("nbdkit's releases", () => {
+  test("have the generations that the header has", () => {
+    expect(Object.keys(recorded)).toEqual([...generationIds]);
+  });
+
+  test.each(generationIds)("have the fields of generation %s where they are", (id) => {
+    const { filter, nextOps }: Generation = generations[id];
+    expect<unknown>({
+      size: filter.size,
+      fields: offsets(filter),
+      nextSize: nextOps.size,
+      nextFields: offsets(nextOps),
+    }).toEqual({ ...recorded[id] });
+  });
+
+  test("have this plugin", () => {
+    expect(layouts.plugin.size).toBe(384);
+    expect(Object.keys(layouts.plugin.fields)).toHaveLength(49);
+    expect(offsets(layouts.plugin)).toBe(recordedPlugin);
+  });
 });

@@ -72,7 +72,7 @@ describe.skipIf(!hasCompiler)(`codegen${needsCompiler}`, () => {
         "codegen: include/nbdkit-plugin.h:2:1: unknown declaration (union_specifier)\n" +
         "union thing { int x; };\n" +
         "^\n" +
-        "expected a struct, a typedef of a function, or a function; " +
+        "expected a struct, a typedef of a function or an opaque type, or a function; " +
         "change the header, or teach codegen/parse/declarations.ts\n",
     });
   });

@@ -1,0 +1,202 @@
+/** Emits generations.gen.ts: what differs between the generations of the filter interface. */
+import type { SourceFile } from "ts-morph";
+
+import { callbacksOf, type Parameter, structOf } from "../ir.ts";
+import { type Generation, generationPrefix, headers, type Model } from "../model.ts";
+import { adapterMacro, adapterName, layoutName } from "../names.ts";
+import type { GeneratedFile } from "../output.ts";
+import { addConstant, objectText, typescriptFile } from "./typescript.ts";
+
+interface Fact {
+  readonly about: string;
+  readonly type: "boolean" | "string";
+  of(facts: Facts): string;
+}
+
+/** What can be asked of a generation's structs. */
+interface Facts {
+  /** Whether struct nbdkit_filter has the field. */
+  has(field: string): boolean;
+  /** Whether the callback has the parameter. */
+  takes(callback: string, parameter: string): boolean;
+  /** Whether struct nbdkit_next_ops has the function. */
+  nextHas(name: string): boolean;
+  nextTakes(name: string, parameter: string): boolean;
+}
+
+/** Every fact follows from the headers. */
+const facts: Readonly<Record<string, Fact>> = {
+  structSize: {
+    about: "The struct begins with its size.",
+    type: "boolean",
+    of: ({ has }) => String(has("_struct_size")),
+  },
+  versionString: {
+    about: "The struct has `_version`, the release that the filter was compiled for.",
+    type: "boolean",
+    of: ({ has }) => String(has("_version")),
+  },
+  threadModelField: {
+    about: "The thread model is a field, `_thread_model`.",
+    type: "boolean",
+    of: ({ has }) => String(has("_thread_model")),
+  },
+  threadModelTakesNext: {
+    about: "The callback thread_model is told the thread model of the layers below, as `readonly`.",
+    type: "boolean",
+    of: ({ takes }) => String(takes("thread_model", "next_thread_model")),
+  },
+  hasFlags: {
+    about: "Requests have flags; before that zero has may_trim, and the others have nothing.",
+    type: "boolean",
+    of: ({ takes }) => String(takes("pwrite", "flags")),
+  },
+  hasErr: {
+    about: "Requests report their errno through `err`.",
+    type: "boolean",
+    of: ({ takes }) => String(takes("pwrite", "err")),
+  },
+  triStateZero: {
+    about: "can_zero answers NBDKIT_ZERO_*; before that 0 or 1, or it is not there.",
+    type: "boolean",
+    // Both came with one release.
+    of: ({ has }) => String(has("can_fast_zero")),
+  },
+  mergedNext: {
+    about: "The next layer is one pointer, whose first bytes are the table of functions.",
+    type: "boolean",
+    of: ({ takes }) => String(takes("get_size", "next")),
+  },
+  openForm: {
+    about:
+      "What open takes: just readonly, the server opening the next layer; also next; also the export's name; " +
+      "also whether there is TLS.",
+    type: "string",
+    of: ({ takes }) => {
+      if (!takes("open", "next")) return '"readonly"';
+      if (!takes("open", "exportname")) return '"next"';
+      return takes("open", "is_tls") ? '"tls"' : '"export-name"';
+    },
+  },
+  prepareReadonly: {
+    about: "prepare is told whether the connection is read-only.",
+    type: "boolean",
+    of: ({ takes }) => String(takes("prepare", "readonly")),
+  },
+  getReadyForm: {
+    about: "What get_ready takes: next, or the chain's thread model (as `readonly`), or both.",
+    type: "string",
+    of: ({ has, takes }) => {
+      if (!has("get_ready")) return '"none"';
+      if (!takes("get_ready", "thread_model")) return '"next"';
+      return takes("get_ready", "next") ? '"next-and-model"' : '"model"';
+    },
+  },
+  listExportsForm: {
+    about:
+      "What list_exports takes as `is_tls`: default_only, which it also passes on to the next layer; or is_tls.",
+    type: "string",
+    of: ({ has, takes }) => {
+      if (!has("list_exports")) return '"none"';
+      return takes("list_exports", "is_tls") ? '"is-tls"' : '"default-only"';
+    },
+  },
+  reopenForm: {
+    about: "What next_ops->reopen takes: readonly, or also the export's name.",
+    type: "string",
+    of: ({ nextHas, nextTakes }) => {
+      if (!nextHas("reopen")) return '"none"';
+      return nextTakes("reopen", "exportname") ? '"export-name"' : '"readonly"';
+    },
+  },
+  ownContexts: {
+    about: "Filters may open the layers below by nbdkit_next_context_open.",
+    type: "boolean",
+    of: ({ nextHas }) => String(nextHas("prepare")),
+  },
+};
+
+function factsOf({ unit }: Generation): Facts {
+  const takes = (struct: string) => {
+    const callbacks = callbacksOf(structOf(unit, struct));
+    const table = new Map(callbacks.map(({ name, signature }) => [name, signature.parameters]));
+    return (name: string, parameter: string): boolean =>
+      table.get(name)?.some((found: Parameter) => found.name === parameter) ?? false;
+  };
+  const has = (struct: string) => {
+    const names = new Set(structOf(unit, struct).fields.map(({ name }) => name));
+    return (name: string): boolean => names.has(name);
+  };
+  return {
+    has: has("nbdkit_filter"),
+    takes: takes("nbdkit_filter"),
+    nextHas: has("nbdkit_next_ops"),
+    nextTakes: takes("nbdkit_next_ops"),
+  };
+}
+
+/** One generation's entry: the source text of each property. */
+type Row = Readonly<Record<string, string>>;
+
+function rowOf(generation: Generation): Row {
+  const known = factsOf(generation);
+  return {
+    number: String(generation.number),
+    filter: layoutName("filter", generation.id),
+    nextOps: layoutName("nextOps", generation.id),
+    adapter: adapterMacro(adapterName(generation.id)),
+    ...Object.fromEntries(Object.entries(facts).map(([name, fact]) => [name, fact.of(known)])),
+  };
+}
+
+export function emitGenerations(model: Model): GeneratedFile {
+  const rows = model.generations.map((generation) => ({
+    id: generation.id,
+    row: rowOf(generation),
+  }));
+  const all = (property: string) => rows.flatMap(({ row }) => row[property] ?? []);
+  return typescriptFile("generations.gen.ts", [headers.filter], (file) => {
+    file.addImportDeclaration({
+      moduleSpecifier: "./layouts.gen.ts",
+      namedImports: [
+        ...[...all("filter"), ...all("nextOps")].map((name) => ({ name })),
+        { name: "StructLayout", isTypeOnly: true },
+      ],
+    });
+    file.addImportDeclaration({ moduleSpecifier: "./ops.gen.ts", namedImports: all("adapter") });
+    const ids = rows.map(({ id }) => `"${id}"`).join(", ");
+    addConstant(file, "generationIds", `[${ids}] as const`, "In order of time.");
+    file.addTypeAlias({
+      isExported: true,
+      name: "GenerationId",
+      type: "(typeof generationIds)[number]",
+      docs: [`As in ${generationPrefix}*.`],
+    });
+    addInterface(file, all);
+    const entries = rows.map(({ id, row }) => [id, objectText(Object.entries(row), "  ")] as const);
+    const type = "satisfies Readonly<Record<GenerationId, Generation>>";
+    addConstant(file, "generations", `${objectText(entries)} as const ${type}`, "By id.");
+  });
+}
+
+function addInterface(file: SourceFile, all: (property: string) => string[]): void {
+  const properties = [
+    { name: "number", type: "number", docs: [`${generationPrefix}*.`] },
+    { name: "filter", type: "StructLayout", docs: ["struct nbdkit_filter."] },
+    { name: "nextOps", type: "StructLayout", docs: ["struct nbdkit_next_ops."] },
+    { name: "adapter", type: "number", docs: ["For rt_module_add."] },
+    ...Object.entries(facts).map(([name, { about, type }]) => ({
+      name,
+      type: type === "boolean" ? type : [...new Set(all(name))].join(" | "),
+      docs: [about],
+    })),
+  ];
+  file.addInterface({
+    isExported: true,
+    name: "Generation",
+    docs: [
+      "A generation's layouts, and what else differs. Which callbacks there are shows in the layout.",
+    ],
+    properties: properties.map((property) => ({ ...property, isReadonly: true })),
+  });
+}

@@ -1,0 +1,196 @@
+/** Emits the C functions through which a filter calls the next layer: each makes a message and hands it to rt_upcall. */
+import {
+  type Callback,
+  callbacksOf,
+  type CType,
+  type FunctionDeclaration,
+  type Parameter,
+  SourceError,
+  structOf,
+  type Unit,
+} from "../ir.ts";
+import { opName } from "../names.ts";
+import { nextFunctions, parameters, type Role } from "../semantics.ts";
+
+/** What one C file is made for. */
+export interface Target {
+  /** As in the names of its functions: `filter_s`. */
+  readonly name: string;
+  readonly struct: string;
+  readonly unit: Unit;
+  readonly header: string;
+  /** The lines that choose the form of the header. */
+  readonly choice: string;
+  readonly suffix: string;
+}
+
+/** A function of the next layer, which the file of the first generation that has it in this form defines. */
+interface Trampoline {
+  readonly target: Target;
+  readonly name: string;
+  readonly text: string;
+}
+
+/** The trampolines of all targets, by target and callback. */
+export type Trampolines = ReadonlyMap<Target, ReadonlyMap<string, Trampoline>>;
+
+export function planTrampolines(targets: readonly Target[]): Trampolines {
+  const byText = new Map<string, Trampoline>();
+  const plan = (target: Target) => {
+    const declarations = [...target.unit.functionTypes.values(), ...nextOpsOf(target)];
+    const rows = declarations.map((declaration) => {
+      const op = nextFunctions[declaration.name]?.callback ?? declaration.name;
+      const key = trampolineText(target, declaration, "");
+      const name = `rt_next_${op}${target.suffix}`;
+      const text = trampolineText(target, declaration, name);
+      const known = byText.get(key) ?? { target, name, text };
+      byText.set(key, known);
+      return [op, known] as const;
+    });
+    return [target, new Map(rows)] as const;
+  };
+  return new Map(targets.map(plan));
+}
+
+/** The functions, the table of those that struct nbdkit_next_ops has, and the entry for rt_next_tables. */
+export function emitTrampolines(target: Target, plan: Trampolines): string[] {
+  const all = plan.get(target) ?? new Map<string, Trampoline>();
+  const own = [...all.values()].filter((trampoline) => trampoline.target === target);
+  const others = [...all.values()].filter((trampoline) => trampoline.target !== target);
+  const members = nextOpsOf(target).map(({ name }) => `  .${name} = ${all.get(name)?.name},\n`);
+  return [
+    others.length === 0 ? "" : "\n// As in earlier generations.\n",
+    ...others.map(({ text }) => headOf(text)),
+    ...own.map(({ text }) => `\n${text}`),
+    `\nstatic struct nbdkit_next_ops next_ops = {\n${members.join("")}};\n`,
+    `\nconst struct rt_next_table rt_next_table_${target.name} = {\n`,
+    "  .functions = &next_ops,\n  .size = sizeof next_ops,\n};\n",
+  ];
+}
+
+/** The declaration of a trampoline. */
+export function headOf(text: string): string {
+  return `${text.slice(0, text.indexOf("\n{")).replace(/^\/\/.*\n/, "")};\n`;
+}
+
+function nextOpsOf({ unit, struct }: Target): Callback[] {
+  return struct === "nbdkit_filter" ? callbacksOf(structOf(unit, "nbdkit_next_ops")) : [];
+}
+
+function trampolineText(
+  { unit }: Target,
+  declaration: FunctionDeclaration | Callback,
+  name: string,
+): string {
+  const { parameters: list, returns } = declaration.signature;
+  const declared = list.map((parameter) => typeText(parameter.type, parameter.name, unit));
+  const start = `// ${declaration.text}\n${typeText(returns, name, unit)} (${declared.join(", ")})\n{\n`;
+  const first = firstOf(declaration);
+  const next = nextFunctions[declaration.name];
+  if (next?.done !== undefined) {
+    return `${start}  // ${next.done}\n  (void) ${first.name};\n  return 0;\n}\n`;
+  }
+  return [
+    `${start}  struct rt_message m = {\n    .kind = RT_UPCALL,\n`,
+    `    .op = ${opName(next?.callback ?? declaration.name)},\n`,
+    ...list.slice(1).flatMap((parameter) => fieldAssignment(roleOf(parameter), parameter)),
+    "  };\n",
+    resultText(unit, declaration, `rt_upcall (${first.name}, &m)`),
+    "}\n",
+  ].join("");
+}
+
+function firstOf(declaration: FunctionDeclaration | Callback): Parameter {
+  const first = declaration.signature.parameters[0];
+  const role = first === undefined ? undefined : parameters[first.name]?.role;
+  if (first !== undefined && role?.kind === "pointer" && role.field === "nxdata") return first;
+  const remedy = "name its first parameter nxdata: the trampoline hands it to rt_upcall";
+  throw new SourceError(declaration.at, `${declaration.name} does not begin with nxdata`, remedy);
+}
+
+/** What comes back: in the result, through pointers, and as the errno of a failure. */
+function resultText(
+  unit: Unit,
+  { signature }: FunctionDeclaration | Callback,
+  call: string,
+): string {
+  const { returns, parameters: list } = signature;
+  const outcomes = outcomesOf(list);
+  const type = typeText(returns, "", unit);
+  if (returns.kind === "void") return `  ${call};\n`;
+  if (returns.kind !== "pointer" && outcomes.length === 0) return `  return (${type}) ${call};\n`;
+  const value =
+    returns.kind === "pointer" ? `ret == -1 ? NULL : (${type}) (intptr_t) ret` : `(${type}) ret`;
+  return `  int64_t ret = ${call};\n\n${outcomes.join("")}  return ${value};\n`;
+}
+
+function outcomesOf(list: readonly Parameter[]): string[] {
+  const stores = list.flatMap((parameter) => {
+    const role = roleOf(parameter);
+    return role.kind === "out" ? [`    *${parameter.name} = m.${role.field};\n`] : [];
+  });
+  const err = list.find((parameter) => roleOf(parameter).kind === "err");
+  return [
+    ...(stores.length === 0 ? [] : [`  if (ret != -1) {\n${stores.join("")}  }\n`]),
+    ...(err === undefined
+      ? []
+      : [`  if (ret == -1 && ${err.name} != NULL)\n    *${err.name} = errno;\n`]),
+  ];
+}
+
+function fieldAssignment(role: Role, { name, at }: Parameter): string[] {
+  switch (role.kind) {
+    case "number":
+      return [`    .${role.field} = ${name},\n`];
+    case "pointer":
+      return [`    .${role.field} = (uint64_t) (uintptr_t) ${name},\n`];
+    case "flag":
+      return [`    .flags = ${name} ? ${role.macro} : 0,\n`];
+    case "err":
+    case "out":
+      return [];
+    default:
+      throw new SourceError(
+        at,
+        `${name} cannot be passed on`,
+        "change its role in codegen/semantics.ts",
+      );
+  }
+}
+
+/** Where the value of a parameter is in a message. */
+export function roleOf(parameter: Parameter): Role {
+  const meaning = parameters[parameter.name];
+  if (meaning !== undefined) return meaning.role;
+  const remedy = "describe it in parameters of codegen/semantics.ts";
+  throw new SourceError(parameter.at, `unknown parameter: ${parameter.name}`, remedy);
+}
+
+/** The name of a type that the headers have a name for. */
+export function typeName(type: CType): string {
+  if (type.kind === "pointer") return typeName(type.to);
+  return type.kind === "named" ? type.name : "";
+}
+
+/** `type` as C declares `name` with it. Opaque types are resolved: their names mean other things in other generations. */
+function typeText(type: CType, name: string, unit: Unit): string {
+  const after = name && ` ${name}`;
+  switch (type.kind) {
+    case "pointer": {
+      const to = typeText(type.to, "", unit);
+      return `${type.constant ? "const " : ""}${to}${to.endsWith("*") ? "" : " "}*${name}`;
+    }
+    case "struct":
+      return `struct ${type.name}${after}`;
+    case "named": {
+      const opaque = unit.opaqueTypes.get(type.name);
+      return opaque === undefined ? `${type.name}${after}` : typeText(opaque, name, unit);
+    }
+    case "integer":
+      return `${type.name}${after}`;
+    case "function":
+      throw new Error(`${name} is a pointer to a function; give its type a name in the header`);
+    default:
+      return `${type.kind}${after}`;
+  }
+}
