@@ -7,12 +7,18 @@ export {
 } from "#abi/generated/constants.gen";
 export type {
   Awaitable,
+  NextDefaultExport,
+  NextListExports,
   NextOpen,
   NextOps,
   Support,
   ThreadModel,
 } from "#abi/generated/methods.gen";
 export { after, isPromise } from "./awaitable.ts";
+export { type BlockSize } from "../lib/block-size.ts";
+export { type Export, type Exports } from "../lib/exports.ts";
+export { type Extent, EXTENT_HOLE, EXTENT_ZERO, Extents } from "../lib/extents.ts";
+export { type Client, peerAddress, type PeerAddress, shutdown, sleep } from "./client.ts";
 export { type Errno } from "../lib/errno.ts";
 export { parseBool, parseInteger, parseSize } from "../lib/size.ts";
 export { debug, error } from "./debug.ts";

@@ -8,27 +8,17 @@ import type {
   ThreadModel,
 } from "#abi/generated/methods.gen";
 
+import type { Client } from "../api/client.ts";
 import type { BlockSize } from "../lib/block-size.ts";
 import type { Exports } from "../lib/exports.ts";
 import type { Extents } from "../lib/extents.ts";
 
-/** What layers may know of the client's connection. */
-export interface ConnectionInfo {
-  /** Counts from 1; log lines show it in brackets. 0: it belongs to no client, but to a layer's own use of those below. */
-  readonly id: number;
-  /** `memory[3]`, what log lines about this connection start with. */
+/** What layers may know of the client's connection. The protocol keeps it up to date. */
+export interface ConnectionInfo extends Client {
+  /** `memory[3]`, what log lines about this connection start with; empty for a connection of no client. */
   readonly logName: string;
-  /** The export that the client asked for, from the time when its opening begins; "" is the default one. */
   exportName?: string | undefined;
   isTls: boolean;
-  /** The client's address as a struct sockaddr. */
-  readonly peerName?: Uint8Array | undefined;
-  /** The client's process, where it is one of this machine and came through a Unix socket. */
-  readonly peer?: { readonly pid: number; readonly uid: number; readonly gid: number } | undefined;
-  /** Fires when the client is gone or will be served no more: what waits on its behalf should give up. */
-  readonly ended: AbortSignal;
-  /** End the connection: with `force` now, else when the requests in flight are answered. */
-  disconnect(force: boolean): void;
 }
 
 /** A call on behalf of a client whose layers need not be open. */

@@ -168,11 +168,22 @@ function filterLayer(it: AnyFilter, path: string): Layer {
   if (it.getReady) draft.getReady = (model) => it.getReady?.(config, model);
   if (it.afterFork) draft.afterFork = () => it.afterFork?.(config);
   if (it.cleanup) draft.cleanup = () => it.cleanup?.(config);
-  if (it.preconnect) draft.preconnect = (next, readonly) => it.preconnect?.(next, config, readonly);
-  draft.open = (_context, next, readonly, exportName, isTls) =>
+  if (it.preconnect) {
+    draft.preconnect = (next, readonly, { connection }) =>
+      it.preconnect?.((ro) => next(ro), config, readonly, connection);
+  }
+  if (it.listExports) {
+    draft.listExports = (next, readonly, isTls, exports, { connection }) =>
+      it.listExports?.((ro, list) => next(ro, list), config, readonly, isTls, exports, connection);
+  }
+  if (it.defaultExport) {
+    draft.defaultExport = (next, readonly, isTls, { connection }) =>
+      it.defaultExport?.((ro) => next(ro), config, readonly, isTls, connection);
+  }
+  draft.open = ({ connection }, next, readonly, exportName, isTls) =>
     it.open === undefined
       ? after(next(readonly, exportName), () => config)
-      : it.open(next, config, readonly, exportName, isTls);
+      : it.open((ro, name) => next(ro, name), config, readonly, exportName, isTls, connection);
   if (it.close) draft.close = (context) => it.close?.(context.handle);
   const { pread, pwrite } = it;
   if (pread) {
@@ -209,9 +220,20 @@ function pluginLayer(it: AnyPlugin, path: string): Layer {
   if (it.getReady) draft.getReady = () => it.getReady?.(config);
   if (it.afterFork) draft.afterFork = () => it.afterFork?.(config);
   if (it.cleanup) draft.cleanup = () => it.cleanup?.(config);
-  if (it.preconnect) draft.preconnect = (_next, readonly) => it.preconnect?.(config, readonly);
-  draft.open = (_context, _next, readonly, exportName, isTls) =>
-    it.open(config, readonly, exportName, isTls);
+  if (it.preconnect) {
+    draft.preconnect = (_next, readonly, { connection }) =>
+      it.preconnect?.(config, readonly, connection);
+  }
+  if (it.listExports) {
+    draft.listExports = (_next, readonly, isTls, exports, { connection }) =>
+      it.listExports?.(config, readonly, isTls, exports, connection);
+  }
+  if (it.defaultExport) {
+    draft.defaultExport = (_next, readonly, isTls, { connection }) =>
+      it.defaultExport?.(config, readonly, isTls, connection);
+  }
+  draft.open = ({ connection }, _next, readonly, exportName, isTls) =>
+    it.open(config, readonly, exportName, isTls, connection);
   if (it.close) draft.close = (context) => it.close?.(context.handle);
   const { pread, pwrite } = it;
   draft.pread = (context, buf, offset, flags) => pread.call(it, context.handle, buf, offset, flags);
