@@ -18,10 +18,10 @@ import {
 } from "./constants.ts";
 import type { Gate } from "./gate.ts";
 import type { ChosenExport } from "./negotiation.ts";
-import { Output, type Place, type Sink } from "./output.ts";
-import type { Payload } from "./payload.ts";
+import { Output, type Sink } from "./output.ts";
+import type { Held, Pending, Running } from "./pending.ts";
 import { perform } from "./perform.ts";
-import { type Asked, Replies } from "./replies.ts";
+import { Replies } from "./replies.ts";
 import { RequestReader } from "./request-reader.ts";
 import type { Refusal } from "./request.ts";
 import { errnoText, failure, wireError } from "./wire-error.ts";
@@ -49,27 +49,6 @@ const shuttingDown: Refusal = {
   errno: "ESHUTDOWN",
   message: "the server takes no more requests from this client",
 };
-
-/** What a request needs until it is answered. */
-interface Held {
-  /** Where the reply to a read stands. */
-  readonly place?: Place;
-  /** A write's collected data. */
-  readonly payload?: Payload;
-  /** What is filled for BLOCK_STATUS. */
-  readonly extents?: Extents;
-}
-
-interface Running extends Asked {
-  readonly flags: number;
-  readonly count: number;
-}
-
-/** A request that will be answered later. */
-interface Pending extends Held, Running {
-  /** Bytes of data that it counts for. */
-  readonly weight: number;
-}
 
 export class Transmission {
   /** Resolves when nothing is in flight and nothing more will be run. */

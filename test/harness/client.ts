@@ -292,7 +292,15 @@ export class NbdClient implements AsyncDisposable {
     return { error: view.getUint32(4), cookie: view.getBigUint64(8) };
   }
 
-  /** The next reply is a structured one. */
+  /** Whether the next reply is a structured one. */
+  async structuredIsNext(): Promise<boolean> {
+    const magic = await this.take(4);
+    this.#received.unshift(magic);
+    this.#available += 4;
+    return new DataView(magic.buffer).getUint32(0) === chunkMagic;
+  }
+
+  /** One chunk of a structured reply. */
   async chunk(): Promise<Chunk> {
     const view = await this.#view(20);
     if (view.getUint32(0) !== chunkMagic) throw new Error("no structured reply magic");

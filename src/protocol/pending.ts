@@ -1,0 +1,26 @@
+/** Requests between their arrival and their answer. */
+import type { Extents } from "../lib/extents.ts";
+import type { Place } from "./output.ts";
+import type { Payload } from "./payload.ts";
+import type { Asked } from "./replies.ts";
+
+/** What a request needs until it is answered. */
+export interface Held {
+  /** Where the reply to a read stands. */
+  readonly place?: Place;
+  /** A write's collected data. */
+  readonly payload?: Payload;
+  /** What is filled for BLOCK_STATUS. */
+  readonly extents?: Extents;
+}
+
+export interface Running extends Asked {
+  readonly flags: number;
+  readonly count: number;
+}
+
+/** A request that will be answered later. */
+export interface Pending extends Held, Running {
+  /** Bytes of data that it counts for. */
+  readonly weight: number;
+}
