@@ -46,7 +46,13 @@ export type CommandLine =
   | { readonly kind: "usage"; readonly problem: string }
   | { readonly kind: "print"; readonly what: Print }
   | { readonly kind: "inspect"; readonly request: InspectRequest }
-  | { readonly kind: "load"; readonly action: Action; readonly settings: Settings };
+  | {
+      readonly kind: "load";
+      readonly action: Action;
+      readonly settings: Settings;
+      /** All arguments but the plugin, the options first: what a plugin that is a program gets. */
+      readonly rest: readonly string[];
+    };
 
 /** Throws ConfigError where a value is wrong or options exclude each other. */
 export function parseCommandLine(argv: readonly string[]): CommandLine {
@@ -68,12 +74,22 @@ export function parseCommandLine(argv: readonly string[]): CommandLine {
   if (request !== undefined) return { kind: "inspect", request };
   const action = draft.action();
   if (plugin !== undefined) {
-    return { kind: "load", action, settings: draft.settings(plugin, parameters) };
+    const rest = [...options.map(optionText), ...withoutOptions(parameters)];
+    return { kind: "load", action, settings: draft.settings(plugin, parameters), rest };
   }
   if (action === "help" || action === "version") return { kind: "print", what: action };
   throw new ConfigError(
     "no plugin was given on the command line: see `nbdkit --help` or the manual nbdkit(1)",
   );
+}
+
+function optionText({ option, value }: GivenOption): string {
+  return option.value === undefined ? `--${option.name}` : `--${option.name}=${value}`;
+}
+
+/** Words that must not be taken for options. */
+function withoutOptions(words: readonly string[]): readonly string[] {
+  return words.some((word) => word.startsWith("-")) ? ["--", ...words] : words;
 }
 
 const defaultPort = 10809;

@@ -2,6 +2,7 @@
 import { ConfigError, NbdError } from "../api/errors.ts";
 import { loadChain } from "../chain/build.ts";
 import type { Chain } from "../chain/chain.ts";
+import { findScriptPlugin } from "../chain/find.ts";
 import { DebugFlags } from "../lib/debug-flags.ts";
 import { log } from "../lib/log.ts";
 import { usage } from "./arguments.ts";
@@ -12,6 +13,7 @@ import { inspect } from "./inspect.ts";
 import { longOptions, shortOptions } from "./options.ts";
 import { parseParameters } from "./parameters.ts";
 import { print } from "./print.ts";
+import { runScriptPlugin } from "./script-plugin.ts";
 import { serve } from "./serve.ts";
 
 /** The exit status. Rejects only for bugs. */
@@ -26,7 +28,8 @@ export async function nbdkit(argv: readonly string[]): Promise<number> {
   }
 }
 
-async function run(argv: readonly string[]): Promise<number> {
+/** `isScript`: the arguments are those of a plugin that is a script, whose first line named another plugin. */
+async function run(argv: readonly string[], isScript = false): Promise<number> {
   const line = parseCommandLine(argv);
   switch (line.kind) {
     case "usage":
@@ -38,9 +41,14 @@ async function run(argv: readonly string[]): Promise<number> {
       return 0;
     case "inspect":
       return inspect(line.request);
-    case "load":
-      log.verbose = line.settings.verbose;
-      return load(line.action, line.settings);
+    case "load": {
+      const { settings, action, rest } = line;
+      log.verbose = settings.verbose;
+      const script = isScript ? undefined : findScriptPlugin(settings.plugin);
+      if (script === undefined) return load(action, settings);
+      log.debug(`running the plugin ${script}`);
+      return run(await runScriptPlugin(script, settings.plugin, rest), true);
+    }
     default:
       return line satisfies never;
   }

@@ -17,6 +17,7 @@ describe("settings", () => {
     expect(parseCommandLine(["null"])).toEqual({
       kind: "load",
       action: "serve",
+      rest: [],
       settings: {
         plugin: "null",
         filters: [],
@@ -122,6 +123,23 @@ describe("actions", () => {
     [["null", "-f"], "serve"],
   ] as const)("%j loads the plugin for %s", (argv, action) => {
     expect(parseCommandLine(argv)).toMatchObject({ kind: "load", action });
+  });
+});
+
+describe("what a plugin that is a program gets", () => {
+  test.each([
+    { argv: "plugin", rest: "" },
+    { argv: "plugin a=1 b", rest: "a=1 b" },
+    {
+      argv: "-fv plugin a=1 -U - --filter x",
+      rest: "--foreground --verbose --unix=- --filter=x a=1",
+    },
+    { argv: "-D a.b=1 -e plugin plugin", rest: "--debug=a.b=1 --exportname=plugin" },
+    { argv: "-r -- plugin -x y", rest: "--readonly -- -x y" },
+  ])("$argv: $rest", ({ argv, rest }) => {
+    expect(parseCommandLine(argv.split(" "))).toMatchObject({
+      rest: rest.split(" ").filter(Boolean),
+    });
   });
 });
 

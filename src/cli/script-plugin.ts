@@ -1,0 +1,42 @@
+/** Plugins that are installed as programs, `nbdkit-NAME-plugin`: mostly scripts for another plugin. */
+import { closeSync, openSync, readSync } from "node:fs";
+
+import { ConfigError } from "../api/errors.ts";
+import { errnoName } from "../lib/errno.ts";
+
+/**
+ * Run the plugin. A script that says in its first line that nbdkit is to run it, as `#!/usr/sbin/nbdkit perl` does,
+ * means this server: then the arguments are returned with which to start again. Any other program takes the
+ * place of this process, as in nbdkit.
+ */
+export async function runScriptPlugin(
+  path: string,
+  name: string,
+  rest: readonly string[],
+): Promise<readonly string[]> {
+  const plugin = interpretedBy(firstLine(path));
+  if (plugin !== undefined) return [plugin, path, ...rest];
+  const { exec } = await import("#abi/exec");
+  const errno = exec(path, [name, ...rest]);
+  throw new ConfigError(`${path}: this program cannot be run: ${errnoName(errno)}`);
+}
+
+/** The plugin in `#!/usr/sbin/nbdkit PLUGIN`, also after env(1). */
+export function interpretedBy(line: string): string | undefined {
+  const match = /^#![ \t]*(?:\S*\/env[ \t]+(?:-S[ \t]*)?)?(?:\S*\/)?nbdkit[ \t]+(\S+)[ \t]*$/;
+  return match.exec(line)?.[1];
+}
+
+/** As much as the kernel looks at. */
+const longestLine = 256;
+
+function firstLine(path: string): string {
+  const bytes = Buffer.alloc(longestLine);
+  const file = openSync(path, "r");
+  try {
+    const count = readSync(file, bytes, 0, longestLine, 0);
+    return bytes.toString("latin1", 0, count).split("\n", 1)[0] ?? "";
+  } finally {
+    closeSync(file);
+  }
+}

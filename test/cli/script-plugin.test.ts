@@ -1,0 +1,119 @@
+/** Plugins that are installed as programs. */
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { compileModule, haveCompiler } from "#test/modules";
+import { program, run } from "#test/server";
+
+import { interpretedBy } from "../../src/cli/script-plugin.ts";
+
+let folder = "";
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "nbdkit-script-"));
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+function install(name: string, content: string, mode = 0o755): string {
+  const path = join(folder, `nbdkit-${name}-plugin`);
+  writeFileSync(path, content);
+  chmodSync(path, mode);
+  return path;
+}
+
+const nbdkit = (...args: string[]) =>
+  run([...program, ...args], { env: { NBDKIT_PLUGINDIR: folder, SEEN: "yes" } });
+
+describe("a program", () => {
+  test("takes the place of the server: same process, streams, environment and status", async () => {
+    const script = 'echo "$0"; printf "<%s>" "$@"; echo " $$ $SEEN"; echo problem >&2; exit 7';
+    const path = install("prog", `#!/bin/sh\n${script}\n`);
+    const child = Bun.spawn([...program, "-v", "prog", "a=1", "b c", "-U", "-"], {
+      env: { ...process.env, NBDKIT_PLUGINDIR: folder, SEEN: "yes" },
+      stdin: "ignore",
+      stdout: "pipe",
+      stderr: "pipe",
+    });
+    const [stdout, stderr, code] = await Promise.all([
+      new Response(child.stdout).text(),
+      new Response(child.stderr).text(),
+      child.exited,
+    ]);
+    expect({ stdout, stderr, code }).toEqual({
+      code: 7,
+      stdout: `${path}\n<--verbose><--unix=-><a=1><b c> ${child.pid} yes\n`,
+      stderr: `nbdkit: debug: running the plugin ${path}\nproblem\n`,
+    });
+  });
+
+  test("gets signals, and is not deaf to a closed pipe", async () => {
+    install("signal", "#!/bin/sh\nkill -PIPE $$\nexit 3\n");
+    expect((await nbdkit("signal")).code).toBe(128 + 13);
+    install("term", "#!/bin/sh\nkill -TERM $$\nexit 3\n");
+    expect((await nbdkit("term")).code).toBe(128 + 15);
+  });
+
+  test("that cannot be run is named", async () => {
+    const path = install("broken", "#!/no/such/interpreter\n");
+    expect(await nbdkit("broken")).toEqual({
+      code: 1,
+      stdout: "",
+      stderr: `nbdkit: error: ${path}: this program cannot be run: ENOENT\n`,
+    });
+  });
+
+  test("is none unless its owner may execute it, and has a bare name", async () => {
+    const path = install("plain", "#!/bin/sh\necho no\n", 0o644);
+    expect((await nbdkit("plain")).stderr).toContain('there is no plugin named "plain"');
+    chmodSync(path, 0o755);
+    expect((await nbdkit(path)).stderr).toContain("this is neither a shared object");
+    expect(await nbdkit("plain")).toMatchObject({ code: 0, stdout: "no\n" });
+    expect(await nbdkit("native:plain")).toMatchObject({ code: 0, stdout: "no\n" });
+  });
+
+  test("does not hide a plugin of ours", async () => {
+    install("null", "#!/bin/sh\necho theirs\n");
+    expect((await nbdkit("null", "--version")).stdout).toContain("\nnull");
+    expect((await nbdkit("native:null", "--version")).stdout).toBe("theirs\n");
+  });
+});
+
+describe("a script for nbdkit", () => {
+  test.each([
+    ["#!/usr/sbin/nbdkit perl", "perl"],
+    ["#! /usr/bin/nbdkit\tsh ", "sh"],
+    ["#!/usr/bin/env -S nbdkit python", "python"],
+    ["#!/usr/bin/env nbdkit", undefined],
+    ["#!/usr/bin/nbdkit", undefined],
+    ["#!/usr/bin/perl nbdkit", undefined],
+    ["#!/usr/bin/notnbdkit sh", undefined],
+    ["nbdkit sh", undefined],
+    ["", undefined],
+  ])("%p is run by %p", (line, plugin) => {
+    expect(interpretedBy(line)).toBe(plugin);
+  });
+
+  test.skipIf(!haveCompiler)("is run by this server (needs cc)", async () => {
+    const plugin = await compileModule("test/fixtures/script-language.c");
+    const path = install("lang", `#!/usr/sbin/nbdkit ${plugin}\nanything\n`);
+    const { code, stdout, stderr } = await nbdkit("lang", "size=1M", "--dump-plugin");
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(stdout).toStartWith(`path=${plugin}\n`);
+    expect(stdout).toEndWith(`script=${path}\nsize=1M\n`);
+  });
+
+  test("of a plugin that is not there", async () => {
+    install("perly", "#!/usr/sbin/nbdkit perl\n");
+    const { code, stderr } = await nbdkit("perly");
+    expect(code).toBe(1);
+    expect(stderr).toStartWith('nbdkit: error: there is no plugin named "perl": looked for ');
+  });
+
+  test("that names itself is not run for ever", async () => {
+    install("self", "#!/usr/sbin/nbdkit self\n");
+    const { code, stderr } = await nbdkit("self");
+    expect(code).toBe(1);
+    expect(stderr).toStartWith('nbdkit: error: there is no plugin named "self": looked for ');
+  });
+});
