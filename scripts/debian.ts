@@ -2,11 +2,13 @@
 
 /** What the tests need, and what is skipped without it. */
 export const testPackages: Readonly<Record<string, string>> = {
+  dosfstools: "the floppy plugin, whose file system fsck.vfat reads",
   e2fsprogs: "tests with ext4 file systems",
   fdisk: "tests with partition tables (sfdisk)",
   gcc: "everything that loads C modules",
   gdb: "stack traces of crashed C modules",
   "gnutls-bin": "TLS tests with certificates",
+  jq: "the cdi plugin, which reads manifests with it",
   "libc6-dev": "everything that loads C modules",
   "libnbd-bin": "tests with the clients nbdinfo and nbdcopy",
   mtools: "the genuine floppy plugin, whose file system mtools reads",
@@ -15,7 +17,10 @@ export const testPackages: Readonly<Record<string, string>> = {
   "nbdkit-plugin-dev": "comparisons with the genuine headers",
   "openssh-client": "the genuine ssh plugin's keys",
   "openssh-server": "the genuine ssh plugin's server",
+  "nbdkit-plugin-perl": "the example4 plugin, a script in Perl",
+  "openssh-server": "the ssh plugin, which reads files from a real server",
   parted: "tests with partition tables (parted)",
+  podman: "the cdi plugin, which fetches images with it",
   "python3-libnbd": "tests with the client nbdsh",
   "qemu-utils": "tests with the clients qemu-img and qemu-io",
   valgrind: "memory checks of the native runtime",
