@@ -201,7 +201,7 @@ function attach({ layer, next }: Link): void {
   layer.attach?.(
     next && {
       open: (readonly, exportName, shared, visit) =>
-        Context.open(next, readonly, exportName, shared ? undefined : visit),
+        Context.open(next, readonly, exportName, shared, visit),
     },
   );
 }

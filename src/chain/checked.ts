@@ -70,15 +70,17 @@ export class Context implements LayerContext {
     return new Context(new State(link, shared), next, connection);
   }
 
-  /** Open the layer at `link` and those below it once more, for a layer above. Without `visit` no client has a part in it. */
+  /** Open the layer at `link` and those below it once more, for a layer above. `shared`: no client has a part in it. */
   static async open(
     link: Link,
     readonly: boolean,
     exportName: string,
-    visit: Visit | undefined,
+    shared: boolean,
+    visit?: Visit,
   ): Promise<Context> {
-    const stack = Context.stack(link, visit?.connection ?? nobody(), visit === undefined);
-    const { thread } = visit ?? {};
+    const connection = shared ? undefined : visit?.connection;
+    const stack = Context.stack(link, connection ?? nobody(), connection === undefined);
+    const thread = visit?.thread;
     await openLayer(thread === undefined ? stack : stack.bind(thread), readonly, exportName);
     return stack;
   }
@@ -105,7 +107,7 @@ export class Context implements LayerContext {
   openNext(readonly: boolean, exportName: string, shared: boolean): Promise<Context> {
     const { next } = this.state.link;
     if (next === undefined) throw this.nothingBelow();
-    return Context.open(next, readonly, exportName, shared ? undefined : this);
+    return Context.open(next, readonly, exportName, shared, this);
   }
 
   prepare(): Promise<void> {

@@ -1,5 +1,13 @@
 /** Builds chains in the test process: a module under test over an in-memory disk, through the real seam. */
-import { definePlugin, NbdError, type NextOps } from "#api";
+import {
+  definePlugin,
+  EXTENT_HOLE,
+  EXTENT_ZERO,
+  Extents,
+  FLAG_REQ_ONE,
+  NbdError,
+  type NextOps,
+} from "#api";
 
 import { Chain, type ChainConnection } from "../../src/chain/chain.ts";
 import { connectionInfo } from "../../src/chain/connection-info.ts";
@@ -27,6 +35,30 @@ export interface StackOptions {
   /** Throws what the disk's methods shall throw. */
   readonly fail?: (call: string) => void;
   readonly canWrite?: boolean;
+  /** Whether the disk tells which of its sectors are zeroes; true by default. */
+  readonly extents?: boolean;
+  /** What is known of the client. */
+  readonly client?: Partial<Omit<ConnectionInfo, "id" | "logName">>;
+}
+
+const sector = 512;
+
+/** Sectors of zeroes are holes. As nbdkit allows, it begins at a sector and ends anywhere. */
+function addExtents(
+  disk: Uint8Array,
+  count: number,
+  offset: bigint,
+  flags: number,
+  extents: Extents,
+): void {
+  const first = Number(offset) - (Number(offset) % sector);
+  const end = Number(offset) + count;
+  for (let at = first; at < end; at += sector) {
+    const part = disk.subarray(at, at + sector);
+    const type = part.every((byte) => byte === 0) ? EXTENT_HOLE | EXTENT_ZERO : 0;
+    if (flags & FLAG_REQ_ONE && at > first && extents.entries.at(-1)?.type !== type) return;
+    extents.add(BigInt(at), BigInt(part.length), type);
+  }
 }
 
 /** A plugin over `disk` that writes down its calls. */
@@ -67,6 +99,11 @@ export function diskPlugin(disk: Uint8Array, calls: string[], options: StackOpti
     zero: (_handle, count, offset, flags) =>
       at(`zero ${count} ${offset}${flagged(flags)}`, () => part(count, offset).fill(0)),
     canFastZero: () => true,
+    canExtents: () => options.extents ?? true,
+    extents: (_handle, count, offset, flags, extents) =>
+      at(`extents ${count} ${offset}${flagged(flags)}`, () =>
+        addExtents(disk, count, offset, flags, extents),
+      ),
     cache: (_handle, count, offset) => at(`cache ${count} ${offset}`, () => {}),
   });
 }
@@ -101,7 +138,7 @@ async function openStack(
   options: StackOptions,
 ): Promise<Stack> {
   const chain = await configuredChain(layers, texts);
-  const connection = chain.connect(clientOf(chain));
+  const connection = chain.connect(clientOf(chain, 1, options.client));
   await connection.open(options.readonly ?? false, options.exportName ?? "", false);
   let closed = false;
   const close = async () => {
@@ -172,6 +209,20 @@ export async function abilities(next: NextOps) {
     rotational: await next.isRotational(),
   };
 }
+
+/** "0+512 data", "512+1024 hole zero": what `next` tells of a range, up to the end of its disk. */
+export async function mapOf(
+  next: NextOps,
+  offset: bigint,
+  count: number,
+  flags = 0,
+): Promise<string[]> {
+  const extents = new Extents(offset, await next.getSize());
+  await next.extents(count, offset, flags, extents);
+  return extents.entries.map((it) => `${it.offset}+${it.length} ${typeNames[it.type & 3]}`);
+}
+
+const typeNames = ["data", "hole", "zero", "hole zero"];
 
 /** What a failed request's error number is: for `expect(await errnoOf(() => next.pread(...))).toBe("EIO")`. */
 export async function errnoOf(call: () => unknown): Promise<string> {
