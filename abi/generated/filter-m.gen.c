@@ -140,6 +140,9 @@ void rt_filter_m_call (const void *module, struct rt_message *m)
     m->ret = (int64_t) (intptr_t) self->export_description ((void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle);
     break;
   case RT_OP_BLOCK_SIZE: // int (*block_size) (nbdkit_next *next, void *handle, uint32_t *minimum, uint32_t *preferred, uint32_t *maximum)
+    m->minimum = 0;
+    m->preferred = 0;
+    m->maximum = 0;
     m->ret = self->block_size ((void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle, &m->minimum, &m->preferred, &m->maximum);
     break;
   case RT_OP_CAN_WRITE: // int (*can_write) (nbdkit_next *next, void *handle)

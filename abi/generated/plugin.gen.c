@@ -138,6 +138,9 @@ void rt_plugin_call (const void *module, struct rt_message *m)
     m->ret = 0;
     break;
   case RT_OP_BLOCK_SIZE: // int (*block_size) (void *handle, uint32_t *minimum, uint32_t *preferred, uint32_t *maximum)
+    m->minimum = 0;
+    m->preferred = 0;
+    m->maximum = 0;
     m->ret = self->block_size ((void *) (uintptr_t) m->handle, &m->minimum, &m->preferred, &m->maximum);
     break;
   default:

@@ -15,7 +15,7 @@ export const runtimeSymbols = {
   rt_reap: { args: ["ptr", "u32"], returns: "u32" },
   rt_poll: { args: ["ptr", "u32", "u32"], returns: "u32" },
   rt_module_add: { args: ["u32", "ptr"], returns: "i32" },
-  rt_nxdata_new: { args: ["u32"], returns: "ptr" },
+  rt_nxdata_new: { args: ["u32", "i32"], returns: "ptr" },
   rt_nxdata_free: { args: ["ptr"], returns: "void" },
   rt_nxdata_set_backend: { args: ["ptr", "ptr"], returns: "void" },
   rt_next_direct: { args: ["ptr", "u32", "ptr"], returns: "i32" },

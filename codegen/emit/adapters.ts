@@ -120,7 +120,11 @@ function isErr(parameter: Parameter): boolean {
 function downcall(target: Target, plan: Trampolines, { name, signature, text }: Callback): string {
   const values = signature.parameters.map((parameter) => argument(target, plan, parameter));
   const call = `self->${name} (${values.join(", ")});\n`;
-  const head = `  case ${opName(name)}: // ${text}\n`;
+  const cleared = signature.parameters.flatMap((parameter) => {
+    const role = roleOf(parameter);
+    return role.kind === "out" ? [`    m->${role.field} = 0;\n`] : [];
+  });
+  const head = `  case ${opName(name)}: // ${text}\n${cleared.join("")}`;
   const failed = signature.parameters.some(isErr)
     ? "    if (m->ret == -1)\n      m->err = err;\n"
     : "";

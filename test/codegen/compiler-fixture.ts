@@ -8,7 +8,7 @@ import { join } from "node:path";
 export const root = join(import.meta.dir, "../..");
 export const cases = join(import.meta.dir, "cases");
 
-const compiler = process.env["CC"] ?? "cc";
+export const compiler = process.env["CC"] ?? "cc";
 export const hasCompiler = Bun.which(compiler) !== null;
 /** Tests for which there must be a compiler say so in their name. */
 export const needsCompiler = hasCompiler ? "" : " (skipped: needs cc)";

@@ -1,6 +1,8 @@
-/** The headers as authors of C modules use them: every dialect, both generations, the register macros. */
+/** The headers as authors of C modules use them: every dialect, every generation, the register macros. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
+
+import { type GenerationId, generationIds, generations } from "#abi/generated/generations.gen";
 
 import {
   cases,
@@ -21,6 +23,30 @@ const ok = { code: 0, stdout: "", stderr: "" };
 const dialects = ["-std=c90", "-std=c11", "-std=c++98", "-std=c++17"];
 const language = (dialect: string) => (dialect.includes("++") ? ["-xc++", dialect] : [dialect]);
 const missing = (dialect: string) => !hasCompiler || (dialect.includes("++") && !hasCxx);
+
+/** What NBDKIT_REGISTER_FILTER sets. */
+const registered: Readonly<Record<GenerationId, readonly string[]>> = {
+  S: ["_struct_size 200", "_api_version 1"],
+  A: ["_struct_size 200", "_api_version 1", "_thread_model 2"],
+  B: ["_api_version 2", "_thread_model 2"],
+  C: ["_api_version 2", "_thread_model 2"],
+  D: ["_api_version 4", "_thread_model 2"],
+  E: ["_api_version 5"],
+  F0: ["_api_version 6", "_version 1.15.1"],
+  F: ["_api_version 6", "_version 1.16.6"],
+  f1: ["_api_version 6", "_version 1.17.11"],
+  G: ["_api_version 6", "_version 1.21.11"],
+  g1: ["_api_version 6", "_version 1.21.19"],
+  g2: ["_api_version 6", "_version 1.21.21"],
+  g3: ["_api_version 6", "_version 1.21.23"],
+  H: ["_api_version 6", "_version 1.23.5"],
+  I: ["_api_version 6", "_version 1.25.3"],
+  i1: ["_api_version 6", "_version 1.25.7"],
+  J: ["_api_version 6", "_version 1.29.15"],
+  K: ["_api_version 6", "_version 1.32.5"],
+  L: ["_api_version 6", "_version 1.43.8"],
+  M: ["_api_version 6", "_version 1.45.2"],
+};
 
 const registers = {
   "a filter of generation S":
@@ -55,6 +81,16 @@ describe.each(dialects)("%s", (dialect) => {
       expect(await cc(args, source)).toEqual(ok);
     },
   );
+});
+
+describe.each(dialects)("every callback in %s", (dialect) => {
+  const source = `#include "${join(cases, "c/every-callback.c")}"\n`;
+  const args = [...language(dialect), "-pedantic", ...strict, "-c", "-o", "/dev/null"];
+
+  test.skipIf(missing(dialect)).each(generationIds)("of generation %s", async (id) => {
+    const define = `-DNBDKIT_FILTER_GENERATION=NBDKIT_GENERATION_${id}`;
+    expect(await cc([...args, define], source)).toEqual(ok);
+  });
 });
 
 /** A program that prints what the register macro wrote into a filter's first 16 bytes. */
@@ -97,6 +133,38 @@ describe.skipIf(!hasCompiler)(`filters${needsCompiler}`, () => {
     expect(await output(strict, dump(choice + late))).toBe(`200 1 ${last} 1\n`);
   });
 
+  test.each(generationIds)(
+    "generation %s registers with what its releases look for",
+    async (id) => {
+      const { versionString, threadModelField, structSize } = generations[id];
+      const show = (name: string, there: boolean, format: string, of = (text: string) => text) =>
+        there ? `printf ("${name} ${format}\\n", ${of(`filter_init ()->${name}`)});\n` : "";
+      const source =
+        `#define NBDKIT_FILTER_GENERATION NBDKIT_GENERATION_${id}\n#include <nbdkit-filter.h>\n` +
+        `#include <stdio.h>\n${threadModelField ? "#define THREAD_MODEL 2\n" : ""}` +
+        "static struct nbdkit_filter filter;\nNBDKIT_REGISTER_FILTER (filter)\nint main (void)\n{\n" +
+        show("_struct_size", structSize, "%d", (text) => `(int) ${text}`) +
+        show("_api_version", true, "%d") +
+        show("_version", versionString, "%s") +
+        show("_thread_model", threadModelField, "%d") +
+        "return 0;\n}\n";
+      expect((await output(strict, source)).trimEnd().split("\n")).toEqual(registered[id]);
+    },
+  );
+
+  test("a filter may claim another release", async () => {
+    const source = `
+      #define NBDKIT_FILTER_GENERATION NBDKIT_GENERATION_K
+      #define NBDKIT_FILTER_VERSION "1.34.9"
+      #include <nbdkit-filter.h>
+      #include <stdio.h>
+      static struct nbdkit_filter filter;
+      NBDKIT_REGISTER_FILTER (filter)
+      int main (void) { return puts (filter_init ()->_version) < 0; }
+    `;
+    expect(await output(strict, source)).toBe("1.34.9\n");
+  });
+
   test("a struct of generation S can be initialised by position", async () => {
     const source = `
       #include <nbdkit-filter.h>
@@ -124,8 +192,8 @@ describe.skipIf(!hasCompiler)(`filters${needsCompiler}`, () => {
     expect([code, stderr.includes("-Werror=format=")]).toEqual([1, true]);
   });
 
-  test("an unknown generation is refused", async () => {
-    const source = "#define NBDKIT_FILTER_GENERATION 7\n#include <nbdkit-filter.h>\n";
+  test.each(["7", "150", "2100", "NBDKIT_GENERATION_Z"])("generation %s is refused", async (id) => {
+    const source = `#define NBDKIT_FILTER_GENERATION ${id}\n#include <nbdkit-filter.h>\n`;
     const { code, stderr } = await cc(["-fsyntax-only"], source);
     expect([code, stderr.includes("must be NBDKIT_GENERATION_S or")]).toEqual([1, true]);
   });

@@ -1,109 +1,164 @@
 /* Calls every callback of a filter through the generated adapter. The filter passes all on to the next
  * layer, whose trampolines end in rt_upcall: so what goes in must come out, value for value. */
-#include <errno.h>
 #include <inttypes.h>
-#include <stdint.h>
 #include <stdio.h>
+#include <string.h>
+
+#include "every-callback.c"
 
 #include "adapters.gen.h"
 #include "internal.h"
-#include "nbdkit-filter.h"
+
+/* What nxdata is: in generations with one pointer for the next layer its first bytes are the table. */
+static union {
+  char bytes[256];
+  uint64_t aligned;
+} below;
+
+static uint32_t called;
+
+static void
+field (const char *name, uint64_t value)
+{
+  if (value != 0)
+    printf (" %s %#" PRIx64, name, value);
+}
+
+void
+seen (const char *what, const void *pointer, int number)
+{
+  printf ("  %s", what);
+  if (pointer == below.bytes)
+    printf (" nxdata");
+  else
+    field ("pointer", (uintptr_t) pointer);
+  field ("number", (unsigned) number);
+  printf ("\n");
+}
 
 int64_t
 rt_upcall (void *nxdata, struct rt_message *m)
 {
-  printf ("  next: kind %" PRIu32 " op %" PRIu32 " nxdata %#" PRIxPTR " buf %#" PRIx64 " offset %#"
-          PRIx64 " count %#" PRIx32 " flags %#" PRIx32 " readonly %" PRId32 " key %#" PRIx64
-          " value %#" PRIx64 "\n",
-          m->kind, m->op, (uintptr_t) nxdata, m->buf, m->offset, m->count, m->flags, m->readonly,
-          m->key, m->value);
-  if (m->op == RT_OP_FLUSH) {
+  printf ("  next%s:", m->op == called ? "" : ", another op");
+  if (m->kind != RT_UPCALL || nxdata != below.bytes)
+    printf (" kind %" PRIu32 " nxdata %d", m->kind, nxdata == below.bytes);
+  field ("buf", m->buf);
+  field ("offset", m->offset);
+  field ("count", m->count);
+  field ("flags", m->flags);
+  field ("readonly", (uint32_t) m->readonly);
+  if (m->key != 0x4444 && m->key != 0)
+    printf (" key %s", (const char *) (uintptr_t) m->key);
+  else
+    field ("key", m->key);
+  field ("value", m->value);
+  field ("extents", m->extents);
+  field ("exports", m->exports);
+  field ("is_tls", (uint32_t) m->is_tls);
+  printf ("\n");
+  switch (m->op) {
+  case RT_OP_FLUSH:
+  case RT_OP_TRIM:
+  case RT_OP_DEFAULT_EXPORT:
     errno = ENOSPC;
     return -1;
+  case RT_OP_GET_SIZE:
+    return INT64_C (0x7fffffffffffffff);
+  case RT_OP_EXPORT_DESCRIPTION:
+    return (intptr_t) 0x7fff00006666;
+  case RT_OP_BLOCK_SIZE:
+    m->minimum = 1;
+    m->preferred = 0x1000;
+    m->maximum = 0xffffffff;
+    return 0;
+  default:
+    return 0x77;
   }
-  return m->op == RT_OP_GET_SIZE ? INT64_C (0x7fffffffffffffff) : (int64_t) m->op;
 }
-
-#define OPS struct nbdkit_next_ops *next, void *nxdata, void *handle
-#define HANDLE printf ("  handle %#" PRIxPTR "\n", (uintptr_t) handle)
-
-static void load (void) { printf ("  load\n"); }
-static void unload (void) { printf ("  unload\n"); }
-static int config (nbdkit_next_config *next, void *nxdata, const char *key, const char *value)
-{ return next (nxdata, key, value); }
-static int config_complete (nbdkit_next_config_complete *next, void *nxdata) { return next (nxdata); }
-#if NBDKIT_FILTER_GENERATION == NBDKIT_GENERATION_S
-static void *open_ (int readonly) { printf ("  open %d\n", readonly); return (void *) 0x7fff0000beef; }
-#else
-static void *open_ (nbdkit_next_open *next, void *nxdata, int readonly)
-{ printf ("  open %d, next %d\n", readonly, next == rt_next_open_a); next (nxdata, readonly); return NULL; }
-#endif
-static void close_ (void *handle) { HANDLE; }
-static int prepare (OPS) { HANDLE; return (int) next->get_size (nxdata); }
-static int finalize (OPS) { HANDLE; return next->can_write (nxdata) - 100; }
-static int64_t get_size (OPS) { HANDLE; return next->get_size (nxdata); }
-static int can_write (OPS) { HANDLE; return next->can_write (nxdata); }
-static int can_flush (OPS) { HANDLE; return next->can_flush (nxdata); }
-static int is_rotational (OPS) { HANDLE; return next->is_rotational (nxdata); }
-static int can_trim (OPS) { HANDLE; return next->can_trim (nxdata); }
-static int pread_ (OPS, void *buf, uint32_t count, uint64_t offset)
-{ HANDLE; return next->pread (nxdata, buf, count, offset); }
-static int pwrite_ (OPS, const void *buf, uint32_t count, uint64_t offset)
-{ HANDLE; return next->pwrite (nxdata, buf, count, offset); }
-static int flush (OPS) { HANDLE; return next->flush (nxdata); }
-static int trim (OPS, uint32_t count, uint64_t offset)
-{ HANDLE; return next->trim (nxdata, count, offset); }
-static int zero (OPS, uint32_t count, uint64_t offset, int may_trim)
-{ HANDLE; printf ("  may_trim %d\n", may_trim); return next->zero (nxdata, count, offset, may_trim); }
-
-static struct nbdkit_filter filter = {
-  .name = "all",
-  .load = load,
-  .unload = unload,
-  .config = config,
-  .config_complete = config_complete,
-  .open = open_,
-  .close = close_,
-  .prepare = prepare,
-  .finalize = finalize,
-  .get_size = get_size,
-  .can_write = can_write,
-  .can_flush = can_flush,
-  .is_rotational = is_rotational,
-  .can_trim = can_trim,
-  .pread = pread_,
-  .pwrite = pwrite_,
-  .flush = flush,
-  .trim = trim,
-  .zero = zero,
-};
 
 static void
 call (const char *name, uint32_t op, uint32_t flags)
 {
   struct rt_message m = {
-    .kind = RT_DOWNCALL, .op = op, .nxdata = 0x1111, .handle = 0x2222, .buf = 0x7fff00003333,
+    .kind = RT_DOWNCALL, .op = op, .nxdata = (uintptr_t) below.bytes, .handle = 0x2222, .buf = 0x7fff00003333,
     .offset = INT64_C (0x7fffffffffff0000), .count = 0xfffffffe, .flags = flags, .readonly = 1,
-    .key = 0x4444, .value = 0x5555,
+    .key = 0x4444, .value = 0x5555, .extents = 0x7fff00007777, .exports = 0x7fff00008888, .is_tls = 0x99,
   };
 
   errno = 0;
+  called = op;
   printf ("%s\n", name);
   ADAPTER (&filter, &m);
-  printf ("  ret %" PRId64 " err %" PRId32 " errno %d\n", m.ret, m.err, errno);
+  printf ("  ret %s err %" PRId32 " errno %d",
+          m.ret == (intptr_t) NBDKIT_HANDLE_NOT_NEEDED ? "handle" : m.ret == -1 ? "-1" : m.ret == 0 ? "0" : "other",
+          m.err, errno);
+  if (m.ret != (intptr_t) NBDKIT_HANDLE_NOT_NEEDED && m.ret != -1)
+    field ("ret", (uint64_t) m.ret);
+  field ("minimum", m.minimum);
+  field ("preferred", m.preferred);
+  field ("maximum", m.maximum);
+  printf ("\n");
 }
 
 int
 main (void)
 {
-#define CALL(op) call (#op, RT_OP_##op, 0)
-  CALL (LOAD); CALL (UNLOAD); CALL (CONFIG); CALL (CONFIG_COMPLETE); CALL (OPEN); CALL (CLOSE);
-  CALL (PREPARE); CALL (FINALIZE); CALL (GET_SIZE); CALL (CAN_WRITE); CALL (CAN_FLUSH);
-  CALL (IS_ROTATIONAL); CALL (CAN_TRIM); CALL (PREAD); CALL (PWRITE); CALL (FLUSH); CALL (TRIM);
-  CALL (ZERO);
+  const struct rt_next_table *table = rt_next_tables[NUMBER];
+
+  if (table->size != sizeof (struct nbdkit_next_ops))
+    printf ("the table has %zu bytes\n", table->size);
+  memcpy (below.bytes, table->functions, table->size);
+  if (filled () != filter_init () || rt_adapters[NUMBER] != ADAPTER)
+    printf ("this is another adapter\n");
+#define CALL(op) call (#op, RT_OP_##op, NBDKIT_FLAG_FUA)
+  CALL (LOAD); CALL (UNLOAD); CALL (CONFIG); CALL (CONFIG_COMPLETE);
+#if SINCE (E)
+  CALL (THREAD_MODEL);
+#endif
+#if SINCE (L)
+  CALL (DUMP_PLUGIN);
+#endif
+#if SINCE (G)
+  CALL (GET_READY);
+#endif
+#if SINCE (g1)
+  CALL (AFTER_FORK);
+#endif
+#if SINCE (J)
+  CALL (CLEANUP);
+#endif
+#if SINCE (f1)
+  CALL (PRECONNECT);
+#endif
+#if SINCE (g3)
+  CALL (LIST_EXPORTS);
+#endif
+#if SINCE (I)
+  CALL (DEFAULT_EXPORT); CALL (EXPORT_DESCRIPTION);
+#endif
+#if SINCE (K)
+  CALL (BLOCK_SIZE);
+#endif
+  CALL (OPEN); CALL (CLOSE); CALL (PREPARE); CALL (FINALIZE); CALL (GET_SIZE);
+  CALL (CAN_WRITE); CALL (CAN_FLUSH); CALL (IS_ROTATIONAL); CALL (CAN_TRIM);
+#if SINCE (B)
+  CALL (CAN_ZERO); CALL (CAN_FUA);
+#endif
+#if SINCE (F0)
+  CALL (CAN_FAST_ZERO);
+#endif
+#if SINCE (D)
+  CALL (CAN_EXTENTS); CALL (EXTENTS);
+#endif
+#if SINCE (C)
+  CALL (CAN_MULTI_CONN);
+#endif
+#if SINCE (E)
+  CALL (CAN_CACHE); CALL (CACHE);
+#endif
+  CALL (PREAD); CALL (PWRITE); CALL (FLUSH); CALL (TRIM); CALL (ZERO);
   call ("ZERO, may trim", RT_OP_ZERO, NBDKIT_FLAG_MAY_TRIM | NBDKIT_FLAG_FUA);
-  call ("ZERO, may not trim", RT_OP_ZERO, NBDKIT_FLAG_FUA);
-  call ("an op that filters do not have", RT_OP_CACHE, 0);
+  call ("an op that filters do not have", RT_OP__PREAD_V1, 0);
   call ("no op", 0, 0);
   return 0;
 }
