@@ -34,6 +34,7 @@ const messageWords = layouts.message.size / 4;
 /** Poll only while C owes so few replies. */
 const pollAtMost = 2;
 const pollMicroseconds = 60;
+const NO_MODULE = -1;
 
 /** Who is called by `next->…` through one nxdata. Returns what C shall see; throws NbdError to fail. */
 export type Upcalled = (
@@ -50,7 +51,7 @@ export interface Message {
   readonly int: number;
   readonly isTls: boolean;
   /** A pointer argument; 0 is NULL. */
-  pointer(field: "exports" | "extents" | "value"): number;
+  pointer(field: "exports" | "extents" | "nxdata"): number;
   /** A string argument, copied. */
   text(field: "key" | "value"): string;
   /** The buffer of `count` bytes, in C's own memory: valid until the upcall is answered. */
@@ -328,10 +329,10 @@ export class Bridge implements ThreadLink, QueueLink {
 
   // ---- what C holds on to
 
-  /** A target for `next->…`, and the nxdata to reach it by. */
-  newTarget(upcalled: Upcalled): { readonly nxdata: number; free(): void } {
+  /** A target for `next->…` of a module's filter, and the nxdata to reach it by. */
+  newTarget(upcalled: Upcalled, module = NO_MODULE): { readonly nxdata: number; free(): void } {
     const id = this.#nextTarget++;
-    const nxdata = this.native.rt_nxdata_new(id);
+    const nxdata = this.native.rt_nxdata_new(id, module);
     if (nxdata === null) throw new NbdError("ENOMEM", "no memory for a connection");
     this.#targets.set(id, upcalled);
     return {
@@ -340,6 +341,16 @@ export class Bridge implements ThreadLink, QueueLink {
         if (this.#targets.delete(id)) this.native.rt_nxdata_free(nxdata);
       },
     };
+  }
+
+  /** Ask JavaScript again for all that was answered through `nxdata` or may be done without it. */
+  forget(nxdata: number): void {
+    this.native.rt_next_forget(nxdata as Pointer);
+  }
+
+  /** The C string at an address, copied; undefined for NULL. */
+  textAt(address: number): string | undefined {
+    return address === 0 ? undefined : new CString(address as Pointer).toString();
   }
 
   /** A C string that stays until `release`. */

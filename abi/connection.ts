@@ -6,6 +6,7 @@ import type { ConnectionInfo } from "#chain/layer";
 
 import type { Bridge } from "./bridge.ts";
 import type { CallQueue } from "./call-queue.ts";
+import type { Shortcut } from "./shortcut.ts";
 
 const known = new WeakMap<ConnectionInfo, NativeConnection>();
 
@@ -20,6 +21,10 @@ export class NativeConnection {
   readonly logName: string;
   /** Where its calls wait for a native thread; made by the bridge with the first one. */
   queue: CallQueue | undefined;
+  /** How C's requests from layer to layer get past JavaScript. */
+  readonly shortcuts = new Set<Shortcut>();
+  /** Strings that C was given, by their text. */
+  readonly #strings = new Map<string, { readonly pointer: number; release(): void }>();
   readonly #bridge: Bridge;
   readonly #info: ConnectionInfo;
   readonly #control: { free(): void } | undefined;
@@ -81,6 +86,14 @@ export class NativeConnection {
     }
   }
 
+  /** A C string that stays as long as the connection; 0 for undefined. */
+  intern(text: string | undefined): number {
+    if (text === undefined) return 0;
+    let string = this.#strings.get(text);
+    if (string === undefined) this.#strings.set(text, (string = this.#bridge.newString(text)));
+    return string.pointer;
+  }
+
   /** To be called once by each user, when no callback runs for it any more. */
   release(): void {
     this.#users--;
@@ -96,6 +109,7 @@ export class NativeConnection {
     if (this.#users > 0 || !this.#info.ended.aborted) return;
     known.delete(this.#info);
     this.queue?.release();
+    for (const string of this.#strings.values()) string.release();
     this.#control?.free();
     this.#bridge.native.rt_connection_free(this.pointer as Pointer);
   }

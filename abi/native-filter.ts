@@ -1,11 +1,15 @@
-/** The adapter of C filters of generations S and A: one request at a time becomes a call on a request thread. */
-import { after, NbdError } from "#api";
-import type { Layer, LayerContext } from "#chain/layer";
+/** The adapter of C filters of every generation: one request at a time becomes a call on a request thread. */
+import { ConfigError, NbdError } from "#api";
+import { connectionInfo } from "#chain/connection-info";
+import type { Layer, LayerContext, LayersBelow, Visit } from "#chain/layer";
 
 import type { Message } from "./bridge.ts";
 import { NativeConnection } from "./connection.ts";
-import type { Awaitable, Support } from "./generated/methods.gen.ts";
+import { threadModels } from "./generated/constants.gen.ts";
+import { type GenerationId, generations } from "./generated/generations.gen.ts";
+import type { Awaitable } from "./generated/methods.gen.ts";
 import * as op from "./generated/ops.gen.ts";
+import { addData, addQueries } from "./native-filter-calls.ts";
 import {
   described,
   type Draft,
@@ -15,56 +19,81 @@ import {
   type NativeHandle,
   threadModelName,
 } from "./native-layer.ts";
-import type { NativeModule } from "./native-module.ts";
+import { addToExports, exportsFrom, newExports } from "./native-lists.ts";
+import type { FilterModule, NativeModule } from "./native-module.ts";
+import {
+  type Answered,
+  askEarly,
+  callNext,
+  type Early,
+  openContext,
+  setNext,
+} from "./native-next.ts";
 import type { Parked } from "./request-thread.ts";
+import { filterOps, offerShortcut, Shortcut } from "./shortcut.ts";
 
-/** A filter reports through nbdkit_set_error or errno, whatever its plugin does: nbdkit-filter(3), ".pread". */
-const calls = (module: NativeModule) =>
-  new NativeCalls(module, ({ stored, errno }) => (stored !== 0 ? stored : errno));
+/** What a filter reaches when it has no context: stable for its whole life. */
+interface Backend {
+  readonly nxdata: number;
+  below: LayersBelow | undefined;
+}
 
-/** Make a layer. `form` is "either" where it shows only at the first open whether it is S or A. */
-export function nativeFilter(module: NativeModule, form: "A" | "S" | "either"): Layer {
+/** Make a layer. `generation` is "either" where it shows only at the first open whether it is S or A. */
+export function nativeFilter(loaded: NativeModule, generation: GenerationId | "either"): Layer {
+  const form = generations[generation === "either" ? "A" : generation];
+  const module: FilterModule = { ...loaded, generation, form };
   const draft = described("filter", module);
-  const native = calls(module);
-  addLifecycle(draft, module, native);
-  addOpening(draft, module, native, form);
+  // Until `*err` came, a filter reported through nbdkit_set_error or errno, whatever its plugin did.
+  const native = new NativeCalls(module, ({ stored, errno }) =>
+    stored !== 0 ? stored : module.form.hasErr ? 0 : errno,
+  );
+  const backend = newBackend(draft, module);
+  addConfiguration(draft, module, native);
+  addLifecycle(draft, module, native, backend);
+  addEarly(draft, module, native, backend);
+  addOpening(draft, module, native, backend);
+  addClosing(draft, module, native);
   addQueries(draft, module, native);
   addData(draft, module, native);
+  offerShortcut(draft, module, filterOps, !module.form.hasErr);
   return draft;
 }
 
-function addLifecycle(draft: Draft, module: NativeModule, native: NativeCalls): void {
-  if (module.has("load"))
+function newBackend(draft: Draft, module: FilterModule): Backend {
+  const target = module.bridge.newTarget((parked, message) => {
+    if (message.op !== op.RT_OP_CONTEXT_OPEN) {
+      throw new NbdError("EINVAL", `${draft.name} called something without a connection`);
+    }
+    const shared = sharedConnection(module);
+    return openContext(module, backend.below, message, undefined, shared, parked);
+  }, module.module);
+  const backend: Backend = { nxdata: target.nxdata, below: undefined };
+  draft.attach = (below) => {
+    backend.below = below;
+  };
+  return backend;
+}
+
+/** What C sees where there is no client. */
+const nobody = connectionInfo(0, "");
+
+function sharedConnection(module: FilterModule): NativeConnection {
+  return NativeConnection.of(module.bridge, nobody);
+}
+
+// ---- before there are clients
+
+function addConfiguration(draft: Draft, module: FilterModule, native: NativeCalls): void {
+  if (module.has("load")) {
     draft.load = async () => void (await native.lifecycle({ op: op.RT_OP_LOAD }));
+  }
   if (module.has("unload")) {
     draft.unload = async () => void (await native.lifecycle({ op: op.RT_OP_UNLOAD }));
   }
-  /** Call with a `next` for the time of the call. A failure below ends the server, as in nbdkit: C cannot hide it. */
-  const withNext = async (
-    next: (message: Message) => Awaitable<void>,
-    call: (nxdata: number) => Promise<unknown>,
-  ): Promise<void> => {
-    let inner: { readonly error: unknown } | undefined;
-    const target = module.bridge.newTarget(async (_thread, message) => {
-      try {
-        await next(message);
-      } catch (error) {
-        inner ??= { error };
-        throw new NbdError("EINVAL", "");
-      }
-    });
-    try {
-      await call(target.nxdata);
-    } catch (error) {
-      throw inner === undefined ? error : inner.error;
-    } finally {
-      target.free();
-    }
-    if (inner !== undefined) throw inner.error;
-  };
   if (module.has("config")) {
     draft.config = (next, key, value) =>
       withNext(
+        module,
         (message) => next(message.text("key"), message.text("value")),
         (nxdata) =>
           native.lifecycleOrExit(
@@ -75,7 +104,7 @@ function addLifecycle(draft: Draft, module: NativeModule, native: NativeCalls): 
   }
   if (module.has("config_complete")) {
     draft.configComplete = (next) =>
-      withNext(next, (nxdata) =>
+      withNext(module, next, (nxdata) =>
         native.lifecycleOrExit(
           { op: op.RT_OP_CONFIG_COMPLETE, nxdata },
           "config_complete callback",
@@ -84,34 +113,185 @@ function addLifecycle(draft: Draft, module: NativeModule, native: NativeCalls): 
   }
 }
 
+/** Call with a `next` for the time of the call. A failure below ends the server, as in nbdkit: C cannot hide it. */
+async function withNext(
+  module: FilterModule,
+  next: (message: Message) => Awaitable<void>,
+  call: (nxdata: number) => Promise<unknown>,
+): Promise<void> {
+  let inner: { readonly error: unknown } | undefined;
+  const target = module.bridge.newTarget(async (_parked, message) => {
+    try {
+      await next(message);
+    } catch (error) {
+      inner ??= { error };
+      throw new NbdError("EINVAL", "");
+    }
+  }, module.module);
+  try {
+    await call(target.nxdata);
+  } catch (error) {
+    throw inner === undefined ? error : inner.error;
+  } finally {
+    target.free();
+  }
+  if (inner !== undefined) throw inner.error;
+}
+
+function addLifecycle(
+  draft: Draft,
+  module: FilterModule,
+  native: NativeCalls,
+  { nxdata }: Backend,
+): void {
+  if (module.has("thread_model")) {
+    draft.threadModel = async () => {
+      const int = threadModels.parallel;
+      const call = { op: op.RT_OP_THREAD_MODEL, int };
+      const model = await native.lifecycleOrExit(call, "thread_model callback");
+      if (model < 0 || model > int) {
+        throw new ConfigError(`${draft.name}: thread_model returned ${model}: expected 0 to 3`);
+      }
+      return threadModelName(model);
+    };
+  }
+  if (module.has("dump_plugin")) {
+    draft.dumpPlugin = async () => {
+      await native.lifecycle({ op: op.RT_OP_DUMP_PLUGIN });
+      module.bridge.native.rt_flush_stdout();
+    };
+  }
+  if (module.has("get_ready")) {
+    draft.getReady = async (threadModel) => {
+      const call = { op: op.RT_OP_GET_READY, nxdata, int: threadModels[threadModel] };
+      await native.lifecycleOrExit(call, "get_ready callback");
+    };
+  }
+  if (module.has("after_fork")) {
+    draft.afterFork = async () => {
+      await native.lifecycleOrExit({ op: op.RT_OP_AFTER_FORK, nxdata }, "after_fork callback");
+    };
+  }
+  if (module.has("cleanup")) {
+    draft.cleanup = async () => void (await native.lifecycle({ op: op.RT_OP_CLEANUP, nxdata }));
+  }
+}
+
+// ---- a client that has opened nothing yet
+
+function addEarly(draft: Draft, module: FilterModule, native: NativeCalls, backend: Backend): void {
+  /** Call with a `next` for the time of the call. */
+  const early = async <T>(
+    visit: Visit,
+    asks: Early,
+    call: (nxdata: number, connection: NativeConnection) => Promise<T>,
+  ): Promise<T> => {
+    const connection = NativeConnection.of(module.bridge, visit.connection);
+    const target = module.bridge.newTarget(
+      (parked, message) =>
+        message.op === op.RT_OP_CONTEXT_OPEN
+          ? openContext(module, backend.below, message, visit, connection, parked)
+          : askEarly(module.bridge, asks, message, parked, connection),
+      module.module,
+    );
+    try {
+      return await call(target.nxdata, connection);
+    } finally {
+      target.free();
+      connection.release();
+    }
+  };
+  if (module.has("preconnect")) {
+    draft.preconnect = (next, readonly, visit) =>
+      early(visit, { preconnect: next }, async (nxdata, connection) => {
+        const call = { op: op.RT_OP_PRECONNECT, nxdata, readonly };
+        const { ret } = await native.visit(visit, connection, call);
+        if (ret === -1) throw failed(0);
+      });
+  }
+  if (module.has("list_exports")) {
+    draft.listExports = (next, readonly, isTls, exports, visit) =>
+      early(visit, { listExports: next }, async (nxdata, connection) => {
+        using list = newExports(module.bridge);
+        addToExports(module.bridge, list.pointer, exports);
+        const call = { op: op.RT_OP_LIST_EXPORTS, nxdata, readonly, isTls, exports: list.pointer };
+        const { ret } = await native.visit(visit, connection, call);
+        if (ret === -1) throw failed(0);
+        exportsFrom(module.bridge, list.pointer, exports);
+      });
+  }
+  if (module.has("default_export")) {
+    draft.defaultExport = (next, readonly, isTls, visit) =>
+      early(visit, { defaultExport: next }, async (nxdata, connection) => {
+        const call = { op: op.RT_OP_DEFAULT_EXPORT, nxdata, readonly, isTls };
+        return module.bridge.textAt((await native.visit(visit, connection, call)).ret);
+      });
+  }
+}
+
+// ---- a client's layers
+
 function addOpening(
   draft: Draft,
-  module: NativeModule,
+  module: FilterModule,
   native: NativeCalls,
-  form: "A" | "S" | "either",
+  backend: Backend,
 ): void {
-  let known: "A" | "S" | undefined = form === "either" ? undefined : form;
-  draft.threadModelSettlesAtOpen = form === "either";
-  draft.threadModel = () => {
-    if (known === "S") return undefined;
-    return threadModelName(known === "A" ? module.threadModel : 0);
-  };
-  draft.serverOpensNext = form !== "A";
-  draft.open = async (context, next, readonly, exportName) => {
+  const { generation: form } = module;
+  const oldest = form === "S" || form === "A" || form === "either";
+  let known: "A" | "S" | undefined = form === "S" || form === "A" ? form : undefined;
+  if (oldest) {
+    draft.threadModelSettlesAtOpen = form === "either";
+    draft.threadModel = () => {
+      if (known === "S") return undefined;
+      return threadModelName(known === "A" ? module.threadModel : 0);
+    };
+    draft.serverOpensNext = form !== "A";
+  } else if (module.form.threadModelField) {
+    draft.threadModel = () => threadModelName(module.threadModel);
+  }
+  draft.open = async (context, next, readonly, exportName, isTls) => {
     let opened = false;
-    const handle = newHandle(module, context, (ro, parked) => {
+    const openNext: OpenNext = (ro, name, parked) => {
       opened = true;
-      return next(ro, exportName, parked);
-    });
+      return next(ro, name ?? exportName, parked);
+    };
+    const handle = newHandle(module, context, backend, openNext);
     try {
-      await openFilter(module, native, context, handle, { readonly, form });
-      if (!module.has("open") && form === "A") await next(readonly, exportName);
+      if (module.has("open")) {
+        const key = handle.connection.intern(exportName);
+        const flags = form === "either" ? op.RT_OPEN_EITHER : 0;
+        const call = { op: op.RT_OP_OPEN, readonly, flags, key, isTls };
+        const result = await native.run(context, handle, call);
+        if (result.ret === 0) throw failed(result.stored);
+        handle.pointer = result.ret;
+        if (form === "either") known ??= opened ? "A" : "S";
+      } else if (draft.serverOpensNext !== true) {
+        await next(readonly, exportName);
+      }
     } catch (error) {
       handle.free();
       throw error;
     }
-    if (module.has("open")) known ??= opened ? "A" : "S";
     return handle;
+  };
+}
+
+type OpenNext = (readonly: boolean, name: string | undefined, parked: Parked) => Awaitable<void>;
+
+function addClosing(draft: Draft, module: FilterModule, native: NativeCalls): void {
+  if (module.has("prepare")) {
+    draft.prepare = async (context, readonly) => {
+      await native.number(context, op.RT_OP_PREPARE, readonly);
+    };
+  }
+  draft.finalize = async (context) => {
+    try {
+      if (module.has("finalize")) await native.number(context, op.RT_OP_FINALIZE);
+    } finally {
+      // From now on the layers below may be finalized and closed.
+      module.bridge.forget(handleOf(context).nxdata);
+    }
   };
   draft.close = async (context) => {
     const handle = handleOf(context);
@@ -121,130 +301,56 @@ function addOpening(
       handle.free();
     }
   };
-  if (module.has("prepare")) {
-    draft.prepare = async (context) => void (await native.number(context, op.RT_OP_PREPARE));
-  }
-  if (module.has("finalize")) {
-    draft.finalize = async (context) => void (await native.number(context, op.RT_OP_FINALIZE));
-  }
-}
-
-async function openFilter(
-  module: NativeModule,
-  native: NativeCalls,
-  context: LayerContext,
-  handle: NativeHandle,
-  how: { readonly readonly: boolean; readonly form: "A" | "S" | "either" },
-): Promise<void> {
-  if (!module.has("open")) return;
-  const flags = how.form === "either" ? op.RT_OPEN_EITHER : 0;
-  const result = await native.run(context, handle, {
-    op: op.RT_OP_OPEN,
-    readonly: how.readonly,
-    flags,
-  });
-  if (result.ret === 0) throw failed(result.stored);
-  handle.pointer = result.ret;
 }
 
 /** What the filter keeps for a connection; through its nxdata it reaches the layer below. */
 function newHandle(
-  module: NativeModule,
+  module: FilterModule,
   context: LayerContext,
-  openNext: (readonly: boolean, parked: Parked) => Awaitable<void>,
+  backend: Backend,
+  openNext: OpenNext,
 ): NativeHandle {
   const { bridge } = module;
   const connection = NativeConnection.of(bridge, context.connection);
-  const { next } = context;
-  const target = bridge.newTarget((parked, message) => {
-    if (next === undefined) throw new NbdError("EIO", "a filter has no layer below it");
-    if (message.op === op.RT_OP_OPEN) return openNext(message.int !== 0, parked);
-    return callNext(next.bind(parked), message);
-  });
+  const named = ["export-name", "tls"].includes(module.form.openForm);
+  const answer = (parked: Parked, message: Message): Answered => {
+    switch (message.op) {
+      case op.RT_OP_OPEN:
+        return openNext(message.int !== 0, named ? message.text("key") : undefined, parked);
+      case op.RT_OP_REOPEN: {
+        shortcut.forgetAll();
+        const name = named ? message.text("key") : (context.connection.exportName ?? "");
+        return below(context)
+          .bind(parked)
+          .reopen(message.int !== 0, name);
+      }
+      case op.RT_OP_CONTEXT_OPEN: {
+        const visit = { connection: context.connection, thread: parked };
+        return openContext(module, backend.below, message, visit, connection, parked);
+      }
+      case op.RT_OP_CONTEXT_GET_BACKEND:
+        return backend.nxdata;
+      case op.RT_OP_CONTEXT_SET_NEXT:
+        return setNext(module, context, shortcut, message, connection);
+      default:
+        return callNext(module, below(context).bind(parked), message, connection, shortcut);
+    }
+  };
+  const target = bridge.newTarget(answer, module.module);
+  const shortcut = new Shortcut(bridge, target.nxdata, connection.shortcuts);
   return {
     pointer: 0,
     nxdata: target.nxdata,
     connection,
     free: () => {
+      shortcut.end();
       target.free();
       connection.release();
     },
   };
 }
 
-const asInt = (yes: boolean): number => (yes ? 1 : 0);
-
-/** `next_ops->…` of a C filter: ask the checked layer below. */
-function callNext(next: LayerContext, message: Message): Awaitable<bigint | number | void> {
-  switch (message.op) {
-    case op.RT_OP_GET_SIZE:
-      return next.getSize();
-    case op.RT_OP_CAN_WRITE:
-      return after(next.canWrite(), asInt);
-    case op.RT_OP_CAN_FLUSH:
-      return after(next.canFlush(), asInt);
-    case op.RT_OP_IS_ROTATIONAL:
-      return after(next.isRotational(), asInt);
-    case op.RT_OP_CAN_TRIM:
-      return after(next.canTrim(), asInt);
-    case op.RT_OP_PREAD:
-      return next.pread(message.buf(), message.offset, message.flags);
-    case op.RT_OP_PWRITE:
-      return next.pwrite(message.buf(), message.offset, message.flags);
-    case op.RT_OP_FLUSH:
-      return next.flush(message.flags);
-    case op.RT_OP_TRIM:
-      return next.trim(message.count, message.offset, message.flags);
-    case op.RT_OP_ZERO:
-      return next.zero(message.count, message.offset, message.flags);
-    default:
-      throw new NbdError(
-        "EINVAL",
-        `a C filter called an unknown function of the next layer (${message.op})`,
-      );
-  }
-}
-
-function addQueries(draft: Draft, module: NativeModule, native: NativeCalls): void {
-  const yes = (number: number) => async (context: LayerContext) =>
-    (await native.number(context, number)) !== 0;
-  if (module.has("get_size")) draft.getSize = (context) => native.size(context, op.RT_OP_GET_SIZE);
-  if (module.has("can_write")) draft.canWrite = yes(op.RT_OP_CAN_WRITE);
-  if (module.has("can_flush")) draft.canFlush = yes(op.RT_OP_CAN_FLUSH);
-  if (module.has("is_rotational")) draft.isRotational = yes(op.RT_OP_IS_ROTATIONAL);
-  if (module.has("can_trim")) draft.canTrim = yes(op.RT_OP_CAN_TRIM);
-  const writes = ["pwrite", "trim", "zero"].some((callback) => module.has(callback));
-  if (writes) {
-    // These callbacks have no flags, so FUA cannot go through them: the whole layer is flushed instead.
-    draft.canFua = (context): Awaitable<Support> =>
-      after(context.canFlush(), (can) => (can ? "emulate" : "none"));
-  }
-  if (writes || module.has("pread") || module.has("flush")) {
-    // The filter may keep data for one connection only, and has no way to say that it does not.
-    draft.canMultiConn = () => false;
-  }
-  if (module.has("zero")) {
-    draft.canZero = () => "native";
-    draft.canFastZero = () => false;
-  }
-}
-
-function addData(draft: Draft, module: NativeModule, native: NativeCalls): void {
-  if (module.has("pread")) {
-    draft.pread = (context, buf, offset) =>
-      native.data(context, { op: op.RT_OP_PREAD, buf, offset });
-  }
-  if (module.has("pwrite")) {
-    draft.pwrite = (context, buf, offset) =>
-      native.data(context, { op: op.RT_OP_PWRITE, buf, offset });
-  }
-  if (module.has("flush")) draft.flush = (context) => native.data(context, { op: op.RT_OP_FLUSH });
-  if (module.has("trim")) {
-    draft.trim = (context, count, offset) =>
-      native.data(context, { op: op.RT_OP_TRIM, count, offset });
-  }
-  if (module.has("zero")) {
-    draft.zero = (context, count, offset, flags) =>
-      native.data(context, { op: op.RT_OP_ZERO, count, offset, flags });
-  }
+function below({ next }: LayerContext): LayerContext {
+  if (next === undefined) throw new NbdError("EIO", "a C filter has no layer below it");
+  return next;
 }

@@ -1,11 +1,13 @@
 /** What C filters and C plugins have in common: calls by message, handles, and what -1 means. */
 import { ConfigError, type Errno, NbdError } from "#api";
-import type { Layer, LayerContext } from "#chain/layer";
+import type { Layer, LayerContext, Visit } from "#chain/layer";
+import { type BlockSize, noBlockSize } from "#lib/block-size";
 import { errnoName } from "#lib/errno";
 
 import type { NativeConnection } from "./connection.ts";
 import { threadModels } from "./generated/constants.gen.ts";
 import type { ThreadModel } from "./generated/methods.gen.ts";
+import { RT_OP_BLOCK_SIZE } from "./generated/ops.gen.ts";
 import type { NativeModule } from "./native-module.ts";
 import { type Call, Parked, type Result } from "./request-thread.ts";
 
@@ -72,6 +74,33 @@ export class NativeCalls {
     });
   }
 
+  /** The same for a client that has opened nothing. */
+  visit(
+    { thread }: Visit,
+    connection: NativeConnection,
+    call: Omit<Call, "module">,
+  ): Promise<Result> {
+    const { bridge, module, threads } = this.#module;
+    const parked = thread instanceof Parked ? thread : undefined;
+    return bridge.call(connection, parked, threads, { ...call, module, connection });
+  }
+
+  async blockSize(context: LayerContext): Promise<BlockSize> {
+    let size = noBlockSize;
+    const results = (found: BlockSize) => {
+      size = found;
+    };
+    const result = await this.run(context, handleOf(context), { op: RT_OP_BLOCK_SIZE, results });
+    if (result.ret === -1) throw failed(0);
+    return size;
+  }
+
+  /** A string that the module keeps; undefined for NULL. */
+  async text(context: LayerContext, op: number): Promise<string | undefined> {
+    const { ret } = await this.run(context, handleOf(context), { op });
+    return this.#module.bridge.textAt(ret);
+  }
+
   /** A data callback. */
   async data(context: LayerContext, call: Omit<Call, "module">): Promise<void> {
     const result = await this.run(context, handleOf(context), call);
@@ -123,7 +152,8 @@ export function described(kind: "filter" | "plugin", module: NativeModule): Draf
     name: module.text("name") ?? "",
     path: module.path,
     longName: module.text("longname"),
-    version: module.text("version"),
+    // Since nbdkit 1.15.1 a filter's version is that of its nbdkit.
+    version: module.text("version") ?? module.text("_version"),
     description: module.text("description"),
     configHelp: module.text("config_help"),
     dumpFields: [],

@@ -1,5 +1,6 @@
 /** A loaded C module as its adapter sees it. */
 import type { Bridge } from "./bridge.ts";
+import type { Generation } from "./generated/generations.gen.ts";
 import type { GenerationId } from "./generation-ids.ts";
 
 /** A module's struct, copied into a zeroed one of ours. */
@@ -20,4 +21,10 @@ export interface NativeModule {
   /** A string field, or undefined where it is NULL. */
   text(field: string): string | undefined;
   integer(field: string): number;
+}
+
+/** A filter. */
+export interface FilterModule extends NativeModule {
+  /** What its generation has; where it is S or A, what both have. */
+  readonly form: Generation;
 }

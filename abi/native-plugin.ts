@@ -1,6 +1,6 @@
 /** The adapter of C plugins, API 1 and 2: nbdkit-plugin(3). */
 import { FLAG_FAST_ZERO } from "#api";
-import type { Layer, LayerContext } from "#chain/layer";
+import type { DirectMethod, Layer, LayerContext, Visit } from "#chain/layer";
 import { errnos } from "#lib/errno";
 
 import { NativeConnection } from "./connection.ts";
@@ -18,7 +18,9 @@ import {
   threadModelName,
   wordOf,
 } from "./native-layer.ts";
+import { exportsFrom, nativeExtents, newExports } from "./native-lists.ts";
 import type { NativeModule } from "./native-module.ts";
+import { offerShortcut } from "./shortcut.ts";
 
 export function nativePlugin(module: NativeModule): Layer {
   const preserved = module.integer("errno_is_preserved") !== 0;
@@ -32,6 +34,7 @@ export function nativePlugin(module: NativeModule): Layer {
   addOpening(draft, module, native);
   addQueries(draft, module, native);
   addData(draft, module, native);
+  offerShortcut(draft, module, opsOf(module), preserved);
   return draft;
 }
 
@@ -68,11 +71,45 @@ function addLifecycle(draft: Draft, module: NativeModule, native: NativeCalls): 
       module.bridge.native.rt_flush_stdout();
     };
   }
+  addEarly(draft, module, native);
+}
+
+/** For a client that has opened nothing yet. */
+function addEarly(draft: Draft, module: NativeModule, native: NativeCalls): void {
+  const { bridge } = module;
+  const visiting = async <T>(
+    visit: Visit,
+    use: (connection: NativeConnection) => Promise<T>,
+  ): Promise<T> => {
+    const connection = NativeConnection.of(bridge, visit.connection);
+    try {
+      return await use(connection);
+    } finally {
+      connection.release();
+    }
+  };
   if (module.has("preconnect")) {
-    draft.preconnect = async (_next, readonly) => {
-      const { ret } = await native.lifecycle({ op: op.RT_OP_PRECONNECT, readonly });
-      if (ret === -1) throw failed(0);
-    };
+    draft.preconnect = (_next, readonly, visit) =>
+      visiting(visit, async (connection) => {
+        const call = { op: op.RT_OP_PRECONNECT, readonly };
+        if ((await native.visit(visit, connection, call)).ret === -1) throw failed(0);
+      });
+  }
+  if (module.has("list_exports")) {
+    draft.listExports = (_next, readonly, isTls, exports, visit) =>
+      visiting(visit, async (connection) => {
+        using list = newExports(bridge);
+        const call = { op: op.RT_OP_LIST_EXPORTS, readonly, isTls, exports: list.pointer };
+        if ((await native.visit(visit, connection, call)).ret === -1) throw failed(0);
+        exportsFrom(bridge, list.pointer, exports);
+      });
+  }
+  if (module.has("default_export")) {
+    draft.defaultExport = (_next, readonly, isTls, visit) =>
+      visiting(visit, async (connection) => {
+        const call = { op: op.RT_OP_DEFAULT_EXPORT, readonly, isTls };
+        return bridge.textAt((await native.visit(visit, connection, call)).ret);
+      });
   }
 }
 
@@ -108,6 +145,11 @@ function addQueries(draft: Draft, module: NativeModule, native: NativeCalls): vo
   if (module.has("can_flush")) draft.canFlush = yes(op.RT_OP_CAN_FLUSH);
   if (module.has("is_rotational")) draft.isRotational = yes(op.RT_OP_IS_ROTATIONAL);
   if (module.has("can_trim")) draft.canTrim = yes(op.RT_OP_CAN_TRIM);
+  if (module.has("can_extents")) draft.canExtents = yes(op.RT_OP_CAN_EXTENTS);
+  if (module.has("block_size")) draft.blockSize = (context) => native.blockSize(context);
+  if (module.has("export_description")) {
+    draft.exportDescription = (context) => native.text(context, op.RT_OP_EXPORT_DESCRIPTION);
+  }
   if (module.has("can_multi_conn")) draft.canMultiConn = yes(op.RT_OP_CAN_MULTI_CONN);
   if (module.has("can_zero")) {
     const canZero = yes(op.RT_OP_CAN_ZERO);
@@ -141,31 +183,39 @@ function supportOf(number: number): Support {
   return wordOf(supports, number) ?? "none";
 }
 
-/** Each callback in its newest form that is there. */
-function addData(draft: Draft, module: NativeModule, native: NativeCalls): void {
+/** The number of each callback in its newest form that is there. */
+function opsOf(module: NativeModule): Readonly<Record<DirectMethod | "zero", number | undefined>> {
   const pick = (name: string, v2: number, v1: number): number | undefined => {
     if (module.has(name)) return v2;
     return module.has(`_${name}_v1`) ? v1 : undefined;
   };
-  const pread = pick("pread", op.RT_OP_PREAD, op.RT_OP__PREAD_V1);
+  return {
+    pread: pick("pread", op.RT_OP_PREAD, op.RT_OP__PREAD_V1),
+    pwrite: pick("pwrite", op.RT_OP_PWRITE, op.RT_OP__PWRITE_V1),
+    flush: pick("flush", op.RT_OP_FLUSH, op.RT_OP__FLUSH_V1),
+    trim: pick("trim", op.RT_OP_TRIM, op.RT_OP__TRIM_V1),
+    zero: pick("zero", op.RT_OP_ZERO, op.RT_OP__ZERO_V1),
+    cache: module.has("cache") ? op.RT_OP_CACHE : undefined,
+  };
+}
+
+function addData(draft: Draft, module: NativeModule, native: NativeCalls): void {
+  const { pread, pwrite, flush, trim, zero, cache } = opsOf(module);
   if (pread !== undefined) {
     draft.pread = (context, buf, offset, flags) =>
       native.data(context, { op: pread, buf, offset, flags });
   }
-  const pwrite = pick("pwrite", op.RT_OP_PWRITE, op.RT_OP__PWRITE_V1);
   if (pwrite !== undefined) {
     draft.pwrite = (context, buf, offset, flags) =>
       native.data(context, { op: pwrite, buf, offset, flags });
   }
-  const flush = pick("flush", op.RT_OP_FLUSH, op.RT_OP__FLUSH_V1);
-  if (flush !== undefined)
+  if (flush !== undefined) {
     draft.flush = (context, flags) => native.data(context, { op: flush, flags });
-  const trim = pick("trim", op.RT_OP_TRIM, op.RT_OP__TRIM_V1);
+  }
   if (trim !== undefined) {
     draft.trim = (context, count, offset, flags) =>
       native.data(context, { op: trim, count, offset, flags });
   }
-  const zero = pick("zero", op.RT_OP_ZERO, op.RT_OP__ZERO_V1);
   if (zero !== undefined) {
     draft.zero = (context, count, offset, flags) => {
       if (zero === op.RT_OP__ZERO_V1 && flags & FLAG_FAST_ZERO) {
@@ -174,10 +224,11 @@ function addData(draft: Draft, module: NativeModule, native: NativeCalls): void 
       return native.data(context, { op: zero, count, offset, flags });
     };
   }
-  if (module.has("cache")) {
+  if (cache !== undefined) {
     draft.cache = (context, count, offset, flags) =>
-      native.data(context, { op: op.RT_OP_CACHE, count, offset, flags });
+      native.data(context, { op: cache, count, offset, flags });
   }
+  if (module.has("extents")) draft.extents = nativeExtents(module, native);
 }
 
 /** The fields of --dump-plugin after path, name and version, in nbdkit's order. */

@@ -11,6 +11,9 @@
 
 #include "runtime.h"
 
+/* Copy what the module's generation calls struct nbdkit_next_ops. Returns its size, 0 where there is none. */
+uint32_t rt_module_next_table (int32_t module, void *table, uint32_t size);
+
 /* A layer calls the one below: hand the message to JavaScript and park until the answer is there.
  * On failure returns -1 with errno set. Called by the generated next_ops tables, on any thread. */
 int64_t rt_upcall (void *nxdata, struct rt_message *message);

@@ -14,6 +14,7 @@
 
 struct module {
   rt_adapter call;
+  const struct rt_next_table *next;
   const void *module;
 };
 static struct module modules[1024];
@@ -28,9 +29,27 @@ rt_module_add (uint32_t adapter, const void *module)
     return -EINVAL;
   if (i == sizeof modules / sizeof modules[0])
     return -ENOSPC;
-  modules[i] = (struct module) { .call = rt_adapters[adapter], .module = module };
+  modules[i] = (struct module) {
+    .call = rt_adapters[adapter],
+    .next = rt_next_tables[adapter],
+    .module = module,
+  };
   atomic_store (&nr_modules, i + 1);
   return i;
+}
+
+uint32_t
+rt_module_next_table (int32_t module, void *table, uint32_t size)
+{
+  const struct rt_next_table *next;
+
+  if (module < 0 || module >= atomic_load (&nr_modules))
+    return 0;
+  next = modules[module].next;
+  if (next == NULL || next->size > size)
+    return 0;
+  memcpy (table, next->functions, next->size);
+  return (uint32_t) next->size;
 }
 
 void

@@ -25,7 +25,7 @@ static uint32_t nr_free_next;
 #define QUARANTINE 4096
 
 void *
-rt_nxdata_new (uint32_t target)
+rt_nxdata_new (uint32_t target, int32_t module)
 {
   struct rt_next *next = free_next;
 
@@ -39,6 +39,8 @@ rt_nxdata_new (uint32_t target)
       return NULL;
   }
   next->next_free = NULL;
+  memset (next->table, 0, sizeof next->table);
+  rt_module_next_table (module, next->table, sizeof next->table);
   atomic_store (&next->target, target);
   return next;
 }

@@ -18,9 +18,10 @@ import { errnos } from "../lib/errno.ts";
 import type { Extents } from "../lib/extents.ts";
 import { log } from "../lib/log.ts";
 import { nobody } from "./connection-info.ts";
+import { directLayer } from "./direct.ts";
 import { emulateCache, emulateZero } from "./emulate.ts";
 import { failureOf } from "./failure.ts";
-import type { ConnectionInfo, Layer, LayerContext, Visit } from "./layer.ts";
+import type { ConnectionInfo, Direct, DirectMethod, Layer, LayerContext, Visit } from "./layer.ts";
 import type { Link } from "./link.ts";
 import { closeLayers, finalizeLayers, openLayer, prepareLayers, reopenLayers } from "./opening.ts";
 import {
@@ -96,6 +97,10 @@ export class Context implements LayerContext {
   bind(thread: unknown): Context {
     const next = this.next?.bind(thread);
     return new Context(this.state, next, this.connection, thread, this.unbound);
+  }
+
+  direct(method: DirectMethod): Direct | undefined {
+    return directLayer(this, method);
   }
 
   // ---- for layers that open others

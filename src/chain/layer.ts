@@ -54,8 +54,24 @@ export interface LayerContext extends NextOps, Visit {
   finalize(): Awaitable<void>;
   /** Close what `openNext` returned. */
   close(): Awaitable<void>;
+  /**
+   * Where plain requests of this kind end up, those without flags that lie within the disk, if nothing on the way has
+   * anything to do with them but to pass them on. Holds until a layer gets others below it, or is finalized.
+   */
+  direct(method: DirectMethod): Direct | undefined;
   /** Put another layer below this one, or none, and return the one that was there. */
   setNext(next: LayerContext | undefined): LayerContext | undefined;
+}
+
+/** Requests that adapters may take from layer to layer without the seam. */
+export type DirectMethod = "cache" | "flush" | "pread" | "pwrite" | "trim";
+
+/** The layer that such requests end up in. */
+export interface Direct {
+  readonly layer: Layer;
+  readonly context: LayerContext;
+  /** Of the disk, in bytes: the seam has to look at a request that reaches beyond it. */
+  readonly size: bigint;
 }
 
 /** The layers below one, while it has no context of its own: what C calls a backend. */
@@ -148,6 +164,8 @@ export interface Layer {
   exportDescription?(context: LayerContext): Awaitable<string | undefined>;
   blockSize?(context: LayerContext): Awaitable<BlockSize>;
   canWrite?(context: LayerContext): Awaitable<boolean>;
+  /** A file whose bytes are those of the disk, at the same offsets: layers above may read and write it instead. */
+  descriptor?(context: LayerContext): number | undefined;
   canFlush?(context: LayerContext): Awaitable<boolean>;
   isRotational?(context: LayerContext): Awaitable<boolean>;
   canTrim?(context: LayerContext): Awaitable<boolean>;

@@ -407,7 +407,7 @@ misuse (void)
   m.handle = (uintptr_t) handle_of (1, 0);
   m.nxdata = (uintptr_t) nxdata_of (1, 0);
   CHECK (send_raw (slot, m).err == 0);
-  nxdata = rt_nxdata_new (1);
+  nxdata = rt_nxdata_new (1, -1);
   rt_nxdata_free (nxdata);
   m.nxdata = (uintptr_t) nxdata;
   CHECK (send_raw (slot, m).err == EINVAL);
@@ -418,12 +418,12 @@ misuse (void)
 
   /* A freed one is not handed out again soon, and all of them can be freed and made. */
   for (int i = 0; i < 3000; i++) {
-    void *other = rt_nxdata_new (7);
+    void *other = rt_nxdata_new (7, -1);
     CHECK (other != NULL && other != nxdata);
     rt_nxdata_free (other);
   }
   for (int i = 0; i < 3000; i++)
-    rt_nxdata_free (rt_nxdata_new (7));
+    rt_nxdata_free (rt_nxdata_new (7, -1));
 
   CHECK (rt_module_add (99, &m) == -EINVAL);
   while (rt_module_add (RT_ADAPTER_PLUGIN, &m) >= 0)

@@ -30,7 +30,7 @@ void
 stand_in_load (const char *path)
 {
   load_layer (path);
-  connections[0].nxdata[nr_layers - 1] = rt_nxdata_new ((uint32_t) nr_layers + 1);
+  connections[0].nxdata[nr_layers - 1] = rt_nxdata_new ((uint32_t) nr_layers + 1, -1);
 }
 
 uint32_t
@@ -496,7 +496,7 @@ open_connection (uint32_t slot, int connection, int readonly)
 
   memset (c, 0, sizeof *c);
   for (int i = 0; i < nr_layers; i++) {
-    c->nxdata[i] = rt_nxdata_new ((uint32_t) (connection * (MAX_LAYERS + 1) + i + 2));
+    c->nxdata[i] = rt_nxdata_new ((uint32_t) (connection * (MAX_LAYERS + 1) + i + 2), (int32_t) layers[i].module);
     CHECK (c->nxdata[i] != NULL);
   }
   err = ask (slot, connection, (arguments) { .op = RT_OP_OPEN, .readonly = readonly }).err;

@@ -1,0 +1,111 @@
+/** Requests from one C layer to the next that need not come to JavaScript: which they are is decided here. */
+import { ptr } from "bun:ffi";
+
+import type { DirectMethod, Layer, LayerContext } from "#chain/layer";
+
+import type { Bridge } from "./bridge.ts";
+import { layouts } from "./generated/layouts.gen.ts";
+import * as op from "./generated/ops.gen.ts";
+import type { NativeHandle } from "./native-layer.ts";
+import type { NativeModule } from "./native-module.ts";
+
+type Ops = Readonly<Record<DirectMethod, number | undefined>>;
+
+/** How C can call a C layer by itself. */
+interface Callable {
+  readonly module: number;
+  readonly ops: Ops;
+  /** A -1 means errno, where nothing better was said. */
+  readonly errnoCounts: boolean;
+}
+
+/** Layers that are C modules. */
+const callables = new WeakMap<Layer, Callable>();
+
+/** What a filter's `next->…` has for the request; also its own callback's number. */
+export const filterOps: Readonly<Record<DirectMethod, number>> = {
+  pread: op.RT_OP_PREAD,
+  pwrite: op.RT_OP_PWRITE,
+  flush: op.RT_OP_FLUSH,
+  trim: op.RT_OP_TRIM,
+  cache: op.RT_OP_CACHE,
+};
+
+/** C layers above `layer` may call it without JavaScript. */
+export function offerShortcut(
+  layer: Layer,
+  { module }: NativeModule,
+  ops: Ops,
+  errnoCounts: boolean,
+): void {
+  callables.set(layer, { module, ops, errnoCounts });
+}
+
+const { fields, size: messageSize } = layouts.message;
+
+/** Tells C which requests through one nxdata it may take to the layer below by itself. */
+export class Shortcut {
+  readonly #bridge: Bridge;
+  readonly #nxdata: number;
+  /** Those of the same connection. */
+  readonly #group: Set<Shortcut>;
+  readonly #tried = new Set<DirectMethod>();
+
+  constructor(bridge: Bridge, nxdata: number, group: Set<Shortcut>) {
+    this.#bridge = bridge;
+    this.#nxdata = nxdata;
+    this.#group = group;
+    group.add(this);
+  }
+
+  /** Whether it was decided for this kind of request. */
+  tried(method: DirectMethod): boolean {
+    return this.#tried.has(method);
+  }
+
+  /** A request of this kind has been done by `next`: let C do those that are like it, if it can. */
+  take(method: DirectMethod, next: LayerContext): void {
+    this.#tried.add(method);
+    const direct = next.direct(method);
+    if (direct === undefined) return;
+    const { context, layer, size } = direct;
+    const message = new DataView(new ArrayBuffer(messageSize));
+    message.setBigUint64(fields.offset.offset, size, true);
+    const callable = callables.get(layer);
+    const number = callable?.ops[method];
+    if (callable !== undefined && number !== undefined) {
+      // The handle is the one of the adapter that made itself known with the layer.
+      const { pointer, nxdata } = context.handle as NativeHandle;
+      message.setUint32(fields.op.offset, number, true);
+      message.setUint32(fields.module.offset, callable.module, true);
+      message.setUint32(fields.flags.offset, callable.errnoCounts ? op.RT_DIRECT_ERRNO : 0, true);
+      message.setBigUint64(fields.handle.offset, BigInt(pointer), true);
+      message.setBigUint64(fields.nxdata.offset, BigInt(nxdata), true);
+    } else {
+      const descriptor =
+        method === "pread" || method === "pwrite" ? layer.descriptor?.(context) : undefined;
+      if (descriptor === undefined) return;
+      message.setUint32(fields.flags.offset, op.RT_DIRECT_DESCRIPTOR, true);
+      message.setInt32(fields.readonly.offset, descriptor, true);
+    }
+    this.#bridge.native.rt_next_direct(
+      // An address of the user half: see bridge.ts.
+      this.#nxdata as never,
+      filterOps[method],
+      ptr(new Uint8Array(message.buffer)),
+    );
+  }
+
+  /** A layer of this connection gets others below it: C has to ask again, wherever it took a shortcut past it. */
+  forgetAll(): void {
+    for (const shortcut of this.#group) {
+      shortcut.#tried.clear();
+      this.#bridge.forget(shortcut.#nxdata);
+    }
+  }
+
+  /** C has no use for the nxdata any more. */
+  end(): void {
+    this.#group.delete(this);
+  }
+}
