@@ -1,5 +1,5 @@
-import { nbdsh, stock, stockCommand } from "../stock.ts";
 /** The genuine example1 plugin: a small table of partitions, and zeros after it. */
+import { nbdsh, stock, stockCommand } from "../stock.ts";
 import { dumped } from "./dumped.ts";
 
 stock("example1 serves its partition table read-only", {

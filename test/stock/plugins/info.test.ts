@@ -1,5 +1,5 @@
-import { nbdsh, serveTcp, stock, stockCommand } from "../stock.ts";
 /** The genuine info plugin: what the server knows of its client, as a disk. */
+import { nbdsh, serveTcp, stock, stockCommand } from "../stock.ts";
 import { dumped } from "./dumped.ts";
 
 stock("info reflects the export name, which may be of any size", {

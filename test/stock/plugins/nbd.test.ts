@@ -180,7 +180,7 @@ show ([client (name).is_read_only () for name in ["first", ""]])
 
 stock("nbd asks for the export of its command line, of a server that it starts itself", {
   plugin: "nbd",
-  params: () => ["command=nbdkit", "arg=info", "arg=exportname", "arg=-fv", "export=the name"],
+  params: () => ["command=nbdkit", "arg=info", "arg=exportname", "export=the name"],
   see: ({ server }) =>
     nbdsh(
       server,

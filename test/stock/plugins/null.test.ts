@@ -1,5 +1,5 @@
-import { nbdsh, stock, stockCommand } from "../stock.ts";
 /** The genuine null plugin: any size, reads zeros, forgets what is written. */
+import { nbdsh, stock, stockCommand } from "../stock.ts";
 import { dumped } from "./dumped.ts";
 
 stock("null forgets what is written and is one hole", {
