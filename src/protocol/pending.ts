@@ -1,5 +1,6 @@
 /** Requests between their arrival and their answer. */
 import type { Extents } from "../lib/extents.ts";
+import { CMD_BLOCK_STATUS, CMD_READ, CMD_WRITE } from "./constants.ts";
 import type { Place } from "./output.ts";
 import type { Payload } from "./payload.ts";
 import type { Asked } from "./replies.ts";
@@ -21,6 +22,15 @@ export interface Running extends Asked {
 
 /** A request that will be answered later. */
 export interface Pending extends Held, Running {
-  /** Bytes of data that it counts for. */
+  /** Bytes of memory that it counts for. */
   readonly weight: number;
+}
+
+/** A list of extents may become that large. */
+const extentsBytes = 4 << 20;
+
+/** Memory that a request may need while it is in flight. */
+export function weightOf(type: number, count: number): number {
+  if (type === CMD_READ || type === CMD_WRITE) return count;
+  return type === CMD_BLOCK_STATUS ? extentsBytes : 0;
 }

@@ -19,7 +19,7 @@ import {
 import type { Gate } from "./gate.ts";
 import type { ChosenExport } from "./negotiation.ts";
 import { Output, type Sink } from "./output.ts";
-import type { Held, Pending, Running } from "./pending.ts";
+import { type Held, type Pending, type Running, weightOf } from "./pending.ts";
 import { perform } from "./perform.ts";
 import { Replies } from "./replies.ts";
 import { RequestReader } from "./request-reader.ts";
@@ -37,7 +37,7 @@ export interface TransmissionOptions {
   onEnd(): void;
 }
 
-/** Requests whose answers are promises, and the data they may hold, in one connection. */
+/** Requests whose answers are promises, and the memory they may hold, in one connection. */
 const maxInFlight = 256;
 const maxBytesInFlight = MAX_REQUEST_BYTES;
 /** While the kernel takes no output, so much of it is made ready for when it does. */
@@ -204,8 +204,7 @@ export class Transmission {
     const { count, refused, type } = this.#reader;
     if (this.#inFlight > 0) {
       if (this.#inFlight >= maxInFlight) return false;
-      const weight = type === CMD_READ || type === CMD_WRITE ? count : 0;
-      if (this.#bytesInFlight + weight > maxBytesInFlight) return false;
+      if (this.#bytesInFlight + weightOf(type, count) > maxBytesInFlight) return false;
     }
     return refused !== undefined || this.#refusing || this.#gate.open(this.#inFlight);
   }
@@ -250,7 +249,7 @@ export class Transmission {
       return;
     }
     this.#atOnce = 0;
-    this.#await(result, count, { place: output.detach() });
+    this.#await(result, { place: output.detach() });
   }
 
   /** The answer will probably come later: what it is written to must not stand among other replies. */
@@ -276,7 +275,7 @@ export class Transmission {
       return;
     }
     this.#atOnce = 0;
-    this.#await(result, count, { place });
+    this.#await(result, { place });
   }
 
   #blockStatus(): void {
@@ -295,7 +294,7 @@ export class Transmission {
       this.#gate.leave();
       this.#tellExtents(reader, extents);
     } else {
-      this.#await(result, 0, { extents });
+      this.#await(result, { extents });
     }
   }
 
@@ -329,8 +328,7 @@ export class Transmission {
       return;
     }
     const payload = reader.takePayload();
-    const weight = type === CMD_WRITE ? count : 0;
-    this.#await(result, weight, payload === undefined ? {} : { payload });
+    this.#await(result, payload === undefined ? {} : { payload });
   }
 
   /** The request that ran was answered at once, with an error. */
@@ -341,8 +339,9 @@ export class Transmission {
 
   // ---- answers that come later
 
-  #await(result: Promise<void>, weight: number, held: Held): void {
-    const { cookieHigh, cookieLow, count, flags, offset } = this.#reader;
+  #await(result: Promise<void>, held: Held): void {
+    const { cookieHigh, cookieLow, count, flags, offset, type } = this.#reader;
+    const weight = weightOf(type, count);
     const pending: Pending = { ...held, cookieHigh, cookieLow, offset, flags, count, weight };
     this.#inFlight++;
     this.#bytesInFlight += weight;

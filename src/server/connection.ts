@@ -219,20 +219,20 @@ export class Connection {
     const { chain, readonly } = this.#shared;
     const connection = chain.connect(this.#info);
     this.#info.exportName = exportName;
+    const close = async () => {
+      await connection.close();
+      this.#info.exportName = undefined;
+    };
     const facts = await this.#exclusively(async () => {
-      await connection.open(readonly, exportName, this.#info.isTls);
       try {
+        await connection.open(readonly, exportName, this.#info.isTls);
         return await exportFacts(connection.top, () => chain.threadModel);
       } catch (error) {
-        await connection.close();
+        await close();
         throw error;
       }
     });
-    return {
-      top: connection.top,
-      ...facts,
-      close: () => this.#exclusively(() => connection.close()),
-    };
+    return { top: connection.top, ...facts, close: () => this.#exclusively(close) };
   }
 
   /** Call into the chain as the thread model allows it outside requests. */

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { bytes, chunkError, infoPayload, metaPayload, type NbdClient } from "#test/client";
 
 import type { Extents } from "../../src/lib/extents.ts";
-import { NbdError, quiet, running } from "./server-fixture.ts";
+import { Held, NbdError, quiet, running, turns } from "./server-fixture.ts";
 
 const [ACK, META, ERR_INVALID, ERR_TOO_BIG] = [1, 4, 0x80000003, 0x80000009] as const;
 const [LIST, SET, STRUCTURED, INFO, GO] = [9, 10, 8, 6, 7] as const;
@@ -297,9 +297,50 @@ describe.each([{ later: false }, { later: true }])("block status, later=$later",
   });
 
   test("of a plugin that cannot tell is all data", async () => {
-    await using it = await running({ later });
+    await using it = await running({
+      later,
+      plugin: { extents: undefined, canExtents: undefined },
+    });
     const { client } = await it.structured();
     expect(await client.blockStatus(10n, 20)).toEqual([[20, 0]]);
     expect(await client.blockStatus(10n, 20, REQ_ONE)).toEqual([[20, 0]]);
+  });
+});
+
+describe("in flight", () => {
+  test("are at most 16 block status requests of a connection, since lists may be long", async () => {
+    const held = new Held();
+    const extents = async (_h: unknown, count: number, ...rest: [bigint, number, Extents]) => {
+      await held.wait(`${count}`);
+      rest[2].add(0n, 65536n, 0);
+    };
+    await using it = await running({ plugin: { extents } });
+    const { client } = await it.structured();
+    for (let i = 1; i <= 17; i++) client.request({ type: STATUS, count: i, cookie: BigInt(i) });
+    await held.reached(16);
+    await turns();
+    expect(held.names).toHaveLength(16);
+    held.release("5");
+    expect((await client.chunk()).cookie).toBe(5n);
+    await held.reached(16);
+    expect(held.names).toContain("17");
+    held.releaseAll();
+    for (let i = 0; i < 16; i++) expect((await client.chunk()).type).toBe(5);
+  });
+
+  test("are any number of huge trims, which hold no memory", async () => {
+    const held = new Held();
+    const plugin = {
+      getSize: () => 1n << 40n,
+      trim: (_h: unknown, _count: number, offset: bigint) => held.wait(`${offset}`),
+    };
+    await using it = await running({ plugin });
+    const { client } = await it.ready();
+    for (let i = 0; i < 100; i++) {
+      client.request({ type: 4, offset: BigInt(i) << 32n, count: 0xffffffff });
+    }
+    await held.reached(100);
+    held.releaseAll();
+    for (let i = 0; i < 100; i++) expect((await client.reply()).error).toBe(0);
   });
 });
