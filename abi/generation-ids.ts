@@ -1,30 +1,8 @@
 /** The generations of `struct nbdkit_filter`, and which releases of nbdkit have which. Data; generation.ts reads it. */
 
-/** In the order in which they came. */
-export const generationIds = [
-  "S",
-  "A",
-  "B",
-  "C",
-  "D",
-  "E",
-  "F0",
-  "F",
-  "f1",
-  "G",
-  "g1",
-  "g2",
-  "g3",
-  "H",
-  "I",
-  "i1",
-  "J",
-  "K",
-  "L",
-  "M",
-] as const;
+import type { GenerationId } from "./generated/generations.gen.ts";
 
-export type GenerationId = (typeof generationIds)[number];
+export type { GenerationId };
 
 interface Row {
   /** The first release with the layout; the one before the next row's is the last. */
@@ -57,6 +35,9 @@ export const releases: readonly Row[] = [
   { first: "1.43.9", id: "M", releases: "1.43.9 to 1.45.2 (stable: 1.44)" },
 ];
 
+/** In the order in which they came. */
+export const generationIds: readonly GenerationId[] = ["S", ...releases.map(({ id }) => id)];
+
 /** The newest release whose layout is known. Of a stable series also what comes after its known releases is known. */
 export const newestKnown = "1.45.2";
 
@@ -64,12 +45,13 @@ export const newestKnown = "1.45.2";
 export const newestOfApi2 = "1.13.9";
 
 /** API numbers that stand for particular generations. From 6 on the number was never raised again. */
-export const generationsOfApi: Readonly<Record<number, readonly GenerationId[]>> = {
-  1: ["S", "A"],
+export const generationsOfApi: readonly (readonly GenerationId[] | undefined)[] = [
+  undefined,
+  ["S", "A"],
   // E before its release: the number was raised only for 1.14.0, and backported to what was stable then.
-  2: ["B", "C", "D", "E"],
-  3: ["C"],
-  4: ["D"],
-  5: ["E"],
-  6: ["F0", "F", "f1", "G", "g1", "g2", "g3", "H", "I", "i1", "J", "K", "L", "M"],
-};
+  ["B", "C", "D", "E"],
+  ["C"],
+  ["D"],
+  ["E"],
+  ["F0", "F", "f1", "G", "g1", "g2", "g3", "H", "I", "i1", "J", "K", "L", "M"],
+];

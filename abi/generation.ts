@@ -2,6 +2,7 @@
 import { ConfigError } from "#api";
 
 import { filterMarkerS } from "./generated/constants.gen.ts";
+import { generations } from "./generated/generations.gen.ts";
 import {
   type GenerationId,
   generationsOfApi,
@@ -31,14 +32,6 @@ export interface Recognised {
   readonly id: GenerationId | "either";
   readonly apiVersion: number;
 }
-
-/** Sizes of the structs that API 2 may mean. */
-const sizesOfApi2: Readonly<Record<number, GenerationId>> = {
-  208: "B",
-  216: "C",
-  232: "D",
-  256: "E",
-};
 
 /** What is larger is no size, but two ints or a pointer. */
 const largestSize = 0xffffffffn;
@@ -157,7 +150,7 @@ function newer(path: string, head: FilterHead, wanted: GenerationId | undefined)
  */
 function ofApi2(path: string, head: FilterHead, wanted: GenerationId | undefined): GenerationId {
   const size = head.symbolSize();
-  const bySize = size === undefined ? undefined : sizesOfApi2[size];
+  const bySize = generationsOfApi[2]?.find((id) => generations[id].filter.size === size);
   if (bySize !== undefined) {
     if (wanted === undefined || wanted === bySize) return bySize;
     throw new ConfigError(

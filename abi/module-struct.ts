@@ -1,11 +1,11 @@
 /** Reads the struct of a loaded module, and checks it by nbdkit's rules. */
 import { ConfigError } from "#api";
 
-import { type FilterForm, filterForms } from "./filter-forms.ts";
+import { generations } from "./generated/generations.gen.ts";
 import { layouts, type StructLayout } from "./generated/layouts.gen.ts";
 import { RT_ADAPTER_PLUGIN } from "./generated/ops.gen.ts";
 import { type GenerationId, generationIds } from "./generation-ids.ts";
-import { recogniseFilter, releasesOf } from "./generation.ts";
+import { recogniseFilter } from "./generation.ts";
 import {
   filterHead,
   type ModuleKind,
@@ -35,7 +35,9 @@ export interface ModuleStruct {
   integer(field: string): number;
 }
 
-interface Form extends FilterForm {
+interface Form {
+  readonly layout: StructLayout;
+  readonly adapter: number;
   readonly generation?: GenerationId | "either";
   readonly apiVersion: number;
   readonly structSize: number;
@@ -78,15 +80,10 @@ function readStruct(opened: OpenedModule, form: Form): ModuleStruct {
 export function readFilter(opened: OpenedModule, wanted: GenerationId | undefined): ModuleStruct {
   const head = filterHead(opened);
   const { id, apiVersion } = recogniseFilter(opened.path, head, wanted);
-  const form = filterForms[id === "either" ? "A" : id];
-  if (form === undefined) {
-    throw new ConfigError(
-      `${opened.path}: this filter is of generation ${id === "either" ? "A" : id} (${releasesOf(id === "either" ? "A" : id)}), which cannot be run yet`,
-    );
-  }
+  const { filter: layout, adapter } = generations[id === "either" ? "A" : id];
   // From B on it is not told: all of one generation have the same.
-  const structSize = apiVersion === 1 ? Number(head.size) : form.layout.size;
-  return readStruct(opened, { ...form, generation: id, apiVersion, structSize });
+  const structSize = apiVersion === 1 ? Number(head.size) : layout.size;
+  return readStruct(opened, { layout, adapter, generation: id, apiVersion, structSize });
 }
 
 /** No struct of any release comes near it: such a number is no size. */

@@ -7,6 +7,7 @@ import type { DebugFlags } from "#lib/debug-flags";
 import { log } from "#lib/log";
 
 import { Bridge } from "./bridge.ts";
+import { generations } from "./generated/generations.gen.ts";
 import type { GenerationId } from "./generation-ids.ts";
 import { checkStruct, type ModuleStruct, readFilter, readPlugin } from "./module-struct.ts";
 import { nativeFilter } from "./native-filter.ts";
@@ -37,7 +38,26 @@ export function loadNativeLayer(kind: ModuleKind, path: string, options: NativeO
     setVariable(native, opened, variable, value),
   );
   const module = register(bridge, struct, options.threads);
-  return kind === "filter" ? nativeFilter(module, formOf(struct)) : nativePlugin(module);
+  announce(native, opened, struct, module.module);
+  return struct.generation === undefined
+    ? nativePlugin(module)
+    : nativeFilter(module, struct.generation);
+}
+
+/** Functions differ for old filters only. */
+const plugins = 0xffffffff;
+
+/** Tell the runtime who will call it: some functions differ by the generation, and a crash is told with a name. */
+function announce(
+  native: Native,
+  { base }: OpenedModule,
+  { kind, path, generation, text }: ModuleStruct,
+  module: number,
+): void {
+  const at = base as Pointer;
+  const id = generation === "either" ? "A" : generation;
+  native.rt_module_loaded(at, id === undefined ? plugins : generations[id].number);
+  native.rt_module_describe(module, at, Buffer.from(`${kind} ${text("name")} (${path})\0`));
 }
 
 /** False where the module has no such variable. */
@@ -51,11 +71,6 @@ function setVariable(
   if (address === null) return false;
   new Int32Array(toArrayBuffer(address as Pointer, 0, 4))[0] = value;
   return true;
-}
-
-/** Only these can be run so far: readFilter refuses the others. */
-function formOf({ generation }: ModuleStruct): "A" | "S" | "either" {
-  return generation === "S" || generation === "either" ? generation : "A";
 }
 
 function warnOfEither(path: string): void {

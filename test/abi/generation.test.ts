@@ -1,8 +1,10 @@
 /** Which generation a filter is of, at every boundary of the releases, and what is refused. */
 import { describe, expect, test } from "bun:test";
 
+import { generationIds as generated, generations } from "#abi/generated/generations.gen";
+import type { StructLayout } from "#abi/generated/layouts.gen";
 import { type FilterHead, generationOfVersion, recogniseFilter, releasesOf } from "#abi/generation";
-import { type GenerationId, generationIds, releases } from "#abi/generation-ids";
+import { type GenerationId, generationIds, generationsOfApi, releases } from "#abi/generation-ids";
 
 /** The first and the last release of every row, and a stable release between. */
 const rows: readonly (readonly [GenerationId, ...string[]])[] = [
@@ -52,6 +54,20 @@ describe("the release says it", () => {
     ["1.99999999999.1", undefined],
   ])("%p is %p", (version, expected) => {
     expect(generationOfVersion(version)).toBe(expected as ReturnType<typeof generationOfVersion>);
+  });
+
+  test("all generations have a layout, whose head is where it is looked for", () => {
+    expect(generationIds).toEqual(generated);
+    for (const id of generationIds) {
+      const { fields } = generations[id].filter as StructLayout;
+      const api = generationsOfApi.findIndex((ids) => ids?.includes(id) === true);
+      expect({ id, at: fields["_api_version"]?.offset }).toEqual({ id, at: api === 1 ? 8 : 0 });
+      if (api === 2) expect(fields["version"]?.offset).toBe(24);
+      if (api === 6) expect(fields["_version"]?.offset).toBe(8);
+      expect(generations[id].versionString).toBe(api === 6);
+    }
+    const sizes = generationsOfApi[2]?.map((id) => generations[id].filter.size);
+    expect(sizes).toEqual([208, 216, 232, 256]);
   });
 
   test("all generations but S have their row, in order", () => {
