@@ -1,0 +1,119 @@
+/** Maps of genuine plugins in our server and in nbdkit, and how requests that sleep in genuine filters end. */
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { mkdtempSync, openSync, rmSync, truncateSync, writeSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { NbdClient } from "#test/client";
+import { haveCompiler } from "#test/modules";
+import { installed, run, serve, type Served, until } from "#test/server";
+
+const missing = ["cc", "nbdkit", "nbdinfo", "qemu-img"].filter((tool) =>
+  tool === "cc" ? !haveCompiler : !installed(tool),
+);
+const needs = missing.length > 0 ? ` (skipped: needs ${missing.join(", ")})` : "";
+const ESHUTDOWN = 108;
+const size = 16 << 20;
+
+let folder = "";
+let image = "";
+
+/** A file with data at some places. */
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "nbdkit-e2e-"));
+  image = join(folder, "image.raw");
+  const file = openSync(image, "w");
+  for (const at of [0, 3 << 20, (3 << 20) + 65536, 9 << 20]) {
+    writeSync(file, new Uint8Array(65536).fill(7), 0, 65536, at);
+  }
+  truncateSync(image, size);
+});
+afterAll(() => {
+  rmSync(folder, { recursive: true });
+});
+
+async function printed(...command: string[]): Promise<string> {
+  const result = await run(command);
+  expect({ command, code: result.code, stderr: result.stderr }).toEqual({
+    command,
+    code: 0,
+    stderr: "",
+  });
+  return result.stdout;
+}
+
+describe.skipIf(missing.length > 0)(`genuine modules${needs}`, () => {
+  test.each([
+    { filters: "", parts: 6 },
+    { filters: "cow", parts: 6 },
+    { filters: "offset", parameters: ["offset=65536"], parts: 5 },
+    { filters: "noextents cow", parts: 1 },
+  ])(
+    "the map of a file with holes is that of nbdkit, below [$filters]",
+    async ({ filters, parameters, parts }) => {
+      const layers = (native: string) =>
+        filters.split(" ").flatMap((name) => (name === "" ? [] : [`--filter=${native}${name}`]));
+      const last = [image, ...(parameters ?? [])];
+      await using ours = await serve([...layers("native:"), "native:file", ...last]);
+      await using genuine = await serve([...layers(""), "file", ...last], { program: ["nbdkit"] });
+      const maps = async ({ uri }: Served) => [
+        await printed("nbdinfo", "--map", uri),
+        await printed("nbdinfo", "--map", "--totals", uri),
+        await printed("qemu-img", "map", "--output=json", uri),
+      ];
+      const found = await maps(ours);
+      expect(found).toEqual(await maps(genuine));
+      expect(found[0]?.trim().split("\n")).toHaveLength(parts);
+    },
+  );
+
+  test("block status of what was written, by pieces, is that of nbdkit", async () => {
+    const statuses = async (server: Served): Promise<unknown[]> => {
+      await using client = (await NbdClient.structured({ unix: server.socket })).client;
+      for (const at of [0, 40960, 1 << 20, (2 << 20) - 1]) {
+        await client.ask({ type: 1, offset: BigInt(at), payload: new Uint8Array([1]) });
+      }
+      await client.ask({ type: 4, offset: 0n, count: 32768 });
+      const seen: unknown[] = [];
+      for (const [offset, count] of [
+        [0, 1],
+        [0, 2 << 20],
+        [32767, 2],
+        [32768, 32768],
+        [100, 1 << 20],
+        [(2 << 20) - 1, 1],
+      ] as const) {
+        for (const flags of [0, 8])
+          seen.push(await client.blockStatus(BigInt(offset), count, flags));
+      }
+      return seen;
+    };
+    await using ours = await serve(["native:memory", "2M"]);
+    await using genuine = await serve(["memory", "2M"], { program: ["nbdkit"] });
+    expect(await statuses(ours)).toEqual(await statuses(genuine));
+  });
+
+  describe.each(["native:delay", "delay"])("a request that sleeps in %s", (filter) => {
+    test("fails when the server is told to stop, which then ends in peace", async () => {
+      const server = await serve(["-v", `--filter=${filter}`, "null", "1M", "rdelay=3600"]);
+      await using client = (await NbdClient.ready({ unix: server.socket })).client;
+      client.request({ type: 0, count: 512 });
+      await server.printed(/debug: delay: pread/);
+      const { code } = await server.stop();
+      expect(code).toBe(0);
+      expect((await client.reply()).error).toBe(ESHUTDOWN);
+    });
+
+    test.each(["DISC", "FIN", "RST"])("ends when its client leaves by %s", async (how) => {
+      await using server = await serve(["-v", `--filter=${filter}`, "null", "1M", "rdelay=3600"]);
+      await using client = (await NbdClient.ready({ unix: server.socket })).client;
+      client.request({ type: 0, count: 512 });
+      await server.printed(/debug: delay: pread/);
+      if (how === "DISC") client.request({ type: 2 });
+      else if (how === "FIN") client.shutdown();
+      else client.terminate();
+      await server.printed(/debug: null: close/);
+      await until(() => client.over);
+    });
+  });
+});
