@@ -42,6 +42,46 @@ describe.skipIf(!haveCompiler)("structs of other sizes (needs cc)", () => {
   });
 });
 
+/** `sizeof (struct nbdkit_plugin)` as it grew, and what may come. */
+const pluginSizes = [
+  { size: 176, release: "1.0" },
+  { size: 192, release: "1.1.13" },
+  { size: 200, release: "1.2" },
+  { size: 256, release: "1.4" },
+  { size: 264, release: "1.8" },
+  { size: 272, release: "1.10" },
+  { size: 288, release: "1.12" },
+  { size: 312, release: "1.14" },
+  { size: 320, release: "1.16" },
+  { size: 328, release: "1.17.1" },
+  { size: 336, release: "1.18" },
+  { size: 344, release: "1.22" },
+  { size: 352, release: "1.21.22" },
+  { size: 368, release: "1.24" },
+  { size: 376, release: "1.26" },
+  { size: 384, release: "1.30" },
+  { size: 392, release: "no known release" },
+];
+
+describe.skipIf(!haveCompiler)("plugins of every size (needs cc)", () => {
+  test.each(pluginSizes)("$size bytes, as in $release", async ({ size }) => {
+    const path = await compileModule("test/fixtures/sized-plugin.c", {
+      defines: { SIZED: 2, STRUCT_SIZE: size },
+    });
+    const plugin = nativeLayer("plugin", path);
+    expect(Object.fromEntries(plugin.dumpFields)).toMatchObject({
+      api_version: "1",
+      struct_size: String(size),
+      has__pread_v1: "1",
+    });
+    await using stack = await nativeStack([], {}, { plugin });
+    const { top } = await stack.connect();
+    const buf = new Uint8Array(300);
+    await top.pread(buf, 502n, 0);
+    expect(buf).toEqual(Uint8Array.from({ length: 300 }, (_, i) => i % 251));
+  });
+});
+
 describe.skipIf(!haveCompiler)("filters whose form cannot be told (needs cc)", () => {
   const foreign = (FOREIGN: number) =>
     compileModule("test/fixtures/foreign.c", { defines: { FOREIGN } });

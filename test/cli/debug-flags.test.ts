@@ -43,6 +43,28 @@ describe.skipIf(!haveCompiler)("C modules (needs cc)", () => {
   });
 });
 
+test.skipIf(!installed("nbdinfo"))(
+  "lines about layers can be silenced (needs nbdinfo)",
+  async () => {
+    const printed = async (...flags: string[]): Promise<readonly boolean[]> => {
+      const options = ["-v", "-U", "-", ...flagged(...flags), "--run", 'nbdinfo "$uri"'];
+      const { code, stderr } = await run([...program, ...options, "memory", "1M"]);
+      expect(code).toBe(0);
+      return [/ memory: get_size/, / memory: (pread|extents) /, / memory: get_ready/].map((line) =>
+        line.test(stderr),
+      );
+    };
+    expect(await printed()).toEqual([true, true, true]);
+    expect(await printed("nbdkit.backend.controlpath=0")).toEqual([false, true, true]);
+    expect(await printed("nbdkit.backend.datapath=0")).toEqual([true, false, true]);
+    expect(await printed("nbdkit.backend.datapath=0", "nbdkit.backend.controlpath=0")).toEqual([
+      false,
+      false,
+      true,
+    ]);
+  },
+);
+
 test("modules in TypeScript have no variables", async () => {
   const { code, stderr } = await run([...program, "-D", "null.x=1", "null", "--version"]);
   expect({ code, stderr }).toEqual({ code: 0, stderr: contains("null.x", "null", "null_debug_x") });
