@@ -11,9 +11,6 @@
 #include "internal.h"
 #include "ops.gen.h"
 
-#ifndef RT_OP_DISCONNECT
-#define RT_OP_DISCONNECT 63
-#endif
 
 /* ---- for JavaScript */
 

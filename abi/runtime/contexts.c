@@ -8,11 +8,6 @@
 #include "internal.h"
 #include "ops.gen.h"
 
-#ifndef RT_OP_CONTEXT_OPEN
-#define RT_OP_CONTEXT_OPEN 60
-#define RT_OP_CONTEXT_CLOSE 61
-#define RT_OP_CONTEXT_SET_NEXT 62
-#endif
 /* The answer is an address; NULL after a failure, which JavaScript has reported. */
 static void *
 ask (void *whom, struct rt_message *m)

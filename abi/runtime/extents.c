@@ -95,24 +95,23 @@ nbdkit_add_extent (struct nbdkit_extents *extents, uint64_t offset, uint64_t len
 {
   uint64_t end, from;
 
-  if (length == 0 || offset >= extents->end || extents->count == MOST_EXTENTS)
-    return 0;
   if (extents->any_added && offset != extents->next) {
     nbdkit_error ("extent at %" PRIu64 ": expected %" PRIu64 ", where the one before it ends", offset, extents->next);
     errno = ERANGE;
     return -1;
   }
+  extents->next = length > UINT64_MAX - offset ? UINT64_MAX : offset + length;
+  extents->any_added = true;
+  if (length == 0 || offset >= extents->end || extents->count == MOST_EXTENTS)
+    return 0;
+  end = extents->next < extents->end ? extents->next : extents->end;
+  if (extents->count == 0 && end <= extents->start)
+    return 0;
   if (extents->count == 0 && offset > extents->start) {
     nbdkit_error ("the first extent begins at %" PRIu64 ", after %" PRIu64, offset, extents->start);
     errno = ERANGE;
     return -1;
   }
-  /* offset < end <= INT64_MAX, but their sum may be too large for its type. */
-  end = length > extents->end - offset ? extents->end : offset + length;
-  extents->next = end;
-  extents->any_added = true;
-  if (end <= extents->start)
-    return 0;
   from = offset < extents->start ? extents->start : offset;
   return append (extents, from, end - from, type);
 }
