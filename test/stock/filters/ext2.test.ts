@@ -91,7 +91,7 @@ def seen (name):
     c.shutdown ()
     return found
 show ([seen (name) for name in ("/other", "/disks/disk")])
-show ([errno (lambda: client (name)) for name in ("/none", "/disks", "")])
+show ([errno (lambda: client (name)) for name in ("/none", "/disks")])
 `,
       null,
     ),
@@ -104,12 +104,26 @@ show ([errno (lambda: client (name)) for name in ("/none", "/disks", "")])
         [11, "7365636f6e642066696c65", true],
         [100000, "66697273742066696c652e", true],
       ],
-      ["ENOENT", "ENOENT", "ENOENT"],
+      ["ENOENT", "ENOENT"],
     ],
     [
       "nbdkit: file: error: /none: namei: File not found by ext2_lookup",
       "nbdkit: file: error: /disks: must be a regular file in the disk image",
-      'nbdkit: file: error: default export ("") not permitted',
     ],
   ],
+});
+
+stock("ext2 has no default export where the client chooses", {
+  ...common,
+  params: (folder) => [join(folder, "fs"), "ext2file=exportname"],
+  see: async ({ server, folder }) => [
+    await nbdsh(server, "show (errno (client))", null),
+    errors((await server.stop()).stderr, folder),
+  ],
+  code: null,
+  expected: ["ENOENT", ['nbdkit: file: error: default export ("") not permitted']],
+  differs: {
+    why: "ours says which layer has no default export",
+    expected: ["ENOENT", ['nbdkit: file: error: ext2: default export ("") not permitted']],
+  },
 });
