@@ -34,6 +34,10 @@
 /* For a variable that -D sets from the command line: NBDKIT_DLL_PUBLIC int NAME_debug_FLAG = 0; */
 #define NBDKIT_DLL_PUBLIC NBDKIT_VISIBLE_
 
+#define NBDKIT_TEXT_(number) #number
+#define NBDKIT_DOTTED_(major, minor, micro)                                                        \
+  NBDKIT_TEXT_ (major) "." NBDKIT_TEXT_ (minor) "." NBDKIT_TEXT_ (micro)
+
 /* How many requests may be in flight at once: one connection at a time; one request at a time; one
  * request at a time in each connection; no limit. */
 #define NBDKIT_THREAD_MODEL_SERIALIZE_CONNECTIONS 0

@@ -19,6 +19,15 @@
 
 #include <nbdkit-common.h>
 
+/* The release whose features these headers have; a filter has that of its generation. */
+#ifndef NBDKIT_FILTER_GENERATION
+#define NBDKIT_VERSION_MAJOR 1
+#define NBDKIT_VERSION_MINOR 32
+#define NBDKIT_VERSION_MICRO 5
+#define NBDKIT_VERSION_STRING                                                                      \
+  NBDKIT_DOTTED_ (NBDKIT_VERSION_MAJOR, NBDKIT_VERSION_MINOR, NBDKIT_VERSION_MICRO)
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif

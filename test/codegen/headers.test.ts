@@ -25,7 +25,7 @@ const language = (dialect: string) => (dialect.includes("++") ? ["-xc++", dialec
 const missing = (dialect: string) => !hasCompiler || (dialect.includes("++") && !hasCxx);
 
 /** What NBDKIT_REGISTER_FILTER sets. */
-const registered: Readonly<Record<GenerationId, readonly string[]>> = {
+const registered: Readonly<Record<GenerationId, string[]>> = {
   S: ["_struct_size 200", "_api_version 1"],
   A: ["_struct_size 200", "_api_version 1", "_thread_model 2"],
   B: ["_api_version 2", "_thread_model 2"],

@@ -1,0 +1,129 @@
+/** Our headers beside those of an installed nbdkit 1.30 to 1.34: the same structs, constants and prototypes. */
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { layouts } from "#abi/generated/layouts.gen";
+import { exportedFunctions } from "#abi/generated/symbols.gen";
+
+import {
+  cases,
+  compiler,
+  hasCompiler,
+  hasCxx,
+  root,
+  run,
+  strict,
+  temporary,
+} from "./compiler-fixture.ts";
+
+// Compilers are slow on a busy machine.
+setDefaultTimeout(60_000);
+
+const read = (name: string): string => {
+  const path = join("/usr/include", name);
+  return existsSync(path) ? readFileSync(path, "utf8") : "";
+};
+const installed = {
+  common: read("nbdkit-common.h"),
+  filter: read("nbdkit-filter.h"),
+  plugin: read("nbdkit-plugin.h"),
+};
+const minor = Number(/NBDKIT_VERSION_STRING "1\.(\d+)\./.exec(read("nbdkit-version.h"))?.[1]);
+const isThere = minor >= 30 && minor < 35;
+const missing = [
+  isThere ? "" : "the headers of nbdkit 1.30 to 1.34, in Debian's nbdkit-plugin-dev",
+  hasCompiler && hasCxx ? "" : "cc and its C++ half",
+].filter(Boolean);
+const needs = missing.length === 0 ? "" : ` (skipped: needs ${missing.join(" and ")})`;
+
+const ok = { code: 0, stdout: "", stderr: "" };
+/** Only ours have to be told the generation. */
+const ours = [
+  "-I",
+  join(root, "include"),
+  "-DNBDKIT_FILTER_GENERATION=NBDKIT_GENERATION_K",
+] as const;
+
+/** A program that prints what a C++ compiler makes of a header: fields, functions and constants. */
+function question(kind: "filter" | "plugin", structs: Readonly<Record<string, object>>): string {
+  const text = installed.common + installed[kind];
+  const functions = exportedFunctions.filter((name) => new RegExp(`\\b${name}\\b`).test(text));
+  const constants = [...text.matchAll(/^#define (NBDKIT_\w+) +(?:\d+|\(1<<\d+\)) *(?:$|\/\*)/gm)];
+  const lines = [
+    ...Object.entries(structs).flatMap(([struct, fields]) => [
+      `printf ("${struct} %zu\\n", sizeof (${struct}));`,
+      ...Object.keys(fields).map((name) => {
+        const field = `${struct}, ${name}), type<decltype (${struct}::${name})> ()`;
+        return `printf ("${name} %zu %s\\n", offsetof (${field});`;
+      }),
+    ]),
+    ...functions.map((name) => `printf ("${name} %s\\n", type<decltype (${name})> ());`),
+    ...constants.map(([, name]) => `printf ("${name} %d\\n", ${name});`),
+  ];
+  return (
+    "#define NBDKIT_API_VERSION 2\n" +
+    `#include <nbdkit-${kind}.h>\n#include <cstddef>\n#include <cstdio>\n` +
+    "template <typename T> static const char *type () { return __PRETTY_FUNCTION__; }\n" +
+    `int main ()\n{\n${lines.join("\n")}\n}\n`
+  );
+}
+
+async function answer(args: readonly string[], source: string): Promise<string[]> {
+  await using folder = await temporary();
+  const program = join(folder.path, "program");
+  const built = await run(
+    [compiler, "-xc++", "-std=c++17", "-Wall", "-Werror", ...args, "-o", program, "-"],
+    { input: source, cwd: folder.path },
+  );
+  expect(built).toEqual(ok);
+  const { code, stdout } = await run([program]);
+  expect(code).toBe(0);
+  // Ours leave out a const that means nothing and that C90 compilers complain of.
+  return stdout.replaceAll("const nbdkit_export(", "nbdkit_export(").split("\n");
+}
+
+describe.skipIf(missing.length > 0)(`headers of nbdkit${needs}`, () => {
+  test("our generation K is theirs", async () => {
+    const source = question("filter", {
+      nbdkit_filter: layouts.filterK.fields,
+      nbdkit_next_ops: layouts.nextOpsK.fields,
+      nbdkit_extent: { offset: 0, length: 0, type: 0 },
+      nbdkit_export: { name: 0, description: 0 },
+    });
+    const theirs = await answer([], source);
+    expect(theirs.length).toBeGreaterThan(120);
+    expect(await answer(ours, source)).toEqual(theirs);
+  });
+
+  test("our plugins are theirs", async () => {
+    const source = question("plugin", { nbdkit_plugin: layouts.plugin.fields });
+    const theirs = await answer([], source);
+    expect(theirs.length).toBeGreaterThan(90);
+    expect(await answer(ours, source)).toEqual(theirs);
+  });
+
+  test.each(["-std=gnu90", "-std=c11"])(
+    "a filter written for theirs compiles with ours (%s)",
+    async (dialect) => {
+      for (const args of [[], ours]) {
+        const command = [compiler, dialect, ...strict, "-fsyntax-only", ...args];
+        expect(await run([...command, join(cases, "c/filter-1.32.c")])).toEqual(ok);
+      }
+    },
+  );
+
+  test("nothing that they declare is missing from ours", () => {
+    const text = installed.common + installed.filter + installed.plugin;
+    const declared = [...text.matchAll(/NBDKIT_EXTERN_DECL \([^,]+, (\w+),/g)].map(
+      ([, name]) => name,
+    );
+    const known: readonly (string | undefined)[] = exportedFunctions;
+    expect(declared.length).toBe(50);
+    expect(declared.filter((name) => !known.includes(name))).toEqual([]);
+  });
+});
+
+test("all functions that nbdkit 1.45.2 exports to modules are declared", () => {
+  expect(new Set(exportedFunctions).size).toBe(56);
+});
