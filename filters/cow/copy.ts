@@ -1,5 +1,17 @@
 /** The writable copy that all clients of one cow layer share: which blocks are where, and how to read and change them. */
-import { after, type Awaitable, debug, isPromise, NbdError, type NextOps } from "#api";
+import {
+  after,
+  type Awaitable,
+  debug,
+  EXTENT_HOLE,
+  EXTENT_ZERO,
+  Extents,
+  FLAG_REQ_ONE,
+  fullExtents,
+  isPromise,
+  NbdError,
+  type NextOps,
+} from "#api";
 
 import { ALLOCATED, Blocks, HOLE, TRIMMED } from "./blocks.ts";
 import type { Overlay } from "./overlay.ts";
@@ -91,6 +103,41 @@ export class Copy implements Disposable {
       }
       if (this.blocks.get(this.blockAt(at)) === TRIMMED) return some;
       return after(this.writePart(below, new Uint8Array(some), at), () => some);
+    });
+  }
+
+  /** Tell what is data: all that is in the overlay, nothing that was trimmed, and what the layer below says. */
+  extents(
+    { next }: Below,
+    count: number,
+    offset: bigint,
+    flags: number,
+    extents: Extents,
+  ): Awaitable<void> {
+    const one = (flags & FLAG_REQ_ONE) !== 0;
+    return inSteps(count, offset, 0, (done, at) => {
+      if (one && done > 0) return count - done;
+      const block = this.blockAt(at);
+      const some = this.run(block, this.insideAt(at), count - done);
+      const length = BigInt(some);
+      const state = this.blocks.get(block);
+      switch (state) {
+        case ALLOCATED:
+          extents.add(at, length, 0);
+          return some;
+        case TRIMMED:
+          extents.add(at, length, EXTENT_HOLE | EXTENT_ZERO);
+          return some;
+        case HOLE: {
+          const told = one ? firstExtents(next, some, at) : fullExtents(next, some, at, 0);
+          return after(told, ({ entries }) => {
+            for (const it of entries) extents.add(it.offset, it.length, it.type);
+            return some;
+          });
+        }
+        default:
+          return state satisfies never;
+      }
     });
   }
 
@@ -224,6 +271,11 @@ export class Copy implements Disposable {
       debug(`cow: not keeping what was read: ${error.message}`);
     }
   }
+}
+
+function firstExtents(next: NextOps, count: number, offset: bigint): Awaitable<Extents> {
+  const first = new Extents(offset, offset + BigInt(count));
+  return after(next.extents(count, offset, FLAG_REQ_ONE, first), () => first);
 }
 
 function partOf(buf: Uint8Array, at: number, count: number): Uint8Array {

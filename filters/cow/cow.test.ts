@@ -3,8 +3,8 @@ import { mkdtempSync, readdirSync, readlinkSync, rmSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { defineFilter, FLAG_FAST_ZERO, FLAG_FUA, FLAG_MAY_TRIM } from "#api";
-import { above, clientOf, configured, errnoOf, type Stack } from "#test/chain";
+import { defineFilter, FLAG_FAST_ZERO, FLAG_FUA, FLAG_MAY_TRIM, FLAG_REQ_ONE } from "#api";
+import { above, clientOf, configured, errnoOf, mapOf, type Stack } from "#test/chain";
 
 import cow from "./cow.ts";
 
@@ -346,4 +346,79 @@ test("the temporary file has no name while the server runs, and is closed when i
     if (before === undefined) delete process.env["TMPDIR"];
     else process.env["TMPDIR"] = before;
   }
+});
+
+describe("extents", () => {
+  /** 16 blocks of 4096 bytes and 100 more bytes, of which the second block holds data. */
+  const sparse = () => new Uint8Array(65636).fill(1, 4096, 8192);
+  const texts = { "cow-block-size": "4096" };
+
+  test("are those of the layer below until something is written", async () => {
+    await using stack = await above(sparse(), cow, texts);
+    expect(await mapOf(stack.next, 0n, 65636)).toEqual([
+      "0+4096 hole zero",
+      "4096+4096 data",
+      "8192+57444 hole zero",
+    ]);
+    expect(await mapOf(stack.next, 5000n, 10)).toEqual(["5000+10 data"]);
+    expect(stack.calls).toEqual(["extents 65636 0", "extents 10 5000"]);
+  });
+
+  test("have what was written as data and what was trimmed as holes", async () => {
+    await using stack = await above(sparse(), cow, texts);
+    await stack.next.pwrite(new Uint8Array(1), 20000n, 0);
+    await stack.next.trim(4096, 4096n, 0);
+    await stack.next.zero(100, 65536n, 0);
+    expect(await mapOf(stack.next, 0n, 65636)).toEqual([
+      "0+16384 hole zero",
+      "16384+4096 data",
+      "20480+45156 hole zero",
+    ]);
+    expect(await mapOf(stack.next, 17000n, 5000)).toEqual([
+      "17000+3480 data",
+      "20480+1520 hole zero",
+    ]);
+  });
+
+  test("are one where one is asked for", async () => {
+    await using stack = await above(sparse(), cow, texts);
+    await stack.next.trim(4096, 4096n, 0);
+    stack.calls.length = 0;
+    expect(await mapOf(stack.next, 0n, 65636, FLAG_REQ_ONE)).toEqual(["0+4096 hole zero"]);
+    expect(await mapOf(stack.next, 5000n, 5000, FLAG_REQ_ONE)).toEqual(["5000+3192 hole zero"]);
+    expect(stack.calls).toEqual(["extents 4096 0 flags=4"]);
+  });
+
+  test("are data where the layer below cannot tell", async () => {
+    await using stack = await above(sparse(), cow, texts, { extents: false });
+    await stack.next.trim(4096, 4096n, 0);
+    expect(await mapOf(stack.next, 0n, 65636)).toEqual([
+      "0+4096 data",
+      "4096+4096 hole zero",
+      "8192+57444 data",
+    ]);
+  });
+
+  test("arrive later from a disk that answers later", async () => {
+    await using stack = await above(sparse(), cow, texts, { later: true });
+    expect(await mapOf(stack.next, 4096n, 8192)).toEqual(["4096+4096 data", "8192+4096 hole zero"]);
+  });
+});
+
+describe("block sizes", () => {
+  const below = (minimum: number, preferred: number, maximum: number) => [
+    defineFilter({ name: "below", blockSize: () => ({ minimum, preferred, maximum }) }),
+  ];
+  test.each([
+    { block: "4096", below: [], is: [1, 4096, 0xffffffff] },
+    { block: "64m", below: [], is: [1, 32 << 20, 0xffffffff] },
+    { block: "64k", below: below(512, 4096, 32 << 20), is: [512, 65536, 32 << 20] },
+    { block: "64k", below: below(512, 1 << 20, 0xffffffff), is: [512, 1 << 20, 0xffffffff] },
+    { block: "64k", below: below(512, 512, 4096), is: [512, 4096, 4096] },
+  ])("with blocks of $block over $below.length advice are $is", async (it) => {
+    const options = { below: it.below };
+    await using stack = await above(disk(), cow, { "cow-block-size": it.block }, options);
+    const { minimum, preferred, maximum } = await stack.next.blockSize();
+    expect([minimum, preferred, maximum]).toEqual([...it.is]);
+  });
 });

@@ -1,7 +1,7 @@
 /** Keep writes in a temporary overlay, and leave the layer below as it is. The manual is README.md, beside this file. */
 import { existsSync } from "node:fs";
 
-import { defineFilter, param, parseBool, parseSize } from "#api";
+import { after, type BlockSize, defineFilter, param, parseBool, parseSize } from "#api";
 
 import { Copy } from "./copy.ts";
 import { Overlay } from "./overlay.ts";
@@ -17,6 +17,15 @@ function parseBlockSize(text: string): number | undefined {
 
 function parseOnRead(text: string): boolean | string | undefined {
   return parseBool(text) ?? (text.startsWith("/") ? text : undefined);
+}
+
+/** The largest block that clients may be told to prefer. */
+const largestPreferred = 32 << 20;
+
+function advice({ minimum, preferred, maximum }: BlockSize, block: number): BlockSize {
+  const wanted = Math.min(block, largestPreferred);
+  if (minimum === 0) return { minimum: 1, preferred: wanted, maximum: 0xffffffff };
+  return { minimum, preferred: Math.min(maximum, Math.max(preferred, wanted)), maximum };
 }
 
 /** The copy of each loaded layer, by its parameters, of which every layer has its own. */
@@ -58,7 +67,8 @@ export default defineFilter({
     if (copy === undefined) throw new Error("open was called before get_ready or after cleanup");
     // Read-only: nothing is ever written to the layer below.
     await next(true, exportName);
-    return { copy, size: 0n, caches: false, savesCached: config["cow-on-cache"] };
+    const { "cow-on-cache": savesCached, "cow-block-size": block } = config;
+    return { copy, size: 0n, caches: false, savesCached, block };
   },
 
   async prepare(next, handle) {
@@ -66,11 +76,14 @@ export default defineFilter({
     handle.caches = (await next.canCache()) !== "none";
   },
 
+  /** Writes of less than a block copy the rest of it. */
+  blockSize: (next, { block }) => after(next.blockSize(), (below) => advice(below, block)),
   canWrite: () => true,
   canFlush: () => true,
   canTrim: () => true,
   canZero: () => "native",
   canFastZero: () => true,
+  canExtents: () => true,
   canFua: () => "native",
   canMultiConn: () => true,
   canCache: () => "native",
@@ -92,6 +105,10 @@ export default defineFilter({
 
   zero(next, { copy, size, caches }, count, offset) {
     return copy.discard({ next, size, caches }, count, offset);
+  },
+
+  extents(next, { copy, size, caches }, count, offset, flags, extents) {
+    return copy.extents({ next, size, caches }, count, offset, flags, extents);
   },
 
   cache(next, { copy, size, caches, savesCached }, count, offset) {

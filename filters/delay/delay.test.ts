@@ -1,7 +1,7 @@
 /** Tests of the delay filter. Its clock is the test's, so that nothing here waits. */
 import { describe, expect, test } from "bun:test";
 
-import { FLAG_FAST_ZERO, NbdError, type NextOps } from "#api";
+import { Extents, FLAG_FAST_ZERO, NbdError, type NextOps } from "#api";
 import { above, configured, errnoOf, type StackOptions } from "#test/chain";
 
 import delay, { delayFilter } from "./delay.ts";
@@ -11,9 +11,14 @@ class Clock {
   now = 0;
   #timers: { readonly at: number; readonly wake: () => void }[] = [];
 
-  readonly sleep = (ms: number): Promise<void> =>
-    new Promise((resolve) => {
-      this.#timers.push({ at: this.now + ms, wake: resolve });
+  readonly sleep = (ms: number, ended: AbortSignal): Promise<void> =>
+    new Promise((resolve, reject) => {
+      const timer = { at: this.now + ms, wake: resolve };
+      this.#timers.push(timer);
+      ended.addEventListener("abort", () => {
+        this.#timers = this.#timers.filter((it) => it !== timer);
+        reject(new NbdError("ESHUTDOWN", "the client ended"));
+      });
     });
 
   /** The times at which somebody wakes up. */
@@ -50,6 +55,7 @@ const kinds = {
   write: (next: NextOps) => next.pwrite(new Uint8Array(512), 0n, 0),
   zero: (next: NextOps) => next.zero(512, 0n, 0),
   trim: (next: NextOps) => next.trim(512, 0n, 0),
+  extents: (next: NextOps) => next.extents(512, 0n, 0, new Extents(0n, 4096n)),
   cache: (next: NextOps) => next.cache(512, 0n, 0),
   flush: (next: NextOps) => next.flush(0),
 } as const;
@@ -88,7 +94,7 @@ describe("parameters", () => {
     { texts: { "delay-zero": "5ms" }, delays: { zero: 5 } },
     { texts: { "delay-trim": "5ms" }, delays: { trim: 5 } },
     { texts: { "delay-cache": "5ms" }, delays: { cache: 5 } },
-    { texts: { "delay-extents": "5ms" }, delays: {} },
+    { texts: { "delay-extents": "5ms" }, delays: { extents: 5 } },
     {
       texts: { wdelay: "9ms", "delay-write": "1ms", "delay-zero": "2ms", "delay-trim": "0" },
       delays: { write: 1, zero: 2 },
@@ -239,6 +245,36 @@ describe("connections", () => {
     expect(opens).toEqual(["open false ", "close"]);
   });
 
+  test("delay-open ends when the client does", async () => {
+    const client = new AbortController();
+    const { clock, opens, stack } = await opened(
+      { "delay-open": "3" },
+      { client: { ended: client.signal } },
+    );
+    client.abort("gone");
+    expect(await errnoOf(() => stack)).toBe("ESHUTDOWN");
+    expect({ opens, waiting: clock.waiting }).toEqual({ opens: [], waiting: [] });
+  });
+
+  test.each([
+    { reason: "disconnected", times: [3000] },
+    { reason: "gone", times: [] },
+    { reason: "stopping", times: [] },
+  ])("of a client that is $reason, delay-close ends at $times", async ({ reason, times }) => {
+    const client = new AbortController();
+    const { clock, opens, stack } = await opened(
+      { "delay-close": "3" },
+      { client: { ended: client.signal } },
+    );
+    client.abort(reason);
+    const done = (await stack).close();
+    await settled();
+    expect(clock.waiting).toEqual([...times]);
+    await clock.goTo(3000);
+    await done;
+    expect(opens).toEqual(["open false ", "close"]);
+  });
+
   test("without them nobody waits", async () => {
     const { clock, opens, stack } = await opened({ rdelay: "1", wdelay: "1" });
     await (await stack).close();
@@ -283,9 +319,28 @@ describe("requests", () => {
     await stack.close();
   });
 
+  test("that wait fail when the client ends, and do not reach the disk", async () => {
+    const client = new AbortController();
+    const { clock, stack, next } = await slow(
+      { rdelay: "1", wdelay: "2", "delay-cache": "3", "delay-extents": "4" },
+      { client: { ended: client.signal } },
+    );
+    const { flush: _, ...delayed } = kinds;
+    const all = Object.values(delayed).map((send) => errnoOf(() => send(next)));
+    await settled();
+    expect(clock.waiting).toHaveLength(all.length);
+    client.abort("stopping");
+    expect(await Promise.all(all)).toEqual(all.map(() => "ESHUTDOWN"));
+    expect(stack.calls).toEqual([]);
+    await stack.close();
+  });
+
   test.each([
     { texts: {}, delayed: false },
-    { texts: { rdelay: "1ms", wdelay: "1ms", "delay-cache": "1ms" }, delayed: true },
+    {
+      texts: { rdelay: "1ms", wdelay: "1ms", "delay-cache": "1ms", "delay-extents": "1ms" },
+      delayed: true,
+    },
   ])("an error from below arrives unchanged, delayed: $delayed", async ({ texts }) => {
     const error = new NbdError("ENOSPC", "the disk is full");
     const { clock, stack, next } = await slow(texts, {
@@ -303,12 +358,15 @@ describe("requests", () => {
   });
 
   test("without a delay stay synchronous", async () => {
-    const { stack, next } = await slow({ "delay-open": "0", "delay-extents": "1" });
+    const { clock, stack, next } = await slow({ "delay-open": "0", "delay-close": "1" });
     for (const send of Object.values(kinds)) {
       await send(next);
       expect(send(next)).toBeUndefined();
     }
-    await stack.close();
+    const done = stack.close();
+    await settled();
+    await clock.goTo(1000);
+    await done;
   });
 });
 

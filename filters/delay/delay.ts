@@ -1,10 +1,19 @@
 /** Delay requests, to imitate a slow or remote disk. The manual is README.md, beside this file. */
-import { type Awaitable, defineFilter, FLAG_FAST_ZERO, NbdError, param, type Values } from "#api";
+import {
+  type Awaitable,
+  type Client,
+  defineFilter,
+  FLAG_FAST_ZERO,
+  NbdError,
+  param,
+  sleep as realSleep,
+  type Values,
+} from "#api";
 
 import { duration, lastOf } from "./duration.ts";
 
-/** Resolves after `ms` milliseconds. */
-export type Sleep = (ms: number) => Promise<void>;
+/** Resolves after `ms` milliseconds, or throws ESHUTDOWN when `ended` fires. */
+export type Sleep = (ms: number, ended: AbortSignal) => Promise<void>;
 
 const params = {
   rdelay: duration("Delay reads by a number of seconds, or of ms, us or ns.", ["delay-read"]),
@@ -28,12 +37,14 @@ interface Delays {
   readonly write: number;
   readonly zero: number;
   readonly trim: number;
+  readonly extents: number;
   readonly cache: number;
   readonly close: number;
   readonly refuseFastZero: boolean;
+  readonly ended: AbortSignal;
 }
 
-function delaysOf(config: Values<typeof params>): Delays {
+function delaysOf(config: Values<typeof params>, { ended }: Client): Delays {
   const { wdelay } = config;
   const zero = lastOf(wdelay, config["delay-zero"]).ms;
   return {
@@ -41,56 +52,72 @@ function delaysOf(config: Values<typeof params>): Delays {
     write: lastOf(wdelay, config["delay-write"]).ms,
     zero,
     trim: lastOf(wdelay, config["delay-trim"]).ms,
+    extents: config["delay-extents"].ms,
     cache: config["delay-cache"].ms,
     close: config["delay-close"].ms,
     refuseFastZero: zero > 0 && !config["delay-fast-zero"],
+    ended,
   };
+}
+
+const never = new AbortController().signal;
+
+/** Only a client that takes its leave waits for a farewell: one that is gone is not there to see it. */
+function staysToTheEnd(ended: AbortSignal): boolean {
+  return !ended.aborted || (ended.reason !== "gone" && ended.reason !== "stopping");
 }
 
 /** The filter, with a clock of your own. Each request waits for itself: others go on meanwhile. */
 export function delayFilter(sleep: Sleep) {
   /** With no delay the answer is that of `go`, at once, so that a synchronous chain stays so. */
-  const later = <T>(ms: number, go: () => Awaitable<T>): Awaitable<T> =>
-    ms === 0 ? go() : sleep(ms).then(go);
+  const later = <T>(
+    ms: number,
+    { ended }: { readonly ended: AbortSignal },
+    go: () => Awaitable<T>,
+  ): Awaitable<T> => (ms === 0 ? go() : sleep(ms, ended).then(go));
 
   return defineFilter({
     name: "delay",
     longName: "nbdkit delay filter",
     params,
 
-    async open(next, config, readonly, exportName) {
-      await later(config["delay-open"].ms, () => next(readonly, exportName));
-      return delaysOf(config);
+    async open(next, config, readonly, exportName, _isTls, client) {
+      await later(config["delay-open"].ms, client, () => next(readonly, exportName));
+      return delaysOf(config, client);
     },
 
     // Not in `close`: what is below shall still be open while a client waits for its farewell.
-    finalize: (_next, delays) => later(delays.close, () => {}),
+    finalize: (_next, { close, ended }) =>
+      close > 0 && staysToTheEnd(ended) ? sleep(close, never) : undefined,
 
     canFastZero: (next, delays) => delays.refuseFastZero || next.canFastZero(),
 
     pread: (next, delays, buf, offset, flags) =>
       delays.read === 0
         ? next.pread(buf, offset, flags)
-        : later(delays.read, () => next.pread(buf, offset, flags)),
+        : later(delays.read, delays, () => next.pread(buf, offset, flags)),
 
     pwrite: (next, delays, buf, offset, flags) =>
       delays.write === 0
         ? next.pwrite(buf, offset, flags)
-        : later(delays.write, () => next.pwrite(buf, offset, flags)),
+        : later(delays.write, delays, () => next.pwrite(buf, offset, flags)),
 
     trim: (next, delays, count, offset, flags) =>
-      later(delays.trim, () => next.trim(count, offset, flags)),
+      later(delays.trim, delays, () => next.trim(count, offset, flags)),
 
     zero(next, delays, count, offset, flags) {
       if (flags & FLAG_FAST_ZERO && delays.refuseFastZero) {
         throw new NbdError("EOPNOTSUPP", "fast zero requests are refused by delay-fast-zero=false");
       }
-      return later(delays.zero, () => next.zero(count, offset, flags));
+      return later(delays.zero, delays, () => next.zero(count, offset, flags));
     },
 
+    extents: (next, delays, count, offset, flags, extents) =>
+      later(delays.extents, delays, () => next.extents(count, offset, flags, extents)),
+
     cache: (next, delays, count, offset, flags) =>
-      later(delays.cache, () => next.cache(count, offset, flags)),
+      later(delays.cache, delays, () => next.cache(count, offset, flags)),
   });
 }
 
-export default delayFilter((ms) => Bun.sleep(ms));
+export default delayFilter(realSleep);

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 
-import { NbdError, type NextOps } from "#api";
+import { Extents, NbdError, type NextOps } from "#api";
 import { above, configured, errnoOf } from "#test/chain";
 
 import error, { errorFilter } from "./error.ts";
@@ -16,10 +16,11 @@ const kinds = {
   pwrite: (next: NextOps) => next.pwrite(new Uint8Array(512), 0n, 0),
   trim: (next: NextOps) => next.trim(512, 0n, 0),
   zero: (next: NextOps) => next.zero(512, 0n, 0),
+  extents: (next: NextOps) => next.extents(512, 0n, 0, new Extents(0n, 4096n)),
   cache: (next: NextOps) => next.cache(512, 0n, 0),
   flush: (next: NextOps) => next.flush(0),
 } as const;
-const injected = ["pread", "pwrite", "trim", "zero", "cache"] as const;
+const injected = ["pread", "pwrite", "trim", "zero", "extents", "cache"] as const;
 
 /** Which kinds of request fail, and how; what fails does not reach the disk. */
 async function failures(

@@ -14,7 +14,14 @@ const params = {
 };
 
 type Config = Values<typeof params>;
-type Key = "error" | "error-cache" | "error-pread" | "error-pwrite" | "error-trim" | "error-zero";
+type Key =
+  | "error"
+  | "error-cache"
+  | "error-extents"
+  | "error-pread"
+  | "error-pwrite"
+  | "error-trim"
+  | "error-zero";
 
 /** What happens to the requests of one connection. */
 interface Injections {
@@ -22,6 +29,7 @@ interface Injections {
   readonly pwrite: Injection;
   readonly trim: Injection;
   readonly zero: Injection;
+  readonly extents: Injection;
   readonly cache: Injection;
 }
 
@@ -37,6 +45,7 @@ function injectionsOf(config: Config): Injections {
     pwrite: of("error-pwrite"),
     trim: of("error-trim"),
     zero: of("error-zero"),
+    extents: of("error-extents"),
     cache: of("error-cache"),
   };
 }
@@ -71,6 +80,11 @@ export function errorFilter(random: () => number) {
     zero(next, { zero }, count, offset, flags) {
       inject(zero, "zero", random);
       return next.zero(count, offset, flags);
+    },
+
+    extents(next, injections, count, offset, flags, extents) {
+      inject(injections.extents, "extents", random);
+      return next.extents(count, offset, flags, extents);
     },
 
     cache(next, { cache }, count, offset, flags) {

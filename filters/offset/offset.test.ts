@@ -1,8 +1,8 @@
 /** Tests of the offset filter. */
 import { describe, expect, test } from "bun:test";
 
-import { FLAG_FUA, FLAG_MAY_TRIM, NbdError } from "#api";
-import { above, clientOf, configured, errnoOf } from "#test/chain";
+import { FLAG_FUA, FLAG_MAY_TRIM, FLAG_REQ_ONE, NbdError } from "#api";
+import { above, clientOf, configured, errnoOf, mapOf } from "#test/chain";
 
 import offset from "./offset.ts";
 
@@ -177,5 +177,27 @@ describe("requests", () => {
     const buf = new Uint8Array(2);
     await stack.next.pread(buf, 2n, 0);
     expect(buf).toEqual(disk().subarray(1026, 1028));
+  });
+});
+
+describe("extents", () => {
+  /** Data from 1000 to 3000: sectors 1 to 5. */
+  const sparse = () => new Uint8Array(4096).fill(1, 1000, 3000);
+
+  test("are those of the range that is served", async () => {
+    await using stack = await above(sparse(), offset, { offset: "100", range: "3500" });
+    expect(await mapOf(stack.next, 0n, 3500)).toEqual([
+      "0+412 hole zero",
+      "412+2560 data",
+      "2972+528 hole zero",
+    ]);
+    expect(await mapOf(stack.next, 411n, 2)).toEqual(["411+1 hole zero", "412+512 data"]);
+    expect(stack.calls).toEqual(["extents 3500 100", "extents 2 511"]);
+  });
+
+  test("are one where one is asked for", async () => {
+    await using stack = await above(sparse(), offset, { offset: "100" });
+    expect(await mapOf(stack.next, 0n, 3996, FLAG_REQ_ONE)).toEqual(["0+412 hole zero"]);
+    expect(stack.calls).toEqual(["extents 3996 100 flags=4"]);
   });
 });

@@ -1,5 +1,5 @@
 /** Serve a byte range of the layer below. The manual is README.md, beside this file. */
-import { defineFilter, NbdError, param } from "#api";
+import { defineFilter, NbdError, param, shiftedExtents } from "#api";
 
 export default defineFilter({
   name: "offset",
@@ -39,6 +39,10 @@ export default defineFilter({
 
   zero(next, config, count, offset, flags) {
     return next.zero(count, offset + config.offset, flags);
+  },
+
+  extents(next, config, count, offset, flags, extents) {
+    return shiftedExtents(next, count, offset, flags, extents, config.offset);
   },
 
   cache(next, config, count, offset, flags) {

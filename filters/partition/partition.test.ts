@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { FLAG_FUA, FLAG_MAY_TRIM } from "#api";
-import { above, clientOf, configured, errnoOf } from "#test/chain";
+import { above, clientOf, configured, errnoOf, mapOf } from "#test/chain";
 
 import { patterned, putGpt, putMbr } from "./disk-fixture.ts";
 import partition from "./partition.ts";
@@ -235,4 +235,16 @@ describe.skipIf(Bun.which("parted", { PATH: path }) === null)("tables by parted"
     await serves(made, 1, 34, 2014);
     await serves(made, 2, 4096, 904);
   });
+});
+
+test("extents are those of the partition", async () => {
+  const bytes = disk().fill(0, first + 512, first + 1536);
+  await using stack = await above(bytes, partition, { partition: "2" });
+  stack.calls.length = 0;
+  expect(await mapOf(stack.next, 0n, 16384)).toEqual([
+    "0+512 data",
+    "512+1024 hole zero",
+    "1536+14848 data",
+  ]);
+  expect(stack.calls).toEqual([`extents 16384 ${first}`]);
 });

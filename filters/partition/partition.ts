@@ -1,5 +1,5 @@
 /** Serve one partition of the layer below. The manual is README.md, beside this file. */
-import { debug, defineFilter, param, parseSize } from "#api";
+import { debug, defineFilter, param, parseSize, shiftedExtents } from "#api";
 
 import { findPartition, type SectorSize } from "./find.ts";
 
@@ -67,6 +67,10 @@ export default defineFilter({
 
   zero(next, handle, count, offset, flags) {
     return next.zero(count, offset + handle.offset, flags);
+  },
+
+  extents(next, handle, count, offset, flags, extents) {
+    return shiftedExtents(next, count, offset, flags, extents, handle.offset);
   },
 
   cache(next, handle, count, offset, flags) {

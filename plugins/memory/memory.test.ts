@@ -1,8 +1,8 @@
 /** The memory plugin, alone in a chain. */
 import { describe, expect, test } from "bun:test";
 
-import { FLAG_FAST_ZERO, FLAG_FUA, FLAG_MAY_TRIM } from "#api";
-import { abilities, clientOf, configured, errnoOf, overPlugin } from "#test/chain";
+import { FLAG_FAST_ZERO, FLAG_FUA, FLAG_MAY_TRIM, FLAG_REQ_ONE } from "#api";
+import { abilities, clientOf, configured, errnoOf, mapOf, overPlugin } from "#test/chain";
 
 import plugin from "./memory.ts";
 
@@ -104,5 +104,41 @@ describe("memory plugin", () => {
     ["best", "allocator=best: expected sparse"],
   ])("refuses allocator=%s", async (allocator, message) => {
     await expect(configured(plugin, { size: "1m", allocator })).rejects.toThrow(message);
+  });
+});
+
+describe("extents", () => {
+  test("tell pages apart: never written, zeroes that were written, and data", async () => {
+    await using stack = await overPlugin(plugin, { size: "10g" });
+    await stack.next.pwrite(new Uint8Array([1]), 100_000n, 0);
+    await stack.next.pwrite(new Uint8Array(40_000), 10_000_000n, 0);
+    expect(await mapOf(stack.next, 0n, 1 << 30)).toEqual([
+      "0+98304 hole zero",
+      "98304+32768 data",
+      "131072+9863168 hole zero",
+      "9994240+65536 zero",
+      "10059776+1063682048 hole zero",
+    ]);
+    expect(await mapOf(stack.next, 100_001n, 40_000)).toEqual([
+      "100001+31071 data",
+      "131072+8929 hole zero",
+    ]);
+    expect(await mapOf(stack.next, 5n, 1 << 30, FLAG_REQ_ONE)).toEqual(["5+98299 hole zero"]);
+  });
+
+  test("are exact at the end of the largest disk", async () => {
+    const size = (1n << 63n) - 1n;
+    await using stack = await overPlugin(plugin, { size: `${size}` });
+    await stack.next.pwrite(new Uint8Array([1]), size - 1n, 0);
+    expect(await mapOf(stack.next, size - 40_000n, 40_000)).toEqual([
+      `${size - 40_000n}+7233 hole zero`,
+      `${size - 32_767n}+32767 data`,
+    ]);
+  });
+
+  test("stop early where there is a lot to look through", async () => {
+    await using stack = await overPlugin(plugin, { size: "64m" });
+    await stack.next.pwrite(new Uint8Array(64 << 20).fill(1), 0n, 0);
+    expect(await mapOf(stack.next, 0n, 64 << 20)).toEqual(["0+33554432 data"]);
   });
 });

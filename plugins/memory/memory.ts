@@ -1,10 +1,13 @@
 /** A RAM disk that all clients share. The manual is README.md, beside this file. */
-import { ConfigError, definePlugin, param } from "#api";
+import { ConfigError, definePlugin, EXTENT_HOLE, EXTENT_ZERO, FLAG_REQ_ONE, param } from "#api";
 
 import { Pages } from "./pages.ts";
 
 /** Pages of nbdkit's other allocators are not made here, but their names are known. */
 const others = /^(malloc|zstd)(,|$)/;
+
+/** What clients are told of a run of pages. */
+const kinds = { none: EXTENT_HOLE | EXTENT_ZERO, zeroes: EXTENT_ZERO, data: 0 } as const;
 
 export default definePlugin({
   name: "memory",
@@ -41,6 +44,10 @@ export default definePlugin({
   },
   zero({ pages }, count, offset) {
     pages.zero(count, offset);
+  },
+  extents({ pages }, count, offset, flags, extents) {
+    const runs = pages.runs(count, offset, flags & FLAG_REQ_ONE ? 1 : undefined);
+    for (const { offset: at, length, kind } of runs) extents.add(at, length, kinds[kind]);
   },
   cache() {},
 });

@@ -10,6 +10,19 @@ const zeroes = new Uint8Array(new ArrayBuffer(pageSize));
 /** Finds memory for a page; tests let it fail. */
 export type Allocate = (size: number) => Buffer;
 
+/** What a page holds: nothing (then it takes no memory), zeroes that were written, or data. */
+type Kind = "data" | "none" | "zeroes";
+
+/** Neighbouring bytes of pages of one kind. */
+interface Run {
+  readonly offset: bigint;
+  readonly length: bigint;
+  readonly kind: Kind;
+}
+
+/** How many pages are looked through at once: 32 MiB take a few milliseconds. */
+const mostPages = 1024;
+
 export class Pages {
   private readonly allocate: Allocate;
   /** By page number, which is below 2^48 and so exact. */
@@ -47,6 +60,25 @@ export class Pages {
     }
   }
 
+  /** What is in the first bytes of a range, in order: `most` runs, or until enough was looked through. */
+  runs(count: number, offset: bigint, most = Number.MAX_SAFE_INTEGER): Run[] {
+    const found: Run[] = [];
+    let page = pageOf(offset);
+    let left = mostPages;
+    let done = 0;
+    while (done < count && found.length < most && left > 0) {
+      const from = done;
+      const kind = this.kindOf(page);
+      do {
+        done = Math.min(count, done + pageSize - (done === 0 ? within(offset) : 0));
+        if (kind !== "none") left -= 1;
+        page += 1;
+      } while (done < count && left > 0 && this.kindOf(page) === kind);
+      found.push({ offset: offset + BigInt(from), length: BigInt(done - from), kind });
+    }
+    return found;
+  }
+
   /** Zero a range, and give back the pages in which nothing else is left. */
   zero(count: number, offset: bigint): void {
     let page = pageOf(offset);
@@ -57,6 +89,12 @@ export class Pages {
       else this.zeroPart(page, at, at + part);
       done += part;
     }
+  }
+
+  private kindOf(page: number): Kind {
+    const bytes = this.pages.get(page);
+    if (bytes === undefined) return "none";
+    return Buffer.compare(bytes, zeroes) === 0 ? "zeroes" : "data";
   }
 
   private zeroPart(page: number, from: number, to: number): void {

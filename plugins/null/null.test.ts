@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 
 import { FLAG_FAST_ZERO, FLAG_FUA, FLAG_MAY_TRIM } from "#api";
-import { abilities, configured, errnoOf, overPlugin } from "#test/chain";
+import { abilities, configured, errnoOf, mapOf, overPlugin } from "#test/chain";
 
 import plugin from "./null.ts";
 
@@ -57,4 +57,10 @@ describe("null plugin", () => {
   test.each([{ size: "-1" }, { size: "x" }, { sizes: "1" }])("refuses %p", async (texts) => {
     await expect(configured(plugin, texts as Record<string, string>)).rejects.toThrow();
   });
+});
+
+test("the whole disk is a hole", async () => {
+  await using stack = await overPlugin(plugin, { size: "1m" });
+  expect(await mapOf(stack.next, 0n, 1 << 20)).toEqual(["0+1048576 hole zero"]);
+  expect(await mapOf(stack.next, 1000n, 1)).toEqual(["1000+1 hole zero"]);
 });

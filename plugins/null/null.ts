@@ -1,5 +1,5 @@
 /** Discard writes, and read zeroes. The manual is README.md, beside this file. */
-import { definePlugin, param } from "#api";
+import { definePlugin, EXTENT_HOLE, EXTENT_ZERO, param } from "#api";
 
 export default definePlugin({
   name: "null",
@@ -23,5 +23,8 @@ export default definePlugin({
   flush() {},
   trim() {},
   zero() {},
+  extents(_config, count, offset, _flags, extents) {
+    extents.add(offset, BigInt(count), EXTENT_HOLE | EXTENT_ZERO);
+  },
   cache() {},
 });

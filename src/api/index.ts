@@ -24,5 +24,6 @@ export { parseBool, parseInteger, parseSize } from "../lib/size.ts";
 export { debug, error } from "./debug.ts";
 export { defineFilter, definePlugin } from "./define.ts";
 export { ConfigError, NbdError } from "./errors.ts";
+export { fullExtents, shiftedExtents } from "./extents.ts";
 export { type Param, param, type Params, type Values } from "./params.ts";
 export * as storage from "./storage.ts";

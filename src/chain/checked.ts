@@ -25,11 +25,13 @@ import type { ConnectionInfo, Direct, DirectMethod, Layer, LayerContext, Visit }
 import type { Link } from "./link.ts";
 import { closeLayers, finalizeLayers, openLayer, prepareLayers, reopenLayers } from "./opening.ts";
 import {
+  askAllowed,
   askBlockSize,
   askBoolean,
   askDescription,
   askSize,
   askSupport,
+  type DataMethod,
   ifWritable,
 } from "./questions.ts";
 import { State } from "./state.ts";
@@ -37,8 +39,6 @@ import { State } from "./state.ts";
 const underWrite = FLAG_FUA;
 const underExtents = FLAG_REQ_ONE;
 const underZero = FLAG_FUA | FLAG_MAY_TRIM | FLAG_FAST_ZERO;
-
-type DataMethod = "cache" | "extents" | "pread" | "pwrite" | "trim" | "zero";
 
 export class Context implements LayerContext {
   readonly layer: Layer;
@@ -195,7 +195,7 @@ export class Context implements LayerContext {
   // ---- data
 
   pread(buf: Uint8Array, offset: bigint, flags: number): Awaitable<void> {
-    if (!this.fits(buf.length, offset)) {
+    if (!this.state.fits(buf.length, offset)) {
       return this.learn("pread", buf.length, offset, () => this.pread(buf, offset, flags));
     }
     if (flags !== 0) this.refuse(`pread with flags ${flags}, which takes none`);
@@ -212,7 +212,7 @@ export class Context implements LayerContext {
 
   pwrite(buf: Uint8Array, offset: bigint, flags: number): Awaitable<void> {
     const { layer, state } = this;
-    if (state.answers.canWrite !== true || !this.fits(buf.length, offset)) {
+    if (state.answers.canWrite !== true || !this.state.fits(buf.length, offset)) {
       return this.learn("pwrite", buf.length, offset, () => this.pwrite(buf, offset, flags));
     }
     if (flags !== 0) {
@@ -250,7 +250,7 @@ export class Context implements LayerContext {
 
   trim(count: number, offset: bigint, flags: number): Awaitable<void> {
     const { layer, state } = this;
-    if (state.answers.canTrim !== true || !this.fits(count, offset)) {
+    if (state.answers.canTrim !== true || !this.state.fits(count, offset)) {
       return this.learn("trim", count, offset, () => this.trim(count, offset, flags));
     }
     if (flags !== 0) {
@@ -270,7 +270,7 @@ export class Context implements LayerContext {
   zero(count: number, offset: bigint, flags: number): Awaitable<void> {
     const { layer, state } = this;
     const can = state.answers.canZero;
-    if (can === undefined || can === "none" || !this.fits(count, offset)) {
+    if (can === undefined || can === "none" || !this.state.fits(count, offset)) {
       return this.learn("zero", count, offset, () => this.zero(count, offset, flags));
     }
     if (this.mustAskFua(flags)) return after(this.canFua(), () => this.zero(count, offset, flags));
@@ -315,7 +315,7 @@ export class Context implements LayerContext {
   extents(count: number, offset: bigint, flags: number, extents: Extents): Awaitable<void> {
     const { layer, state } = this;
     const can = state.answers.canExtents;
-    if (can === undefined || !this.fits(count, offset)) {
+    if (can === undefined || !this.state.fits(count, offset)) {
       const go = () => this.extents(count, offset, flags, extents);
       return this.learn("extents", count, offset, go);
     }
@@ -336,7 +336,7 @@ export class Context implements LayerContext {
   cache(count: number, offset: bigint, flags: number): Awaitable<void> {
     const { layer, state } = this;
     const can = state.answers.canCache;
-    if (can === undefined || can === "none" || !this.fits(count, offset)) {
+    if (can === undefined || can === "none" || !this.state.fits(count, offset)) {
       return this.learn("cache", count, offset, () => this.cache(count, offset, flags));
     }
     if (flags !== 0) this.refuse(`cache with flags ${flags}, which takes none`);
@@ -390,19 +390,6 @@ export class Context implements LayerContext {
     }
   }
 
-  /** Whether the range lies within the size that is known, and the connection is ready for data. */
-  private fits(count: number, offset: bigint): boolean {
-    const { exactSize, prepared, answers } = this.state;
-    if (!prepared || count <= 0) return false;
-    if (exactSize >= 0) {
-      // Exact: where `offset` is too large to be a safe integer it is also larger than the size.
-      const at = Number(offset);
-      return at >= 0 && at + count <= exactSize;
-    }
-    const size = answers.getSize;
-    return size !== undefined && offset >= 0n && offset + BigInt(count) <= size;
-  }
-
   /** Ask what was not asked yet, say what is wrong, or go on. */
   private learn(
     method: DataMethod,
@@ -412,32 +399,12 @@ export class Context implements LayerContext {
   ): Awaitable<void> {
     this.mustBePrepared(method);
     return after(this.getSize(), (size) =>
-      after(this.allowed(method), (allowed) => {
+      after(askAllowed(this, method), (allowed) => {
         if (!allowed) this.refuse(`${method}, which it cannot do`);
-        if (this.fits(count, offset)) return go();
+        if (this.state.fits(count, offset)) return go();
         return this.refuse(`${method} count=${count} offset=${offset}, outside its size (${size})`);
       }),
     );
-  }
-
-  private allowed(method: DataMethod): Awaitable<boolean> {
-    switch (method) {
-      case "extents":
-        // Who cannot tell gets a default; only the answer is needed.
-        return after(this.canExtents(), () => true);
-      case "pread":
-        return true;
-      case "pwrite":
-        return this.canWrite();
-      case "trim":
-        return this.canTrim();
-      case "zero":
-        return after(this.canZero(), (can) => can !== "none");
-      case "cache":
-        return after(this.canCache(), (can) => can !== "none");
-      default:
-        return method satisfies never;
-    }
   }
 
   mustBeOpen(method: string): void {

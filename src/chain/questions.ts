@@ -4,7 +4,12 @@ import type { Awaitable, Support } from "#abi/generated/methods.gen";
 
 import { after } from "../api/awaitable.ts";
 import { NbdError } from "../api/errors.ts";
-import { type BlockSize, checkBlockSize, noBlockSize } from "../lib/block-size.ts";
+import {
+  type BlockSize,
+  checkBlockSize,
+  checkBlockSizeRange,
+  noBlockSize,
+} from "../lib/block-size.ts";
 import type { Context } from "./checked.ts";
 import { attempt } from "./failure.ts";
 import type { Layer } from "./layer.ts";
@@ -69,7 +74,8 @@ export function askBlockSize(context: Context): Awaitable<BlockSize> {
       return layer.kind === "plugin" ? noBlockSize : context.below().blockSize();
     }
     return after(layer.blockSize(context), (size) => {
-      const wrong = checkBlockSize(size);
+      // As in nbdkit, a filter may go beyond the rules: the one for copies on write does for large blocks.
+      const wrong = layer.kind === "plugin" ? checkBlockSize(size) : checkBlockSizeRange(size);
       if (wrong === undefined) return size;
       throw new NbdError("EINVAL", `${layer.name}: block_size returned a ${wrong}`);
     });
@@ -121,6 +127,30 @@ export function askSupport(context: Context, key: SupportKey): Awaitable<Support
       throw new NbdError("EIO", `${layer.name}: ${cName} returned ${answer}, not one of ${words}`);
     });
   });
+}
+
+/** Requests for a range. */
+export type DataMethod = "cache" | "extents" | "pread" | "pwrite" | "trim" | "zero";
+
+/** Whether the layer takes such requests. */
+export function askAllowed(context: Context, method: DataMethod): Awaitable<boolean> {
+  switch (method) {
+    case "pread":
+      return true;
+    case "pwrite":
+      return context.canWrite();
+    case "trim":
+      return context.canTrim();
+    case "zero":
+      return after(context.canZero(), (can) => can !== "none");
+    case "extents":
+      // Who cannot tell gets a default; only the answer is needed.
+      return after(context.canExtents(), () => true);
+    case "cache":
+      return after(context.canCache(), (can) => can !== "none");
+    default:
+      return method satisfies never;
+  }
 }
 
 /** What cannot be written is not asked for its other ways to write. */

@@ -38,6 +38,19 @@ export class State {
     this.shared = shared;
   }
 
+  /** Whether the range lies within the size that is known, and the connection is ready for data. */
+  fits(count: number, offset: bigint): boolean {
+    const { exactSize, prepared, answers } = this;
+    if (!prepared || count <= 0) return false;
+    if (exactSize >= 0) {
+      // Exact: where `offset` is too large to be a safe integer it is also larger than the size.
+      const at = Number(offset);
+      return at >= 0 && at + count <= exactSize;
+    }
+    const size = answers.getSize;
+    return size !== undefined && offset >= 0n && offset + BigInt(count) <= size;
+  }
+
   /** Forget all, so that the layer can be opened again. */
   reset(): void {
     this.handle = undefined;

@@ -1,7 +1,7 @@
 /** Tests of the rules for advised block sizes. */
 import { describe, expect, test } from "bun:test";
 
-import { checkBlockSize, noBlockSize } from "./block-size.ts";
+import { checkBlockSize, checkBlockSizeRange, noBlockSize } from "./block-size.ts";
 
 const checked = (minimum: number, preferred: number, maximum: number) =>
   checkBlockSize({ minimum, preferred, maximum });
@@ -38,5 +38,24 @@ describe("checkBlockSize", () => {
     [4096, 512, 4096, /^block sizes 4096, 512, 4096/],
   ])("refuses %p, %p, %p", (minimum, preferred, maximum, says) => {
     expect(checked(minimum, preferred, maximum)).toMatch(says);
+  });
+});
+
+describe("checkBlockSizeRange", () => {
+  test.each([
+    [0, 0, 0],
+    [1, 67108864, 0xffffffff],
+    [3, 2, 1],
+  ])("takes %p, %p, %p", (minimum, preferred, maximum) => {
+    expect(checkBlockSizeRange({ minimum, preferred, maximum })).toBeUndefined();
+  });
+
+  test.each([
+    [-1, 512, 512],
+    [1, 0.5, 512],
+    [1, 512, 2 ** 32],
+    [Number.NaN, 512, 512],
+  ])("refuses %p, %p, %p", (minimum, preferred, maximum) => {
+    expect(checkBlockSizeRange({ minimum, preferred, maximum })).toMatch(/expected an integer/);
   });
 });

@@ -36,6 +36,16 @@ export function checkBlockSize(size: BlockSize): string | undefined {
   return undefined;
 }
 
+/** What is wrong with `size` even where it need not make sense: C cannot say it at all. */
+export function checkBlockSizeRange(size: BlockSize): string | undefined {
+  const { minimum, preferred, maximum } = size;
+  const wrong = [minimum, preferred, maximum].find(
+    (it) => !Number.isInteger(it) || it < 0 || it > unlimited,
+  );
+  if (wrong === undefined) return undefined;
+  return `block size ${wrong}: expected an integer from 0 to ${unlimited}`;
+}
+
 function isPowerOf2(value: number): boolean {
   return (
     Number.isInteger(value) && value > 0 && value <= unlimited && Number.isInteger(Math.log2(value))

@@ -144,6 +144,15 @@ describe("block sizes", () => {
     expect(asked).toBe(1);
   });
 
+  test("of a filter may go beyond the rules, but must be numbers that C has", async () => {
+    const large = { minimum: 1, preferred: 64 << 20, maximum: 0xffffffff };
+    const of = (size: BlockSize) => defineFilter({ name: "f", blockSize: () => size });
+    await using stack = await above(disk(), of(large));
+    expect(await stack.next.blockSize()).toEqual(large);
+    await using odd = await above(disk(), of({ ...large, minimum: -1 }));
+    expect(await errnoOf(() => odd.next.blockSize())).toBe("EINVAL");
+  });
+
   test("that make no sense are an error each time", async () => {
     const odd = { minimum: 512, preferred: 256, maximum: 1024 };
     await using stack = await overPlugin(plugin({ blockSize: () => odd }));
