@@ -1,8 +1,12 @@
 /** -D sets variables of C modules before their load, and warns as nbdkit does. */
 import { describe, expect, test } from "bun:test";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 
 import { compileModule, haveCompiler } from "#test/modules";
 import { installed, program, run } from "#test/server";
+
+import { moduleDirectories } from "../../src/chain/directories.ts";
 
 const warn = (text: string) => `nbdkit: warning: ${text}\n`;
 const contains = (flag: string, name: string, variable: string) =>
@@ -69,6 +73,25 @@ test("modules in TypeScript have no variables", async () => {
   const { code, stderr } = await run([...program, "-D", "null.x=1", "null", "--version"]);
   expect({ code, stderr }).toEqual({ code: 0, stderr: contains("null.x", "null", "null_debug_x") });
 });
+
+const dataPlugin = join(moduleDirectories().plugindir, "nbdkit-data-plugin.so");
+
+test.skipIf(!installed("nbdkit") || !existsSync(dataPlugin))(
+  "a genuine plugin shows the same with its flag (needs nbdkit)",
+  async () => {
+    const shown = async (command: readonly string[], plugin: string, flag: string) => {
+      const args = ["-U", "-", "-v", "-D", flag, plugin, "data=1 2 (3)*4", "--run", "true"];
+      const { code, stderr } = await run([...command, ...args]);
+      const lines = /^nbdkit: debug: allocator[^]*?final size.*$/m.exec(stderr)?.[0].split("\n");
+      return { code, lines };
+    };
+    for (const flag of ["data.AST=1", "data.AST=0"]) {
+      const theirs = await shown(["nbdkit"], "data", flag);
+      expect(await shown(program, "native:data", flag)).toEqual(theirs);
+      expect(theirs.lines?.some((line) => line.includes("AST"))).toBe(flag.endsWith("1"));
+    }
+  },
+);
 
 describe.skipIf(!installed("nbdkit"))("the warnings are nbdkit's own (needs nbdkit)", () => {
   test.each([
