@@ -97,10 +97,11 @@ export class Connection {
   /** The client sends no more, but may still read. */
   inputEnded(): void {
     this.#inputEnded = true;
+    // First: whoever ends the transmission names a reason too, and the first one holds.
+    this.#ended.abort("gone");
     this.#input.end();
     this.#over.resolve();
     this.#transmission?.inputEnded();
-    this.#ended.abort();
   }
 
   gone(): void {
@@ -114,11 +115,11 @@ export class Connection {
   stop(): void {
     if (this.#stopping) return;
     this.#stopping = true;
+    this.#ended.abort("stopping");
     this.#input.abandon();
     this.#over.resolve();
     this.#transmission?.quit();
     this.#wakeFlush?.();
-    this.#ended.abort();
   }
 
   /** A layer asks for it: with `force` the client is dropped, else it gets answers to what it asked before. */
@@ -204,7 +205,7 @@ export class Connection {
       export: chosen,
       logName: this.#logName,
       gate: new Gate(model, requestLock),
-      onEnd: () => this.#ended.abort(),
+      onEnd: () => this.#ended.abort("disconnected"),
     });
     this.#transmission = transmission;
     if (this.#refusing) transmission.refuse();
