@@ -50,6 +50,10 @@ stock("null is as large as a disk can be", {
       "show ([str (h.get_size ()), h.pread (4, h.get_size () - 4), extents (512, 1 << 62)])",
     ),
   expected: ["9223372036854775807", "00000000", [[4294967295, 3]]],
+  differs: {
+    why: "ours cuts what is longer than a block of a reply at a multiple of 64K, so that clients stay aligned",
+    expected: ["9223372036854775807", "00000000", [[4294901760, 3]]],
+  },
 });
 
 stock("null is empty without a size", {
