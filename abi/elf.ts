@@ -1,6 +1,6 @@
 /** Reads of an ELF file what can be told without loading it: the machine, and the symbols that it has and wants. */
 
-export interface ElfSymbol {
+interface ElfSymbol {
   readonly name: string;
   /** Whether the file has it; else it has to be found elsewhere. */
   readonly defined: boolean;

@@ -54,7 +54,7 @@ function inOrder(inspection: Inspection): Inspection {
 }
 
 /** One line for each, but indented lines below it for texts of several. */
-export function inspectionText(inspection: Inspection): string {
+function inspectionText(inspection: Inspection): string {
   return Object.entries(inspection)
     .map(([key, value]) => `${words[key as keyof Inspection]}:${valueText(value)}\n`)
     .join("");
