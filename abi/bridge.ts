@@ -51,7 +51,7 @@ export interface Message {
   readonly int: number;
   readonly isTls: boolean;
   /** A pointer argument; 0 is NULL. */
-  pointer(field: "exports" | "extents" | "nxdata"): number;
+  pointer(field: "connection" | "exports" | "extents" | "nxdata"): number;
   /** A string argument, copied. */
   text(field: "key" | "value"): string;
   /** The buffer of `count` bytes, in C's own memory: valid until the upcall is answered. */
@@ -346,6 +346,11 @@ export class Bridge implements ThreadLink, QueueLink {
   /** Ask JavaScript again for all that was answered through `nxdata` or may be done without it. */
   forget(nxdata: number): void {
     this.native.rt_next_forget(nxdata as Pointer);
+  }
+
+  /** What nbdkit_context_get_backend answers for a context. */
+  setBackend(nxdata: number, backend: number): void {
+    this.native.rt_nxdata_set_backend(nxdata as Pointer, backend as Pointer);
   }
 
   /** The C string at an address, copied; undefined for NULL. */

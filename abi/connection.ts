@@ -8,6 +8,7 @@ import type { Bridge } from "./bridge.ts";
 import type { CallQueue } from "./call-queue.ts";
 import type { Shortcut } from "./shortcut.ts";
 
+const byPointer = new Map<number, NativeConnection>();
 const known = new WeakMap<ConnectionInfo, NativeConnection>();
 
 /**
@@ -48,6 +49,7 @@ export class NativeConnection {
     const pointer = native.rt_connection_new(info.logName);
     if (pointer === null) throw new NbdError("ENOMEM", "no memory for a connection");
     this.pointer = Number(pointer);
+    byPointer.set(this.pointer, this);
     this.logName = info.logName;
     this.#bridge = bridge;
     this.#info = info;
@@ -68,6 +70,15 @@ export class NativeConnection {
     }
     if (info.ended.aborted) native.rt_connection_end(pointer);
     else info.ended.addEventListener("abort", this.#end, { once: true });
+  }
+
+  /** The one whose struct is at `pointer`; undefined where there is none. */
+  static at(pointer: number): NativeConnection | undefined {
+    return byPointer.get(pointer);
+  }
+
+  get info(): ConnectionInfo {
+    return this.#info;
   }
 
   /** Tell C the export and whether TLS is used: the client chooses them after the connection has begun. */
@@ -108,6 +119,7 @@ export class NativeConnection {
   #freeIfOver(): void {
     if (this.#users > 0 || !this.#info.ended.aborted) return;
     known.delete(this.#info);
+    byPointer.delete(this.pointer);
     this.queue?.release();
     for (const string of this.#strings.values()) string.release();
     this.#control?.free();

@@ -1,6 +1,5 @@
 /** The adapter of C filters of every generation: one request at a time becomes a call on a request thread. */
 import { ConfigError, NbdError } from "#api";
-import { connectionInfo } from "#chain/connection-info";
 import type { Layer, LayerContext, LayersBelow, Visit } from "#chain/layer";
 
 import type { Message } from "./bridge.ts";
@@ -24,13 +23,13 @@ import type { FilterModule, NativeModule } from "./native-module.ts";
 import {
   type Answered,
   askEarly,
-  callNext,
   type Early,
+  NextPointer,
   openContext,
   setNext,
 } from "./native-next.ts";
 import type { Parked } from "./request-thread.ts";
-import { filterOps, offerShortcut, Shortcut } from "./shortcut.ts";
+import { filterOps, offerShortcut } from "./shortcut.ts";
 
 /** What a filter reaches when it has no context: stable for its whole life. */
 interface Backend {
@@ -64,21 +63,13 @@ function newBackend(draft: Draft, module: FilterModule): Backend {
     if (message.op !== op.RT_OP_CONTEXT_OPEN) {
       throw new NbdError("EINVAL", `${draft.name} called something without a connection`);
     }
-    const shared = sharedConnection(module);
-    return openContext(module, backend.below, message, undefined, shared, parked);
+    return openContext(module, backend.below, message, parked);
   }, module.module);
   const backend: Backend = { nxdata: target.nxdata, below: undefined };
   draft.attach = (below) => {
     backend.below = below;
   };
   return backend;
-}
-
-/** What C sees where there is no client. */
-const nobody = connectionInfo(0, "");
-
-function sharedConnection(module: FilterModule): NativeConnection {
-  return NativeConnection.of(module.bridge, nobody);
 }
 
 // ---- before there are clients
@@ -190,7 +181,7 @@ function addEarly(draft: Draft, module: FilterModule, native: NativeCalls, backe
     const target = module.bridge.newTarget(
       (parked, message) =>
         message.op === op.RT_OP_CONTEXT_OPEN
-          ? openContext(module, backend.below, message, visit, connection, parked)
+          ? openContext(module, backend.below, message, parked)
           : askEarly(module.bridge, asks, message, parked, connection),
       module.module,
     );
@@ -256,12 +247,12 @@ function addOpening(
       opened = true;
       return next(ro, name ?? exportName, parked);
     };
-    const handle = newHandle(module, context, backend, openNext);
+    const handle = newHandle(module, context, backend, openNext, exportName);
     try {
       if (module.has("open")) {
-        const key = handle.connection.intern(exportName);
         const flags = form === "either" ? op.RT_OPEN_EITHER : 0;
-        const call = { op: op.RT_OP_OPEN, readonly, flags, key, isTls };
+        const { own, exportName: key } = handle;
+        const call = { op: op.RT_OP_OPEN, nxdata: own, readonly, flags, key, isTls };
         const result = await native.run(context, handle, call);
         if (result.ret === 0) throw failed(result.stored);
         handle.pointer = result.ret;
@@ -303,48 +294,54 @@ function addClosing(draft: Draft, module: FilterModule, native: NativeCalls): vo
   };
 }
 
+/** What a filter's context has for a handle. */
+interface FilterHandle extends NativeHandle {
+  /** What it gets in open: its own context, from which it may change what is below. */
+  readonly own: number;
+}
+
 /** What the filter keeps for a connection; through its nxdata it reaches the layer below. */
 function newHandle(
   module: FilterModule,
   context: LayerContext,
   backend: Backend,
   openNext: OpenNext,
-): NativeHandle {
+  exportName: string,
+): FilterHandle {
   const { bridge } = module;
   const connection = NativeConnection.of(bridge, context.connection);
-  const named = ["export-name", "tls"].includes(module.form.openForm);
-  const answer = (parked: Parked, message: Message): Answered => {
+  const named = module.form.openForm === "export-name" || module.form.openForm === "tls";
+  let next: NextPointer | undefined = new NextPointer(module, below(context), true);
+  const own = bridge.newTarget((parked, message): Answered => {
     switch (message.op) {
       case op.RT_OP_OPEN:
         return openNext(message.int !== 0, named ? message.text("key") : undefined, parked);
-      case op.RT_OP_REOPEN: {
-        shortcut.forgetAll();
-        const name = named ? message.text("key") : (context.connection.exportName ?? "");
-        return below(context)
-          .bind(parked)
-          .reopen(message.int !== 0, name);
+      case op.RT_OP_CONTEXT_OPEN:
+        return openContext(module, backend.below, message, parked);
+      case op.RT_OP_CONTEXT_SET_NEXT: {
+        const old = next;
+        next = setNext(context, old, message);
+        return old?.nxdata ?? 0;
       }
-      case op.RT_OP_CONTEXT_OPEN: {
-        const visit = { connection: context.connection, thread: parked };
-        return openContext(module, backend.below, message, visit, connection, parked);
-      }
-      case op.RT_OP_CONTEXT_GET_BACKEND:
-        return backend.nxdata;
-      case op.RT_OP_CONTEXT_SET_NEXT:
-        return setNext(module, context, shortcut, message, connection);
       default:
-        return callNext(module, below(context).bind(parked), message, connection, shortcut);
+        throw new NbdError(
+          "EINVAL",
+          `a C filter used its own context as the next one (${message.op})`,
+        );
     }
-  };
-  const target = bridge.newTarget(answer, module.module);
-  const shortcut = new Shortcut(bridge, target.nxdata, connection.shortcuts);
+  }, module.module);
+  bridge.setBackend(own.nxdata, backend.nxdata);
   return {
     pointer: 0,
-    nxdata: target.nxdata,
+    own: own.nxdata,
+    get nxdata() {
+      return next?.nxdata ?? 0;
+    },
     connection,
+    exportName: connection.intern(exportName),
     free: () => {
-      shortcut.end();
-      target.free();
+      next?.free();
+      own.free();
       connection.release();
     },
   };

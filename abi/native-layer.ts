@@ -21,6 +21,8 @@ export interface NativeHandle {
   /** What it gets as nxdata; 0 in a plugin. */
   readonly nxdata: number;
   readonly connection: NativeConnection;
+  /** The name with which the layer was opened, where C finds it for nbdkit_export_name. */
+  readonly exportName: number;
   /** Give back what C was lent. */
   free(): void;
 }
@@ -68,8 +70,9 @@ export class NativeCalls {
     return bridge.call(handle.connection, parked, threads, {
       ...call,
       module,
-      nxdata: handle.nxdata,
+      nxdata: call.nxdata ?? handle.nxdata,
       handle: handle.pointer,
+      value: handle.exportName,
       connection: handle.connection,
     });
   }
@@ -127,10 +130,15 @@ export class NativeCalls {
 
   /** The same; -1 ends the server. `what` is how the message names the call. */
   async lifecycleOrExit(call: Omit<Call, "module">, what: string): Promise<number> {
+    const { native } = this.#module.bridge;
+    const before = native.rt_errors_printed();
     const { ret } = await this.lifecycle(call);
-    if (ret === -1)
-      throw new ConfigError(`${this.#module.text("name")}: the module's ${what} failed`);
-    return ret;
+    if (ret !== -1) return ret;
+    // Most modules say what is wrong, and nbdkit adds nothing to that.
+    const silent = native.rt_errors_printed() === before;
+    throw new ConfigError(
+      silent ? `${this.#module.text("name")}: the module's ${what} failed` : "",
+    );
   }
 
   /** Key and value for C to keep until the server exits: nbdkit-plugin(3), ".config". */

@@ -1,10 +1,10 @@
 /** What C filters call `next`: for each thing that they hold a pointer to, who answers when they call through it. */
 import { after, NbdError } from "#api";
-import type { DirectMethod, LayerContext, LayersBelow, Visit } from "#chain/layer";
+import type { DirectMethod, LayerContext, LayersBelow } from "#chain/layer";
 import { Exports } from "#lib/exports";
 
 import type { Bridge, Message } from "./bridge.ts";
-import type { NativeConnection } from "./connection.ts";
+import { NativeConnection } from "./connection.ts";
 import { supports } from "./generated/constants.gen.ts";
 import type { Awaitable } from "./generated/methods.gen.ts";
 import * as op from "./generated/ops.gen.ts";
@@ -17,81 +17,116 @@ import { Shortcut } from "./shortcut.ts";
 /** What an upcall returns to C. */
 export type Answered = Awaitable<Answer | bigint | number | void>;
 
-/** A pointer that C has, and the layers that it stands for. */
-export interface NextPointer {
-  readonly nxdata: number;
-  free(): void;
-}
-
 const asInt = (yes: boolean): number => (yes ? 1 : 0);
 /** The answer will be the same as long as the layers below are those that they are. */
 const remembered = (ret: bigint | number): Answer => ({ ret, flags: op.RT_REMEMBER });
 const rememberedInt = (yes: boolean): Answer => remembered(asInt(yes));
 
-/** Layers that a filter opened for itself, or took out of its chain, by the pointer that it has. */
-const opened = new Map<number, LayerContext>();
+/** All pointers to layers that C filters have. */
+const pointers = new Map<number, NextPointer>();
 
-/** The layers of `context`, for a filter that has just opened them, or took them out of its chain. */
-export function pointerTo(
-  module: FilterModule,
-  context: LayerContext,
-  connection: NativeConnection,
-): number {
-  const target = module.bridge.newTarget((parked, message) => {
-    if (message.op === op.RT_OP_CONTEXT_CLOSE) return closeOpened(target, parked);
-    return callNext(module, context.bind(parked), message, connection, shortcut);
-  }, module.module);
-  const shortcut = new Shortcut(module.bridge, target.nxdata, connection.shortcuts);
-  opened.set(target.nxdata, context);
-  return target.nxdata;
-}
+/** What a filter has for the layers below it: those of its chain, or such as it opened for itself. */
+export class NextPointer {
+  readonly nxdata: number;
+  readonly layers: LayerContext;
+  /** The chain finalizes and closes them; else the filter does. */
+  inChain: boolean;
+  #closed = false;
+  readonly #target: { free(): void };
+  readonly #connection: NativeConnection;
+  readonly #shortcut: Shortcut;
 
-async function closeOpened(pointer: NextPointer, parked: Parked): Promise<void> {
-  const context = openedBy(pointer.nxdata);
-  opened.delete(pointer.nxdata);
-  try {
-    await context.bind(parked).close();
-  } finally {
-    pointer.free();
+  constructor(module: FilterModule, layers: LayerContext, inChain: boolean) {
+    const connection = NativeConnection.of(module.bridge, layers.connection);
+    const target = module.bridge.newTarget((parked, message) => {
+      const bound = layers.bind(parked);
+      if (message.op === op.RT_OP_CONTEXT_CLOSE) return this.#close(bound);
+      if (message.op === op.RT_OP_REOPEN) return this.#reopen(module, bound, message);
+      return callNext(module, bound, message, connection, this.#shortcut);
+    }, module.module);
+    this.nxdata = target.nxdata;
+    this.layers = layers;
+    this.inChain = inChain;
+    this.#target = target;
+    this.#connection = connection;
+    this.#shortcut = new Shortcut(module.bridge, target.nxdata, connection.shortcuts);
+    pointers.set(target.nxdata, this);
+  }
+
+  /** next_ops->reopen, which nbdkit had from 1.16 to 1.24. */
+  #reopen(module: FilterModule, bound: LayerContext, message: Message): Awaitable<void> {
+    this.forgetAll();
+    const named = module.form.reopenForm === "export-name";
+    const name = named ? message.text("key") : (bound.connection.exportName ?? "");
+    return bound.reopen(message.int !== 0, name);
+  }
+
+  /** nbdkit_next_context_close */
+  async #close(bound: LayerContext): Promise<void> {
+    this.forgetAll();
+    try {
+      await bound.close();
+    } finally {
+      // Those of its chain a filter may close before it puts others in their place, by set_next.
+      if (this.inChain) this.#closed = true;
+      else this.free();
+    }
+  }
+
+  /** They are not in the chain any more: whoever took them out closes them, if that has not happened. */
+  takenOut(): void {
+    this.inChain = false;
+    if (this.#closed) this.free();
+  }
+
+  /** The layers below some filter of the connection are about to change. */
+  forgetAll(): void {
+    this.#shortcut.forgetAll();
+  }
+
+  free(): void {
+    if (!pointers.delete(this.nxdata)) return;
+    this.#shortcut.end();
+    this.#target.free();
+    this.#connection.release();
   }
 }
 
-/** What a filter's pointer stands for. */
-function openedBy(pointer: number): LayerContext {
-  const context = opened.get(pointer);
-  if (context !== undefined) return context;
-  throw new NbdError("EINVAL", "a C filter named a next context that it has not opened");
-}
-
-/** nbdkit_next_context_open: open the layers below once more. */
+/** nbdkit_next_context_open: open the layers below once more, for the client whose request the thread runs if it does. */
 export async function openContext(
   module: FilterModule,
   below: LayersBelow | undefined,
   message: Message,
-  visit: Visit | undefined,
-  connection: NativeConnection,
   parked: Parked,
 ): Promise<number> {
   if (below === undefined) throw new NbdError("EINVAL", "a C filter has no layer below it to open");
   const readonly = message.int !== 0;
-  const shared = message.flags !== 0 || visit === undefined;
-  const by = visit === undefined ? undefined : { ...visit, thread: parked };
-  const context = await below.open(readonly, message.text("key"), shared, by);
-  return pointerTo(module, context, connection);
+  const client = NativeConnection.at(message.pointer("connection"));
+  const shared = message.flags !== 0 || client === undefined || client.info.id === 0;
+  const visit = client === undefined ? undefined : { connection: client.info, thread: parked };
+  const context = await below.open(readonly, message.text("key"), shared, visit);
+  return new NextPointer(module, context, false).nxdata;
 }
 
-/** nbdkit_context_set_next: put what a pointer stands for below `context`; returns a pointer to what was there. */
+/**
+ * nbdkit_context_set_next: put what a pointer stands for below `context`, or nothing. Returns the pointer for it; the
+ * one for what was there until now is the filter's.
+ */
 export function setNext(
-  module: FilterModule,
   context: LayerContext,
-  shortcut: Shortcut,
+  now: NextPointer | undefined,
   message: Message,
-  connection: NativeConnection,
-): number {
-  const pointer = message.pointer("nxdata");
-  shortcut.forgetAll();
-  const old = context.setNext(pointer === 0 ? undefined : openedBy(pointer));
-  return old === undefined ? 0 : pointerTo(module, old, connection);
+): NextPointer | undefined {
+  const address = message.pointer("nxdata");
+  const next = address === 0 ? undefined : pointers.get(address);
+  if (address !== 0 && (next === undefined || next.inChain)) {
+    throw new NbdError("EINVAL", "a C filter named a next context that it has not opened");
+  }
+  (now ?? next)?.forgetAll();
+  context.setNext(next?.layers);
+  now?.takenOut();
+  if (next !== undefined) next.inChain = true;
+  return next;
 }
 
 /** A request that went through all checks: if C can do the next one of its kind alone, it shall. */

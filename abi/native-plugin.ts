@@ -114,12 +114,13 @@ function addEarly(draft: Draft, module: NativeModule, native: NativeCalls): void
 }
 
 function addOpening(draft: Draft, module: NativeModule, native: NativeCalls): void {
-  draft.open = async (context, _next, readonly) => {
+  draft.open = async (context, _next, readonly, exportName) => {
     const connection = NativeConnection.of(module.bridge, context.connection);
     const handle: NativeHandle = {
       pointer: 0,
       nxdata: 0,
       connection,
+      exportName: connection.intern(exportName),
       free: () => connection.release(),
     };
     const result = await native.run(context, handle, { op: op.RT_OP_OPEN, readonly });

@@ -75,12 +75,13 @@ export class Shortcut {
     const number = callable?.ops[method];
     if (callable !== undefined && number !== undefined) {
       // The handle is the one of the adapter that made itself known with the layer.
-      const { pointer, nxdata } = context.handle as NativeHandle;
+      const { pointer, nxdata, exportName } = context.handle as NativeHandle;
       message.setUint32(fields.op.offset, number, true);
       message.setUint32(fields.module.offset, callable.module, true);
       message.setUint32(fields.flags.offset, callable.errnoCounts ? op.RT_DIRECT_ERRNO : 0, true);
       message.setBigUint64(fields.handle.offset, BigInt(pointer), true);
       message.setBigUint64(fields.nxdata.offset, BigInt(nxdata), true);
+      message.setBigUint64(fields.value.offset, BigInt(exportName), true);
     } else {
       const descriptor =
         method === "pread" || method === "pwrite" ? layer.descriptor?.(context) : undefined;

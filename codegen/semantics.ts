@@ -389,7 +389,6 @@ export const otherOps: Readonly<Record<string, string>> = {
   context_open: "nbdkit_next_context_open, on a backend's nxdata.",
   context_close: "nbdkit_next_context_close, on what context_open returned.",
   context_set_next: "nbdkit_context_set_next, on a context's nxdata.",
-  context_get_backend: "nbdkit_context_get_backend, on a context's nxdata.",
   disconnect: "nbdkit_disconnect.",
 };
 

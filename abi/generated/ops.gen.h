@@ -55,10 +55,8 @@
 #define RT_OP_CONTEXT_CLOSE 44
 // nbdkit_context_set_next, on a context's nxdata.
 #define RT_OP_CONTEXT_SET_NEXT 45
-// nbdkit_context_get_backend, on a context's nxdata.
-#define RT_OP_CONTEXT_GET_BACKEND 46
 // nbdkit_disconnect.
-#define RT_OP_DISCONNECT 47
+#define RT_OP_DISCONNECT 46
 
 // The initializer of an array of their names.
 #define RT_OP_NAMES \

@@ -49,10 +49,8 @@ export const RT_OP_CONTEXT_OPEN = 43;
 export const RT_OP_CONTEXT_CLOSE = 44;
 /** nbdkit_context_set_next, on a context's nxdata. */
 export const RT_OP_CONTEXT_SET_NEXT = 45;
-/** nbdkit_context_get_backend, on a context's nxdata. */
-export const RT_OP_CONTEXT_GET_BACKEND = 46;
 /** nbdkit_disconnect. */
-export const RT_OP_DISCONNECT = 47;
+export const RT_OP_DISCONNECT = 46;
 /** rt_message.op by the callback's name in C. */
 export const ops = {
   load: RT_OP_LOAD,

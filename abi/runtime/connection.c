@@ -118,7 +118,10 @@ nbdkit_export_name (void)
 
   if (connection == NULL)
     return NULL;
-  name = atomic_load (&connection->export_name);
+  /* A layer may have been opened with another name than the client's: with its own default instead of "". */
+  name = (const char *) (uintptr_t) rt_this_downcall ()->value;
+  if (name == NULL)
+    name = atomic_load (&connection->export_name);
   if (name == NULL) {
     nbdkit_error ("nbdkit_export_name: the client has not chosen an export");
     errno = EINVAL;

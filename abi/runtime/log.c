@@ -61,9 +61,19 @@ print_line (const char *kind, const char *format, va_list args)
   errno = saved_errno;
 }
 
+/* Error lines of modules, so that it is known whether one has said what is wrong. */
+static _Atomic uint32_t errors;
+
+uint32_t
+rt_errors_printed (void)
+{
+  return atomic_load (&errors);
+}
+
 RT_EXPORT void
 nbdkit_verror (const char *format, va_list args)
 {
+  atomic_fetch_add (&errors, 1);
   print_line ("error", format, args);
 }
 
@@ -73,7 +83,7 @@ nbdkit_error (const char *format, ...)
   va_list args;
 
   va_start (args, format);
-  print_line ("error", format, args);
+  nbdkit_verror (format, args);
   va_end (args);
 }
 

@@ -50,7 +50,7 @@ rt_nxdata_free (void *nxdata)
 {
   struct rt_next *next = nxdata;
 
-  if (atomic_exchange (&next->target, 0) == 0)
+  if (next == NULL || atomic_exchange (&next->target, 0) == 0)
     return;
   rt_next_forget (next);
   *last_free_next = next;
@@ -63,6 +63,8 @@ rt_next_forget (void *nxdata)
 {
   struct rt_next *next = nxdata;
 
+  if (next == NULL)
+    return;
   atomic_store (&next->direct_ops, 0);
   atomic_store (&next->answered, 0);
 }
@@ -145,6 +147,7 @@ run_neighbour (const struct rt_message *layer, const struct rt_message *m)
   call.module = layer->module;
   call.handle = layer->handle;
   call.nxdata = layer->nxdata;
+  call.value = layer->value;
   /* On a thread of a module's own there is none: nbdkit_export_name fails there. */
   call.connection = (uint64_t) (uintptr_t) connection;
   rt_run (&call, 0);

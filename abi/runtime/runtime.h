@@ -55,7 +55,7 @@ struct rt_message {
   int32_t err;      /* done: from nbdkit_set_error, or 0. answer: 0, or the errno of the failure */
   int32_t readonly; /* any argument of type int */
   uint64_t key;     /* strings; also exportname */
-  uint64_t value;
+  uint64_t value; /* also the export name with which the layer of a connection was opened */
   uint64_t connection; /* downcall: from rt_connection_new, or 0 where there is none */
   uint64_t extents;   /* struct nbdkit_extents *, of extents */
   uint64_t exports;   /* struct nbdkit_exports *, of list_exports */
@@ -178,6 +178,9 @@ void rt_exports_want_default (void *exports, int32_t wanted);
 
 /* Debug lines are printed where `verbose` is not 0. */
 void rt_set_verbose (int32_t verbose);
+
+/* How many error lines modules have printed. */
+uint32_t rt_errors_printed (void);
 
 /* dlopen (path, RTLD_NOW | RTLD_GLOBAL), dlsym, and the text of the last failure (or ""). */
 void *rt_dlopen (const char *path);

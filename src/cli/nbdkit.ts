@@ -23,7 +23,8 @@ export async function nbdkit(argv: readonly string[]): Promise<number> {
     return await run(argv);
   } catch (error) {
     if (!(error instanceof ConfigError || error instanceof NbdError)) throw error;
-    log.error(error.message);
+    // A module may have said what is wrong itself.
+    if (error.message !== "") log.error(error.message);
     return 1;
   }
 }

@@ -1,7 +1,15 @@
 /** Chains of C and TypeScript layers in every order, through the real seam and the native runtime. */
 import { describe, expect, test } from "bun:test";
 
-import { after, defineFilter, FLAG_FUA, FLAG_MAY_TRIM, NbdError, type NextOps } from "#api";
+import {
+  after,
+  ConfigError,
+  defineFilter,
+  FLAG_FUA,
+  FLAG_MAY_TRIM,
+  NbdError,
+  type NextOps,
+} from "#api";
 import { errnoOf } from "#test/chain";
 import { compileModule, haveCompiler } from "#test/modules";
 import { nativeLayer, nativeStack, scriptLayer } from "#test/native";
@@ -143,9 +151,9 @@ describe.skipIf(!haveCompiler)("mixed chains (needs cc)", () => {
     await expect(stack).rejects.toThrow("unknown parameter nobodys=1");
   });
 
-  test("what a C filter refuses in config names it and the parameter", async () => {
+  test("what a C filter refuses in config ends the server, with the filter's own words only", async () => {
     await expect(nativeStack([await xor()], { "xor-key": "256" })).rejects.toThrow(
-      /xor.*xor-key=256/,
+      new ConfigError(""),
     );
   });
 

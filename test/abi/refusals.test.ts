@@ -201,10 +201,8 @@ describe.skipIf(!haveCompiler)("C modules (needs cc)", () => {
       if (stage === "config") args.push("fail-with=EIO");
       const { code, stdout, stderr } = await start(args);
       expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
-      expect(stderr).toContain(`nbdkit: error: ${stage} fails, as it was told\n`);
-      expect(stderr).toMatch(
-        new RegExp(`^nbdkit: error: \\w+: the module's ${stage} callback.* failed$`, "m"),
-      );
+      // The module has said what is wrong: as in nbdkit, that is all.
+      expect(stderr).toBe(`nbdkit: error: ${stage} fails, as it was told\n`);
     },
   );
 
@@ -216,9 +214,7 @@ describe.skipIf(!haveCompiler)("C modules (needs cc)", () => {
       if (stage === "config") args.push("fail-with=EIO");
       const { code, stdout, stderr } = await start(args);
       expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
-      expect(stderr).toMatch(
-        new RegExp(`^nbdkit: error: \\w+: the module's ${stage} callback.* failed$`, "m"),
-      );
+      expect(stderr).toBe(`nbdkit: error: ${stage} fails, as it was told\n`);
     },
   );
 
