@@ -32,7 +32,6 @@ show (h.pread (16, 20000 + 8192 - 8))
     (await server.stop()).code,
     requests(join(folder, "log")),
   ],
-  code: null,
   expected: [
     [
       [36864, "0000303132333435363738390000", "EINVAL"],

@@ -9,7 +9,6 @@ const common = {
   plugin: "file",
   env: (folder: string) => ({ TMPDIR: folder }),
   before: (folder: string) => writeFileSync(join(folder, "disk"), Buffer.alloc(300_000, 0x11)),
-  code: null,
 } as const;
 const params = (folder: string, ...more: readonly string[]) => [
   join(folder, "disk"),

@@ -27,7 +27,6 @@ show (extents (131072, 65536))
     (await server.stop()).code,
     requests(join(folder, "log")),
   ],
-  code: null,
   expected: [
     [
       [[[65536, 0]], [[61440, 0]], [[65536, 3]], [[31072, 3]], [[65536, 0]], [[62144, 3]]],

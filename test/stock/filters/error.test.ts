@@ -31,7 +31,6 @@ stock("error fails each kind of request as it was told to", {
     await nbdsh(server, `${everything}\neverything ()`),
     errors((await server.stop()).stderr, folder),
   ],
-  code: null,
   expected: [
     ["EPERM", "ENOSPC", "EIO", "ESHUTDOWN", "ENOMEM", null, null],
     [

@@ -19,7 +19,6 @@ h3.shutdown ()
     ),
     await server.process.exited,
   ],
-  code: null,
   expected: ["00000000", 0],
 });
 

@@ -26,7 +26,6 @@ stock("exitwhen takes no more clients when a file was created, and ends after th
   plugin: "memory",
   params: (folder) => ["1M", `exit-when-file-created=${join(folder, "stop")}`],
   see: (side) => around(side, `open ("${side.folder}/stop", "w").close ()`),
-  code: null,
   expected: [["00000000", [true, "00000000"]], 0],
 });
 
@@ -36,7 +35,6 @@ stock("exitwhen ends when a file is deleted", {
   before: (folder) => writeFileSync(join(folder, "go"), ""),
   params: (folder) => ["1M", `exit-when-file-deleted=${join(folder, "go")}`],
   see: (side) => around(side, `os.unlink ("${side.folder}/go")`),
-  code: null,
   expected: [["00000000", [true, "00000000"]], 0],
 });
 
@@ -45,7 +43,6 @@ stock("exitwhen ends when a script says 88", {
   plugin: "memory",
   params: (folder) => ["1M", `exit-when-script=test ! -e ${join(folder, "stop")} || exit 88`],
   see: (side) => around(side, `open ("${side.folder}/stop", "w").close ()`),
-  code: null,
   expected: [["00000000", [true, "00000000"]], 0],
 });
 
@@ -74,7 +71,6 @@ while os.path.exists ("/proc/%d" % pid):
     pass
 `,
     ),
-  code: null,
   expected: [["00000000", [true, "00000000"]], 0],
 });
 
@@ -86,7 +82,6 @@ stock("exitwhen looks every few seconds while it has no clients", {
     writeFileSync(join(folder, "stop"), "");
     return server.process.exited;
   },
-  code: null,
   expected: 0,
 });
 

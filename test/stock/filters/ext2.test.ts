@@ -48,7 +48,6 @@ show ([h.pread (9, 4092), h.pread (3, 99997), h.pread (2, 50999), errno (lambda:
     const inside = [stdout.length, stdout.slice(4090, 4103), stdout.slice(99_990)];
     return { seen, code, inside, checked: checked.code };
   },
-  code: null,
   expected: {
     seen: [
       [
@@ -97,7 +96,6 @@ show ([errno (lambda: client (name)) for name in ("/none", "/disks")])
     ),
     errors((await server.stop()).stderr, folder),
   ],
-  code: null,
   expected: [
     [
       [
@@ -120,7 +118,6 @@ stock("ext2 has no default export where the client chooses", {
     await nbdsh(server, "show (errno (client))", null),
     errors((await server.stop()).stderr, folder),
   ],
-  code: null,
   expected: ["ENOENT", ['nbdkit: file: error: default export ("") not permitted']],
   differs: {
     why: "ours says which layer has no default export",

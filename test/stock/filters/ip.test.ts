@@ -43,7 +43,6 @@ for (const { title, rules: params, may } of rules) {
       await nbdsh(server, "show (refused (client))", null),
       errors((await server.stop()).stderr, folder),
     ],
-    code: null,
     expected: may
       ? [false, []]
       : [

