@@ -8,7 +8,10 @@ import { NbdError } from "./errors.ts";
 export interface Client {
   /** Counts the server's connections from 1; 0 where a layer uses those below it on behalf of no client. */
   readonly id: number;
-  /** The export that it asked for ("" is the default one); undefined before `open`: nbdkit_export_name. */
+  /**
+   * The export that it asked for ("" is the default one), undefined before `open`. Once the plugin was opened
+   * it is the name that the plugin was given, which filters may have changed: nbdkit_export_name.
+   */
   readonly exportName?: string | undefined;
   /** nbdkit_is_tls. It may become true while the client still negotiates. */
   readonly isTls: boolean;

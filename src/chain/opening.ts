@@ -30,6 +30,8 @@ export async function openLayer(
   };
   try {
     const name = await resolvedName(context, readonly, exportName);
+    // As in nbdkit: what filters and default_export made of the client's name counts.
+    if (layer.kind === "plugin" && !state.shared) connection.exportName = name;
     if (layer.open === undefined) {
       await openNext(readonly, name);
     } else {

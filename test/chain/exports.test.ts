@@ -108,7 +108,7 @@ describe("the default export", () => {
     await connection.close();
     expect(seen).toEqual(["a B", "b B"]);
     expect(await chain.defaultExport(client, false)).toBe("B");
-    expect(client.exportName).toBe("");
+    expect(client.exportName).toBe("B");
   });
 
   test("is resolved by every layer that is given the empty name", async () => {
@@ -170,7 +170,7 @@ test("every layer is told of the client, before it is opened too", async () => {
     },
     async open(next, _config, readonly, exportName, _isTls, client) {
       note("open", client);
-      await next(readonly, exportName);
+      await next(readonly, `${exportName} below`);
     },
   });
   const chain = await chainOf([filter], {
@@ -197,6 +197,6 @@ test("every layer is told of the client, before it is opened too", async () => {
     ["list_exports", 7, undefined, false, 42],
     ["plugin default_export", 7, undefined, false, 42],
     ["open", 7, "disk", true, 42],
-    ["plugin open", 7, "disk", true, 42],
+    ["plugin open", 7, "disk below", true, 42],
   ]);
 });
