@@ -14,6 +14,7 @@ export interface Calls extends Pick<
   | "preadSync"
   | "punchHole"
   | "pwriteSync"
+  | "seek"
   | "zeroDevice"
   | "zeroRange"
 > {

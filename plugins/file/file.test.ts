@@ -10,14 +10,15 @@ import {
   rmdirSync,
   rmSync,
   statSync,
+  symlinkSync,
   truncateSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { FLAG_FAST_ZERO, FLAG_FUA, FLAG_MAY_TRIM, type NextOps, storage } from "#api";
-import { abilities, clientOf, configured, errnoOf, overPlugin } from "#test/chain";
+import { FLAG_FAST_ZERO, FLAG_FUA, FLAG_MAY_TRIM, FLAG_REQ_ONE, type NextOps, storage } from "#api";
+import { abilities, clientOf, configured, errnoOf, mapOf, overPlugin } from "#test/chain";
 
 import plugin from "./file.ts";
 
@@ -220,6 +221,128 @@ describe("holes", () => {
   });
 });
 
+describe("extents", () => {
+  test("are what the file system says", async () => {
+    const path = image(1 << 20);
+    await using stack = await overPlugin(plugin, { file: path });
+    const { next } = stack;
+    await next.pwrite(pattern(65536), 131072n, FLAG_FUA);
+    await next.pwrite(pattern(65536), 524288n, FLAG_FUA);
+    await next.trim(65536, 524288n, 0);
+    expect(await next.canExtents()).toBe(true);
+    expect(await mapOf(next, 0n, 1 << 20)).toEqual([
+      "0+131072 hole zero",
+      "131072+65536 data",
+      "196608+851968 hole zero",
+    ]);
+    expect(await mapOf(next, 131073n, 1)).toEqual(["131073+65535 data"]);
+    expect(await mapOf(next, 0n, 1 << 20, FLAG_REQ_ONE)).toEqual(["0+131072 hole zero"]);
+  });
+
+  test("of a file without holes are one", async () => {
+    await using stack = await overPlugin(plugin, { file: image(pattern(5000)) });
+    expect(await mapOf(stack.next, 10n, 4990)).toEqual(["10+4990 data"]);
+  });
+
+  test("may be asked of an empty file, which has none", async () => {
+    await using stack = await overPlugin(plugin, { file: image(0) });
+    expect(await stack.next.canExtents()).toBe(true);
+  });
+
+  test("are a hole where the file became shorter", async () => {
+    const path = image(pattern(8192));
+    await using stack = await overPlugin(plugin, { file: path });
+    await stack.next.getSize();
+    truncateSync(path, 0);
+    expect(await mapOf(stack.next, 0n, 8192)).toEqual(["0+8192 hole zero"]);
+  });
+});
+
+describe("a directory", () => {
+  /** Two images, a link to one of them, and what cannot be served. */
+  function images(): string {
+    const where = join(folder, `dir-${(number += 1)}`);
+    mkdirSync(join(where, "folder"), { recursive: true });
+    writeFileSync(join(where, "b.img"), pattern(512));
+    writeFileSync(join(where, "a image"), pattern(1024));
+    symlinkSync("b.img", join(where, "link"));
+    symlinkSync("missing", join(where, "nowhere"));
+    expect(Bun.spawnSync(["mkfifo", join(where, "pipe")]).success).toBe(true);
+    return where;
+  }
+
+  test("is served by the names of exports", async () => {
+    const dir = images();
+    const chain = await configured(plugin, { dir });
+    const list = await chain.listExports(clientOf(chain), false);
+    expect(list.entries.map(({ name }) => name)).toEqual(["a image", "b.img", "link"]);
+    for (const [exportName, size] of [
+      ["a image", 1024n],
+      ["b.img", 512n],
+      ["link", 512n],
+    ] as const) {
+      await using stack = await overPlugin(plugin, { dir }, { exportName });
+      expect(await stack.next.getSize()).toBe(size);
+      expect(await readFrom(stack.next, 0n, 512)).toEqual(pattern(512));
+    }
+  });
+
+  test.each([
+    { name: "", says: 'default export ("") not permitted', errno: "EINVAL" },
+    { name: "missing", says: "ENOENT", errno: "ENOENT" },
+    { name: "folder", says: "folder is a directory", errno: "EINVAL" },
+    { name: "..", says: "is a directory", errno: "EINVAL" },
+    { name: "pipe", says: "pipe is a special file", errno: "EINVAL" },
+    { name: "folder/../b.img", says: 'without "/"', errno: "EINVAL" },
+    { name: "/etc/passwd", says: 'without "/"', errno: "EINVAL" },
+  ])("has no export that is $name", async ({ name, says, errno }) => {
+    const chain = await configured(plugin, { dir: images() });
+    const opening = chain.connect(clientOf(chain)).open(false, name, false);
+    const error: unknown = await opening.catch((it: unknown) => it);
+    expect(error).toMatchObject({ errno, message: expect.stringContaining(says) });
+  });
+
+  test("has no export whose name ends early", async () => {
+    const chain = await configured(plugin, { dir: images() });
+    const opening = chain.connect(clientOf(chain)).open(false, "b.img\0", false);
+    await expect(opening).rejects.toThrow("expected the name of a file");
+  });
+
+  test("that is gone fails the list and the client", async () => {
+    const dir = images();
+    const chain = await configured(plugin, { dir });
+    rmSync(dir, { recursive: true });
+    expect(await errnoOf(() => chain.listExports(clientOf(chain), false))).toBe("ENOENT");
+  });
+
+  test("and a file may be given by their descriptors", async () => {
+    const dir = images();
+    const folderFd = openSync(dir, "r");
+    const fileFd = openSync(join(dir, "b.img"), "r+");
+    {
+      await using stack = await overPlugin(
+        plugin,
+        { dirfd: `${folderFd}` },
+        { exportName: "a image" },
+      );
+      expect(await stack.next.getSize()).toBe(1024n);
+      await using file = await overPlugin(plugin, { fd: `${fileFd}` });
+      await file.next.pwrite(new Uint8Array([9]), 0n, 0);
+      expect(await readFrom(file.next, 0n, 2)).toEqual(new Uint8Array([9, 2]));
+    }
+    closeSync(folderFd);
+    closeSync(fileFd);
+    await expect(configured(plugin, { fd: `${fileFd}` })).rejects.toThrow(`fd=${fileFd}: `);
+  });
+});
+
+test("a file is the default export, and the only one", async () => {
+  const chain = await configured(plugin, { file: image(512) });
+  expect((await chain.listExports(clientOf(chain), false)).entries).toEqual([
+    { name: "", description: undefined },
+  ]);
+});
+
 describe("durability", () => {
   /** The fdatasync calls of a process that opens a file through the plugin and runs `body`. */
   function traced(body: string): number {
@@ -397,6 +520,19 @@ describe("parameters", () => {
     await expect(configured(plugin, {})).rejects.toThrow("file= is required");
   });
 
+  test("only one of file=, dir=, fd= and dirfd= may be given", async () => {
+    await expect(configured(plugin, { file: image(512), dir: folder })).rejects.toThrow(
+      "file: file= and dir= exclude each other: expected one of them",
+    );
+  });
+
+  test("a file is no directory", async () => {
+    const path = image(512);
+    await expect(configured(plugin, { dir: path })).rejects.toThrow(
+      `file: ${path} is not a directory`,
+    );
+  });
+
   test("a missing file is found at start", async () => {
     const path = join(folder, "missing.img");
     await expect(configured(plugin, { file: path })).rejects.toThrow(/missing\.img/);
@@ -423,11 +559,10 @@ describe("parameters", () => {
   });
 
   test.each([
-    ["dir", "serving a directory is not supported"],
-    ["dirfd", "serving a directory is not supported"],
-    ["fd", "use file=/dev/fd/NUMBER"],
+    ["fd", "fd=1: expected an integer from 3 to 2147483647"],
+    ["dirfd", "dirfd=1: expected an integer from 3 to 2147483647"],
     ["rdelay", "use --filter=delay"],
-    ["x", "unknown parameter x=1: expected one of file, cache, fadvise"],
+    ["x", "unknown parameter x=1: expected one of file, dir, fd, dirfd, cache, fadvise"],
   ])("%s= is refused", async (key, message) => {
     await expect(configured(plugin, { [key]: "1" })).rejects.toThrow(message);
   });

@@ -4,25 +4,35 @@ import { closeSync } from "node:fs";
 import { after, type Awaitable, ConfigError, definePlugin, FLAG_FUA, NbdError, param } from "#api";
 
 import { calls } from "./calls.ts";
-import { type OpenFile, openFile, sizeOf, unfit } from "./open-file.ts";
+import { addHoles, tellsHoles } from "./holes.ts";
+import { type OpenFile, openFile, sizeOf } from "./open-file.ts";
+import { fileIn, namesIn, type Source, sourceOf } from "./source.ts";
 import { trimRange, zeroFast } from "./sparse.ts";
 import { blame, readFully, writeFully } from "./transfer.ts";
 
 /** Parameters of nbdkit's plugin, past or present, that this one lacks. */
 const refused: Readonly<Record<string, string>> = {
-  dir: "serving a directory is not supported: name one file with file=",
-  dirfd: "serving a directory is not supported: name one file with file=",
-  fd: "descriptors are not supported: use file=/dev/fd/NUMBER together with -f",
   rdelay: "use --filter=delay",
   wdelay: "use --filter=delay",
 };
+
+const keys = ["file", "dir", "fd", "dirfd", "cache", "fadvise"];
+
+/** Descriptors that the server does not use itself. */
+const descriptor = { min: 3, max: 0x7fffffff };
+
+/** What each loaded layer serves, by its parameters. */
+const sources = new WeakMap<object, Source>();
 
 export default definePlugin({
   name: "file",
   longName: "nbdkit file plugin",
   magicConfigKey: "file",
   params: {
-    file: param.path({ required: true, help: "The file or block device to serve." }),
+    file: param.path({ help: "The file or block device to serve." }),
+    dir: param.path({ help: "Serve the files in this directory, by the names of exports." }),
+    fd: param.integer({ ...descriptor, help: "Serve the file that this descriptor stands for." }),
+    dirfd: param.integer({ ...descriptor, help: "As dir, of the directory's descriptor." }),
     cache: param.choice(["default", "none"], {
       default: "default",
       help: "none: keep the file out of the page cache (default default).",
@@ -34,19 +44,13 @@ export default definePlugin({
   },
 
   config(_config, key, value) {
-    const why = refused[key] ?? "expected one of file, cache, fadvise";
+    const why = refused[key] ?? `expected one of ${keys.join(", ")}`;
     throw new ConfigError(`file: unknown parameter ${key}=${value}: ${why}`);
   },
 
-  /** The file is opened for each client; this only finds mistakes early. */
+  /** Files are opened for each client; this only finds mistakes early. */
   configComplete(config) {
-    let reason: string | undefined;
-    try {
-      reason = unfit(config.file);
-    } catch (error) {
-      reason = error instanceof Error ? error.message : String(error);
-    }
-    if (reason !== undefined) throw new ConfigError(`file: ${reason}`);
+    sources.set(config, sourceOf(config));
   },
 
   dumpPlugin() {
@@ -54,9 +58,19 @@ export default definePlugin({
       process.stdout.write(`file_${call}=yes\n`);
   },
 
-  open(config, readonly): OpenFile {
+  async listExports(config, _readonly, _isTls, exports) {
+    const { kind, path } = sourceIn(config);
+    if (kind === "file") return exports.useDefault();
+    for (const name of await namesIn(path)) exports.add(name);
+  },
+
+  /** Of a directory clients have to choose a file. */
+  defaultExport: (config) => (sourceIn(config).kind === "file" ? "" : undefined),
+
+  open(config, readonly, exportName): OpenFile {
     const evict = config.cache === "none";
-    return openFile(config.file, { readonly, evict, fadvise: config.fadvise }, calls);
+    const path = fileIn(sourceIn(config), exportName);
+    return openFile(path, { readonly, evict, fadvise: config.fadvise }, calls);
   },
 
   close(file) {
@@ -71,6 +85,7 @@ export default definePlugin({
   canZero: () => true,
   // As nbdkit's: whether the kernel has a fast way is known only when it is tried.
   canFastZero: () => false,
+  canExtents: tellsHoles,
   canFua: () => "native",
   // All clients share the kernel's page cache.
   canMultiConn: () => true,
@@ -105,6 +120,8 @@ export default definePlugin({
     return after(zeroFast(file, count, offset, flags), () => durable(file, flags));
   },
 
+  extents: addHoles,
+
   cache(file, count, offset) {
     try {
       file.calls.advise(file.fd, offset, count, "willneed");
@@ -113,6 +130,12 @@ export default definePlugin({
     }
   },
 });
+
+function sourceIn(config: object): Source {
+  const source = sources.get(config);
+  if (source === undefined) throw new Error("a client came before config_complete");
+  return source;
+}
 
 function durable(file: OpenFile, flags: number): Awaitable<void> {
   return flags & FLAG_FUA ? sync(file) : undefined;

@@ -1,0 +1,71 @@
+/** How holes are looked for, on a file whose file system is the test's. */
+import { describe, expect, test } from "bun:test";
+
+import { EXTENT_HOLE, EXTENT_ZERO, Extents, FLAG_REQ_ONE } from "#api";
+import { errnoOf } from "#test/chain";
+
+import { addHoles, tellsHoles } from "./holes.ts";
+import { failing, fakeFile } from "./open-file-fixture.ts";
+
+/** A file with holes and data by turns, each of `length` bytes; it begins with a hole. */
+function striped(length: bigint, size: bigint) {
+  const seek = (to: "data" | "hole", at: bigint): bigint | undefined => {
+    const isData = (at / length) % 2n === 1n;
+    const found = isData === (to === "data") ? at : (at / length + 1n) * length;
+    if (found < size) return found;
+    return to === "hole" && at < size ? size : undefined;
+  };
+  return fakeFile({ seek });
+}
+
+const told = (extents: Extents) =>
+  extents.entries.map(({ offset, length, type }) => [offset, length, type] as const);
+const hole = EXTENT_HOLE | EXTENT_ZERO;
+
+describe("holes", () => {
+  test("are told apart from data up to the end of the range or beyond", () => {
+    const { file, said } = striped(100n, 1000n);
+    const extents = new Extents(50n, 1000n);
+    addHoles(file, 200, 50n, 0, extents);
+    expect(told(extents)).toEqual([
+      [50n, 50n, hole],
+      [100n, 100n, 0],
+      [200n, 100n, hole],
+    ]);
+    expect(said).toEqual(["seek data 50", "seek hole 100", "seek data 200"]);
+  });
+
+  test("are not looked for once one extent is known that is all that was asked for", () => {
+    const { file, said } = striped(100n, 1000n);
+    const extents = new Extents(150n, 1000n);
+    addHoles(file, 800, 150n, FLAG_REQ_ONE, extents);
+    expect(told(extents)).toEqual([[150n, 50n, 0]]);
+    expect(said).toEqual(["seek data 150", "seek hole 150"]);
+  });
+
+  test("are looked for up to a limit", () => {
+    const { file } = striped(1n, 100_000n);
+    const extents = new Extents(0n, 100_000n);
+    addHoles(file, 100_000, 0n, 0, extents);
+    expect(extents.entries.length).toBe(2048);
+  });
+
+  test("that change all the time do not keep the server", () => {
+    const { file, said } = fakeFile({ seek: (_to: string, at: bigint) => at });
+    addHoles(file, 100, 0n, 0, new Extents(0n, 100n));
+    expect(said.length).toBe(4096);
+  });
+
+  test("that cannot be found fail the request, with the file's name", async () => {
+    const { file } = fakeFile({ seek: failing("EIO") });
+    const go = () => addHoles(file, 100, 0n, 0, new Extents(0n, 100n));
+    expect(await errnoOf(go)).toBe("EIO");
+    expect(go).toThrow("fake.img: said the test");
+  });
+
+  test("are told where the file system knows them", () => {
+    expect(tellsHoles(fakeFile({ seek: () => 0n }).file)).toBe(true);
+    expect(tellsHoles(fakeFile({ seek: () => undefined }).file)).toBe(true);
+    expect(tellsHoles(fakeFile({ seek: failing("EINVAL") }).file)).toBe(false);
+  });
+});

@@ -1,0 +1,81 @@
+import { statSync } from "node:fs";
+/** What is served: one file, or the files of a directory by the names of exports. */
+import { readdir, stat } from "node:fs/promises";
+import { join } from "node:path";
+
+import { ConfigError, NbdError } from "#api";
+
+import { unfit } from "./open-file.ts";
+
+export interface Source {
+  readonly kind: "directory" | "file";
+  readonly path: string;
+}
+
+/** The parameters that say what is served. */
+interface Choice {
+  readonly file: string | undefined;
+  readonly dir: string | undefined;
+  readonly fd: number | undefined;
+  readonly dirfd: number | undefined;
+}
+
+/** Throws a ConfigError where not exactly one was given, or what it names cannot be served. */
+export function sourceOf(choice: Choice): Source {
+  const given = (["file", "dir", "fd", "dirfd"] as const).filter(
+    (key) => choice[key] !== undefined,
+  );
+  const [key] = given;
+  if (key === undefined) {
+    throw new ConfigError("file: file= is required, or one of dir=, fd= and dirfd= instead");
+  }
+  if (given.length > 1) {
+    const all = given.map((it) => `${it}=`).join(" and ");
+    throw new ConfigError(`file: ${all} exclude each other: expected one of them`);
+  }
+  const value = choice[key];
+  const path = typeof value === "number" ? `/dev/fd/${value}` : String(value);
+  const kind = key === "file" || key === "fd" ? "file" : "directory";
+  let wrong: string | undefined;
+  try {
+    wrong = kind === "file" ? unfit(path) : notDirectory(path);
+  } catch (error) {
+    wrong = error instanceof Error ? error.message : String(error);
+  }
+  if (wrong === undefined) return { kind, path };
+  throw new ConfigError(`file: ${typeof value === "number" ? `${key}=${value}: ` : ""}${wrong}`);
+}
+
+/** The file that a client gets. Throws where the name stands for none in the directory. */
+export function fileIn(source: Source, exportName: string): string {
+  if (source.kind === "file") return source.path;
+  if (exportName === "" || /[/\0]/.test(exportName)) {
+    const name = JSON.stringify(exportName);
+    throw new NbdError(
+      "EINVAL",
+      `export name ${name}: expected the name of a file in ${source.path}, without "/"`,
+    );
+  }
+  return join(source.path, exportName);
+}
+
+/** The names of files and block devices in a directory, also of those that a symbolic link leads to. */
+export async function namesIn(path: string): Promise<string[]> {
+  try {
+    const names = await readdir(path);
+    const found = await Promise.all(names.map((name) => isServed(join(path, name))));
+    return names.filter((_, index) => found[index]).toSorted();
+  } catch (error) {
+    throw NbdError.from(error, `reading the directory ${path}`);
+  }
+}
+
+/** A link that leads nowhere, or a file that was deleted since, is none. */
+async function isServed(path: string): Promise<boolean> {
+  const found = await stat(path).catch(() => undefined);
+  return found !== undefined && (found.isFile() || found.isBlockDevice());
+}
+
+function notDirectory(path: string): string | undefined {
+  return statSync(path).isDirectory() ? undefined : `${path} is not a directory`;
+}
