@@ -11,7 +11,12 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+/* As nbdkit's headers since 1.16: what filters for earlier releases define may have the names of what is in there. */
+#if !defined(NBDKIT_FILTER_GENERATION) || NBDKIT_FILTER_GENERATION >= NBDKIT_GENERATION_F
+#define NBDKIT_HAVE_SOCKETS_
 #include <sys/socket.h>
+#endif
 
 #ifndef NBDKIT_CXX_LANG_C
 #ifdef __cplusplus
@@ -134,7 +139,9 @@ extern int nbdkit_disconnect (int force);
  * the last three are to be freed. */
 extern const char *nbdkit_export_name (void);
 extern int nbdkit_is_tls (void);
+#ifdef NBDKIT_HAVE_SOCKETS_
 extern int nbdkit_peer_name (struct sockaddr *addr, socklen_t *addrlen);
+#endif
 extern int64_t nbdkit_peer_pid (void);
 extern int64_t nbdkit_peer_uid (void);
 extern int64_t nbdkit_peer_gid (void);

@@ -53,7 +53,9 @@
 #error "NBDKIT_FILTER_GENERATION must be NBDKIT_GENERATION_S or another one of nbdkit-filter.h"
 #endif
 
+#if NBDKIT_FILTER_GENERATION >= NBDKIT_GENERATION_F
 #include <stdlib.h>
+#endif
 
 #include <nbdkit-common.h>
 #if NBDKIT_FILTER_GENERATION == NBDKIT_GENERATION_S

@@ -165,6 +165,16 @@ describe.skipIf(!hasCompiler)(`filters${needsCompiler}`, () => {
     expect(await output(strict, source)).toBe("1.34.9\n");
   });
 
+  test.each(["S", "A", "E", "F0"])(
+    "generation %s leaves names of sockets to the filter, as its releases did",
+    async (id) => {
+      const source =
+        `#define NBDKIT_FILTER_GENERATION NBDKIT_GENERATION_${id}\n#include <nbdkit-filter.h>\n` +
+        "extern double send (double a), bind (double a), abort (double a);\n";
+      expect(await cc([...strict, "-fno-builtin", "-fsyntax-only"], source)).toEqual(ok);
+    },
+  );
+
   test("a struct of generation S can be initialised by position", async () => {
     const source = `
       #include <nbdkit-filter.h>
