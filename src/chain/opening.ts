@@ -57,7 +57,7 @@ async function resolvedName(
   if (exportName !== "" || context.state.shared) return exportName;
   const name = await context.state.link.defaultExport(readonly, context);
   if (name !== undefined) return name;
-  throw new NbdError("EINVAL", `${context.layer.name}: default export ("") not permitted`);
+  throw new NbdError("EINVAL", `default export ("") not permitted`);
 }
 
 /** Innermost first. A layer whose filter did not open the next one has nothing to prepare below it. */

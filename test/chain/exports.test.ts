@@ -127,7 +127,7 @@ describe("the default export", () => {
   test("may not exist: then only named exports are opened", async () => {
     const chain = await chainOf([], { defaultExport: () => undefined });
     const opened = (name: string) => chain.connect(clientOf(chain)).open(false, name, false);
-    await expect(opened("")).rejects.toThrow('small: default export ("") not permitted');
+    await expect(opened("")).rejects.toThrow('default export ("") not permitted');
     await opened("x");
   });
 

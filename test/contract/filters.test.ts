@@ -1,0 +1,208 @@
+/** What every filter in filters/ keeps, whatever it does besides. A new folder is tested without a change here. */
+import { describe, expect, test } from "bun:test";
+
+import * as fc from "fast-check";
+
+import {
+  defineFilter,
+  EXTENT_ZERO,
+  Extents,
+  FLAG_FUA,
+  FLAG_REQ_ONE,
+  NbdError,
+  type NextOps,
+} from "#api";
+import { above, configured, errnoOf, type StackOptions } from "#test/chain";
+
+import { allFilters, type Subject } from "./subjects.ts";
+
+const size = 16384;
+/** Data with zeroes in between, by sectors. */
+const disk = () =>
+  Uint8Array.from({ length: size }, (_, at) => (((at >> 9) * 7) % 3 === 0 ? 0 : (at % 251) + 1));
+
+const filters = await allFilters();
+const seed = 20260101;
+
+/** Open it over a disk that it can make sense of. */
+function open(subject: Subject, options: StackOptions = {}) {
+  const bytes = disk();
+  subject.prepare?.(bytes);
+  return above(bytes, subject.module, subject.texts, options);
+}
+
+const requests = {
+  pread: (next: NextOps) => next.pread(new Uint8Array(512), 512n, 0),
+  pwrite: (next: NextOps) => next.pwrite(new Uint8Array(512), 512n, 0),
+  flush: (next: NextOps) => next.flush(0),
+  trim: (next: NextOps) => next.trim(512, 512n, 0),
+  zero: (next: NextOps) => next.zero(512, 512n, 0),
+  extents: (next: NextOps) => next.extents(512, 512n, 0, new Extents(512n, 1024n)),
+  cache: (next: NextOps) => next.cache(512, 512n, 0),
+} as const;
+const kinds = Object.keys(requests) as (keyof typeof requests)[];
+
+/** A range of a disk of `total` bytes. */
+const ranges = (total: number) =>
+  fc
+    .tuple(fc.nat(total - 1), fc.nat(total - 1))
+    .map(([a, b]) => ({ offset: Math.min(a, b), count: Math.abs(a - b) + 1 }));
+
+async function contentsOf(next: NextOps): Promise<Uint8Array> {
+  const all = new Uint8Array(Number(await next.getSize()));
+  await next.pread(all, 0n, 0);
+  return all;
+}
+
+describe.each(filters)("$name", (subject) => {
+  const reaches = (kind: string) => subject.keeps?.kinds.includes(kind) !== true;
+
+  test("has extents that cover the request, and call nothing zero that is not", async () => {
+    await using stack = await open(subject);
+    const contents = await contentsOf(stack.next);
+    const property = fc.asyncProperty(
+      ranges(contents.length),
+      fc.boolean(),
+      async ({ offset, count }, one) => {
+        const list = new Extents(BigInt(offset), BigInt(contents.length));
+        await stack.next.extents(count, BigInt(offset), one ? FLAG_REQ_ONE : 0, list);
+        let end = BigInt(offset);
+        for (const it of list.entries) {
+          expect(it.offset).toBe(end);
+          end += it.length;
+          const part = contents.subarray(Number(it.offset), Number(end));
+          if (it.type & EXTENT_ZERO) expect(part.every((byte) => byte === 0)).toBe(true);
+        }
+        expect(list.entries.length).toBeGreaterThan(0);
+        if (!one) expect(end >= BigInt(offset + count)).toBe(true);
+      },
+    );
+    await fc.assert(property, { seed, numRuns: 100 });
+  });
+
+  test("reads back what was written, and nothing else changes", async () => {
+    await using stack = await open(subject);
+    const model = await contentsOf(stack.next);
+    const property = fc.asyncProperty(
+      ranges(model.length),
+      fc.constantFrom("write", "zero", "trim"),
+      fc.integer({ min: 1, max: 255 }),
+      async ({ offset, count }, how, byte) => {
+        if (how === "write") {
+          await stack.next.pwrite(new Uint8Array(count).fill(byte), BigInt(offset), 0);
+        } else if (how === "zero") await stack.next.zero(count, BigInt(offset), 0);
+        // The disk of these tests reads as zeroes where it was trimmed.
+        else await stack.next.trim(count, BigInt(offset), 0);
+        model.fill(how === "write" ? byte : 0, offset, offset + count);
+        expect(Buffer.compare(await contentsOf(stack.next), model)).toBe(0);
+      },
+    );
+    await fc.assert(property, { seed, numRuns: 50 });
+  });
+
+  test("answers the same over a disk that answers later", async () => {
+    await using now = await open(subject);
+    await using later = await open(subject, { later: true });
+    const [one, other] = [await contentsOf(now.next), await contentsOf(later.next)];
+    expect(Buffer.compare(one, other)).toBe(0);
+    for (const kind of kinds) {
+      await requests[kind](now.next);
+      await requests[kind](later.next);
+    }
+    expect(later.calls).toEqual(now.calls);
+  });
+
+  test.each(kinds.filter(reaches))(
+    "stays synchronous in %s over a synchronous disk",
+    async (kind) => {
+      await using stack = await open(subject);
+      await requests[kind](stack.next);
+      expect(requests[kind](stack.next)).toBeUndefined();
+    },
+  );
+
+  test.each(kinds.filter(reaches))("passes on an error of %s as it is", async (kind) => {
+    for (const later of [false, true]) {
+      const error = new NbdError("EUSERS", "of this test");
+      let broken = false;
+      await using stack = await open(subject, {
+        later,
+        fail: () => {
+          if (broken) throw error;
+        },
+      });
+      await stack.next.getSize();
+      broken = true;
+      expect(await Promise.try(() => requests[kind](stack.next)).catch((it: unknown) => it)).toBe(
+        error,
+      );
+    }
+  });
+
+  test.each(["pwrite"].filter(reaches))("makes %s with FUA durable, or refuses it", async () => {
+    await using stack = await open(subject);
+    const can = (await stack.next.canFua()) !== "none";
+    const write = () => stack.next.pwrite(new Uint8Array(512), 512n, FLAG_FUA);
+    expect(await errnoOf(write)).toBe(can ? "no error" : "EINVAL");
+    if (can) expect(stack.calls.at(-1)).toMatch(/^pwrite .* flags=2$|^flush$/);
+  });
+
+  test("opens and closes what is below once, also when the client cannot be served", async () => {
+    const seen: string[] = [];
+    let broken = false;
+    const witness = defineFilter({
+      name: "witness",
+      async open(next, _config, readonly, exportName) {
+        await next(readonly, exportName);
+        seen.push("open");
+      },
+      prepare() {
+        if (broken) throw new NbdError("EUSERS", "of this test");
+        seen.push("prepare");
+      },
+      finalize: () => void seen.push("finalize"),
+      close: () => void seen.push("close"),
+    });
+    const stack = await open(subject, { below: [witness] });
+    await stack.close();
+    expect(seen).toEqual(["open", "prepare", "finalize", "close"]);
+    seen.length = 0;
+    broken = true;
+    expect(await errnoOf(() => open(subject, { below: [witness] }))).toBe("EUSERS");
+    expect(seen).toEqual(["open", "close"]);
+  });
+
+  test("does not let a read-only client write", async () => {
+    await using stack = await open(subject, { readonly: true });
+    expect(await stack.next.canWrite()).toBe(false);
+    expect(await errnoOf(() => requests.pwrite(stack.next))).toBe("EINVAL");
+  });
+
+  test("hands on the name of the export", async () => {
+    const names: string[] = [];
+    const witness = defineFilter({
+      name: "witness",
+      async open(next, _config, readonly, exportName) {
+        names.push(exportName);
+        await next(readonly, exportName);
+      },
+    });
+    const stack = await open(subject, { below: [witness], exportName: "an export" });
+    await stack.close();
+    expect(names).toEqual(["an export"]);
+  });
+
+  test("hands on parameters that it does not know", async () => {
+    const texts = { ...subject.texts, "no-such-parameter": "1" };
+    const filter = subject.module as { readonly kind: "filter" };
+    await expect(configured(filter, texts)).rejects.toThrow(/disk: unknown parameter/);
+  });
+
+  test("has nothing in common with the same filter in another chain", async () => {
+    await using one = await open(subject);
+    await using two = await open(subject);
+    const before = await contentsOf(one.next);
+    await two.next.pwrite(new Uint8Array(before.length).fill(0xee), 0n, 0);
+    expect(Buffer.compare(await contentsOf(one.next), before)).toBe(0);
+  });
+});
