@@ -11,10 +11,7 @@ export function connectionInfo(
   return { id, logName, isTls: false, ended: never, disconnect: () => {}, ...facts };
 }
 
-/** How layers that no client opened shall see the world; the server says whether all its clients have TLS. */
-export const sharing = { isTls: false };
-
 /** The connection of layers that were opened on behalf of no client. */
 export function nobody(): ConnectionInfo {
-  return connectionInfo(0, "", { isTls: sharing.isTls });
+  return connectionInfo(0, "");
 }

@@ -86,13 +86,13 @@ export interface LayersBelow {
 }
 
 /** Asks the layer below, when no context is at hand. `thread` is the native thread that the caller is parked on, if it is one. */
-export type LayerNextPreconnect = (readonly: boolean, thread?: unknown) => Awaitable<void>;
-export type LayerNextListExports = (
+type LayerNextPreconnect = (readonly: boolean, thread?: unknown) => Awaitable<void>;
+type LayerNextListExports = (
   readonly: boolean,
   exports: Exports,
   thread?: unknown,
 ) => Awaitable<void>;
-export type LayerNextDefaultExport = (
+type LayerNextDefaultExport = (
   readonly: boolean,
   thread?: unknown,
 ) => Awaitable<string | undefined>;

@@ -9,7 +9,7 @@ export interface Export {
 
 const mostEntries = 10_000;
 /** The longest string that NBD has. */
-export const mostStringBytes = 4096;
+const mostStringBytes = 4096;
 
 /** Whether NBD, and C, can carry `text`. */
 export function isNbdString(text: string): boolean {
