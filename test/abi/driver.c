@@ -2,8 +2,8 @@
  *
  *     driver SCENARIO [KEY=VALUE...] MODULE.so...
  *
- * The modules are stacked as they are given, over a disk in memory; a plugin may be the last. Exits with 0 where all
- * was as it should be.
+ * The modules are stacked as they are given, over a disk in memory; a plugin may be the last. Those of the scenario
+ * "functions" check themselves. Exits with 0 where all was as it should be.
  */
 #define _GNU_SOURCE
 #include "stand-in.h"
@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "functions.h"
 #include "nbdkit-common.h"
 
 static char *parameters[32];
@@ -524,6 +525,7 @@ static const struct { const char *name; void (*run) (void); uint32_t slots; } sc
   { "race", race, 1 },                { "leak", leak, 1 },                    { "overrun", overrun, 1 },
   { "overflow", overflow, 1 },        { "queues", queues, RT_MAX_SLOTS },
   { "together", together, RT_MAX_SLOTS }, { "starving", starving, 2 },          { "refused", refused, 1 },
+  { "functions", functions, 1 },
 };
 
 int
@@ -537,6 +539,8 @@ main (int argc, char *argv[])
     for (int arg = 2; arg < argc; arg++) {
       if (strchr (argv[arg], '=') != NULL)
         parameters[nr_parameters++] = argv[arg];
+      else if (scenarios[i].run == functions)
+        check_generation (argv[arg]);
       else
         stand_in_load (argv[arg]);
     }

@@ -8,6 +8,12 @@ import { run } from "#test/server";
 
 const generationA = { THREAD_MODEL: "NBDKIT_THREAD_MODEL_PARALLEL" };
 
+/** Of a generation where functions have other parameters, or the next layer other functions, than in the one before. */
+const nextExtents = (generation: string) => ({
+  source: "test/fixtures/next-extents.c",
+  defines: { NBDKIT_FILTER_GENERATION: `NBDKIT_GENERATION_${generation}` },
+});
+
 /** Names that the scenarios below use, and what they are compiled from. */
 const modules = {
   xor: { source: "examples/xor/xor.c" },
@@ -21,6 +27,13 @@ const modules = {
   "foreign-a": { source: "test/fixtures/foreign.c", defines: { FOREIGN: 2 } },
   "foreign-s": { source: "test/fixtures/foreign.c", defines: { FOREIGN: 1 } },
   messages: { source: "test/fixtures/messages.c" },
+  "next-extents-g1": nextExtents("g1"),
+  "next-extents-H": nextExtents("H"),
+  "next-extents-I": nextExtents("I"),
+  "next-extents-i1": nextExtents("i1"),
+  "next-extents-J": nextExtents("J"),
+  "next-extents-K": nextExtents("K"),
+  "next-extents-M": nextExtents("M"),
   order: { source: "test/fixtures/order.c" },
   "order-a": { source: "test/fixtures/order.c", defines: generationA },
   parsing: { source: "test/fixtures/parsing.c" },
@@ -138,6 +151,19 @@ const cases: readonly Case[] = [
     ],
     stack: ["parsing", "order"],
   },
+  {
+    what: "functions for modules, and filters of all generations that call them differently",
+    scenario: "functions",
+    stack: [
+      "next-extents-g1",
+      "next-extents-H",
+      "next-extents-I",
+      "next-extents-i1",
+      "next-extents-J",
+      "next-extents-K",
+      "next-extents-M",
+    ],
+  },
 ];
 
 /** What a sanitizer has to find, so that its silence elsewhere means something. */
@@ -187,7 +213,7 @@ async function works(sanitizer: Sanitizer): Promise<boolean> {
 async function buildDriver(sanitizer: Sanitizer): Promise<string> {
   const program = join(temporaryFolder(), `driver-${sanitizer}`);
   const folders = ["include", "abi/runtime", "abi/generated"];
-  const sources = ["driver", "stand-in", "layers"].map((name) => `test/abi/${name}.c`);
+  const sources = ["driver", "functions", "stand-in", "layers"].map((name) => `test/abi/${name}.c`);
   for (const folder of folders) {
     const names = readdirSync(join(import.meta.dir, "..", "..", folder));
     sources.push(...names.filter((name) => name.endsWith(".c")).map((name) => `${folder}/${name}`));

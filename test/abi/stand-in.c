@@ -130,7 +130,7 @@ push (uint32_t slot)
 }
 
 static void
-send (uint32_t slot, const struct rt_message *m)
+post (uint32_t slot, const struct rt_message *m)
 {
   slots[slot].in = *m;
   kicks[nr_kicks++] = slot;
@@ -153,7 +153,7 @@ answer (uint32_t slot, int64_t ret, int err, int errno_after)
     track->outcome = (struct outcome) { ret, err, errno_after };
   }
   else {
-    send (slot, &m);
+    post (slot, &m);
   }
 }
 
@@ -239,7 +239,7 @@ push_down (uint32_t slot, int layer, uint32_t op)
 static void
 call_down (uint32_t slot, int layer, uint32_t op)
 {
-  send (slot, &push_down (slot, layer, op)->m);
+  post (slot, &push_down (slot, layer, op)->m);
 }
 
 /* Ask the first layer from `layer` on that has the callback. */
@@ -484,7 +484,7 @@ send_raw (uint32_t slot, struct rt_message message)
   down = push (slot);
   down->kind = DOWN;
   down->m = message;
-  send (slot, &message);
+  post (slot, &message);
   return outcome_of (slot);
 }
 
