@@ -66,8 +66,8 @@ function newBackend(draft: Draft, module: FilterModule): Backend {
     return openContext(module, backend.below, message, parked);
   }, module.module);
   const backend: Backend = { nxdata: target.nxdata, below: undefined };
-  draft.attach = (below) => {
-    backend.below = below;
+  draft.attach = (layers) => {
+    backend.below = layers;
   };
   return backend;
 }

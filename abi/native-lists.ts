@@ -3,7 +3,7 @@ import { CString, type Pointer } from "bun:ffi";
 
 import { NbdError } from "#api";
 import { errnoName } from "#lib/errno";
-import { Exports } from "#lib/exports";
+import type { Exports } from "#lib/exports";
 import { Extents } from "#lib/extents";
 
 import type { Bridge } from "./bridge.ts";
@@ -23,7 +23,7 @@ const perEntry = 3;
 // ---- extents
 
 /** A list in C that spans what `extents` does. */
-export function newExtents({ native }: Bridge, extents: Extents): NativeList {
+function newExtents({ native }: Bridge, extents: Extents): NativeList {
   const pointer = native.rt_extents_new(new BigUint64Array([extents.start, extents.end]));
   if (pointer === null) throw new NbdError("ENOMEM", "no memory for a list of extents");
   return listOf(Number(pointer), () => native.rt_extents_free(pointer));
@@ -37,7 +37,7 @@ export function extentsOf({ native }: Bridge, list: number): Extents {
 }
 
 /** Read C's list into `extents`. */
-export function extentsFrom({ native }: Bridge, list: number, extents: Extents): void {
+function extentsFrom({ native }: Bridge, list: number, extents: Extents): void {
   const triples = new BigUint64Array(new ArrayBuffer(8 * perEntry * part));
   let first = 0;
   for (;;) {

@@ -141,7 +141,7 @@ function linked(
 }
 
 /** `next->…` of a C filter in a connection: ask the checked layer below. */
-export function callNext(
+function callNext(
   module: FilterModule,
   next: LayerContext,
   message: Message,

@@ -175,7 +175,13 @@ rt_next_knows (struct rt_next *next, struct rt_message *m, int64_t *ret)
   if (m->flags != 0 ||
       (m->op != RT_OP_FLUSH && (m->count == 0 || m->offset > layer->offset || m->count > layer->offset - m->offset)))
     return false;
-  *ret = layer->flags & RT_DIRECT_DESCRIPTOR ? transfer (layer, m) : run_neighbour (layer, m);
+  if (layer->flags & RT_DIRECT_DESCRIPTOR) {
+    *ret = transfer (layer, m);
+    errno = saved_errno;
+    /* What is wrong JavaScript finds out, and says so. */
+    return *ret != -1;
+  }
+  *ret = run_neighbour (layer, m);
   if (*ret != -1)
     errno = saved_errno;
   return true;

@@ -108,6 +108,9 @@ export default definePlugin({
     });
   },
 
+  /** With cache=none the pages have to be given back after each request. */
+  descriptor: (file) => (file.evictor === undefined ? file.fd : undefined),
+
   flush(file) {
     return sync(file);
   },

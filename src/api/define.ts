@@ -117,6 +117,11 @@ export interface PluginDefinition<P extends Params, H>
     Omit<PluginMethods<Values<P>, H>, WithClient>,
     PluginClientMethods<Values<P>, H> {
   readonly kind?: "plugin";
+  /**
+   * An open file whose bytes are those of the disk, at the same offsets, until `close`; undefined where there is none.
+   * C filters above may then read and write it themselves instead of calling pread, and pwrite without flags.
+   */
+  descriptor?(handle: H): number | undefined;
   /** The key that a bare word on the command line stands for. */
   readonly magicConfigKey?: keyof P & string;
 }

@@ -55,6 +55,7 @@ const methods = [
   "close",
   "pread",
   "pwrite",
+  "descriptor",
 ] as const;
 
 /** Wrap the filter or plugin that the file at `path` exports. Throws ConfigError where it is neither. */
@@ -235,6 +236,7 @@ function pluginLayer(it: AnyPlugin, path: string): Layer {
   draft.open = ({ connection }, _next, readonly, exportName, isTls) =>
     it.open(config, readonly, exportName, isTls, connection);
   if (it.close) draft.close = (context) => it.close?.(context.handle);
+  if (it.descriptor) draft.descriptor = (context) => it.descriptor?.(context.handle);
   const { pread, pwrite } = it;
   draft.pread = (context, buf, offset, flags) => pread.call(it, context.handle, buf, offset, flags);
   if (pwrite) {

@@ -165,7 +165,7 @@ h.connect_uri("${uri(server)}")${ask}`;
         "hashlib.sha256(h.pread(1048576, 0)).hexdigest())";
       const expected = new Uint8Array(1048576);
       for (const { offset, length, type } of map) {
-        for (let at = offset; type === 0 && at < offset + length; at++)
+        for (let at = type === 0 ? offset : offset + length; at < offset + length; at++)
           expected[at] = 1 + (at % 251);
       }
       const hash = new Bun.CryptoHasher("sha256").update(expected).digest("hex");
