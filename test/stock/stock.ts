@@ -21,8 +21,8 @@ export interface CommandSide {
 }
 
 interface Modules {
-  /** Options of nbdkit before the modules: `["-r"]`. */
-  readonly options?: readonly string[];
+  /** Options of nbdkit before the modules: `["-r"]`; for `stockCommand` also `captive`. */
+  readonly options?: readonly string[] | ((folder: string) => readonly string[]);
   /** Genuine filters by name, the outermost first. */
   readonly filters?: readonly string[];
   /** The genuine plugin by name. */
@@ -121,7 +121,7 @@ async function inFolder(
     await using peers = new AsyncDisposableStack();
     await it.before?.(folder, peers);
     const args = [
-      ...(it.options ?? []),
+      ...(typeof it.options === "function" ? it.options(folder) : (it.options ?? [])),
       ...(it.filters ?? []).map((filter) => `--filter=${prefix}${filter}`),
       `${prefix}${it.plugin}`,
       ...(it.params?.(folder) ?? []),
@@ -131,6 +131,9 @@ async function inFolder(
     rmSync(folder, { recursive: true, force: true });
   }
 }
+
+/** Options of a command that ends even if nothing is wrong. With `-U -` nbdkit leaves a folder behind where it ends early. */
+export const captive = (folder: string): string[] => ["-U", join(folder, "sock"), "--run", "true"];
 
 /** Run the command to its end: its exit code, and its errors (see `errors`). */
 export async function ran({ command, env, folder }: CommandSide): Promise<unknown> {

@@ -1,5 +1,5 @@
 /** The genuine blocksize-policy filter: block sizes are advertised, and enforced where that is asked for. */
-import { nbdsh, ran, stock, stockCommand } from "../stock.ts";
+import { captive, nbdsh, ran, stock, stockCommand } from "../stock.ts";
 
 const script = `
 show ([h.get_block_size (size) for size in (nbd.SIZE_MINIMUM, nbd.SIZE_PREFERRED, nbd.SIZE_MAXIMUM)])
@@ -58,7 +58,7 @@ stock("blocksize-policy completes the sizes that are not given", {
 stockCommand("blocksize-policy refuses sizes that contradict each other", {
   filters: ["blocksize-policy"],
   plugin: "memory",
-  options: ["-U", "-", "--run", "true"],
+  options: captive,
   params: () => ["1M", "blocksize-minimum=64K", "blocksize-preferred=32K"],
   see: ran,
   expected: {

@@ -1,7 +1,7 @@
 /** The genuine blocksize filter: requests are made to fit the plugin. */
 import { join } from "node:path";
 
-import { nbdsh, ran, requests, stock, stockCommand } from "../stock.ts";
+import { captive, nbdsh, ran, requests, stock, stockCommand } from "../stock.ts";
 
 const params = (folder: string, ...more: readonly string[]) => [
   "size=40000",
@@ -97,7 +97,7 @@ stock("blocksize asks for extents in aligned pieces", {
 stockCommand("blocksize refuses a block size that is no power of two", {
   filters: ["blocksize"],
   plugin: "memory",
-  options: ["-U", "-", "--run", "true"],
+  options: captive,
   params: () => ["1M", "minblock=1000"],
   see: ran,
   expected: { code: 1, errors: ["nbdkit: error: minblock must be a power of 2"] },

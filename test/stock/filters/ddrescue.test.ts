@@ -2,7 +2,7 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-import { nbdsh, ran, stock, stockCommand } from "../stock.ts";
+import { captive, nbdsh, ran, stock, stockCommand } from "../stock.ts";
 
 const map = `# Mapfile. Created by GNU ddrescue version 1.23
 # Command line: ddrescue -d /dev/sda disk disk.map
@@ -58,7 +58,7 @@ show (errno (lambda: h.pwrite (b"x", 0)))
 stockCommand("ddrescue refuses a map that is not there", {
   filters: ["ddrescue"],
   plugin: "pattern",
-  options: ["-U", "-", "--run", "true"],
+  options: captive,
   params: (folder) => ["65536", `ddrescue-mapfile=${join(folder, "map")}`],
   see: ran,
   expected: {

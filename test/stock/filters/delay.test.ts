@@ -1,5 +1,5 @@
 /** The genuine delay filter: requests take a while. */
-import { nbdsh, ran, stock, stockCommand } from "../stock.ts";
+import { captive, nbdsh, ran, stock, stockCommand } from "../stock.ts";
 
 stock("delay holds each kind of request up for its time", {
   filters: ["delay"],
@@ -49,7 +49,7 @@ show ([errno (lambda: h.zero (512, 0, nbd.CMD_FLAG_FAST_ZERO)), errno (lambda: h
 stockCommand("delay refuses a time that is no number", {
   filters: ["delay"],
   plugin: "memory",
-  options: ["-U", "-", "--run", "true"],
+  options: captive,
   params: () => ["1M", "rdelay=soon"],
   see: ran,
   expected: { code: 1, errors: ["nbdkit: error: rdelay: empty string where we expected a number"] },

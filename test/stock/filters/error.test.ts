@@ -1,7 +1,7 @@
 /** The genuine error filter: chosen requests fail. */
 import { join } from "node:path";
 
-import { errors, nbdsh, ran, stock, stockCommand } from "../stock.ts";
+import { captive, errors, nbdsh, ran, stock, stockCommand } from "../stock.ts";
 
 const everything = `
 def everything ():
@@ -75,7 +75,7 @@ everything ()
 stockCommand("error refuses an error that NBD does not have", {
   filters: ["error"],
   plugin: "memory",
-  options: ["-U", "-", "--run", "true"],
+  options: captive,
   params: () => ["1M", "error=EAGAIN"],
   see: ran,
   expected: { code: 1, errors: ["nbdkit: error: error: unknown error name 'EAGAIN'"] },

@@ -88,7 +88,7 @@ stock("exitwhen looks every few seconds while it has no clients", {
 stockCommand("exitwhen ends at once where the pipe is closed already", {
   filters: ["exitwhen"],
   plugin: "memory",
-  options: ["-f", "-U", "-"],
+  options: (folder) => ["-f", "-U", join(folder, "sock")],
   params: () => ["1M", "exit-when-pipe-closed=6"],
   see: ({ command, folder, ...side }) => {
     const start = 'mkfifo "$0" && exec 5<>"$0" 6<"$0" 5>&- && exec "$@"';
@@ -100,7 +100,7 @@ stockCommand("exitwhen ends at once where the pipe is closed already", {
 stockCommand("exitwhen ends at once where the event has been", {
   filters: ["exitwhen"],
   plugin: "memory",
-  options: ["-f", "-U", "-"],
+  options: (folder) => ["-f", "-U", join(folder, "sock")],
   before: (folder) => writeFileSync(join(folder, "stop"), ""),
   params: (folder) => ["1M", `exit-when-file-created=${join(folder, "stop")}`],
   see: ran,

@@ -2,7 +2,7 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-import { nbdsh, ran, stock, stockCommand } from "../stock.ts";
+import { captive, nbdsh, ran, stock, stockCommand } from "../stock.ts";
 
 const params = (folder: string) => ["1M", `extentlist=${join(folder, "list")}`];
 
@@ -44,7 +44,7 @@ show (h.pread (8, 73728))
 });
 
 stockCommand("extentlist refuses extents that overlap", {
-  options: ["-U", "-", "-r", "--run", "true"],
+  options: (folder) => ["-r", ...captive(folder)],
   filters: ["extentlist"],
   plugin: "pattern",
   before: (folder) => writeFileSync(join(folder, "list"), "0 64K\n4K 4K hole\n"),
