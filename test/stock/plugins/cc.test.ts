@@ -1,8 +1,8 @@
 /** The genuine cc plugin: C source that is compiled when the server starts. */
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-import { run } from "#test/server";
+import { run, until } from "#test/server";
 
 import { nbdsh, stock, stockCommand } from "../stock.ts";
 
@@ -170,8 +170,11 @@ show (other.pread (1, 0))
 other.shutdown ()
 `,
     );
+    const log = join(folder, "log");
+    // A server that stops may not have closed yet what its clients have left.
+    await until(() => existsSync(log) && readFileSync(log, "utf8").split("\n").length > 2);
     await server.stop();
-    return [seen, readFileSync(join(folder, "log"), "utf8").trimEnd().split("\n").toSorted()];
+    return [seen, readFileSync(log, "utf8").trimEnd().split("\n").toSorted()];
   },
   expected: [
     [

@@ -2,7 +2,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-import { run } from "#test/server";
+import { run, until } from "#test/server";
 
 import { nbdsh, ran, stock, stockCommand } from "../stock.ts";
 import { dumped } from "./dumped.ts";
@@ -74,6 +74,8 @@ show (extents (4096, 65536, nbd.CMD_FLAG_REQ_ONE))
 h.shutdown ()
 `,
     );
+    // A server that stops may not have closed yet what its client has left.
+    await until(() => logged(folder).includes("close TMP/handle-first"));
     await server.stop();
     return [seen, logged(folder)];
   },
