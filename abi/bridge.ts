@@ -4,6 +4,7 @@ import { CString, JSCallback, type Pointer, toArrayBuffer } from "bun:ffi";
 import { ConfigError, NbdError } from "#api";
 import { errnoName, errnos } from "#lib/errno";
 import { log } from "#lib/log";
+import { serverStops } from "#lib/stopping";
 
 import { CallQueue, type QueueLink } from "./call-queue.ts";
 import type { NativeConnection } from "./connection.ts";
@@ -103,6 +104,7 @@ export class Bridge implements ThreadLink, QueueLink {
     this.#slots = new MessageMemory(slots as Pointer, RT_MAX_SLOTS * layouts.slot.size);
     this.#calls = new MessageMemory(calls as Pointer, RT_MAX_CALLS * layouts.message.size);
     this.native.rt_set_verbose(log.verbose ? 1 : 0);
+    serverStops.addEventListener("abort", () => this.native.rt_server_ends(1));
   }
 
   // ---- threads

@@ -117,12 +117,15 @@ export class NativeConnection {
   };
 
   #freeIfOver(): void {
-    if (this.#users > 0 || !this.#info.ended.aborted) return;
+    // What is interned for no client in particular stays anyway.
+    const isOver = this.#info.ended.aborted || this.#info.id === 0;
+    if (this.#users > 0 || !isOver) return;
     known.delete(this.#info);
     byPointer.delete(this.pointer);
     this.queue?.release();
     for (const string of this.#strings.values()) string.release();
     this.#control?.free();
+    this.#info.ended.removeEventListener("abort", this.#end);
     this.#bridge.native.rt_connection_free(this.pointer as Pointer);
   }
 }

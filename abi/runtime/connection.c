@@ -2,10 +2,8 @@
  * "AUTHENTICATION" and "PEER NAME". */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "exported.h"
 #include "internal.h"
@@ -224,11 +222,6 @@ nbdkit_peer_tls_issuer_dn (void)
   return no_certificate ("nbdkit_peer_tls_issuer_dn");
 }
 
-RT_EXPORT void
-nbdkit_shutdown (void)
-{
-  kill (getpid (), SIGTERM);
-}
 
 /* Only JavaScript can close the socket. */
 RT_EXPORT int

@@ -1,8 +1,10 @@
-/* nbdkit_nanosleep, and what cuts it short: nbdkit-plugin(3), "SLEEPING". */
+/* The end of connections and of the server, nbdkit_nanosleep, which it cuts short, and nbdkit_shutdown: nbdkit-plugin(3),
+ * "SLEEPING" and "SHUTDOWN". */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -83,4 +85,15 @@ nbdkit_nanosleep (unsigned seconds, unsigned nanoseconds)
   }
   errno = saved_errno;
   return 0;
+}
+
+/* A second signal would end the process at once. */
+RT_EXPORT void
+nbdkit_shutdown (void)
+{
+  static _Atomic int32_t asked;
+
+  if (atomic_load (&server_ends) || atomic_exchange (&asked, 1))
+    return;
+  kill (getpid (), SIGTERM);
 }

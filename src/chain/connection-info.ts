@@ -1,4 +1,5 @@
 /** Makes what layers may know of a client, with sensible answers for what the caller does not say. */
+import { serverStops } from "../lib/stopping.ts";
 import type { ConnectionInfo } from "./layer.ts";
 
 const never = new AbortController().signal;
@@ -13,5 +14,5 @@ export function connectionInfo(
 
 /** The connection of layers that were opened on behalf of no client. */
 export function nobody(): ConnectionInfo {
-  return connectionInfo(0, "");
+  return connectionInfo(0, "", { ended: serverStops });
 }

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { ConfigError } from "../api/errors.ts";
 import type { Chain } from "../chain/chain.ts";
 import { log } from "../lib/log.ts";
+import { announceStop } from "../lib/stopping.ts";
 import { type Server, type ServerOptions, startServer } from "../server/server.ts";
 import { startCommand } from "./captive.ts";
 import type { Place, Settings } from "./command-line.ts";
@@ -34,6 +35,7 @@ export async function serve(chain: Chain, settings: Settings): Promise<number> {
   using _ = surviveFaults();
   const { status } = await untilStopped(server, settings, stop.first);
   const patience = sayThatItWaits(server);
+  announceStop();
   await server.stop();
   clearTimeout(patience);
   const result = await status;

@@ -99,7 +99,18 @@ describe.skipIf(!haveCompiler)("functions for modules (needs cc)", () => {
       server.process.kill("SIGTERM");
       await server.printed(/sleep -> -1 1/);
       client.terminate();
-      expect((await server.stop()).code).toBe(0);
+      expect(await server.process.exited).toBe(0);
+    });
+
+    test.skipIf(!usable)("a thread of a module's own sleeps until the server stops", async () => {
+      await using server = await serve([await asking()], { program: command });
+      const client = await reading(server, 6);
+      await server.printed(/thread -> begins/);
+      client.terminate();
+      server.process.kill("SIGINT");
+      await server.printed(/thread -> -1 1/);
+      await server.printed(/cleanup -> over/);
+      expect(await server.process.exited).toBe(0);
     });
 
     test.skipIf(!usable)("a module stops the server", async () => {

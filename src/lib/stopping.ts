@@ -1,0 +1,9 @@
+/** The end of the server, for what waits on behalf of no client in particular. */
+const stopping = new AbortController();
+
+/** Fires when the server begins to stop; connections have signals of their own. */
+export const serverStops: AbortSignal = stopping.signal;
+
+export function announceStop(): void {
+  stopping.abort();
+}
