@@ -1,5 +1,5 @@
-import { statSync } from "node:fs";
 /** What is served: one file, or the files of a directory by the names of exports. */
+import { statSync } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 
