@@ -1,9 +1,10 @@
 /** The genuine nbd plugin: a proxy for another server. */
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { installed, run, serve } from "#test/server";
 
-import { nbdsh, ran, type Side, stock, stockCommand } from "../stock.ts";
+import { nbdsh, ran, serveTcp, type Side, stock, stockCommand } from "../stock.ts";
 import { dumped } from "./dumped.ts";
 
 /** Debian's nbdkit on the socket that the folder's link `peer` names. */
@@ -187,6 +188,69 @@ stock("nbd asks for the export of its command line, of a server that it starts i
       "show ([h.pread (h.get_size (), 0).decode (), client ('other').pread (8, 0).decode ()])",
     ),
   expected: ["the name", "the name"],
+});
+
+stock("nbd reaches a server over TLS, with a key that both know", {
+  plugin: "nbd",
+  params: (folder) => [
+    "hostname=127.0.0.1",
+    `port=${readFileSync(join(folder, "port"), "utf8")}`,
+    "tls=require",
+    `tls-psk=${join(folder, "keys")}`,
+    "tls-username=stock",
+  ],
+  before: async (folder, peers) => {
+    const keys = join(folder, "keys");
+    await Bun.$`psktool -u stock -p ${keys}`.quiet();
+    const options = ["-f", "-p", "0", "-i", "127.0.0.1", "--tls=require", `--tls-psk=${keys}`];
+    const command = ["nbdkit", ...options, "data", "raw=over TLS"];
+    const server = peers.use(await serveTcp({ command, env: {}, folder }, "127.0.0.1"));
+    writeFileSync(join(folder, "port"), new URL(server.uri).port);
+  },
+  needs: ["psktool"],
+  see: ({ server }) => nbdsh(server, "show (h.pread (h.get_size (), 0).decode ())"),
+  expected: "over TLS",
+});
+
+stock("nbd reads and writes a qcow2 image with qemu-nbd", {
+  plugin: "nbd",
+  params: (folder) => ["command=qemu-nbd", "arg=-f", "arg=qcow2", `arg=${join(folder, "image")}`],
+  before: (folder) => Bun.$`qemu-img create -q -f qcow2 ${join(folder, "image")} 1M`.quiet(),
+  needs: ["qemu-nbd", "qemu-img"],
+  see: ({ server }) =>
+    nbdsh(
+      server,
+      `
+h.pwrite (b"q" * 65536, 131072, nbd.CMD_FLAG_FUA)
+h.flush ()
+show ([h.get_size (), h.pread (2, 131071), extents (1048576, 0), flags ()])
+show ([h.get_block_size (at) for at in (nbd.SIZE_MINIMUM, nbd.SIZE_PREFERRED, nbd.SIZE_MAXIMUM)])
+`,
+    ),
+  expected: [
+    [
+      1048576,
+      "0071",
+      [
+        [131072, 3],
+        [65536, 0],
+        [851968, 3],
+      ],
+      {
+        is_read_only: false,
+        can_flush: true,
+        can_fua: true,
+        is_rotational: false,
+        can_trim: true,
+        can_zero: true,
+        can_fast_zero: true,
+        can_multi_conn: false,
+        can_cache: true,
+        can_df: true,
+      },
+    ],
+    [1, 4096, 33554432],
+  ],
 });
 
 stock("nbd refuses a client while there is no server", {
