@@ -8,8 +8,8 @@ import { compileModule, haveCompiler } from "#test/modules";
 import { installed, run, serve } from "#test/server";
 
 const size = 8 << 20;
-const missing = ["cc", "nbdinfo", "nbdcopy", "nbdsh", "qemu-img", "qemu-io"].filter((tool) =>
-  tool === "cc" ? !haveCompiler : !installed(tool),
+const missing = ["cc", "nbdkit", "nbdinfo", "nbdcopy", "nbdsh", "qemu-img", "qemu-io"].filter(
+  (tool) => (tool === "cc" ? !haveCompiler : !installed(tool)),
 );
 const needs = missing.length > 0 ? ` (skipped: needs ${missing.join(", ")})` : "";
 
@@ -70,6 +70,12 @@ const chains: readonly ChainCase[] = [
     filters: ["offset"],
     plugin: ["RAM2", `size=${size}`],
     onFile: false,
+  },
+  {
+    what: "generation S, nbdkit 1.32's filters and TS over a genuine plugin",
+    filters: ["XOR", "native:blocksize", "offset", "native:nofilter", "XOR"],
+    plugin: ["native:file", "IMAGE", "xor-key=91"],
+    onFile: true,
   },
 ];
 
