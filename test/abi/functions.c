@@ -13,6 +13,12 @@
 /* The header of this generation leaves it out. */
 extern int nbdkit_peer_name (struct sockaddr *address, socklen_t *size);
 
+/* Nor does it have these. */
+extern void *nbdkit_context_get_backend (void *context);
+extern void *nbdkit_next_context_open (void *backend, int readonly, const char *export_name, int shared);
+extern void nbdkit_next_context_close (void *next);
+extern void *nbdkit_context_set_next (void *context, void *next);
+
 #define FUNCTION_THREADS 4
 #define ROUNDS 200
 
@@ -284,6 +290,24 @@ lists (void)
   rt_exports_free (exports);
 }
 
+/* ---- contexts that nobody serves any more */
+
+static void
+contexts (void)
+{
+  void *backend = rt_nxdata_new (99, -1), *context = rt_nxdata_new (98, -1);
+
+  CHECK (nbdkit_context_get_backend (context) == NULL);
+  rt_nxdata_set_backend (context, backend);
+  CHECK (nbdkit_context_get_backend (context) == backend);
+  rt_nxdata_free (backend);
+  rt_nxdata_free (context);
+  CHECK (nbdkit_next_context_open (backend, 1, "name", 1) == NULL && errno == EINVAL);
+  CHECK (nbdkit_context_set_next (context, NULL) == NULL);
+  nbdkit_next_context_close (backend);
+  nbdkit_next_context_close (NULL);
+}
+
 void
 functions (void)
 {
@@ -295,6 +319,7 @@ functions (void)
   client ();
   sleepers ();
   lists ();
+  contexts ();
   rt_set_stdio_safe (0);
   CHECK (!nbdkit_stdio_safe ());
   rt_set_stdio_safe (1);
