@@ -18,6 +18,8 @@ import type { Overlay } from "./overlay.ts";
 
 /** What is copied at once from the layer below into the overlay. */
 const copyBytes = 32 * 1024 * 1024;
+/** The most that one request can be about. */
+const largestCount = 0xffffffffn;
 /** How much of the disk shares one place in the overlay, and how many blocks that is at most. */
 const pageBytes = 1024 * 1024 * 1024;
 const mostPageBlocks = 4096;
@@ -108,7 +110,7 @@ export class Copy implements Disposable {
 
   /** Tell what is data: all that is in the overlay, nothing that was trimmed, and what the layer below says. */
   extents(
-    { next }: Below,
+    { next, size }: Below,
     count: number,
     offset: bigint,
     flags: number,
@@ -119,7 +121,9 @@ export class Copy implements Disposable {
       if (one && done > 0) return count - done;
       const block = this.blockAt(at);
       const some = this.run(block, this.insideAt(at), count - done);
-      const length = BigInt(some);
+      // Up to the end of a block, also where that is more than was asked for.
+      const end = (at + BigInt(some) + this.mask) & ~this.mask;
+      const length = (end < size ? end : size) - at;
       const state = this.blocks.get(block);
       switch (state) {
         case ALLOCATED:
@@ -129,7 +133,8 @@ export class Copy implements Disposable {
           extents.add(at, length, EXTENT_HOLE | EXTENT_ZERO);
           return some;
         case HOLE: {
-          const told = one ? firstExtents(next, some, at) : fullExtents(next, some, at, 0);
+          const asked = length <= largestCount ? Number(length) : some;
+          const told = one ? firstExtents(next, asked, at) : fullExtents(next, asked, at, 0);
           return after(told, ({ entries }) => {
             for (const it of entries) extents.add(it.offset, it.length, it.type);
             return some;

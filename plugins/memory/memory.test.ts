@@ -121,7 +121,7 @@ describe("extents", () => {
     ]);
     expect(await mapOf(stack.next, 100_001n, 40_000)).toEqual([
       "100001+31071 data",
-      "131072+8929 hole zero",
+      "131072+32768 hole zero",
     ]);
     expect(await mapOf(stack.next, 5n, 1 << 30, FLAG_REQ_ONE)).toEqual(["5+98299 hole zero"]);
   });

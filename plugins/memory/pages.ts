@@ -60,7 +60,7 @@ export class Pages {
     }
   }
 
-  /** What is in the first bytes of a range, in order: `most` runs, or until enough was looked through. */
+  /** What is in the first pages of a range, in order: `most` runs, or until enough was looked through. */
   runs(count: number, offset: bigint, most = Number.MAX_SAFE_INTEGER): Run[] {
     const found: Run[] = [];
     let page = pageOf(offset);
@@ -70,7 +70,7 @@ export class Pages {
       const from = done;
       const kind = this.kindOf(page);
       do {
-        done = Math.min(count, done + pageSize - (done === 0 ? within(offset) : 0));
+        done += pageSize - (done === 0 ? within(offset) : 0);
         if (kind !== "none") left -= 1;
         page += 1;
       } while (done < count && left > 0 && this.kindOf(page) === kind);
