@@ -1,39 +1,26 @@
 /** Makes settings of the command line, and refuses what does not fit together. */
 import { resolve } from "node:path";
 
-import { type GenerationId, generationIds } from "#abi/generation-ids";
+import type { GenerationId } from "#abi/generation-ids";
 
 import { ConfigError } from "../api/errors.ts";
-import { type DebugFlag, parseDebugFlag } from "../lib/debug-flags.ts";
-import { parseBool, parseInteger } from "../lib/size.ts";
+import type { DebugFlag } from "../lib/debug-flags.ts";
+import { parseBool } from "../lib/size.ts";
 import { type GivenOption, splitArguments } from "./arguments.ts";
 import type { InspectRequest } from "./inspect.ts";
-import { display, isSupported, type OptionName } from "./options.ts";
-
-/** Where clients connect. */
-export type Place =
-  | { readonly kind: "unix"; readonly path: string }
-  /** -U -: a socket that only this user can see, and that goes away with the server. */
-  | { readonly kind: "private" }
-  | { readonly kind: "tcp"; readonly port: number; readonly address?: string };
-
-export interface Settings {
-  readonly plugin: string;
-  /** Outermost first. */
-  readonly filters: readonly string[];
-  readonly generations: ReadonlyMap<string, GenerationId>;
-  readonly debugFlags: readonly DebugFlag[];
-  /** What follows the plugin: `key=value` or bare values. */
-  readonly parameters: readonly string[];
-  readonly place: Place;
-  readonly readonly: boolean;
-  readonly exportName: string;
-  readonly threads: number;
-  readonly structuredReplies: boolean;
-  readonly verbose: boolean;
-  readonly pidFile?: string;
-  readonly run?: string;
-}
+import { display, notYet, type OptionName } from "./options.ts";
+import { placesOf } from "./places.ts";
+import type { Settings, TlsMode } from "./settings.ts";
+import {
+  checkValue,
+  debugFlag,
+  defaultThreads,
+  logTarget,
+  parseGeneration,
+  parseTimeout,
+  parseUnsigned,
+  tlsMode,
+} from "./values.ts";
 
 /** What is printed without loading anything. */
 export type Print = "dump-config" | "help" | "long-options" | "short-options" | "version";
@@ -60,13 +47,11 @@ export function parseCommandLine(argv: readonly string[]): CommandLine {
   const draft = new Draft();
   for (const given of options) {
     const name = given.option.name;
-    if (!isSupported(name)) {
-      throw new ConfigError(`option ${display(given.option)} is not supported yet`);
-    }
+    refuseNotYet(given);
     if (name === "dump-config" || name === "long-options" || name === "short-options") {
       return { kind: "print", what: name };
     }
-    draft.take(name, given);
+    draft.take(given);
   }
   if (problem !== undefined) return { kind: "usage", problem };
   const [plugin, ...parameters] = words;
@@ -92,37 +77,74 @@ function withoutOptions(words: readonly string[]): readonly string[] {
   return words.some((word) => word.startsWith("-")) ? ["--", ...words] : words;
 }
 
-const defaultPort = 10809;
-/** The kernel's limit: sun_path has 108 bytes, and the last is a NUL. */
-const longestSocketPath = 107;
-/** The protocol's limit for strings. */
-const longestExportName = 4096;
-const mostThreads = 4294967295;
-const defaultThreads = 16;
+function refuseNotYet({ option, value }: GivenOption): void {
+  const off = option.name === "tls" && parseBool(value) === false;
+  if (!notYet.has(option.name) || off) return;
+  throw new ConfigError(`option ${display(option)} is not supported yet`);
+}
+
+/** Pairs of options that exclude each other, and why. */
+const exclusive: readonly (readonly [OptionName, OptionName, string])[] = [
+  ["port", "unix", "for a TCP port and a Unix socket at once, give one of them as --listen=URI"],
+  ["port", "single", "a single client on stdin and stdout needs no port"],
+  ["unix", "single", "a single client on stdin and stdout needs no socket"],
+  ["listen", "single", "a single client on stdin and stdout needs no other place"],
+  ["run", "single", "the command of --run has stdin and stdout"],
+  ["dump-plugin", "single", "nothing is served"],
+  ["vsock", "unix", "for both at once, give one of them as --listen=URI"],
+  ["vsock", "single", "a single client on stdin and stdout needs no port"],
+];
+
+/** The options that say where clients come from. */
+const listening: readonly OptionName[] = [
+  "ipaddr",
+  "listen",
+  "port",
+  "run",
+  "single",
+  "unix",
+  "vsock",
+];
+/** All bits: clients see every flag. */
+const wholeMask = 0xffffffff;
 
 /** Collects options one by one. */
 class Draft {
-  #filters: string[] = [];
-  #debugFlags: DebugFlag[] = [];
-  #generations = new Map<string, GenerationId>();
-  #values = new Map<OptionName, string>();
+  /** All values of each option, in order. */
+  readonly #given = new Map<OptionName, string[]>();
+  readonly #shown = new Map<OptionName, string>();
+  readonly #debugFlags: DebugFlag[] = [];
+  readonly #generations = new Map<string, GenerationId>();
+  #ipFamily: 4 | 6 | undefined;
 
-  take(name: OptionName, { option, value }: GivenOption): void {
-    if (name === "filter") {
-      this.#filters.push(value);
-    } else if (name === "debug") {
-      this.#debugFlags.push(debugFlag(value));
-    } else if (name === "filter-generation") {
-      this.#takeGeneration(value);
-    } else {
-      checkValue(name, display(option), value);
-      this.#values.set(name, value);
+  take(given: GivenOption): void {
+    const { option, value } = given;
+    const { name } = option;
+    checkValue(given);
+    if (name === "debug") this.#debugFlags.push(debugFlag(value));
+    if (name === "filter-generation") this.#takeGeneration(value);
+    if (name === "ipv4-only") this.#ipFamily = 4;
+    if (name === "ipv6-only") this.#ipFamily = 6;
+    this.#given.set(name, [...this.#all(name), value]);
+    this.#shown.set(name, display(option));
+  }
+
+  /** nbdkit does this once all options are known, and a plugin. */
+  #refuseExclusive(): void {
+    for (const [one, other, reason] of exclusive) {
+      const [first, second] = [this.#shown.get(one), this.#shown.get(other)];
+      if (first === undefined || second === undefined) continue;
+      throw new ConfigError(`options ${first} and ${second} cannot be used together: ${reason}`);
     }
-    if (this.#values.has("port") && this.#values.has("unix")) {
+    if (this.#has("oldstyle") && this.#tls() === "require") {
       throw new ConfigError(
-        "options -p/--port and -U/--unix cannot be used together: the server listens on a TCP port or on a Unix socket",
+        "options -o/--oldstyle and --tls=require cannot be used together: the oldstyle protocol has no TLS",
       );
     }
+  }
+
+  #tls(): TlsMode {
+    return tlsMode(this.#last("tls") ?? "") ?? "default";
   }
 
   #takeGeneration(value: string): void {
@@ -136,20 +158,40 @@ class Draft {
     this.#generations.set(filter, generation);
   }
 
+  #has(name: OptionName): boolean {
+    return this.#given.has(name);
+  }
+
+  #all(name: OptionName): readonly string[] {
+    return this.#given.get(name) ?? [];
+  }
+
+  /** Of an option that is given several times the last one counts. */
+  #last(name: OptionName): string | undefined {
+    return this.#all(name).at(-1);
+  }
+
+  /** `{ [key]: ... }` where the option is given, else nothing: for optional properties. */
+  #optional<Key extends string, T>(key: Key, name: OptionName, parse: (value: string) => T) {
+    const value = this.#last(name);
+    // The one key has the one value, and a key that is left out may be left out.
+    return (value === undefined ? {} : { [key]: parse(value) }) as { readonly [K in Key]?: T };
+  }
+
   action(): Action {
-    if (this.#values.has("help")) return "help";
-    if (this.#values.has("version")) return "version";
-    return this.#values.has("dump-plugin") ? "dump-plugin" : "serve";
+    if (this.#has("help")) return "help";
+    if (this.#has("version")) return "version";
+    return this.#has("dump-plugin") ? "dump-plugin" : "serve";
   }
 
   /** What --inspect asks for, if it is given. */
   inspection([file, ...rest]: readonly string[]): InspectRequest | undefined {
-    const json = this.#values.has("json");
-    if (!this.#values.has("inspect")) {
+    const json = this.#has("json");
+    if (!this.#has("inspect")) {
       if (json) throw new ConfigError("option --json: expected together with --inspect");
       return undefined;
     }
-    if (file === undefined || rest.length > 0 || this.#filters.length > 0) {
+    if (file === undefined || rest.length > 0 || this.#has("filter")) {
       throw new ConfigError(
         "option --inspect: expected one file, or the name of an installed module",
       );
@@ -159,24 +201,22 @@ class Draft {
   }
 
   settings(plugin: string, parameters: readonly string[]): Settings {
-    const values = this.#values;
-    const pidFile = values.get("pidfile");
-    const run = values.get("run");
-    this.#checkGenerations(this.#filters);
+    const filters = this.#all("filter");
+    this.#refuseExclusive();
+    this.#checkGenerations(filters);
     return {
       plugin,
-      filters: this.#filters,
+      filters,
       generations: this.#generations,
       debugFlags: this.#debugFlags,
       parameters,
-      place: this.#place(),
-      readonly: values.has("readonly"),
-      exportName: values.get("exportname") ?? "",
-      threads: Number(parseInteger(values.get("threads") ?? "0")) || defaultThreads,
-      structuredReplies: !values.has("no-sr"),
-      verbose: values.has("verbose"),
-      ...(pidFile === undefined ? {} : { pidFile: resolve(pidFile) }),
-      ...(run === undefined ? {} : { run }),
+      ...this.#listening(),
+      tls: this.#tls(),
+      ...this.#optional("tlsCertificates", "tls-certificates", absolute),
+      ...this.#optional("tlsPsk", "tls-psk", absolute),
+      tlsVerifyPeer: this.#has("tls-verify-peer"),
+      ...this.#protocol(),
+      ...this.#process(),
     };
   }
 
@@ -191,75 +231,59 @@ class Draft {
     }
   }
 
-  #place(): Place {
-    const unix = this.#values.get("unix");
-    const port = this.#values.get("port");
-    const address = this.#values.get("ipaddr");
-    // Since nbdkit 1.36 --run alone does not open a TCP port.
-    if (unix === "-" || (unix === undefined && port === undefined && this.#values.has("run"))) {
-      return { kind: "private" };
-    }
-    if (unix !== undefined) return { kind: "unix", path: resolve(unix) };
-    const number = port === undefined ? defaultPort : Number(port);
-    return { kind: "tcp", port: number, ...(address === undefined ? {} : { address }) };
+  #listening() {
+    const single = this.#has("single");
+    const given = {
+      ports: this.#all("port"),
+      addresses: this.#all("ipaddr"),
+      sockets: this.#all("unix"),
+      uris: this.#all("listen"),
+      vsock: this.#has("vsock"),
+      run: this.#has("run"),
+    };
+    return {
+      listen: single ? [] : placesOf(given),
+      single,
+      listenOptions: listening.flatMap((name) => this.#shown.get(name) ?? []),
+      ...(this.#ipFamily === undefined ? {} : { ipFamily: this.#ipFamily }),
+      keepalive: this.#has("keepalive"),
+      ...this.#optional("selinuxLabel", "selinux-label", String),
+      printUri: this.#has("print-uri"),
+    };
+  }
+
+  #protocol() {
+    const mask = this.#last("mask-handshake");
+    return {
+      readonly: this.#has("readonly"),
+      exportName: this.#last("exportname") ?? "",
+      threads: parseUnsigned(this.#last("threads") ?? "0", "-t/--threads") || defaultThreads,
+      // Also where -n follows: nbdkit ignores that.
+      oldstyle: this.#has("oldstyle"),
+      maskHandshake: mask === undefined ? wholeMask : parseUnsigned(mask, "--mask-handshake"),
+      noSr: this.#has("no-sr"),
+      noMc: this.#has("no-mc"),
+      ...this.#optional("timeoutSeconds", "timeout", (value) => parseTimeout(value) ?? 0),
+    };
+  }
+
+  #process() {
+    const implied = ["foreground", "run", "exit-with-parent", "single"] as const;
+    return {
+      foreground: implied.some((name) => this.#has(name)),
+      ...this.#optional("pidFile", "pidfile", absolute),
+      ...this.#optional("run", "run", String),
+      exitWithParent: this.#has("exit-with-parent"),
+      ...this.#optional("user", "user", String),
+      ...this.#optional("group", "group", String),
+      swap: this.#has("swap"),
+      log: logTarget(this.#last("log") ?? "") ?? "default",
+      verbose: this.#has("verbose"),
+    };
   }
 }
 
-/** A value is checked where it stands, also if a later one replaces it. */
-function checkValue(name: OptionName, shown: string, value: string): void {
-  const expect = (accepted: string): never => {
-    throw new ConfigError(`option ${shown}: ${JSON.stringify(value)}: expected ${accepted}`);
-  };
-  if (name === "port" && !(/^[0-9]{1,9}$/.test(value) && Number(value) <= 65535)) {
-    expect("a port number from 0 to 65535");
-  }
-  if (name === "threads") {
-    const threads = parseInteger(value);
-    if (threads === undefined || threads < 0n || threads > BigInt(mostThreads)) {
-      expect(`a number from 0 to ${mostThreads} (0 means ${defaultThreads})`);
-    }
-  }
-  if (name === "tls" && parseBool(value) !== false) {
-    expect("off: TLS is not supported yet");
-  }
-  if (name === "exportname" && Buffer.byteLength(value) > longestExportName) {
-    throw new ConfigError(
-      `option ${shown}: the name has ${Buffer.byteLength(value)} bytes: expected at most ${longestExportName}`,
-    );
-  }
-  if (name === "unix") checkSocket(shown, value);
-  if ((name === "pidfile" || name === "ipaddr") && value === "") {
-    expect(name === "pidfile" ? "the path of a file" : "an address of this machine");
-  }
-}
-
-function checkSocket(shown: string, value: string): void {
-  if (value === "") {
-    throw new ConfigError(
-      `option ${shown}: "": expected the path of a socket, or - for a private one`,
-    );
-  }
-  const bytes = value === "-" ? 0 : Buffer.byteLength(resolve(value));
-  if (bytes > longestSocketPath) {
-    throw new ConfigError(
-      `option ${shown}: the path of the socket has ${bytes} bytes: expected at most ${longestSocketPath}: ${resolve(value)}`,
-    );
-  }
-}
-
-function debugFlag(text: string): DebugFlag {
-  const flag = parseDebugFlag(text);
-  if (flag !== undefined) return flag;
-  throw new ConfigError(
-    `-D (Debug Flag) must have the format NAME.FLAG=N, with N a number of 32 bits: ${JSON.stringify(text)}`,
-  );
-}
-
-function parseGeneration(text: string): { filter: string; generation: GenerationId } {
-  const [, filter, id] = /^(.+)=([^=]*)$/s.exec(text) ?? [];
-  const generation = generationIds.find((known) => known === id);
-  if (filter !== undefined && generation !== undefined) return { filter, generation };
-  throw new ConfigError(
-    `option --filter-generation: ${JSON.stringify(text)}: expected FILTER=ID with one of the IDs ${generationIds.join(", ")}`,
-  );
+/** A daemon changes its directory. */
+function absolute(path: string): string {
+  return resolve(path);
 }

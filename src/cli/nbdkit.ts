@@ -6,7 +6,7 @@ import { findScriptPlugin } from "../chain/find.ts";
 import { DebugFlags } from "../lib/debug-flags.ts";
 import { log } from "../lib/log.ts";
 import { usage } from "./arguments.ts";
-import { type Action, parseCommandLine, type Print, type Settings } from "./command-line.ts";
+import { type Action, parseCommandLine, type Print } from "./command-line.ts";
 import { dumpPlugin } from "./dump.ts";
 import { dumpConfig, layerHelp, layerVersions, versionLine } from "./information.ts";
 import { inspect } from "./inspect.ts";
@@ -15,6 +15,7 @@ import { parseParameters } from "./parameters.ts";
 import { print } from "./print.ts";
 import { runScriptPlugin } from "./script-plugin.ts";
 import { serve } from "./serve.ts";
+import type { Settings } from "./settings.ts";
 
 /** The exit status. Rejects only for bugs. */
 export async function nbdkit(argv: readonly string[]): Promise<number> {

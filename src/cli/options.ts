@@ -1,20 +1,20 @@
-/** The table of command-line options: names, values, help, and whether they are supported. */
+/** The table of command-line options: names, values and help. */
 
-export interface OptionSpec {
+export interface OptionSpec<Name extends string = OptionName> {
   /** The long name without dashes; what the rest of src/cli calls the option. */
-  readonly name: string;
+  readonly name: Name;
   readonly letter?: string;
   /** Other long names that mean the same. */
   readonly aliases?: readonly string[];
   /** What the option takes, as help shows it. Without it the option takes nothing. */
   readonly value?: string;
-  /** One line of help. An option without one is known, so that it can be refused by name, but not offered. */
-  readonly help?: string;
+  /** One line of help. */
+  readonly help: string;
   /** nbdkit does not have it, so that it must not make an abbreviation that nbdkit takes ambiguous. */
   readonly ours?: true;
 }
 
-const supported = [
+const table = [
   {
     name: "debug",
     letter: "D",
@@ -23,6 +23,7 @@ const supported = [
   },
   { name: "dump-config", help: "print how this nbdkit was set up" },
   { name: "dump-plugin", help: "print what is known about the plugin" },
+  { name: "exit-with-parent", help: "end when the process that started it ends" },
   {
     name: "exportname",
     letter: "e",
@@ -41,8 +42,9 @@ const supported = [
     name: "foreground",
     letter: "f",
     aliases: ["no-fork"],
-    help: "stay in the foreground (always so)",
+    help: "stay in the foreground",
   },
+  { name: "group", letter: "g", value: "GROUP", help: "change to this group after the start" },
   { name: "help", help: "print this text, and the parameters of the plugin and filters" },
   {
     name: "inspect",
@@ -54,20 +56,54 @@ const supported = [
     letter: "i",
     aliases: ["ip-addr"],
     value: "ADDRESS",
-    help: "listen on this address only (default all)",
+    help: "listen on this address only (default all; repeatable)",
   },
+  { name: "ipv4-only", letter: "4", help: "listen on IPv4 addresses only" },
+  { name: "ipv6-only", letter: "6", help: "listen on IPv6 addresses only" },
   { name: "json", ours: true, help: "print what --inspect tells as JSON" },
+  {
+    name: "keepalive",
+    aliases: ["keep-alive"],
+    help: "let TCP find out about clients that are gone",
+  },
+  {
+    name: "listen",
+    value: "URI",
+    ours: true,
+    help: "listen there, too: nbd://HOST:PORT, nbd+unix:///?socket=PATH or nbd+vsock://:PORT (repeatable)",
+  },
+  {
+    name: "log",
+    value: "WHERE",
+    help: "where errors go: stderr, syslog, null, default, or the path of a file",
+  },
   { name: "long-options", help: "print the long options" },
+  {
+    name: "mask-handshake",
+    value: "MASK",
+    help: "the bits of the handshake's flags that clients may see",
+  },
   {
     name: "newstyle",
     letter: "n",
     aliases: ["new-style"],
-    help: "use the newstyle protocol (always so)",
+    help: "use the newstyle protocol (the default)",
+  },
+  {
+    name: "no-mc",
+    aliases: ["no-meta-contexts"],
+    help: "refuse meta contexts, and with them block status",
   },
   {
     name: "no-sr",
     aliases: ["no-structured-replies"],
     help: "refuse structured replies, and with them block status",
+  },
+  {
+    name: "oldstyle",
+    letter: "o",
+    aliases: ["old-style"],
+    help: "use the protocol without negotiation, for old clients",
   },
   {
     name: "pidfile",
@@ -76,7 +112,17 @@ const supported = [
     value: "FILE",
     help: "write the process number there once clients can connect",
   },
-  { name: "port", letter: "p", value: "PORT", help: "listen on this TCP port (default 10809)" },
+  {
+    name: "port",
+    letter: "p",
+    value: "PORT",
+    help: "listen on this TCP port (default 10809; 0: any free one; repeatable)",
+  },
+  {
+    name: "print-uri",
+    aliases: ["print-url", "show-uri", "show-url"],
+    help: "print the URI of the server once clients can connect",
+  },
   {
     name: "readonly",
     letter: "r",
@@ -84,56 +130,85 @@ const supported = [
     help: "refuse writes, whatever the plugin can do",
   },
   { name: "run", value: "COMMAND", help: "run a shell command beside the server, then exit" },
+  {
+    name: "selinux-label",
+    value: "LABEL",
+    help: "the SELinux label of the sockets that are listened on",
+  },
   { name: "short-options", help: "print the short options" },
+  {
+    name: "single",
+    letter: "s",
+    aliases: ["stdin"],
+    help: "serve one client, on stdin and stdout",
+  },
+  { name: "swap", help: "lock all memory, for a disk that this machine swaps to" },
   {
     name: "threads",
     letter: "t",
     value: "NUMBER",
     help: "requests that one connection may have in progress (default 16)",
   },
-  { name: "tls", value: "off", help: "TLS is not supported yet" },
+  {
+    name: "timeout",
+    aliases: ["time-out"],
+    value: "TIME",
+    help: "how long a client may take to negotiate: 10, 1.5s, 100ms",
+  },
+  { name: "tls", value: "MODE", help: "TLS: off, on, or require (default on with certificates)" },
+  {
+    name: "tls-certificates",
+    value: "FOLDER",
+    help: "where the server's certificate and key are",
+  },
+  { name: "tls-psk", value: "FILE", help: "the file of keys shared with clients" },
+  { name: "tls-verify-peer", help: "refuse clients without a good certificate" },
   {
     name: "unix",
     letter: "U",
     value: "SOCKET",
-    help: "listen on this Unix socket, or on a private one (-)",
+    help: "listen on this Unix socket, or on a private one (-) (repeatable)",
   },
+  { name: "user", letter: "u", value: "USER", help: "change to this user after the start" },
   { name: "verbose", letter: "v", help: "print debug messages on stderr" },
   { name: "version", letter: "V", help: "print the version, also of the plugin and filters" },
-] as const satisfies readonly OptionSpec[];
+  { name: "vsock", help: "listen on AF_VSOCK, on the port of -p, instead of TCP" },
+] as const satisfies readonly OptionSpec<string>[];
 
-/** nbdkit's other options. */
-const unsupported: readonly OptionSpec[] = [
-  { name: "exit-with-parent" },
-  { name: "group", letter: "g", value: "GROUP" },
-  { name: "ipv4-only", letter: "4" },
-  { name: "ipv6-only", letter: "6" },
-  { name: "keepalive", aliases: ["keep-alive"] },
-  { name: "log", value: "MODE" },
-  { name: "mask-handshake", value: "MASK" },
-  { name: "no-mc", aliases: ["no-meta-contexts"] },
-  { name: "oldstyle", letter: "o", aliases: ["old-style"] },
-  { name: "print-uri", aliases: ["print-url", "show-uri", "show-url"] },
-  { name: "selinux-label", value: "LABEL" },
-  { name: "single", letter: "s", aliases: ["stdin"] },
-  { name: "swap" },
-  { name: "timeout", aliases: ["time-out"], value: "TIME" },
-  { name: "tls-certificates", value: "DIRECTORY" },
-  { name: "tls-psk", value: "FILE" },
-  { name: "tls-verify-peer" },
-  { name: "user", letter: "u", value: "USER" },
-  { name: "vsock" },
-];
+export type OptionName = (typeof table)[number]["name"];
 
-export type OptionName = (typeof supported)[number]["name"];
+/** Every option. */
+export const options: readonly OptionSpec[] = table;
 
-export const options: readonly OptionSpec[] = [...supported, ...unsupported];
+/**
+ * Options that are parsed, but that the server does not carry out yet: they are refused by name, and
+ * not offered. Whoever builds one takes it off this list.
+ */
+export const notYet: ReadonlySet<OptionName> = new Set<OptionName>([
+  "exit-with-parent",
+  "group",
+  "ipv4-only",
+  "ipv6-only",
+  "keepalive",
+  "listen",
+  "log",
+  "mask-handshake",
+  "no-mc",
+  "oldstyle",
+  "print-uri",
+  "selinux-label",
+  "single",
+  "swap",
+  "timeout",
+  "tls",
+  "tls-certificates",
+  "tls-psk",
+  "tls-verify-peer",
+  "user",
+  "vsock",
+]);
 
-const names: ReadonlySet<string> = new Set(supported.map(({ name }) => name));
-
-export function isSupported(name: string): name is OptionName {
-  return names.has(name);
-}
+const offered = options.filter(({ name }) => !notYet.has(name));
 
 /** Every long name of an option. */
 export function longNames(option: OptionSpec): readonly string[] {
@@ -147,7 +222,7 @@ export function display(option: OptionSpec): string {
 
 /** What --long-options prints: for the completion of shells. */
 export function longOptions(): string {
-  return supported
+  return offered
     .flatMap(longNames)
     .filter((name) => name !== "long-options" && name !== "short-options")
     .toSorted()
@@ -157,8 +232,8 @@ export function longOptions(): string {
 
 /** What --short-options prints. */
 export function shortOptions(): string {
-  return supported
-    .flatMap((option) => ("letter" in option ? [option.letter] : []))
+  return offered
+    .flatMap(({ letter }) => (letter === undefined ? [] : [letter]))
     .toSorted()
     .map((letter) => `-${letter}\n`)
     .join("");

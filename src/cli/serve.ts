@@ -8,8 +8,8 @@ import { log } from "../lib/log.ts";
 import { announceStop } from "../lib/stopping.ts";
 import { type Server, type ServerOptions, startServer } from "../server/server.ts";
 import { startCommand } from "./captive.ts";
-import type { Place, Settings } from "./command-line.ts";
 import { surviveFaults } from "./faults.ts";
+import type { Place, Settings } from "./settings.ts";
 import { stopSignals } from "./signals.ts";
 
 type Listen = ServerOptions["listen"];
@@ -17,8 +17,8 @@ type Listen = ServerOptions["listen"];
 /** The exit status: that of the command of --run, else 0. */
 export async function serve(chain: Chain, settings: Settings): Promise<number> {
   using stop = stopSignals();
-  using place = listenPlace(settings.place);
-  const { readonly, threads, structuredReplies, pidFile } = settings;
+  using place = listenPlace(onlyPlace(settings));
+  const { readonly, threads, noSr, pidFile } = settings;
   const onBound = async (): Promise<void> => {
     if (pidFile !== undefined) writePidFile(pidFile);
     await chain.afterFork();
@@ -28,7 +28,7 @@ export async function serve(chain: Chain, settings: Settings): Promise<number> {
     listen,
     readonly,
     threads,
-    structuredReplies,
+    structuredReplies: !noSr,
     onBound,
   });
 
@@ -59,18 +59,26 @@ function sayThatItWaits(server: Server): NodeJS.Timeout {
 /** Wait until the server has to stop. The status comes in an object, since the command may still be ending. */
 async function untilStopped(
   server: Server,
-  { run, exportName, place }: Settings,
+  settings: Settings,
   signal: Promise<void>,
 ): Promise<{ readonly status: Promise<number> | number }> {
+  const { run, exportName } = settings;
   if (run === undefined) {
     await signal;
     return { status: 0 };
   }
+  const place = onlyPlace(settings);
   const host = place.kind === "tcp" ? place.address : undefined;
   const command = startCommand(run, { address: server.address, host, exportName });
   await Promise.race([signal, command.status]);
   command.terminate();
   return { status: command.status };
+}
+
+/** Several at once, vsock, and none at all are not there yet. */
+function onlyPlace({ listen: [place, ...others] }: Settings): Place {
+  if (place !== undefined && others.length === 0) return place;
+  throw new ConfigError("listening in several places at once is not supported yet");
 }
 
 /** Disposing of it removes what was made for it. */
@@ -84,6 +92,8 @@ function listenPlace(place: Place): Disposable & { readonly listen: Listen } {
     }
     case "unix":
       return permanent({ unix: place.path });
+    case "vsock":
+      throw new ConfigError("listening on vsock is not supported yet");
     default:
       return place satisfies never;
   }

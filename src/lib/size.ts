@@ -38,3 +38,23 @@ export function parseInteger(text: string): bigint | undefined {
   const value = BigInt(octal ? `0o${digits.slice(1)}` : digits);
   return match?.[1] === "-" ? -value : value;
 }
+
+const perUnit: Readonly<Record<string, bigint>> = {
+  "": 1_000_000_000n,
+  s: 1_000_000_000n,
+  ms: 1_000_000n,
+  us: 1000n,
+  μs: 1000n,
+  µs: 1000n,
+  ns: 1n,
+};
+
+/** A time in nanoseconds, or undefined: decimal digits, perhaps with a fraction, then s, ms, us or ns. */
+export function parseDelay(text: string): bigint | undefined {
+  const match = /^[ \t\n\v\f\r]*\+?([0-9]+)(?:\.([0-9]*))?(s|ms|us|[μµ]s|ns|)$/.exec(text);
+  const unit = perUnit[match?.[3] ?? "?"];
+  if (match?.[1] === undefined || unit === undefined) return undefined;
+  const fraction = (match[2] ?? "").slice(0, 9).padEnd(9, "0");
+  const delay = BigInt(match[1]) * unit + (BigInt(fraction) * unit) / 1_000_000_000n;
+  return delay <= largest ? delay : undefined;
+}
