@@ -1,6 +1,6 @@
 /** The adapter of C filters of every generation: one request at a time becomes a call on a request thread. */
 import { ConfigError, NbdError } from "#api";
-import type { Layer, LayerContext, LayersBelow, Visit } from "#chain/layer";
+import type { Layer, LayerContext, Visit } from "#chain/layer";
 
 import type { Message } from "./bridge.ts";
 import { NativeConnection } from "./connection.ts";
@@ -8,6 +8,7 @@ import { threadModels } from "./generated/constants.gen.ts";
 import { type GenerationId, generations } from "./generated/generations.gen.ts";
 import type { Awaitable } from "./generated/methods.gen.ts";
 import * as op from "./generated/ops.gen.ts";
+import { type Asked, Backend } from "./native-backend.ts";
 import { addData, addQueries } from "./native-filter-calls.ts";
 import {
   described,
@@ -31,12 +32,6 @@ import {
 import type { Parked } from "./request-thread.ts";
 import { filterOps, offerShortcut } from "./shortcut.ts";
 
-/** What a filter reaches when it has no context: stable for its whole life. */
-interface Backend {
-  readonly nxdata: number;
-  below: LayersBelow | undefined;
-}
-
 /** Make a layer. `generation` is "either" where it shows only at the first open whether it is S or A. */
 export function nativeFilter(loaded: NativeModule, generation: GenerationId | "either"): Layer {
   const form = generations[generation === "either" ? "A" : generation];
@@ -46,8 +41,11 @@ export function nativeFilter(loaded: NativeModule, generation: GenerationId | "e
   const native = new NativeCalls(module, ({ stored, errno }) =>
     stored !== 0 ? stored : module.form.hasErr ? 0 : errno,
   );
-  const backend = newBackend(draft, module);
-  addConfiguration(draft, module, native);
+  const backend = new Backend(module, draft.name);
+  draft.attach = (layers) => {
+    backend.below = layers;
+  };
+  addConfiguration(draft, module, native, backend);
   addLifecycle(draft, module, native, backend);
   addEarly(draft, module, native, backend);
   addOpening(draft, module, native, backend);
@@ -58,23 +56,15 @@ export function nativeFilter(loaded: NativeModule, generation: GenerationId | "e
   return draft;
 }
 
-function newBackend(draft: Draft, module: FilterModule): Backend {
-  const target = module.bridge.newTarget((parked, message) => {
-    if (message.op !== op.RT_OP_CONTEXT_OPEN) {
-      throw new NbdError("EINVAL", `${draft.name} called something without a connection`);
-    }
-    return openContext(module, backend.below, message, parked);
-  }, module.module);
-  const backend: Backend = { nxdata: target.nxdata, below: undefined };
-  draft.attach = (layers) => {
-    backend.below = layers;
-  };
-  return backend;
-}
-
 // ---- before there are clients
 
-function addConfiguration(draft: Draft, module: FilterModule, native: NativeCalls): void {
+function addConfiguration(
+  draft: Draft,
+  module: FilterModule,
+  native: NativeCalls,
+  backend: Backend,
+): void {
+  const { nxdata } = backend;
   if (module.has("load")) {
     draft.load = async () => void (await native.lifecycle({ op: op.RT_OP_LOAD }));
   }
@@ -84,9 +74,9 @@ function addConfiguration(draft: Draft, module: FilterModule, native: NativeCall
   if (module.has("config")) {
     draft.config = (next, key, value) =>
       withNext(
-        module,
+        backend,
         (message) => next(message.text("key"), message.text("value")),
-        (nxdata) =>
+        () =>
           native.lifecycleOrExit(
             { op: op.RT_OP_CONFIG, nxdata, ...native.strings(key, value) },
             `config callback for ${key}=${value}`,
@@ -95,7 +85,7 @@ function addConfiguration(draft: Draft, module: FilterModule, native: NativeCall
   }
   if (module.has("config_complete")) {
     draft.configComplete = (next) =>
-      withNext(module, next, (nxdata) =>
+      withNext(backend, next, () =>
         native.lifecycleOrExit(
           { op: op.RT_OP_CONFIG_COMPLETE, nxdata },
           "config_complete callback",
@@ -106,25 +96,23 @@ function addConfiguration(draft: Draft, module: FilterModule, native: NativeCall
 
 /** Call with a `next` for the time of the call. A failure below ends the server, as in nbdkit: C cannot hide it. */
 async function withNext(
-  module: FilterModule,
+  backend: Backend,
   next: (message: Message) => Awaitable<void>,
-  call: (nxdata: number) => Promise<unknown>,
+  call: () => Promise<unknown>,
 ): Promise<void> {
   let inner: { readonly error: unknown } | undefined;
-  const target = module.bridge.newTarget(async (_parked, message) => {
+  const ask = async (message: Message) => {
     try {
       await next(message);
     } catch (error) {
       inner ??= { error };
       throw new NbdError("EINVAL", "");
     }
-  }, module.module);
+  };
   try {
-    await call(target.nxdata);
+    await backend.during(0, ask, call);
   } catch (error) {
     throw inner === undefined ? error : inner.error;
-  } finally {
-    target.free();
   }
   if (inner !== undefined) throw inner.error;
 }
@@ -171,30 +159,27 @@ function addLifecycle(
 // ---- a client that has opened nothing yet
 
 function addEarly(draft: Draft, module: FilterModule, native: NativeCalls, backend: Backend): void {
+  const { nxdata } = backend;
   /** Call with a `next` for the time of the call. */
   const early = async <T>(
     visit: Visit,
     asks: Early,
-    call: (nxdata: number, connection: NativeConnection) => Promise<T>,
+    call: (connection: NativeConnection) => Promise<T>,
   ): Promise<T> => {
     const connection = NativeConnection.of(module.bridge, visit.connection);
-    const target = module.bridge.newTarget(
-      (parked, message) =>
-        message.op === op.RT_OP_CONTEXT_OPEN
-          ? openContext(module, backend.below, message, parked)
-          : askEarly(module.bridge, asks, message, parked, connection),
-      module.module,
-    );
     try {
-      return await call(target.nxdata, connection);
+      return await backend.during(
+        connection.pointer,
+        (message, parked) => askEarly(module.bridge, asks, message, parked, connection),
+        () => call(connection),
+      );
     } finally {
-      target.free();
       connection.release();
     }
   };
   if (module.has("preconnect")) {
     draft.preconnect = (next, readonly, visit) =>
-      early(visit, { preconnect: next }, async (nxdata, connection) => {
+      early(visit, { preconnect: next }, async (connection) => {
         const call = { op: op.RT_OP_PRECONNECT, nxdata, readonly };
         const { ret } = await native.visit(visit, connection, call);
         if (ret === -1) throw failed(0);
@@ -202,10 +187,19 @@ function addEarly(draft: Draft, module: FilterModule, native: NativeCalls, backe
   }
   if (module.has("list_exports")) {
     draft.listExports = (next, readonly, isTls, exports, visit) =>
-      early(visit, { listExports: next }, async (nxdata, connection) => {
+      early(visit, { listExports: next }, async (connection) => {
+        // Before 1.23.6 it was asked for the list only, or for the default export only: the list is what is wanted.
+        const second = module.form.listExportsForm === "is-tls" && isTls;
         using list = newExports(module.bridge);
         addToExports(module.bridge, list.pointer, exports);
-        const call = { op: op.RT_OP_LIST_EXPORTS, nxdata, readonly, isTls, exports: list.pointer };
+        const { pointer } = list;
+        const call = {
+          op: op.RT_OP_LIST_EXPORTS,
+          nxdata,
+          readonly,
+          isTls: second,
+          exports: pointer,
+        };
         const { ret } = await native.visit(visit, connection, call);
         if (ret === -1) throw failed(0);
         exportsFrom(module.bridge, list.pointer, exports);
@@ -213,7 +207,7 @@ function addEarly(draft: Draft, module: FilterModule, native: NativeCalls, backe
   }
   if (module.has("default_export")) {
     draft.defaultExport = (next, readonly, isTls, visit) =>
-      early(visit, { defaultExport: next }, async (nxdata, connection) => {
+      early(visit, { defaultExport: next }, async (connection) => {
         const call = { op: op.RT_OP_DEFAULT_EXPORT, nxdata, readonly, isTls };
         return module.bridge.textAt((await native.visit(visit, connection, call)).ret);
       });
@@ -308,14 +302,55 @@ function newHandle(
   openNext: OpenNext,
   exportName: string,
 ): FilterHandle {
-  const { bridge } = module;
-  const connection = NativeConnection.of(bridge, context.connection);
+  const connection = NativeConnection.of(module.bridge, context.connection);
   const named = module.form.openForm === "export-name" || module.form.openForm === "tls";
+  const open = (message: Message, parked: Parked): Answered =>
+    openNext(message.int !== 0, named ? message.text("key") : undefined, parked);
+  const common = { pointer: 0, connection, exportName: connection.intern(exportName) };
+  return module.form.ownContexts
+    ? ownContext(module, context, backend, open, common)
+    : onePointer(module, context, backend, open, common);
+}
+
+type Common = Pick<FilterHandle, "connection" | "exportName" | "pointer">;
+
+/** What a filter opens the layer below with is also what it calls it with. */
+function onePointer(
+  module: FilterModule,
+  context: LayerContext,
+  backend: Backend,
+  open: Asked,
+  common: Common,
+): FilterHandle {
+  const { connection } = common;
+  const next = new NextPointer(module, below(context), true, open);
+  backend.opened(connection.pointer, next);
+  return {
+    ...common,
+    own: next.nxdata,
+    nxdata: next.nxdata,
+    free: () => {
+      backend.closed(connection.pointer, next);
+      next.free();
+      connection.release();
+    },
+  };
+}
+
+/** From 1.25.4 on a filter has a context, and may change what is below it. */
+function ownContext(
+  module: FilterModule,
+  context: LayerContext,
+  backend: Backend,
+  open: Asked,
+  common: Common,
+): FilterHandle {
+  const { bridge } = module;
   let next: NextPointer | undefined = new NextPointer(module, below(context), true);
   const own = bridge.newTarget((parked, message): Answered => {
     switch (message.op) {
       case op.RT_OP_OPEN:
-        return openNext(message.int !== 0, named ? message.text("key") : undefined, parked);
+        return open(message, parked);
       case op.RT_OP_CONTEXT_OPEN:
         return openContext(module, backend.below, message, parked);
       case op.RT_OP_CONTEXT_SET_NEXT: {
@@ -332,17 +367,15 @@ function newHandle(
   }, module.module);
   bridge.setBackend(own.nxdata, backend.nxdata);
   return {
-    pointer: 0,
+    ...common,
     own: own.nxdata,
     get nxdata() {
       return next?.nxdata ?? 0;
     },
-    connection,
-    exportName: connection.intern(exportName),
     free: () => {
       next?.free();
       own.free();
-      connection.release();
+      common.connection.release();
     },
   };
 }

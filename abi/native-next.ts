@@ -9,6 +9,7 @@ import { supports } from "./generated/constants.gen.ts";
 import type { Awaitable } from "./generated/methods.gen.ts";
 import * as op from "./generated/ops.gen.ts";
 import type { Answer } from "./message-memory.ts";
+import type { Asked } from "./native-backend.ts";
 import { addToExports, addToExtents, extentsOf } from "./native-lists.ts";
 import type { FilterModule } from "./native-module.ts";
 import type { Parked } from "./request-thread.ts";
@@ -32,18 +33,21 @@ export class NextPointer {
   /** The chain finalizes and closes them; else the filter does. */
   inChain: boolean;
   #closed = false;
+  readonly #module: FilterModule;
   readonly #target: { free(): void };
   readonly #connection: NativeConnection;
   readonly #shortcut: Shortcut;
+  readonly #open: Asked | undefined;
 
-  constructor(module: FilterModule, layers: LayerContext, inChain: boolean) {
+  /** `open` is what the filter calls by the same pointer to have the layers opened. */
+  constructor(module: FilterModule, layers: LayerContext, inChain: boolean, open?: Asked) {
     const connection = NativeConnection.of(module.bridge, layers.connection);
-    const target = module.bridge.newTarget((parked, message) => {
-      const bound = layers.bind(parked);
-      if (message.op === op.RT_OP_CONTEXT_CLOSE) return this.#close(bound);
-      if (message.op === op.RT_OP_REOPEN) return this.#reopen(module, bound, message);
-      return callNext(module, bound, message, connection, this.#shortcut);
-    }, module.module);
+    const target = module.bridge.newTarget(
+      (parked, message) => this.ask(message, parked),
+      module.module,
+    );
+    this.#module = module;
+    this.#open = open;
     this.nxdata = target.nxdata;
     this.layers = layers;
     this.inChain = inChain;
@@ -53,12 +57,28 @@ export class NextPointer {
     pointers.set(target.nxdata, this);
   }
 
+  ask(message: Message, parked: Parked): Answered {
+    if (message.op === op.RT_OP_OPEN && this.#open !== undefined) {
+      return this.#open(message, parked);
+    }
+    const bound = this.layers.bind(parked);
+    if (message.op === op.RT_OP_CONTEXT_CLOSE) return this.#close(bound);
+    if (message.op === op.RT_OP_REOPEN) return this.#reopen(bound, message);
+    if (message.op === op.RT_OP_FINALIZE) this.forgetAll();
+    return callNext(this.#module, bound, message, this.#connection, this.#shortcut);
+  }
+
   /** next_ops->reopen, which nbdkit had from 1.16 to 1.24. */
-  #reopen(module: FilterModule, bound: LayerContext, message: Message): Awaitable<void> {
+  async #reopen(bound: LayerContext, message: Message): Promise<void> {
     this.forgetAll();
-    const named = module.form.reopenForm === "export-name";
+    const named = this.#module.form.reopenForm === "export-name";
     const name = named ? message.text("key") : (bound.connection.exportName ?? "");
-    return bound.reopen(message.int !== 0, name);
+    try {
+      await bound.reopen(message.int !== 0, name);
+    } finally {
+      // What was asked before may have been answered meanwhile.
+      this.forgetAll();
+    }
   }
 
   /** nbdkit_next_context_close */

@@ -12,10 +12,8 @@
 static void *
 ask (void *whom, struct rt_message *m)
 {
-  int64_t answer;
+  int64_t answer = rt_upcall (whom, m);
 
-  m->connection = (uintptr_t) rt_this_connection ();
-  answer = rt_upcall (whom, m);
   return answer == -1 ? NULL : (void *) (uintptr_t) answer;
 }
 

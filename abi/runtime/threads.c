@@ -203,6 +203,7 @@ rt_upcall (void *nxdata, struct rt_message *m)
   }
   m->kind = RT_UPCALL;
   m->module = this_call;
+  m->connection = (uint64_t) (uintptr_t) rt_this_connection ();
   in = &rt_slot_array[this_slot].in;
   rt_ask ((uint32_t) this_slot, m);
   while (in->kind == RT_DOWNCALL) {
