@@ -44,7 +44,8 @@ async function idle(pid: number, { filters }: Stack): Promise<void> {
 }
 
 /** Ours reports more: why a fast zero is refused. */
-const told = (line: string) => !line.endsWith(": no fast zero");
+const told = (line: string) =>
+  !/: no fast zero$|fast zero requests are refused by delay-fast-zero=false$/.test(line);
 
 /** Each server says in its own words what is wrong with a request. */
 const unworded = (line: string) => line.replace(/(invalid request: \w+):.*/, "$1");
