@@ -1,5 +1,5 @@
 /** The JavaScript end of the native runtime: request threads, their messages, and what C calls upward. */
-import { CString, JSCallback, type Pointer, toArrayBuffer } from "bun:ffi";
+import { JSCallback, type Pointer, toArrayBuffer } from "bun:ffi";
 
 import { ConfigError, NbdError } from "#api";
 import { errnoName, errnos } from "#lib/errno";
@@ -27,6 +27,7 @@ import {
   type Result,
   type ThreadLink,
 } from "./request-thread.ts";
+import { cString, textAt } from "./text.ts";
 
 const slotWords = layouts.slot.size / 4;
 const inWords = layouts.slot.fields.in.offset / 4;
@@ -314,7 +315,7 @@ export class Bridge implements ThreadLink, QueueLink {
       int: slots.word(base, "readonly") | 0,
       isTls: slots.word(base, "is_tls") !== 0,
       pointer: (field) => slots.pointer(base, field),
-      text: (field) => new CString(slots.pointer(base, field) as Pointer).toString(),
+      text: (field) => textAt(slots.pointer(base, field) as Pointer),
       buf: () => viewOf(address, count, known, knownAddress),
     });
   }
@@ -357,12 +358,12 @@ export class Bridge implements ThreadLink, QueueLink {
 
   /** The C string at an address, copied; undefined for NULL. */
   textAt(address: number): string | undefined {
-    return address === 0 ? undefined : new CString(address as Pointer).toString();
+    return address === 0 ? undefined : textAt(address as Pointer);
   }
 
   /** A C string that stays until `release`. */
   newString(text: string): { readonly pointer: number; release(): void } {
-    const pointer = this.native.rt_strdup(text);
+    const pointer = this.native.rt_strdup(cString(text));
     if (pointer === null) throw new NbdError("ENOMEM", "no memory for a string");
     return { pointer: Number(pointer), release: () => this.native.rt_free(pointer) };
   }

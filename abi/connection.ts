@@ -7,6 +7,7 @@ import type { ConnectionInfo } from "#chain/layer";
 import type { Bridge } from "./bridge.ts";
 import type { CallQueue } from "./call-queue.ts";
 import type { Shortcut } from "./shortcut.ts";
+import { cString } from "./text.ts";
 
 const byPointer = new Map<number, NativeConnection>();
 const known = new WeakMap<ConnectionInfo, NativeConnection>();
@@ -91,7 +92,9 @@ export class NativeConnection {
     }
     if (exportName !== undefined && exportName !== this.#exportName) {
       this.#exportName = exportName;
-      if (native.rt_connection_set_export_name(this.pointer as Pointer, exportName) !== 0) {
+      if (
+        native.rt_connection_set_export_name(this.pointer as Pointer, cString(exportName)) !== 0
+      ) {
         throw new NbdError("ENOMEM", "no memory for a string");
       }
     }

@@ -1,5 +1,5 @@
 /** Lists of extents and exports as C has them: made, filled and read for the callbacks that take one. */
-import { CString, type Pointer } from "bun:ffi";
+import type { Pointer } from "bun:ffi";
 
 import { NbdError } from "#api";
 import { errnoName } from "#lib/errno";
@@ -10,6 +10,7 @@ import type { Bridge } from "./bridge.ts";
 import { RT_OP_EXTENTS } from "./generated/ops.gen.ts";
 import type { Draft, NativeCalls } from "./native-layer.ts";
 import type { NativeModule } from "./native-module.ts";
+import { cString, textAt } from "./text.ts";
 
 /** A list that is freed at the end of the block. */
 export interface NativeList extends Disposable {
@@ -94,8 +95,8 @@ export function exportsFrom(bridge: Bridge, list: number, exports: Exports, firs
     const name = native.rt_exports_name(pointer, i);
     const description = native.rt_exports_description(pointer, i);
     exports.add(
-      name === null ? "" : new CString(name).toString(),
-      description === null ? undefined : new CString(description).toString(),
+      name === null ? "" : textAt(name as Pointer),
+      description === null ? undefined : textAt(description as Pointer),
     );
   }
   if (native.rt_exports_wants_default(pointer) !== 0) exports.useDefault();
@@ -105,7 +106,11 @@ export function exportsFrom(bridge: Bridge, list: number, exports: Exports, firs
 export function addToExports({ native }: Bridge, list: number, exports: Exports): void {
   const pointer = list as Pointer;
   for (const { name, description } of exports.entries) {
-    const err = native.rt_exports_add(pointer, name, description ?? null);
+    const err = native.rt_exports_add(
+      pointer,
+      cString(name),
+      description === undefined ? null : cString(description),
+    );
     if (err !== 0) throw new NbdError(errnoName(err), "a list of exports cannot be passed to C");
   }
   if (exports.wantsDefault) native.rt_exports_want_default(pointer, 1);

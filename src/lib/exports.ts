@@ -1,5 +1,6 @@
 /** The exports that a server offers: the list that a `listExports` method fills. nbdkit-plugin(3), ".list_exports". */
 import { errnoError } from "./errno.ts";
+import { byteLengthOf } from "./text-bytes.ts";
 
 /** One disk that clients can ask for by name; "" is the default one. */
 export interface Export {
@@ -13,7 +14,7 @@ const mostStringBytes = 4096;
 
 /** Whether NBD, and C, can carry `text`. */
 export function isNbdString(text: string): boolean {
-  return !text.includes("\0") && Buffer.byteLength(text) <= mostStringBytes;
+  return !text.includes("\0") && byteLengthOf(text) <= mostStringBytes;
 }
 
 /**
@@ -45,7 +46,7 @@ export class Exports {
       if (isNbdString(text)) continue;
       throw errnoError(
         "EINVAL",
-        `export ${quoted(text)}: expected at most ${mostStringBytes} bytes of UTF-8 and no zero byte`,
+        `export ${quoted(text)}: expected at most ${mostStringBytes} bytes, none of them zero`,
       );
     }
     this.#entries.push({ name, description });

@@ -1,11 +1,23 @@
-/** What INFO and GO tell of an export, as payloads of NBD_REP_INFO. */
+/** What LIST, INFO and GO tell of exports, as payloads of replies. */
 import type { NextOps } from "#abi/generated/methods.gen";
 
 import type { BlockSize } from "../lib/block-size.ts";
+import { bytesOf } from "../lib/text-bytes.ts";
 import { INFO_BLOCK_SIZE, INFO_DESCRIPTION, INFO_EXPORT, INFO_NAME } from "./constants.ts";
 import type { InfoRequest } from "./option-payload.ts";
 
-/** The one that is always sent. */
+/** An export of a list: its name with its length, then what describes it. */
+export function listedExport(name: string, description: string | undefined): Uint8Array {
+  const nameBytes = bytesOf(name);
+  const text = bytesOf(description ?? "");
+  const reply = new Uint8Array(4 + nameBytes.length + text.length);
+  new DataView(reply.buffer).setUint32(0, nameBytes.length);
+  reply.set(nameBytes, 4);
+  reply.set(text, 4 + nameBytes.length);
+  return reply;
+}
+
+/** The information that is always sent. */
 export function exportInfo(size: bigint, eflags: number): Uint8Array {
   const view = new DataView(new ArrayBuffer(12));
   view.setUint16(0, INFO_EXPORT);
@@ -28,13 +40,13 @@ export async function requestedInfos(
     switch (kind) {
       case INFO_NAME: {
         // A client that asked for the default export learns its name.
-        const name = rawName.length > 0 ? rawName : encode((await defaultExport()) ?? "");
+        const name = rawName.length > 0 ? rawName : bytesOf((await defaultExport()) ?? "");
         replies.push(textInfo(kind, name));
         break;
       }
       case INFO_DESCRIPTION: {
         const description = await top.exportDescription();
-        if (description !== undefined) replies.push(textInfo(kind, encode(description)));
+        if (description !== undefined) replies.push(textInfo(kind, bytesOf(description)));
         break;
       }
       case INFO_BLOCK_SIZE: {
@@ -45,10 +57,6 @@ export async function requestedInfos(
     }
   }
   return replies;
-}
-
-function encode(text: string): Uint8Array {
-  return new TextEncoder().encode(text);
 }
 
 function textInfo(kind: number, text: Uint8Array): Uint8Array {

@@ -1,13 +1,12 @@
 /** Reads the payloads of options: names of exports, and what is asked about them. */
+import { textOf } from "../lib/text-bytes.ts";
 import { MAX_STRING_BYTES } from "./constants.ts";
 
 /** The longest well-formed payload of INFO and GO: a name, and as many questions as u16 can count. */
 export const MAX_INFO_BYTES = 4 + MAX_STRING_BYTES + 2 + 2 * 0xffff;
 
-const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
-
 export interface InfoRequest {
-  /** As the client sent it: the encoding of names is not checked. */
+  /** As the client sent it. */
   readonly rawName: Uint8Array;
   readonly name: string;
   readonly infos: ReadonlySet<number>;
@@ -54,7 +53,7 @@ export function parseMeta(data: Uint8Array): MetaRequest | string {
   for (let i = 0; i < count; i++) {
     const query = strings.next("query");
     if (typeof query === "string") return query;
-    queries.push(decoder.decode(query));
+    queries.push(textOf(query));
   }
   if (strings.left > 0) return `its payload has ${strings.left} bytes after ${count} queries`;
   return { rawName, queries };
@@ -97,5 +96,5 @@ class Strings {
 
 /** The export's name, or undefined where C could not hold it. */
 export function parseName(raw: Uint8Array): string | undefined {
-  return raw.includes(0) ? undefined : decoder.decode(raw);
+  return raw.includes(0) ? undefined : textOf(raw);
 }

@@ -1,0 +1,29 @@
+/** Strings for C and from C, byte by byte where they are not UTF-8: #lib/text-bytes says how. */
+import { CString, type Pointer, read } from "bun:ffi";
+
+import { bytesOf, textOf } from "#lib/text-bytes";
+
+/** What a `cstring` argument takes: bytes need a zero byte of their own. */
+export function cString(text: string): string | Uint8Array {
+  if (text.isWellFormed()) return text;
+  const bytes = bytesOf(text);
+  const terminated = new Uint8Array(new ArrayBuffer(bytes.length + 1));
+  terminated.set(bytes);
+  return terminated;
+}
+
+/** A copy of the C string at `pointer`. */
+export function textAt(pointer: Pointer): string {
+  const text = new CString(pointer).toString();
+  return text.includes("\ufffd") ? textOf(bytesAt(pointer)) : text;
+}
+
+/** What was replaced by U+FFFD, or was that character, has to be read once more. */
+function bytesAt(pointer: Pointer): Uint8Array {
+  const bytes: number[] = [];
+  for (let at = 0; ; at++) {
+    const byte = read.u8(pointer, at);
+    if (byte === 0) return Uint8Array.from(bytes);
+    bytes.push(byte);
+  }
+}

@@ -1,0 +1,40 @@
+/** Bytes that are and are not UTF-8, there and back. */
+import { describe, expect, test } from "bun:test";
+
+import fc from "fast-check";
+
+import { byteLengthOf, bytesOf, textOf } from "./text-bytes.ts";
+
+describe("bytes as text", () => {
+  test("that are UTF-8 are read as ever", () => {
+    for (const text of ["", "plain", "näme", "\ufeff€", "😀", "\u{10ffff}"]) {
+      expect(textOf(new TextEncoder().encode(text))).toBe(text);
+      expect(bytesOf(text)).toEqual(new TextEncoder().encode(text));
+    }
+  });
+
+  test.each([
+    { what: "a lone byte", bytes: [0x61, 0xff, 0x62], text: "a\udcffb" },
+    { what: "Latin-1", bytes: [0x6e, 0xe4, 0x6d, 0x65], text: "n\udce4me" },
+    { what: "beside UTF-8", bytes: [0xc3, 0xa4, 0xe4, 0xc3, 0xa4], text: "ä\udce4ä" },
+    { what: "an overlong form", bytes: [0xc0, 0xaf], text: "\udcc0\udcaf" },
+    { what: "an encoded surrogate", bytes: [0xed, 0xb3, 0xbf], text: "\udced\udcb3\udcbf" },
+    { what: "a character that is cut off", bytes: [0xf0, 0x9f, 0x98], text: "\udcf0\udc9f\udc98" },
+  ])("that are not are kept: $what", ({ bytes, text }) => {
+    expect(textOf(Uint8Array.from(bytes))).toBe(text);
+    expect(bytesOf(text)).toEqual(Uint8Array.from(bytes));
+    expect(byteLengthOf(text)).toBe(bytes.length);
+  });
+
+  test("come out as they went in, whatever they are", () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 64 }), (bytes) => {
+        expect(bytesOf(textOf(bytes))).toEqual(bytes);
+      }),
+    );
+  });
+
+  test("of text with half a character are U+FFFD's where they are no escaped byte", () => {
+    expect(bytesOf("a\ud800b\udcff")).toEqual(Uint8Array.of(0x61, 0xef, 0xbf, 0xbd, 0x62, 0xff));
+  });
+});
