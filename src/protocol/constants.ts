@@ -2,6 +2,8 @@
 
 export const NBDMAGIC = 0x4e42444d41474943n;
 export const IHAVEOPT = 0x49484156454f5054n;
+/** What stands in its place where there are no options. */
+export const OLDSTYLE_MAGIC = 0x00420281861253n;
 export const OPTION_REPLY_MAGIC = 0x0003e889045565a9n;
 export const REQUEST_MAGIC = 0x25609513;
 export const SIMPLE_REPLY_MAGIC = 0x67446698;
@@ -14,6 +16,7 @@ export const FLAG_NO_ZEROES = 2;
 export const OPT_EXPORT_NAME = 1;
 export const OPT_ABORT = 2;
 export const OPT_LIST = 3;
+export const OPT_STARTTLS = 5;
 export const OPT_INFO = 6;
 export const OPT_GO = 7;
 export const OPT_STRUCTURED_REPLY = 8;
@@ -38,8 +41,10 @@ export const REP_SERVER = 2;
 export const REP_INFO = 3;
 export const REP_META_CONTEXT = 4;
 export const REP_ERR_UNSUP = 0x80000001;
+export const REP_ERR_POLICY = 0x80000002;
 export const REP_ERR_INVALID = 0x80000003;
 export const REP_ERR_PLATFORM = 0x80000004;
+export const REP_ERR_TLS_REQD = 0x80000005;
 export const REP_ERR_UNKNOWN = 0x80000006;
 export const REP_ERR_TOO_BIG = 0x80000009;
 
@@ -49,8 +54,10 @@ const replyNames: Readonly<Record<number, string>> = {
   [REP_INFO]: "NBD_REP_INFO",
   [REP_META_CONTEXT]: "NBD_REP_META_CONTEXT",
   [REP_ERR_UNSUP]: "NBD_REP_ERR_UNSUP",
+  [REP_ERR_POLICY]: "NBD_REP_ERR_POLICY",
   [REP_ERR_INVALID]: "NBD_REP_ERR_INVALID",
   [REP_ERR_PLATFORM]: "NBD_REP_ERR_PLATFORM",
+  [REP_ERR_TLS_REQD]: "NBD_REP_ERR_TLS_REQD",
   [REP_ERR_UNKNOWN]: "NBD_REP_ERR_UNKNOWN",
   [REP_ERR_TOO_BIG]: "NBD_REP_ERR_TOO_BIG",
 };

@@ -20,11 +20,13 @@ import {
   OPT_LIST,
   OPT_LIST_META_CONTEXT,
   OPT_SET_META_CONTEXT,
+  OPT_STARTTLS,
   OPT_STRUCTURED_REPLY,
   optionName,
   REP_ACK,
   REP_ERR_INVALID,
   REP_ERR_PLATFORM,
+  REP_ERR_POLICY,
   REP_ERR_TOO_BIG,
   REP_ERR_UNKNOWN,
   REP_ERR_UNSUP,
@@ -33,7 +35,7 @@ import {
   REP_SERVER,
 } from "./constants.ts";
 import type { ExportFacts } from "./export-flags.ts";
-import { exportInfo, requestedInfos } from "./infos.ts";
+import { exportInfo, listedExport, requestedInfos } from "./infos.ts";
 import type { Input } from "./input.ts";
 import { contextReply, MetaContexts } from "./meta-contexts.ts";
 import { MAX_INFO_BYTES, parseInfo, parseMeta, parseName } from "./option-payload.ts";
@@ -57,6 +59,10 @@ export interface NegotiationOptions {
   readonly logName: string;
   /** Clients may have structured replies, and with them block status. */
   readonly structuredReplies: boolean;
+  /** Clients may have block status. */
+  readonly metaContexts: boolean;
+  /** Of the handshake's flags, those that are not hidden from clients. */
+  readonly maskHandshake: number;
   /** Open the layers and ask what they can do. */
   open(exportName: string): Promise<OpenExport>;
   listExports(): Promise<Exports>;
@@ -66,7 +72,6 @@ export interface NegotiationOptions {
   room(): Promise<void>;
 }
 
-const globalFlags = FLAG_FIXED_NEWSTYLE | FLAG_NO_ZEROES;
 /** An option's outcome: go on with the next one, leave, or start transmission. */
 type Outcome = "next" | "leave" | ChosenExport;
 
@@ -81,6 +86,7 @@ class Negotiation {
   readonly #replies: OptionReplies;
   readonly #options: NegotiationOptions;
   readonly #contexts = new MetaContexts();
+  readonly #serverFlags: number;
   #clientFlags = 0;
   #structured = false;
   #listed = false;
@@ -91,6 +97,7 @@ class Negotiation {
     this.#output = options.output;
     this.#replies = new OptionReplies(options.output, options.logName);
     this.#options = options;
+    this.#serverFlags = (FLAG_FIXED_NEWSTYLE | FLAG_NO_ZEROES) & options.maskHandshake;
   }
 
   async run(): Promise<ChosenExport | undefined> {
@@ -111,8 +118,8 @@ class Negotiation {
     const greeting = new DataView(new ArrayBuffer(18));
     greeting.setBigUint64(0, NBDMAGIC);
     greeting.setBigUint64(8, IHAVEOPT);
-    greeting.setUint16(16, globalFlags);
-    this.#debug(`flags: global 0x${globalFlags.toString(16)}`);
+    greeting.setUint16(16, this.#serverFlags);
+    this.#debug(`flags: global 0x${this.#serverFlags.toString(16)}`);
     this.#replies.raw(greeting.buffer);
   }
 
@@ -123,9 +130,9 @@ class Negotiation {
       return false;
     }
     this.#debug(`client flags: 0x${flags.toString(16)}`);
-    if ((flags & ~globalFlags) !== 0) {
+    if ((flags & ~this.#serverFlags) !== 0) {
       this.#error(
-        `client flags 0x${flags.toString(16)} have bits that were not offered: only 0x${globalFlags.toString(16)} are known`,
+        `client flags 0x${flags.toString(16)} have bits that were not offered: only 0x${this.#serverFlags.toString(16)} were`,
       );
       return false;
     }
@@ -172,13 +179,15 @@ class Negotiation {
       case OPT_INFO:
       case OPT_GO:
         return this.#infoOrGo(option, length);
+      case OPT_STARTTLS:
+        return this.#startTls(length);
       case OPT_STRUCTURED_REPLY:
         return this.#structuredReply(length);
       case OPT_LIST_META_CONTEXT:
       case OPT_SET_META_CONTEXT:
         return this.#metaContext(option, length);
       default:
-        return this.#refuse(option, length, REP_ERR_UNSUP);
+        return this.#refuse(option, length, REP_ERR_UNSUP, "the server does not know this option");
     }
   }
 
@@ -227,7 +236,7 @@ class Negotiation {
     for (const { name, description } of exports.entries) {
       await this.#options.room();
       if (this.#output.dead) return "leave";
-      this.#replies.reply(OPT_LIST, REP_SERVER, exportReply(name, description));
+      this.#replies.reply(OPT_LIST, REP_SERVER, listedExport(name, description));
     }
     this.#replies.reply(OPT_LIST, REP_ACK);
     return "next";
@@ -263,10 +272,19 @@ class Negotiation {
     return option === OPT_INFO ? "next" : chosen;
   }
 
+  async #startTls(length: number): Promise<Outcome> {
+    if (length !== 0) {
+      return this.#refuse(OPT_STARTTLS, length, REP_ERR_INVALID, "it has a payload");
+    }
+    return this.#refuse(OPT_STARTTLS, 0, REP_ERR_POLICY, "TLS is switched off");
+  }
+
   async #structuredReply(length: number): Promise<Outcome> {
     const option = OPT_STRUCTURED_REPLY;
     if (length !== 0) return this.#refuse(option, length, REP_ERR_INVALID, "it has a payload");
-    if (!this.#options.structuredReplies) return this.#refuse(option, 0, REP_ERR_UNSUP);
+    if (!this.#options.structuredReplies) {
+      return this.#refuse(option, 0, REP_ERR_UNSUP, "the server was told to have none");
+    }
     if (this.#structured) {
       return this.#refuse(option, 0, REP_ERR_INVALID, "structured replies were agreed on already");
     }
@@ -279,6 +297,9 @@ class Negotiation {
     const sets = option === OPT_SET_META_CONTEXT;
     // What was chosen before is given up, also where this fails.
     if (sets) this.#contexts.forget();
+    if (!this.#options.metaContexts) {
+      return this.#refuse(option, length, REP_ERR_UNSUP, "the server was told to have none");
+    }
     if (length > MAX_META_BYTES) {
       return this.#refuse(option, length, REP_ERR_TOO_BIG, `its payload has ${length} bytes`);
     }
@@ -330,13 +351,14 @@ class Negotiation {
   }
 
   /** Throw the payload away and answer with an error; the client may go on. */
-  async #refuse(option: number, length: number, reply: number, why?: string): Promise<Outcome> {
-    if (why !== undefined) this.#debug(`${optionName(option)}: ${why}`);
+  async #refuse(option: number, length: number, reply: number, why: string): Promise<Outcome> {
+    const text = `${optionName(option)}: ${why}`;
+    this.#debug(text);
     if (!(await this.#input.skip(length))) {
       this.#error("client left in the middle of an option");
       return "leave";
     }
-    this.#replies.reply(option, reply);
+    this.#replies.error(option, reply, text);
     return "next";
   }
 
@@ -347,18 +369,6 @@ class Negotiation {
   #error(message: string): void {
     log.error(message, this.#options.logName);
   }
-}
-
-/** An export of a list: its name with its length, then what describes it. */
-function exportReply(name: string, description: string | undefined): Uint8Array {
-  const encoder = new TextEncoder();
-  const nameBytes = encoder.encode(name);
-  const textBytes = encoder.encode(description ?? "");
-  const reply = new Uint8Array(4 + nameBytes.length + textBytes.length);
-  new DataView(reply.buffer).setUint32(0, nameBytes.length);
-  reply.set(nameBytes, 4);
-  reply.set(textBytes, 4 + nameBytes.length);
-  return reply;
 }
 
 function viewOf(bytes: Uint8Array | undefined): DataView | undefined {

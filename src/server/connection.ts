@@ -9,6 +9,7 @@ import { Gate } from "../protocol/gate.ts";
 import { Input } from "../protocol/input.ts";
 import type { Lock } from "../protocol/lock.ts";
 import { type ChosenExport, negotiate, type OpenExport } from "../protocol/negotiation.ts";
+import { oldstyleGreeting } from "../protocol/oldstyle.ts";
 import { Output, type Sink } from "../protocol/output.ts";
 import { Transmission } from "../protocol/transmission.ts";
 import { failure } from "../protocol/wire-error.ts";
@@ -29,6 +30,12 @@ export interface Shared {
   readonly readonly: boolean;
   readonly threads: number;
   readonly structuredReplies: boolean;
+  readonly metaContexts: boolean;
+  readonly maskHandshake: number;
+  /** Greet clients without negotiation. */
+  readonly oldstyle: boolean;
+  /** What a client may spend on the handshake. */
+  readonly timeoutSeconds: number | undefined;
   /** Nobody is greeted before. */
   readonly ready: Promise<void>;
   /** Held for a whole connection in model serialize_connections. */
@@ -61,6 +68,7 @@ export class Connection {
   /** Tells layers that the client left or will be served no more. */
   readonly #ended = new AbortController();
   #wakeFlush: (() => void) | undefined;
+  #patience: Timer | undefined;
 
   constructor(socket: ClientSocket, shared: Shared, id: number) {
     this.#socket = socket;
@@ -147,6 +155,7 @@ export class Connection {
     if (this.#locked) this.#shared.connectionLock.release();
     this.#locked = false;
     await this.#flush();
+    clearTimeout(this.#patience);
     this.#socket.end();
   }
 
@@ -170,23 +179,49 @@ export class Connection {
   }
 
   async #serve(): Promise<void> {
-    const { chain, readonly, structuredReplies } = this.#shared;
-    const chosen = await negotiate({
-      input: this.#input,
-      output: this.#output,
-      logName: this.#logName,
-      structuredReplies,
-      open: (exportName) => this.#open(exportName),
-      listExports: () => this.#exclusively(() => chain.listExports(this.#info, readonly)),
-      defaultExport: () => this.#exclusively(() => chain.defaultExport(this.#info, readonly)),
-      room: () => this.#room(),
-    });
+    this.#limitHandshake();
+    const chosen = this.#shared.oldstyle ? await this.#greetOldstyle() : await this.#negotiate();
     if (chosen === undefined) return;
+    clearTimeout(this.#patience);
     try {
       await this.#transmit(chosen);
     } finally {
       await chosen.close();
     }
+  }
+
+  /** A client that is refused is waited for no longer either. */
+  #limitHandshake(): void {
+    const { timeoutSeconds } = this.#shared;
+    if (timeoutSeconds === undefined) return;
+    this.#patience = setTimeout(() => {
+      log.error(`client spent more than ${timeoutSeconds} s on the handshake`, this.#logName);
+      this.#disconnect(true);
+    }, timeoutSeconds * 1000);
+  }
+
+  async #greetOldstyle(): Promise<ChosenExport> {
+    const opened = await this.#open("");
+    log.debug(`oldstyle negotiation: flags: 0x${opened.eflags.toString(16)}`, this.#logName);
+    this.#output.append(oldstyleGreeting(opened));
+    this.#output.flush();
+    return { ...opened, structured: false, allocation: false };
+  }
+
+  #negotiate(): Promise<ChosenExport | undefined> {
+    const { chain, maskHandshake, metaContexts, readonly, structuredReplies } = this.#shared;
+    return negotiate({
+      input: this.#input,
+      output: this.#output,
+      logName: this.#logName,
+      structuredReplies,
+      metaContexts,
+      maskHandshake,
+      open: (exportName) => this.#open(exportName),
+      listExports: () => this.#exclusively(() => chain.listExports(this.#info, readonly)),
+      defaultExport: () => this.#exclusively(() => chain.defaultExport(this.#info, readonly)),
+      room: () => this.#room(),
+    });
   }
 
   async #transmit(chosen: ChosenExport): Promise<void> {

@@ -12,6 +12,14 @@ export interface ServerOptions {
   readonly threads: number;
   /** Whether clients may have structured replies, and with them block status (default true). */
   readonly structuredReplies?: boolean;
+  /** --no-mc: clients may not have block status. */
+  readonly noMc?: boolean;
+  /** --mask-handshake: the flags of the handshake that clients may see. */
+  readonly maskHandshake?: number;
+  /** -o: greet clients without negotiation. */
+  readonly oldstyle?: boolean;
+  /** --timeout: what a client may spend on the handshake, by default as long as it likes. */
+  readonly timeoutSeconds?: number;
   /**
    * Called when the sockets are bound. Clients can connect then, but none is greeted before this has
    * resolved: the place for after_fork.
@@ -54,6 +62,10 @@ class RunningServer implements Server {
       readonly: options.readonly,
       threads: options.threads,
       structuredReplies: options.structuredReplies ?? true,
+      metaContexts: options.noMc !== true,
+      maskHandshake: options.maskHandshake ?? 0xffff,
+      oldstyle: options.oldstyle ?? false,
+      timeoutSeconds: options.timeoutSeconds,
       connectionLock: new Lock(),
       requestLock: new Lock(),
       ready: this.#ready.promise,

@@ -74,6 +74,11 @@ export function bytes(
   return new Uint8Array(Buffer.concat(chunks));
 }
 
+/** A reply without the text that an error may bring for people. */
+export function wordless(reply: OptionReply): OptionReply {
+  return reply.type < 0x80000000 ? reply : { ...reply, data: new Uint8Array(0) };
+}
+
 /** The bytes of one request, for sending several at once. */
 export function request(fields: RequestFields): Uint8Array {
   const count = fields.count ?? fields.payload?.length ?? 0;
@@ -94,18 +99,20 @@ export function option(number: number, data: Uint8Array = new Uint8Array(0)): Ui
 }
 
 /** The payload of INFO and GO. */
-export function infoPayload(name: string, infos: readonly number[] = []): Uint8Array {
-  const encoded = new TextEncoder().encode(name);
+export function infoPayload(name: string | Uint8Array, infos: readonly number[] = []): Uint8Array {
   return bytes(
-    encoded.length,
-    encoded,
+    Buffer.byteLength(name),
+    name,
     [2, infos.length],
     ...infos.map((info) => [2, info] as const),
   );
 }
 
 /** The payload of LIST_META_CONTEXT and SET_META_CONTEXT. */
-export function metaPayload(name: string, queries: readonly string[] = []): Uint8Array {
+export function metaPayload(
+  name: string | Uint8Array,
+  queries: readonly string[] = [],
+): Uint8Array {
   const texts = queries.flatMap((query) => [Buffer.byteLength(query), query] as const);
   return bytes(Buffer.byteLength(name), name, queries.length, ...texts);
 }
@@ -263,8 +270,20 @@ export class NbdClient implements AsyncDisposable {
     }
   }
 
+  /** The greeting of a server that does not negotiate. */
+  async oldstyle(): Promise<Export & { zeroes: Uint8Array }> {
+    const view = await this.#view(152);
+    if (view.getBigUint64(0) !== 0x4e42444d41474943n) throw new Error("no NBDMAGIC");
+    if (view.getBigUint64(8) !== 0x00420281861253n) throw new Error("no magic of oldstyle");
+    const zeroes = new Uint8Array(view.buffer, 28);
+    return { size: view.getBigUint64(16), eflags: view.getUint32(24), zeroes };
+  }
+
   /** GO: what the export is, or the refusal. */
-  async go(name = "", infos: readonly number[] = []): Promise<Export | OptionReply> {
+  async go(
+    name: string | Uint8Array = "",
+    infos: readonly number[] = [],
+  ): Promise<Export | OptionReply> {
     const replies = await this.option(7, infoPayload(name, infos));
     const last = replies.at(-1);
     const info = replies.find((reply) => reply.type === 3 && reply.data[1] === 0);
@@ -275,8 +294,11 @@ export class NbdClient implements AsyncDisposable {
   }
 
   /** EXPORT_NAME with the 124 zero bytes unless `noZeroes`. */
-  async exportName(name: string, noZeroes = true): Promise<Export & { zeroes: Uint8Array }> {
-    this.send(option(1, new TextEncoder().encode(name)));
+  async exportName(
+    name: string | Uint8Array,
+    noZeroes = true,
+  ): Promise<Export & { zeroes: Uint8Array }> {
+    this.send(option(1, bytes(name)));
     const view = await this.#view(10);
     const zeroes = await this.take(noZeroes ? 0 : 124);
     return { size: view.getBigUint64(0), eflags: view.getUint16(8), zeroes };

@@ -8,6 +8,7 @@ import {
   metaPayload,
   NbdClient,
   type RequestFields,
+  wordless,
 } from "#test/client";
 import { installed, serve, type Served } from "#test/server";
 
@@ -164,7 +165,9 @@ describe.skipIf(missing.length > 0)(name, () => {
     ];
     const [genuine, ours] = await answers(async (client) => {
       const replies = [];
-      for (const [option, data] of steps) replies.push(await client.option(option, data));
+      for (const [option, data] of steps) {
+        replies.push((await client.option(option, data)).map(wordless));
+      }
       return replies;
     });
     expect(ours).toEqual(genuine ?? []);

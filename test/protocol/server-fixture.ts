@@ -34,7 +34,8 @@ export interface FixtureOptions {
   readonly filters?: readonly object[];
   readonly threadModel?: ThreadModel;
   readonly onBound?: () => Promise<void>;
-  readonly structuredReplies?: boolean;
+  /** What else the server is told. */
+  readonly server?: Partial<ServerOptions>;
   /** Sees what layers may know of each client: when it connects, and when an export is opened. */
   readonly meets?: (when: "preconnect" | "open", connection: ConnectionInfo) => void;
   /** Answer later instead of at once. */
@@ -72,7 +73,7 @@ export async function running(options: FixtureOptions = {}): Promise<Running> {
     readonly: options.readonly ?? false,
     threads: options.threads ?? 16,
     ...(options.onBound === undefined ? {} : { onBound: options.onBound }),
-    structuredReplies: options.structuredReplies ?? true,
+    ...options.server,
   });
   const target: Target = server.address;
   const clients: NbdClient[] = [];

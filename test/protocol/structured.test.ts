@@ -63,7 +63,7 @@ describe("negotiation", () => {
   });
 
   test("can be switched off", async () => {
-    await using it = await running({ structuredReplies: false });
+    await using it = await running({ server: { structuredReplies: false } });
     const client = await it.connect();
     await client.hello();
     expect(types(await client.option(8))).toEqual([ERR_UNSUP]);
