@@ -124,11 +124,10 @@ function addLifecycle(
   { nxdata }: Backend,
 ): void {
   if (module.has("thread_model")) {
-    draft.threadModel = async () => {
-      const int = threadModels.parallel;
-      const call = { op: op.RT_OP_THREAD_MODEL, int };
+    draft.threadModel = async (next) => {
+      const call = { op: op.RT_OP_THREAD_MODEL, int: threadModels[next] };
       const model = await native.lifecycleOrExit(call, "thread_model callback");
-      if (model < 0 || model > int) {
+      if (model < 0 || model > threadModels.parallel) {
         throw new ConfigError(`${draft.name}: thread_model returned ${model}: expected 0 to 3`);
       }
       return threadModelName(model);

@@ -125,7 +125,7 @@ export class Chain {
   async settleThreadModel(): Promise<void> {
     let least: ThreadModel = "parallel";
     for (const layer of this.layers.toReversed()) {
-      const model = await lifeCycle(layer.name, "thread_model", () => layer.threadModel?.());
+      const model = await lifeCycle(layer.name, "thread_model", () => layer.threadModel?.(least));
       if (model === undefined) continue;
       if (!Object.hasOwn(threadModels, model)) {
         const words = Object.keys(threadModels).join(", ");

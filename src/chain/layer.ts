@@ -123,8 +123,8 @@ export interface Layer {
   unload?(): Awaitable<void>;
   config?(next: NextConfig, key: string, value: string): Awaitable<void>;
   configComplete?(next: NextConfigComplete): Awaitable<void>;
-  /** The largest model the layer can be run with; undefined: any. */
-  threadModel?(): Awaitable<ThreadModel | undefined>;
+  /** The largest model the layer can be run with; undefined: any. `next` is what the layers below allow. */
+  threadModel?(next: ThreadModel): Awaitable<ThreadModel | undefined>;
   /** Print what the module adds to --dump-plugin. */
   dumpPlugin?(): Awaitable<void>;
   getReady?(threadModel: ThreadModel): Awaitable<void>;

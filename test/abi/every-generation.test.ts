@@ -284,8 +284,8 @@ describe.skipIf(!haveCompiler)("filters with every callback (needs cc)", () => {
         const some = shuffled(generationIds, seed)
           .slice(0, 2 + (seed % 5))
           .map(generation);
-        const scripts: Member[] = ["ts1", "ts2", "ts3"].map((name) => ({ name }));
-        return checkStack(shuffled([...some, ...scripts], seed), kind);
+        const others: Member[] = ["ts1", "ts2", "ts3"].map((name) => ({ name }));
+        return checkStack(shuffled([...some, ...others], seed), kind);
       });
     });
   }

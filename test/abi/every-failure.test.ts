@@ -1,0 +1,282 @@
+/** Filters of every generation that fail, each callback in each way that the generation has, and what becomes of it. */
+import { beforeAll, describe, expect, test } from "bun:test";
+
+import { type GenerationId, generationIds } from "#abi/generated/generations.gen";
+import { Extents, FLAG_FAST_ZERO, FLAG_FUA, type NextOps } from "#api";
+import { clientOf, configuredChain, errnoOf } from "#test/chain";
+import { haveCompiler } from "#test/modules";
+
+import type { Chain } from "../../src/chain/chain.ts";
+import {
+  cNameOf,
+  everyCallback,
+  forgetRecord,
+  knows,
+  questionNames,
+  recorded,
+  recordingScript,
+} from "./every-callback.ts";
+
+const plugin = recordingScript();
+const EDQUOT = 122;
+const EOPNOTSUPP = 95;
+
+type Texts = Readonly<Record<string, string>>;
+
+async function chainOf(ids: readonly GenerationId[], texts: Texts): Promise<Chain> {
+  const filters = await Promise.all(ids.map((id) => everyCallback(id)));
+  forgetRecord();
+  return configuredChain([...filters, plugin], texts);
+}
+
+/** `id` is told to fail in `callback`. */
+const failing = (id: GenerationId, callback: string, how = "err", errno = EDQUOT): Texts => ({
+  [`${id}-errno`]: String(errno),
+  [`${id}-how`]: how,
+  [`${id}-fail`]: callback,
+});
+
+const has = (id: GenerationId, callback: string) => knows({ name: id, id }, callback);
+
+async function opened(chain: Chain) {
+  const connection = chain.connect(clientOf(chain));
+  await connection.open(false, "it", false);
+  forgetRecord();
+  return connection;
+}
+
+const requests: Readonly<Record<string, (top: NextOps) => unknown>> = {
+  pread: (top) => top.pread(new Uint8Array(8), 0n, 0),
+  pwrite: (top) => top.pwrite(new Uint8Array(8), 0n, 0),
+  flush: (top) => top.flush(0),
+  trim: (top) => top.trim(8, 0n, 0),
+  zero: (top) => top.zero(8, 0n, 0),
+  extents: (top) => top.extents(512, 0n, 0, new Extents(0n, 65536n)),
+  cache: (top) => top.cache(8, 0n, 0),
+};
+
+const hasErr = (id: GenerationId) => id !== "S" && id !== "A";
+
+/** What a -1 means, by how the errno was told. */
+const ways: readonly {
+  readonly how: string;
+  readonly expected: (id: GenerationId) => string;
+}[] = [
+  // Without the parameter its false hints count.
+  { how: "err", expected: (id) => (hasErr(id) ? "EDQUOT" : "EPIPE") },
+  { how: "set_error", expected: () => "EDQUOT" },
+  { how: "errno", expected: (id) => (hasErr(id) ? "EIO" : "EDQUOT") },
+  { how: "nothing", expected: () => "EIO" },
+];
+
+describe.skipIf(!haveCompiler)("filters that fail (needs cc)", () => {
+  beforeAll(async () => {
+    await Promise.all(generationIds.map((id) => everyCallback(id)));
+  }, 60_000);
+
+  describe("before there are clients", () => {
+    test.each(generationIds)("%s: the server does not start", async (id) => {
+      for (const stage of ["config_complete", "thread_model", "get_ready", "after_fork"]) {
+        if (!has(id, stage)) continue;
+        await expect(chainOf([id], failing(id, stage))).rejects.toThrow(
+          `${id}: the module's ${stage} callback failed`,
+        );
+      }
+      await expect(chainOf([id], { ...failing(id, "config"), x: "1" })).rejects.toThrow(
+        `${id}: the module's config callback for x=1 failed`,
+      );
+    });
+
+    test.each(generationIds.filter((id) => has(id, "thread_model")))(
+      "%s: any thread model but 0 to 3 is refused, the least of the chain counts",
+      async (id) => {
+        for (const model of ["4", "-2"]) {
+          await expect(chainOf([id], { [`${id}-model`]: model })).rejects.toThrow(
+            `${id}: thread_model returned ${model}: expected 0 to 3`,
+          );
+        }
+        const below = id === "L" ? "M" : "L";
+        const texts = { [`${id}-model`]: "2", [`${below}-model`]: "1" };
+        const chain = await chainOf([id, below], texts);
+        expect(chain.threadModel).toBe("serialize_all_requests");
+        const models = recorded().filter((line) => line.includes("thread_model"));
+        // From 1.44 on a filter is told what is below it.
+        const told = id === "M" ? " next=1" : "";
+        const toldBelow = below === "M" ? " next=3" : "";
+        expect(models.slice(1)).toEqual([
+          `${below} thread_model${toldBelow}`,
+          `${id} thread_model${told}`,
+        ]);
+      },
+    );
+  });
+
+  describe("for a client that opens nothing", () => {
+    test.each(generationIds.filter((id) => has(id, "preconnect")))("%s", async (id) => {
+      const refusing = await chainOf([id], failing(id, "preconnect"));
+      expect(await errnoOf(() => refusing.preconnect(clientOf(refusing), false))).toBe("EIO");
+      if (!has(id, "list_exports")) return;
+      const listing = await chainOf([id], failing(id, "list_exports"));
+      expect(await errnoOf(() => listing.listExports(clientOf(listing), false))).toBe("EIO");
+      if (!has(id, "default_export")) return;
+      const without = await chainOf([id], failing(id, "default_export"));
+      expect(await without.defaultExport(clientOf(without), false)).toBeUndefined();
+      expect(await errnoOf(() => without.connect(clientOf(without)).open(false, "", false))).toBe(
+        "EINVAL",
+      );
+    });
+  });
+
+  describe("when it is opened and closed", () => {
+    test.each(generationIds)(
+      "%s: the others are closed, and opened for the next client",
+      async (id) => {
+        const above = id === "L" ? "M" : "L";
+        const below = id === "K" ? "J" : "K";
+        const open = async (callback: string) => {
+          const chain = await chainOf([above, id, below], failing(id, callback));
+          for (let i = 0; i < 2; i++) {
+            forgetRecord();
+            expect(
+              await errnoOf(() => chain.connect(clientOf(chain)).open(false, "it", false)),
+            ).toBe("EIO");
+          }
+          return recorded().map((line) => line.split(" ", 2).join(" "));
+        };
+        const opens = [`${above} open`, `${id} open`, `${below} open`, "disk open"];
+        const early = opens.slice(0, 2);
+        expect(await open("open")).toEqual(early);
+        const closes = [`${below} close`, "disk close"];
+        // The server opens what is below S, and only then.
+        expect(await open("open-late")).toEqual(id === "S" ? early : [...opens, ...closes]);
+        expect(await open("prepare")).toEqual([
+          ...opens,
+          ...[`${below} prepare`, `${id} prepare`],
+          // Only what was prepared.
+          `${below} finalize`,
+          ...[`${above} close`, `${id} close`, ...closes],
+        ]);
+      },
+    );
+
+    test.each(generationIds)("%s: a failing finalize keeps nobody from it", async (id) => {
+      const below = id === "K" ? "J" : "K";
+      const connection = await opened(await chainOf([id, below], failing(id, "finalize")));
+      await connection.close();
+      expect(recorded()).toEqual([
+        ...[`${id} finalize`, `${below} finalize`],
+        ...[`${id} close`, `${below} close`, "disk close"],
+      ]);
+    });
+  });
+
+  test.each(generationIds)("%s: questions", async (id) => {
+    for (const question of questionNames) {
+      const callback = cNameOf(question);
+      if (!has(id, callback)) continue;
+      const { top } = await opened(await chainOf([id], failing(id, callback)));
+      if (callback === "export_description") {
+        expect(await top.exportDescription()).toBeUndefined();
+        continue;
+      }
+      // Asked again, as nothing is known.
+      for (let i = 0; i < 2; i++) {
+        expect([callback, await errnoOf(() => top[question]())]).toEqual([callback, "EIO"]);
+      }
+      const isFor = { get_size: "pread", can_write: "pread" }[callback] ?? callback.slice(4);
+      if (isFor !== "pread") {
+        expect(await errnoOf(() => requests["pread"]?.(top))).toBe("no error");
+      }
+    }
+  });
+
+  describe("requests", () => {
+    for (const { how, expected } of ways) {
+      test.each(generationIds)(`%s tells of it by ${how}`, async (id) => {
+        for (const [callback, request] of Object.entries(requests)) {
+          if (!has(id, callback)) continue;
+          const connection = await opened(await chainOf([id], failing(id, callback, how)));
+          expect([callback, await errnoOf(() => request(connection.top))]).toEqual([
+            callback,
+            expected(id),
+          ]);
+          // All others are done.
+          for (const [other, it] of Object.entries(requests)) {
+            if (other === callback || !has(id, other)) continue;
+            expect([other, await errnoOf(() => it(connection.top))]).toEqual([other, "no error"]);
+          }
+          await connection.close();
+        }
+      });
+    }
+
+    test.each(generationIds)("%s hands on the errors of the layer below", async (id) => {
+      for (const below of ["S", "M"] as const) {
+        if (below === id) continue;
+        for (const [callback, request] of Object.entries(requests)) {
+          if (!has(id, callback) || !has(below, callback)) continue;
+          const chain = await chainOf([id, below], failing(below, callback, "set_error"));
+          const { top } = await opened(chain);
+          expect([callback, await errnoOf(() => request(top))]).toEqual([callback, "EDQUOT"]);
+        }
+      }
+    });
+
+    test.each(generationIds)("%s: a zero that is not supported becomes a write", async (id) => {
+      const how = hasErr(id) ? "err" : "set_error";
+      const chain = await chainOf([id], failing(id, "zero", how, EOPNOTSUPP));
+      const { top } = await opened(chain);
+      await top.zero(512, 0n, 0);
+      const data = recorded().filter((line) => /zero \d|write \d/.test(line));
+      expect(data.map((line) => line.split(" ").slice(0, 4).join(" "))).toEqual([
+        `${id} zero 512 0`,
+        `${id} pwrite 512 0`,
+        "disk pwrite 512 0",
+      ]);
+      if (await top.canFastZero()) {
+        expect(await errnoOf(() => top.zero(512, 0n, FLAG_FAST_ZERO))).toBe("EOPNOTSUPP");
+      }
+    });
+  });
+
+  describe("what a plugin below cannot do", () => {
+    test.each(generationIds)("%s: zero", async (id) => {
+      const { top } = await opened(await chainOf([id], { "disk-zero": "0" }));
+      // A yes of the older filters means that it works somehow, a number of the newer ones says how.
+      const triState = generationIds.indexOf(id) >= generationIds.indexOf("F0");
+      expect(await top.canZero()).toBe(triState ? "emulate" : "native");
+      await top.pwrite(new Uint8Array(512).fill(1), 0n, 0);
+      await top.zero(512, 0n, 0);
+      const back = new Uint8Array(512).fill(2);
+      await top.pread(back, 0n, 0);
+      expect(back).toEqual(new Uint8Array(512));
+      // Nobody said that it is fast.
+      expect(await errnoOf(() => top.zero(512, 0n, FLAG_FAST_ZERO))).toBe(
+        triState ? "EOPNOTSUPP" : "EINVAL",
+      );
+    });
+
+    test.each(generationIds)("%s: FUA", async (id) => {
+      for (const [number, word] of ["none", "emulate", "native"].entries()) {
+        const { top } = await opened(await chainOf([id], { "disk-fua": String(number) }));
+        const expected = hasErr(id) ? word : "emulate";
+        expect(await top.canFua()).toBe(expected as Awaited<ReturnType<typeof top.canFua>>);
+        if (expected === "none") {
+          expect(await errnoOf(() => top.pwrite(new Uint8Array(8), 0n, FLAG_FUA))).toBe("EINVAL");
+          continue;
+        }
+        await top.canWrite();
+        await top.canFlush();
+        forgetRecord();
+        await top.pwrite(new Uint8Array(8), 0n, FLAG_FUA);
+        const reached = recorded().filter((line) => /^disk (pwrite|flush)/.test(line));
+        // On the disk it is a flag or a flush, whatever the filter knows of it.
+        expect(reached).toEqual(
+          expected === "native"
+            ? ["disk pwrite 8 0 flags=2"]
+            : ["disk pwrite 8 0 flags=0", "disk flush flags=0"],
+        );
+      }
+    });
+  });
+});
