@@ -1,8 +1,10 @@
 #!/usr/bin/env bun
 /** The program: runs the command line and ends with its status. */
+
+import { programArguments } from "./cli/argv.ts";
 import { fail, watchFaults } from "./cli/faults.ts";
 import { nbdkit } from "./cli/nbdkit.ts";
 
 watchFaults();
 // Native threads may still wait for work: nothing that could need them is left.
-process.exit(await nbdkit(process.argv.slice(2)).catch(fail));
+process.exit(await nbdkit(programArguments()).catch(fail));

@@ -19,23 +19,33 @@ export interface Arguments {
   readonly problem?: string;
 }
 
-export function splitArguments(argv: readonly string[]): Arguments {
+export function splitArguments(
+  argv: readonly string[],
+  environment: Readonly<Record<string, string | undefined>> = process.env,
+): Arguments {
   const given: GivenOption[] = [];
   const program = makeProgram();
+  // getopt(3): with this variable the first word ends the options.
+  program.passThroughOptions(environment["POSIXLY_CORRECT"] !== undefined);
   for (const option of options) {
     for (const name of longNames(option)) listen(program, name, option, given);
   }
   try {
-    for (const [name, candidates] of abbreviations(argv)) {
+    for (const [name, candidates] of unknownNames(argv)) {
       const [option] = candidates;
       if (option !== undefined && candidates.length === 1) {
-        program.addOption(abbreviation(flags(`--${name}`, option)));
+        program.addOption(nameless(flags(`--${name}`, option)));
         listen(program, name, option, given);
       } else {
         // It takes a value, so that `--d=1` comes here too.
-        program.addOption(abbreviation(`--${name} [value]`));
-        program.on(`option:${name}`, () => refuseAmbiguous(program, name, candidates));
+        program.addOption(nameless(`--${name} [value]`));
+        program.on(`option:${name}`, () => refuseName(program, name, candidates));
       }
+    }
+    for (const letter of unknownLetters(argv)) {
+      const option = nameless(`-${letter} [value]`);
+      program.addOption(option);
+      program.on(`option:${option.name()}`, () => program.error(`unknown option '-${letter}'`));
     }
     program.parse(argv, { from: "user" });
   } catch (error) {
@@ -80,8 +90,8 @@ function flags(names: string, { value }: OptionSpec): string {
 }
 
 /** Commander would make a property name of the flag, and fails where it ends in a dash. */
-function abbreviation(text: string): Option {
-  return Object.assign(new Option(text), { attributeName: () => "abbreviation" });
+function nameless(text: string): Option {
+  return Object.assign(new Option(text), { attributeName: () => "nameless" });
 }
 
 function listen(program: Command, name: string, option: OptionSpec, given: GivenOption[]): void {
@@ -91,22 +101,32 @@ function listen(program: Command, name: string, option: OptionSpec, given: Given
 }
 
 /**
- * The beginnings of long options among the words, and what each may mean. A word that turns out to be
- * a value (`--run --thr`) does no harm: then nothing looks the name up.
+ * What looks like the name of a long option but is none, and what each may be short for. Commander goes on
+ * after an unknown option, but getopt_long(3) stops there: so they become options that refuse themselves. A
+ * word that turns out to be a value (`--run --thr`) does no harm: then nothing looks the name up.
  */
-function abbreviations(argv: readonly string[]): Map<string, readonly OptionSpec[]> {
+function unknownNames(argv: readonly string[]): Map<string, readonly OptionSpec[]> {
   const found = new Map<string, readonly OptionSpec[]>();
   for (const word of argv) {
-    const name = /^--([a-z][a-z0-9-]*)(?:=|$)/s.exec(word)?.[1];
+    const name = /^--([a-zA-Z0-9_][\w-]*)(?:=|$)/s.exec(word)?.[1];
     if (name === undefined || options.some((option) => longNames(option).includes(name))) continue;
     const all = options.filter((option) => longNames(option).some((long) => long.startsWith(name)));
     const nbdkits = all.filter((option) => option.ours === undefined);
-    if (all.length > 0) found.set(name, nbdkits.length > 0 ? nbdkits : all);
+    found.set(name, nbdkits.length > 0 ? nbdkits : all);
   }
   return found;
 }
 
-function refuseAmbiguous(program: Command, name: string, candidates: readonly OptionSpec[]): never {
+function refuseName(program: Command, name: string, candidates: readonly OptionSpec[]): never {
+  if (candidates.length === 0) program.error(`unknown option '--${name}'`);
   const meanings = candidates.map(display).join(", ");
   program.error(`option '--${name}' is ambiguous: it may mean ${meanings}`);
+}
+
+/** The same for letters, which may stand together in a word. */
+function unknownLetters(argv: readonly string[]): ReadonlySet<string> {
+  const clusters = argv.filter((word) => /^-[^-]/.test(word)).map((word) => word.slice(1));
+  const letters = new Set(clusters.join("").replaceAll(/[^0-9a-zA-Z?]/g, ""));
+  for (const { letter } of options) if (letter !== undefined) letters.delete(letter);
+  return letters;
 }

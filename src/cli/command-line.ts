@@ -42,12 +42,15 @@ export type CommandLine =
     };
 
 /** Throws ConfigError where a value is wrong or options exclude each other. */
-export function parseCommandLine(argv: readonly string[]): CommandLine {
+export function parseCommandLine(
+  argv: readonly string[],
+  refused: ReadonlySet<OptionName> = notYet,
+): CommandLine {
   const { options, words, problem } = splitArguments(argv);
   const draft = new Draft();
   for (const given of options) {
     const name = given.option.name;
-    refuseNotYet(given);
+    refuseNotYet(given, refused);
     if (name === "dump-config" || name === "long-options" || name === "short-options") {
       return { kind: "print", what: name };
     }
@@ -77,9 +80,9 @@ function withoutOptions(words: readonly string[]): readonly string[] {
   return words.some((word) => word.startsWith("-")) ? ["--", ...words] : words;
 }
 
-function refuseNotYet({ option, value }: GivenOption): void {
+function refuseNotYet({ option, value }: GivenOption, refused: ReadonlySet<OptionName>): void {
   const off = option.name === "tls" && parseBool(value) === false;
-  if (!notYet.has(option.name) || off) return;
+  if (!refused.has(option.name) || off) return;
   throw new ConfigError(`option ${display(option)} is not supported yet`);
 }
 

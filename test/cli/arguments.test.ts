@@ -23,6 +23,14 @@ describe("order", () => {
     });
   });
 
+  test("the first word ends the options where POSIXLY_CORRECT is set", () => {
+    const { options: given, words } = splitArguments(["-f", "null", "-r", "--", "x"], {
+      POSIXLY_CORRECT: "",
+    });
+    expect(given.map(({ option }) => option.name)).toEqual(["foreground"]);
+    expect(words).toEqual(["null", "-r", "--", "x"]);
+  });
+
   test("-- ends the options", () => {
     expect(split("-f", "sh", "--", "-v", "--run", "x=1")).toEqual({
       given: [["foreground", ""]],
@@ -144,8 +152,8 @@ describe("problems", () => {
     expect(split(...argv)).toBe(problem);
   });
 
-  test("what came before a problem is kept", () => {
-    const { options: given, words, problem } = splitArguments(["-v", "null", "--foo"]);
+  test("what came before a problem is kept, and what follows is not looked at", () => {
+    const { options: given, words, problem } = splitArguments(["-v", "null", "--foo", "-r"]);
     expect({ names: given.map(({ option }) => option.name), words, problem }).toEqual({
       names: ["verbose"],
       words: [],

@@ -1,0 +1,39 @@
+/** The command line as the kernel has it, where Bun tells something else. */
+import { expect, test } from "bun:test";
+import { join } from "node:path";
+
+import { restored, splitWords } from "../../src/cli/argv.ts";
+
+test.each([
+  { plain: ["-V"], words: ["bun", "main.ts", "-V"], result: ["-V"] },
+  { plain: ["-V"], words: ["bun", "main.ts", "--", "-V"], result: ["--", "-V"] },
+  { plain: [], words: ["bun", "main.ts", "--"], result: ["--"] },
+  { plain: [], words: ["bun", "main.ts"], result: [] },
+  { plain: ["--", "a"], words: ["bun", "main.ts", "--", "--", "a"], result: ["--", "--", "a"] },
+  { plain: ["a\uFFFD"], words: ["bun", "main.ts", "a\uDCFF"], result: ["a\uDCFF"] },
+  // Where /proc is not there.
+  { plain: ["a", "b"], words: [], result: ["a", "b"] },
+])("of $words $plain are $result", ({ plain, words, result }) => {
+  expect(restored(plain, words)).toEqual(result);
+});
+
+test("words end with a NUL, may be empty, and keep bytes that are no UTF-8", () => {
+  const bytes = Buffer.from("a\0\0\xff\0é", "latin1");
+  expect(splitWords(bytes)).toEqual(["a", "", "\uDCFF", "\uDCE9"]);
+});
+
+test("a program gets all of its words", async () => {
+  const path = join(import.meta.dir, "../../src/cli/argv.ts");
+  const script = `import { programArguments } from ${JSON.stringify(path)};
+    console.log(JSON.stringify(programArguments()));`;
+  const file = join(process.env["TMPDIR"] ?? "/tmp", `nbdkit-argv-${process.pid}.ts`);
+  await Bun.write(file, script);
+  try {
+    const shell = `"$1" "$2" -- -v "" a "$(printf 'x\\377')" --`;
+    const child = Bun.spawnSync(["/bin/sh", "-c", shell, "sh", process.execPath, file]);
+    expect(child.stderr.toString()).toBe("");
+    expect(JSON.parse(child.stdout.toString())).toEqual(["--", "-v", "", "a", "x\uDCFF", "--"]);
+  } finally {
+    await Bun.file(file).delete();
+  }
+});
