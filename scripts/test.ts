@@ -6,6 +6,7 @@ import { parseArgs } from "node:util";
 
 import { installPackages, missingPackages, testPackages } from "./debian.ts";
 import { readJunit, type TestResult } from "./junit.ts";
+import { prepareSanitizer, type Sanitizer } from "./sanitizer.ts";
 import { type AllowedSkip, judge } from "./verdict.ts";
 
 /** Skips that CI may have, each with its reason. Every other skip is a failure there. */
@@ -34,6 +35,8 @@ const { values, positionals } = parseArgs({
     // CI must not fail for an order that nobody has run: other orders are for those who look for mistakes.
     seed: { type: "string", default: "1" },
     "no-install": { type: "boolean", default: false },
+    /** `address`: the native runtime is compiled with it, for the tests that are named. */
+    sanitize: { type: "string" },
   },
 });
 
@@ -42,9 +45,15 @@ const seed = values.seed === "random" ? String(Math.floor(Math.random() * 2 ** 3
 process.exitCode = await main();
 
 async function main(): Promise<number> {
+  if (values.sanitize !== undefined && values.sanitize !== "address") {
+    say(
+      `--sanitize=${values.sanitize}: only address is there; test/abi/sanitize.test.ts has others`,
+    );
+    return 1;
+  }
   preparePackages();
   // With paths only the tests in them run.
-  const failedGates = positionals.length > 0 ? [] : await runGates();
+  const failedGates = positionals.length > 0 || values.sanitize ? [] : await runGates();
   const { failures, results } = await runTests();
   const ci = process.env["CI"] === "true" || process.env["CI"] === "1";
   const verdict = judge(results, [...failedGates, ...failures], ci ? allowedSkips : undefined);
@@ -81,9 +90,12 @@ async function runTests(): Promise<{ failures: string[]; results: TestResult[] }
     const report = join(folder, "junit.xml");
     const order = ["--randomize", `--seed=${seed}`];
     const reporter = ["--reporter=junit", `--reporter-outfile=${report}`];
+    const sanitizer = values.sanitize === undefined ? undefined : prepareSanitizer(folder);
+    const preload = sanitizer === undefined ? [] : ["--preload", sanitizer.preload];
     const end = await bun(
-      ["test", `--timeout=${TEST_TIMEOUT_MS}`, ...order, ...reporter, ...positionals],
+      ["test", `--timeout=${TEST_TIMEOUT_MS}`, ...preload, ...order, ...reporter, ...positionals],
       TESTS_DEADLINE_MS,
+      sanitizer,
     );
     const file = Bun.file(report);
     if (!(await file.exists())) {
@@ -115,11 +127,19 @@ function outsideTests(results: readonly TestResult[], end: string): string[] {
 }
 
 /** Run this Bun with `args` and tell how it ended. */
-async function bun(args: readonly string[], deadlineMs: number): Promise<string> {
-  const child = Bun.spawn([process.execPath, ...args], {
+async function bun(
+  args: readonly string[],
+  deadlineMs: number,
+  sanitizer?: Sanitizer,
+): Promise<string> {
+  const child = Bun.spawn([...(sanitizer?.prefix ?? []), process.execPath, ...args], {
     cwd: root,
-    // A log is read without colours, which some tools print wherever CI is set.
-    env: process.stdout.isTTY ? process.env : { ...process.env, NO_COLOR: "1" },
+    env: {
+      ...process.env,
+      // A log is read without colours, which some tools print wherever CI is set.
+      ...(process.stdout.isTTY ? {} : { NO_COLOR: "1" }),
+      ...sanitizer?.env,
+    },
     stdio: ["ignore", "inherit", "inherit"],
     timeout: deadlineMs,
     killSignal: "SIGKILL",

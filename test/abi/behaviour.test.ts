@@ -9,7 +9,7 @@ import { errnoOf } from "#test/chain";
 import { NbdClient } from "#test/client";
 import { compileModule, type CompileOptions, haveCompiler } from "#test/modules";
 import { nativeLayer, nativeStack } from "#test/native";
-import { run, serve } from "#test/server";
+import { program, run, serve } from "#test/server";
 
 import type { ChainConnection } from "../../src/chain/chain.ts";
 
@@ -300,18 +300,7 @@ describe.skipIf(!haveCompiler)("C modules (needs cc)", () => {
       ];
       const words = asks.map(([ask]) => ask);
       const { code, stderr } = await run(
-        [
-          process.execPath,
-          join(import.meta.dir, "../../src/main.ts"),
-          "-v",
-          "-U",
-          "-",
-          "--run",
-          "true",
-          `--filter=${parsing}`,
-          "null",
-          ...words,
-        ],
+        [...program, "-v", "-U", "-", "--run", "true", `--filter=${parsing}`, "null", ...words],
         { cwd: folder },
       );
       expect(code).toBe(0);

@@ -130,8 +130,8 @@ describe.skipIf(!haveCompiler)("C modules (needs cc)", () => {
       says: "bad.so: filter has _struct_size 23, too small to hold its name: expected at least 24",
     },
     {
-      defines: { SIZE: 6 },
-      says: "bad.so: filter._version is 0x300000001, where there is no text that can be read",
+      defines: { SIZE: 6, MODEL: 0x5000 },
+      says: "bad.so: filter._version is 0x500000000001, where there is no text that can be read",
     },
     { defines: { MODEL: 4 }, says: "bad.so: filter has thread model 4: expected 0 to 3" },
     { defines: { NAME: "NULL" }, says: "bad.so: filter must have a .name field" },

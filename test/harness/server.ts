@@ -31,8 +31,15 @@ export interface Served extends AsyncDisposable {
   stop(): Promise<Exited>;
 }
 
+/** What goes before the server's program where its native part runs under a sanitizer: see scripts/sanitizer.ts. */
+const prefix = JSON.parse(process.env["SANITIZER_PREFIX"] ?? "[]") as readonly string[];
+
 /** How this project's server is started, without its arguments. */
-export const program: readonly string[] = [process.execPath, join(root, "src", "main.ts")];
+export const program: readonly string[] = [
+  ...prefix,
+  process.execPath,
+  join(root, "src", "main.ts"),
+];
 
 const alive = new Set<Bun.Subprocess>();
 process.on("exit", () => {

@@ -1,0 +1,24 @@
+/** Preloaded where tests run under a sanitizer (scripts/sanitizer.ts): what it reports fails the test that was running. */
+import { afterEach } from "bun:test";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+
+/** What modules of others do, which is no fault of ours. Each is a text of the report. */
+const known: readonly { readonly text: string; readonly why: string }[] = [];
+
+/** Each process that has something to report writes a file into it. */
+const folder = process.env["SANITIZER_REPORTS"] ?? "";
+const seen = new Map<string, number>();
+
+afterEach(() => {
+  const reports = readdirSync(folder).map((name) => {
+    const text = readFileSync(join(folder, name), "utf8");
+    const before = seen.get(name) ?? 0;
+    seen.set(name, text.length);
+    return text.slice(before);
+  });
+  const ours = reports
+    .filter((report) => report !== "")
+    .filter((report) => !known.some(({ text }) => report.includes(text)));
+  if (ours.length > 0) throw new Error(ours.join("\n"));
+});
