@@ -1,18 +1,25 @@
-/** Makes node_modules/.bin/bun usable where npm was told not to run the install scripts of packages. */
+/** Makes Bun's program usable where npm was told not to run the install scripts of packages. */
 import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
-import { join } from "node:path";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
 
-const folder = join(import.meta.dirname, "..", "node_modules", "bun");
+/** In this folder's node_modules, or beside this package where it is one of several. */
+function bunFolder() {
+  try {
+    return dirname(createRequire(import.meta.url).resolve("bun/package.json"));
+  } catch {
+    return undefined;
+  }
+}
+
+const folder = bunFolder();
 const works = () =>
   spawnSync(join(folder, "bin", "bun.exe"), ["--version"], { stdio: "ignore" }).status === 0;
 
-if (existsSync(folder) && !works()) {
+if (folder !== undefined && !works()) {
   const { status } = spawnSync(process.execPath, ["install.js"], { cwd: folder, stdio: "inherit" });
   if (status !== 0 || !works()) {
-    process.stderr.write(
-      "nbdkit: cannot set up node_modules/bun: run `node node_modules/bun/install.js`\n",
-    );
+    process.stderr.write(`nbdkit: cannot set up Bun: run \`node ${join(folder, "install.js")}\`\n`);
     process.exitCode = 1;
   }
 }

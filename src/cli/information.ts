@@ -1,12 +1,15 @@
 /** What --help, --version and --dump-config print about this program and its layers. */
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 
 import { hostCpu, moduleDirectories } from "../chain/directories.ts";
 import type { Layer } from "../chain/layer.ts";
-import { version } from "./version.ts";
+import { notYet, type OptionName } from "./options.ts";
+import { version, versionExtra } from "./version.ts";
+
+const root = join(import.meta.dir, "..", "..");
 
 export function versionLine(): string {
-  return `nbdkit ${version} (bun ${Bun.version})\n`;
+  return `nbdkit ${version} (${versionExtra})\n`;
 }
 
 /** One line for each layer, from the top. */
@@ -28,32 +31,43 @@ function helpOf(layer: Layer): string {
   return lines.join("\n") + "\n";
 }
 
-/** In alphabetical order, as scripts read them: each line is `key=value`. */
+/** nbdkit-probing(1): in alphabetical order, as scripts read them; each line is `key=value`. */
 export function dumpConfig(): string {
   const { filterdir, plugindir } = moduleDirectories();
   const [major, minor] = version.split(".");
+  const binary = join(root, "bin", "nbdkit");
   return fields([
-    ["binary", Bun.main],
-    ["bindir", dirname(Bun.main)],
-    ["exit_with_parent", "no"],
+    ["binary", binary],
+    ["bindir", dirname(binary)],
+    ["exit_with_parent", whether("exit-with-parent")],
     ["filterdir", filterdir],
     ["host_cpu", hostCpu],
     ["host_os", "linux-gnu"],
+    ["libdir", dirname(dirname(plugindir))],
+    ["mandir", join(root, "man")],
     ["max_api_version", "2"],
     ["name", "nbdkit"],
+    ["pkgconfigdir", join(root, "share", "pkgconfig")],
     ["plugindir", plugindir],
+    ["root_tls_certificates_dir", "/etc/pki/nbdkit"],
     ["run_default_socket", "Unix"],
-    ["selinux", "no"],
+    ["sbindir", dirname(binary)],
+    ["selinux", whether("selinux-label")],
     ["soext", "so"],
     ["sysconfdir", "/etc"],
-    ["timeout_option", "no"],
-    ["tls", "no"],
+    ["timeout_option", whether("timeout")],
+    ["tls", whether("tls")],
     ["version", version],
+    ["version_extra", versionExtra],
     ["version_major", major],
     ["version_minor", minor],
-    ["vsock_option", "no"],
+    ["vsock_option", whether("vsock")],
     ["zstd", "no"],
   ]);
+}
+
+function whether(option: OptionName): "no" | "yes" {
+  return notYet.has(option) ? "no" : "yes";
 }
 
 /** Lines of `key=value`, but for what has no value. */

@@ -5,12 +5,12 @@ import { join } from "node:path";
 
 import { program, run } from "#test/server";
 
-import packageJson from "../../package.json" with { type: "json" };
 import { usage } from "../../src/cli/arguments.ts";
-import { longOptions, shortOptions } from "../../src/cli/options.ts";
+import { dumpConfig, versionLine as versionOf } from "../../src/cli/information.ts";
+import { longOptions, notYet, shortOptions } from "../../src/cli/options.ts";
 
 const root = join(import.meta.dir, "..", "..");
-const versionLine = `nbdkit ${packageJson.version} (bun ${Bun.version})\n`;
+const versionLine = versionOf();
 const fixture = join(import.meta.dir, "life-fixture.ts");
 const bare = join(import.meta.dir, "bare-fixture.ts");
 const offset = join(root, "filters", "offset", "offset.ts");
@@ -35,16 +35,42 @@ describe("without a plugin", () => {
     const values = Object.fromEntries(lines.map((line) => line.split(/=(.*)/s).slice(0, 2)));
     expect({ code, stderr, lines }).toEqual({ code: 0, stderr: "", lines: lines.toSorted() });
     expect(values).toMatchObject({
-      binary: join(root, "src", "main.ts"),
+      binary: join(root, "bin", "nbdkit"),
       filterdir: "/some/filters",
       name: "nbdkit",
       plugindir: "/some/plugins",
-      tls: "no",
-      version: packageJson.version,
-      version_major: packageJson.version.split(".")[0],
-      version_minor: packageJson.version.split(".")[1],
+      tls: notYet.has("tls") ? "no" : "yes",
+      version: "1.45.2",
+      version_major: "1",
+      version_minor: "45",
     });
   });
+});
+
+test("--dump-config has every key of nbdkit's, and those of its later releases", async () => {
+  const keys = dumpConfig()
+    .trimEnd()
+    .split("\n")
+    .map((line) => line.split("=")[0] ?? "");
+  const later = [
+    "max_api_version",
+    "run_default_socket",
+    "soext",
+    "timeout_option",
+    "vsock_option",
+  ];
+  expect(keys).toEqual(expect.arrayContaining(later));
+  if (Bun.which("nbdkit") === null) return;
+  const { stdout } = await run(["nbdkit", "--dump-config"]);
+  const theirs = stdout
+    .trimEnd()
+    .split("\n")
+    .map((line) => line.split("=")[0] ?? "");
+  expect(theirs.filter((key) => !keys.includes(key))).toEqual([]);
+});
+
+test("the version is one that scripts for nbdkit can read", () => {
+  expect(versionLine).toMatch(/^nbdkit 1\.45\.2 \(nbdkit for Bun \d+\.\d+\.\d+, Bun [\d.]+\)\n$/);
 });
 
 describe("with a plugin", () => {
