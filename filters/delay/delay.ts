@@ -107,7 +107,7 @@ export function delayFilter(sleep: Sleep) {
 
     zero(next, delays, count, offset, flags) {
       if (flags & FLAG_FAST_ZERO && delays.refuseFastZero) {
-        throw new NbdError("EOPNOTSUPP", "fast zero requests are refused by delay-fast-zero=false");
+        throw new NbdError("EOPNOTSUPP", "");
       }
       return later(delays.zero, delays, () => next.zero(count, offset, flags));
     },

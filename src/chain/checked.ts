@@ -282,7 +282,8 @@ export class Context implements LayerContext {
           : this.refuse("zero with FAST_ZERO, which it cannot do"),
       );
     }
-    const emulates = can === "emulate" && (layer.kind === "plugin" || layer.canZero !== undefined);
+    // As nbdkit: by the outermost layer that answers so, be it only what the layer below has answered.
+    const emulates = can === "emulate";
     if (!emulates && flags & FLAG_FUA && this.emulatesFua()) {
       return this.thenFlush(this.zero(count, offset, flags & ~FLAG_FUA));
     }
@@ -293,7 +294,8 @@ export class Context implements LayerContext {
       );
     }
     if (emulates) {
-      if (flags & FLAG_FAST_ZERO) throw new NbdError("EOPNOTSUPP", `${layer.name}: no fast zero`);
+      // Clients try it and do otherwise: that is no line in the log worth.
+      if (flags & FLAG_FAST_ZERO) throw new NbdError("EOPNOTSUPP", "");
       return emulateZero(this, count, offset, flags);
     }
     if (layer.zero === undefined) {
@@ -341,7 +343,7 @@ export class Context implements LayerContext {
     }
     if (flags !== 0) this.refuse(`cache with flags ${flags}, which takes none`);
     if (log.verbose && log.datapath) this.trace(`cache count=${count} offset=${offset}`);
-    if (can === "emulate" && (layer.kind === "plugin" || layer.canCache !== undefined)) {
+    if (can === "emulate") {
       return emulateCache(this, count, offset);
     }
     if (layer.cache !== undefined)
