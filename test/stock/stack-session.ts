@@ -43,10 +43,6 @@ async function idle(pid: number, { filters }: Stack): Promise<void> {
   await until(() => readdirSync(`/proc/${pid}/task`).length <= threads);
 }
 
-/** Ours reports more: why a fast zero is refused. */
-const told = (line: string) =>
-  !/: no fast zero$|fast zero requests are refused by delay-fast-zero=false$/.test(line);
-
 /** Each server says in its own words what is wrong with a request. */
 const unworded = (line: string) => line.replace(/(invalid request: \w+):.*/, "$1");
 
@@ -76,7 +72,7 @@ export async function session(
     const all = {
       seen,
       code,
-      errors: errors(stderr, folder).filter(told).map(unworded),
+      errors: errors(stderr, folder).map(unworded),
       disk: new Bun.CryptoHasher("sha1").update(readFileSync(join(folder, "disk"))).digest("hex"),
       log: existsSync(log) ? byConnection(logLines(log)) : [],
     };
