@@ -58,11 +58,16 @@ struct rt_next {
   struct rt_message direct[RT_NEXT_DIRECT];
   _Atomic int64_t answers[RT_NEXT_ANSWERS];
   struct rt_next *next_free;
+  int32_t module; /* whose it is, or -1 */
+  _Atomic int32_t complained;
   void *backend; /* the nxdata of the layer below as such, which no connection has to do with (contexts.c) */
 };
 
 /* Do what can be done without JavaScript; false where it cannot. Sets errno with a *ret of -1. */
 bool rt_next_knows (struct rt_next *next, struct rt_message *message, int64_t *ret);
+
+/* Say whose fault it is that nobody is behind the pointer: once for each. */
+void rt_next_complain (struct rt_next *next);
 
 /* Answer the same question by yourself from now on. */
 void rt_next_remember (struct rt_next *next, uint32_t op, int64_t answer);

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "adapters.gen.h"
+#include "exported.h"
 #include "internal.h"
 #include "ops.gen.h"
 
@@ -41,6 +42,8 @@ rt_nxdata_new (uint32_t target, int32_t module)
   next->next_free = NULL;
   memset (next->table, 0, sizeof next->table);
   rt_module_next_table (module, next->table, sizeof next->table);
+  next->module = module;
+  atomic_store (&next->complained, 0);
   atomic_store (&next->target, target);
   return next;
 }
@@ -67,6 +70,16 @@ rt_next_forget (void *nxdata)
     return;
   atomic_store (&next->direct_ops, 0);
   atomic_store (&next->answered, 0);
+}
+
+void
+rt_next_complain (struct rt_next *next)
+{
+  const char *title = next == NULL || next->module < 0 ? NULL : rt_module_title ((uint32_t) next->module);
+
+  if (next == NULL || !atomic_exchange (&next->complained, 1))
+    nbdkit_error ("%s called the layer below by a pointer that is %s", title == NULL ? "a filter" : title,
+                  next == NULL ? "NULL" : "not valid any more");
 }
 
 void

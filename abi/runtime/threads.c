@@ -198,6 +198,8 @@ rt_upcall (void *nxdata, struct rt_message *m)
     return ret;
   err = m->target == 0 ? EINVAL : this_slot == -1 ? become_foreign () : 0;
   if (err != 0) {
+    if (m->target == 0)
+      rt_next_complain (next);
     errno = err;
     return -1;
   }

@@ -1,0 +1,289 @@
+/** Filters of every generation that break nbdkit's rules: the request fails, the log says which rule, all else goes on. */
+import { afterEach, beforeAll, beforeEach, describe, expect, spyOn, test } from "bun:test";
+
+import { type GenerationId, generationIds } from "#abi/generated/generations.gen";
+import { defineFilter, Extents, type NextOps } from "#api";
+import { log } from "#lib/log";
+import { clientOf, configuredChain, diskPlugin, errnoOf } from "#test/chain";
+import { NbdClient } from "#test/client";
+import { compileModule, haveCompiler } from "#test/modules";
+import { nativeLayer, scriptLayer } from "#test/native";
+import { serve } from "#test/server";
+
+import type { Chain } from "../../src/chain/chain.ts";
+import type { Layer } from "../../src/chain/layer.ts";
+
+const acting = new Map<GenerationId, Promise<Layer>>();
+
+const actingPath = (id: GenerationId) =>
+  compileModule("test/fixtures/acting.c", {
+    defines: { NBDKIT_FILTER_GENERATION: `NBDKIT_GENERATION_${id}` },
+    name: `acting-${id}`,
+  });
+
+function actingFilter(id: GenerationId): Promise<Layer> {
+  let layer = acting.get(id);
+  if (layer === undefined) {
+    layer = actingPath(id).then((path) => nativeLayer("filter", path));
+    acting.set(id, layer);
+  }
+  return layer;
+}
+
+/** Cannot do what a layer need not be able to. */
+const limiter = defineFilter({
+  name: "limiter",
+  canFlush: () => false,
+  canTrim: () => false,
+  canZero: () => "none" as const,
+  canFastZero: () => false,
+  canFua: () => "none" as const,
+  canCache: () => "none" as const,
+});
+
+interface Setup {
+  readonly limited?: boolean;
+  readonly canWrite?: boolean;
+  readonly texts?: Readonly<Record<string, string>>;
+}
+
+async function chainOf(id: GenerationId, { limited, canWrite = true, texts = {} }: Setup = {}) {
+  const disk = Uint8Array.from({ length: 65536 }, (_, i) => (i * 7) % 251);
+  const calls: string[] = [];
+  const layers = [await actingFilter(id)];
+  if (limited === true) layers.push(scriptLayer("filter", limiter));
+  layers.push(scriptLayer("plugin", diskPlugin(disk, calls, { canWrite })));
+  return { chain: await configuredChain(layers, texts), calls };
+}
+
+async function opened(chain: Chain, readonly = false) {
+  const connection = chain.connect(clientOf(chain));
+  await connection.open(readonly, "it", false);
+  return connection;
+}
+
+/** Have the filter do what it does for a read of so many bytes. */
+const act = (top: NextOps, action: number) =>
+  errnoOf(() => top.pread(new Uint8Array(action), 0n, 0));
+
+/** A request that all can do: the layers are still there. */
+async function works(top: NextOps): Promise<void> {
+  const buf = new Uint8Array(512);
+  await top.pread(buf, 7n, 0);
+  expect(buf).toEqual(Uint8Array.from({ length: 512 }, (_, i) => ((7 + i) * 7) % 251));
+}
+
+const since = (from: GenerationId, to: GenerationId = "M") =>
+  generationIds.slice(generationIds.indexOf(from), generationIds.indexOf(to) + 1);
+
+interface Rule {
+  readonly action: number;
+  /** What the layer below is asked for, and says. */
+  readonly asked: string;
+  readonly from?: GenerationId;
+}
+
+const outside = ", outside its size (65536)";
+/** Of a layer that can do everything. */
+const ranges: readonly Rule[] = [
+  { action: 1, asked: `pread count=2 offset=65535${outside}` },
+  { action: 2, asked: `pread count=0 offset=0${outside}` },
+  { action: 3, asked: `pread count=2 offset=18446744073709551615${outside}` },
+  { action: 4, asked: `pread count=4294967295 offset=0${outside}` },
+  { action: 5, asked: `pwrite count=2 offset=65535${outside}` },
+  { action: 6, asked: `trim count=2 offset=65535${outside}` },
+  { action: 7, asked: `zero count=2 offset=65535${outside}` },
+  { action: 12, asked: "pread with flags 1024, which takes none", from: "B" },
+  { action: 13, asked: "pwrite with unknown flags 1024", from: "B" },
+  { action: 15, asked: "trim with unknown flags 1", from: "B" },
+  { action: 16, asked: "zero with unknown flags 1024", from: "B" },
+  { action: 17, asked: "flush with flags 2, which takes none", from: "B" },
+  { action: 18, asked: "extents with unknown flags 1024", from: "D" },
+  { action: 19, asked: `extents count=2 offset=65535${outside}`, from: "D" },
+];
+/** Of one that can read and write only. */
+const abilities: readonly Rule[] = [
+  { action: 9, asked: "trim, which it cannot do" },
+  { action: 10, asked: "zero, which it cannot do" },
+  { action: 11, asked: "flush, which it cannot do" },
+  { action: 14, asked: "pwrite with FUA, which it cannot do", from: "B" },
+  { action: 20, asked: "cache, which it cannot do", from: "E" },
+  { action: 21, asked: "zero, which it cannot do", from: "F0" },
+];
+const writes: readonly Rule[] = [
+  { action: 8, asked: "pwrite, which it cannot do" },
+  { action: 9, asked: "trim, which it cannot do" },
+  { action: 10, asked: "zero, which it cannot do" },
+];
+
+describe.skipIf(!haveCompiler)("filters that break rules (needs cc)", () => {
+  const errors: string[] = [];
+  const error = spyOn(log, "error");
+  beforeAll(async () => {
+    await Promise.all(generationIds.map(actingFilter));
+  }, 60_000);
+  beforeEach(() => {
+    error.mockImplementation((message, name) => void errors.push(`${name}: ${message}`));
+  });
+  afterEach(() => error.mockReset());
+  const said = () => errors.splice(0);
+
+  async function checkRules(id: GenerationId, rules: readonly Rule[], setup: Setup) {
+    const { chain, calls } = await chainOf(id, setup);
+    const connection = await opened(chain);
+    const below = setup.limited === true ? "limiter" : "disk";
+    // The second time shortcuts have been taken for what is allowed.
+    for (let i = 0; i < 2; i++) {
+      await works(connection.top);
+      for (const { action, asked, from = "S" } of rules) {
+        if (!since(from).includes(id)) continue;
+        calls.length = 0;
+        expect([asked, await act(connection.top, action)]).toEqual([asked, "EINVAL"]);
+        expect(said()).toEqual([`disk[1]: ${below} was asked for ${asked}`]);
+        expect(calls).toEqual([]);
+      }
+      await works(connection.top);
+    }
+    const other = await opened(chain);
+    await works(other.top);
+    await other.close();
+    await connection.close();
+    expect(said()).toEqual([]);
+  }
+
+  describe("calls of the layer below", () => {
+    test.each(generationIds)("%s: outside of the disk, and with flags that there are not", (id) =>
+      checkRules(id, ranges, {}),
+    );
+    test.each(generationIds)("%s: for what it cannot do", (id) =>
+      checkRules(id, abilities, { limited: true }),
+    );
+    test.each(generationIds)("%s: for writes where there are none", (id) =>
+      checkRules(id, writes, { canWrite: false }),
+    );
+  });
+
+  describe("what they return", () => {
+    test.each(generationIds)("%s: -1 without a reason, or with none that there is", async (id) => {
+      const { chain } = await chainOf(id);
+      const { top } = await opened(chain);
+      expect(await act(top, 22)).toBe("EIO");
+      expect(await act(top, 23)).toBe("EIO");
+      expect(await act(top, 24)).toBe("no error");
+      await works(top);
+    });
+
+    test.each(generationIds)("%s: a size that there is not", async (id) => {
+      for (const size of ["-5", "-9223372036854775808"]) {
+        const { chain } = await chainOf(id, { texts: { "acting-size": size } });
+        const { top } = await opened(chain);
+        expect(await errnoOf(() => top.getSize())).toBe("EIO");
+        expect(await errnoOf(() => top.pread(new Uint8Array(512), 0n, 0))).toBe("EIO");
+      }
+      const { chain } = await chainOf(id, { texts: { "acting-size": "9223372036854775807" } });
+      const { top } = await opened(chain);
+      expect(await top.getSize()).toBe(9223372036854775807n);
+      expect(await errnoOf(() => top.pread(new Uint8Array(512), 2n ** 62n, 0))).toBe("EINVAL");
+      expect(said()).toEqual([
+        `disk[1]: disk was asked for pread count=512 offset=${2n ** 62n}${outside}`,
+      ]);
+    });
+
+    test.each(since("D"))("%s: extents that are no list of them", async (id) => {
+      const { chain } = await chainOf(id);
+      const { top } = await opened(chain);
+      const map = async (count: number) => {
+        const extents = new Extents(512n, 65536n);
+        const errno = await errnoOf(() => top.extents(count, 512n, 0, extents));
+        return { errno, entries: extents.entries };
+      };
+      for (const count of [1, 4]) expect(await map(count)).toMatchObject({ errno: "EINVAL" });
+      expect(await map(2)).toMatchObject({ errno: "ERANGE" });
+      // What came before the mistake is kept.
+      expect(await map(3)).toEqual({
+        errno: "no error",
+        entries: [{ offset: 512n, length: 512n, type: 0 }],
+      });
+      expect((await map(512)).errno).toBe("no error");
+    });
+  });
+
+  describe("threads of their own", () => {
+    test.each(generationIds)(
+      "%s: may ask the layer below, without a place for errors",
+      async (id) => {
+        const { chain } = await chainOf(id);
+        const { top } = await opened(chain);
+        for (let i = 0; i < 3; i++) {
+          expect(await act(top, 25)).toBe("no error");
+          expect(await act(top, 26)).toBe("EINVAL");
+        }
+        expect(said().every((line) => line.includes("pread count=512 offset=65535, outside"))).toBe(
+          true,
+        );
+      },
+    );
+
+    test.each(generationIds)("%s: that are late are refused", async (id) => {
+      const { chain, calls } = await chainOf(id);
+      const first = await opened(chain);
+      await works(first.top);
+      await first.close();
+      const second = await opened(chain);
+      await works(second.top);
+      calls.length = 0;
+      for (const action of [27, 28]) expect(await act(second.top, action)).toBe("EINVAL");
+      expect(calls).toEqual([]);
+      await works(second.top);
+      expect(await act(second.top, 31)).toBe("no error");
+    });
+  });
+
+  describe("reopen", () => {
+    test.each(since("F", "I"))("%s: takes effect at once", async (id) => {
+      const { chain } = await chainOf(id);
+      const { top } = await opened(chain);
+      await works(top);
+      await top.pwrite(new Uint8Array(512), 0n, 0);
+      expect(await act(top, 8)).toBe("no error");
+      expect(await act(top, 30)).toBe("no error");
+      // Shortcuts know of it, too.
+      expect(await act(top, 8)).toBe("EINVAL");
+      expect(said()).toEqual(["disk[1]: disk was asked for pwrite, which it cannot do"]);
+      expect(await act(top, 29)).toBe("no error");
+      expect(await act(top, 8)).toBe("no error");
+    });
+  });
+
+  describe("in a server", () => {
+    const asks = (client: NbdClient, count: number) => client.ask({ type: 0, offset: 0n, count });
+
+    test.each(["S", "B", "F", "I", "M"] as const)(
+      "%s: what calls through pointers of a client that has left is named, and refused",
+      async (id) => {
+        const path = await actingPath(id);
+        await using server = await serve([`--filter=${path}`, "memory", "64k"]);
+        const { client: first } = await NbdClient.ready({ unix: server.socket });
+        expect((await asks(first, 512)).error).toBe(0);
+        first.request({ type: 2 });
+        await first.closed;
+        const { client: second } = await NbdClient.ready({ unix: server.socket });
+        // EIO until the first one is closed in the filter.
+        for (let answer = 5; answer === 5;) answer = (await asks(second, 27)).error;
+        for (const action of [27, 28, 27, 28, 1, 22]) {
+          expect((await asks(second, action)).error).toBeGreaterThan(0);
+        }
+        expect((await asks(second, 512)).error).toBe(0);
+        second.terminate();
+        const { code, stderr } = await server.stop();
+        expect(code).toBe(0);
+        const lines = stderr.replaceAll(path, "PATH").trimEnd().split("\n");
+        // That is said where it came between the two parts of closing.
+        expect(lines.filter((line) => !line.endsWith("but it is not open"))).toEqual([
+          "nbdkit: error: filter acting (PATH) called the layer below by a pointer that is not valid any more",
+          "nbdkit: memory[2]: error: memory was asked for pread count=2 offset=65535, outside its size (65536)",
+        ]);
+      },
+    );
+  });
+});
