@@ -3,8 +3,9 @@ import { JSCallback, type Pointer, toArrayBuffer } from "bun:ffi";
 
 import { ConfigError, NbdError } from "#api";
 import { errnoName, errnos } from "#lib/errno";
-import { log } from "#lib/log";
-import { serverStops } from "#lib/stopping";
+import { log, watchErrorTarget } from "#lib/log";
+import { streamsTaken } from "#lib/standard-streams";
+import { askToStop, serverStops } from "#lib/stopping";
 
 import { CallQueue, type QueueLink } from "./call-queue.ts";
 import type { NativeConnection } from "./connection.ts";
@@ -13,6 +14,8 @@ import type { Awaitable } from "./generated/methods.gen.ts";
 import {
   RT_CALL_BIT,
   RT_DONE,
+  RT_ERRORS_TO_NOBODY,
+  RT_ERRORS_TO_SYSLOG,
   RT_MAX_CALLS,
   RT_MAX_SLOTS,
   RT_OP_OPEN,
@@ -106,6 +109,20 @@ export class Bridge implements ThreadLink, QueueLink {
     this.#calls = new MessageMemory(calls as Pointer, RT_MAX_CALLS * layouts.message.size);
     this.native.rt_set_verbose(log.verbose ? 1 : 0);
     serverStops.addEventListener("abort", () => this.native.rt_server_ends(1));
+    this.#followProcess();
+  }
+
+  /** What concerns the whole process: where errors go, whose stdin and stdout are, and that it shall end. */
+  #followProcess(): void {
+    watchErrorTarget((target) => {
+      if (target === "nowhere") this.native.rt_send_errors(RT_ERRORS_TO_NOBODY);
+      else this.native.rt_send_errors("fd" in target ? target.fd : RT_ERRORS_TO_SYSLOG);
+    });
+    const taken = (): void => this.native.rt_set_stdio_safe(0);
+    if (streamsTaken.aborted) taken();
+    else streamsTaken.addEventListener("abort", taken);
+    const asked = new JSCallback(askToStop, { args: [], returns: "void", threadsafe: true });
+    if (asked.ptr !== null) this.native.rt_on_shutdown(asked.ptr);
   }
 
   // ---- threads

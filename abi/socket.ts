@@ -4,6 +4,7 @@ import { openLibc } from "./libc.ts";
 /** Of Linux, the same on x86-64 and aarch64. */
 const SOL_SOCKET = 1;
 const SO_SNDBUF = 7;
+const SO_KEEPALIVE = 9;
 const SO_PEERCRED = 17;
 /** A struct sockaddr_storage. */
 const addressBytes = 128;
@@ -39,6 +40,11 @@ let loaded = false;
  */
 export function setSendBuffer(fd: number, bytes: number): void {
   calls()?.setsockopt(fd, SOL_SOCKET, SO_SNDBUF, new Int32Array([bytes]), 4);
+}
+
+/** Let the kernel find out about a client that is gone without a word: SO_KEEPALIVE of socket(7). */
+export function keepAlive(fd: number): void {
+  calls()?.setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, new Int32Array([1]), 4);
 }
 
 /** The address of the client as a struct sockaddr, or undefined where the kernel does not say. */

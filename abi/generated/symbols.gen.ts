@@ -48,6 +48,8 @@ export const runtimeSymbols = {
   rt_exports_wants_default: { args: ["ptr"], returns: "i32" },
   rt_exports_want_default: { args: ["ptr", "i32"], returns: "void" },
   rt_set_verbose: { args: ["i32"], returns: "void" },
+  rt_send_errors: { args: ["i32"], returns: "void" },
+  rt_on_shutdown: { args: ["ptr"], returns: "void" },
   rt_errors_printed: { args: [], returns: "u32" },
   rt_dlopen: { args: ["cstring"], returns: "ptr" },
   rt_dlsym: { args: ["ptr", "cstring"], returns: "ptr" },

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <syslog.h>
 #include <unistd.h>
 
 #include "internal.h"
@@ -27,9 +28,35 @@ rt_set_verbose (int32_t on)
   atomic_store (&verbose, on);
 }
 
+static _Atomic int32_t error_fd = STDERR_FILENO;
+
+void
+rt_send_errors (int32_t fd)
+{
+  atomic_store (&error_fd, fd);
+}
+
+/* Descriptors block, or the process waits for them. */
+static void
+write_all (int fd, const char *line, int length)
+{
+  for (ssize_t at = 0, n; at < length; at += n) {
+    n = write (fd, line + at, (size_t) (length - at));
+    if (n == -1) {
+      struct pollfd writable = { .fd = fd, .events = POLLOUT };
+
+      if (errno == EAGAIN)
+        poll (&writable, 1, -1);
+      else if (errno != EINTR)
+        break;
+      n = 0;
+    }
+  }
+}
+
 /* One write, so that lines of several threads do not mix. errno is as the caller left it for %m, and after. */
 static void
-print_line (const char *kind, const char *format, va_list args)
+print_line (const char *kind, int fd, const char *format, va_list args)
 {
   int saved_errno = errno;
   const struct rt_connection *connection = rt_this_connection ();
@@ -40,22 +67,16 @@ print_line (const char *kind, const char *format, va_list args)
   errno = saved_errno;
   if (vasprintf (&message, format, args) == -1)
     message = NULL;
-  length = asprintf (&line, "nbdkit: %s%s%s: %s\n", name == NULL ? "" : name, name == NULL ? "" : ": ",
-                     kind, message == NULL ? format : message);
-  if (length > 0) {
-    for (ssize_t at = 0, n; at < length; at += n) {
-      n = write (STDERR_FILENO, line + at, (size_t) (length - at));
-      if (n == -1) {
-        struct pollfd writable = { .fd = STDERR_FILENO, .events = POLLOUT };
-
-        if (errno == EAGAIN)
-          poll (&writable, 1, -1);
-        else if (errno != EINTR)
-          break;
-        n = 0;
-      }
+  if (fd == RT_ERRORS_TO_SYSLOG)
+    syslog (LOG_DAEMON | LOG_ERR, "%s%s%s: %s", name == NULL ? "" : name, name == NULL ? "" : ": ", kind,
+            message == NULL ? format : message);
+  else if (fd != RT_ERRORS_TO_NOBODY) {
+    length = asprintf (&line, "nbdkit: %s%s%s: %s\n", name == NULL ? "" : name, name == NULL ? "" : ": ",
+                       kind, message == NULL ? format : message);
+    if (length > 0) {
+      write_all (fd, line, length);
+      free (line);
     }
-    free (line);
   }
   free (message);
   errno = saved_errno;
@@ -74,7 +95,7 @@ RT_EXPORT void
 nbdkit_verror (const char *format, va_list args)
 {
   atomic_fetch_add (&errors, 1);
-  print_line ("error", format, args);
+  print_line ("error", atomic_load (&error_fd), format, args);
 }
 
 RT_EXPORT void
@@ -91,7 +112,7 @@ RT_EXPORT void
 nbdkit_vdebug (const char *format, va_list args)
 {
   if (atomic_load (&verbose))
-    print_line ("debug", format, args);
+    print_line ("debug", STDERR_FILENO, format, args);
 }
 
 RT_EXPORT void
@@ -102,7 +123,7 @@ nbdkit_debug (const char *format, ...)
   if (!atomic_load (&verbose))
     return;
   va_start (args, format);
-  print_line ("debug", format, args);
+  print_line ("debug", STDERR_FILENO, format, args);
   va_end (args);
 }
 

@@ -179,6 +179,14 @@ void rt_exports_want_default (void *exports, int32_t wanted);
 /* Debug lines are printed where `verbose` is not 0. */
 void rt_set_verbose (int32_t verbose);
 
+/* Where their error lines go: to a descriptor, or there. Debug lines always go to stderr. */
+#define RT_ERRORS_TO_SYSLOG 0x40000001
+#define RT_ERRORS_TO_NOBODY 0x40000002
+void rt_send_errors (int32_t fd);
+
+/* Called, on any thread, when a module wants the server to stop. Without it nbdkit_shutdown sends SIGTERM. */
+void rt_on_shutdown (void (*asked) (void));
+
 /* How many error lines modules have printed. */
 uint32_t rt_errors_printed (void);
 

@@ -87,13 +87,26 @@ nbdkit_nanosleep (unsigned seconds, unsigned nanoseconds)
   return 0;
 }
 
-/* A second signal would end the process at once. */
+static void (*_Atomic on_shutdown) (void);
+
+void
+rt_on_shutdown (void (*asked) (void))
+{
+  atomic_store (&on_shutdown, asked);
+}
+
+/* Not by a signal, where JavaScript can be told: a user's signal that comes then is not the second one, which would
+ * end the process at once. */
 RT_EXPORT void
 nbdkit_shutdown (void)
 {
   static _Atomic int32_t asked;
+  void (*tell) (void) = atomic_load (&on_shutdown);
 
   if (atomic_load (&server_ends) || atomic_exchange (&asked, 1))
     return;
-  kill (getpid (), SIGTERM);
+  if (tell != NULL)
+    tell ();
+  else
+    kill (getpid (), SIGTERM);
 }

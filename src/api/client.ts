@@ -1,4 +1,5 @@
 /** What a layer may know of the client that it is called for, and what it may do with it. nbdkit-plugin(3), "PEER NAME". */
+import { askToStop } from "../lib/stopping.ts";
 import { NbdError } from "./errors.ts";
 
 /**
@@ -15,6 +16,12 @@ export interface Client {
   readonly exportName?: string | undefined;
   /** nbdkit_is_tls. It may become true while the client still negotiates. */
   readonly isTls: boolean;
+  /**
+   * The names in the certificate that it has shown, its own and that of who signed it, as RFC 4514 writes them
+   * (`CN=client,O=example`). Clients show one where --tls-verify-peer asks them to: nbdkit_peer_tls_dn,
+   * nbdkit_peer_tls_issuer_dn.
+   */
+  readonly tlsNames?: { readonly dn: string; readonly issuerDn: string } | undefined;
   /** Its address, as a struct sockaddr; `peerAddress` reads it: nbdkit_peer_name. */
   readonly peerName?: Uint8Array | undefined;
   /** Its process, if it came through a Unix socket: nbdkit_peer_pid, nbdkit_peer_uid, nbdkit_peer_gid. */
@@ -30,7 +37,7 @@ export interface Client {
 
 /** Stop the server as SIGTERM does: requests in flight are answered, all is closed. nbdkit_shutdown. */
 export function shutdown(): void {
-  process.kill(process.pid, "SIGTERM");
+  askToStop();
 }
 
 /**

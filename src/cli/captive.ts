@@ -1,29 +1,55 @@
 /** The command of --run: a shell beside the server, that is told where the server is. */
-import { readFileSync } from "node:fs";
+import { closeSync, readFileSync, writeSync } from "node:fs";
 
 import { log } from "../lib/log.ts";
+import type { Address } from "../server/sockets.ts";
+import { quote, uriOf, type UriOptions } from "./uri.ts";
 
 /** What the command is told. */
-export interface CaptiveAddress {
-  readonly address: { readonly unix: string } | { readonly port: number };
-  /** The address given with -i. */
-  readonly host?: string | undefined;
-  readonly exportName: string;
+export interface CaptiveAddress extends UriOptions {
+  readonly address: Address;
+}
+
+/** Its stdin and stdout; stderr is this process's. */
+export interface CaptiveStreams {
+  readonly input: number;
+  readonly output: number;
 }
 
 export interface CaptiveCommand {
   /** The exit status, or 128 + the number of the signal that killed it. */
   readonly status: Promise<number>;
+  /** Begin. Without it the shell waits, and ends with this process. */
+  release(): void;
   /** Ask it, and what it started, to end. Does nothing once it has ended. */
   terminate(): void;
 }
 
-/** nbdkit-captive(1). The command has this process's stdin, stdout and stderr. */
-export function startCommand(text: string, where: CaptiveAddress): CaptiveCommand {
-  const script = shellVariables(where) + text;
+/** The shell waits for a line there: a single digit, which all shells take. */
+const gate = 3;
+const wait = `read nbdkit_ready <&${gate} || exit 1; exec ${gate}<&-; unset nbdkit_ready\n`;
+
+/** nbdkit-captive(1). It has the user and the group that this process has now, and runs once it is released. */
+export function holdCommand(
+  text: string,
+  where: CaptiveAddress,
+  streams: CaptiveStreams,
+): CaptiveCommand {
+  const script = wait + shellVariables(where) + text;
   const child = Bun.spawn(["/bin/sh", "-c", script], {
-    stdio: ["inherit", "inherit", "inherit"],
+    stdio: [streams.input, streams.output, "inherit", "pipe"],
   });
+  // Bun has the descriptor for pipes above the three.
+  const opener = Number(child.stdio[gate]);
+  const release = (): void => {
+    try {
+      writeSync(opener, "\n");
+    } catch (error) {
+      // Somebody ended it meanwhile.
+      log.debug(`the command of --run does not wait: ${String(error)}`);
+    }
+    closeSync(opener);
+  };
   const terminate = (): void => {
     if (child.exitCode !== null || child.signalCode !== null) return;
     // Held, so that it starts nothing that would not be seen.
@@ -35,56 +61,33 @@ export function startCommand(text: string, where: CaptiveAddress): CaptiveComman
   // A command must not outlive a server that ends in a way that nobody foresaw.
   process.on("exit", terminate);
   const status = child.exited.finally(() => process.off("exit", terminate));
-  return { status, terminate };
+  return { status, release, terminate };
 }
 
 function signal(pid: number, name: NodeJS.Signals): void {
   try {
     process.kill(pid, name);
   } catch (error) {
-    // It ended in this moment.
+    // It ended in this moment, or belongs to the user that this process was before.
     log.debug(`${name} to process ${pid} of the command: ${String(error)}`);
   }
 }
 
 /** Variables of the shell, not exported, in front of the user's text. */
-export function shellVariables({ address, host, exportName }: CaptiveAddress): string {
-  const [port, socket] = "unix" in address ? ["", address.unix] : [String(address.port), ""];
+export function shellVariables({ address, ...options }: CaptiveAddress): string {
+  const port = "port" in address ? address.port : "vsock" in address ? address.vsock : "";
+  const { exportName, tls, tlsCertificates = "", tlsPsk = "" } = options;
   const variables = [
-    `uri=${quote(uriOf({ address, host, exportName }))}`,
+    `uri=${quote(uriOf(address, options))}`,
     'nbd="$uri"',
     `exportname=${quote(exportName)}`,
-    `port=${quote(port)}`,
-    `unixsocket=${quote(socket)}`,
+    ...(tls === undefined ? [] : [`tls=${tls === "require" ? 2 : 1}`]),
+    `tls_certificates=${quote(tlsCertificates)}`,
+    `tls_psk=${quote(tlsPsk)}`,
+    `port=${quote(String(port))}`,
+    `unixsocket=${quote("unix" in address ? address.unix : "")}`,
   ];
   return variables.join("\n") + "\n";
-}
-
-/** The NBD URI of the server. */
-export function uriOf({ address, host, exportName }: CaptiveAddress): string {
-  const path = exportName === "" ? "" : `/${percentEncode(exportName)}`;
-  return "unix" in address
-    ? `nbd+unix://${path}?socket=${percentEncode(address.unix)}`
-    : `nbd://${hostOf(host)}:${address.port}${path}`;
-}
-
-/** Clients on this machine reach all but a particular address as localhost. */
-function hostOf(host: string | undefined): string {
-  if (host === undefined || /^(localhost|127\.0\.0\.1|0\.0\.0\.0|::1?)$/.test(host)) {
-    return "localhost";
-  }
-  return host.includes(":") ? `[${host}]` : host;
-}
-
-/** Everything but unreserved characters and /. */
-function percentEncode(text: string): string {
-  return encodeURIComponent(text)
-    .replaceAll("%2F", "/")
-    .replaceAll(/[!'()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`);
-}
-
-function quote(text: string): string {
-  return `'${text.replaceAll("'", String.raw`'\''`)}'`;
 }
 
 /** The processes that `pid` started, and theirs. */

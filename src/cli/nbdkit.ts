@@ -5,17 +5,22 @@ import type { Chain } from "../chain/chain.ts";
 import { findScriptPlugin } from "../chain/find.ts";
 import { DebugFlags } from "../lib/debug-flags.ts";
 import { log } from "../lib/log.ts";
+import { takeStreams } from "../lib/standard-streams.ts";
 import { usage } from "./arguments.ts";
 import { type Action, parseCommandLine, type Print } from "./command-line.ts";
+import { enterDaemon, startDaemon } from "./daemon.ts";
 import { dumpPlugin } from "./dump.ts";
+import { chooseLog } from "./error-log.ts";
 import { dumpConfig, layerHelp, layerVersions, versionLine } from "./information.ts";
 import { inspect } from "./inspect.ts";
 import { longOptions, shortOptions } from "./options.ts";
 import { parseParameters } from "./parameters.ts";
 import { print } from "./print.ts";
 import { runScriptPlugin } from "./script-plugin.ts";
-import { serve } from "./serve.ts";
+import { endWithParent, serve } from "./serve.ts";
 import type { Settings } from "./settings.ts";
+import { activatedSockets } from "./socket-activation.ts";
+import { checkStandardStreams } from "./standard-streams.ts";
 
 /** The exit status. Rejects only for bugs. */
 export async function nbdkit(argv: readonly string[]): Promise<number> {
@@ -46,6 +51,7 @@ async function run(argv: readonly string[], isScript = false): Promise<number> {
     case "load": {
       const { settings, action, rest } = line;
       log.verbose = settings.verbose;
+      chooseLog(settings.log);
       const script = isScript ? undefined : findScriptPlugin(settings.plugin);
       if (script === undefined) return load(action, settings);
       log.debug(`running the plugin ${script}`);
@@ -74,31 +80,57 @@ function printed(what: Print): string {
 }
 
 async function load(action: Action, settings: Settings): Promise<number> {
-  const debugFlags = new DebugFlags(settings.debugFlags);
-  const chain = await loadChain({ ...settings, debugFlags });
-  debugFlags.finish();
   switch (action) {
-    case "help":
+    case "serve":
+      return start(settings);
+    case "help": {
+      const chain = await loadLayers(settings);
       print(usage() + layerHelp(chain.layers));
       await chain.unload();
       return 0;
-    case "version":
+    }
+    case "version": {
+      const chain = await loadLayers(settings);
       print(versionLine() + layerVersions(chain.layers));
       await chain.unload();
       return 0;
-    case "dump-plugin":
+    }
+    case "dump-plugin": {
+      const chain = await loadLayers(settings);
       await configure(chain, settings);
       await dumpPlugin(chain);
       await chain.unload();
       return 0;
-    case "serve":
-      await configure(chain, settings);
-      await chain.configComplete();
-      await chain.getReady();
-      return serve(chain, settings);
+    }
     default:
       return action satisfies never;
   }
+}
+
+/** A daemon loads the modules itself, in a process of its own. */
+async function start(settings: Settings): Promise<number> {
+  const daemon = enterDaemon(settings);
+  const activated = daemon === undefined ? activatedSockets(settings) : undefined;
+  const background = !settings.foreground && activated === undefined;
+  if (background && daemon === undefined) return startDaemon();
+  if (settings.exitWithParent) endWithParent();
+  if (settings.single) {
+    checkStandardStreams();
+    takeStreams();
+  }
+  const chain = await loadLayers(settings);
+  await configure(chain, settings);
+  await chain.configComplete();
+  takeStreams();
+  await chain.getReady();
+  return serve(chain, settings, { daemon, activated });
+}
+
+async function loadLayers(settings: Settings): Promise<Chain> {
+  const debugFlags = new DebugFlags(settings.debugFlags);
+  const chain = await loadChain({ ...settings, debugFlags });
+  debugFlags.finish();
+  return chain;
 }
 
 async function configure(chain: Chain, settings: Settings): Promise<void> {

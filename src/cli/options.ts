@@ -185,27 +185,10 @@ export const options: readonly OptionSpec[] = table;
  * not offered. Whoever builds one takes it off this list.
  */
 export const notYet: ReadonlySet<OptionName> = new Set<OptionName>([
-  "exit-with-parent",
-  "group",
-  "ipv4-only",
-  "ipv6-only",
-  "keepalive",
-  "listen",
-  "log",
-  "mask-handshake",
-  "no-mc",
-  "oldstyle",
-  "print-uri",
-  "selinux-label",
-  "single",
-  "swap",
-  "timeout",
   "tls",
   "tls-certificates",
   "tls-psk",
   "tls-verify-peer",
-  "user",
-  "vsock",
 ]);
 
 const offered = options.filter(({ name }) => !notYet.has(name));

@@ -1,39 +1,48 @@
 /** Serves a configured chain until a signal or the end of the command of --run, then takes it down. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { writeFileSync, writeSync } from "node:fs";
+import { constants } from "node:os";
+
+import { lockMemory, signalOnParentsEnd } from "#abi/process";
 
 import { ConfigError } from "../api/errors.ts";
 import type { Chain } from "../chain/chain.ts";
 import { log } from "../lib/log.ts";
 import { announceStop } from "../lib/stopping.ts";
 import { type Server, type ServerOptions, startServer } from "../server/server.ts";
-import { startCommand } from "./captive.ts";
+import type { Address } from "../server/sockets.ts";
+import { type CaptiveCommand, holdCommand } from "./captive.ts";
+import type { Daemon } from "./daemon.ts";
 import { surviveFaults } from "./faults.ts";
-import type { Place, Settings } from "./settings.ts";
+import { type ListenPlaces, listenPlaces } from "./listen-places.ts";
+import type { Settings } from "./settings.ts";
 import { stopSignals } from "./signals.ts";
+import { type StandardStreams, takeStandardStreams } from "./standard-streams.ts";
+import { printedUris, type UriOptions, uriOptions } from "./uri.ts";
+import { changeUser } from "./user.ts";
 
-type Listen = ServerOptions["listen"];
+/** How the process came to be. */
+export interface Origin {
+  /** Undefined in the foreground. */
+  readonly daemon?: Daemon | undefined;
+  /** Sockets that somebody opened for us. */
+  readonly activated?: readonly number[] | undefined;
+}
 
 /** The exit status: that of the command of --run, else 0. */
-export async function serve(chain: Chain, settings: Settings): Promise<number> {
+export async function serve(chain: Chain, settings: Settings, origin: Origin): Promise<number> {
+  using streams = takeStandardStreams();
   using stop = stopSignals();
-  using place = listenPlace(onlyPlace(settings));
-  const { readonly, threads, noSr, pidFile } = settings;
-  const onBound = async (): Promise<void> => {
-    if (pidFile !== undefined) writePidFile(pidFile);
-    await chain.afterFork();
-  };
-  const { listen } = place;
+  if (settings.swap) lockAllMemory();
+  using places = placesFor(settings, origin);
+  const life = new Life(chain, settings, origin, streams);
   const server = await startServer(chain, {
-    listen,
-    readonly,
-    threads,
-    structuredReplies: !noSr,
-    onBound,
+    ...serverOptions(settings),
+    listen: places.targets,
+    onBound: (addresses) => life.bound(addresses),
   });
 
   using _ = surviveFaults();
-  const { status } = await untilStopped(server, settings, stop.first);
+  const { status } = await life.untilStopped(server, stop.first);
   const patience = sayThatItWaits(server);
   announceStop();
   await server.stop();
@@ -42,6 +51,107 @@ export async function serve(chain: Chain, settings: Settings): Promise<number> {
   await chain.cleanup();
   await chain.unload();
   return result;
+}
+
+function serverOptions(settings: Settings): Omit<ServerOptions, "listen" | "onBound"> {
+  const { readonly, threads, keepalive, ipFamily, selinuxLabel, timeoutSeconds } = settings;
+  const { noMc, noSr, maskHandshake, oldstyle } = settings;
+  return {
+    readonly,
+    threads,
+    keepalive,
+    sockets: { ipFamily, selinuxLabel },
+    structuredReplies: !noSr,
+    noMc,
+    maskHandshake,
+    oldstyle,
+    ...(timeoutSeconds === undefined ? {} : { timeoutSeconds }),
+  };
+}
+
+function placesFor({ listen, single }: Settings, { activated }: Origin): ListenPlaces {
+  if (activated === undefined) return listenPlaces(single ? [] : listen);
+  return { targets: activated.map((fd) => ({ fd })), [Symbol.dispose]() {} };
+}
+
+/** What happens between binding and stopping. */
+class Life {
+  readonly #chain: Chain;
+  readonly #settings: Settings;
+  readonly #origin: Origin;
+  readonly #streams: StandardStreams;
+  readonly #uri: UriOptions;
+  #command: CaptiveCommand | undefined;
+
+  constructor(chain: Chain, settings: Settings, origin: Origin, streams: StandardStreams) {
+    this.#chain = chain;
+    this.#settings = settings;
+    this.#origin = origin;
+    this.#streams = streams;
+    const { tls } = settings;
+    this.#uri = uriOptions(settings, tls === "default" ? "off" : tls);
+  }
+
+  /** The sockets are there. Clients are greeted once this has resolved. */
+  async bound(addresses: readonly Address[]): Promise<void> {
+    const { run, user, group, exitWithParent, pidFile, printUri } = this.#settings;
+    const { daemon } = this.#origin;
+    const [address] = addresses;
+    // Before the user changes: it is the server that shall have fewer rights.
+    if (run !== undefined && address !== undefined) {
+      this.#command = holdCommand(run, { address, ...this.#uri }, this.#streams);
+    }
+    changeUser(user, group);
+    // Which ended it.
+    if (exitWithParent) endWithParent();
+    daemon?.detach();
+    if (pidFile !== undefined) writePidFile(pidFile);
+    await this.#chain.afterFork();
+    if (printUri) writeSync(this.#streams.output, printedUris(addresses, this.#uri));
+    // Somebody may wait for the end of what a daemon prints.
+    if (run === undefined && !this.#settings.single) this.#streams[Symbol.dispose]();
+    daemon?.ready();
+    this.#command?.release();
+  }
+
+  /** Wait until the server has to stop. The status comes in an object, since the command may still be ending. */
+  async untilStopped(
+    server: Server,
+    signal: Promise<void>,
+  ): Promise<{ readonly status: Promise<number> | number }> {
+    const command = this.#command;
+    if (command !== undefined) {
+      await Promise.race([signal, command.status]);
+      command.terminate();
+      return { status: command.status };
+    }
+    await (this.#settings.single ? Promise.race([signal, this.#serveOne(server)]) : signal);
+    return { status: 0 };
+  }
+
+  #serveOne(server: Server): Promise<void> {
+    const { input, output } = this.#streams;
+    this.#streams.give();
+    return server.serveStreams(input, output);
+  }
+}
+
+/** --exit-with-parent. */
+export function endWithParent(): void {
+  signalOnParentsEnd(constants.signals.SIGTERM);
+}
+
+function lockAllMemory(): void {
+  try {
+    lockMemory();
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new ConfigError(
+      `option --swap: the memory cannot be locked: ${reason}: ` +
+        "expected CAP_IPC_LOCK or a high RLIMIT_MEMLOCK",
+      { cause: error },
+    );
+  }
 }
 
 const patienceMs = 5000;
@@ -54,73 +164,6 @@ function sayThatItWaits(server: Server): NodeJS.Timeout {
         "another signal ends the server at once",
     );
   }, patienceMs);
-}
-
-/** Wait until the server has to stop. The status comes in an object, since the command may still be ending. */
-async function untilStopped(
-  server: Server,
-  settings: Settings,
-  signal: Promise<void>,
-): Promise<{ readonly status: Promise<number> | number }> {
-  const { run, exportName } = settings;
-  if (run === undefined) {
-    await signal;
-    return { status: 0 };
-  }
-  const place = onlyPlace(settings);
-  const host = place.kind === "tcp" ? place.address : undefined;
-  const command = startCommand(run, { address: server.address, host, exportName });
-  await Promise.race([signal, command.status]);
-  command.terminate();
-  return { status: command.status };
-}
-
-/** Several at once, vsock, and none at all are not there yet. */
-function onlyPlace({ listen: [place, ...others] }: Settings): Place {
-  if (place !== undefined && others.length === 0) return place;
-  throw new ConfigError("listening in several places at once is not supported yet");
-}
-
-/** Disposing of it removes what was made for it. */
-function listenPlace(place: Place): Disposable & { readonly listen: Listen } {
-  switch (place.kind) {
-    case "private":
-      return privatePlace();
-    case "tcp": {
-      const { port, address } = place;
-      return permanent(address === undefined ? { port } : { port, address });
-    }
-    case "unix":
-      return permanent({ unix: place.path });
-    case "vsock":
-      throw new ConfigError("listening on vsock is not supported yet");
-    default:
-      return place satisfies never;
-  }
-}
-
-function permanent(where: Listen): Disposable & { readonly listen: Listen } {
-  return { listen: where, [Symbol.dispose]() {} };
-}
-
-/** A socket in a folder that only this user may enter. */
-function privatePlace(): Disposable & { readonly listen: Listen } {
-  // Not in $TMPDIR, whose length is not known: the path of a socket must be short.
-  const folder = mkdtempSync("/tmp/nbdkit");
-  const remove = (): void => {
-    rmSync(folder, { recursive: true, force: true });
-  };
-  // Also when a second signal or a bug ends the program.
-  process.on("exit", remove);
-  const socket = join(folder, "socket");
-  log.debug(`using the private socket ${socket}`);
-  return {
-    listen: { unix: socket },
-    [Symbol.dispose]() {
-      remove();
-      process.off("exit", remove);
-    },
-  };
 }
 
 /** nbdkit(1), "-P": clients may connect once the file exists. It stays when the server ends. */

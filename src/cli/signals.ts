@@ -2,12 +2,13 @@
 import { constants } from "node:os";
 
 import { log } from "../lib/log.ts";
+import { stopAsked } from "../lib/stopping.ts";
 
 const names = ["SIGINT", "SIGTERM", "SIGQUIT", "SIGHUP"] as const;
 
 export interface StopSignals extends Disposable {
   /**
-   * Resolves at the first signal. A second one ends the program at once, for when stopping hangs. The
+   * Resolves at the first signal, or when a module wants the server to stop. A second one ends the program at once, for when stopping hangs. The
    * same once more in the next moment does not count: on Ctrl-C the terminal sends it to all of the
    * foreground, and `bun run` and `npm run` pass it on as well.
    */
@@ -32,12 +33,20 @@ export function stopSignals(): StopSignals {
     log.debug(`${name}: stopping`);
     resolve();
   };
+  // No signal of the user's, so that the next one is the first.
+  const asked = (): void => {
+    log.debug("a module wants the server to stop");
+    resolve();
+  };
+  if (stopAsked.aborted) asked();
+  else stopAsked.addEventListener("abort", asked);
   for (const name of names) process.on(name, handle);
   // A handler, unlike an ignored signal, is not inherited by the command of --run.
   process.on("SIGPIPE", ignore);
   return {
     first: promise,
     [Symbol.dispose]() {
+      stopAsked.removeEventListener("abort", asked);
       for (const name of names) process.off(name, handle);
       process.off("SIGPIPE", ignore);
     },

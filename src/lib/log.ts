@@ -1,4 +1,4 @@
-/** Error and debug lines on stderr, in nbdkit's format. Every line is one write, so that C's lines keep their order. */
+/** Error and debug lines, in nbdkit's format. Every line is one write, so that C's lines keep their order. */
 import { writeSync } from "node:fs";
 
 export interface Log {
@@ -15,18 +15,34 @@ export interface Log {
   datapath: boolean;
 }
 
+/** Where error lines go, of C modules too. Debug lines go to stderr always. */
+export type ErrorTarget =
+  | { readonly fd: number }
+  /** Takes a message without the program's name. */
+  | { readonly systemLog: (message: string) => void }
+  | "nowhere";
+
+let target: ErrorTarget = { fd: 2 };
+const watchers: ((target: ErrorTarget) => void)[] = [];
+
+export function sendErrorsTo(next: ErrorTarget): void {
+  target = next;
+  for (const watcher of watchers) watcher(next);
+}
+
+/** `watcher` is told now, and at every change. */
+export function watchErrorTarget(watcher: (target: ErrorTarget) => void): void {
+  watchers.push(watcher);
+  watcher(target);
+}
+
 const program = "nbdkit";
 
-function write(
-  kind: "debug" | "error" | "warning",
-  message: string,
-  name: string | undefined,
-): void {
-  const from = name === undefined || name === "" ? "" : `${name}: `;
-  const line = Buffer.from(`${program}: ${from}${kind}: ${message}\n`);
+function writeLine(fd: number, text: string): void {
+  const line = Buffer.from(`${program}: ${text}\n`);
   for (let at = 0; at < line.length;) {
     try {
-      at += writeSync(2, line, at);
+      at += writeSync(fd, line, at);
     } catch (error) {
       // A full pipe: try again, as a C program's blocking write would wait. Anything else: nobody can be told.
       if ((error as NodeJS.ErrnoException).code !== "EAGAIN") return;
@@ -34,17 +50,29 @@ function write(
   }
 }
 
+function textOf(kind: string, message: string, name: string | undefined): string {
+  const from = name === undefined || name === "" ? "" : `${name}: `;
+  return `${from}${kind}: ${message}`;
+}
+
+function report(kind: "error" | "warning", message: string, name?: string): void {
+  if (target === "nowhere") return;
+  const text = textOf(kind, message, name);
+  if ("fd" in target) writeLine(target.fd, text);
+  else target.systemLog(text);
+}
+
 export const log: Log = {
   verbose: false,
   controlpath: true,
   datapath: true,
   error(message, name) {
-    write("error", message, name);
+    report("error", message, name);
   },
   debug(message, name) {
-    if (log.verbose) write("debug", message, name);
+    if (log.verbose) writeLine(2, textOf("debug", message, name));
   },
   warning(message) {
-    write("warning", message, undefined);
+    report("warning", message);
   },
 };

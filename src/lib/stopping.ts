@@ -7,3 +7,12 @@ export const serverStops: AbortSignal = stopping.signal;
 export function announceStop(): void {
   stopping.abort();
 }
+
+const asking = new AbortController();
+
+/** Fires when a module wants the server to stop. */
+export const stopAsked: AbortSignal = asking.signal;
+
+export function askToStop(): void {
+  asking.abort();
+}

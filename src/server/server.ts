@@ -1,11 +1,26 @@
 /** Serves a chain to many clients. Command line, signals and processes are src/cli's. */
+import { closeSync } from "node:fs";
+
 import type { Chain } from "../chain/chain.ts";
 import { Lock } from "../protocol/lock.ts";
 import { type ClientSocket, Connection, type Shared } from "./connection.ts";
-import { listen, type Listener, type ListenTarget } from "./listener.ts";
+import { type Listener, startAccepting } from "./listener.ts";
+import {
+  type Address,
+  type Listening,
+  type ListenTarget,
+  openTarget,
+  type SocketOptions,
+} from "./sockets.ts";
+import { acceptStreams } from "./streams.ts";
 
 export interface ServerOptions {
-  readonly listen: ListenTarget;
+  /** Where to listen: in all these places at once. */
+  readonly listen: readonly ListenTarget[];
+  /** What all sockets have in common. */
+  readonly sockets?: SocketOptions;
+  /** Let TCP find out about clients that are gone (default false). */
+  readonly keepalive?: boolean;
   /** Clients may not write, whatever the layers say. */
   readonly readonly: boolean;
   /** -t: native threads per connection. The chain bounds them; the server only speaks of it. */
@@ -24,16 +39,18 @@ export interface ServerOptions {
    * Called when the sockets are bound. Clients can connect then, but none is greeted before this has
    * resolved: the place for after_fork.
    */
-  readonly onBound?: () => Promise<void>;
+  readonly onBound?: (addresses: readonly Address[]) => Promise<void>;
 }
 
 export interface Server {
-  /** Where it listens; the port that the kernel chose where 0 was asked for. */
-  readonly address: { readonly unix: string } | { readonly port: number };
+  /** Where it listens, in the order of `listen`; with the port that the kernel chose where 0 was asked for. */
+  readonly addresses: readonly Address[];
   /** Clients that are connected. */
   readonly connections: number;
   /** Bytes of memory held for clients: what they sent and was not run, and replies not yet taken. */
   readonly heldBytes: number;
+  /** Serve one client on two descriptors, or twice the same. Resolves when it is served no more. */
+  serveStreams(input: number, output: number): Promise<void>;
   /**
    * Take no new clients, answer what is in flight, and close all connections and their layers. Idle
    * clients are not waited for. Resolves when all is closed.
@@ -51,7 +68,7 @@ class RunningServer implements Server {
   readonly #shared: Shared;
   readonly #running = new Map<Connection, Promise<void>>();
   #listeners: readonly Listener[] = [];
-  #address: Server["address"] = { port: 0 };
+  #addresses: readonly Address[] = [];
   readonly #ready = Promise.withResolvers<void>();
   #nextId = 1;
   #stopping = false;
@@ -72,12 +89,14 @@ class RunningServer implements Server {
     };
   }
 
-  async start({ listen: target, onBound }: ServerOptions): Promise<void> {
-    this.#listeners = await listen(target, (socket) => this.#accept(socket));
-    const port = this.#listeners[0]?.port;
-    this.#address = "unix" in target ? target : { port: port ?? target.port };
+  async start({ listen, sockets = {}, keepalive = false, onBound }: ServerOptions): Promise<void> {
+    const open = openAll(listen, sockets);
+    this.#addresses = open.map(({ address }) => address);
+    this.#listeners = open.flatMap((one) =>
+      startAccepting(one, keepalive, (socket) => this.#accept(socket)),
+    );
     try {
-      await onBound?.();
+      await onBound?.(this.#addresses);
     } catch (error) {
       await this.stop();
       throw error;
@@ -86,8 +105,8 @@ class RunningServer implements Server {
     }
   }
 
-  get address(): Server["address"] {
-    return this.#address;
+  get addresses(): readonly Address[] {
+    return this.#addresses;
   }
 
   get connections(): number {
@@ -96,6 +115,16 @@ class RunningServer implements Server {
 
   get heldBytes(): number {
     return [...this.#running.keys()].reduce((sum, { heldBytes }) => sum + heldBytes, 0);
+  }
+
+  async serveStreams(input: number, output: number): Promise<void> {
+    const served = Promise.withResolvers<void>();
+    await acceptStreams(input, output, (socket) => {
+      const connection = this.#accept(socket);
+      void this.#running.get(connection)?.then(served.resolve);
+      return connection;
+    });
+    await served.promise;
   }
 
   async stop(): Promise<void> {
@@ -113,4 +142,16 @@ class RunningServer implements Server {
     this.#running.set(connection, run);
     return connection;
   }
+}
+
+/** Open all or none. */
+function openAll(targets: readonly ListenTarget[], options: SocketOptions): readonly Listening[] {
+  const open: Listening[] = [];
+  try {
+    for (const target of targets) open.push(openTarget(target, options));
+  } catch (error) {
+    for (const { fds } of open) fds.forEach((fd) => closeSync(fd));
+    throw error;
+  }
+  return open;
 }

@@ -3,16 +3,22 @@ import { describe, expect, test } from "bun:test";
 
 import { run } from "#test/server";
 
-import { type CaptiveAddress, shellVariables, uriOf } from "../../src/cli/captive.ts";
+import { type CaptiveAddress, shellVariables } from "../../src/cli/captive.ts";
+import { printedUris, uriOf, type UriOptions } from "../../src/cli/uri.ts";
+import type { Address } from "../../src/server/sockets.ts";
 
 const unix = (path: string, exportName = ""): CaptiveAddress => ({
   address: { unix: path },
   exportName,
 });
-const tcp = (port: number, exportName = "", host?: string): CaptiveAddress => ({
-  address: { port },
+const tcp = (port: number, exportName = "", address?: string): CaptiveAddress => ({
+  address: { port, ...(address === undefined ? {} : { address }) },
   exportName,
-  host,
+});
+const secure = (address: Address, options: Partial<UriOptions>): CaptiveAddress => ({
+  address,
+  exportName: "",
+  ...options,
 });
 
 describe("the URI", () => {
@@ -27,8 +33,29 @@ describe("the URI", () => {
     [tcp(1, "", "0.0.0.0"), "nbd://localhost:1"],
     [tcp(1, "", "192.0.2.1"), "nbd://192.0.2.1:1"],
     [tcp(1, "e", "2001:db8::1"), "nbd://[2001:db8::1]:1/e"],
-  ])("%j", (where, uri) => {
-    expect(uriOf(where)).toBe(uri);
+    [tcp(1, "", "fe80::1%eth0"), "nbd://[fe80::1%25eth0]:1"],
+    [unix("/s", "\udcff"), "nbd+unix:///%FF?socket=/s"],
+    [secure({ vsock: 5 }, { exportName: "e" }), "nbd+vsock://1:5/e"],
+    [secure({ port: 1 }, { tls: "on" }), "nbd://localhost:1"],
+    [secure({ port: 1 }, { tls: "require" }), "nbds://localhost:1"],
+    [
+      secure({ port: 1 }, { tls: "require", tlsCertificates: "/a b" }),
+      "nbds://localhost:1?tls-certificates=/a%20b",
+    ],
+    [
+      secure({ unix: "/s" }, { tls: "require", tlsCertificates: "/c", tlsPsk: "/k" }),
+      "nbds+unix://?socket=/s&tls-psk-file=/k",
+    ],
+    [secure({ port: 1 }, { tlsCertificates: "/c" }), "nbd://localhost:1"],
+  ])("%j", ({ address, ...options }, uri) => {
+    expect(uriOf(address, options)).toBe(uri);
+  });
+
+  test("is printed plainly, for a shell, and in a command", () => {
+    expect(printedUris([{ unix: "/s" }, { port: 1 }], { exportName: "" })).toBe(
+      "nbd+unix://?socket=/s\n'nbd+unix://?socket=/s'\nnbdinfo 'nbd+unix://?socket=/s'\n" +
+        "nbd://localhost:1\nnbd://localhost:1\nnbdinfo nbd://localhost:1\n",
+    );
   });
 });
 
@@ -39,7 +66,7 @@ describe("the variables", () => {
 
   test("of a Unix socket, whatever is in its path and in the name of the export", async () => {
     const path = `/tmp/it's "$HOME" \`x\` \\`;
-    const uri = uriOf(unix(path, "a'b\nc"));
+    const uri = uriOf({ unix: path }, { exportName: "a'b\nc" });
     expect(await seen(unix(path, "a'b\nc"))).toEqual({
       code: 1,
       stdout: `${uri}|${uri}|a'b\nc||${path}|0\n`,
@@ -51,6 +78,20 @@ describe("the variables", () => {
     expect(await seen(tcp(10810, "e"))).toEqual({
       code: 1,
       stdout: "nbd://localhost:10810/e|nbd://localhost:10810/e|e|10810||0\n",
+      stderr: "",
+    });
+  });
+
+  test.each([
+    [{}, "unset||"],
+    [{ tls: "on" }, "1||"],
+    [{ tls: "require", tlsCertificates: "/c", tlsPsk: "/k" }, "2|/c|/k"],
+  ] as const)("of TLS: %j", async (options, stdout) => {
+    const where = secure({ unix: "/s" }, options);
+    const script = 'printf "%s|" "${tls-unset}" "$tls_certificates"; printf %s "$tls_psk"';
+    expect(await run(["/bin/sh", "-c", shellVariables(where) + script])).toEqual({
+      code: 0,
+      stdout,
       stderr: "",
     });
   });

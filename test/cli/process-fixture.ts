@@ -1,4 +1,4 @@
-/** Starts nbdkit with exactly the arguments given, for tests that end it themselves. */
+/** Starts nbdkit in the foreground, for tests that end it themselves. */
 import { program } from "#test/server";
 
 export interface Started extends AsyncDisposable {
@@ -10,7 +10,7 @@ export interface Started extends AsyncDisposable {
 }
 
 export function start(...args: string[]): Started {
-  const child = Bun.spawn([...program, ...args], {
+  const child = Bun.spawn([...program, "-f", ...args], {
     stdin: "ignore",
     stdout: "pipe",
     stderr: "pipe",

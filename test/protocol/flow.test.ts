@@ -531,7 +531,7 @@ describe("listening", () => {
   test("on a Unix socket", async () => {
     const unix = join(folder, "sock");
     await using it = await running({ size: MiB, listen: { unix } });
-    expect(it.server.address).toEqual({ unix });
+    expect(it.server.addresses).toEqual([{ unix }]);
     const { client } = await it.ready();
     const { data } = await client.ask({ type: READ, count: MiB });
     expect(Buffer.compare(data, pattern(MiB))).toBe(0);
@@ -541,8 +541,8 @@ describe("listening", () => {
 
   test("on all addresses of IPv4 and IPv6, with one port that the kernel chose", async () => {
     await using it = await running({ listen: { port: 0 } });
-    const { address } = it.server;
-    if (!("port" in address)) throw new Error("no port");
+    const [address] = it.server.addresses;
+    if (address === undefined || !("port" in address)) throw new Error("no port");
     expect(address.port).toBeGreaterThan(0);
     for (const host of ["127.0.0.1", "::1"]) {
       const { client } = await NbdClient.ready({ port: address.port, address: host });
@@ -572,8 +572,8 @@ describe("listening", () => {
 
   test("not on a port that is taken, nor on a name that means nothing", async () => {
     await using it = await running();
-    const { address } = it.server;
-    if (!("port" in address)) throw new Error("no port");
+    const [address] = it.server.addresses;
+    if (address === undefined || !("port" in address)) throw new Error("no port");
     const taken = { port: address.port, address: "127.0.0.1" };
     await expect(running({ listen: taken })).rejects.toThrow(ConfigError);
     const nowhere = { port: 0, address: "no.such.host.invalid" };

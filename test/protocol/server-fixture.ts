@@ -7,6 +7,7 @@ import type { ConnectionInfo, Layer } from "../../src/chain/layer.ts";
 import { typescriptLayer } from "../../src/chain/typescript.ts";
 import { log } from "../../src/lib/log.ts";
 import { type Server, type ServerOptions, startServer } from "../../src/server/server.ts";
+import type { ListenTarget } from "../../src/server/sockets.ts";
 
 export interface Running extends AsyncDisposable {
   readonly server: Server;
@@ -27,7 +28,7 @@ export interface Running extends AsyncDisposable {
 export interface FixtureOptions {
   readonly size?: number;
   readonly readonly?: boolean;
-  readonly listen?: ServerOptions["listen"];
+  readonly listen?: ListenTarget;
   readonly threads?: number;
   /** Methods instead of the disk's. */
   readonly plugin?: object;
@@ -69,13 +70,14 @@ export async function running(options: FixtureOptions = {}): Promise<Running> {
   ];
   const chain = await configuredChain(layers, {});
   const server = await startServer(chain, {
-    listen: options.listen ?? { port: 0, address: "127.0.0.1" },
+    listen: [options.listen ?? { port: 0, address: "127.0.0.1" }],
     readonly: options.readonly ?? false,
     threads: options.threads ?? 16,
     ...(options.onBound === undefined ? {} : { onBound: options.onBound }),
     ...options.server,
   });
-  const target: Target = server.address;
+  const [target] = server.addresses;
+  if (target === undefined || "vsock" in target) throw new Error("not a place for the client");
   const clients: NbdClient[] = [];
   const connect = async () => {
     const client = await NbdClient.connect(target);

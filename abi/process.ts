@@ -1,0 +1,123 @@
+/** What a server does to its own process and node:process cannot: descriptors, sessions, memory, the system's log. */
+import { ptr } from "bun:ffi";
+import { closeSync, openSync } from "node:fs";
+
+import { openLibc } from "./libc.ts";
+import { prepareErrno, systemError } from "./system-error.ts";
+
+/** Of Linux, the same on x86-64 and aarch64. */
+const F_GETFD = 1;
+const F_SETFD = 2;
+const F_GETFL = 3;
+const F_SETFL = 4;
+const F_DUPFD_CLOEXEC = 1030;
+const FD_CLOEXEC = 1;
+const O_NONBLOCK = 0o4000;
+const PR_SET_PDEATHSIG = 1;
+const MCL_CURRENT = 1;
+const MCL_FUTURE = 2;
+const MCL_ONFAULT = 4;
+const LOG_DAEMON = 3 << 3;
+const LOG_ERR = 3;
+
+const symbols = {
+  dup2: { args: ["i32", "i32"], returns: "i32" },
+  // Variadic in C, as prctl and syslog are: with integers and pointers both ABIs of Linux pass them like fixed ones.
+  fcntl: { args: ["i32", "i32", "i32"], returns: "i32" },
+  fflush: { args: ["ptr"], returns: "i32" },
+  mlockall: { args: ["i32"], returns: "i32" },
+  openlog: { args: ["ptr", "i32", "i32"], returns: "void" },
+  prctl: { args: ["i32", "u64", "u64", "u64", "u64"], returns: "i32" },
+  setsid: { args: [], returns: "i32" },
+  syslog: { args: ["i32", "cstring", "cstring"], returns: "void" },
+  unsetenv: { args: ["cstring"], returns: "i32" },
+} as const;
+
+function load() {
+  prepareErrno();
+  return openLibc(symbols);
+}
+
+let loaded: ReturnType<typeof load> | undefined;
+
+function libc(): ReturnType<typeof load> {
+  return (loaded ??= load());
+}
+
+function checked(call: string, result: number): number {
+  if (result === -1) throw systemError(call);
+  return result;
+}
+
+/** A copy of the descriptor, above the standard streams, that no program inherits. */
+export function duplicate(fd: number): number {
+  return checked("fcntl", libc().fcntl(fd, F_DUPFD_CLOEXEC, 3));
+}
+
+/** Whether the descriptor is open, and whether programs inherit it. */
+export function descriptorState(fd: number): "closed" | "inherited" | "private" {
+  const flags = libc().fcntl(fd, F_GETFD, 0);
+  if (flags === -1) return "closed";
+  return (flags & FD_CLOEXEC) === 0 ? "inherited" : "private";
+}
+
+/** Let programs inherit the descriptor, or not. */
+export function setInherited(fd: number, inherited: boolean): void {
+  checked("fcntl", libc().fcntl(fd, F_SETFD, inherited ? 0 : FD_CLOEXEC));
+}
+
+/** Let reads and writes of the descriptor wait. */
+export function setBlocking(fd: number): void {
+  const flags = checked("fcntl", libc().fcntl(fd, F_GETFL, 0));
+  if ((flags & O_NONBLOCK) === 0) return;
+  checked("fcntl", libc().fcntl(fd, F_SETFL, flags & ~O_NONBLOCK));
+}
+
+/** Let the descriptor mean /dev/null from now on. Programs inherit it. */
+export function discard(fd: number): void {
+  const nowhere = openSync("/dev/null", "r+");
+  try {
+    checked("dup2", libc().dup2(nowhere, fd));
+  } finally {
+    closeSync(nowhere);
+  }
+}
+
+/** Write out what C modules have printed. */
+export function flushStreams(): void {
+  libc().fflush(null);
+}
+
+/** Leave the session of whoever started this process, and with it the terminal. */
+export function leaveSession(): void {
+  checked("setsid", libc().setsid());
+}
+
+/** Send this process the signal when its parent ends; 0 sends none. Changing the user ends it. */
+export function signalOnParentsEnd(signal: number): void {
+  checked("prctl", libc().prctl(PR_SET_PDEATHSIG, signal, 0, 0, 0));
+}
+
+/**
+ * Keep in memory all that is there, and what will be. Not what was only reserved: Bun reserves gigabytes that it
+ * will never use, and without MCL_ONFAULT the kernel would fill them all.
+ */
+export function lockMemory(): void {
+  checked("mlockall", libc().mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT));
+}
+
+/** Remove a variable for C modules and what they start, too, which `delete process.env` does not. */
+export function unsetVariable(name: string): void {
+  delete process.env[name];
+  libc().unsetenv(name);
+}
+
+/** openlog(3) keeps the address. An ArrayBuffer's memory does not move. */
+const identity = new Uint8Array(new ArrayBuffer(16));
+
+/** Opens the system's log under the name. What is returned writes an error there, also for C: syslog(3). */
+export function openSystemLog(name: string): (message: string) => void {
+  identity.set(Buffer.from(name.slice(0, identity.length - 1)));
+  libc().openlog(ptr(identity), 0, LOG_DAEMON);
+  return (message) => libc().syslog(LOG_DAEMON | LOG_ERR, "%s", message);
+}

@@ -1,0 +1,112 @@
+/** Starts this program once more, with the same words, environment and descriptors, which Bun.spawn cannot byte by byte. */
+import { ptr } from "bun:ffi";
+import { closeSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
+
+import { openLibc } from "./libc.ts";
+import { setInherited } from "./process.ts";
+import { prepareErrno, systemError } from "./system-error.ts";
+
+const O_CLOEXEC = 0o2000000;
+
+const symbols = {
+  pipe2: { args: ["buffer", "i32"], returns: "i32" },
+  posix_spawn: { args: ["buffer", "buffer", "ptr", "ptr", "buffer", "buffer"], returns: "i32" },
+  waitpid: { args: ["i32", "buffer", "i32"], returns: "i32" },
+} as const;
+
+function load() {
+  prepareErrno();
+  return openLibc(symbols);
+}
+
+export interface Again {
+  /** What the new process writes to the descriptor that it was told comes out here. */
+  readonly output: number;
+  /** Wait for its end: the status, or 128 + the number of the signal that ended it. */
+  wait(): number;
+}
+
+/** Start it. The variable `name` holds the descriptor to write to, and the number of this process. */
+export function startAgain(name: string): Again {
+  const libc = load();
+  const ends = new Int32Array(2);
+  if (libc.pipe2(ends, O_CLOEXEC) === -1) throw systemError("pipe2");
+  const [output = -1, input = -1] = ends;
+  for (const fd of foreignDescriptors(output)) setInherited(fd, true);
+  const pid = new Int32Array(1);
+  const environment = wordsOf("/proc/self/environ").filter(
+    (word) => !word.subarray(0, name.length + 1).equals(Buffer.from(`${name}=`)),
+  );
+  const variable = Buffer.from(`${name}=${input}:${process.pid}`);
+  const failure = libc.posix_spawn(
+    pid,
+    Buffer.from(`${process.execPath}\0`),
+    null,
+    null,
+    pointers(wordsOf("/proc/self/cmdline")),
+    pointers([...environment, variable]),
+  );
+  closeSync(input);
+  if (failure !== 0) throw systemError("posix_spawn", failure);
+  const wait = (): number => {
+    const status = new Int32Array(1);
+    while (libc.waitpid(pid[0] ?? 0, status, 0) === -1) {
+      const error = systemError("waitpid");
+      if (error.code !== "EINTR") throw error;
+    }
+    const [word = 0] = status;
+    const signal = word & 0x7f;
+    return signal === 0 ? (word >> 8) & 0xff : 128 + signal;
+  };
+  return { output, wait };
+}
+
+/**
+ * Descriptors above the standard streams that whoever started us gave us, and the one to write to. Bun closes them
+ * in what we start, and has some of its own, which have no names of files.
+ */
+function foreignDescriptors(ours: number): readonly number[] {
+  return readdirSync("/proc/self/fd")
+    .map(Number)
+    .filter((fd) => fd > 2 && fd !== ours && isForeign(fd));
+}
+
+function isForeign(fd: number): boolean {
+  try {
+    return !readlinkSync(`/proc/self/fd/${fd}`).startsWith("anon_inode:");
+  } catch {
+    // It was the folder's own.
+    return false;
+  }
+}
+
+function wordsOf(file: string): readonly Buffer[] {
+  const bytes = readFileSync(file);
+  const words: Buffer[] = [];
+  for (let from = 0; from < bytes.length;) {
+    const end = bytes.indexOf(0, from);
+    const to = end === -1 ? bytes.length : end;
+    words.push(bytes.subarray(from, to));
+    from = to + 1;
+  }
+  return words;
+}
+
+/** What is pointed to stays where it is: memory of ArrayBuffers does not move. It is held as long as the result. */
+const held = new WeakMap<BigUint64Array, Uint8Array>();
+
+/** A `char **` that ends with NULL. */
+function pointers(words: readonly Buffer[]): BigUint64Array {
+  const total = words.reduce((sum, word) => sum + word.length + 1, 0);
+  const texts = new Uint8Array(new ArrayBuffer(total + 1));
+  const list = new BigUint64Array(new ArrayBuffer((words.length + 1) * 8));
+  const start = BigInt(ptr(texts));
+  let at = 0;
+  for (const [index, word] of words.entries()) {
+    texts.set(word, at);
+    list[index] = start + BigInt(at);
+    at += word.length + 1;
+  }
+  held.set(list, texts);
+  return list;
+}

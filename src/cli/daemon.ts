@@ -1,0 +1,113 @@
+/**
+ * Becomes a daemon. Bun cannot fork, so the program is started once more, and the new process does everything: loads
+ * the modules, binds, serves. The first one only waits for it to serve, and ends.
+ */
+import { closeSync, readSync, writeSync } from "node:fs";
+import { constants } from "node:os";
+
+import {
+  descriptorState,
+  discard,
+  duplicate,
+  leaveSession,
+  signalOnParentsEnd,
+  unsetVariable,
+} from "#abi/process";
+import { startAgain } from "#abi/spawn";
+
+import { ConfigError } from "../api/errors.ts";
+import { log, sendErrorsTo } from "../lib/log.ts";
+import { chooseLog } from "./error-log.ts";
+import type { Settings } from "./settings.ts";
+
+/** Tells the new process what it is: the descriptor that it reports to, and whom. */
+const variable = "NBDKIT_READY";
+
+/** What the new process does on the way. */
+export interface Daemon {
+  /** Leave the terminal and its folder. Errors are still shown. */
+  detach(): void;
+  /** Let the first process end: clients are served now. */
+  ready(): void;
+}
+
+/** Start the server in the background. The exit status: 0 once it serves. */
+export function startDaemon(): number {
+  let again;
+  try {
+    again = startAgain(variable);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new ConfigError(
+      `the server cannot be started in the background: ${reason} (-f serves in the foreground)`,
+      { cause: error },
+    );
+  }
+  if (readByte(again.output)) return 0;
+  const status = again.wait();
+  if (status > 128) log.error(`the server was ended by signal ${status - 128} before it served`);
+  // It has said why, but must not look like success.
+  return status === 0 ? 1 : status;
+}
+
+/** False at the end, when nobody has the other end any more. */
+function readByte(fd: number): boolean {
+  for (;;) {
+    try {
+      return readSync(fd, new Uint8Array(1)) === 1;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EINTR") throw error;
+    }
+  }
+}
+
+/** Whether this is the new process. */
+export function enterDaemon(settings: Settings): Daemon | undefined {
+  const value = process.env[variable];
+  if (value === undefined) return undefined;
+  // Neither modules nor what they start shall take themselves for it.
+  unsetVariable(variable);
+  const [, fd = "", parent = ""] = /^(\d+):(\d+)$/.exec(value) ?? [];
+  const report = Number(fd);
+  if (fd === "" || descriptorState(report) === "closed") return undefined;
+  // Until it serves, ending the one that the user sees ends it too.
+  signalOnParentsEnd(constants.signals.SIGTERM);
+  if (process.ppid !== Number(parent)) process.exit(1);
+  return new Background(report, settings);
+}
+
+class Background implements Daemon {
+  readonly #report: number;
+  readonly #settings: Settings;
+  #stderr: number | undefined;
+
+  constructor(report: number, settings: Settings) {
+    this.#report = report;
+    this.#settings = settings;
+  }
+
+  detach(): void {
+    signalOnParentsEnd(0);
+    leaveSession();
+    process.chdir("/");
+    const { log: target, verbose } = this.#settings;
+    if (target === "default" || target === "stderr") {
+      this.#stderr = duplicate(2);
+      sendErrorsTo({ fd: this.#stderr });
+    }
+    // With -v debug messages go on.
+    if (!verbose) discard(2);
+  }
+
+  ready(): void {
+    const { log: target } = this.#settings;
+    chooseLog(target === "default" ? "syslog" : target);
+    if (this.#stderr !== undefined) closeSync(this.#stderr);
+    try {
+      writeSync(this.#report, "!");
+    } catch (error) {
+      log.debug(`nobody waits for the server: ${String(error)}`);
+    }
+    closeSync(this.#report);
+  }
+}

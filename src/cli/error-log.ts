@@ -1,0 +1,35 @@
+/** Sends error messages where --log says. */
+import { openSync } from "node:fs";
+
+import { openSystemLog } from "#abi/process";
+
+import { ConfigError } from "../api/errors.ts";
+import { sendErrorsTo } from "../lib/log.ts";
+import type { LogTarget } from "./settings.ts";
+
+/** `default` is stderr here: a daemon asks for syslog itself. */
+export function chooseLog(target: LogTarget): void {
+  if (target === "default" || target === "stderr") {
+    sendErrorsTo({ fd: 2 });
+  } else if (target === "syslog") {
+    sendErrorsTo({ systemLog: openSystemLog("nbdkit") });
+  } else if (target === "null") {
+    sendErrorsTo("nowhere");
+  } else {
+    sendErrorsTo({ fd: openLog(target.file) });
+  }
+}
+
+const opened = new Map<string, number>();
+
+/** Once: a daemon chooses again, when relative paths and rights may have changed. */
+function openLog(file: string): number {
+  try {
+    const fd = opened.get(file) ?? openSync(file, "a", 0o644);
+    opened.set(file, fd);
+    return fd;
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new ConfigError(`option --log: cannot write to ${file}: ${reason}`, { cause: error });
+  }
+}

@@ -1,0 +1,44 @@
+/** Sockets that systemd, or whoever works like it, has opened for us: sd_listen_fds(3). */
+import { descriptorState, setInherited, unsetVariable } from "#abi/process";
+
+import { ConfigError } from "../api/errors.ts";
+import { log } from "../lib/log.ts";
+import type { Settings } from "./settings.ts";
+
+const first = 3;
+const most = 16;
+
+/** The descriptors of sockets that listen; undefined where nobody gave us any. */
+export function activatedSockets(settings: Settings): readonly number[] | undefined {
+  const { LISTEN_PID: pid, LISTEN_FDS: count } = process.env;
+  if (pid === undefined) return undefined;
+  // What modules start must not take the sockets for theirs.
+  unsetVariable("LISTEN_PID");
+  unsetVariable("LISTEN_FDS");
+  if (pid !== String(process.pid)) {
+    log.error(`LISTEN_PID is ${pid} and not ${process.pid}: the sockets are not for us (ignored)`);
+    return undefined;
+  }
+  if (count === undefined) return undefined;
+  if (!/^[0-9]{1,9}$/.test(count) || Number(count) < 1 || Number(count) > most) {
+    throw new ConfigError(
+      `socket activation: LISTEN_FDS=${count}: expected a number from 1 to ${most}`,
+    );
+  }
+  const [option] = settings.listenOptions;
+  if (option !== undefined) {
+    throw new ConfigError(
+      `option ${option} cannot be used with socket activation: the sockets are there already`,
+    );
+  }
+  const fds = Array.from({ length: Number(count) }, (_, index) => first + index);
+  for (const fd of fds) {
+    if (descriptorState(fd) === "closed") {
+      throw new ConfigError(
+        `socket activation: LISTEN_FDS=${count}, but descriptor ${fd} is closed`,
+      );
+    }
+    setInherited(fd, false);
+  }
+  return fds;
+}

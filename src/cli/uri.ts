@@ -1,0 +1,81 @@
+/** NBD URIs of the server, for --run and --print-uri: the NBD project's doc/uri.md. */
+import { bytesOf } from "../lib/text-bytes.ts";
+import type { Address } from "../server/sockets.ts";
+import type { Settings } from "./settings.ts";
+
+/** What clients must know besides the address. */
+export interface UriOptions {
+  readonly exportName: string;
+  /** Whether TLS is there, and must be used. */
+  readonly tls?: "on" | "require" | undefined;
+  readonly tlsCertificates?: string | undefined;
+  readonly tlsPsk?: string | undefined;
+}
+
+/** `tls` is the mode once it is settled. */
+export function uriOptions(settings: Settings, tls: "off" | "on" | "require"): UriOptions {
+  const { exportName, tlsCertificates, tlsPsk } = settings;
+  return { exportName, tlsCertificates, tlsPsk, tls: tls === "off" ? undefined : tls };
+}
+
+export function uriOf(address: Address, options: UriOptions): string {
+  const { exportName, tls, tlsCertificates, tlsPsk } = options;
+  // Clients of a server that only offers TLS may do without.
+  const scheme = tls === "require" ? "nbds" : "nbd";
+  const path = exportName === "" ? "" : `/${percentEncode(exportName)}`;
+  const query = tls === undefined ? [] : credentials(tlsPsk, tlsCertificates);
+  if ("unix" in address) query.unshift(`socket=${percentEncode(address.unix)}`);
+  const tail = query.length === 0 ? "" : `?${query.join("&")}`;
+  return scheme + authorityOf(address) + path + tail;
+}
+
+function authorityOf(address: Address): string {
+  if ("unix" in address) return "+unix://";
+  // 1 is this machine itself.
+  if ("vsock" in address) return `+vsock://1:${address.vsock}`;
+  return `://${hostOf(address.address)}:${address.port}`;
+}
+
+function credentials(psk: string | undefined, certificates: string | undefined): string[] {
+  if (psk !== undefined) return [`tls-psk-file=${percentEncode(psk)}`];
+  return certificates === undefined ? [] : [`tls-certificates=${percentEncode(certificates)}`];
+}
+
+/** Clients on this machine reach all but a particular address as localhost. */
+function hostOf(host: string | undefined): string {
+  if (host === undefined || /^(localhost|127\.0\.0\.1|0\.0\.0\.0|::1?)$/.test(host)) {
+    return "localhost";
+  }
+  return host.includes(":") ? `[${percentEncode(host).replaceAll("%3A", ":")}]` : host;
+}
+
+/** Everything but unreserved characters and /. */
+function percentEncode(text: string): string {
+  return [...bytesOf(text)]
+    .map((byte) => {
+      const character = String.fromCharCode(byte);
+      if (/[A-Za-z0-9._~/-]/.test(character)) return character;
+      return `%${byte.toString(16).toUpperCase().padStart(2, "0")}`;
+    })
+    .join("");
+}
+
+/** For a shell, in quotes where it has to be. */
+export function shellQuoted(text: string): string {
+  return /^[A-Za-z0-9._~/:=@%+,-]+$/.test(text) ? text : quote(text);
+}
+
+/** For a shell, always in quotes. */
+export function quote(text: string): string {
+  return `'${text.replaceAll("'", String.raw`'\''`)}'`;
+}
+
+/** What --print-uri prints: for each place the URI, the same for a shell, and a command to paste. */
+export function printedUris(addresses: readonly Address[], options: UriOptions): string {
+  return addresses
+    .map((address) => {
+      const uri = uriOf(address, options);
+      return `${uri}\n${shellQuoted(uri)}\nnbdinfo ${shellQuoted(uri)}\n`;
+    })
+    .join("");
+}

@@ -1,0 +1,50 @@
+/** Changes the user and group of the process: -u and -g. */
+import { ConfigError } from "../api/errors.ts";
+import { log } from "../lib/log.ts";
+
+/** The group first, which only the old user may change. nbdkit(1), "-g". */
+export function changeUser(user: string | undefined, group: string | undefined): void {
+  if (group !== undefined) {
+    change("group", "-g/--group", group, (id) => process.setgid?.(id));
+    change("group", "-g/--group", group, (id) => process.setgroups?.([id]));
+    log.debug(`changed group to ${group}`);
+  }
+  if (user !== undefined) {
+    change("user", "-u/--user", user, (id) => process.setuid?.(id));
+    log.debug(`changed user to ${user}`);
+  }
+}
+
+const mostId = 0xffff_fffe;
+
+function change(
+  kind: "group" | "user",
+  option: string,
+  text: string,
+  set: (id: number | string) => void,
+): void {
+  try {
+    // A name may look like a number, so names go first.
+    if (trySet(set, text)) return;
+    if (/^[0-9]{1,10}$/.test(text) && Number(text) <= mostId) return set(Number(text));
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new ConfigError(`option ${option}: cannot change the ${kind} to ${text}: ${reason}`, {
+      cause: error,
+    });
+  }
+  throw new ConfigError(
+    `option ${option}: ${JSON.stringify(text)}: expected the name or the number of a ${kind} of this machine`,
+  );
+}
+
+/** False where nobody has the name. */
+function trySet(set: (id: string) => void, name: string): boolean {
+  try {
+    set(name);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ERR_UNKNOWN_CREDENTIAL") return false;
+    throw error;
+  }
+}

@@ -1,0 +1,138 @@
+/** One client on descriptors that are there already: a socket, or pipes and files, as stdin and stdout may be. */
+import { close, fstatSync, read, write } from "node:fs";
+
+import { setBlocking } from "#abi/process";
+import { peerCredentials, peerName } from "#abi/socket";
+
+import type { ClientSocket, Connection } from "./connection.ts";
+import { type Accept, adoptConnected } from "./listener.ts";
+
+const chunkBytes = 64 << 10;
+
+/** Serve the client that writes to `input` and reads from `output`. Both are closed in the end. */
+export async function acceptStreams(input: number, output: number, accept: Accept): Promise<void> {
+  const [from, to] = [fstatSync(input), fstatSync(output)];
+  if (from.isSocket() && from.ino === to.ino && from.dev === to.dev) {
+    close(output);
+    await adoptConnected(input, accept);
+  } else {
+    new Streams(input, output).start(accept);
+  }
+}
+
+/**
+ * Reads and writes run on Bun's threads, one of each at a time, since a pipe cannot be asked to take what it has
+ * room for without changing it for all its users.
+ */
+class Streams implements ClientSocket {
+  readonly client: ClientSocket["client"];
+  readonly #input: number;
+  readonly #output: number;
+  #connection: Connection | undefined;
+  #paused = false;
+  #reading = false;
+  #writing = false;
+  /** Somebody wanted to write meanwhile. */
+  #awaited = false;
+  #ending = false;
+  #over = false;
+
+  constructor(input: number, output: number) {
+    this.#input = input;
+    this.#output = output;
+    setBlocking(input);
+    setBlocking(output);
+    this.client = { peerName: peerName(input), peer: peerCredentials(input) };
+  }
+
+  start(accept: Accept): void {
+    this.#connection = accept(this);
+    this.#read();
+  }
+
+  pause(): void {
+    this.#paused = true;
+  }
+
+  resume(): void {
+    this.#paused = false;
+    this.#read();
+  }
+
+  /** Takes everything, or nothing while it still writes. */
+  write(bytes: Uint8Array, start: number, length: number): number {
+    if (this.#over) return -1;
+    if (this.#writing) {
+      this.#awaited = true;
+      return 0;
+    }
+    this.#writing = true;
+    // The caller uses its memory again.
+    void this.#writeAll(bytes.slice(start, start + length));
+    return length;
+  }
+
+  end(): void {
+    this.#ending = true;
+    if (!this.#writing) this.#finish();
+  }
+
+  terminate(): void {
+    this.#finish();
+  }
+
+  #read(): void {
+    if (this.#reading || this.#paused || this.#over) return;
+    this.#reading = true;
+    const buffer = new Uint8Array(chunkBytes);
+    read(this.#input, buffer, 0, chunkBytes, null, (error, count) => {
+      this.#reading = false;
+      if (this.#over) return;
+      if (error !== null || count === 0) {
+        this.#connection?.inputEnded();
+        return;
+      }
+      // Not the whole buffer for a few bytes that wait.
+      this.#connection?.data(
+        count < chunkBytes / 2 ? buffer.slice(0, count) : buffer.subarray(0, count),
+      );
+      this.#read();
+    });
+  }
+
+  async #writeAll(bytes: Uint8Array): Promise<void> {
+    try {
+      for (let at = 0; at < bytes.length && !this.#over;) {
+        at += await written(this.#output, bytes, at);
+      }
+    } catch {
+      // Nobody reads any more.
+      this.#finish();
+    }
+    this.#writing = false;
+    if (this.#ending) {
+      this.#finish();
+    } else if (this.#awaited) {
+      this.#awaited = false;
+      this.#connection?.drained();
+    }
+  }
+
+  #finish(): void {
+    if (this.#over) return;
+    this.#over = true;
+    // A read that still waits for the client ends with the process.
+    close(this.#input);
+    close(this.#output);
+    this.#connection?.gone();
+  }
+}
+
+function written(fd: number, bytes: Uint8Array, at: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    write(fd, bytes, at, bytes.length - at, null, (error, count) => {
+      if (error === null) resolve(count);
+      else reject(error);
+    });
+  });
+}
