@@ -1,7 +1,7 @@
 /** Bytes that are and are not UTF-8, there and back. */
 import { describe, expect, test } from "bun:test";
 
-import fc from "fast-check";
+import * as fc from "fast-check";
 
 import { byteLengthOf, bytesOf, textOf } from "./text-bytes.ts";
 

@@ -112,6 +112,7 @@ export const CMD_FLAG_FAST_ZERO = 16;
 
 /** Kinds of chunks, of which structured replies consist. */
 export const CHUNK_OFFSET_DATA = 1;
+export const CHUNK_OFFSET_HOLE = 2;
 export const CHUNK_BLOCK_STATUS = 5;
 export const CHUNK_ERROR = 0x8001;
 export const CHUNK_ERROR_OFFSET = 0x8002;

@@ -17,6 +17,8 @@ import {
 export interface ExportFacts {
   readonly size: bigint;
   readonly eflags: number;
+  /** The layers know what is a hole, so that it need not be taken for data. */
+  readonly tellsExtents: boolean;
 }
 
 /** Filters may rely on the order of the questions: it is nbdkit's. All are asked, so that layers know the answers. */
@@ -39,6 +41,5 @@ export async function exportFacts(
   }
   if ((await top.canCache()) !== "none") eflags |= EFLAG_SEND_CACHE;
   // Block status is offered in any case: what cannot tell its extents is all data.
-  await top.canExtents();
-  return { size, eflags };
+  return { size, eflags, tellsExtents: await top.canExtents() };
 }

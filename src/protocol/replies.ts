@@ -10,6 +10,7 @@ import {
   CHUNK_FLAG_DONE,
   CHUNK_HEADER_BYTES,
   CHUNK_OFFSET_DATA,
+  CHUNK_OFFSET_HOLE,
   MAX_STRING_BYTES,
   SIMPLE_HEADER_BYTES,
   SIMPLE_REPLY_MAGIC,
@@ -74,8 +75,12 @@ export class Replies {
       writeSimple(view, at, 0, asked);
       return;
     }
-    writeChunk(view, at, CHUNK_OFFSET_DATA, asked, 8 + count);
-    view.setBigUint64(at + CHUNK_HEADER_BYTES, asked.offset);
+    dataChunkHeader(view, asked, { at, offset: asked.offset, length: count }, true);
+  }
+
+  /** The chunks of a read, complete in `place`. */
+  chunks(place: Place, length: number): void {
+    this.#output.adopt(place, length);
   }
 
   /** A read whose `count` bytes stand in `place`, behind the room for the header. */
@@ -119,6 +124,40 @@ export class Replies {
     output.end = at + CHUNK_HEADER_BYTES + length;
     return { view, at: at + CHUNK_HEADER_BYTES };
   }
+}
+
+/** Part of a read, and where in a block its chunk stands. */
+interface ChunkOfRead {
+  readonly at: number;
+  readonly offset: bigint;
+  readonly length: number;
+}
+
+/** What stands in front of the `length` bytes of a part. */
+export function dataChunkHeader(
+  view: DataView,
+  asked: Asked,
+  { at, offset, length }: ChunkOfRead,
+  last: boolean,
+): void {
+  writeChunk(view, at, CHUNK_OFFSET_DATA, asked, 8 + length);
+  if (!last) view.setUint16(at + 4, 0);
+  view.setBigUint64(at + CHUNK_HEADER_BYTES, offset);
+}
+
+export const HOLE_CHUNK_BYTES = CHUNK_HEADER_BYTES + 12;
+
+/** A part that is all zeroes. */
+export function holeChunk(
+  view: DataView,
+  asked: Asked,
+  { at, offset, length }: ChunkOfRead,
+  last: boolean,
+): void {
+  writeChunk(view, at, CHUNK_OFFSET_HOLE, asked, 12);
+  if (!last) view.setUint16(at + 4, 0);
+  view.setBigUint64(at + CHUNK_HEADER_BYTES, offset);
+  view.setUint32(at + CHUNK_HEADER_BYTES + 8, length);
 }
 
 /** Text as the protocol takes it: cut off where it is too long, but not within a character. */

@@ -10,13 +10,17 @@ import { log } from "../lib/log.ts";
 import type { Blocks } from "./blocks.ts";
 import {
   CMD_BLOCK_STATUS,
+  CMD_FLAG_DF,
   CMD_FLAG_FUA,
   CMD_FLAG_REQ_ONE,
   CMD_READ,
+  CMD_TRIM,
   CMD_WRITE,
+  CMD_WRITE_ZEROES,
   MAX_REQUEST_BYTES,
 } from "./constants.ts";
 import type { Gate } from "./gate.ts";
+import { Holes, type Part } from "./holes.ts";
 import type { ChosenExport } from "./negotiation.ts";
 import { Output, type Sink } from "./output.ts";
 import { type Held, type Pending, type Running, weightOf } from "./pending.ts";
@@ -24,6 +28,7 @@ import { perform } from "./perform.ts";
 import { Replies } from "./replies.ts";
 import { RequestReader } from "./request-reader.ts";
 import type { Refusal } from "./request.ts";
+import { SparseRead } from "./sparse-read.ts";
 import { errnoText, failure, wireError } from "./wire-error.ts";
 
 export interface TransmissionOptions {
@@ -61,6 +66,8 @@ export class Transmission {
   readonly #gate: Gate;
   /** Holds the request that is received or run. */
   readonly #reader: RequestReader;
+  /** Looks for zeroes that need not be sent, where the client takes replies with holes. */
+  readonly #holes: Holes | undefined;
 
   #inFlight = 0;
   #bytesInFlight = 0;
@@ -87,6 +94,8 @@ export class Transmission {
     this.#replies = new Replies(options.output, options.export.structured);
     this.#top = options.export.top;
     this.#gate = options.gate;
+    const { size, structured, tellsExtents, top } = options.export;
+    this.#holes = structured && tellsExtents ? new Holes(top, size) : undefined;
     this.#reader = new RequestReader(options.export, options.blocks, options.logName);
     this.done = new Promise((resolve) => {
       this.#finish = resolve;
@@ -219,11 +228,50 @@ export class Transmission {
       this.#blockStatus();
     } else if (reader.type !== CMD_READ) {
       this.#perform();
-    } else if (this.#atOnce >= trustedReads) {
-      this.#read();
+    } else if (this.#holes?.wanted(reader.offset, reader.count) === true) {
+      this.#readSparsely(this.#holes);
     } else {
-      this.#readElsewhere();
+      this.#readPlainly();
     }
+  }
+
+  #readPlainly(): void {
+    if (this.#atOnce >= trustedReads) this.#read();
+    else this.#readElsewhere();
+  }
+
+  /** Read what is not known to be zeroes. */
+  #readSparsely(holes: Holes): void {
+    const reader = this.#reader;
+    const { count, flags, offset } = reader;
+    if (flags & CMD_FLAG_DF) return this.#readPlainly();
+    const parts = holes.parts(offset, count);
+    if (parts === undefined) return this.#readPlainly();
+    const sparse = new SparseRead(this.#top, reader);
+    const fill = (known: readonly Part[]) => sparse.fill(this.#output, known);
+    let result: void | Promise<void>;
+    try {
+      const all = [{ at: 0, length: count, zero: false }];
+      result = parts instanceof Promise ? parts.then((known) => fill(known ?? all)) : fill(parts);
+    } catch (error) {
+      this.#discard(sparse);
+      this.#failed(error);
+      return;
+    }
+    if (result === undefined) {
+      this.#gate.leave();
+      this.#tellParts(sparse);
+    } else {
+      this.#await(result, { sparse });
+    }
+  }
+
+  #tellParts({ length, place }: SparseRead): void {
+    if (place !== undefined) this.#replies.chunks(place, length);
+  }
+
+  #discard({ place }: SparseRead): void {
+    if (place !== undefined) this.#output.release(place);
   }
 
   /** Read right to where the reply is sent from. */
@@ -310,6 +358,7 @@ export class Transmission {
   #perform(): void {
     const reader = this.#reader;
     const { count, data, flags, offset, type } = reader;
+    if (type === CMD_TRIM || type === CMD_WRITE_ZEROES) this.#holes?.forget();
     let result: void | Promise<void>;
     try {
       result =
@@ -361,6 +410,7 @@ export class Transmission {
       this.#succeeded(pending);
     } else {
       if (pending.place !== undefined) this.#output.release(pending.place);
+      if (pending.sparse !== undefined) this.#discard(pending.sparse);
       this.#report(pending, failed.error);
     }
     // All that settle in one go are answered by one write.
@@ -370,8 +420,9 @@ export class Transmission {
   }
 
   #succeeded(pending: Pending): void {
-    const { count, extents, place } = pending;
+    const { count, extents, place, sparse } = pending;
     if (this.#output.dead) return;
+    if (sparse !== undefined) return this.#tellParts(sparse);
     if (place !== undefined) this.#replies.data(place, pending, count);
     else if (extents !== undefined) this.#tellExtents(pending, extents);
     else this.#replies.done(pending);

@@ -233,7 +233,13 @@ describe.each([{ structured: false }, { structured: true }])(
         resume: () => {},
       };
       const blocks = new Blocks();
-      const facts = { size: 1n << 20n, eflags: 1, structured, allocation: false };
+      const facts = {
+        size: 1n << 20n,
+        eflags: 1,
+        tellsExtents: false,
+        structured,
+        allocation: false,
+      };
       const it = new Transmission({
         sink,
         output: new Output(sink, blocks),

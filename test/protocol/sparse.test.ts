@@ -1,0 +1,331 @@
+/** Structured reads whose zeroes are told and not sent. */
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+
+import { type Chunk, chunkError, type NbdClient } from "#test/client";
+
+import type { Extents } from "../../src/lib/extents.ts";
+import { Held, NbdError, pattern, quiet, type Running, running } from "./server-fixture.ts";
+
+const READ = 0;
+const DF = 4;
+const [DATA, HOLE_CHUNK, ERROR] = [1, 2, 0x8001] as const;
+const [hole, zero] = [1, 2] as const;
+const KiB = 1024;
+const size = 1 << 20;
+
+let logged: ReturnType<typeof quiet>;
+beforeEach(() => {
+  logged = quiet();
+});
+afterEach(() => {
+  logged[Symbol.dispose]();
+});
+
+/** [first byte, type] of each extent; the last one reaches to the end. */
+type Layout = readonly (readonly [number, number])[];
+
+/** A disk of 1 MiB that is zero where its layout says so. */
+function sparse(layout: Layout, later = false) {
+  const disk = pattern(size);
+  const extents = layout.map(([start, type], i) => ({
+    start,
+    end: layout[i + 1]?.[0] ?? size,
+    type,
+  }));
+  for (const { start, end, type } of extents) if (type & zero) disk.fill(0, start, end);
+  const calls: string[] = [];
+  const answer = <T>(value: T): T | Promise<T> => (later ? Promise.resolve(value) : value);
+  const plugin = {
+    getSize: () => BigInt(size),
+    pread: (_handle: unknown, buf: Uint8Array, offset: bigint) => {
+      calls.push(`pread ${buf.length / KiB} ${Number(offset) / KiB}`);
+      buf.set(disk.subarray(Number(offset), Number(offset) + buf.length));
+      return answer(undefined);
+    },
+    extents: (_handle: unknown, count: number, offset: bigint, _flags: number, list: Extents) => {
+      calls.push(`extents ${count / KiB} ${Number(offset) / KiB}`);
+      for (const { start, end, type } of extents) {
+        list.add(BigInt(start), BigInt(end - start), type);
+      }
+      return answer(undefined);
+    },
+  };
+  return { disk, calls, plugin };
+}
+
+/** All chunks of one reply. */
+async function chunksOf(nbd: NbdClient): Promise<Chunk[]> {
+  for (const chunks: Chunk[] = []; ;) {
+    const chunk = await nbd.chunk();
+    chunks.push(chunk);
+    if (chunk.flags & 1) return chunks;
+  }
+}
+
+interface Answer {
+  /** [offset, length] of data, [offset, -length] of zeroes, in KiB. */
+  readonly shape: readonly (readonly [number, number])[];
+  readonly data: Uint8Array;
+}
+
+/** What the chunks say of a read. Bytes that none of them tells stay 1. */
+function assembled(chunks: readonly Chunk[], offset: number, count: number): Answer {
+  const data = new Uint8Array(count).fill(1);
+  const shape = chunks.map(({ type, data: payload }): readonly [number, number] => {
+    const view = new DataView(payload.buffer, payload.byteOffset, payload.length);
+    const at = Number(view.getBigUint64(0));
+    if (type === HOLE_CHUNK) {
+      const length = view.getUint32(8);
+      data.fill(0, at - offset, at - offset + length);
+      return [at / KiB, -length / KiB];
+    }
+    expect(type).toBe(DATA);
+    data.set(payload.subarray(8), at - offset);
+    return [at / KiB, (payload.length - 8) / KiB];
+  });
+  return { shape, data };
+}
+
+async function read(nbd: NbdClient, offset: number, count: number, flags = 0): Promise<Answer> {
+  nbd.request({ type: READ, flags, offset: BigInt(offset), count });
+  return assembled(await chunksOf(nbd), offset, count);
+}
+
+async function connected(it: Running): Promise<NbdClient> {
+  return (await it.structured()).client;
+}
+
+describe.each([{ later: false }, { later: true }])(
+  "layers that answer later=$later",
+  ({ later }) => {
+    test("data, zeroes and data are three chunks", async () => {
+      const { calls, disk, plugin } = sparse(
+        [
+          [0, 0],
+          [64 * KiB, hole | zero],
+          [128 * KiB, 0],
+        ],
+        later,
+      );
+      await using it = await running({ plugin });
+      const { shape, data } = await read(await connected(it), 32 * KiB, 128 * KiB);
+      expect(shape).toEqual([
+        [32, 32],
+        [64, -64],
+        [128, 32],
+      ]);
+      expect(data).toEqual(disk.subarray(32 * KiB, 160 * KiB));
+      expect(calls).toEqual(["extents 128 32", "pread 32 32", "pread 32 128"]);
+    });
+
+    test("zeroes alone are one small chunk, and nothing is read", async () => {
+      const { calls, plugin } = sparse([[0, zero]], later);
+      await using it = await running({ plugin });
+      const nbd = await connected(it);
+      expect((await read(nbd, 0, size)).shape).toEqual([[0, -1024]]);
+      expect((await read(nbd, 3, 100 * KiB)).data).toEqual(new Uint8Array(100 * KiB));
+      expect(calls).toEqual(["extents 1024 0", `extents 100 ${3 / KiB}`]);
+    });
+
+    test("a piece that cannot be read fails the read, with one chunk", async () => {
+      const { plugin } = sparse(
+        [
+          [0, 0],
+          [64 * KiB, zero],
+          [128 * KiB, 0],
+        ],
+        later,
+      );
+      const pread = (handle: unknown, buf: Uint8Array, offset: bigint) => {
+        if (offset > 0n) throw new NbdError("ENOMEM", "no memory for this part");
+        return plugin.pread(handle, buf, offset);
+      };
+      await using it = await running({ plugin: { ...plugin, pread } });
+      const nbd = await connected(it);
+      nbd.request({ type: READ, count: 256 * KiB });
+      const chunks = await chunksOf(nbd);
+      expect(chunks.map(({ type }) => type)).toEqual([ERROR]);
+      expect(chunks.map(chunkError)).toEqual([
+        { error: 12, text: "no memory for this part", at: undefined },
+      ]);
+      expect((await read(nbd, 0, 4 * KiB)).shape).toEqual([[0, 4]]);
+    });
+  },
+);
+
+describe("no holes are told", () => {
+  const allZero: Layout = [[0, hole | zero]];
+
+  test.each([
+    { what: "with DF", count: 256 * KiB, flags: DF },
+    { what: "of small reads", count: 32 * KiB, flags: 0 },
+  ])("$what", async ({ count, flags }) => {
+    const { calls, plugin } = sparse(allZero);
+    await using it = await running({ plugin });
+    expect((await read(await connected(it), 0, count, flags)).shape).toEqual([[0, count / KiB]]);
+    expect(calls).toEqual([`pread ${count / KiB} 0`]);
+  });
+
+  test("in simple replies", async () => {
+    const { calls, disk, plugin } = sparse(allZero);
+    await using it = await running({ plugin });
+    const { client: nbd } = await it.ready();
+    const { data } = await nbd.ask({ type: READ, count: 256 * KiB });
+    expect(data).toEqual(disk.subarray(0, 256 * KiB));
+    expect(calls).toEqual(["pread 256 0"]);
+  });
+
+  test("where the layers cannot tell", async () => {
+    const { calls, plugin } = sparse(allZero);
+    await using it = await running({ plugin: { ...plugin, canExtents: () => false } });
+    expect((await read(await connected(it), 0, 256 * KiB)).shape).toEqual([[0, 256]]);
+    expect(calls).toEqual(["pread 256 0"]);
+  });
+
+  test("of space that is not allocated, but does not read as zeroes", async () => {
+    const { plugin } = sparse([[0, hole]]);
+    await using it = await running({ plugin });
+    expect((await read(await connected(it), 0, 256 * KiB)).shape).toEqual([[0, 256]]);
+  });
+
+  test("that are shorter than 16 KiB", async () => {
+    const { disk, plugin } = sparse([
+      [0, 0],
+      [8 * KiB, zero],
+      [23 * KiB, 0],
+      [40 * KiB, zero],
+      [56 * KiB, 0],
+    ]);
+    await using it = await running({ plugin });
+    const { shape, data } = await read(await connected(it), 0, 64 * KiB);
+    expect(shape).toEqual([
+      [0, 40],
+      [40, -16],
+      [56, 8],
+    ]);
+    expect(data).toEqual(disk.subarray(0, 64 * KiB));
+  });
+
+  test("where the question fails: the read does not", async () => {
+    const { disk, plugin } = sparse(allZero);
+    const fails = [
+      () => {
+        throw new NbdError("EIO", "extents are broken");
+      },
+      () => Promise.reject(new NbdError("EIO", "extents are broken")),
+      () => {},
+    ];
+    for (const extents of fails) {
+      await using it = await running({ plugin: { ...plugin, extents } });
+      const answer = await read(await connected(it), 0, 64 * KiB);
+      expect(answer.shape).toEqual([[0, 64]]);
+      expect(answer.data).toEqual(disk.subarray(0, 64 * KiB));
+    }
+    expect(logged.lines).toEqual([]);
+  });
+});
+
+describe("layers are asked", () => {
+  test("once for a range that is known to be data, until the client makes holes", async () => {
+    const { calls, plugin } = sparse([
+      [0, 0],
+      [512 * KiB, zero],
+    ]);
+    const writing = { pwrite: () => {}, zero: () => {} };
+    await using it = await running({ plugin: { ...plugin, ...writing } });
+    const nbd = await connected(it);
+    for (const at of [0, 64, 128, 448]) await read(nbd, at * KiB, 64 * KiB);
+    expect(calls.filter((call) => call.startsWith("extents"))).toEqual(["extents 64 0"]);
+    expect((await read(nbd, 448 * KiB, 128 * KiB)).shape).toEqual([
+      [448, 64],
+      [512, -64],
+    ]);
+    expect(await nbd.ask({ type: 6, count: 512 })).toHaveProperty("error", 0);
+    await read(nbd, 64 * KiB, 64 * KiB);
+    expect(calls.filter((call) => call.startsWith("extents"))).toEqual([
+      "extents 64 0",
+      "extents 128 448",
+      "extents 64 64",
+    ]);
+  });
+
+  test("less and less where they tell of nothing but data, and again when they do", async () => {
+    const asked: number[] = [];
+    let type = 0;
+    const extents = (_h: unknown, count: number, offset: bigint, _f: number, list: Extents) => {
+      asked.push(Number(offset) / (64 * KiB));
+      list.add(offset, BigInt(count), type);
+    };
+    await using it = await running({ size: 16 << 20, plugin: { extents } });
+    const nbd = await connected(it);
+    for (let i = 0; i < 100; i++) await read(nbd, i * 64 * KiB, 64 * KiB);
+    // After 1, 2, 4 ... reads; never after more than 64.
+    expect(asked).toEqual([0, 1, 2, 3, 5, 8, 13, 22, 39, 72]);
+    type = zero;
+    for (let i = 100; i < 256; i++) await read(nbd, i * 64 * KiB, 64 * KiB);
+    expect(asked.slice(10, 13)).toEqual([137, 138, 139]);
+    expect(asked.at(-1)).toBe(255);
+  });
+});
+
+describe("while it waits", () => {
+  test("a read with holes counts as one request, and others are answered before", async () => {
+    const { plugin } = sparse([
+      [0, 0],
+      [64 * KiB, zero],
+    ]);
+    const held = new Held();
+    const extents = async (...args: Parameters<typeof plugin.extents>) => {
+      await held.wait("extents");
+      await plugin.extents(...args);
+    };
+    await using it = await running({ plugin: { ...plugin, extents } });
+    const nbd = await connected(it);
+    nbd.request({ type: READ, cookie: 1n, count: 128 * KiB });
+    await held.reached(1);
+    nbd.request({ type: READ, cookie: 2n, count: 512 });
+    expect(await nbd.chunk()).toHaveProperty("cookie", 2n);
+    held.release("extents");
+    const chunks = await chunksOf(nbd);
+    expect(chunks.map(({ cookie }) => cookie)).toEqual([1n, 1n]);
+    expect(assembled(chunks, 0, 128 * KiB).shape).toEqual([
+      [0, 64],
+      [64, -64],
+    ]);
+  });
+
+  test("nothing else is run under a model of one request at a time", async () => {
+    const { calls, plugin } = sparse(
+      [
+        [0, 0],
+        [64 * KiB, zero],
+        [128 * KiB, 0],
+      ],
+      true,
+    );
+    await using it = await running({ plugin, threadModel: "serialize_requests" });
+    const nbd = await connected(it);
+    nbd.request({ type: READ, cookie: 1n, count: 256 * KiB });
+    nbd.request({ type: READ, cookie: 2n, count: 1024 });
+    await chunksOf(nbd);
+    await chunksOf(nbd);
+    expect(calls).toEqual(["extents 256 0", "pread 64 0", "pread 128 128", "pread 1 0"]);
+  });
+
+  test("a client that leaves takes nothing with it but its own reply", async () => {
+    const { plugin } = sparse([[0, zero]]);
+    const held = new Held();
+    const extents = async (...args: Parameters<typeof plugin.extents>) => {
+      await held.wait("extents");
+      await plugin.extents(...args);
+    };
+    await using it = await running({ plugin: { ...plugin, extents } });
+    const nbd = await connected(it);
+    nbd.request({ type: READ, count: 128 * KiB });
+    await held.reached(1);
+    nbd.terminate();
+    const { client: other } = await it.structured();
+    expect((await read(other, 0, 512)).shape).toEqual([[0, 0.5]]);
+    held.releaseAll();
+  });
+});
