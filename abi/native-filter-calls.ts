@@ -31,7 +31,10 @@ export function addQueries(draft: Draft, module: FilterModule, native: NativeCal
   }
   if (module.has("can_fast_zero")) draft.canFastZero = yes(op.RT_OP_CAN_FAST_ZERO);
   if (module.has("can_extents")) draft.canExtents = yes(op.RT_OP_CAN_EXTENTS);
-  if (module.has("can_fua")) draft.canFua = support(op.RT_OP_CAN_FUA);
+  if (module.has("can_fua")) {
+    draft.canFua = support(op.RT_OP_CAN_FUA);
+    draft.takesFua = true;
+  }
   if (module.has("can_multi_conn")) draft.canMultiConn = yes(op.RT_OP_CAN_MULTI_CONN);
   if (module.has("can_cache")) draft.canCache = support(op.RT_OP_CAN_CACHE);
   if (module.has("export_description")) {

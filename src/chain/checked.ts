@@ -444,7 +444,8 @@ export class Context implements LayerContext {
   private emulatesFua(): boolean {
     const { layer, state } = this;
     return (
-      state.answers.canFua === "emulate" && (layer.kind === "plugin" || layer.canFua !== undefined)
+      state.answers.canFua === "emulate" &&
+      (layer.kind === "plugin" || (layer.canFua !== undefined && layer.takesFua !== true))
     );
   }
 

@@ -19,6 +19,7 @@ export interface ConnectionInfo extends Client {
   readonly logName: string;
   exportName?: string | undefined;
   isTls: boolean;
+  tlsNames?: Client["tlsNames"];
 }
 
 /** A call on behalf of a client whose layers need not be open. */
@@ -173,6 +174,8 @@ export interface Layer {
   canFastZero?(context: LayerContext): Awaitable<boolean>;
   canExtents?(context: LayerContext): Awaitable<boolean>;
   canFua?(context: LayerContext): Awaitable<Support>;
+  /** Requests keep FLAG_FUA even where canFua answers "emulate": the layer sees to it, as filters of nbdkit do. */
+  readonly takesFua?: boolean;
   canMultiConn?(context: LayerContext): Awaitable<boolean>;
   canCache?(context: LayerContext): Awaitable<Support>;
   pread?(context: LayerContext, buf: Uint8Array, offset: bigint, flags: number): Awaitable<void>;
