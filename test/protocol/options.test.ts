@@ -293,4 +293,19 @@ describe("oldstyle", () => {
     client.send(request({ type: 2 }));
     await client.closed;
   });
+
+  const missing = ["nbdkit"].filter((name) => !installed(name));
+  const suffix = missing.length > 0 ? ` (needs ${missing.join(", ")})` : "";
+  test.skipIf(missing.length > 0)(`greets as nbdkit does${suffix}`, async () => {
+    for (const readonly of [[], ["-r"]]) {
+      const args = ["-o", ...readonly, "memory", "65536"];
+      const greetings = [];
+      for (const options of [{ program: ["nbdkit"] }, {}]) {
+        await using server = await serve(args, options);
+        await using client = await NbdClient.connect({ unix: server.socket });
+        greetings.push(await client.take(152));
+      }
+      expect(greetings[1]).toEqual(greetings[0] ?? new Uint8Array(0));
+    }
+  });
 });

@@ -111,16 +111,16 @@ async function copied(
   command: (uri: string, target: string) => readonly string[],
 ): Promise<number> {
   const { disk, plugin } = withHoles();
-  const socket = join(folder, "socket");
-  const through = join(folder, "proxy");
-  const target = join(folder, "copy");
+  const own = mkdtempSync(join(folder, "copy"));
+  const socket = join(own, "socket");
+  const through = join(own, "proxy");
+  const target = join(own, "copy");
   await using it: Running = await running({ plugin, server, listen: { unix: socket } });
   using proxy = proxyTo(socket, through);
   expect(it.server.connections).toBe(0);
   const { code, stderr } = await run([...command(`nbd+unix:///?socket=${through}`, target)]);
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
   expect(Buffer.compare(readFileSync(target), disk)).toBe(0);
-  rmSync(target);
   return proxy.received;
 }
 
