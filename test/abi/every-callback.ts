@@ -341,12 +341,17 @@ export function passed(members: readonly Member[], call: string, flags: number):
   return [...members.map((member) => dataLine(member, call, flags)), plugin];
 }
 
-/** The same where FUA may have to be a flush. */
+/**
+ * The same where FUA may have to be a flush: of the filter that has no flags, or of one in TypeScript above it, which
+ * leaves that to the seam. Filters in C since nbdkit 1.4 pass the flag on themselves.
+ */
 export function passedWithFua(members: readonly Member[], call: string, flags: number): string[] {
-  if (!(flags & FLAG_FUA) || asked(members, "canFua").stopped === undefined) {
-    return passed(members, call, flags);
-  }
-  return [...passed(members, call, flags & ~FLAG_FUA), ...passed(members, "flush", 0)];
+  const { stopped } = asked(members, "canFua");
+  if (!(flags & FLAG_FUA) || stopped === undefined) return passed(members, call, flags);
+  const at = members.findIndex((member) => member === stopped || member.id === undefined);
+  const above = members.slice(0, at).map((member) => dataLine(member, call, flags));
+  const below = members.slice(at);
+  return [...above, ...passed(below, call, flags & ~FLAG_FUA), ...passed(below, "flush", 0)];
 }
 
 /** The lines of callbacks before there are clients, and after them. */
