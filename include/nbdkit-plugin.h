@@ -20,7 +20,7 @@
 #include <nbdkit-common.h>
 
 /* The release whose features these headers have; a filter has that of its generation. */
-#ifndef NBDKIT_FILTER_GENERATION
+#ifndef NBDKIT_FILTER_H
 #define NBDKIT_VERSION_MAJOR 1
 #define NBDKIT_VERSION_MINOR 32
 #define NBDKIT_VERSION_MICRO 5

@@ -11,6 +11,8 @@ export const testPackages: Readonly<Record<string, string>> = {
   jq: "the genuine cdi plugin, which reads manifests with it",
   "libc6-dev": "everything that loads C modules",
   "libnbd-bin": "tests with the clients nbdinfo and nbdcopy",
+  "man-db": "showing the manual pages",
+  mandoc: "checks of the manual pages",
   "nbd-client": "tests with the client nbd-client",
   nbdkit: "comparisons with the genuine nbdkit and its modules",
   "nbdkit-plugin-dev": "comparisons with the genuine headers",
@@ -18,12 +20,15 @@ export const testPackages: Readonly<Record<string, string>> = {
   "openssh-client": "the genuine ssh plugin's keys",
   "openssh-server": "the genuine ssh plugin's server",
   parted: "tests with partition tables (parted)",
+  pkgconf: "compiling a C filter with nbdkit.pc",
   podman: "the genuine cdi plugin, which fetches images with it",
   "python3-libnbd": "tests with the client nbdsh",
   "qemu-utils": "tests with the clients qemu-img and qemu-io",
+  systemd: "tests of the systemd units",
   valgrind: "memory checks of the native runtime",
   xorriso: "the genuine iso plugin",
   "xz-utils": "the genuine xz filter's files",
+  zsh: "tests of the completion for zsh",
 };
 
 /** The packages of `wanted` that are not installed; all of them where this is not Debian. */

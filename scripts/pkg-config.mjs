@@ -33,11 +33,12 @@ includedir=\${prefix}/include
 libdir=${quoted(config.get("libdir"))}
 plugindir=${quoted(config.get("plugindir"))}
 filterdir=${quoted(config.get("filterdir"))}
+generation=M
 
 Name: nbdkit
 Description: Filters and plugins for an NBD server
 Version: ${config.get("version")}
-Cflags: -I\${includedir}
+Cflags: -I\${includedir} -DNBDKIT_FILTER_GENERATION=NBDKIT_GENERATION_\${generation}
 Libs:
 `;
 }

@@ -71,7 +71,9 @@ test.each(examples)("%s has its code, its manual and its test", (folder) => {
   const name = folder.slice("examples/".length);
   const found = readdirSync(join(root, folder));
   expect(found).toEqual(expect.arrayContaining(["README.md", `${name}.test.ts`]));
-  expect(found.some((file) => file === `${name}.ts` || file === `${name}.c`)).toBe(true);
+  const isCode = (file: string) =>
+    file === `${name}.ts` || file === `${name}.c` || file.endsWith(".service");
+  expect(found.some(isCode)).toBe(true);
 });
 
 describe("README.md", () => {
