@@ -3,6 +3,7 @@ import { dirname, join } from "node:path";
 
 import { hostCpu, moduleDirectories } from "../chain/directories.ts";
 import type { Layer } from "../chain/layer.ts";
+import { canTls } from "../server/tls.ts";
 import { notYet, type OptionName } from "./options.ts";
 import { version, versionExtra } from "./version.ts";
 
@@ -56,7 +57,7 @@ export function dumpConfig(): string {
     ["soext", "so"],
     ["sysconfdir", "/etc"],
     ["timeout_option", whether("timeout")],
-    ["tls", whether("tls")],
+    ["tls", canTls() ? "yes" : "no"],
     ["version", version],
     ["version_extra", versionExtra],
     ["version_major", major],

@@ -2,10 +2,12 @@
 import { ConfigError, NbdError } from "../api/errors.ts";
 import { loadChain } from "../chain/build.ts";
 import type { Chain } from "../chain/chain.ts";
+import { sharing } from "../chain/connection-info.ts";
 import { findScriptPlugin } from "../chain/find.ts";
 import { DebugFlags } from "../lib/debug-flags.ts";
 import { log } from "../lib/log.ts";
 import { takeStreams } from "../lib/standard-streams.ts";
+import { prepareTls } from "../server/tls.ts";
 import { usage } from "./arguments.ts";
 import { type Action, parseCommandLine, type Print } from "./command-line.ts";
 import { enterDaemon, startDaemon } from "./daemon.ts";
@@ -118,12 +120,19 @@ async function start(settings: Settings): Promise<number> {
     checkStandardStreams();
     takeStreams();
   }
+  const tls = prepareTls({
+    mode: settings.tls,
+    certificates: settings.tlsCertificates,
+    psk: settings.tlsPsk,
+    verifyPeer: settings.tlsVerifyPeer,
+  });
+  sharing.isTls = tls.mode === "require";
   const chain = await loadLayers(settings);
   await configure(chain, settings);
   await chain.configComplete();
   takeStreams();
   await chain.getReady();
-  return serve(chain, settings, { daemon, activated });
+  return serve(chain, settings, { daemon, activated, tls });
 }
 
 async function loadLayers(settings: Settings): Promise<Chain> {

@@ -184,12 +184,7 @@ export const options: readonly OptionSpec[] = table;
  * Options that are parsed, but that the server does not carry out yet: they are refused by name, and
  * not offered. Whoever builds one takes it off this list.
  */
-export const notYet: ReadonlySet<OptionName> = new Set<OptionName>([
-  "tls",
-  "tls-certificates",
-  "tls-psk",
-  "tls-verify-peer",
-]);
+export const notYet: ReadonlySet<OptionName> = new Set<OptionName>([]);
 
 const offered = options.filter(({ name }) => !notYet.has(name));
 

@@ -10,6 +10,7 @@ import { log } from "../lib/log.ts";
 import { announceStop } from "../lib/stopping.ts";
 import { type Server, type ServerOptions, startServer } from "../server/server.ts";
 import type { Address } from "../server/sockets.ts";
+import type { ServerTls } from "../server/tls.ts";
 import { type CaptiveCommand, holdCommand } from "./captive.ts";
 import type { Daemon } from "./daemon.ts";
 import { surviveFaults } from "./faults.ts";
@@ -26,6 +27,7 @@ export interface Origin {
   readonly daemon?: Daemon | undefined;
   /** Sockets that somebody opened for us. */
   readonly activated?: readonly number[] | undefined;
+  readonly tls: ServerTls;
 }
 
 /** The exit status: that of the command of --run, else 0. */
@@ -38,6 +40,7 @@ export async function serve(chain: Chain, settings: Settings, origin: Origin): P
   const server = await startServer(chain, {
     ...serverOptions(settings),
     listen: places.targets,
+    tls: origin.tls,
     onBound: (addresses) => life.bound(addresses),
   });
 
@@ -53,7 +56,7 @@ export async function serve(chain: Chain, settings: Settings, origin: Origin): P
   return result;
 }
 
-function serverOptions(settings: Settings): Omit<ServerOptions, "listen" | "onBound"> {
+function serverOptions(settings: Settings): Omit<ServerOptions, "listen" | "onBound" | "tls"> {
   const { readonly, threads, keepalive, ipFamily, selinuxLabel, timeoutSeconds } = settings;
   const { noMc, noSr, maskHandshake, oldstyle } = settings;
   return {
@@ -88,8 +91,8 @@ class Life {
     this.#settings = settings;
     this.#origin = origin;
     this.#streams = streams;
-    const { tls } = settings;
-    this.#uri = uriOptions(settings, tls === "default" ? "off" : tls);
+    const { mode } = origin.tls;
+    this.#uri = uriOptions(settings, mode === "unsupported" ? "off" : mode);
   }
 
   /** The sockets are there. Clients are greeted once this has resolved. */

@@ -27,6 +27,7 @@ import {
   REP_ERR_INVALID,
   REP_ERR_PLATFORM,
   REP_ERR_POLICY,
+  REP_ERR_TLS_REQD,
   REP_ERR_TOO_BIG,
   REP_ERR_UNKNOWN,
   REP_ERR_UNSUP,
@@ -53,6 +54,13 @@ export interface OpenExport extends ExportFacts {
 /** An export that a client chose, and what it negotiated. */
 export type ChosenExport = OpenExport & Terms;
 
+/** What becomes of clients that ask for TLS, and of those that do not. */
+export interface TlsTerms {
+  readonly mode: "unsupported" | "off" | "on" | "require";
+  /** The client was told to go ahead. Whether all that it says from now on is secure; if not, it is lost. */
+  start(): Promise<boolean>;
+}
+
 export interface NegotiationOptions {
   readonly input: Input;
   readonly output: Output;
@@ -63,6 +71,7 @@ export interface NegotiationOptions {
   readonly metaContexts: boolean;
   /** Of the handshake's flags, those that are not hidden from clients. */
   readonly maskHandshake: number;
+  readonly tls: TlsTerms;
   /** Open the layers and ask what they can do. */
   open(exportName: string): Promise<OpenExport>;
   listExports(): Promise<Exports>;
@@ -90,6 +99,7 @@ class Negotiation {
   #clientFlags = 0;
   #structured = false;
   #listed = false;
+  #secure = false;
   #optionsLeft = MAX_OPTIONS;
 
   constructor(options: NegotiationOptions) {
@@ -162,7 +172,20 @@ class Negotiation {
     if ((this.#clientFlags & FLAG_FIXED_NEWSTYLE) === 0 && option !== OPT_EXPORT_NAME) {
       return this.#refuse(option, length, REP_ERR_INVALID, "client did not ask for fixed newstyle");
     }
-    return this.#answer(option, length);
+    return this.#mayAsk(option) ? this.#answer(option, length) : this.#demandTls(option, length);
+  }
+
+  /** Without TLS, where that is required, a client can only ask for it, or leave. */
+  #mayAsk(option: number): boolean {
+    if (this.#secure || this.#options.tls.mode !== "require") return true;
+    return option === OPT_ABORT || option === OPT_STARTTLS;
+  }
+
+  async #demandTls(option: number, length: number): Promise<Outcome> {
+    const why = "the server requires TLS";
+    if (option !== OPT_EXPORT_NAME) return this.#refuse(option, length, REP_ERR_TLS_REQD, why);
+    this.#error(`${optionName(option)}: ${why}`);
+    return "leave";
   }
 
   async #answer(option: number, length: number): Promise<Outcome> {
@@ -276,7 +299,24 @@ class Negotiation {
     if (length !== 0) {
       return this.#refuse(OPT_STARTTLS, length, REP_ERR_INVALID, "it has a payload");
     }
-    return this.#refuse(OPT_STARTTLS, 0, REP_ERR_POLICY, "TLS is switched off");
+    const { tls } = this.#options;
+    if (tls.mode === "unsupported") {
+      return this.#refuse(OPT_STARTTLS, 0, REP_ERR_UNSUP, "the server has no TLS");
+    }
+    if (tls.mode === "off") {
+      return this.#refuse(OPT_STARTTLS, 0, REP_ERR_POLICY, "TLS is switched off");
+    }
+    if (this.#secure) {
+      return this.#refuse(OPT_STARTTLS, 0, REP_ERR_INVALID, "TLS is in use already");
+    }
+    this.#replies.reply(OPT_STARTTLS, REP_ACK);
+    if (!(await tls.start())) return "leave";
+    // Anybody on the way may have said all that came before.
+    this.#secure = true;
+    this.#structured = false;
+    this.#listed = false;
+    this.#contexts.forget();
+    return "next";
   }
 
   async #structuredReply(length: number): Promise<Outcome> {

@@ -13,6 +13,8 @@ import { oldstyleGreeting } from "../protocol/oldstyle.ts";
 import { Output, type Sink } from "../protocol/output.ts";
 import { Transmission } from "../protocol/transmission.ts";
 import { failure } from "../protocol/wire-error.ts";
+import { TlsTransport } from "./tls-transport.ts";
+import type { ServerTls } from "./tls.ts";
 
 /** The client's socket. */
 export interface ClientSocket extends Sink {
@@ -36,6 +38,7 @@ export interface Shared {
   readonly oldstyle: boolean;
   /** What a client may spend on the handshake. */
   readonly timeoutSeconds: number | undefined;
+  readonly tls: ServerTls;
   /** Nobody is greeted before. */
   readonly ready: Promise<void>;
   /** Held for a whole connection in model serialize_connections. */
@@ -51,6 +54,8 @@ const waitingBytes = 64 << 10;
 
 export class Connection {
   readonly #socket: ClientSocket;
+  /** The same, where clients may have TLS. */
+  readonly #secured: TlsTransport | undefined;
   readonly #shared: Shared;
   readonly #info: ConnectionInfo;
   readonly #logName: string;
@@ -71,39 +76,70 @@ export class Connection {
   #patience: Timer | undefined;
 
   constructor(socket: ClientSocket, shared: Shared, id: number) {
-    this.#socket = socket;
     this.#shared = shared;
     this.#logName = `${shared.chain.pluginName}[${id}]`;
+    if ("offer" in shared.tls) {
+      const receiver = {
+        received: (chunk: Uint8Array) => this.#received(chunk),
+        drained: () => this.#drained(),
+        inputEnded: () => this.#noMoreInput(),
+        gone: () => this.#died(),
+      };
+      this.#secured = new TlsTransport(socket, receiver, this.#logName);
+    }
+    this.#socket = this.#secured ?? socket;
     this.#info = connectionInfo(id, this.#logName, {
       ...socket.client,
       ended: this.#ended.signal,
       // Not in the middle of the request that asks for it.
       disconnect: (force) => queueMicrotask(() => this.#disconnect(force)),
     });
-    this.#input = new Input(socket);
-    this.#output = new Output(socket, this.#blocks);
+    this.#input = new Input(this.#socket);
+    this.#output = new Output(this.#socket, this.#blocks);
   }
 
   /** Bytes of memory that the connection holds for its client. */
   get heldBytes(): number {
-    return this.#transmission?.heldBytes ?? this.#output.held;
+    return (this.#transmission?.heldBytes ?? this.#output.held) + (this.#secured?.held ?? 0);
   }
 
   // ---- what the socket says
 
   data(chunk: Uint8Array): void {
+    if (this.#secured === undefined) this.#received(chunk);
+    else this.#secured.data(chunk);
+  }
+
+  drained(): void {
+    if (this.#secured === undefined) this.#drained();
+    else this.#secured.drained();
+  }
+
+  inputEnded(): void {
+    if (this.#secured === undefined) this.#noMoreInput();
+    else this.#secured.inputEnded();
+  }
+
+  gone(): void {
+    if (this.#secured === undefined) this.#died();
+    else this.#secured.gone();
+  }
+
+  // ---- what the client does, in clear
+
+  #received(chunk: Uint8Array): void {
     if (this.#transmission === undefined) this.#input.push(chunk);
     else this.#transmission.feed(chunk);
   }
 
-  drained(): void {
+  #drained(): void {
     if (this.#transmission === undefined) this.#output.drained();
     else this.#transmission.drained();
     this.#wakeFlush?.();
   }
 
   /** The client sends no more, but may still read. */
-  inputEnded(): void {
+  #noMoreInput(): void {
     this.#inputEnded = true;
     // First: whoever ends the transmission names a reason too, and the first one holds.
     this.#ended.abort("gone");
@@ -112,8 +148,8 @@ export class Connection {
     this.#transmission?.inputEnded();
   }
 
-  gone(): void {
-    this.inputEnded();
+  #died(): void {
+    this.#noMoreInput();
     this.#output.die();
     this.#transmission?.died();
     this.#wakeFlush?.();
@@ -125,6 +161,7 @@ export class Connection {
     this.#stopping = true;
     this.#ended.abort("stopping");
     this.#input.abandon();
+    this.#secured?.abandon();
     this.#over.resolve();
     this.#transmission?.quit();
     this.#wakeFlush?.();
@@ -157,6 +194,7 @@ export class Connection {
     await this.#flush();
     clearTimeout(this.#patience);
     this.#socket.end();
+    this.#secured?.[Symbol.dispose]();
   }
 
   /** Wait for the connection's turn and ask the layers whether they want the client. */
@@ -209,7 +247,7 @@ export class Connection {
   }
 
   #negotiate(): Promise<ChosenExport | undefined> {
-    const { chain, maskHandshake, metaContexts, readonly, structuredReplies } = this.#shared;
+    const { chain, maskHandshake, metaContexts, readonly, structuredReplies, tls } = this.#shared;
     return negotiate({
       input: this.#input,
       output: this.#output,
@@ -217,11 +255,25 @@ export class Connection {
       structuredReplies,
       metaContexts,
       maskHandshake,
+      tls: { mode: tls.mode, start: () => this.#startTls() },
       open: (exportName) => this.#open(exportName),
       listExports: () => this.#exclusively(() => chain.listExports(this.#info, readonly)),
       defaultExport: () => this.#exclusively(() => chain.defaultExport(this.#info, readonly)),
       room: () => this.#room(),
     });
+  }
+
+  /** What was said in clear has left; what comes next is TLS. */
+  async #startTls(): Promise<boolean> {
+    const { tls } = this.#shared;
+    while (this.#output.held > 0 && !this.#output.dead && !this.#stopping) await this.#progress();
+    if (this.#secured === undefined || !("offer" in tls) || this.#output.dead || this.#ends) {
+      return false;
+    }
+    const secure = await this.#secured.start(tls.offer, this.#input.rest());
+    this.#info.isTls = secure;
+    this.#info.tlsNames = secure ? this.#secured.names() : undefined;
+    return secure;
   }
 
   async #transmit(chosen: ChosenExport): Promise<void> {
@@ -300,8 +352,14 @@ export class Connection {
   /** Wait until the client took what was written for it, as long as it is worth waiting. */
   async #flush(): Promise<void> {
     this.#output.flush();
+    await this.#taken();
+    this.#secured?.farewell();
+    await this.#taken();
+  }
+
+  async #taken(): Promise<void> {
     let late: Timer | undefined;
-    while (this.#output.held > 0 && !this.#output.dead) {
+    while (this.#output.held + (this.#secured?.held ?? 0) > 0 && !this.#output.dead) {
       if (this.#stopping) {
         late ??= setTimeout(() => {
           this.#socket.terminate();

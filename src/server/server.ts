@@ -13,6 +13,7 @@ import {
   type SocketOptions,
 } from "./sockets.ts";
 import { acceptStreams } from "./streams.ts";
+import type { ServerTls } from "./tls.ts";
 
 export interface ServerOptions {
   /** Where to listen: in all these places at once. */
@@ -35,6 +36,8 @@ export interface ServerOptions {
   readonly oldstyle?: boolean;
   /** --timeout: what a client may spend on the handshake, by default as long as it likes. */
   readonly timeoutSeconds?: number;
+  /** What `prepareTls` made of --tls; without it TLS is off. */
+  readonly tls?: ServerTls;
   /**
    * Called when the sockets are bound. Clients can connect then, but none is greeted before this has
    * resolved: the place for after_fork.
@@ -83,6 +86,7 @@ class RunningServer implements Server {
       maskHandshake: options.maskHandshake ?? 0xffff,
       oldstyle: options.oldstyle ?? false,
       timeoutSeconds: options.timeoutSeconds,
+      tls: options.tls ?? { mode: "off" },
       connectionLock: new Lock(),
       requestLock: new Lock(),
       ready: this.#ready.promise,

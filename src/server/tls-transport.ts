@@ -1,0 +1,257 @@
+/** A client's socket, with TLS on it from the moment the client has asked for that. */
+import type { TlsNames, TlsSession } from "#abi/tls/session";
+import type { Emit } from "#abi/tls/wire";
+
+import { log } from "../lib/log.ts";
+import { failure } from "../protocol/wire-error.ts";
+import type { ClientSocket } from "./connection.ts";
+
+/** What happens on the connection, in clear. */
+export interface Receiver {
+  received(chunk: Uint8Array): void;
+  /** More is taken for the client again. */
+  drained(): void;
+  inputEnded(): void;
+  /** Nothing can be said to the client any more. */
+  gone(): void;
+}
+
+/** Makes sessions, whose handshake a client has so much time for. */
+export interface TlsOffer {
+  readonly handshakeMs: number;
+  newSession(emit: Emit): TlsSession;
+}
+
+/** What a client may send for the handshake, chains of certificates included. */
+const handshakeBytes = 1 << 20;
+/** What may wait for a client that takes nothing, beyond what it is given at once. */
+const pendingBytes = 1 << 20;
+
+const nothing = new Uint8Array(0);
+
+type State = "plain" | "handshake" | "secure" | "over";
+
+export class TlsTransport implements ClientSocket, Disposable {
+  readonly client: ClientSocket["client"];
+  readonly #socket: ClientSocket;
+  readonly #receiver: Receiver;
+  readonly #logName: string;
+  #session: TlsSession | undefined;
+  #state: State = "plain";
+  /** Encrypted, and not taken by the kernel. */
+  #pending: Uint8Array = nothing;
+  /** Nothing can be written any more. */
+  #lost = false;
+  #handshakeBytes = 0;
+  #settle: (secure: boolean) => void = () => {};
+
+  constructor(socket: ClientSocket, receiver: Receiver, logName: string) {
+    this.client = socket.client;
+    this.#socket = socket;
+    this.#receiver = receiver;
+    this.#logName = logName;
+  }
+
+  /**
+   * Begin the handshake. What came from the client and was not taken is the first part of it: commands in clear are
+   * none. Resolves to whether all that follows is secure; if not, the client is lost. Never rejects.
+   */
+  async start(offer: TlsOffer, arrived: readonly Uint8Array[]): Promise<boolean> {
+    if (this.#state !== "plain") return false;
+    log.debug("starting TLS handshake", this.#logName);
+    const settled = Promise.withResolvers<boolean>();
+    this.#settle = settled.resolve;
+    const patience = setTimeout(() => {
+      this.#fail(`client spent more than ${offer.handshakeMs / 1000} s on the TLS handshake`);
+    }, offer.handshakeMs);
+    try {
+      this.#session = offer.newSession(this.#emit);
+      this.#state = "handshake";
+      this.#shake(this.#session, Buffer.concat(arrived));
+      return await settled.promise;
+    } catch (error) {
+      this.#fail(failure(error).message);
+      return false;
+    } finally {
+      clearTimeout(patience);
+    }
+  }
+
+  /** The names in the client's certificate, if it showed one. */
+  names(): TlsNames | undefined {
+    return this.#session?.names();
+  }
+
+  /** Bytes that were written and not taken. */
+  get held(): number {
+    return this.#lost ? 0 : this.#pending.length;
+  }
+
+  // ---- what the socket says
+
+  data(chunk: Uint8Array): void {
+    const session = this.#session;
+    if (this.#state === "plain" || session === undefined) {
+      this.#receiver.received(chunk);
+    } else if (this.#state === "handshake") {
+      this.#shake(session, chunk);
+    } else if (this.#state === "secure") {
+      session.push(chunk);
+      this.#deliver(session);
+    }
+  }
+
+  drained(): void {
+    const pending = this.#pending;
+    this.#pending = nothing;
+    if (pending.length > 0) this.#emit(pending);
+    if (this.#pending.length === 0) this.#receiver.drained();
+  }
+
+  /** The socket delivers no more; with TLS that is not for the network to say. */
+  inputEnded(): void {
+    this.#session?.endInput();
+    if (this.#state === "handshake") this.#fail("client left in the middle of the TLS handshake");
+    else if (this.#state === "secure" && this.#session !== undefined) this.#deliver(this.#session);
+    else this.#receiver.inputEnded();
+  }
+
+  gone(): void {
+    this.#lost = true;
+    if (this.#state === "handshake") this.#fail("client left in the middle of the TLS handshake");
+    this.#state = "over";
+    this.#receiver.gone();
+  }
+
+  /** The server ends, and with it a handshake. */
+  abandon(): void {
+    if (this.#state !== "handshake") return;
+    this.#state = "over";
+    this.#settle(false);
+  }
+
+  // ---- what the connection says
+
+  write(bytes: Uint8Array, start: number, length: number): number {
+    const session = this.#session;
+    if (session === undefined) return this.#socket.write(bytes, start, length);
+    let taken = 0;
+    try {
+      while (taken < length && this.#pending.length === 0 && !this.#lost) {
+        taken += session.write(bytes, start + taken, length - taken);
+      }
+    } catch (error) {
+      log.error(failure(error).message, this.#logName);
+      this.#lost = true;
+    }
+    return this.#lost ? -1 : taken;
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  /** Tell the client that all was said: what cuts the connection short looks different to it. */
+  farewell(): void {
+    if (this.#session === undefined || this.#lost || this.#state === "over") return;
+    this.#state = "over";
+    this.#session.close();
+  }
+
+  end(): void {
+    this.#state = "over";
+    this.#socket.end();
+  }
+
+  terminate(): void {
+    this.#lost = true;
+    this.#socket.terminate();
+  }
+
+  [Symbol.dispose](): void {
+    this.#state = "over";
+    this.#lost = true;
+    this.#pending = nothing;
+    this.#session?.[Symbol.dispose]();
+  }
+
+  // ---- TLS
+
+  readonly #emit = (bytes: Uint8Array): void => {
+    if (this.#lost) return;
+    if (this.#pending.length > 0) {
+      this.#pending = Buffer.concat([this.#pending, bytes]);
+      if (this.#pending.length > pendingBytes) this.#lost = true;
+      return;
+    }
+    const taken = this.#socket.write(bytes, 0, bytes.length);
+    if (taken < 0) this.#lost = true;
+    else if (taken < bytes.length) this.#pending = bytes.slice(taken);
+  };
+
+  #shake(session: TlsSession, chunk: Uint8Array): void {
+    this.#handshakeBytes += chunk.length;
+    session.push(chunk);
+    try {
+      if (!session.handshake()) {
+        if (this.#handshakeBytes <= handshakeBytes) return;
+        this.#fail(`client sent more than ${handshakeBytes} bytes for the TLS handshake`);
+        return;
+      }
+    } catch (error) {
+      session.alert();
+      this.#fail(failure(error).message);
+      return;
+    }
+    this.#state = "secure";
+    if (log.verbose) {
+      log.debug(`TLS handshake complete: ${session.describe()}`, this.#logName);
+    }
+    this.#settle(true);
+    this.#deliver(session);
+  }
+
+  /** A handshake that fails: the client is let go. */
+  #fail(message: string): void {
+    if (this.#state === "over") return;
+    log.error(message, this.#logName);
+    this.#state = "over";
+    this.#settle(false);
+  }
+
+  /** Hand on what has come. It was asked for with the chunk that brought it, so nobody is asked whether to go on. */
+  #deliver(session: TlsSession): void {
+    while (this.#state === "secure") {
+      let piece;
+      try {
+        piece = session.read();
+      } catch (error) {
+        this.#broken(session, failure(error).message);
+        return;
+      }
+      if (piece === "wait") return;
+      if (piece === "end") {
+        this.#receiver.inputEnded();
+        return;
+      }
+      this.#receiver.received(piece);
+    }
+  }
+
+  /** What came is not what the client sent, or not all of it. */
+  #broken(session: TlsSession, message: string): void {
+    if (session.wasCut) {
+      log.debug("client left without ending TLS", this.#logName);
+      this.#receiver.inputEnded();
+      return;
+    }
+    log.error(message, this.#logName);
+    session.alert();
+    this.#state = "over";
+    this.#receiver.gone();
+  }
+}

@@ -1,0 +1,163 @@
+/** Whether and how the server offers TLS: finds the files, and says what is wrong with them. nbdkit(1), "TLS". */
+import { accessSync, constants, readFileSync, statSync } from "node:fs";
+import { homedir } from "node:os";
+import { join } from "node:path";
+
+import { certificateCredentials, pskCredentials, type TlsCredentials } from "#abi/tls/credentials";
+import { whyNoTls } from "#abi/tls/library";
+
+import { ConfigError } from "../api/errors.ts";
+import { log } from "../lib/log.ts";
+import type { TlsOffer } from "./tls-transport.ts";
+
+export interface TlsOptions {
+  /** `default`: on if there are certificates or keys. */
+  readonly mode: "default" | "off" | "on" | "require";
+  /** The folder of the certificates. Without it the usual ones are looked through. */
+  readonly certificates?: string | undefined;
+  /** A file of keys that clients share with the server: certificates are not looked for then. */
+  readonly psk?: string | undefined;
+  /** Clients have to show a certificate. */
+  readonly verifyPeer: boolean;
+}
+
+/** What clients that ask for TLS get: "unsupported" where this machine cannot do it. */
+export type ServerTls =
+  | { readonly mode: "off" | "unsupported" }
+  | { readonly mode: "on" | "require"; readonly offer: TlsOffer };
+
+/** As GnuTLS suggests, and nbdkit does. */
+const handshakeMs = 40_000;
+
+const rootFolder = "/etc/pki/nbdkit";
+
+/** Throws ConfigError where TLS was asked for and cannot be had. */
+export function prepareTls(options: TlsOptions): ServerTls {
+  const { mode } = options;
+  if (mode === "off") return { mode: "off" };
+  const source = options.psk === undefined ? findCertificates(options) : options.psk;
+  const missing = mode === "require" || mode === "on" || isFound(source) ? whyNoTls() : undefined;
+  if (missing !== undefined) return withoutLibrary(options, missing);
+  if (!isFound(source)) return withoutFiles(mode, source.problem);
+  const credentials = typeof source === "string" ? loadKeys(source) : load(source, options);
+  for (const warning of credentials.warnings) log.warning(warning);
+  log.debug(`TLS enabled using: ${credentials.kind}`);
+  const offer = { handshakeMs, newSession: credentials.newSession };
+  return { mode: mode === "require" ? "require" : "on", offer };
+}
+
+/** Whether this machine can do TLS at all. */
+export function canTls(): boolean {
+  return whyNoTls() === undefined;
+}
+
+interface Missing {
+  readonly problem: string;
+}
+
+interface Folder {
+  readonly path: string;
+}
+
+function isFound(source: string | Folder | Missing): source is string | Folder {
+  return typeof source === "string" || "path" in source;
+}
+
+function withoutLibrary(options: TlsOptions, missing: string): ServerTls {
+  const { certificates, mode, psk } = options;
+  if (mode !== "default") throw new ConfigError(`--tls=${mode}: TLS is not available: ${missing}`);
+  const problem = `TLS is off: ${missing}`;
+  if (certificates === undefined && psk === undefined) log.debug(problem);
+  else log.warning(problem);
+  return { mode: "unsupported" };
+}
+
+function withoutFiles(mode: TlsOptions["mode"], problem: string): ServerTls {
+  const hint = "see --tls-certificates and --tls-psk in nbdkit(1)";
+  if (mode === "require") {
+    throw new ConfigError(`--tls=require, but there are no certificates: ${problem}: ${hint}`);
+  }
+  if (mode === "on") {
+    log.warning(
+      `--tls=on, but there are no certificates, so that TLS is refused: ${problem}: ${hint}`,
+    );
+  } else {
+    log.debug(`TLS disabled: ${problem}`);
+  }
+  return { mode: "off" };
+}
+
+const needed = ["ca-cert.pem", "server-cert.pem", "server-key.pem"] as const;
+
+/** The first folder that has all the files that are needed. */
+function findCertificates({ certificates }: TlsOptions): Folder | Missing {
+  const folders = certificates === undefined ? usualFolders() : [certificates];
+  const problems: string[] = [];
+  for (const folder of folders) {
+    const problem = unreadable(folder);
+    if (problem === undefined) return { path: folder };
+    problems.push(problem);
+  }
+  return { problem: problems.join("; ") };
+}
+
+function usualFolders(): readonly string[] {
+  if (process.geteuid?.() === 0) return [rootFolder];
+  const home = process.env["HOME"] ?? homedir();
+  return [join(home, ".pki", "nbdkit"), join(home, ".config", "pki", "nbdkit")];
+}
+
+function unreadable(folder: string): string | undefined {
+  for (const name of needed) {
+    try {
+      accessSync(join(folder, name), constants.R_OK);
+    } catch (error) {
+      return reasonOf(error, join(folder, name));
+    }
+  }
+  return undefined;
+}
+
+const words: Readonly<Record<string, string>> = {
+  EACCES: "permission denied",
+  EISDIR: "it is a folder",
+  ENOENT: "no such file",
+  ENOTDIR: "not in a folder",
+};
+
+function reasonOf(error: unknown, path: string): string {
+  const code = error instanceof Error && "code" in error ? String(error.code) : String(error);
+  return `cannot read ${path}: ${words[code] ?? code}`;
+}
+
+function load({ path }: Folder, { verifyPeer }: TlsOptions): TlsCredentials {
+  const [ca, certificate, key] = needed.map((name) => fileOf(join(path, name)));
+  if (ca === undefined || certificate === undefined || key === undefined) {
+    throw new ConfigError(`${path}: cannot read the certificates`);
+  }
+  const crl = statSync(join(path, "ca-crl.pem"), { throwIfNoEntry: false });
+  const credentials = certificateCredentials(
+    { ca, certificate, key, crl: crl && fileOf(join(path, "ca-crl.pem")) },
+    verifyPeer,
+  );
+  log.debug(`successfully loaded TLS certificates from ${path}`);
+  return credentials;
+}
+
+function fileOf(path: string): { readonly path: string; readonly bytes: Uint8Array } {
+  try {
+    return { path, bytes: readFileSync(path) };
+  } catch (error) {
+    throw new ConfigError(reasonOf(error, path), { cause: error });
+  }
+}
+
+/** The file is read again for each client: what is wrong in a line is said, but nobody else is locked out by it. */
+function loadKeys(path: string): TlsCredentials {
+  const text = Buffer.from(fileOf(path).bytes).toString("latin1");
+  for (const [index, line] of text.split("\n").entries()) {
+    if (line === "" || line.startsWith("#") || /^[^:]+:([0-9A-Fa-f]{2})+\r?$/.test(line)) continue;
+    log.warning(`${path}: line ${index + 1}: expected USER:KEY, with the key in hexadecimal`);
+  }
+  return pskCredentials(path);
+}
