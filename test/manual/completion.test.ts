@@ -1,0 +1,139 @@
+/** Completion for bash and zsh: the shells' own functions are run, and what they would offer is compared. */
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { installed, run } from "#test/server";
+
+import { longOptions, shortOptions } from "../../src/cli/options.ts";
+
+const root = join(import.meta.dirname, "../..");
+const launcher = join(root, "bin/nbdkit");
+const uppercase = join(root, "examples/uppercase/uppercase.ts");
+const ours = (kind: string) => readdirSync(join(root, kind));
+
+let folder = "";
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "nbdkit-completion-"));
+  for (const kind of ["filter", "plugin"]) {
+    mkdirSync(join(folder, kind));
+    writeFileSync(join(folder, kind, `nbdkit-spare-part-${kind}.so`), "");
+  }
+  writeFileSync(join(folder, "plugin", "nbdkit-program-plugin"), "");
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+async function shell(command: readonly string[], script: string): Promise<string[][]> {
+  const env = {
+    NBDKIT_FILTERDIR: join(folder, "filter"),
+    NBDKIT_PLUGINDIR: join(folder, "plugin"),
+  };
+  const { code, stdout, stderr } = await run([...command, script], { env });
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+  return stdout
+    .replace(/\n$/, "")
+    .split("\n")
+    .map((line) => line.split(" ").filter(Boolean));
+}
+
+const quoted = (words: readonly string[]) => words.map((word) => `'${word}'`).join(" ");
+
+const filters = [...ours("filters"), "spare-part"].toSorted();
+const plugins = [...ours("plugins"), "program", "spare-part"].toSorted();
+const all = (text: string) => text.trimEnd().split("\n");
+
+describe.skipIf(!installed("bash"))("bash (needs bash)", () => {
+  /** What is offered for the last word of each command line; bash itself splits at =. */
+  const offered = (lines: readonly (readonly string[])[]) =>
+    shell(
+      ["bash", "-c"],
+      [
+        `. '${root}/completions/nbdkit.bash'`,
+        "try() {",
+        '  COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=()',
+        '  _nbdkit; echo "${COMPREPLY[*]}"',
+        "}",
+        ...lines.map((line) => `try '${launcher}' ${quoted(line)}`),
+      ].join("\n"),
+    );
+
+  test("options, modules, and words for options", async () => {
+    const table = [
+      { line: ["--dump-"], words: ["--dump-config", "--dump-plugin"] },
+      { line: ["null", "--"], words: all(longOptions()) },
+      { line: ["-"], words: [...all(shortOptions()), ...all(longOptions())] },
+      { line: ["--filter", ""], words: filters },
+      { line: ["--filter", "="], words: filters },
+      { line: ["--filter", "=", "spare"], words: ["spare-part"] },
+      { line: ["-f", "mem"], words: ["memory"] },
+      { line: ["--filter", "=", "cow", ""], words: plugins },
+      { line: ["-U", "-", ""], words: plugins },
+      { line: ["--tls", "="], words: ["off", "on", "require"] },
+      { line: ["--tls", "re"], words: ["require"] },
+      { line: ["--log", "=", "s"], words: ["stderr", "syslog"] },
+      { line: ["-u", "roo"], words: ["root"] },
+      // Names of files, which bash itself adds.
+      { line: ["-P", ""], words: [] },
+      { line: ["file", "file", "=", ""], words: [] },
+    ];
+    const found = await offered(table.map(({ line }) => line));
+    expect(table.map(({ line }, i) => ({ line, words: found[i] }))).toEqual(table);
+  });
+
+  test("parameters of the plugin and the filters", async () => {
+    const table = [
+      {
+        line: ["--filter", "=", "offset", "-U", "-", "memory", ""],
+        words: ["allocator=", "offset=", "range=", "size="],
+      },
+      { line: ["--filter", "offset", "memory", "1M", "o"], words: ["offset="] },
+      { line: ["null", "s"], words: ["size="] },
+      { line: ["--filter", uppercase, "null", "-r", ""], words: ["size="] },
+    ];
+    const found = await offered(table.map(({ line }) => line));
+    expect(table.map(({ line }, i) => ({ line, words: found[i] }))).toEqual(table);
+  });
+
+  test("bash calls it for nbdkit", async () => {
+    const script = `. '${root}/completions/nbdkit.bash'; complete -p nbdkit`;
+    const [words] = await shell(["bash", "-c"], script);
+    expect(words?.join(" ")).toBe("complete -o default -F _nbdkit nbdkit");
+  });
+});
+
+describe.skipIf(!installed("zsh"))("zsh (needs zsh)", () => {
+  /** zsh's own helpers, which work in the editor only, print what they are called with. */
+  const helpers = [
+    'compadd() { local -a a; a=("$@"); print -rn -- "${(@)a:#(--|-S|)} " }',
+    "compset() { : }",
+    '_call_program() { shift; "$@" }',
+    'for f in _files _groups _users _hosts _cmdstring; do functions[$f]="print -rn -- $f \\"\\""; done',
+    `try() { words=("$@"); CURRENT=$#words; source '${root}/completions/_nbdkit'; print }`,
+  ];
+  const offered = (lines: readonly (readonly string[])[]) =>
+    shell(
+      ["zsh", "-f", "-c"],
+      [...helpers, ...lines.map((line) => `try '${launcher}' ${quoted(line)}`)].join("\n"),
+    );
+
+  test("options, modules, words for options, and parameters", async () => {
+    // zsh picks those that fit.
+    const table = [
+      { line: ["--dump"], words: [...all(longOptions()), ...all(shortOptions())] },
+      { line: ["--filter=x"], words: filters },
+      { line: ["--filter", "x"], words: filters },
+      { line: ["-f", "x"], words: [...plugins, "_files"] },
+      { line: ["--tls="], words: ["off", "on", "require"] },
+      { line: ["-u", ""], words: ["_users"] },
+      { line: ["--unix="], words: ["_files"] },
+      { line: ["--filter=offset", "null", ""], words: ["offset=", "range=", "size=", "_files"] },
+      { line: ["null", "file=x"], words: ["_files"] },
+    ];
+    const found = await offered(table.map(({ line }) => line));
+    const sorted = (words: readonly string[]) => words.toSorted();
+    expect(table.map(({ line }, i) => ({ line, words: sorted(found[i] ?? []) }))).toEqual(
+      table.map(({ line, words }) => ({ line, words: sorted(words) })),
+    );
+  });
+});
