@@ -84,11 +84,12 @@ export class NativeConnection {
 
   /** Tell C the export and whether TLS is used: the client chooses them after the connection has begun. */
   update(): void {
-    const { exportName, isTls } = this.#info;
+    const { exportName, isTls, tlsNames } = this.#info;
     const { native } = this.#bridge;
     if (isTls !== this.#isTls) {
       this.#isTls = isTls;
       native.rt_connection_set_tls(this.pointer as Pointer, isTls ? 1 : 0);
+      if (tlsNames !== undefined) this.#setTlsNames(tlsNames.dn, tlsNames.issuerDn);
     }
     if (exportName !== undefined && exportName !== this.#exportName) {
       this.#exportName = exportName;
@@ -97,6 +98,14 @@ export class NativeConnection {
       ) {
         throw new NbdError("ENOMEM", "no memory for a string");
       }
+    }
+  }
+
+  #setTlsNames(dn: string, issuerDn: string): void {
+    const { native } = this.#bridge;
+    const pointer = this.pointer as Pointer;
+    if (native.rt_connection_set_tls_names(pointer, cString(dn), cString(issuerDn)) !== 0) {
+      throw new NbdError("ENOMEM", "no memory for a string");
     }
   }
 

@@ -30,6 +30,7 @@ export const runtimeSymbols = {
   rt_connection_set_control: { args: ["ptr", "ptr"], returns: "void" },
   rt_connection_set_export_name: { args: ["ptr", "cstring"], returns: "i32" },
   rt_connection_set_tls: { args: ["ptr", "i32"], returns: "void" },
+  rt_connection_set_tls_names: { args: ["ptr", "cstring", "cstring"], returns: "i32" },
   rt_connection_end: { args: ["ptr"], returns: "void" },
   rt_server_ends: { args: ["i32"], returns: "void" },
   rt_set_stdio_safe: { args: ["i32"], returns: "void" },

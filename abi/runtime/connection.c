@@ -37,6 +37,7 @@ rt_connection_free (void *address)
     return;
   rt_interned_free (connection->interned);
   rt_interned_free (connection->export_names);
+  rt_interned_free (connection->tls_names);
   free (connection->log_name);
   free (connection);
 }
@@ -78,6 +79,20 @@ void
 rt_connection_set_tls (void *address, int32_t is_tls)
 {
   atomic_store (&((struct rt_connection *) address)->is_tls, is_tls != 0);
+}
+
+int32_t
+rt_connection_set_tls_names (void *address, const char *dn, const char *issuer_dn)
+{
+  struct rt_connection *connection = address;
+  const char *own = rt_intern (&connection->tls_names, dn, strlen (dn));
+  const char *issuer = rt_intern (&connection->tls_names, issuer_dn, strlen (issuer_dn));
+
+  if (own == NULL || issuer == NULL)
+    return ENOMEM;
+  atomic_store (&connection->tls_dn, own);
+  atomic_store (&connection->tls_issuer_dn, issuer);
+  return 0;
 }
 
 /* Modules may hold on to an older name until they are closed, so that all of them are kept. */
@@ -196,32 +211,34 @@ nbdkit_peer_security_context (void)
   return NULL;
 }
 
-/* No client shows a certificate to this server. Both answers are to be freed. */
+/* A name in the client's certificate, to be freed; it is empty where the client showed none. */
 static char *
-no_certificate (const char *function)
+certificate_name (const char *function, size_t field)
 {
-  char *empty;
+  struct rt_connection *connection = connection_for (function);
+  const char *name;
+  char *copy;
 
-  if (connection_for (function) == NULL)
+  if (connection == NULL)
     return NULL;
-  empty = strdup ("");
-  if (empty == NULL)
+  name = atomic_load ((const char *_Atomic *) ((char *) connection + field));
+  copy = strdup (name == NULL ? "" : name);
+  if (copy == NULL)
     nbdkit_error ("strdup: %m");
-  return empty;
+  return copy;
 }
 
 RT_EXPORT char *
 nbdkit_peer_tls_dn (void)
 {
-  return no_certificate ("nbdkit_peer_tls_dn");
+  return certificate_name ("nbdkit_peer_tls_dn", offsetof (struct rt_connection, tls_dn));
 }
 
 RT_EXPORT char *
 nbdkit_peer_tls_issuer_dn (void)
 {
-  return no_certificate ("nbdkit_peer_tls_issuer_dn");
+  return certificate_name ("nbdkit_peer_tls_issuer_dn", offsetof (struct rt_connection, tls_issuer_dn));
 }
-
 
 /* Only JavaScript can close the socket. */
 RT_EXPORT int

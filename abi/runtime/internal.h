@@ -86,6 +86,9 @@ struct rt_connection {
   char *log_name;
   struct rt_interned *interned;      /* of modules, intern.c */
   struct rt_interned *export_names;  /* all that it ever had: modules may hold on to an older one */
+  struct rt_interned *tls_names;
+  const char *_Atomic tls_dn;        /* of the client's certificate, or NULL */
+  const char *_Atomic tls_issuer_dn;
   const char *_Atomic export_name;   /* the last of them, or NULL */
   _Atomic int32_t is_tls;
   _Atomic int32_t has_ended;         /* sleep.c */

@@ -149,6 +149,9 @@ void rt_connection_set_control (void *connection, void *nxdata);
 int32_t rt_connection_set_export_name (void *connection, const char *name);
 void rt_connection_set_tls (void *connection, int32_t is_tls);
 
+/* The names in the certificate that the client showed, its own and its issuer's. Returns 0 or an errno. */
+int32_t rt_connection_set_tls_names (void *connection, const char *dn, const char *issuer_dn);
+
 /* The client is gone, or the server stops: nbdkit_nanosleep ends. */
 void rt_connection_end (void *connection);
 void rt_server_ends (int32_t now);
