@@ -1,7 +1,7 @@
 /** Splits the command line into options and words, with the habits of getopt_long(3). Commander does the splitting. */
 import { Command, CommanderError, Option } from "commander";
 
-import { display, longNames, notYet, options, type OptionSpec } from "./options.ts";
+import { display, longNames, options, type OptionSpec } from "./options.ts";
 
 /** One option as it was given. */
 export interface GivenOption {
@@ -79,7 +79,7 @@ function makeProgram(): Command {
       const main = name === option.name;
       const letter = main && option.letter !== undefined ? `-${option.letter}, ` : "";
       const entry = new Option(flags(`${letter}--${name}`, option), option.help);
-      program.addOption(entry.hideHelp(!main || notYet.has(option.name)));
+      program.addOption(entry.hideHelp(!main));
     }
   }
   return program;

@@ -5,10 +5,9 @@ import type { GenerationId } from "#abi/generation-ids";
 
 import { ConfigError } from "../api/errors.ts";
 import type { DebugFlag } from "../lib/debug-flags.ts";
-import { parseBool } from "../lib/size.ts";
 import { type GivenOption, splitArguments } from "./arguments.ts";
 import type { InspectRequest } from "./inspect.ts";
-import { display, notYet, type OptionName } from "./options.ts";
+import { display, type OptionName } from "./options.ts";
 import { placesOf } from "./places.ts";
 import type { Settings, TlsMode } from "./settings.ts";
 import {
@@ -42,15 +41,11 @@ export type CommandLine =
     };
 
 /** Throws ConfigError where a value is wrong or options exclude each other. */
-export function parseCommandLine(
-  argv: readonly string[],
-  refused: ReadonlySet<OptionName> = notYet,
-): CommandLine {
+export function parseCommandLine(argv: readonly string[]): CommandLine {
   const { options, words, problem } = splitArguments(argv);
   const draft = new Draft();
   for (const given of options) {
     const name = given.option.name;
-    refuseNotYet(given, refused);
     if (name === "dump-config" || name === "long-options" || name === "short-options") {
       return { kind: "print", what: name };
     }
@@ -78,12 +73,6 @@ function optionText({ option, value }: GivenOption): string {
 /** Words that must not be taken for options. */
 function withoutOptions(words: readonly string[]): readonly string[] {
   return words.some((word) => word.startsWith("-")) ? ["--", ...words] : words;
-}
-
-function refuseNotYet({ option, value }: GivenOption, refused: ReadonlySet<OptionName>): void {
-  const off = option.name === "tls" && parseBool(value) === false;
-  if (!refused.has(option.name) || off) return;
-  throw new ConfigError(`option ${display(option)} is not supported yet`);
 }
 
 /** Pairs of options that exclude each other, and why. */

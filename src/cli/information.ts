@@ -4,7 +4,6 @@ import { dirname, join } from "node:path";
 import { hostCpu, moduleDirectories } from "../chain/directories.ts";
 import type { Layer } from "../chain/layer.ts";
 import { canTls } from "../server/tls.ts";
-import { notYet, type OptionName } from "./options.ts";
 import { version, versionExtra } from "./version.ts";
 
 const root = join(import.meta.dir, "..", "..");
@@ -40,7 +39,7 @@ export function dumpConfig(): string {
   return fields([
     ["binary", binary],
     ["bindir", dirname(binary)],
-    ["exit_with_parent", whether("exit-with-parent")],
+    ["exit_with_parent", "yes"],
     ["filterdir", filterdir],
     ["host_cpu", hostCpu],
     ["host_os", "linux-gnu"],
@@ -53,22 +52,18 @@ export function dumpConfig(): string {
     ["root_tls_certificates_dir", "/etc/pki/nbdkit"],
     ["run_default_socket", "Unix"],
     ["sbindir", dirname(binary)],
-    ["selinux", whether("selinux-label")],
+    ["selinux", "yes"],
     ["soext", "so"],
     ["sysconfdir", "/etc"],
-    ["timeout_option", whether("timeout")],
+    ["timeout_option", "yes"],
     ["tls", canTls() ? "yes" : "no"],
     ["version", version],
     ["version_extra", versionExtra],
     ["version_major", major],
     ["version_minor", minor],
-    ["vsock_option", whether("vsock")],
+    ["vsock_option", "yes"],
     ["zstd", "no"],
   ]);
-}
-
-function whether(option: OptionName): "no" | "yes" {
-  return notYet.has(option) ? "no" : "yes";
 }
 
 /** Lines of `key=value`, but for what has no value. */

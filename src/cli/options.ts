@@ -180,14 +180,6 @@ export type OptionName = (typeof table)[number]["name"];
 /** Every option. */
 export const options: readonly OptionSpec[] = table;
 
-/**
- * Options that are parsed, but that the server does not carry out yet: they are refused by name, and
- * not offered. Whoever builds one takes it off this list.
- */
-export const notYet: ReadonlySet<OptionName> = new Set<OptionName>([]);
-
-const offered = options.filter(({ name }) => !notYet.has(name));
-
 /** Every long name of an option. */
 export function longNames(option: OptionSpec): readonly string[] {
   return [option.name, ...(option.aliases ?? [])];
@@ -200,7 +192,7 @@ export function display(option: OptionSpec): string {
 
 /** What --long-options prints: for the completion of shells. */
 export function longOptions(): string {
-  return offered
+  return options
     .flatMap(longNames)
     .filter((name) => name !== "long-options" && name !== "short-options")
     .toSorted()
@@ -210,7 +202,7 @@ export function longOptions(): string {
 
 /** What --short-options prints. */
 export function shortOptions(): string {
-  return offered
+  return options
     .flatMap(({ letter }) => (letter === undefined ? [] : [letter]))
     .toSorted()
     .map((letter) => `-${letter}\n`)

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 
 import { splitArguments, usage } from "../../src/cli/arguments.ts";
-import { longNames, longOptions, notYet, options, shortOptions } from "../../src/cli/options.ts";
+import { longNames, longOptions, options, shortOptions } from "../../src/cli/options.ts";
 
 /** `[["unix", "-"], ["verbose", ""]]`, then the words; or the problem. */
 function split(...argv: string[]) {
@@ -163,19 +163,15 @@ describe("problems", () => {
 });
 
 describe("lists", () => {
-  test("the usage offers every supported option once, and no other", () => {
-    const offered = [...usage().matchAll(/^ {2}(?:-(\w), )?--([a-z-]+)/gm)].map((m) => m[2]);
-    const supported = options.filter((option) => !notYet.has(option.name)).map(({ name }) => name);
-    expect(offered).toEqual(supported);
+  test("the usage offers every option once, and no other", () => {
+    const offered = [...usage().matchAll(/^ {2}(?:-(\w), )?--([a-z0-9-]+)/gm)].map((m) => m[2]);
+    expect(offered).toEqual(options.map(({ name }) => name));
   });
 
-  test("--long-options and --short-options name the supported options", () => {
+  test("--long-options and --short-options name the options", () => {
     expect(longOptions().split("\n")).toContain("--no-fork");
     expect(longOptions()).not.toContain("-options");
-    for (const name of notYet) expect(longOptions().split("\n")).not.toContain(`--${name}`);
-    const letters = options
-      .filter(({ name }) => !notYet.has(name))
-      .flatMap(({ letter }) => letter ?? []);
+    const letters = options.flatMap(({ letter }) => letter ?? []);
     expect(shortOptions().split("\n")).toEqual([...letters.toSorted().map((l) => `-${l}`), ""]);
   });
 });

@@ -443,7 +443,7 @@ async function theirs(): Promise<readonly string[]> {
 /** As `nbdkit` would end. What is loaded is there, where a line with it is to succeed. */
 function ours(line: string): string {
   try {
-    const parsed = parseCommandLine(wordsOf(line), new Set());
+    const parsed = parseCommandLine(wordsOf(line));
     switch (parsed.kind) {
       case "print":
         return `0 ${parsed.what}`;

@@ -3,7 +3,6 @@ import { describe, expect, test } from "bun:test";
 import { resolve } from "node:path";
 
 import { parseCommandLine } from "../../src/cli/command-line.ts";
-import { notYet, options } from "../../src/cli/options.ts";
 import { parseParameters } from "../../src/cli/parameters.ts";
 import type { Settings } from "../../src/cli/settings.ts";
 
@@ -207,13 +206,6 @@ describe("refusals", () => {
 
   test.each(refused)("%j", (argv, message) => {
     expect(() => parseCommandLine(argv)).toThrow(message);
-  });
-
-  const unsupported = options.filter(({ name }) => notYet.has(name));
-  test.each(unsupported)("--$name is not supported yet", ({ name, letter, value }) => {
-    const argv = [`--${name}`, ...(value === undefined ? [] : ["x"]), "null"];
-    const shown = letter === undefined ? `--${name}` : `-${letter}/--${name}`;
-    expect(() => parseCommandLine(argv)).toThrow(`option ${shown} is not supported yet`);
   });
 });
 

@@ -7,7 +7,7 @@ import { program, run } from "#test/server";
 
 import { usage } from "../../src/cli/arguments.ts";
 import { dumpConfig, versionLine as versionOf } from "../../src/cli/information.ts";
-import { longOptions, notYet, shortOptions } from "../../src/cli/options.ts";
+import { longOptions, shortOptions } from "../../src/cli/options.ts";
 
 const root = join(import.meta.dir, "..", "..");
 const versionLine = versionOf();
@@ -39,7 +39,9 @@ describe("without a plugin", () => {
       filterdir: "/some/filters",
       name: "nbdkit",
       plugindir: "/some/plugins",
-      tls: notYet.has("tls") ? "no" : "yes",
+      exit_with_parent: "yes",
+      tls: "yes",
+      vsock_option: "yes",
       version: "1.45.2",
       version_major: "1",
       version_minor: "45",
@@ -152,8 +154,14 @@ describe("refusals", () => {
   test.each([
     [[], "no plugin was given on the command line: see `nbdkit --help` or the manual nbdkit(1)"],
     [["-p", "x", "null"], 'option -p/--port: "x": expected a port number from 0 to 65535'],
-    [["--vsock", "null"], "option --vsock is not supported yet"],
-    [["--swap", "null", "--help"], "option --swap is not supported yet"],
+    [
+      ["-o", "--tls=require", "null", "--help"],
+      "options -o/--oldstyle and --tls=require cannot be used together: the oldstyle protocol has no TLS",
+    ],
+    [
+      ["null", "-s", "--dump-plugin"],
+      "options --dump-plugin and -s/--single cannot be used together: nothing is served",
+    ],
   ])("%j is refused in one line", async (args, message) => {
     expect(await nbdkit(...args)).toEqual({ code: 1, stdout: "", stderr: oneLine(message) });
   });
