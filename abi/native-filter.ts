@@ -345,17 +345,24 @@ function ownContext(
   common: Common,
 ): FilterHandle {
   const { bridge } = module;
-  let next: NextPointer | undefined = new NextPointer(module, below(context), true);
+  const { shortcuts } = common.connection;
+  const first = new NextPointer(module, below(context), true);
+  let next: NextPointer | undefined = first;
+  let opened = false;
   const own = bridge.newTarget((parked, message): Answered => {
     switch (message.op) {
       case op.RT_OP_OPEN:
+        opened = true;
         return open(message, parked);
       case op.RT_OP_CONTEXT_OPEN:
         return openContext(module, backend.below, message, parked);
       case op.RT_OP_CONTEXT_SET_NEXT: {
         const old = next;
-        next = setNext(context, old, message);
-        return old?.nxdata ?? 0;
+        next = setNext(context, old, shortcuts, message);
+        if (old !== first || opened) return old?.nxdata ?? 0;
+        // Layers that open has not opened yet are nothing to the filter, which does not get to know of them.
+        if (next !== first) first.free();
+        return 0;
       }
       default:
         throw new NbdError(

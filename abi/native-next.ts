@@ -13,7 +13,7 @@ import type { Asked } from "./native-backend.ts";
 import { addToExports, addToExtents, extentsOf } from "./native-lists.ts";
 import type { FilterModule } from "./native-module.ts";
 import type { Parked } from "./request-thread.ts";
-import { Shortcut } from "./shortcut.ts";
+import { forgetShortcuts, Shortcut, type Shortcuts } from "./shortcut.ts";
 
 /** What an upcall returns to C. */
 export type Answered = Awaitable<Answer | bigint | number | void>;
@@ -30,8 +30,10 @@ const pointers = new Map<number, NextPointer>();
 export class NextPointer {
   readonly nxdata: number;
   readonly layers: LayerContext;
-  /** The chain finalizes and closes them; else the filter does. */
-  inChain: boolean;
+  /** Below which clients' contexts they are, by the shortcuts that there may be past those. */
+  readonly #places = new Set<Shortcuts>();
+  /** The first layers of a client are the chain's. Others, and what was taken out of its chain, are the filter's. */
+  #isFilters: boolean;
   #closed = false;
   readonly #module: FilterModule;
   readonly #target: { free(): void };
@@ -50,7 +52,7 @@ export class NextPointer {
     this.#open = open;
     this.nxdata = target.nxdata;
     this.layers = layers;
-    this.inChain = inChain;
+    this.#isFilters = !inChain;
     this.#target = target;
     this.#connection = connection;
     this.#shortcut = new Shortcut(module.bridge, target.nxdata, connection.shortcuts);
@@ -88,20 +90,31 @@ export class NextPointer {
       await bound.close();
     } finally {
       // Those of its chain a filter may close before it puts others in their place, by set_next.
-      if (this.inChain) this.#closed = true;
-      else this.free();
+      if (this.#isFilters && this.#places.size === 0) this.free();
+      else this.#closed = true;
     }
   }
 
-  /** They are not in the chain any more: whoever took them out closes them, if that has not happened. */
-  takenOut(): void {
-    this.inChain = false;
-    if (this.#closed) this.free();
+  /** Whether a filter may put them below a context: more than one may share them. */
+  get isFilters(): boolean {
+    return this.#isFilters;
   }
 
-  /** The layers below some filter of the connection are about to change. */
+  putBelow(place: Shortcuts): void {
+    this.#places.add(place);
+  }
+
+  /** They are not in that chain any more: whoever took them out closes them, if that has not happened. */
+  takenOut(place: Shortcuts): void {
+    this.#isFilters = true;
+    this.#places.delete(place);
+    if (this.#closed && this.#places.size === 0) this.free();
+  }
+
+  /** The layers are about to change, so C has to ask again wherever they are. */
   forgetAll(): void {
-    this.#shortcut.forgetAll();
+    forgetShortcuts(this.#connection.shortcuts);
+    for (const place of this.#places) forgetShortcuts(place);
   }
 
   free(): void {
@@ -130,22 +143,24 @@ export async function openContext(
 
 /**
  * nbdkit_context_set_next: put what a pointer stands for below `context`, or nothing. Returns the pointer for it; the
- * one for what was there until now is the filter's.
+ * one for what was there until now is the filter's. `shortcuts` are those of the context's client.
  */
 export function setNext(
   context: LayerContext,
   now: NextPointer | undefined,
+  shortcuts: Shortcuts,
   message: Message,
 ): NextPointer | undefined {
   const address = message.pointer("nxdata");
   const next = address === 0 ? undefined : pointers.get(address);
-  if (address !== 0 && (next === undefined || next.inChain)) {
+  if (next === now && address === (now?.nxdata ?? 0)) return now;
+  if (address !== 0 && next?.isFilters !== true) {
     throw new NbdError("EINVAL", "a C filter named a next context that it has not opened");
   }
-  (now ?? next)?.forgetAll();
+  forgetShortcuts(shortcuts);
   context.setNext(next?.layers);
-  now?.takenOut();
-  if (next !== undefined) next.inChain = true;
+  now?.takenOut(shortcuts);
+  next?.putBelow(shortcuts);
   return next;
 }
 

@@ -43,15 +43,23 @@ export function offerShortcut(
 
 const { fields, size: messageSize } = layouts.message;
 
+/** All those of a connection. */
+export type Shortcuts = Set<Shortcut>;
+
+/** A layer of the connection gets others below it: C has to ask again, wherever it took a shortcut past it. */
+export function forgetShortcuts(group: Shortcuts): void {
+  for (const shortcut of group) shortcut.forget();
+}
+
 /** Tells C which requests through one nxdata it may take to the layer below by itself. */
 export class Shortcut {
   readonly #bridge: Bridge;
   readonly #nxdata: number;
   /** Those of the same connection. */
-  readonly #group: Set<Shortcut>;
+  readonly #group: Shortcuts;
   readonly #tried = new Set<DirectMethod>();
 
-  constructor(bridge: Bridge, nxdata: number, group: Set<Shortcut>) {
+  constructor(bridge: Bridge, nxdata: number, group: Shortcuts) {
     this.#bridge = bridge;
     this.#nxdata = nxdata;
     this.#group = group;
@@ -97,12 +105,10 @@ export class Shortcut {
     );
   }
 
-  /** A layer of this connection gets others below it: C has to ask again, wherever it took a shortcut past it. */
-  forgetAll(): void {
-    for (const shortcut of this.#group) {
-      shortcut.#tried.clear();
-      this.#bridge.forget(shortcut.#nxdata);
-    }
+  /** C has to ask again. */
+  forget(): void {
+    this.#tried.clear();
+    this.#bridge.forget(this.#nxdata);
   }
 
   /** C has no use for the nxdata any more. */

@@ -77,7 +77,7 @@ export async function prepareLayers(context: Context): Promise<void> {
 
 /** Outermost first, only what was prepared. A failure does not keep the others from it; the first one is returned. */
 export async function finalizeLayers(context: Context): Promise<NbdError | undefined> {
-  const { layer, next, state } = context;
+  const { layer, state } = context;
   let failure: NbdError | undefined;
   if (state.prepared) {
     context.control("finalize");
@@ -85,6 +85,7 @@ export async function finalizeLayers(context: Context): Promise<NbdError | undef
     // The layers below stay usable until their own turn.
     state.prepared = false;
   }
+  const next = nextOf(context);
   const below = next === undefined ? undefined : await finalizeLayers(next);
   if (failure === undefined) return below;
   if (below !== undefined) logFailure(context, below);
@@ -102,8 +103,13 @@ export async function closeLayers(context: Context): Promise<void> {
     if (failure !== undefined) logFailure(context, failure);
   }
   state.reset();
-  // Only now: the layer may have put another one below it.
-  if (context.next !== undefined) await closeLayers(context.next);
+  const next = nextOf(context);
+  if (next !== undefined) await closeLayers(next);
+}
+
+/** The layer below as it is now: a layer may have put another one there, or none, when it was finalized or closed. */
+function nextOf({ unbound, thread }: Context): Context | undefined {
+  return thread === undefined ? unbound.next : unbound.next?.bind(thread);
 }
 
 /** Give up the layers' handles and open them anew: for layers that try again after errors. */

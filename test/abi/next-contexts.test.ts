@@ -1,0 +1,355 @@
+/** Filters of 1.25.4 and later that open the layers below once more, and put them below a client's context or take them away. */
+import { afterEach, beforeAll, beforeEach, describe, expect, spyOn, test } from "bun:test";
+
+import { type GenerationId, generationIds } from "#abi/generated/generations.gen";
+import { definePlugin, NbdError, type NextOps } from "#api";
+import { log } from "#lib/log";
+import { clientOf, configuredChain, errnoOf } from "#test/chain";
+import { NbdClient } from "#test/client";
+import { compileModule, haveCompiler } from "#test/modules";
+import { nativeLayer, scriptLayer } from "#test/native";
+import { serve } from "#test/server";
+
+import type { Chain } from "../../src/chain/chain.ts";
+import type { Layer } from "../../src/chain/layer.ts";
+import { everyCallback, everyMethod, forgetRecord, recorded } from "./every-callback.ts";
+
+const ids = generationIds.slice(generationIds.indexOf("i1"));
+
+/** The actions of test/fixtures/contexts.c. */
+const does = {
+  open: 1,
+  openShared: 2,
+  prepare: 3,
+  pread: 4,
+  pwrite: 5,
+  finalize: 6,
+  close: 7,
+  putBelow: 8,
+  putBack: 9,
+  putNothing: 10,
+  useOwnContext: 11,
+  putMemory: 12,
+  putAgain: 13,
+  openOfNull: 14,
+  closeNull: 15,
+  openOnThread: 16,
+  openReadonly: 17,
+  getSize: 18,
+  closeOwn: 19,
+  preadBeyond: 20,
+} as const;
+
+const contextsPath = (id: GenerationId) =>
+  compileModule("test/fixtures/contexts.c", {
+    defines: { NBDKIT_FILTER_GENERATION: `NBDKIT_GENERATION_${id}` },
+    name: `contexts-${id}`,
+  });
+const numberedPath = () => compileModule("test/fixtures/numbered.c");
+
+const layers = new Map<string, Promise<Layer>>();
+function once(key: string, make: () => Promise<Layer>): Promise<Layer> {
+  let layer = layers.get(key);
+  if (layer === undefined) layers.set(key, (layer = make()));
+  return layer;
+}
+const contexts = (id: GenerationId) =>
+  once(id, async () => nativeLayer("filter", await contextsPath(id)));
+
+/** The same as test/fixtures/numbered.c. */
+function numberedScript(): Layer {
+  let handles = 0;
+  return scriptLayer(
+    "plugin",
+    definePlugin({
+      name: "numbered",
+      open: (_config, readonly) => ({ byte: ++handles | (readonly ? 128 : 0) }),
+      close(handle) {
+        handle.byte = 255;
+      },
+      getSize: ({ byte }) => (byte % 128 === 1 ? 65536n : 32768n),
+      pread: ({ byte }, buf) => void buf.fill(byte),
+      pwrite({ byte }) {
+        if (byte > 127) throw new NbdError("EBADF", "");
+      },
+    }),
+  );
+}
+
+/** What is above and below the filter under test. */
+const places: Readonly<Record<string, () => Promise<readonly [above: Layer[], below: Layer[]]>>> = {
+  "over TypeScript": async () => [[], [numberedScript()]],
+  "over C": async () => [[], [await numberedC()]],
+  "over C over C": async () => [[], [await everyCallback("K"), await numberedC()]],
+  "over TypeScript over C": async () => [[], [everyMethod("ts"), await numberedC()]],
+  // What it does not have goes past it.
+  "below C, over C": async () => [[await everyCallback("L")], [await numberedC()]],
+};
+const numberedC = () => once("numbered", async () => nativeLayer("plugin", await numberedPath()));
+
+async function chainOf(
+  id: GenerationId,
+  [above, below]: readonly [Layer[], Layer[]],
+  texts: Readonly<Record<string, string>> = {},
+): Promise<Chain> {
+  return configuredChain([...above, await contexts(id), ...below], texts);
+}
+
+async function opened(chain: Chain, id = 1) {
+  const connection = chain.connect(clientOf(chain, id));
+  await connection.open(false, "it", false);
+  return connection;
+}
+
+/** Have the filter do it: the byte that it returns, or the error. */
+async function act(top: NextOps, action: keyof typeof does): Promise<number | string> {
+  const buf = new Uint8Array(does[action]);
+  const errno = await errnoOf(() => top.pread(buf, 0n, 0));
+  return errno === "no error" ? (buf[0] ?? 0) : errno;
+}
+
+async function byteOf(top: NextOps): Promise<number | undefined> {
+  const buf = new Uint8Array(64);
+  await top.pread(buf, 0n, 0);
+  return buf[0];
+}
+
+const errnos: readonly unknown[] = ["EBADMSG", "EINVAL"];
+
+describe.skipIf(!haveCompiler)("contexts that filters open (needs cc)", () => {
+  const errors: string[] = [];
+  const logged = spyOn(log, "error");
+  beforeAll(async () => {
+    await Promise.all([...ids.map(contexts), numberedC(), everyCallback("K")]);
+  }, 60_000);
+  beforeEach(() => {
+    errors.length = 0;
+    logged.mockImplementation((message) => void errors.push(message));
+  });
+  afterEach(() => logged.mockReset());
+  const said = () => errors.splice(0);
+
+  for (const [where, place] of Object.entries(places)) {
+    describe(where, () => {
+      test.each(ids)("%s: live beside the client's own", async (id) => {
+        const chain = await chainOf(id, await place());
+        const connection = await opened(chain);
+        const { top } = connection;
+        expect(await top.getSize()).toBe(65536n);
+        for (const [round, open] of (["open", "openShared", "openOnThread"] as const).entries()) {
+          expect([await act(top, open), await act(top, "prepare")]).toEqual([0, 0]);
+          // Twice: the second time it may be by a shortcut.
+          for (let i = 0; i < 3; i++) {
+            expect([await act(top, "pread"), await byteOf(top)]).toEqual([round + 2, 1]);
+            expect([await act(top, "pwrite"), await act(top, "getSize")]).toEqual([0, 8]);
+          }
+          expect([await act(top, "finalize"), await act(top, "close")]).toEqual([0, 0]);
+          expect(await byteOf(top)).toBe(1);
+        }
+        expect(said()).toEqual([]);
+        await connection.close();
+      });
+
+      test.each(ids)("%s: take the place of the client's own, and give it back", async (id) => {
+        const chain = await chainOf(id, await place());
+        const connection = await opened(chain);
+        const { top } = connection;
+        const write = () => errnoOf(() => top.pwrite(new Uint8Array(64), 0n, 0));
+        for (let round = 0; round < 3; round++) {
+          for (let i = 0; i < 3; i++)
+            expect([await byteOf(top), await write()]).toEqual([1, "no error"]);
+          await act(top, round === 1 ? "openReadonly" : "open");
+          await act(top, "prepare");
+          for (let i = 0; i < 2; i++) await act(top, "pread");
+          expect(await act(top, "putBelow")).toBe(0);
+          const number = round + 2;
+          for (let i = 0; i < 3; i++) {
+            expect(await byteOf(top)).toBe(round === 1 ? number + 128 : number);
+            expect(await write()).toBe(round === 1 ? "EINVAL" : "no error");
+          }
+          expect(await act(top, "putBack")).toBe(0);
+          for (let i = 0; i < 3; i++)
+            expect([await byteOf(top), await write()]).toEqual([1, "no error"]);
+          expect([await act(top, "finalize"), await act(top, "close")]).toEqual([0, 0]);
+        }
+        expect(
+          said().every((line) => line.endsWith("was asked for pwrite, which it cannot do")),
+        ).toBe(true);
+        await connection.close();
+      });
+
+      test.each(ids)("%s: are closed with the client where they are in its place", async (id) => {
+        const chain = await chainOf(id, await place());
+        const connection = await opened(chain);
+        const { top } = connection;
+        await act(top, "open");
+        await act(top, "prepare");
+        await act(top, "putBelow");
+        expect(await byteOf(top)).toBe(2);
+        await connection.close();
+        const next = await opened(chain, 2);
+        expect(await byteOf(next.top)).toBe(3);
+        await next.close();
+        expect(said()).toEqual([]);
+      });
+
+      test.each(ids)("%s: are not used before and after their time", async (id) => {
+        const chain = await chainOf(id, await place());
+        const connection = await opened(chain);
+        const { top } = connection;
+        await act(top, "open");
+        expect(await act(top, "pread")).toBe("EINVAL");
+        await act(top, "prepare");
+        // Once more does nothing.
+        await act(top, "prepare");
+        for (let i = 0; i < 3; i++) expect(await act(top, "pread")).toBe(2);
+        expect(await act(top, "preadBeyond")).toBe("EINVAL");
+        await act(top, "finalize");
+        await act(top, "finalize");
+        for (let i = 0; i < 2; i++) expect(await act(top, "pread")).toBe("EINVAL");
+        await act(top, "close");
+        said();
+        for (const action of ["pread", "prepare", "finalize"] as const) {
+          expect(errnos).toContain(await act(top, action));
+        }
+        // Closed twice, and NULL.
+        expect([await act(top, "close"), await act(top, "closeNull")]).toEqual([0, 0]);
+        expect(await byteOf(top)).toBe(1);
+        await connection.close();
+      });
+
+      test.each(ids)("%s: may be closed while they are in the client's place", async (id) => {
+        const chain = await chainOf(id, await place());
+        const connection = await opened(chain);
+        const { top } = connection;
+        await act(top, "open");
+        await act(top, "prepare");
+        await act(top, "putBelow");
+        for (let i = 0; i < 3; i++) await byteOf(top);
+        await act(top, "close");
+        // Nothing is there, but the filter goes on.
+        for (let i = 0; i < 2; i++) expect(await errnoOf(() => byteOf(top))).toBe("EINVAL");
+        expect(await act(top, "putBack")).toBe(0);
+        expect(await byteOf(top)).toBe(1);
+        await connection.close();
+        expect(await byteOf((await opened(chain, 2)).top)).toBe(3);
+      });
+
+      test.each(ids)("%s: the client's own may be closed, too", async (id) => {
+        const chain = await chainOf(id, await place());
+        const connection = await opened(chain);
+        const { top } = connection;
+        for (let i = 0; i < 3; i++) await byteOf(top);
+        await act(top, "closeOwn");
+        for (let i = 0; i < 2; i++) expect(await errnoOf(() => byteOf(top))).toBe("EINVAL");
+        await connection.close();
+        expect(await byteOf((await opened(chain, 2)).top)).toBe(2);
+      });
+
+      test.each(ids)("%s: nothing may be below", async (id) => {
+        const chain = await chainOf(id, await place());
+        const connection = await opened(chain);
+        const { top } = connection;
+        expect(await byteOf(top)).toBe(1);
+        expect(await act(top, "putNothing")).toBe(0);
+        await connection.close();
+        // What was taken out is the filter's to close.
+        expect(await byteOf((await opened(chain, 2)).top)).toBe(2);
+      });
+
+      test.each(ids.slice(1))("%s: are shared by all clients", async (id) => {
+        const chain = await chainOf(id, await place(), { "contexts-shared": "1" });
+        const clients = await Promise.all([1, 2, 3].map((number) => opened(chain, number)));
+        for (let i = 0; i < 3; i++) {
+          for (const { top } of clients) expect(await byteOf(top)).toBe(1);
+        }
+        await clients[0]?.close();
+        for (const { top } of clients.slice(1)) expect(await byteOf(top)).toBe(1);
+        const late = await opened(chain, 4);
+        expect(await byteOf(late.top)).toBe(1);
+        for (const connection of [...clients.slice(1), late]) await connection.close();
+        await chain.cleanup();
+        expect(said()).toEqual([]);
+      });
+    });
+  }
+
+  test.each(ids)("%s: each step reaches the layers below", async (id) => {
+    const chain = await chainOf(id, [[], [everyMethod("ts"), numberedScript()]]);
+    const { top } = await opened(chain);
+    await top.getSize();
+    await top.canWrite();
+    const step = async (action: keyof typeof does) => {
+      forgetRecord();
+      await act(top, action);
+      return recorded();
+    };
+    expect(await step("open")).toEqual(["ts open ro=0 name=other tls=0"]);
+    expect(await step("prepare")).toEqual(["ts prepare ro=0"]);
+    expect(await step("getSize")).toEqual(["ts get_size"]);
+    expect(await step("pread")).toEqual(["ts pread 1 0 flags=0"]);
+    expect(await step("pwrite")).toEqual(["ts can_write", "ts pwrite 1 0 flags=0"]);
+    expect(await step("putBelow")).toEqual([]);
+    expect(await step("putBack")).toEqual([]);
+    expect(await step("finalize")).toEqual(["ts finalize"]);
+    expect(await step("close")).toEqual(["ts close"]);
+    expect(await step("openReadonly")).toEqual(["ts open ro=1 name=other tls=0"]);
+    expect(await step("prepare")).toEqual(["ts prepare ro=1"]);
+    await step("finalize");
+    await step("close");
+  });
+
+  test.each(ids)("%s: what is none is refused", async (id) => {
+    const chain = await chainOf(id, [[], [numberedScript()]]);
+    const { top } = await opened(chain);
+    for (const [action, words] of [
+      ["useOwnContext", "used its own context as the next one"],
+      ["putMemory", "named a next context that it has not opened"],
+    ] as const) {
+      expect(errnos).toContain(await act(top, action));
+      expect(said()).toEqual([expect.stringContaining(words)]);
+    }
+    expect(await act(top, "openOfNull")).toBe("EBADMSG");
+    // That is what is there already.
+    expect(await act(top, "putAgain")).toBe(0);
+    expect(await byteOf(top)).toBe(1);
+  });
+
+  test.each(["i1", "K", "M"] as const)(
+    "%s: a server goes on, whatever was done to them",
+    async (id) => {
+      const path = await contextsPath(id);
+      await using server = await serve([`--filter=${path}`, await numberedPath()]);
+      const { client } = await NbdClient.ready({ unix: server.socket });
+      const { client: other } = await NbdClient.ready({ unix: server.socket });
+      const ask = async (action: keyof typeof does) =>
+        (await client.ask({ type: 0, offset: 0n, count: does[action] })).error;
+      const good = async (it: NbdClient) =>
+        expect((await it.ask({ type: 0, offset: 0n, count: 512 })).error).toBe(0);
+      const wrong = ["pread", "finalize", "prepare", "close", "putBelow", "useOwnContext"] as const;
+      for (let i = 0; i < 3; i++) {
+        expect(await ask("open")).toBe(0);
+        await ask("close");
+        for (const action of [...wrong, "putMemory", "openOfNull", "close"] as const) {
+          await ask(action);
+          await good(other);
+          await good(client);
+        }
+      }
+      // What it leaves open goes with the server.
+      expect(await ask("open")).toBe(0);
+      client.terminate();
+      await good(other);
+      const { client: third } = await NbdClient.ready({ unix: server.socket });
+      await good(third);
+      third.terminate();
+      other.terminate();
+      const { code, stderr } = await server.stop();
+      expect(code).toBe(0);
+      expect(stderr).toContain(
+        `filter contexts (${path}) called the layer below by a pointer that`,
+      );
+      expect(stderr).toContain("named a next context that it has not opened");
+    },
+  );
+});
