@@ -119,6 +119,9 @@ rt_next_direct (void *nxdata, uint32_t op, const struct rt_message *layer)
 
   if (at == -1)
     return EINVAL;
+  /* Several requests were on their way before the first of them had been let through: others are reading it already. */
+  if (atomic_load (&next->direct_ops) & 1u << at)
+    return 0;
   next->direct[at] = *layer;
   atomic_fetch_or (&next->direct_ops, 1u << at);
   return 0;
