@@ -1,5 +1,5 @@
 /** What a server does to its own process and node:process cannot: descriptors, sessions, memory, the system's log. */
-import { ptr } from "bun:ffi";
+import { ptr, read } from "bun:ffi";
 import { closeSync, openSync } from "node:fs";
 
 import { openLibc } from "./libc.ts";
@@ -24,6 +24,7 @@ const symbols = {
   dup2: { args: ["i32", "i32"], returns: "i32" },
   // Variadic in C, as prctl and syslog are: with integers and pointers both ABIs of Linux pass them like fixed ones.
   fcntl: { args: ["i32", "i32", "i32"], returns: "i32" },
+  getpwnam: { args: ["cstring"], returns: "ptr" },
   fflush: { args: ["ptr"], returns: "i32" },
   mlockall: { args: ["i32"], returns: "i32" },
   openlog: { args: ["ptr", "i32", "i32"], returns: "void" },
@@ -104,6 +105,12 @@ export function signalOnParentsEnd(signal: number): void {
  */
 export function lockMemory(): void {
   checked("mlockall", libc().mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT));
+}
+
+/** The number of the user of that name. struct passwd: { char *name; char *password; uid_t uid; ... }. */
+export function userNamed(name: string): number | undefined {
+  const entry = libc().getpwnam(name);
+  return entry === null ? undefined : read.u32(entry, 16);
 }
 
 /** Remove a variable for C modules and what they start, too, which `delete process.env` does not. */

@@ -1,5 +1,5 @@
 /** Makes of the places on the command line what the server listens on. */
-import { mkdtempSync, rmSync } from "node:fs";
+import { chownSync, mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 
 import { log } from "../lib/log.ts";
@@ -11,10 +11,11 @@ export interface ListenPlaces extends Disposable {
   readonly targets: readonly ListenTarget[];
 }
 
-export function listenPlaces(places: readonly Place[]): ListenPlaces {
+/** `owner`: who will have to remove what was made, if that is not the user of now. */
+export function listenPlaces(places: readonly Place[], owner?: number): ListenPlaces {
   const folders = new DisposableStack();
   try {
-    const targets = places.map((place) => targetOf(place, folders));
+    const targets = places.map((place) => targetOf(place, folders, owner));
     const made = folders.move();
     return { targets, [Symbol.dispose]: () => made.dispose() };
   } finally {
@@ -22,10 +23,10 @@ export function listenPlaces(places: readonly Place[]): ListenPlaces {
   }
 }
 
-function targetOf(place: Place, folders: DisposableStack): ListenTarget {
+function targetOf(place: Place, folders: DisposableStack, owner: number | undefined): ListenTarget {
   switch (place.kind) {
     case "private":
-      return { unix: join(privateFolder(folders), "socket") };
+      return { unix: join(privateFolder(folders, owner), "socket") };
     case "tcp": {
       const { port, address } = place;
       return address === undefined ? { port } : { port, address };
@@ -40,17 +41,22 @@ function targetOf(place: Place, folders: DisposableStack): ListenTarget {
 }
 
 /** A folder that only this user may enter. */
-function privateFolder(folders: DisposableStack): string {
+function privateFolder(folders: DisposableStack, owner: number | undefined): string {
   // Not in $TMPDIR, whose length is not known: the path of a socket must be short.
   const folder = mkdtempSync("/tmp/nbdkit");
   const remove = (): void => {
     try {
       rmSync(folder, { recursive: true, force: true });
     } catch (error) {
-      // -u may have changed to a user who must not.
       log.debug(`${folder} cannot be removed: ${String(error)}`);
     }
   };
+  try {
+    if (owner !== undefined) chownSync(folder, owner, -1);
+  } catch (error) {
+    // Then changing the user fails, too, and says why.
+    log.debug(`${folder} cannot be given to user ${owner}: ${String(error)}`);
+  }
   // Also when a second signal or a bug ends the program.
   process.on("exit", remove);
   folders.defer(() => {

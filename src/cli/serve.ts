@@ -19,7 +19,7 @@ import type { Settings } from "./settings.ts";
 import { stopSignals } from "./signals.ts";
 import { type StandardStreams, takeStandardStreams } from "./standard-streams.ts";
 import { printedUris, type UriOptions, uriOptions } from "./uri.ts";
-import { changeUser } from "./user.ts";
+import { changeUser, userId } from "./user.ts";
 
 /** How the process came to be. */
 export interface Origin {
@@ -72,8 +72,9 @@ function serverOptions(settings: Settings): Omit<ServerOptions, "listen" | "onBo
   };
 }
 
-function placesFor({ listen, single }: Settings, { activated }: Origin): ListenPlaces {
-  if (activated === undefined) return listenPlaces(single ? [] : listen);
+function placesFor({ listen, single, user }: Settings, { activated }: Origin): ListenPlaces {
+  const owner = user === undefined ? undefined : userId(user);
+  if (activated === undefined) return listenPlaces(single ? [] : listen, owner);
   return { targets: activated.map((fd) => ({ fd })), [Symbol.dispose]() {} };
 }
 

@@ -1,4 +1,6 @@
 /** Changes the user and group of the process: -u and -g. */
+import { userNamed } from "#abi/process";
+
 import { ConfigError } from "../api/errors.ts";
 import { log } from "../lib/log.ts";
 
@@ -15,6 +17,15 @@ export function changeUser(user: string | undefined, group: string | undefined):
   }
 }
 
+/** The number of the user that -u means; undefined where it means none. */
+export function userId(text: string): number | undefined {
+  return userNamed(text) ?? (isId(text) ? Number(text) : undefined);
+}
+
+function isId(text: string): boolean {
+  return /^[0-9]{1,10}$/.test(text) && Number(text) <= mostId;
+}
+
 const mostId = 0xffff_fffe;
 
 function change(
@@ -26,7 +37,7 @@ function change(
   try {
     // A name may look like a number, so names go first.
     if (trySet(set, text)) return;
-    if (/^[0-9]{1,10}$/.test(text) && Number(text) <= mostId) return set(Number(text));
+    if (isId(text)) return set(Number(text));
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new ConfigError(`option ${option}: cannot change the ${kind} to ${text}: ${reason}`, {

@@ -31,19 +31,32 @@ export function startAccepting(
     if (keepalive) keepAlive(fdOf(socket));
   };
   return fds.map((fd) => {
-    const options = { fd, socket: handlers(accept, tune), allowHalfOpen: true };
-    // Bun's types do not have the descriptor, though Bun takes it.
-    const listener = Bun.listen<Connection>(
-      options as unknown as Bun.UnixSocketOptions<Connection>,
-    );
+    const listener = Bun.listen<Connection>(adopting(fd, handlers(accept, tune)));
     return { stop: () => listener.stop(false) };
   });
 }
 
 /** Take a socket that is connected already. */
 export async function adoptConnected(fd: number, accept: Accept): Promise<void> {
-  const options = { fd, socket: handlers(accept, () => {}), allowHalfOpen: true };
-  await Bun.connect<Connection>(options as unknown as Bun.UnixSocketOptions<Connection>);
+  await Bun.connect<Connection>(
+    adopting(
+      fd,
+      handlers(accept, () => {}),
+    ),
+  );
+}
+
+/** Bun's types do not have the descriptor, which Bun takes in place of an address. */
+function adopting(
+  fd: number,
+  socket: Bun.SocketHandler<Connection>,
+): Bun.UnixSocketOptions<Connection> {
+  const options: Partial<Bun.UnixSocketOptions<Connection>> & { readonly fd: number } = {
+    fd,
+    socket,
+    allowHalfOpen: true,
+  };
+  return options as Bun.UnixSocketOptions<Connection>;
 }
 
 /** At run time sockets have it, though Bun's types do not say so. */
@@ -71,7 +84,11 @@ function handlers(
     data: (socket, chunk) => socket.data.data(chunk),
     drain: (socket) => socket.data.drained(),
     end: (socket) => socket.data.inputEnded(),
-    close: (socket) => socket.data.gone(),
+    close(socket) {
+      // Accepting it may have failed.
+      const connection: Connection | undefined = socket.data;
+      connection?.gone();
+    },
     error(socket, error) {
       // Whatever throws in a handler is our fault: the connection is in no state to go on.
       log.error(`connection: ${error.stack ?? error.message}`);

@@ -124,9 +124,14 @@ class RunningServer implements Server {
   async serveStreams(input: number, output: number): Promise<void> {
     const served = Promise.withResolvers<void>();
     await acceptStreams(input, output, (socket) => {
-      const connection = this.#accept(socket);
-      void this.#running.get(connection)?.then(served.resolve);
-      return connection;
+      try {
+        const connection = this.#accept(socket);
+        void this.#running.get(connection)?.then(served.resolve);
+        return connection;
+      } catch (error) {
+        served.reject(error);
+        throw error;
+      }
     });
     await served.promise;
   }
