@@ -49,8 +49,7 @@ const life = definePlugin({
   cleanup(config) {
     if (config.fail !== "cleanupHangs") return say("cleanup");
     say("cleanup hangs");
-    // The timer keeps the program alive, as a thread that is stuck would.
-    return new Promise(() => setInterval(() => {}, 1000));
+    return new Promise(() => {});
   },
   open(config, readonly, exportName) {
     say(`open ${readonly} ${JSON.stringify(exportName)}`);

@@ -218,6 +218,21 @@ describe("signals", () => {
     expect(events(stderr)).not.toContain("life: unload");
   });
 
+  test("a layer that never comes to an end costs no processor time", async () => {
+    await using server = start("-U-", life, "fail=cleanupHangs");
+    await server.printed(/life: afterFork/);
+    server.process.kill("SIGTERM");
+    await server.printed(/life: cleanup hangs/);
+    // proc(5): the state, behind the name. One that spins is never found asleep.
+    const state = (): string =>
+      readFileSync(`/proc/${server.process.pid}/stat`, "latin1")
+        .replace(/.*[)] /, "")
+        .slice(0, 1);
+    while (state() !== "S") await Bun.sleep(5);
+    server.process.kill("SIGINT");
+    expect(await server.ended()).toMatchObject({ code: 130 });
+  });
+
   test("one that arrives twice, as Ctrl-C does below `bun run`, counts once", async () => {
     await using server = start("-U-", "-v", life, "fail=cleanupHangs");
     await server.printed(/life: afterFork/);
