@@ -100,9 +100,22 @@ function cacheFolder(): string {
     }
   }
   // Nothing is kept then: a shared temporary folder could hold somebody else's library.
-  const folder = mkdtempSync(join(tmpdir(), `nbdkit-bun-${userInfo().username}-`));
+  const folder = temporaryFolder(join(tmpdir(), `nbdkit-bun-${userInfo().username}-`));
   process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
   return folder;
+}
+
+function temporaryFolder(prefix: string): string {
+  try {
+    return mkdtempSync(prefix);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new ConfigError(
+      `C modules need a folder for the native runtime, and there is none to write to: ${reason}: ` +
+        "set XDG_CACHE_HOME or TMPDIR",
+      { cause: error },
+    );
+  }
 }
 
 function compile(sources: readonly string[], target: string, cache: string): void {
@@ -125,8 +138,9 @@ function compile(sources: readonly string[], target: string, cache: string): voi
   }
   if (!result.success) {
     rmSync(draft, { force: true });
+    const end = result.signalCode ?? `status ${result.exitCode}`;
     throw new ConfigError(
-      `the native runtime could not be compiled by ${compiler.join(" ")} in ${cache}:\n${result.stderr.toString()}`,
+      `the native runtime could not be compiled by ${compiler.join(" ")} in ${cache} (${end}):\n${result.stderr.toString()}`,
     );
   }
   try {

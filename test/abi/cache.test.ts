@@ -125,4 +125,31 @@ describe.skipIf(!haveCompiler)("the kept native runtime (needs cc)", () => {
         "cannot run no-such-cc: install gcc and libc6-dev, or set CC\n",
     });
   });
+
+  test("says what is missing where nothing can be written to", async () => {
+    const nowhere = "/proc";
+    expect(await start(nowhere, { HOME: nowhere, TMPDIR: nowhere })).toEqual({
+      code: 1,
+      stdout: "",
+      stderr: expect.stringMatching(
+        /^nbdkit: error: C modules need a folder .*: set XDG_CACHE_HOME or TMPDIR\n$/,
+      ),
+    });
+  });
+
+  test("says how the compiler ended where it said nothing itself", async () => {
+    using folder = temporaryFolder();
+    const killed = join(folder.path, "cc");
+    writeFileSync(killed, "#!/bin/sh\nkill -9 $$\n", { mode: 0o755 });
+    for (const [cc, end] of [
+      ["false", "status 1"],
+      [killed, "SIGKILL"],
+    ] as const) {
+      const { code, stderr } = await start(folder.path, { CC: cc });
+      expect({ code, stderr: stderr.trimEnd() }).toEqual({
+        code: 1,
+        stderr: expect.stringMatching(new RegExp(`could not be compiled by .*[(]${end}[)]:$`)),
+      });
+    }
+  });
 });
