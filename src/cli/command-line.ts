@@ -246,6 +246,7 @@ class Draft {
 
   #protocol() {
     const mask = this.#last("mask-handshake");
+    const timeoutSeconds = parseTimeout(this.#last("timeout") ?? "0") ?? 0;
     return {
       readonly: this.#has("readonly"),
       exportName: this.#last("exportname") ?? "",
@@ -255,7 +256,7 @@ class Draft {
       maskHandshake: mask === undefined ? wholeMask : parseUnsigned(mask, "--mask-handshake"),
       noSr: this.#has("no-sr"),
       noMc: this.#has("no-mc"),
-      ...this.#optional("timeoutSeconds", "timeout", (value) => parseTimeout(value) ?? 0),
+      ...(timeoutSeconds === 0 ? {} : { timeoutSeconds }),
     };
   }
 

@@ -73,10 +73,13 @@ export function tlsMode(value: string): TlsMode | undefined {
   return on ? "on" : "off";
 }
 
-/** Seconds. */
+/** What timers take, in seconds: more than three weeks, which is no limit for a negotiation. */
+const longestTimeout = 2147483;
+
+/** Seconds; 0 means no limit. */
 export function parseTimeout(value: string): number | undefined {
   const delay = parseDelay(value);
-  return delay === undefined ? undefined : Number(delay) / 1e9;
+  return delay === undefined ? undefined : Math.min(Number(delay) / 1e9, longestTimeout);
 }
 
 const timeoutWords = "a time such as 10, 1.5s, 100ms, 20us or 5ns";

@@ -1,7 +1,7 @@
 /** Tests of the readers of parameter values, against what nbdkit's own functions take. */
 import { describe, expect, test } from "bun:test";
 
-import { parseBool, parseInteger, parseSize } from "./size.ts";
+import { parseBool, parseDelay, parseInteger, parseSize } from "./size.ts";
 
 const largest = 2n ** 63n - 1n;
 
@@ -67,4 +67,32 @@ describe("parseInteger", () => {
   test.each(["", "-", "08", "0x", "1k", "1 ", "1.0", "--1"])("%p is none", (text) => {
     expect(parseInteger(text)).toBeUndefined();
   });
+});
+
+describe("delays", () => {
+  test.each([
+    ["0", 0n],
+    ["10", 10_000_000_000n],
+    ["1.5", 1_500_000_000n],
+    ["1.5s", 1_500_000_000n],
+    ["2ms", 2_000_000n],
+    ["0.25ms", 250_000n],
+    ["3us", 3000n],
+    ["3μs", 3000n],
+    ["3µs", 3000n],
+    ["7ns", 7n],
+    ["0.9ns", 0n],
+    ["+1", 1_000_000_000n],
+    [" 1", 1_000_000_000n],
+    ["1.", 1_000_000_000n],
+  ])("%j is %d ns", (text, delay) => {
+    expect(parseDelay(text)).toBe(delay);
+  });
+
+  test.each(["", "s", "-1", "1 s", "1m", "1S", "0x1", "1e3", ".5", "99999999999", "1,5"])(
+    "%j is none",
+    (text) => {
+      expect(parseDelay(text)).toBeUndefined();
+    },
+  );
 });

@@ -4,7 +4,7 @@ import { resolve } from "node:path";
 
 import { parseCommandLine } from "../../src/cli/command-line.ts";
 import { parseParameters } from "../../src/cli/parameters.ts";
-import type { Settings } from "../../src/cli/settings.ts";
+import type { Place, Settings } from "../../src/cli/settings.ts";
 
 function settings(...argv: string[]): Settings {
   const line = parseCommandLine(argv);
@@ -93,6 +93,102 @@ describe("settings", () => {
     expect(settings(...argv, "null").listen).toEqual([place]);
   });
 
+  test("what came after nbdkit 1.32, and what only daemons need, find theirs", () => {
+    expect(
+      settings(
+        ..."-U a -U b --listen nbd+vsock://:5 --print-url --keep-alive --selinux-label=x:y -46".split(
+          " ",
+        ),
+        ..."--tls=require --tls-certificates certs --tls-psk=/keys --tls-verify-peer".split(" "),
+        ..."--mask-handshake=0x1 --no-meta-contexts --time-out=1.5s --swap -u nobody -g 65534".split(
+          " ",
+        ),
+        ..."--log=/var/log/nbdkit.log --exit-with-parent null".split(" "),
+      ),
+    ).toMatchObject({
+      listen: [
+        { kind: "unix", path: resolve("a") },
+        { kind: "unix", path: resolve("b") },
+        { kind: "vsock", port: 5 },
+      ],
+      listenOptions: ["--listen", "-U/--unix"],
+      ipFamily: 6,
+      keepalive: true,
+      selinuxLabel: "x:y",
+      printUri: true,
+      tls: "require",
+      tlsCertificates: resolve("certs"),
+      tlsPsk: "/keys",
+      tlsVerifyPeer: true,
+      maskHandshake: 1,
+      noMc: true,
+      timeoutSeconds: 1.5,
+      foreground: true,
+      exitWithParent: true,
+      user: "nobody",
+      group: "65534",
+      swap: true,
+      log: { file: "/var/log/nbdkit.log" },
+    });
+  });
+
+  test.each([
+    { argv: ["-f"], expected: { foreground: true, single: false } },
+    { argv: ["--run", "true"], expected: { foreground: true, run: "true" } },
+    { argv: ["--exit-with-parent"], expected: { foreground: true, exitWithParent: true } },
+    { argv: ["-s"], expected: { foreground: true, single: true, listen: [] } },
+    { argv: ["-o"], expected: { oldstyle: true } },
+    { argv: ["-o", "-n"], expected: { oldstyle: true } },
+    { argv: ["-6", "-4"], expected: { ipFamily: 4 } },
+    { argv: ["--log=syslog", "--log=null"], expected: { log: "null" } },
+    { argv: ["--tls=on"], expected: { tls: "on" } },
+    { argv: ["--tls=FORCE"], expected: { tls: "require" } },
+    { argv: ["--timeout=10"], expected: { timeoutSeconds: 10 } },
+    { argv: ["--timeout=9000000000"], expected: { timeoutSeconds: 2147483 } },
+    { argv: ["--timeout=250ms"], expected: { timeoutSeconds: 0.25 } },
+  ])("$argv", ({ argv, expected }) => {
+    expect(settings(...argv, "null")).toMatchObject(expected);
+  });
+
+  test("a timeout of 0 is none", () => {
+    expect(settings("--timeout=0", "null").timeoutSeconds).toBeUndefined();
+  });
+
+  const tcp = (port: number, address?: string): Place => ({
+    kind: "tcp",
+    port,
+    ...(address === undefined ? {} : { address }),
+  });
+  const unix = (path: string): Place => ({ kind: "unix", path });
+  const combinations: readonly { argv: string; listen: readonly Place[] }[] = [
+    { argv: "-p 1 -p 2", listen: [tcp(1), tcp(2)] },
+    { argv: "-p 1 -p 1 -p 1", listen: [tcp(1)] },
+    { argv: "-p 0 -p 0", listen: [tcp(0), tcp(0)] },
+    { argv: "-i a -p 1 -p 2", listen: [tcp(1, "a"), tcp(2, "a")] },
+    { argv: "-p 1 -i a -i b", listen: [tcp(1, "a"), tcp(1, "b")] },
+    { argv: "-i a -i b", listen: [tcp(10809, "a"), tcp(10809, "b")] },
+    { argv: "-p 1 -i a -i b -p 2", listen: [tcp(1, "a"), tcp(2, "b")] },
+    { argv: "-U - -U -", listen: [{ kind: "private" }, { kind: "private" }] },
+    // nbdkit listens on no address where something else is asked for.
+    { argv: "-U /s -i a", listen: [unix("/s")] },
+    { argv: "--run true -i a", listen: [{ kind: "private" }] },
+    { argv: "--vsock", listen: [{ kind: "vsock", port: 10809 }] },
+    { argv: "--vsock -p 4294967295 -i a", listen: [{ kind: "vsock", port: 4294967295 }] },
+    { argv: "--run true --vsock", listen: [{ kind: "vsock", port: 10809 }] },
+    { argv: "--listen nbd://", listen: [tcp(10809)] },
+    { argv: "--listen nbd://localhost", listen: [tcp(10809, "localhost")] },
+    { argv: "--listen nbd://127.0.0.1:5/", listen: [tcp(5, "127.0.0.1")] },
+    { argv: "--listen nbd://[::1]:5", listen: [tcp(5, "::1")] },
+    { argv: "--listen nbd+vsock://:5", listen: [{ kind: "vsock", port: 5 }] },
+    { argv: "--listen nbd+unix:///?socket=/a%20b", listen: [unix("/a b")] },
+    { argv: "--listen nbd+unix://?socket=c", listen: [unix(resolve("c"))] },
+    { argv: "--listen nbd://:1 -U /s", listen: [unix("/s"), tcp(1)] },
+    { argv: "--listen nbd+unix:///?socket=/s -p 1", listen: [tcp(1), unix("/s")] },
+  ];
+  test.each(combinations)("$argv", ({ argv, listen }) => {
+    expect(settings(...argv.split(" "), "null").listen).toEqual(listen);
+  });
+
   test.each([
     ["0", 16],
     ["1", 1],
@@ -174,6 +270,47 @@ describe("refusals", () => {
     [["-U", "", "null"], 'option -U/--unix: "": expected the path of a socket'],
     [["-U", `/${"x".repeat(107)}`, "null"], "the path of the socket has 108 bytes"],
     [["-e", "x".repeat(4097), "null"], "the name has 4097 bytes: expected at most 4096"],
+    [["-u", "", "null"], 'option -u/--user: "": expected a name or a number'],
+    [["-g", "", "null"], 'option -g/--group: "": expected a name or a number'],
+    [["--tls-psk", "", "null"], 'option --tls-psk: "": expected the path of a file'],
+    [
+      ["--tls-certificates=", "null"],
+      'option --tls-certificates: "": expected the path of a folder',
+    ],
+    [["--tls=maybe", "null"], 'option --tls: "maybe": expected off, on or require'],
+    [
+      ["--log=here", "null"],
+      'option --log: "here": expected stderr, syslog, null, default, or the absolute path',
+    ],
+    [
+      ["--mask-handshake=x", "null"],
+      'option --mask-handshake: "x": expected a number from 0 to 4294967295',
+    ],
+    [
+      ["--timeout=soon", "null"],
+      'option --timeout: "soon": expected a time such as 10, 1.5s, 100ms, 20us or 5ns',
+    ],
+    [["--timeout=-1", "null"], 'option --timeout: "-1": expected a time'],
+    [
+      ["--listen=x", "null"],
+      'option --listen: "x": expected nbd://HOST:PORT, nbd+unix:///?socket=PATH or',
+    ],
+    [["--listen=nbds://x", "null"], "option --listen: "],
+    [["--listen=nbd://x:y", "null"], "option --listen: "],
+    [["--listen=nbd://x/export", "null"], "option --listen: "],
+    [
+      ["--listen=nbd://:65536", "null"],
+      'option --listen: "65536": expected a port number from 0 to 65535',
+    ],
+    [["--listen=nbd+vsock://2:1", "null"], "expected no context in front of the port"],
+    [["--listen=nbd+unix:///?socket=%zz", "null"], "expected a path with correct percent signs"],
+    [["--vsock", "-p", "4294967296", "null"], "expected a port number from 0 to 4294967295"],
+    [["-p", "1", "-p", "2", "-i", "a", "-i", "b", "-i", "c", "null"], "2 ports and 3 addresses"],
+    [["-o", "--tls=require", "null"], "the oldstyle protocol has no TLS"],
+    [["--vsock", "-U", "x", "null"], "options --vsock and -U/--unix cannot be used together"],
+    [["-s", "-p", "1", "null"], "options -p/--port and -s/--single cannot be used together"],
+    [["-s", "--listen=nbd://", "null"], "options --listen and -s/--single cannot be used together"],
+    [["-s", "--run", "true", "null"], "options --run and -s/--single cannot be used together"],
     [["-P", "", "null"], 'option -P/--pidfile: "": expected the path of a file'],
     [["-i", "", "null"], 'option -i/--ipaddr: "": expected an address of this machine'],
     [["--filter-generation=x", "null"], 'option --filter-generation: "x": expected FILTER=ID'],
