@@ -19,6 +19,8 @@ import { moduleDirectories } from "../../src/chain/directories.ts";
 
 const root = join(import.meta.dirname, "../..");
 const installMs = 180_000;
+/** For what compiles the server's native part first. */
+const compileMs = 120_000;
 
 let folder = "";
 const at = (...parts: string[]) => join(folder, ...parts);
@@ -107,47 +109,63 @@ describe("for C authors", () => {
   const pkgConfig = 'PKG_CONFIG_PATH=$(nbdkit --dump-config | sed -n "s/^pkgconfigdir=//p")';
   const withTools = test.skipIf(!installed("pkg-config") || !haveCompiler || !installed("nbdinfo"));
 
-  withTools("the manual's filter compiles and runs (needs pkgconf, cc and nbdinfo)", async () => {
-    writeFileSync(at("half.c"), example("nbdkit-filter.md", "half_get_size"));
-    const compile = `export ${pkgConfig}; cc -Wall -Werror -shared -fPIC $(pkg-config --cflags nbdkit) -o half.so half.c`;
-    expect(await sh(compile)).toEqual(done(""));
-    const serve = `nbdkit -U - --filter=./half.so memory 1M --run 'nbdinfo --size "$uri"'`;
-    expect(await sh(serve)).toEqual(done("524288\n"));
-  });
+  withTools(
+    "the manual's filter compiles and runs (needs pkgconf, cc and nbdinfo)",
+    async () => {
+      writeFileSync(at("half.c"), example("nbdkit-filter.md", "half_get_size"));
+      const compile = `export ${pkgConfig}; cc -Wall -Werror -shared -fPIC $(pkg-config --cflags nbdkit) -o half.so half.c`;
+      expect(await sh(compile)).toEqual(done(""));
+      const serve = `nbdkit -U - --filter=./half.so memory 1M --run 'nbdinfo --size "$uri"'`;
+      expect(await sh(serve)).toEqual(done("524288\n"));
+    },
+    compileMs,
+  );
 
-  withTools("the manual's plugin compiles and runs (needs pkgconf, cc and nbdinfo)", async () => {
-    writeFileSync(at("ones.c"), example("nbdkit-plugin.md", "ones_pread"));
-    const compile = `export ${pkgConfig}; cc -Wall -Werror -shared -fPIC $(pkg-config --cflags nbdkit) -o ones.so ones.c`;
-    expect(await sh(compile)).toEqual(done(""));
-    const serve = `nbdkit -U - ./ones.so --run 'nbdinfo --size "$uri"'`;
-    expect(await sh(serve)).toEqual(done("1048576\n"));
-  });
+  withTools(
+    "the manual's plugin compiles and runs (needs pkgconf, cc and nbdinfo)",
+    async () => {
+      writeFileSync(at("ones.c"), example("nbdkit-plugin.md", "ones_pread"));
+      const compile = `export ${pkgConfig}; cc -Wall -Werror -shared -fPIC $(pkg-config --cflags nbdkit) -o ones.so ones.c`;
+      expect(await sh(compile)).toEqual(done(""));
+      const serve = `nbdkit -U - ./ones.so --run 'nbdinfo --size "$uri"'`;
+      expect(await sh(serve)).toEqual(done("1048576\n"));
+    },
+    compileMs,
+  );
 
-  withTools("a filter for an older release is compiled by its generation", async () => {
-    const source = `#include <nbdkit-filter.h>
+  withTools(
+    "a filter for an older release is compiled by its generation",
+    async () => {
+      const source = `#include <nbdkit-filter.h>
 static void *my_open (nbdkit_next_open *next, nbdkit_backend *nxdata, int readonly)
 { return next (nxdata, readonly) == -1 ? NULL : NBDKIT_HANDLE_NOT_NEEDED; }
 static struct nbdkit_filter filter = { .name = "old", .open = my_open };
 NBDKIT_REGISTER_FILTER (filter)
 `;
-    writeFileSync(at("old.c"), source);
-    const flags = "pkg-config --define-variable=generation=E --cflags nbdkit";
-    const compile = `export ${pkgConfig}; cc -Wall -Werror -shared -fPIC $(${flags}) -o old.so old.c`;
-    expect(await sh(compile)).toEqual(done(""));
-    const { stdout } = await sh("nbdkit --inspect ./old.so");
-    expect(stdout).toContain("generation: E\n");
-  });
+      writeFileSync(at("old.c"), source);
+      const flags = "pkg-config --define-variable=generation=E --cflags nbdkit";
+      const compile = `export ${pkgConfig}; cc -Wall -Werror -shared -fPIC $(${flags}) -o old.so old.c`;
+      expect(await sh(compile)).toEqual(done(""));
+      const { stdout } = await sh("nbdkit --inspect ./old.so");
+      expect(stdout).toContain("generation: E\n");
+    },
+    compileMs,
+  );
 
-  withTools("pkg-config tells the folders that the server looks in", async () => {
-    const env = { NBDKIT_FILTERDIR: "", NBDKIT_PLUGINDIR: "" };
-    const { stdout } = await sh("nbdkit --dump-config", env);
-    const config = new Map(stdout.split("\n").map((line) => line.split("=") as [string, string]));
-    for (const name of ["filterdir", "plugindir"]) {
-      const told = await sh(`${pkgConfig} pkg-config --variable=${name} nbdkit`);
-      expect(told).toEqual(done(`${config.get(name)}\n`));
-    }
-    expect(await sh(`${pkgConfig} pkg-config --atleast-version=1.44 nbdkit`)).toEqual(done(""));
-  });
+  withTools(
+    "pkg-config tells the folders that the server looks in",
+    async () => {
+      const env = { NBDKIT_FILTERDIR: "", NBDKIT_PLUGINDIR: "" };
+      const { stdout } = await sh("nbdkit --dump-config", env);
+      const config = new Map(stdout.split("\n").map((line) => line.split("=") as [string, string]));
+      for (const name of ["filterdir", "plugindir"]) {
+        const told = await sh(`${pkgConfig} pkg-config --variable=${name} nbdkit`);
+        expect(told).toEqual(done(`${config.get(name)}\n`));
+      }
+      expect(await sh(`${pkgConfig} pkg-config --atleast-version=1.44 nbdkit`)).toEqual(done(""));
+    },
+    compileMs,
+  );
 });
 
 describe.skipIf(!installed("nbdinfo"))("for authors in TypeScript (needs nbdinfo)", () => {
@@ -182,12 +200,16 @@ describe.skipIf(!installed("nbdinfo"))("scripts that name nbdkit first (needs nb
 
   const perl = existsSync(join(moduleDirectories().plugindir, "nbdkit-perl-plugin.so"));
   const withPerl = test.skipIf(!perl || !haveCompiler);
-  withPerl("the manual's script in Perl, too (needs nbdkit-plugin-perl and cc)", async () => {
-    const path = script("disk.pl", example("nbdkit.md", "#!/usr/bin/env -S nbdkit -r perl"));
-    expect(await sh(`${path} ${size}`)).toEqual(done("1048576\n"));
-    const write = `${path} -U - --run 'nbdinfo --can write "$uri" || echo no'`;
-    expect(await sh(write)).toEqual(done("no\n"));
-  });
+  withPerl(
+    "the manual's script in Perl, too (needs nbdkit-plugin-perl and cc)",
+    async () => {
+      const path = script("disk.pl", example("nbdkit.md", "#!/usr/bin/env -S nbdkit -r perl"));
+      expect(await sh(`${path} ${size}`)).toEqual(done("1048576\n"));
+      const write = `${path} -U - --run 'nbdinfo --can write "$uri" || echo no'`;
+      expect(await sh(write)).toEqual(done("no\n"));
+    },
+    compileMs,
+  );
 });
 
 test.skipIf(!installed("man"))("man shows its pages (needs man-db)", async () => {

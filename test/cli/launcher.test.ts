@@ -1,0 +1,61 @@
+/** bin/nbdkit, which npm installs as the program: that it finds this server and its Bun. */
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { run } from "#test/server";
+
+import { versionLine } from "../../src/cli/information.ts";
+
+const launcher = join(import.meta.dir, "../../bin/nbdkit");
+const path = "/usr/bin:/bin";
+
+let folder = "";
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "nbdkit-launcher-"));
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+test("a link to it works from anywhere, by name and by path", async () => {
+  const programs = join(folder, "programs");
+  mkdirSync(programs);
+  symlinkSync(launcher, join(programs, "nbdkit"));
+  const env = { PATH: `${programs}:${path}` };
+  const expected = { code: 0, stdout: versionLine(), stderr: "" };
+  expect(await run(["nbdkit", "-V"], { env, cwd: "/" })).toEqual(expected);
+  expect(await run(["./nbdkit", "-V"], { env, cwd: programs })).toEqual(expected);
+  expect(await run(["sh", "-c", "exec nbdkit -V"], { env, cwd: folder })).toEqual(expected);
+});
+
+test("arguments come through as they are", async () => {
+  const result = await run([launcher, "--", "-V"], { env: { PATH: path } });
+  expect(result).toMatchObject({ code: 1, stdout: "" });
+  expect(result.stderr).toContain('"-V"');
+});
+
+test("the process is the server's own", async () => {
+  const script = `export const x = 1; process.stderr.write(String(process.pid) + "\\n");
+    export default { kind: "plugin", name: "pid", open() {}, getSize: () => 0n, pread() {} };`;
+  const plugin = join(folder, "pid.ts");
+  writeFileSync(plugin, script);
+  const child = Bun.spawn([launcher, plugin, "--version"], { stdio: ["ignore", "ignore", "pipe"] });
+  expect(await new Response(child.stderr).text()).toBe(`${child.pid}\n`);
+  expect(await child.exited).toBe(0);
+});
+
+test("without Bun it says so", async () => {
+  const bin = join(folder, "elsewhere", "bin");
+  mkdirSync(bin, { recursive: true });
+  copyFileSync(launcher, join(bin, "nbdkit"));
+  const root = join(folder, "elsewhere");
+  // Nothing else, so that no other Bun of this machine is found.
+  const tools = join(folder, "tools");
+  mkdirSync(tools);
+  symlinkSync(Bun.which("readlink") ?? "", join(tools, "readlink"));
+  expect(await run([join(bin, "nbdkit"), "-V"], { env: { PATH: tools } })).toEqual({
+    code: 1,
+    stdout: "",
+    stderr: `nbdkit: error: Bun is not installed: neither beside ${root} nor in the search path\n`,
+  });
+});
