@@ -4,6 +4,7 @@ import { expect, test } from "bun:test";
 import { run } from "#test/server";
 
 import { parseCommandLine } from "../../src/cli/command-line.ts";
+import { longOptions, shortOptions } from "../../src/cli/options.ts";
 
 /**
  * One command line a line. `""` is an empty word, and `_` in a word is a space. Those that would serve
@@ -481,5 +482,19 @@ test.skipIf(nbdkit === null)(
     });
     expect(pairs.filter((pair) => pair.expected !== pair.ours)).toEqual([]);
     expect(expected.length).toBe(lines.length);
+  },
+);
+
+test.skipIf(nbdkit === null)(
+  "every option that nbdkit lists is listed (needs nbdkit)",
+  async () => {
+    for (const [option, ours] of [
+      ["--long-options", longOptions()],
+      ["--short-options", shortOptions()],
+    ] as const) {
+      const { stdout } = await run(["nbdkit", option]);
+      const listed = ours.split("\n");
+      expect(stdout.split("\n").filter((name) => !listed.includes(name))).toEqual([]);
+    }
   },
 );
