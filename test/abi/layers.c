@@ -12,24 +12,22 @@
 struct layer layers[MAX_LAYERS];
 int nr_layers;
 
-/* Where a callback stands in either struct. Where a plugin has one twice, the one of version 2. */
-#define BOTH(OP, name) [RT_OP_##OP] = { offsetof (struct nbdkit_filter, name), offsetof (struct nbdkit_plugin, name) }
-#define PLUGIN(OP, name) [RT_OP_##OP] = { 0, offsetof (struct nbdkit_plugin, name) }
-static const struct { size_t filter, plugin; } offsets[64] = {
-  BOTH (LOAD, load), BOTH (UNLOAD, unload), BOTH (CONFIG, config), BOTH (CONFIG_COMPLETE, config_complete),
-  BOTH (OPEN, open), BOTH (CLOSE, close), BOTH (GET_SIZE, get_size), BOTH (CAN_WRITE, can_write),
-  BOTH (CAN_FLUSH, can_flush), BOTH (IS_ROTATIONAL, is_rotational), BOTH (CAN_TRIM, can_trim),
-  BOTH (PREAD, pread), BOTH (PWRITE, pwrite), BOTH (FLUSH, flush), BOTH (TRIM, trim), BOTH (ZERO, zero),
-  PLUGIN (_PREAD_V1, _pread_v1), PLUGIN (_PWRITE_V1, _pwrite_v1), PLUGIN (_FLUSH_V1, _flush_v1),
-  PLUGIN (_TRIM_V1, _trim_v1), PLUGIN (_ZERO_V1, _zero_v1), PLUGIN (GET_READY, get_ready),
-  [RT_OP_PREPARE] = { offsetof (struct nbdkit_filter, prepare), 0 },
-  [RT_OP_FINALIZE] = { offsetof (struct nbdkit_filter, finalize), 0 },
+/* The callbacks of generations S and A. */
+#define FILTER(OP, name) [RT_OP_##OP] = offsetof (struct nbdkit_filter, name)
+static const size_t first_filters[64] = {
+  FILTER (LOAD, load), FILTER (UNLOAD, unload), FILTER (CONFIG, config), FILTER (CONFIG_COMPLETE, config_complete),
+  FILTER (OPEN, open), FILTER (CLOSE, close), FILTER (PREPARE, prepare), FILTER (FINALIZE, finalize),
+  FILTER (GET_SIZE, get_size), FILTER (CAN_WRITE, can_write), FILTER (CAN_FLUSH, can_flush),
+  FILTER (IS_ROTATIONAL, is_rotational), FILTER (CAN_TRIM, can_trim), FILTER (PREAD, pread), FILTER (PWRITE, pwrite),
+  FILTER (FLUSH, flush), FILTER (TRIM, trim), FILTER (ZERO, zero),
 };
 
 static bool
 has (const struct layer *layer, uint32_t op)
 {
-  size_t at = layer->form == FORM_PLUGIN ? offsets[op].plugin : offsets[op].filter;
+  size_t at = layer->form == FORM_PLUGIN ? plugin_callback (op)
+              : layer->form == FORM_K    ? filter_k_callback (op)
+                                         : first_filters[op];
   void *callback;
 
   memcpy (&callback, layer->copy.bytes + at, sizeof callback);
@@ -46,41 +44,93 @@ op_of (const struct layer *layer, uint32_t op)
   return 0;
 }
 
+bool
+is_plugin (const struct layer *layer)
+{
+  return layer->form == FORM_PLUGIN;
+}
+
+int64_t
+plugin_default (const struct layer *plugin, uint32_t op)
+{
+  switch (op) {
+  case RT_OP_CAN_WRITE:
+    return op_of (plugin, RT_OP_PWRITE) != 0;
+  case RT_OP_CAN_FLUSH:
+    return op_of (plugin, RT_OP_FLUSH) != 0;
+  case RT_OP_CAN_TRIM:
+    return op_of (plugin, RT_OP_TRIM) != 0;
+  case RT_OP_CAN_ZERO:
+    return op_of (plugin, RT_OP_ZERO) != 0 ? 2 : 1; /* 1: write zeroes */
+  case RT_OP_CAN_EXTENTS:
+    return op_of (plugin, RT_OP_EXTENTS) != 0;
+  case RT_OP_CAN_FUA:
+    return op_of (plugin, RT_OP_FLUSH) != 0; /* 1: emulate it */
+  default:
+    return 0;
+  }
+}
+
+/* ---- loading */
+
+static enum form
+form_of (const struct layer *layer, bool is_filter)
+{
+  uint32_t first, third;
+
+  memcpy (&first, layer->copy.bytes, sizeof first);
+  memcpy (&third, layer->copy.bytes + 12, sizeof third);
+  if (!is_filter)
+    return FORM_PLUGIN;
+  if (first == 6)
+    return FORM_K;
+  return third == NBDKIT_FILTER_MARKER_S ? FORM_S : third == 0 ? FORM_EITHER : FORM_A;
+}
+
+static const struct { uint32_t adapter, generation; } adapters[] = {
+  [FORM_S] = { RT_ADAPTER_FILTER_S, NBDKIT_GENERATION_S },
+  [FORM_A] = { RT_ADAPTER_FILTER_A, NBDKIT_GENERATION_A },
+  [FORM_EITHER] = { RT_ADAPTER_FILTER_A, NBDKIT_GENERATION_A },
+  [FORM_K] = { RT_ADAPTER_FILTER_K, NBDKIT_GENERATION_K },
+  [FORM_PLUGIN] = { RT_ADAPTER_PLUGIN, NBDKIT_GENERATION_K },
+};
+
 void
 load_layer (const char *path)
 {
   struct layer *layer = &layers[nr_layers];
   void *library = rt_dlopen (path), *init, *theirs;
+  bool is_filter;
   uint64_t size;
-  uint32_t word;
+  const char *name;
   int32_t module;
 
   if (library == NULL)
     fprintf (stderr, "driver: %s\n", rt_dlerror ());
   CHECK (library != NULL && nr_layers < MAX_LAYERS);
   init = rt_dlsym (library, "filter_init");
-  layer->form = init == NULL ? FORM_PLUGIN : FORM_A;
+  is_filter = init != NULL;
   if (init == NULL)
     init = rt_dlsym (library, "plugin_init");
   CHECK (init != NULL);
   theirs = rt_call_init (init);
   CHECK (theirs != NULL);
+  memcpy (layer->copy.bytes, theirs, 16);
+  layer->form = form_of (layer, is_filter);
   memcpy (&size, theirs, sizeof size);
+  if (layer->form == FORM_K)
+    size = filter_k_size ();
   if (size > sizeof layer->copy)
     size = sizeof layer->copy;
   memcpy (layer->copy.bytes, theirs, size);
-  memcpy (&word, layer->copy.bytes + 12, sizeof word);
-  if (layer->form != FORM_PLUGIN && word == NBDKIT_FILTER_MARKER_S)
-    layer->form = FORM_S;
-  else if (layer->form != FORM_PLUGIN && word == 0)
-    layer->form = FORM_EITHER;
-  module = rt_module_add (layer->form == FORM_PLUGIN ? RT_ADAPTER_PLUGIN
-                          : layer->form == FORM_S    ? RT_ADAPTER_FILTER_S
-                                                     : RT_ADAPTER_FILTER_A,
-                          &layer->copy);
+  module = rt_module_add (adapters[layer->form].adapter, &layer->copy);
   CHECK (module >= 0);
   layer->module = (uint32_t) module;
-  layer->connection = rt_connection_new (layer->form == FORM_PLUGIN ? layer->copy.plugin.name : layer->copy.filter.name);
+  rt_module_loaded (init, adapters[layer->form].generation);
+  name = layer->form == FORM_PLUGIN ? layer->copy.plugin.name
+         : layer->form == FORM_K    ? filter_k_name (&layer->copy)
+                                    : layer->copy.filter.name;
+  layer->connection = rt_connection_new (name);
   CHECK (layer->connection != NULL);
   nr_layers++;
 }

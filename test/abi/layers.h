@@ -2,7 +2,10 @@
 #ifndef LAYERS_H
 #define LAYERS_H
 
+#include <stdbool.h>
 #include <stdint.h>
+
+#include "callbacks.h"
 
 #define NBDKIT_API_VERSION 2
 #define NBDKIT_FILTER_GENERATION NBDKIT_GENERATION_A
@@ -11,7 +14,8 @@
 
 #define MAX_LAYERS 12
 
-enum form { FORM_S, FORM_A, FORM_EITHER, FORM_PLUGIN };
+/* K: of nbdkit 1.30 to 1.34, whose stock filters are run. */
+enum form { FORM_S, FORM_A, FORM_EITHER, FORM_K, FORM_PLUGIN };
 
 struct layer {
   uint32_t module;
@@ -20,7 +24,7 @@ struct layer {
   union {
     struct nbdkit_filter filter;
     struct nbdkit_plugin plugin;
-    unsigned char bytes[sizeof (struct nbdkit_plugin)];
+    unsigned char bytes[CALLBACKS_MAX_SIZE];
   } copy;
 };
 
@@ -32,5 +36,9 @@ void load_layer (const char *path);
 
 /* The op by which a layer is asked for `op`, or 0: a plugin of version 1 has other names. */
 uint32_t op_of (const struct layer *layer, uint32_t op);
+
+/* The last layer is a plugin: what it answers to a question or a request for which it has no callback. */
+bool is_plugin (const struct layer *layer);
+int64_t plugin_default (const struct layer *plugin, uint32_t op);
 
 #endif /* LAYERS_H */

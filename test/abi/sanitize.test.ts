@@ -1,170 +1,20 @@
 /** The native runtime under the compiler's sanitizers, driven by a C program in JavaScript's place: driver.c. */
 import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { readdirSync } from "node:fs";
+import { mkdtempSync, readdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 
 import { compileModule, haveCompiler, runCompiler, temporaryFolder } from "#test/modules";
-import { run } from "#test/server";
+import { installed, run } from "#test/server";
 
-const generationA = { THREAD_MODEL: "NBDKIT_THREAD_MODEL_PARALLEL" };
-
-/** Of a generation where functions have other parameters, or the next layer other functions, than in the one before. */
-const nextExtents = (generation: string) => ({
-  source: "test/fixtures/next-extents.c",
-  defines: { NBDKIT_FILTER_GENERATION: `NBDKIT_GENERATION_${generation}` },
-});
-
-/** Names that the scenarios below use, and what they are compiled from. */
-const modules = {
-  xor: { source: "examples/xor/xor.c" },
-  "tail-guard": { source: "examples/tail-guard/tail-guard.c" },
-  "ramdisk-v1": { source: "examples/ramdisk-v1/ramdisk-v1.c" },
-  "ramdisk-v2": { source: "examples/ramdisk-v2/ramdisk-v2.c" },
-  background: { source: "test/fixtures/background.c" },
-  "background-a": { source: "test/fixtures/background.c", defines: generationA },
-  failing: { source: "test/fixtures/failing-filter.c" },
-  "failing-a": { source: "test/fixtures/failing-filter.c", defines: generationA },
-  "foreign-a": { source: "test/fixtures/foreign.c", defines: { FOREIGN: 2 } },
-  "foreign-s": { source: "test/fixtures/foreign.c", defines: { FOREIGN: 1 } },
-  messages: { source: "test/fixtures/messages.c" },
-  "next-extents-g1": nextExtents("g1"),
-  "next-extents-H": nextExtents("H"),
-  "next-extents-I": nextExtents("I"),
-  "next-extents-i1": nextExtents("i1"),
-  "next-extents-J": nextExtents("J"),
-  "next-extents-K": nextExtents("K"),
-  "next-extents-M": nextExtents("M"),
-  order: { source: "test/fixtures/order.c" },
-  "order-a": { source: "test/fixtures/order.c", defines: generationA },
-  parsing: { source: "test/fixtures/parsing.c" },
-  rmw: { source: "test/fixtures/rmw.c" },
-  "second-try": { source: "test/fixtures/second-try.c" },
-  "sized-1": { source: "test/fixtures/sized-filter.c", defines: { SIZED: 1 } },
-  "sized-3": { source: "test/fixtures/sized-filter.c", defines: { SIZED: 3 } },
-  slow: { source: "test/fixtures/slow.c" },
-  superblock: { source: "test/fixtures/superblock.c" },
-} as const;
-type ModuleName = keyof typeof modules;
-
-interface Case {
-  readonly what: string;
-  readonly scenario: string;
-  readonly texts?: readonly string[];
-  readonly stack: readonly ModuleName[];
-}
-
-const cases: readonly Case[] = [
-  {
-    what: "one filter, from load to unload",
-    scenario: "life",
-    texts: ["xor-key=90"],
-    stack: ["xor"],
-  },
-  {
-    what: "filters of both generations, C over C",
-    scenario: "life",
-    stack: ["order", "order-a", "tail-guard"],
-  },
-  {
-    what: "five C layers that make requests of their own",
-    scenario: "life",
-    texts: ["xor-key=7", "guard=4k"],
-    stack: ["xor", "rmw", "tail-guard", "order", "superblock"],
-  },
-  {
-    what: "a plugin of API 1",
-    scenario: "life",
-    texts: ["xor-key=7", "size=1M"],
-    stack: ["xor", "ramdisk-v1"],
-  },
-  {
-    what: "a plugin of API 2",
-    scenario: "life",
-    texts: ["xor-key=7", "size=1M"],
-    stack: ["rmw", "xor", "ramdisk-v2"],
-  },
-  { what: "messages of every kind", scenario: "life", stack: ["messages", "background"] },
-  {
-    what: "a struct that is smaller than ours",
-    scenario: "life",
-    texts: ["sized=1"],
-    stack: ["sized-1"],
-  },
-  { what: "a struct that is larger than ours", scenario: "meeting", stack: ["sized-3"] },
-  {
-    what: "many threads through layers with locks and threads of their own",
-    scenario: "parallel",
-    texts: ["xor-key=33"],
-    stack: ["background", "xor", "rmw", "tail-guard", "background-a"],
-  },
-  {
-    what: "many threads over a plugin",
-    scenario: "parallel",
-    texts: ["xor-key=1", "size=1M"],
-    stack: ["xor", "ramdisk-v2"],
-  },
-  {
-    what: "requests that wait for each other in C",
-    scenario: "meeting",
-    texts: ["meet=8"],
-    stack: ["slow"],
-  },
-  { what: "calls in queues", scenario: "queues", stack: ["order"] },
-  {
-    what: "calls in queues through several layers",
-    scenario: "queues",
-    texts: ["xor-key=0"],
-    stack: ["xor", "order", "background-a"],
-  },
-  { what: "queued calls that meet", scenario: "together", texts: ["meet=8"], stack: ["slow"] },
-  { what: "queues that share one thread", scenario: "starving", stack: ["order"] },
-  { what: "no thread for a queue", scenario: "refused", stack: [] },
-  { what: "no slot left for another thread", scenario: "limits", stack: ["background"] },
-  { what: "errors of a generation S filter", scenario: "errors", stack: ["failing"] },
-  { what: "errors of a generation A filter", scenario: "errors", stack: ["failing-a"] },
-  { what: "errors through another C layer", scenario: "errors", stack: ["order", "failing"] },
-  {
-    what: "errors that a filter deals with",
-    scenario: "recovery",
-    stack: ["second-try"],
-  },
-  { what: "calls that nobody may make", scenario: "misuse", stack: ["order"] },
-  { what: "an unknown form that is S", scenario: "either", stack: ["foreign-s"] },
-  { what: "an unknown form that is A", scenario: "either", stack: ["foreign-a"] },
-  {
-    what: "the parsers",
-    scenario: "parameters",
-    texts: [
-      "parse-size=1k",
-      "parse-size=99999999999999999999",
-      "parse-bool=on",
-      "parse-bool=neither",
-      "absolute-path=relative",
-      "absolute-path=",
-      "realpath=.",
-      "realpath=/nowhere",
-      "read-password=secret",
-      "read-password=-1",
-      "read-password=+/dev/null",
-      "read-password=+/nowhere",
-      "rename-to=guard",
-    ],
-    stack: ["parsing", "order"],
-  },
-  {
-    what: "functions for modules, and filters of all generations that call them differently",
-    scenario: "functions",
-    stack: [
-      "next-extents-g1",
-      "next-extents-H",
-      "next-extents-I",
-      "next-extents-i1",
-      "next-extents-J",
-      "next-extents-K",
-      "next-extents-M",
-    ],
-  },
-];
+import {
+  type Case,
+  cases,
+  knownLeaks,
+  type ModuleName,
+  modules,
+  type StockCase,
+  stockCases,
+} from "./sanitize-cases.ts";
 
 /** What a sanitizer has to find, so that its silence elsewhere means something. */
 const faults: Readonly<
@@ -189,8 +39,12 @@ const sanitizers = {
 } as const;
 type Sanitizer = keyof typeof sanitizers;
 
+const suppressions = join(temporaryFolder(), "leaks");
+writeFileSync(suppressions, knownLeaks.map((leak) => `leak:${leak.in}\n`).join(""));
+
 const env = {
   ASAN_OPTIONS: "detect_leaks=1:detect_stack_use_after_return=1",
+  LSAN_OPTIONS: `suppressions=${suppressions}:print_suppressions=0`,
   UBSAN_OPTIONS: "print_stacktrace=1",
   // Without this each run would wait a second for races at its end.
   TSAN_OPTIONS: "halt_on_error=0:atexit_sleep_ms=50",
@@ -213,7 +67,9 @@ async function works(sanitizer: Sanitizer): Promise<boolean> {
 async function buildDriver(sanitizer: Sanitizer): Promise<string> {
   const program = join(temporaryFolder(), `driver-${sanitizer}`);
   const folders = ["include", "abi/runtime", "abi/generated"];
-  const sources = ["driver", "functions", "stand-in", "layers"].map((name) => `test/abi/${name}.c`);
+  const sources = readdirSync(import.meta.dir)
+    .filter((name) => name.endsWith(".c"))
+    .map((name) => `test/abi/${name}`);
   for (const folder of folders) {
     const names = readdirSync(join(import.meta.dir, "..", "..", folder));
     sources.push(...names.filter((name) => name.endsWith(".c")).map((name) => `${folder}/${name}`));
@@ -228,6 +84,30 @@ async function buildDriver(sanitizer: Sanitizer): Promise<string> {
 function moduleFor(sanitizer: Sanitizer, name: ModuleName): Promise<string> {
   const { source, ...options } = modules[name];
   return compileModule(source, { ...options, name, flags: sanitizers[sanitizer] });
+}
+
+const genuine = stockCases.map((it) => ({
+  ...it,
+  what: `${it.filters.join(", ")}${it.plugin === undefined ? "" : ` over ${it.plugin}`}`,
+}));
+
+/** In a folder of its own, with the files that parameters name. */
+async function stockCommand(driver: string, it: StockCase): Promise<string[]> {
+  const folder = mkdtempSync(join(temporaryFolder(), "stock-"));
+  writeFileSync(join(folder, "disk"), new Uint8Array(1 << 20));
+  writeFileSync(join(folder, "list"), "0 1M\n");
+  const { stdout } = await run(["nbdkit", "--dump-config"]);
+  const path = (kind: "filter" | "plugin", name: string) => {
+    const modules = new RegExp(`^${kind}dir=(.*)$`, "m").exec(stdout)?.[1] ?? "";
+    return join(modules, `nbdkit-${name}-${kind}.so`);
+  };
+  return [
+    driver,
+    it.scenario,
+    ...(it.texts ?? []).map((text) => text.replaceAll("FOLDER", folder)),
+    ...it.filters.map((name) => path("filter", name)),
+    ...(it.plugin === undefined ? [] : [path("plugin", it.plugin)]),
+  ];
 }
 
 for (const sanitizer of ["address", "thread"] as const) {
@@ -250,6 +130,15 @@ for (const sanitizer of ["address", "thread"] as const) {
       expect(stderr).not.toMatch(/Sanitizer|runtime error|^driver: /m);
       expect(code).toBe(0);
     });
+
+    test.skipIf(!installed("nbdkit")).each(genuine)(
+      "genuine $what (needs nbdkit)",
+      async (it) => {
+        const { code, stderr } = await run(await stockCommand(driver, it), { env });
+        expect(stderr).not.toMatch(/Sanitizer|runtime error|^driver: /m);
+        expect(code).toBe(0);
+      },
+    );
 
     test.each(faults[sanitizer])(
       "the $scenario in the driver is found",

@@ -7,49 +7,13 @@
 #include <string.h>
 #include <time.h>
 
+#include "connections.h"
 #include "layers.h"
 
 #define DEADLINE_SECONDS 60
 #define MAX_DEPTH 64
 
-unsigned char disk[DISK_SIZE];
-int disk_failures, disk_error;
-int disk_calls[64];
 bool answer_later;
-
-/* ---- connections */
-
-struct connection {
-  void *nxdata[MAX_LAYERS]; /* of layer i: calls layer i + 1 */
-  void *handle[MAX_LAYERS];
-  bool opened[MAX_LAYERS + 1];
-};
-static struct connection connections[MAX_CONNECTIONS];
-
-void
-stand_in_load (const char *path)
-{
-  load_layer (path);
-  connections[0].nxdata[nr_layers - 1] = rt_nxdata_new ((uint32_t) nr_layers + 1, -1);
-}
-
-uint32_t
-module_of (int layer)
-{
-  return layers[layer].module;
-}
-
-void *
-nxdata_of (int connection, int layer)
-{
-  return connections[connection].nxdata[layer];
-}
-
-void *
-handle_of (int connection, int layer)
-{
-  return connections[connection].handle[layer];
-}
 
 /* ---- what is under way on each thread */
 
@@ -59,7 +23,7 @@ struct frame {
   bool root;       /* ask: of the driver itself */
   bool one_layer;  /* ask: is not passed on */
   int connection;
-  int layer;       /* down */
+  int layer;       /* down: that runs. ask: that is asked first */
   struct rt_message m;
 };
 
@@ -79,6 +43,7 @@ static struct track tracks[RT_MAX_SLOTS + 1];
 struct queued {
   arguments arguments;
   int connection;
+  int layer;     /* that it is sent to */
   uint32_t slot; /* of the thread that it was seen on */
   bool finished;
   struct outcome outcome;
@@ -117,6 +82,7 @@ stand_in_start (uint32_t max_slots)
   memcpy (&address, &function, sizeof address);
   CHECK (rt_start (max_slots, address) == 0);
   slots = rt_slots ();
+  disk_start ();
 }
 
 static struct frame *
@@ -138,72 +104,55 @@ post (uint32_t slot, const struct rt_message *m)
 
 static void pass_on (uint32_t slot, int layer);
 
+static struct asked
+what_of (const struct frame *ask)
+{
+  return (struct asked) { ask->connection, ask->layer, &ask->m };
+}
+
 /* The ask on top of the thread's frames has its answer. */
 static void
-answer (uint32_t slot, int64_t ret, int err, int errno_after)
+answer (uint32_t slot, const struct rt_message *result, int errno_after)
 {
   struct track *track = &tracks[slot];
   struct frame *top = &track->frames[track->depth - 1];
-  struct rt_message m = { .kind = RT_ANSWER, .ret = ret, .err = err };
+  struct rt_message m = { .kind = RT_ANSWER, .ret = result->ret, .err = result->err };
 
   CHECK (track->depth > 0 && top->kind == ASK);
   track->depth--;
+  m.minimum = result->minimum;
+  m.preferred = result->preferred;
+  m.maximum = result->maximum;
+  if (top->m.op == RT_OP_GET_SIZE && m.err == 0)
+    connections[top->connection].size[top->layer] = m.ret;
   if (top->root) {
     track->finished = true;
-    track->outcome = (struct outcome) { ret, err, errno_after };
+    track->outcome = (struct outcome) { m.ret, m.err, errno_after, m.minimum, m.preferred, m.maximum };
   }
   else {
+    m.flags = m.err == 0 ? remembered (what_of (top)) : 0;
     post (slot, &m);
   }
 }
 
-/* ---- the disk */
-
-static int64_t
-disk_does (const struct rt_message *m, int *err)
+static void
+answer_number (uint32_t slot, int64_t ret, int err)
 {
-  void *buf = (void *) (uintptr_t) m->buf;
+  const struct rt_message m = { .ret = ret, .err = err };
 
-  *err = 0;
-  disk_calls[m->op]++;
-  if (m->op >= RT_OP_PREAD && m->op <= RT_OP_ZERO && disk_failures > 0) {
-    disk_failures--;
-    *err = disk_error;
-    return -1;
-  }
-  if (m->offset > DISK_SIZE || m->count > DISK_SIZE - m->offset) {
-    *err = EINVAL;
-    return -1;
-  }
-  switch (m->op) {
-  case RT_OP_GET_SIZE:
-    return DISK_SIZE;
-  case RT_OP_CAN_WRITE:
-  case RT_OP_CAN_FLUSH:
-  case RT_OP_CAN_TRIM:
-    return 1;
-  case RT_OP_PREAD:
-    memcpy (buf, disk + m->offset, m->count);
-    break;
-  case RT_OP_PWRITE:
-    memcpy (disk + m->offset, buf, m->count);
-    break;
-  case RT_OP_TRIM:
-  case RT_OP_ZERO:
-    memset (disk + m->offset, 0, m->count);
-    break;
-  }
-  return 0;
+  answer (slot, &m, 0);
 }
 
 static void
-answer_from_disk (uint32_t slot)
+answer_from_below (uint32_t slot)
 {
-  const struct track *track = &tracks[slot];
-  int err;
-  int64_t ret = disk_does (&track->frames[track->depth - 1].m, &err);
+  struct track *track = &tracks[slot];
+  const struct frame *asked = &track->frames[track->depth - 1];
+  struct rt_message m = asked->m;
 
-  answer (slot, ret, err, 0);
+  if (below_does (&m) && m.err == 0 && !asked->root)
+    allow_shortcut (what_of (asked), nr_layers);
+  answer (slot, &m, 0);
 }
 
 /* ---- messages */
@@ -218,6 +167,9 @@ downcall_of (struct rt_message m, int connection, int layer, uint32_t op)
   m.nxdata = (uintptr_t) connections[connection].nxdata[layer];
   m.handle = (uintptr_t) connections[connection].handle[layer];
   m.connection = (uintptr_t) layers[layer].connection;
+  m.value = op == RT_OP_CONFIG ? m.value : (uintptr_t) "";
+  if (op == RT_OP_OPEN && m.key == 0)
+    m.key = (uintptr_t) ""; /* of an older filter */
   if (op == RT_OP_OPEN)
     m.flags = layers[layer].form == FORM_EITHER ? RT_OPEN_EITHER : 0;
   return m;
@@ -250,6 +202,7 @@ pass_on (uint32_t slot, int layer)
   struct connection *c = &connections[asked->connection];
   uint32_t op = 0;
 
+  asked->layer = layer;
   for (; layer < nr_layers; layer++) {
     if (asked->m.op == RT_OP_OPEN)
       c->opened[layer] = true;
@@ -260,14 +213,14 @@ pass_on (uint32_t slot, int layer)
   if (op != 0)
     call_down (slot, layer, op);
   else if (asked->one_layer)
-    answer (slot, 0, 0, 0);
+    answer_number (slot, 0, 0);
   else {
     if (asked->m.op == RT_OP_OPEN)
       c->opened[nr_layers] = true;
     if (answer_later)
       deferred[nr_deferred++] = slot;
     else
-      answer_from_disk (slot);
+      answer_from_below (slot);
   }
 }
 
@@ -304,13 +257,20 @@ returned (uint32_t slot, struct rt_message m)
     c->handle[layer] = (void *) (uintptr_t) m.ret;
     /* In generation S the server opens the next layer. */
     if (layers[layer].form != FORM_PLUGIN && !c->opened[layer + 1]) {
-      CHECK (layers[layer].form != FORM_A);
+      CHECK (layers[layer].form == FORM_S || layers[layer].form == FORM_EITHER);
       pass_on (slot, layer + 1);
       return;
     }
     m.ret = 0;
   }
-  answer (slot, failed ? -1 : m.ret, err, (int) m.flags);
+  if (!failed && !track->frames[track->depth - 1].root)
+    allow_shortcut (what_of (&track->frames[track->depth - 1]), layer);
+  if (failed)
+    m.ret = -1;
+  else if (m.op == RT_OP_CAN_ZERO && is_plugin (&layers[layer]) && m.ret == 1)
+    m.ret = 2; /* a plugin says yes or no, a filter which way */
+  m.err = err;
+  answer (slot, &m, (int) m.flags);
 }
 
 /* A call of a queue is under way on a thread, as is seen now. */
@@ -320,7 +280,7 @@ call_parks (uint32_t call, uint32_t slot)
   struct queued *it = &queued[call];
 
   begin_root (slot, it->connection)->m = it->arguments;
-  push_down (slot, 0, op_of (&layers[0], it->arguments.op));
+  push_down (slot, it->layer, op_of (&layers[it->layer], it->arguments.op));
   it->slot = slot;
 }
 
@@ -378,7 +338,7 @@ answer_some (bool all)
 
     waiting[i] = waiting[--n];
     if (all || some_number () % 4 != 0)
-      answer_from_disk (slot);
+      answer_from_below (slot);
     else
       deferred[nr_deferred++] = slot;
   }
@@ -422,9 +382,13 @@ serve (void)
 void
 enqueue (void *queue, uint32_t call, int connection, arguments a)
 {
-  CHECK (call < MAX_QUEUED);
-  queued[call] = (struct queued) { .arguments = a, .connection = connection, .slot = NO_SLOT };
-  ((struct rt_message *) rt_calls ())[call] = downcall_of (a, connection, 0, op_of (&layers[0], a.op));
+  int layer = 0;
+
+  while (layer < nr_layers - 1 && op_of (&layers[layer], a.op) == 0)
+    layer++;
+  CHECK (call < MAX_QUEUED && op_of (&layers[layer], a.op) != 0);
+  queued[call] = (struct queued) { .arguments = a, .connection = connection, .layer = layer, .slot = NO_SLOT };
+  ((struct rt_message *) rt_calls ())[call] = downcall_of (a, connection, layer, op_of (&layers[layer], a.op));
   CHECK (rt_submit (queue, &call, 1) == 0);
 }
 
@@ -471,8 +435,16 @@ ask_layer (uint32_t slot, int connection, int layer, uint32_t op)
 
   root->one_layer = true;
   root->m.op = op;
+  if (op == RT_OP_GET_READY)
+    root->m.readonly = NBDKIT_THREAD_MODEL_PARALLEL;
   pass_on (slot, layer);
   return outcome_of (slot);
+}
+
+bool
+layer_has (int layer, uint32_t op)
+{
+  return op_of (&layers[layer], op) != 0;
 }
 
 struct outcome
@@ -486,41 +458,4 @@ send_raw (uint32_t slot, struct rt_message message)
   down->m = message;
   post (slot, &message);
   return outcome_of (slot);
-}
-
-int
-open_connection (uint32_t slot, int connection, int readonly)
-{
-  struct connection *c = &connections[connection];
-  int err;
-
-  memset (c, 0, sizeof *c);
-  for (int i = 0; i < nr_layers; i++) {
-    c->nxdata[i] = rt_nxdata_new ((uint32_t) (connection * (MAX_LAYERS + 1) + i + 2), (int32_t) layers[i].module);
-    CHECK (c->nxdata[i] != NULL);
-  }
-  err = ask (slot, connection, (arguments) { .op = RT_OP_OPEN, .readonly = readonly }).err;
-  for (int i = nr_layers - 1; i >= 0 && err == 0; i--)
-    err = ask_layer (slot, connection, i, RT_OP_PREPARE).err;
-  return err;
-}
-
-int
-close_connection (uint32_t slot, int connection)
-{
-  struct connection *c = &connections[connection];
-  int err = 0;
-
-  for (int i = 0; i < nr_layers; i++) {
-    int failure = c->opened[i] ? ask_layer (slot, connection, i, RT_OP_FINALIZE).err : 0;
-    if (err == 0)
-      err = failure;
-  }
-  for (int i = 0; i < nr_layers; i++) {
-    if (c->opened[i])
-      ask_layer (slot, connection, i, RT_OP_CLOSE);
-    c->opened[i] = false;
-    rt_nxdata_free (c->nxdata[i]);
-  }
-  return err;
 }

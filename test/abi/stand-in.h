@@ -24,15 +24,26 @@
     }                                                                                                       \
   } while (0)
 
-/* What the modules are stacked on. */
-extern unsigned char disk[DISK_SIZE];
+/* What the modules are stacked on (disk.c). */
+extern unsigned char *disk;
+extern int disk_fd;
 /* The next this many requests that reach the disk fail with disk_error. */
 extern int disk_failures, disk_error;
 /* How many requests of an op reached the disk. */
 extern int disk_calls[64];
 
+void disk_start (void);
+
+/* Do what the message asks for where no layer has a callback for it, and put the result into it. Whether it reached the
+ * disk. */
+bool below_does (struct rt_message *m);
+
 /* How the chain below answers: at once, or in another order than it was asked. */
 extern bool answer_later;
+
+/* Whether C may answer questions by itself that were asked before, and take requests to the next layer or to the disk
+ * by itself. */
+extern bool shortcuts;
 
 /* Start the runtime with so many slots at most. */
 void stand_in_start (uint32_t max_slots);
@@ -45,6 +56,7 @@ struct outcome {
   int64_t ret;
   int err;
   int errno_after; /* of the C layer, if it was one */
+  uint32_t minimum, preferred, maximum; /* of block_size */
 };
 
 /* A request's arguments: as many fields of struct rt_message as its op needs. */
@@ -58,7 +70,7 @@ struct outcome ask (uint32_t slot, int connection, arguments a);
 void begin (uint32_t slot, int connection, arguments a);
 bool finished (uint32_t slot);
 
-/* The same as a call of a queue, on whatever thread takes it. The first layer must have the callback. */
+/* The same as a call of a queue, on whatever thread takes it. */
 #define MAX_QUEUED 256
 void enqueue (void *queue, uint32_t call, int connection, arguments a);
 struct outcome outcome_of_call (uint32_t call);
@@ -69,6 +81,9 @@ void serve (void);
 
 /* Call one layer's own callback, where it has it: load, prepare, finalize, close, unload. */
 struct outcome ask_layer (uint32_t slot, int connection, int layer, uint32_t op);
+
+/* Whether the layer has that callback. */
+bool layer_has (int layer, uint32_t op);
 
 /* Connections 1 and up. Both give 0 or the first error; what is open is closed in any case. */
 int open_connection (uint32_t slot, int connection, int readonly);

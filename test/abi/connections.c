@@ -1,0 +1,113 @@
+/* What each layer has in each connection: see connections.h. */
+#define _GNU_SOURCE
+#include "connections.h"
+
+#include <string.h>
+
+#include "ops.gen.h"
+#include "runtime.h"
+
+struct connection connections[MAX_CONNECTIONS];
+bool shortcuts;
+
+void
+stand_in_load (const char *path)
+{
+  load_layer (path);
+  connections[0].nxdata[nr_layers - 1] = rt_nxdata_new ((uint32_t) nr_layers + 1, -1);
+}
+
+uint32_t
+module_of (int layer)
+{
+  return layers[layer].module;
+}
+
+void *
+nxdata_of (int connection, int layer)
+{
+  return connections[connection].nxdata[layer];
+}
+
+void *
+handle_of (int connection, int layer)
+{
+  return connections[connection].handle[layer];
+}
+
+uint32_t
+remembered (struct asked asked)
+{
+  const uint32_t op = asked.m->op;
+  bool question = op == RT_OP_GET_SIZE || op == RT_OP_IS_ROTATIONAL || (op >= RT_OP_CAN_WRITE && op <= RT_OP_CAN_TRIM)
+                  || (op >= RT_OP_CAN_ZERO && op <= RT_OP_CAN_EXTENTS) || op == RT_OP_CAN_CACHE
+                  || op == RT_OP_CAN_FAST_ZERO;
+
+  /* As in JavaScript, only in a connection that is open. */
+  return shortcuts && question && asked.connection > 0 ? RT_REMEMBER : 0;
+}
+
+void
+allow_shortcut (struct asked asked, int layer)
+{
+  struct connection *c = &connections[asked.connection];
+  int64_t size = c->size[asked.layer];
+  struct rt_message m = { .offset = (uint64_t) size };
+
+  if (!shortcuts || asked.connection == 0 || asked.m->flags != 0 || size == 0)
+    return;
+  if (layer < nr_layers) {
+    m.op = op_of (&layers[layer], asked.m->op);
+    m.module = layers[layer].module;
+    m.handle = (uintptr_t) c->handle[layer];
+    m.nxdata = (uintptr_t) c->nxdata[layer];
+    m.value = (uintptr_t) "";
+  }
+  else if (asked.m->op == RT_OP_PREAD || asked.m->op == RT_OP_PWRITE) {
+    m.flags = RT_DIRECT_DESCRIPTOR;
+    m.readonly = disk_fd;
+  }
+  else
+    return;
+  /* Not every op can be taken so. */
+  rt_next_direct (c->nxdata[asked.layer - 1], asked.m->op, &m);
+}
+
+int
+open_connection (uint32_t slot, int connection, int readonly)
+{
+  struct connection *c = &connections[connection];
+  int err;
+
+  memset (c, 0, sizeof *c);
+  for (int i = 0; i < nr_layers; i++) {
+    c->nxdata[i] = rt_nxdata_new ((uint32_t) (connection * (MAX_LAYERS + 1) + i + 2), (int32_t) layers[i].module);
+    CHECK (c->nxdata[i] != NULL);
+    rt_nxdata_set_backend (c->nxdata[i], connections[0].nxdata[i]);
+  }
+  err = ask (slot, connection, (arguments) { .op = RT_OP_OPEN, .readonly = readonly }).err;
+  for (int i = nr_layers - 1; i >= 0 && err == 0; i--)
+    err = ask_layer (slot, connection, i, RT_OP_PREPARE).err;
+  return err;
+}
+
+int
+close_connection (uint32_t slot, int connection)
+{
+  struct connection *c = &connections[connection];
+  int err = 0;
+
+  for (int i = 0; i < nr_layers; i++) {
+    int failure = c->opened[i] ? ask_layer (slot, connection, i, RT_OP_FINALIZE).err : 0;
+    if (err == 0)
+      err = failure;
+    rt_next_forget (c->nxdata[i]);
+  }
+  for (int i = 0; i < nr_layers; i++) {
+    if (c->opened[i])
+      ask_layer (slot, connection, i, RT_OP_CLOSE);
+    c->opened[i] = false;
+    rt_nxdata_free (c->nxdata[i]);
+  }
+  return err;
+}

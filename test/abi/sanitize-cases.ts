@@ -1,0 +1,259 @@
+/** What test/abi/sanitize.test.ts runs in the driver: scenarios, and the modules that they are run with. */
+
+const generationA = { THREAD_MODEL: "NBDKIT_THREAD_MODEL_PARALLEL" };
+
+/** Of a generation where functions have other parameters, or the next layer other functions, than in the one before. */
+const nextExtents = (generation: string) => ({
+  source: "test/fixtures/next-extents.c",
+  defines: { NBDKIT_FILTER_GENERATION: `NBDKIT_GENERATION_${generation}` },
+});
+
+/** Names that the scenarios below use, and what they are compiled from. */
+export const modules = {
+  xor: { source: "examples/xor/xor.c" },
+  "tail-guard": { source: "examples/tail-guard/tail-guard.c" },
+  "ramdisk-v1": { source: "examples/ramdisk-v1/ramdisk-v1.c" },
+  "ramdisk-v2": { source: "examples/ramdisk-v2/ramdisk-v2.c" },
+  background: { source: "test/fixtures/background.c" },
+  "background-a": { source: "test/fixtures/background.c", defines: generationA },
+  failing: { source: "test/fixtures/failing-filter.c" },
+  "failing-a": { source: "test/fixtures/failing-filter.c", defines: generationA },
+  "foreign-a": { source: "test/fixtures/foreign.c", defines: { FOREIGN: 2 } },
+  "foreign-s": { source: "test/fixtures/foreign.c", defines: { FOREIGN: 1 } },
+  messages: { source: "test/fixtures/messages.c" },
+  "next-extents-g1": nextExtents("g1"),
+  "next-extents-H": nextExtents("H"),
+  "next-extents-I": nextExtents("I"),
+  "next-extents-i1": nextExtents("i1"),
+  "next-extents-J": nextExtents("J"),
+  "next-extents-K": nextExtents("K"),
+  "next-extents-M": nextExtents("M"),
+  order: { source: "test/fixtures/order.c" },
+  "order-a": { source: "test/fixtures/order.c", defines: generationA },
+  parsing: { source: "test/fixtures/parsing.c" },
+  rmw: { source: "test/fixtures/rmw.c" },
+  "second-try": { source: "test/fixtures/second-try.c" },
+  "sized-1": { source: "test/fixtures/sized-filter.c", defines: { SIZED: 1 } },
+  "sized-3": { source: "test/fixtures/sized-filter.c", defines: { SIZED: 3 } },
+  slow: { source: "test/fixtures/slow.c" },
+  superblock: { source: "test/fixtures/superblock.c" },
+} as const;
+export type ModuleName = keyof typeof modules;
+
+export interface Case {
+  readonly what: string;
+  readonly scenario: string;
+  readonly texts?: readonly string[];
+  readonly stack: readonly ModuleName[];
+}
+
+/** Genuine filters and a plugin, or none: then they are over the driver's disk. */
+export interface StockCase {
+  readonly scenario: "stock" | "stock-reads";
+  /** FOLDER is one for files. */
+  readonly texts?: readonly string[];
+  readonly filters: readonly string[];
+  readonly plugin?: string;
+}
+
+export const cases: readonly Case[] = [
+  {
+    what: "one filter, from load to unload",
+    scenario: "life",
+    texts: ["xor-key=90"],
+    stack: ["xor"],
+  },
+  {
+    what: "filters of both generations, C over C",
+    scenario: "life",
+    stack: ["order", "order-a", "tail-guard"],
+  },
+  {
+    what: "five C layers that make requests of their own",
+    scenario: "life",
+    texts: ["xor-key=7", "guard=4k"],
+    stack: ["xor", "rmw", "tail-guard", "order", "superblock"],
+  },
+  {
+    what: "a plugin of API 1",
+    scenario: "life",
+    texts: ["xor-key=7", "size=1M"],
+    stack: ["xor", "ramdisk-v1"],
+  },
+  {
+    what: "a plugin of API 2",
+    scenario: "life",
+    texts: ["xor-key=7", "size=1M"],
+    stack: ["rmw", "xor", "ramdisk-v2"],
+  },
+  { what: "messages of every kind", scenario: "life", stack: ["messages", "background"] },
+  {
+    what: "a struct that is smaller than ours",
+    scenario: "life",
+    texts: ["sized=1"],
+    stack: ["sized-1"],
+  },
+  { what: "a struct that is larger than ours", scenario: "meeting", stack: ["sized-3"] },
+  {
+    what: "many threads through layers with locks and threads of their own",
+    scenario: "parallel",
+    texts: ["xor-key=33"],
+    stack: ["background", "xor", "rmw", "tail-guard", "background-a"],
+  },
+  {
+    what: "many threads over a plugin",
+    scenario: "parallel",
+    texts: ["xor-key=1", "size=1M"],
+    stack: ["xor", "ramdisk-v2"],
+  },
+  {
+    what: "requests that wait for each other in C",
+    scenario: "meeting",
+    texts: ["meet=8"],
+    stack: ["slow"],
+  },
+  { what: "calls in queues", scenario: "queues", stack: ["order"] },
+  {
+    what: "calls in queues through several layers",
+    scenario: "queues",
+    texts: ["xor-key=0"],
+    stack: ["xor", "order", "background-a"],
+  },
+  { what: "queued calls that meet", scenario: "together", texts: ["meet=8"], stack: ["slow"] },
+  { what: "queues that share one thread", scenario: "starving", stack: ["order"] },
+  { what: "no thread for a queue", scenario: "refused", stack: [] },
+  { what: "no slot left for another thread", scenario: "limits", stack: ["background"] },
+  { what: "errors of a generation S filter", scenario: "errors", stack: ["failing"] },
+  { what: "errors of a generation A filter", scenario: "errors", stack: ["failing-a"] },
+  { what: "errors through another C layer", scenario: "errors", stack: ["order", "failing"] },
+  {
+    what: "errors that a filter deals with",
+    scenario: "recovery",
+    stack: ["second-try"],
+  },
+  { what: "calls that nobody may make", scenario: "misuse", stack: ["order"] },
+  { what: "an unknown form that is S", scenario: "either", stack: ["foreign-s"] },
+  { what: "an unknown form that is A", scenario: "either", stack: ["foreign-a"] },
+  {
+    what: "the parsers",
+    scenario: "parameters",
+    texts: [
+      "parse-size=1k",
+      "parse-size=99999999999999999999",
+      "parse-bool=on",
+      "parse-bool=neither",
+      "absolute-path=relative",
+      "absolute-path=",
+      "realpath=.",
+      "realpath=/nowhere",
+      "read-password=secret",
+      "read-password=-1",
+      "read-password=+/dev/null",
+      "read-password=+/nowhere",
+      "rename-to=guard",
+    ],
+    stack: ["parsing", "order"],
+  },
+  {
+    what: "functions for modules, and filters of all generations that call them differently",
+    scenario: "functions",
+    stack: [
+      "next-extents-g1",
+      "next-extents-H",
+      "next-extents-I",
+      "next-extents-i1",
+      "next-extents-J",
+      "next-extents-K",
+      "next-extents-M",
+    ],
+  },
+];
+
+/**
+ * Those of nbdkit 1.32 that let many threads in at once. Left out are retry and the like, which do not; exitlast and
+ * exitwhen, which end the process; and those that refuse what the scenario asks for.
+ */
+export const stockCases: readonly StockCase[] = [
+  {
+    scenario: "stock",
+    texts: ["zeromode=emulate", "fuamode=emulate", "size=1M"],
+    filters: ["nozero", "fua"],
+    plugin: "memory",
+  },
+  {
+    scenario: "stock",
+    texts: ["offset=512", "size=1M"],
+    filters: ["offset", "cow", "cache"],
+    plugin: "memory",
+  },
+  {
+    scenario: "stock",
+    texts: ["cow-on-read=true", "minblock=4K", "maxdata=32K"],
+    filters: ["cow", "blocksize"],
+  },
+  {
+    scenario: "stock",
+    texts: ["cache-on-read=true", "cache=unsafe"],
+    filters: ["cache", "nocache"],
+  },
+  { scenario: "stock", texts: ["offset=512"], filters: ["readahead", "offset"] },
+  { scenario: "stock-reads", texts: ["size=1M"], filters: ["readahead"], plugin: "pattern" },
+  {
+    scenario: "stock-reads",
+    texts: ["size=1M", "data=1 2 3"],
+    filters: ["scan", "cache"],
+    plugin: "data",
+  },
+  {
+    scenario: "stock-reads",
+    texts: ["offset=512", "size=1M"],
+    filters: ["offset"],
+    plugin: "null",
+  },
+  {
+    scenario: "stock",
+    texts: ["rdelay=1ms", "logfile=FOLDER/log", "statsfile=FOLDER/stats"],
+    filters: ["stats", "log", "delay"],
+  },
+  {
+    scenario: "stock",
+    texts: ["rate=100G", "limit=9", "size=1M"],
+    filters: ["rate", "limit", "ip", "exportname"],
+    plugin: "memory",
+  },
+  {
+    scenario: "stock-reads",
+    texts: ["error-rate=0", "size=1M"],
+    filters: ["cacheextents", "fua", "error"],
+    plugin: "sparse-random",
+  },
+  {
+    scenario: "stock",
+    texts: ["logfile=FOLDER/log", "file=FOLDER/disk"],
+    filters: ["log"],
+    plugin: "file",
+  },
+  {
+    scenario: "stock",
+    texts: ["round-down=4096", "size=1M"],
+    filters: ["multi-conn", "truncate"],
+    plugin: "memory",
+  },
+  { scenario: "stock", texts: ["pause-control=FOLDER/control"], filters: ["pause"] },
+  {
+    scenario: "stock",
+    texts: ["retry-request-retries=1"],
+    filters: ["blocksize-policy", "noextents", "nofilter", "retry-request"],
+  },
+  { scenario: "stock-reads", texts: ["offset=512"], filters: ["checkwrite", "offset"] },
+  {
+    scenario: "stock",
+    texts: ["offset=512", "extentlist=FOLDER/list"],
+    filters: ["offset", "extentlist"],
+  },
+];
+
+/** Leaks of the modules themselves, in the form of LeakSanitizer's suppressions. */
+export const knownLeaks: readonly { readonly in: string; readonly why: string }[] = [
+  { in: "nbdkit-multi-conn-filter.so", why: "1.32.5 never frees the list of connections" },
+];

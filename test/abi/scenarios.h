@@ -1,0 +1,44 @@
+/* What the driver runs, and what its scenarios share. */
+#ifndef SCENARIOS_H
+#define SCENARIOS_H
+
+#include "stand-in.h"
+
+/* As they were given to the driver, "KEY=VALUE". */
+extern char *parameters[32];
+extern int nr_parameters;
+
+/* From load to get_ready, and the end. */
+void configure (uint32_t slot);
+void unload (uint32_t slot);
+
+/* A request, and bytes for one. */
+arguments data (uint32_t op, void *buf, uint32_t count, uint64_t offset);
+void fill (unsigned char *buf, uint32_t count, uint32_t seed);
+
+/* life.c */
+void life (void);
+
+/* threads.c */
+#define THREADS 8
+#define FEW 40 /* slots, in `limits` */
+void parallel (void);
+void meeting (void);
+void queues (void);
+void together (void);
+void starving (void);
+void refused (void);
+void limits (void);
+
+/* wrong.c */
+void errors (void);
+void recovery (void);
+void misuse (void);
+void either (void);
+void parameters_only (void);
+
+/* stock.c: nbdkit's own modules, over what keeps data, and over what does not */
+void stock (void);
+void stock_reads (void);
+
+#endif /* SCENARIOS_H */
