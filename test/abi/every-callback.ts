@@ -63,12 +63,16 @@ export function everyCallback(id: GenerationId, name: string = id): Promise<Laye
   );
 }
 
-export const recordingPluginPath = () =>
-  compileModule("test/fixtures/recording-plugin.c", { defines: { RECORD: quoted(recordFile) } });
+export const recordingPluginPath = (preserved = true) =>
+  compileModule("test/fixtures/recording-plugin.c", {
+    defines: { RECORD: quoted(recordFile), PRESERVED: preserved ? 1 : 0 },
+  });
 
 /** The plugin in C that writes down its calls. */
-export function recordingPlugin(): Promise<Layer> {
-  return once("disk", async () => nativeLayer("plugin", await recordingPluginPath()));
+export function recordingPlugin(preserved = true): Promise<Layer> {
+  return once(`disk ${preserved}`, async () =>
+    nativeLayer("plugin", await recordingPluginPath(preserved)),
+  );
 }
 
 // ---- the same in TypeScript

@@ -1,0 +1,436 @@
+/** Requests that C layers take to the C layer below by themselves: that they do, and that nobody could tell. */
+import { afterAll, beforeAll, describe, expect, spyOn, test } from "bun:test";
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { type GenerationId, generationIds } from "#abi/generated/generations.gen";
+import {
+  defineFilter,
+  definePlugin,
+  FLAG_FAST_ZERO,
+  FLAG_FUA,
+  FLAG_MAY_TRIM,
+  NbdError,
+  type NextOps,
+} from "#api";
+import { log } from "#lib/log";
+import { clientOf, configuredChain, errnoOf, mapOf } from "#test/chain";
+import { NbdClient } from "#test/client";
+import { compileModule, haveCompiler } from "#test/modules";
+import { nativeLayer, scriptLayer } from "#test/native";
+import { serve } from "#test/server";
+
+import type { ChainConnection } from "../../src/chain/chain.ts";
+import type { Layer } from "../../src/chain/layer.ts";
+import {
+  everyCallback,
+  everyCallbackPath,
+  everyMethod,
+  forgetRecord,
+  recorded,
+  recordingPlugin,
+  recordingPluginPath,
+} from "./every-callback.ts";
+
+const acting = new Map<GenerationId, Promise<Layer>>();
+function actingFilter(id: GenerationId): Promise<Layer> {
+  let layer = acting.get(id);
+  if (layer === undefined) {
+    const defines = { NBDKIT_FILTER_GENERATION: `NBDKIT_GENERATION_${id}` };
+    layer = compileModule("test/fixtures/acting.c", { defines, name: `acting-${id}` }).then(
+      (path) => nativeLayer("filter", path),
+    );
+    acting.set(id, layer);
+  }
+  return layer;
+}
+
+async function opened(
+  layers: readonly Layer[],
+  texts: Readonly<Record<string, string>> = {},
+): Promise<ChainConnection> {
+  const chain = await configuredChain(layers, texts);
+  const connection = chain.connect(clientOf(chain));
+  await connection.open(false, "it", false);
+  // What is asked at the first request only would make a difference.
+  const { top } = connection;
+  await Promise.all([top.getSize(), top.canWrite(), top.canFlush(), top.canTrim(), top.canCache()]);
+  forgetRecord();
+  return connection;
+}
+
+/** The same layer, but one that C knows no way to. */
+const withoutShortcut = (layer: Layer): Layer => ({ ...layer });
+
+const requests: Readonly<Record<string, (top: NextOps) => unknown>> = {
+  pread: (top) => top.pread(new Uint8Array(512), 0n, 0),
+  pwrite: (top) => top.pwrite(new Uint8Array(512), 0n, 0),
+  flush: (top) => top.flush(0),
+  trim: (top) => top.trim(512, 0n, 0),
+  cache: (top) => top.cache(512, 0n, 0),
+};
+
+/** How often JavaScript, and how often C, was asked to do a request that was made three times. */
+async function askedThrice(top: NextOps, lower: Layer, method: string) {
+  const spy = spyOn(lower, method as "pread");
+  try {
+    forgetRecord();
+    for (let i = 0; i < 3; i++) await requests[method]?.(top);
+    const done = recorded().filter((line) => line.startsWith(`${lower.name} ${method}`));
+    return { javascript: spy.mock.calls.length, c: done.length };
+  } finally {
+    spy.mockRestore();
+  }
+}
+
+/** Numbers from 0 to 1 that are the same for the same seed. */
+function randomFrom(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (Math.imul(state, 1103515245) + 12345) & 0x7fffffff;
+    return state / 0x80000000;
+  };
+}
+
+const size = 65536;
+
+/** Any request, likely to be at a limit. Resolves to what came of it. */
+async function anyRequest(top: NextOps, random: () => number): Promise<unknown> {
+  const pick = <T>(...items: T[]): T => items[Math.floor(random() * items.length)] as T;
+  const count = pick(1, 22, 32, 33, 512, 4096, 4096, size, Math.floor(random() * 5000) + 34);
+  const offset = BigInt(
+    pick(0, size - count, size - count + 1, size, Math.floor(random() * Math.max(1, size - count))),
+  );
+  const fua = pick(0, 0, FLAG_FUA);
+  const buf = new Uint8Array(count).fill(pick(0, 1, 2, 255));
+  switch (pick("cache", "extents", "flush", "pread", "pread", "pwrite", "pwrite", "trim", "zero")) {
+    case "pread":
+      return [await errnoOf(() => top.pread(buf, offset, 0)), Bun.hash(buf)];
+    case "pwrite":
+      return errnoOf(() => top.pwrite(buf, offset, fua));
+    case "trim":
+      return errnoOf(() => top.trim(count, offset, fua));
+    case "zero":
+      return errnoOf(() => top.zero(count, offset, fua | pick(0, FLAG_MAY_TRIM, FLAG_FAST_ZERO)));
+    case "cache":
+      return errnoOf(() => top.cache(count, offset, 0));
+    case "flush":
+      return errnoOf(() => top.flush(0));
+    default: {
+      let map: unknown;
+      const errno = await errnoOf(async () => (map = await mapOf(top, offset, count)));
+      return [errno, map];
+    }
+  }
+}
+
+describe.skipIf(!haveCompiler)("shortcuts between C layers (needs cc)", () => {
+  beforeAll(async () => {
+    await Promise.all([
+      ...generationIds.map((id) => everyCallback(id)),
+      ...generationIds.map(actingFilter),
+      recordingPlugin(),
+      recordingPlugin(false),
+    ]);
+  }, 60_000);
+
+  describe("are taken", () => {
+    test.each(generationIds)("%s over a plugin, and over another filter", async (id) => {
+      const other = id === "M" ? "L" : "M";
+      for (const lower of [await recordingPlugin(), await everyCallback(other)]) {
+        const filters = [await everyCallback(id), ...(lower.kind === "filter" ? [lower] : [])];
+        const { top } = await opened([...filters, await recordingPlugin()]);
+        for (const method of Object.keys(requests)) {
+          if (method === "cache" && (await top.canCache()) === "none") continue;
+          // The first one is checked.
+          const expected = { javascript: 1, c: 3 };
+          expect([method, await askedThrice(top, lower, method)]).toEqual([method, expected]);
+        }
+      }
+    });
+
+    test("through several C layers, each for itself", async () => {
+      const filters = await Promise.all(
+        (["S", "E", "I", "K"] as const).map((id) => everyCallback(id)),
+      );
+      const layers = [...filters, await recordingPlugin()];
+      const { top } = await opened(layers);
+      const spies = layers.map((layer) => spyOn(layer, "pread"));
+      for (let i = 0; i < 5; i++) await requests["pread"]?.(top);
+      const counts = spies.map((spy) => spy.mock.calls.length);
+      for (const spy of spies) spy.mockRestore();
+      // Only the outermost is JavaScript's to call.
+      expect(counts).toEqual([5, 1, 1, 1, 1]);
+    });
+
+    test("past a filter in TypeScript that has nothing to do with it, and not past another", async () => {
+      const lower = await recordingPlugin();
+      const none = scriptLayer("filter", defineFilter({ name: "none" }));
+      const { top } = await opened([await everyCallback("K"), none, lower]);
+      expect(await askedThrice(top, lower, "pread")).toEqual({ javascript: 1, c: 3 });
+      const between = everyMethod("between");
+      const other = await opened([await everyCallback("K"), between, lower]);
+      expect(await askedThrice(other.top, lower, "pread")).toEqual({ javascript: 3, c: 3 });
+    });
+
+    test("not where they are not offered", async () => {
+      const lower = withoutShortcut(await recordingPlugin());
+      const { top } = await opened([await everyCallback("K"), lower]);
+      expect(await askedThrice(top, lower, "pread")).toEqual({ javascript: 3, c: 3 });
+    });
+
+    test("not for requests with flags, zeroes and extents", async () => {
+      const lower = await recordingPlugin();
+      const { top } = await opened([await everyCallback("K"), lower]);
+      for (let i = 0; i < 3; i++) await requests["pwrite"]?.(top);
+      const spies = (["pwrite", "zero", "extents"] as const).map((it) => spyOn(lower, it));
+      for (let i = 0; i < 3; i++) {
+        await top.pwrite(new Uint8Array(512), 0n, FLAG_FUA);
+        await top.zero(512, 0n, FLAG_MAY_TRIM);
+        await mapOf(top, 0n, 512);
+      }
+      const counts = spies.map((spy) => spy.mock.calls.length);
+      for (const spy of spies) spy.mockRestore();
+      expect(counts).toEqual([3, 3, 3]);
+    });
+
+    test("not where debug lines tell of each request", async () => {
+      const args = [
+        `--filter=${await everyCallbackPath("L")}`,
+        `--filter=${await everyCallbackPath("D")}`,
+      ];
+      await using server = await serve(["-v", ...args, await recordingPluginPath()]);
+      const { client } = await NbdClient.ready({ unix: server.socket });
+      for (let i = 0; i < 5; i++) await client.ask({ type: 0, offset: 512n, count: 1024 });
+      client.terminate();
+      const { stderr } = await server.stop();
+      for (const name of ["L", "D", "disk"]) {
+        const lines = stderr
+          .split("\n")
+          .filter((it) => it.endsWith(`: ${name}: pread count=1024 offset=512`));
+        expect([name, lines.length]).toEqual([name, 5]);
+      }
+    });
+  });
+
+  describe("end in a file's descriptor", () => {
+    let folder = "";
+    beforeAll(() => {
+      folder = mkdtempSync(join(tmpdir(), "nbdkit-shortcuts-"));
+    });
+    afterAll(() => rmSync(folder, { recursive: true }));
+
+    test("that a plugin in TypeScript lends", async () => {
+      const path = join(folder, "disk");
+      writeFileSync(
+        path,
+        Uint8Array.from({ length: size }, (_, i) => (i * 7) % 251),
+      );
+      const calls = { pread: 0, pwrite: 0 };
+      const plugin = definePlugin({
+        name: "lender",
+        open: () => ({ fd: openSync(path, "r+") }),
+        close: ({ fd }) => closeSync(fd),
+        descriptor: ({ fd }) => fd,
+        getSize: () => BigInt(size),
+        pread: (_handle, buf, offset) => {
+          calls.pread++;
+          const part = readFileSync(path).subarray(Number(offset), Number(offset) + buf.length);
+          if (part.length < buf.length) throw new NbdError("ESTALE", "");
+          buf.set(part);
+        },
+        pwrite: (_handle, buf, offset) => {
+          calls.pwrite++;
+          const all = readFileSync(path);
+          all.set(buf, Number(offset));
+          writeFileSync(path, all);
+        },
+      });
+      const connection = await opened([
+        await everyCallback("B"),
+        await everyCallback("M"),
+        scriptLayer("plugin", plugin),
+      ]);
+      const { top } = connection;
+      const random = randomFrom(7);
+      const model = Uint8Array.from({ length: size }, (_, i) => (i * 7) % 251);
+      for (let i = 0; i < 100; i++) {
+        const count = Math.floor(random() * 4096) + 1;
+        const offset = Math.floor(random() * (size - count));
+        const buf = new Uint8Array(count).fill(i);
+        if (i % 2 === 0) {
+          await top.pwrite(buf, BigInt(offset), 0);
+          model.set(buf, offset);
+        } else {
+          await top.pread(buf, BigInt(offset), 0);
+          expect(buf).toEqual(model.slice(offset, offset + count));
+        }
+      }
+      expect(calls).toEqual({ pread: 1, pwrite: 1 });
+      expect(new Uint8Array(readFileSync(path))).toEqual(model);
+      // It became shorter behind the plugin's back, who says what that means.
+      writeFileSync(path, model.subarray(0, 1024));
+      expect(await errnoOf(() => top.pread(new Uint8Array(512), 1024n, 0))).toBe("ESTALE");
+      expect(await errnoOf(() => top.pread(new Uint8Array(512), 512n, 0))).toBe("no error");
+      expect(calls.pread).toBe(2);
+      await connection.close();
+    });
+  });
+
+  describe("change nothing", () => {
+    const stacks: readonly (readonly (GenerationId | "ts")[])[] = [
+      ["K"],
+      ["S", "M"],
+      ["M", "S"],
+      ["A", "B", "C", "D", "E", "F0", "F", "G", "H", "I", "J", "K", "L"],
+      ["L", "ts", "J", "A"],
+      ["g2", "i1", "ts", "f1"],
+      ["E", "C", "g3", "g1"],
+    ];
+    test.each(stacks)("any requests to %s %s %s %s", async (...ids) => {
+      const layers = await Promise.all(
+        ids.map((id) => (id === "ts" ? everyMethod("ts") : everyCallback(id))),
+      );
+      layers.push(await recordingPlugin());
+      const outcomes: unknown[] = [];
+      const quiet = spyOn(log, "error").mockImplementation(() => {});
+      for (const some of [layers, layers.map(withoutShortcut)]) {
+        const connection = await opened(some);
+        const random = randomFrom(ids.length);
+        const results: unknown[] = [];
+        for (let i = 0; i < 150; i++) results.push(await anyRequest(connection.top, random));
+        const all = new Uint8Array(size);
+        await connection.top.pread(all, 0n, 0);
+        await connection.close();
+        outcomes.push({ results, disk: Bun.hash(all), calls: recorded() });
+      }
+      quiet.mockRestore();
+      expect(outcomes[0]).toEqual(outcomes[1]);
+    });
+
+    test.each(generationIds)("%s: reasons of failures", async (id) => {
+      const lowers = await Promise.all((["S", "A", "B", "M"] as const).map(actingFilter));
+      for (const lower of lowers) {
+        const outcomes: unknown[] = [];
+        for (const it of [lower, withoutShortcut(lower)]) {
+          const { top } = await opened([await everyCallback(id), it, await recordingPlugin()]);
+          await top.pread(new Uint8Array(512), 0n, 0);
+          const errnos: unknown[] = [];
+          for (const action of [22, 23, 32, 33, 34]) {
+            errnos.push(await errnoOf(() => top.pread(new Uint8Array(action), 0n, 0)));
+          }
+          outcomes.push(errnos);
+        }
+        expect(outcomes[0]).toEqual(outcomes[1]);
+      }
+      for (const preserved of [true, false]) {
+        const plugin = await recordingPlugin(preserved);
+        for (const it of [plugin, withoutShortcut(plugin)]) {
+          const { top } = await opened([await everyCallback(id), it]);
+          await top.pread(new Uint8Array(512), 0n, 0);
+          const errnos: unknown[] = [];
+          for (const count of [22, 32, 33]) {
+            errnos.push(await errnoOf(() => top.pread(new Uint8Array(count), 0n, 0)));
+          }
+          expect(errnos).toEqual(["EIO", preserved ? "EDQUOT" : "EIO", "EDQUOT"]);
+        }
+      }
+    });
+
+    test.each(generationIds)("%s: limits of the disk, and of layers on the way", async (id) => {
+      const quiet = spyOn(log, "error").mockImplementation(() => {});
+      const plugin = await recordingPlugin();
+      const direct = await opened([await actingFilter(id), plugin]);
+      for (let i = 0; i < 2; i++) {
+        for (const method of Object.keys(requests)) {
+          if (method !== "cache") await requests[method]?.(direct.top);
+        }
+        forgetRecord();
+        for (const action of [1, 2, 3, 4, 5, 6, 7]) {
+          const errno = await errnoOf(() => direct.top.pread(new Uint8Array(action), 0n, 0));
+          expect([action, errno]).toEqual([action, "EINVAL"]);
+        }
+        expect(recorded().filter((line) => / \d/.test(line))).toEqual([]);
+      }
+      for (const middle of [4096n, 1n << 40n]) {
+        const sized = scriptLayer("filter", defineFilter({ name: "sized", getSize: () => middle }));
+        const { top } = await opened([await actingFilter(id), sized, plugin], {
+          "acting-size": "1000000",
+        });
+        const end = middle === 4096n ? 4096n : 65536n;
+        for (let i = 0; i < 3; i++) {
+          for (const [offset, errno] of [
+            [0n, "no error"],
+            [end - 512n, "no error"],
+            [end - 511n, "EINVAL"],
+            [end, "EINVAL"],
+            [end + 4096n, "EINVAL"],
+          ] as const) {
+            const buf = new Uint8Array(512);
+            expect([offset, await errnoOf(() => top.pread(buf, offset, 0))]).toEqual([
+              offset,
+              errno,
+            ]);
+            expect([offset, await errnoOf(() => top.pwrite(buf, offset, 0))]).toEqual([
+              offset,
+              errno,
+            ]);
+          }
+        }
+      }
+      quiet.mockRestore();
+    });
+
+    test("many requests at once", async () => {
+      const layers = [await everyCallback("M"), await everyCallback("S"), await recordingPlugin()];
+      const { top } = await opened(layers);
+      const model = Uint8Array.from({ length: size }, (_, i) => (i * 7) % 251);
+      const part = 1024;
+      await Promise.all(
+        Array.from({ length: 128 }, async (_, i) => {
+          const at = (i % 64) * part;
+          if (i < 64 && i % 3 !== 0) return;
+          const data = new Uint8Array(part).fill(i);
+          model.set(data, at);
+          await top.pwrite(data, BigInt(at), 0);
+          const back = new Uint8Array(part);
+          await top.pread(back, BigInt(at), 0);
+          return back;
+        }),
+      );
+      const all = new Uint8Array(size);
+      await top.pread(all, 0n, 0);
+      // Where two wrote at once, either may have been the last.
+      for (let at = 0; at < size; at += part) {
+        const found = all.subarray(at, at + part);
+        const i = at / part;
+        expect([i, i + 64]).toContain(found[0] ?? -1);
+        expect(new Set(found).size).toBe(1);
+      }
+    });
+  });
+
+  describe("are forgotten", () => {
+    const reopening = generationIds.slice(
+      generationIds.indexOf("F"),
+      generationIds.indexOf("I") + 1,
+    );
+
+    test.each(reopening)("%s: when a filter further down reopens", async (id) => {
+      const numbered = nativeLayer("plugin", await compileModule("test/fixtures/numbered.c"));
+      const layers = [await everyCallback("L"), await actingFilter(id), numbered];
+      const { top } = await opened(layers);
+      for (let number = 1; number < 4; number++) {
+        for (let i = 0; i < 3; i++) {
+          const buf = new Uint8Array(64);
+          await top.pread(buf, 0n, 0);
+          expect(buf[0]).toBe(number);
+          // Past the filter that reopens.
+          expect(await errnoOf(() => top.pwrite(buf, 0n, 0))).toBe("no error");
+        }
+        expect(await errnoOf(() => top.pread(new Uint8Array(29), 0n, 0))).toBe("no error");
+      }
+    });
+  });
+});
