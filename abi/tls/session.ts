@@ -28,8 +28,13 @@ const E_FATAL_ALERT_RECEIVED = -12;
 const E_WARNING_ALERT_RECEIVED = -16;
 const E_AGAIN = -28;
 const E_INTERRUPTED = -52;
+const E_DECRYPTION_FAILED = -24;
+const E_NO_CERTIFICATE_FOUND = -49;
+const E_RECEIVED_ILLEGAL_PARAMETER = -55;
 const E_PREMATURE_TERMINATION = -110;
+const E_CERTIFICATE_REQUIRED = -112;
 const E_CERTIFICATE_VERIFICATION_ERROR = -348;
+const CRD_PSK = 4;
 const SHUT_WR = 1;
 const DER = 0;
 const X509 = 1;
@@ -45,6 +50,7 @@ const leastBytes = 64;
 export class TlsSession implements Disposable {
   readonly #session: Pointer;
   readonly #emit: Emit;
+  readonly #hasKeys: boolean;
   readonly #arrived: Arrived = { bytes: nothing, at: 0, ended: false, taken: 0 };
   #disposed = false;
   /** What reading ended with, to be told when what came before was taken. */
@@ -57,6 +63,7 @@ export class TlsSession implements Disposable {
     this.#check(tls.gnutls_init(out.address, SERVER | NONBLOCK | NO_SIGNAL | NO_TICKETS));
     this.#session = out.value;
     this.#emit = emit;
+    this.#hasKeys = type === CRD_PSK;
     this.#check(tls.gnutls_priority_set(this.#session, priority));
     this.#check(tls.gnutls_credentials_set(this.#session, type, credentials));
     wire().attach(this.#session);
@@ -231,7 +238,14 @@ export class TlsSession implements Disposable {
       const alert = name === null ? "unknown" : new CString(name).toString();
       return `the client refuses: ${alert}`;
     }
-    return errorText(code);
+    if (code === E_NO_CERTIFICATE_FOUND || code === E_CERTIFICATE_REQUIRED) {
+      return "the client showed no certificate";
+    }
+    // What comes out of it is no TLS.
+    const odd = code === E_RECEIVED_ILLEGAL_PARAMETER || code === E_DECRYPTION_FAILED;
+    const hint =
+      this.#hasKeys && odd ? ": perhaps the client has another key, or no known user" : "";
+    return errorText(code) + hint;
   }
 }
 

@@ -1,0 +1,146 @@
+/** Certificates and keys for tests, made once by certtool (gnutls-bin) and removed with the process. */
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { run } from "#test/server";
+
+export interface Pki {
+  /** All that follows lies in it. */
+  readonly folder: string;
+  /** Of the server: ca-cert.pem, server-cert.pem, server-key.pem. */
+  readonly server: string;
+  /** The same, and a ca-crl.pem that revokes the certificate of `client`. */
+  readonly revoking: string;
+  /** Of a client with a good certificate: ca-cert.pem, client-cert.pem, client-key.pem. */
+  readonly client: string;
+  /** Of a client without one. */
+  readonly anonymous: string;
+  /** Of a client whose certificate another authority has signed. */
+  readonly stranger: string;
+  /** Of a client that trusts another authority than the server's. */
+  readonly distrustful: string;
+  /** Of a server whose certificate has expired. */
+  readonly expired: string;
+  /** Keys of the users alice and bob, and one line that is wrong. */
+  readonly psk: string;
+  /** Alice with another key; and a user whom the server does not know. */
+  readonly wrongKey: string;
+  readonly unknownUser: string;
+  readonly keys: Readonly<Record<"alice" | "bob", string>>;
+}
+
+let made: Promise<Pki> | undefined;
+
+/** The names in the client's certificate, as RFC 4514 writes them. */
+export const clientDn = String.raw`CN=client one,OU=tests,O=Example\, Inc.,C=DE`;
+export const issuerDn = "CN=authority of the server";
+
+export function pki(): Promise<Pki> {
+  return (made ??= make());
+}
+
+async function certtool(...args: readonly string[]): Promise<void> {
+  const { code, stderr } = await run(["certtool", ...args]);
+  if (code !== 0) throw new Error(`certtool ${args.join(" ")} ended with ${code}:\n${stderr}`);
+}
+
+/** A certificate `NAME-cert.pem` with its key `NAME-key.pem`, signed by `issuer`, or by itself. */
+async function certify(
+  folder: string,
+  name: string,
+  template: readonly string[],
+  issuer?: string,
+): Promise<void> {
+  const at = (file: string): string => join(folder, file);
+  writeFileSync(at(`${name}.template`), template.join("\n"));
+  await certtool("--generate-privkey", "--key-type=ecdsa", "--outfile", at(`${name}-key.pem`));
+  const common = ["--load-privkey", at(`${name}-key.pem`), "--template", at(`${name}.template`)];
+  const signing =
+    issuer === undefined
+      ? ["--generate-self-signed"]
+      : [
+          "--generate-certificate",
+          "--load-ca-certificate",
+          at(`${issuer}-cert.pem`),
+          "--load-ca-privkey",
+          at(`${issuer}-key.pem`),
+        ];
+  await certtool(...signing, ...common, "--outfile", at(`${name}-cert.pem`));
+}
+
+const authority = (name: string): string[] => [
+  `cn = "${name}"`,
+  "ca",
+  "cert_signing_key",
+  "crl_signing_key",
+  "expiration_days = 3650",
+];
+const ofServer = ['cn = "localhost"', 'dns_name = "localhost"', 'ip_address = "127.0.0.1"'];
+const ofClient = ['dn = "cn=client one,ou=tests,o=Example\\, Inc.,c=DE"', "tls_www_client"];
+const long = "expiration_days = 3650";
+
+async function make(): Promise<Pki> {
+  const folder = mkdtempSync(join(tmpdir(), "nbdkit-tls-"));
+  process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
+  await certify(folder, "ca", authority("authority of the server"));
+  await certify(folder, "other", authority("another authority"));
+  await Promise.all([
+    certify(folder, "server", [...ofServer, "tls_www_server", long], "ca"),
+    certify(folder, "old", [...ofServer, "tls_www_server", ...past], "ca"),
+    certify(folder, "client", [...ofClient, long], "ca"),
+    certify(folder, "stranger", [...ofClient, long], "other"),
+  ]);
+  writeFileSync(join(folder, "crl.template"), "crl_next_update = 3650\ncrl_number = 1\n");
+  await certtool(
+    "--generate-crl",
+    ...["--load-ca-privkey", join(folder, "ca-key.pem")],
+    ...["--load-ca-certificate", join(folder, "ca-cert.pem")],
+    ...["--load-certificate", join(folder, "client-cert.pem")],
+    ...["--template", join(folder, "crl.template"), "--outfile", join(folder, "crl.pem")],
+  );
+  return arrange(folder);
+}
+
+const past = [
+  'activation_date = "2020-01-01 00:00:00 UTC"',
+  'expiration_date = "2021-02-03 00:00:00 UTC"',
+];
+
+function arrange(folder: string): Pki {
+  /** A folder with copies: `{ "ca-cert": "other-cert" }` copies other-cert.pem to ca-cert.pem. */
+  const pack = (name: string, files: Readonly<Record<string, string>>): string => {
+    mkdirSync(join(folder, name));
+    for (const [to, from] of Object.entries(files)) {
+      cpSync(join(folder, `${from}.pem`), join(folder, name, `${to}.pem`));
+    }
+    return join(folder, name);
+  };
+  const keys = { alice: "0123456789abcdef".repeat(4), bob: "fedcba9876543210".repeat(4) };
+  const write = (name: string, text: string): string => {
+    // qemu looks for this name in a folder.
+    mkdirSync(join(folder, name));
+    writeFileSync(join(folder, name, "keys.psk"), text);
+    return join(folder, name, "keys.psk");
+  };
+  const server = { "ca-cert": "ca-cert", "server-cert": "server-cert", "server-key": "server-key" };
+  const client = { "ca-cert": "ca-cert", "client-cert": "client-cert", "client-key": "client-key" };
+  return {
+    folder,
+    server: pack("of-server", server),
+    revoking: pack("of-revoking", { ...server, "ca-crl": "crl" }),
+    client: pack("of-client", client),
+    anonymous: pack("of-anonymous", { "ca-cert": "ca-cert" }),
+    stranger: pack("of-stranger", {
+      ...client,
+      "client-cert": "stranger-cert",
+      "client-key": "stranger-key",
+    }),
+    distrustful: pack("of-distrustful", { "ca-cert": "other-cert" }),
+    expired: pack("of-expired", { ...server, "server-cert": "old-cert", "server-key": "old-key" }),
+    psk: write("psk", `alice:${keys.alice}\nbob:${keys.bob}\n`),
+    wrongKey: write("psk-wrong", `alice:${keys.bob}\n`),
+    unknownUser: write("psk-unknown", `carol:${keys.bob}\n`),
+    keys,
+  };
+}

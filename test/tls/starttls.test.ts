@@ -1,0 +1,341 @@
+/** STARTTLS on the wire: who may have it, what is refused without it, and what it makes the server forget. */
+import { describe, expect, test } from "bun:test";
+import type net from "node:net";
+
+import { bytes, infoPayload, metaPayload, NbdClient, option, request } from "#test/client";
+import { until } from "#test/server";
+
+import { prepareTls } from "../../src/server/tls.ts";
+import { quiet, running } from "../protocol/server-fixture.ts";
+import { startTls } from "./bridge.ts";
+import { ask, missing, needs, read, secured } from "./tls-fixture.ts";
+
+const EXPORT_NAME = 1;
+const ABORT = 2;
+const LIST = 3;
+const STARTTLS = 5;
+const INFO = 6;
+const GO = 7;
+const STRUCTURED_REPLY = 8;
+const LIST_META_CONTEXT = 9;
+const SET_META_CONTEXT = 10;
+const ACK = 1;
+const SERVER = 2;
+const UNSUP = 0x80000001;
+const POLICY = 0x80000002;
+const INVALID = 0x80000003;
+const TLS_REQD = 0x80000005;
+
+/** The type of the last reply to an option. */
+async function answer(client: NbdClient, number: number, data?: Uint8Array): Promise<unknown> {
+  return (await client.option(number, data)).at(-1)?.type;
+}
+
+describe("a server without TLS", () => {
+  test("refuses STARTTLS by its policy, and goes on", async () => {
+    await using server = await running({ server: { tls: { mode: "off" } } });
+    const client = await server.connect();
+    await client.hello();
+    expect(await answer(client, STARTTLS)).toBe(POLICY);
+    expect(await client.go("")).toMatchObject({ size: 65536n });
+  });
+
+  test("says so where it cannot have TLS", async () => {
+    await using server = await running({ server: { tls: { mode: "unsupported" } } });
+    const client = await server.connect();
+    await client.hello();
+    expect(await answer(client, STARTTLS)).toBe(UNSUP);
+  });
+
+  test("is what --tls=off makes, whatever else is given", () => {
+    const nowhere = "/nonexistent";
+    const options = { mode: "off", certificates: nowhere, psk: nowhere, verifyPeer: true } as const;
+    expect(prepareTls(options)).toEqual({ mode: "off" });
+  });
+});
+
+describe.skipIf(missing.length > 0)(`a server that requires TLS${needs}`, () => {
+  test("demands it for every option, and takes all of each", async () => {
+    await using server = await secured();
+    const client = await server.connect();
+    await client.hello();
+    const asked: readonly (readonly [number, Uint8Array?])[] = [
+      [LIST],
+      [INFO, infoPayload("")],
+      [GO, infoPayload("")],
+      [STRUCTURED_REPLY],
+      [LIST_META_CONTEXT, metaPayload("")],
+      [SET_META_CONTEXT, metaPayload("", ["base:allocation"])],
+      [4, new Uint8Array(100_000)],
+      [99, bytes("what?")],
+    ];
+    const answers: unknown[] = [];
+    for (const [number, data] of asked) answers.push(await answer(client, number, data));
+    expect(answers).toEqual(asked.map(() => TLS_REQD));
+    expect(server.calls).toEqual([]);
+    expect(await answer(client, STARTTLS, bytes("?"))).toBe(INVALID);
+    expect(await answer(client, STARTTLS)).toBe(ACK);
+  });
+
+  test("lets a client without it leave", async () => {
+    await using server = await secured();
+    const client = await server.connect();
+    await client.hello();
+    expect(await answer(client, ABORT)).toBe(ACK);
+    await client.closed;
+  });
+
+  test("drops a client that asks for an export in a way that cannot be refused", async () => {
+    using log = quiet();
+    await using server = await secured();
+    const client = await server.connect();
+    await client.hello();
+    client.send(option(EXPORT_NAME));
+    await client.closed;
+    expect(client.available).toBe(0);
+    expect(log.lines).toEqual(["disk[1]: error: NBD_OPT_EXPORT_NAME: the server requires TLS"]);
+  });
+
+  test("drops one that cannot be told what is wrong, too", async () => {
+    using _ = quiet();
+    await using server = await secured();
+    const client = await server.connect();
+    await client.hello(0);
+    client.send(option(EXPORT_NAME));
+    await client.closed;
+    expect(server.calls).toEqual([]);
+  });
+
+  test("tells layers that all is secure, once it is", async () => {
+    const met: unknown[] = [];
+    await using server = await secured({
+      meets: (when, { isTls, tlsNames }) => met.push([when, isTls, tlsNames]),
+    });
+    const client = await server.secure();
+    expect(await client.go("")).toMatchObject({ size: 65536n });
+    expect(met).toEqual([
+      ["preconnect", false, undefined],
+      ["open", true, undefined],
+    ]);
+  });
+});
+
+describe.skipIf(missing.length > 0)(`a server that offers TLS${needs}`, () => {
+  test.each(["TLSv1.2", "TLSv1.3"] as const)("serves clients with %s", async (version) => {
+    await using server = await secured({ tls: { mode: "on" } });
+    const client = await server.secure({ minVersion: version, maxVersion: version });
+    expect(await client.go("")).toMatchObject({ size: 65536n });
+    const payload = Uint8Array.from({ length: 3000 }, (_, i) => i);
+    expect(await ask(client, { type: 1, offset: 7n, payload })).toMatchObject({ error: 0 });
+    expect(server.disk.subarray(7, 3007)).toEqual(payload);
+    expect(await read(client, 0n, 65536)).toEqual(server.disk);
+  });
+
+  test("serves clients without it", async () => {
+    const met: unknown[] = [];
+    await using server = await secured({
+      tls: { mode: "on" },
+      meets: (when, { isTls }) => met.push([when, isTls]),
+    });
+    const { export: found } = await server.ready();
+    expect(found.size).toBe(65536n);
+    expect(met).toEqual([
+      ["preconnect", false],
+      ["open", false],
+    ]);
+  });
+
+  test("refuses to begin it a second time", async () => {
+    await using server = await secured({ tls: { mode: "on" } });
+    const client = await server.secure();
+    expect(await answer(client, STARTTLS)).toBe(INVALID);
+    expect(await client.go("")).toMatchObject({ size: 65536n });
+  });
+
+  test("can be left after it", async () => {
+    await using server = await secured({ tls: { mode: "on" } });
+    const client = await server.secure();
+    expect(await answer(client, ABORT)).toBe(ACK);
+    await client.closed;
+  });
+});
+
+/** What goes wrong here must not happen: somebody on the way says things in the client's name. */
+describe.skipIf(missing.length > 0)(`what came in clear${needs}`, () => {
+  test("is forgotten: structured replies, meta contexts, the default export, and that exports were listed", async () => {
+    const said: readonly Uint8Array[] = [
+      option(STRUCTURED_REPLY),
+      option(SET_META_CONTEXT, metaPayload("", ["base:allocation"])),
+      option(INFO, infoPayload("", [1])),
+      option(LIST),
+    ];
+    const asked: boolean[] = [];
+    await using server = await secured({
+      tls: { mode: "on" },
+      plugin: {
+        defaultExport: (_config: unknown, _readonly: boolean, isTls: boolean) => {
+          asked.push(isTls);
+          return isTls ? "of TLS" : "in clear";
+        },
+        listExports: (_config: unknown, _readonly: boolean, isTls: boolean, exports: Adds) => {
+          exports.add(isTls ? "of TLS" : "in clear");
+        },
+      },
+    });
+    const client = await server.secure({}, said);
+    // Without structured replies there are no contexts.
+    const contexts = metaPayload("", ["base:allocation"]);
+    expect(await answer(client, SET_META_CONTEXT, contexts)).toBe(INVALID);
+    const listed = await client.option(LIST);
+    expect(listed.map(({ type }) => type)).toEqual([SERVER, ACK]);
+    expect(Buffer.from(listed[0]?.data.subarray(4) ?? []).toString()).toBe("of TLS");
+    expect(asked).toEqual([false]);
+    const found = await client.go("");
+    expect(asked).toEqual([false, true]);
+    // No SEND_DF: replies are simple, and there is no block status.
+    expect("eflags" in found && found.eflags & 128).toBe(0);
+    expect((await ask(client, { type: 7, count: 512 })).error).toBe(22);
+    expect(await read(client, 0n, 16)).toEqual(server.disk.subarray(0, 16));
+  });
+
+  test.each([
+    ["one more option", option(STRUCTURED_REPLY)],
+    ["the choice of an export", option(GO, infoPayload(""))],
+    [
+      "a request",
+      Buffer.concat([option(GO, infoPayload("")), request({ type: 1, payload: bytes("evil") })]),
+    ],
+  ])("after STARTTLS is no command: %s", async (_what, injected) => {
+    using log = quiet();
+    await using server = await secured({ tls: { mode: "on" } });
+    const client = await server.connect();
+    await client.hello();
+    client.send(Buffer.concat([option(STARTTLS), injected]));
+    expect((await client.optionReply()).type).toBe(ACK);
+    await client.closed;
+    expect(server.calls).toEqual([]);
+    // An alert, and nothing else.
+    expect((await client.take(client.available))[0]).toBe(21);
+    expect(log.lines).toEqual([
+      "disk[1]: error: TLS handshake: An unexpected TLS packet was received",
+    ]);
+  });
+
+  test("is no command where it comes instead of a handshake", async () => {
+    using log = quiet();
+    await using server = await secured({ tls: { mode: "on" } });
+    const raw = await startTls(server.socket);
+    raw.write(option(GO, infoPayload("")));
+    await new Promise((resolve) => raw.once("close", resolve));
+    expect(server.calls).toEqual([]);
+    expect(log.lines.length).toBe(1);
+  });
+});
+
+interface Adds {
+  add(name: string): void;
+}
+
+describe.skipIf(missing.length > 0)(`a handshake${needs}`, () => {
+  test.each([
+    ["text", bytes("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")],
+    ["zeroes", new Uint8Array(4096)],
+    [
+      "a record that is too long",
+      bytes(new Uint8Array([22, 3, 1, 0xff, 0xff]), new Uint8Array(70_000)),
+    ],
+    [
+      "a record of nothing like a handshake",
+      bytes(new Uint8Array([22, 3, 1, 0, 4, 99, 99, 99, 99])),
+    ],
+    ["an alert", bytes(new Uint8Array([21, 3, 1, 0, 2, 2, 40]))],
+  ])("that begins with %s ends, and nobody else minds", async (_what, garbage) => {
+    using log = quiet();
+    await using server = await secured();
+    const raw = await startTls(server.socket);
+    const gone = new Promise((resolve) => raw.once("close", resolve));
+    raw.resume();
+    raw.end(garbage);
+    await gone;
+    await until(() => server.server.connections === 0);
+    expect(log.lines.length).toBe(1);
+    expect(log.lines[0]).toStartWith("disk[1]: error: ");
+    const client = await server.secure();
+    expect(await client.go("")).toMatchObject({ size: 65536n });
+  });
+
+  test("that the client leaves in the middle of ends", async () => {
+    using log = quiet();
+    await using server = await secured();
+    const raw = await startTls(server.socket);
+    // The beginning of a record.
+    raw.write(new Uint8Array([22, 3, 1, 2, 0, 1]));
+    raw.destroy();
+    await until(() => server.server.connections === 0);
+    expect(log.lines).toEqual(["disk[1]: error: client left in the middle of the TLS handshake"]);
+  });
+
+  test("that never ends is ended", async () => {
+    using log = quiet();
+    await using server = await secured({ handshakeMs: 50 });
+    const raw = await startTls(server.socket);
+    raw.resume();
+    await new Promise((resolve) => raw.once("close", resolve));
+    expect(log.lines).toEqual([
+      "disk[1]: error: client spent more than 0.05 s on the TLS handshake",
+    ]);
+  });
+
+  test("counts for --timeout", async () => {
+    using log = quiet();
+    await using server = await secured({ server: { timeoutSeconds: 0.05 } });
+    const raw = await startTls(server.socket);
+    raw.resume();
+    await new Promise((resolve) => raw.once("close", resolve));
+    expect(log.lines[0]).toBe("disk[1]: error: client spent more than 0.05 s on the handshake");
+  });
+
+  test("that sends more and more is ended", async () => {
+    using log = quiet();
+    await using server = await secured();
+    const raw = await startTls(server.socket);
+    raw.resume();
+    const closed = new Promise((resolve) => raw.once("close", resolve));
+    // Handshake messages that say that they are long.
+    const record = bytes(
+      new Uint8Array([22, 3, 1, 0x40, 0, 1, 0xff, 0xff, 0xff]),
+      new Uint8Array(16380),
+    );
+    flood(raw, record);
+    await closed;
+    await until(() => server.server.connections === 0);
+    expect(log.lines.length).toBe(1);
+  });
+
+  test("does not keep the server from stopping", async () => {
+    using _ = quiet();
+    await using server = await secured();
+    const raw = await startTls(server.socket);
+    raw.resume();
+    expect(server.server.connections).toBe(1);
+    await server.server.stop();
+    expect(server.server.connections).toBe(0);
+    raw.destroy();
+  });
+
+  test("does not hold up other clients", async () => {
+    await using server = await secured({ threadModel: "serialize_all_requests" });
+    const raw = await startTls(server.socket);
+    const client = await server.secure();
+    expect(await client.go("")).toMatchObject({ size: 65536n });
+    raw.destroy();
+  });
+});
+
+function flood(raw: net.Socket, record: Uint8Array): void {
+  const more = (): void => {
+    while (!raw.destroyed && raw.write(record));
+  };
+  raw.on("drain", more);
+  more();
+}
