@@ -17,6 +17,7 @@ const PR_SET_PDEATHSIG = 1;
 const MCL_CURRENT = 1;
 const MCL_FUTURE = 2;
 const MCL_ONFAULT = 4;
+const LOG_PID = 1;
 const LOG_DAEMON = 3 << 3;
 const LOG_ERR = 3;
 
@@ -125,6 +126,6 @@ const identity = new Uint8Array(new ArrayBuffer(16));
 /** Opens the system's log under the name. What is returned writes an error there, also for C: syslog(3). */
 export function openSystemLog(name: string): (message: string) => void {
   identity.set(Buffer.from(name.slice(0, identity.length - 1)));
-  libc().openlog(ptr(identity), 0, LOG_DAEMON);
+  libc().openlog(ptr(identity), LOG_PID, LOG_DAEMON);
   return (message) => libc().syslog(LOG_DAEMON | LOG_ERR, "%s", message);
 }

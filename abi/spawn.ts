@@ -1,6 +1,6 @@
 /** Starts this program once more, with the same words, environment and descriptors, which Bun.spawn cannot byte by byte. */
 import { ptr } from "bun:ffi";
-import { closeSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { closeSync, fstatSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 
 import { openLibc } from "./libc.ts";
 import { setInherited } from "./process.ts";
@@ -26,7 +26,10 @@ export interface Again {
   wait(): number;
 }
 
-/** Start it. The variable `name` holds the descriptor to write to, and the number of this process. */
+/**
+ * Start it. The variable `name` holds the descriptor to write to, its inode, which nobody else's has, and the number
+ * of this process.
+ */
 export function startAgain(name: string): Again {
   const libc = load();
   const ends = new Int32Array(2);
@@ -37,7 +40,7 @@ export function startAgain(name: string): Again {
   const environment = wordsOf("/proc/self/environ").filter(
     (word) => !word.subarray(0, name.length + 1).equals(Buffer.from(`${name}=`)),
   );
-  const variable = Buffer.from(`${name}=${input}:${process.pid}`);
+  const variable = Buffer.from(`${name}=${input}:${fstatSync(input).ino}:${process.pid}`);
   const failure = libc.posix_spawn(
     pid,
     Buffer.from(`${process.execPath}\0`),

@@ -68,7 +68,7 @@ print_line (const char *kind, int fd, const char *format, va_list args)
   if (vasprintf (&message, format, args) == -1)
     message = NULL;
   if (fd == RT_ERRORS_TO_SYSLOG)
-    syslog (LOG_DAEMON | LOG_ERR, "%s%s%s: %s", name == NULL ? "" : name, name == NULL ? "" : ": ", kind,
+    syslog (LOG_DAEMON | LOG_ERR, "%s%s%s", name == NULL ? "" : name, name == NULL ? "" : ": ",
             message == NULL ? format : message);
   else if (fd != RT_ERRORS_TO_NOBODY) {
     length = asprintf (&line, "nbdkit: %s%s%s: %s\n", name == NULL ? "" : name, name == NULL ? "" : ": ",

@@ -2,7 +2,7 @@
  * Becomes a daemon. Bun cannot fork, so the program is started once more, and the new process does everything: loads
  * the modules, binds, serves. The first one only waits for it to serve, and ends.
  */
-import { closeSync, readSync, writeSync } from "node:fs";
+import { closeSync, fstatSync, readSync, writeSync } from "node:fs";
 import { constants } from "node:os";
 
 import {
@@ -20,7 +20,7 @@ import { log, sendErrorsTo } from "../lib/log.ts";
 import { chooseLog } from "./error-log.ts";
 import type { Settings } from "./settings.ts";
 
-/** Tells the new process what it is: the descriptor that it reports to, and whom. */
+/** Tells the new process what it is: where it reports to, and to whom. */
 const variable = "NBDKIT_READY";
 
 /** What the new process does on the way. */
@@ -65,15 +65,19 @@ function readByte(fd: number): boolean {
 export function enterDaemon(settings: Settings): Daemon | undefined {
   const value = process.env[variable];
   if (value === undefined) return undefined;
-  // Neither modules nor what they start shall take themselves for it.
   unsetVariable(variable);
-  const [, fd = "", parent = ""] = /^(\d+):(\d+)$/.exec(value) ?? [];
+  const [, fd = "", inode = "", parent = ""] = /^(\d+):(\d+):(\d+)$/.exec(value) ?? [];
   const report = Number(fd);
-  if (fd === "" || descriptorState(report) === "closed") return undefined;
+  // Bun gives what modules start the variables that there were at first: it may be for another process.
+  if (fd === "" || inodeOf(report) !== Number(inode)) return undefined;
   // Until it serves, ending the one that the user sees ends it too.
   signalOnParentsEnd(constants.signals.SIGTERM);
   if (process.ppid !== Number(parent)) process.exit(1);
   return new Background(report, settings);
+}
+
+function inodeOf(fd: number): number | undefined {
+  return descriptorState(fd) === "closed" ? undefined : fstatSync(fd).ino;
 }
 
 class Background implements Daemon {

@@ -18,7 +18,7 @@ export interface Log {
 /** Where error lines go, of C modules too. Debug lines go to stderr always. */
 export type ErrorTarget =
   | { readonly fd: number }
-  /** Takes a message without the program's name. */
+  /** Takes a message without the program's name, and without saying that it is an error. */
   | { readonly systemLog: (message: string) => void }
   | "nowhere";
 
@@ -50,16 +50,15 @@ function writeLine(fd: number, text: string): void {
   }
 }
 
-function textOf(kind: string, message: string, name: string | undefined): string {
-  const from = name === undefined || name === "" ? "" : `${name}: `;
-  return `${from}${kind}: ${message}`;
+function prefixOf(name: string | undefined): string {
+  return name === undefined || name === "" ? "" : `${name}: `;
 }
 
 function report(kind: "error" | "warning", message: string, name?: string): void {
   if (target === "nowhere") return;
-  const text = textOf(kind, message, name);
-  if ("fd" in target) writeLine(target.fd, text);
-  else target.systemLog(text);
+  const from = prefixOf(name);
+  if ("fd" in target) writeLine(target.fd, `${from}${kind}: ${message}`);
+  else target.systemLog(kind === "error" ? from + message : `${from}${kind}: ${message}`);
 }
 
 export const log: Log = {
@@ -70,7 +69,7 @@ export const log: Log = {
     report("error", message, name);
   },
   debug(message, name) {
-    if (log.verbose) writeLine(2, textOf("debug", message, name));
+    if (log.verbose) writeLine(2, `${prefixOf(name)}debug: ${message}`);
   },
   warning(message) {
     report("warning", message);

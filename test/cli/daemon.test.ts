@@ -1,0 +1,220 @@
+/** The server in the background: what its parent promises, and what becomes of terminal, folder and descriptors. */
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import {
+  chmodSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+
+import { NbdClient } from "#test/client";
+import { isListening, program, run, until } from "#test/server";
+
+import { Folder, isRunning, servers } from "./daemon-fixture.ts";
+
+// The machine may be busy, and every server here is started twice.
+setDefaultTimeout(60_000);
+
+const life = join(import.meta.dir, "life-fixture.ts");
+const nothing = { code: 0, stdout: "", stderr: "" };
+
+describe.each(servers)("a daemon (%s)", (_, command) => {
+  test("serves once its parent has ended, from the process in the pid file", async () => {
+    using folder = new Folder();
+    await using server = await folder.daemon(["-U", "sock", "memory", "4k"], command);
+    expect(server.ran).toEqual(nothing);
+    expect(isListening(folder.file("sock"))).toBeTrue();
+    expect(readFileSync(folder.file("pid"), "utf8")).toBe(`${server.pid}\n`);
+    expect(statSync(folder.file("pid")).mode & 0o7777).toBe(0o644);
+    const { client, export: disk } = await NbdClient.ready({ unix: folder.file("sock") });
+    expect(disk.size).toBe(4096n);
+    client.terminate();
+    await server.end();
+  });
+
+  test("has left its folder, and /dev/null for its streams", async () => {
+    using folder = new Folder();
+    await using server = await folder.daemon(["-U", "sock", "memory", "4k"], command);
+    const link = (name: string) => readlinkSync(`/proc/${server.pid}/${name}`);
+    // Of nbdkit it is the child that does this, which its parent does not wait for.
+    await until(() => link("cwd") === "/" && link("fd/2") === "/dev/null");
+    expect(["fd/0", "fd/1", "fd/2"].map(link)).toEqual(Array(3).fill("/dev/null"));
+  });
+
+  test("is told to the caller if it cannot serve", async () => {
+    using folder = new Folder();
+    await using server = await folder.daemon(["-U", "/nowhere/sock", "memory", "4k"], command);
+    expect(server.ran).toMatchObject({ code: 1, stdout: "" });
+    expect(server.ran.stderr).toContain("/nowhere/sock");
+    expect(server.pid).toBe(0);
+  });
+
+  test("keeps its socket's path when it ends, as it keeps the pid file", async () => {
+    using folder = new Folder();
+    await using server = await folder.daemon(["-U", "sock", "memory", "4k"], command);
+    await server.end();
+    expect(readdirSync(folder.path).toSorted()).toEqual(["pid", "sock"]);
+  });
+
+  test.each(["SIGINT", "SIGTERM", "SIGQUIT", "SIGHUP"] as const)("ends by %s", async (signal) => {
+    using folder = new Folder();
+    await using server = await folder.daemon(["-U", "sock", "memory", "4k"], command);
+    await server.end(signal);
+  });
+});
+
+describe("the parent", () => {
+  test.each([
+    ["config", "config failed as asked"],
+    ["getReady", "getReady failed as asked"],
+    ["afterFork", "afterFork failed as asked"],
+  ])("shows the error of %s, and ends with 1", async (where, message) => {
+    using folder = new Folder();
+    await using server = await folder.daemon(["-U", "sock", life, `fail=${where}`]);
+    expect(server.ran).toMatchObject({ code: 1, stdout: "" });
+    expect(server.ran.stderr).toEndWith(`nbdkit: error: ${message}\n`);
+    await until(() => !isListening(folder.file("sock")));
+  });
+
+  test("loads nothing itself", async () => {
+    using folder = new Folder();
+    await using server = await folder.daemon(["-U", "sock", life]);
+    expect(server.ran).toEqual({
+      code: 0,
+      stdout: "",
+      // What follows is after the terminal was left.
+      stderr: "life: load\nlife: getReady\n",
+    });
+  });
+
+  test("shows a pid file that cannot be written", async () => {
+    const result = await run([...program, "-U-", "-P", "/dev/full", "null"]);
+    expect(result).toMatchObject({ code: 1, stdout: "" });
+    expect(result.stderr).toMatch(/^nbdkit: error: cannot write the pid file \/dev\/full: ENOSPC/);
+  });
+
+  test("ends with the server if that ends by a signal before it serves", async () => {
+    using folder = new Folder();
+    const plugin = folder.file("dying.ts");
+    writeFileSync(plugin, 'process.kill(process.pid, "SIGKILL"); export default {};\n');
+    const result = await run([...program, "-U", folder.file("sock"), plugin]);
+    expect(result).toEqual({
+      code: 137,
+      stdout: "",
+      stderr: "nbdkit: error: the server was ended by signal 9 before it served\n",
+    });
+  });
+
+  test("takes the server with it if it is killed before that serves", async () => {
+    using folder = new Folder();
+    const [plugin, started] = [folder.file("slow.ts"), folder.file("started")];
+    writeFileSync(
+      plugin,
+      `require("node:fs").writeFileSync(${JSON.stringify(started)}, String(process.pid));\n` +
+        "setInterval(() => {}, 1000); await new Promise(() => {}); export default {};\n",
+    );
+    const parent = Bun.spawn([...program, "-U", folder.file("sock"), plugin], {
+      stdio: ["ignore", "ignore", "ignore"],
+    });
+    await until(() => existsSync(started) && readFileSync(started, "utf8") !== "");
+    const pid = Number(readFileSync(started, "utf8"));
+    expect(pid).not.toBe(parent.pid);
+    parent.kill("SIGKILL");
+    await parent.exited;
+    await until(() => !isRunning(pid));
+  });
+
+  test("passes on descriptors that it was given", async () => {
+    using folder = new Folder();
+    writeFileSync(folder.file("data"), "x");
+    const words = [...program, "-P", "pid", "-U", "sock", "null"].map((word) => `'${word}'`);
+    expect(
+      await run(["/bin/sh", "-c", `exec ${words.join(" ")} 7<data`], { cwd: folder.path }),
+    ).toEqual(nothing);
+    const pid = Number(readFileSync(folder.file("pid"), "utf8"));
+    try {
+      expect(readlinkSync(`/proc/${pid}/fd/7`)).toBe(folder.file("data"));
+    } finally {
+      process.kill(pid, "SIGTERM");
+      await until(() => !isRunning(pid));
+    }
+  });
+});
+
+describe("a daemon", () => {
+  test("leads a session of its own", async () => {
+    using folder = new Folder();
+    await using server = await folder.daemon(["-U", "sock", "null"]);
+    const { stdout } = await run(["ps", "-o", "sid=", "-p", String(server.pid)]);
+    expect(Number(stdout)).toBe(server.pid);
+  });
+
+  test("serves what relative paths meant, when the folder is gone", async () => {
+    using folder = new Folder();
+    writeFileSync(folder.file("disk"), "content".padEnd(512));
+    await using server = await folder.daemon(["-U", "sock", "file", "disk"]);
+    expect(server.ran).toEqual(nothing);
+    const { client } = await NbdClient.ready({ unix: folder.file("sock") });
+    rmSync(folder.path, { recursive: true });
+    const { data } = await client.ask({ type: 0, count: 7 });
+    expect(Buffer.from(data).toString()).toBe("content");
+    client.terminate();
+    await server.end();
+  });
+
+  test("goes on with -v to print debug messages, and no others", async () => {
+    using folder = new Folder();
+    const log = folder.file("log");
+    const words = [...program, "-v", "-P", "pid", "-U", "sock", life].map((word) => `'${word}'`);
+    const shell = ["/bin/sh", "-c", `exec ${words.join(" ")} 2>log`];
+    expect(await run(shell, { cwd: folder.path })).toEqual(nothing);
+    const pid = Number(readFileSync(folder.file("pid"), "utf8"));
+    process.kill(pid, "SIGTERM");
+    await until(() => !isRunning(pid));
+    expect(readFileSync(log, "utf8")).toMatch(/debug: life: after_fork\n[^]*debug: life: unload/);
+  });
+
+  test("may start other servers, which do not take themselves for it", async () => {
+    using folder = new Folder();
+    const plugin = folder.file("starts.ts");
+    const command = JSON.stringify([...program, "null", "--run", "echo ran"]);
+    writeFileSync(
+      plugin,
+      'import { definePlugin } from "nbdkit";\n' +
+        `const { stdout } = Bun.spawnSync(${command});\n` +
+        `require("node:fs").writeFileSync(${JSON.stringify(folder.file("said"))}, stdout);\n` +
+        'export default definePlugin({ name: "s", open: () => 1, getSize: () => 0n, pread() {} });\n',
+    );
+    await using server = await folder.daemon(["-U", "sock", plugin]);
+    expect(server.ran).toEqual(nothing);
+    expect(readFileSync(folder.file("said"), "utf8")).toBe("ran\n");
+  });
+
+  test("runs a plugin whose first line is #!/usr/bin/env nbdkit", async () => {
+    using folder = new Folder();
+    const words = program.map((word) => `'${word}'`).join(" ");
+    writeFileSync(folder.file("nbdkit"), `#!/bin/sh\nexec ${words} "$@"\n`);
+    writeFileSync(
+      folder.file("disk.ts"),
+      '#!/usr/bin/env nbdkit\nimport { definePlugin } from "nbdkit";\n' +
+        'export default definePlugin({ name: "disk", open: () => 1, getSize: () => 4096n, pread() {} });\n',
+    );
+    for (const name of ["nbdkit", "disk.ts"]) chmodSync(folder.file(name), 0o755);
+    const ran = await run(["./disk.ts", "-U", "sock", "-P", "pid"], {
+      cwd: folder.path,
+      env: { PATH: `${folder.path}:${process.env["PATH"]}` },
+    });
+    expect(ran).toEqual(nothing);
+    const pid = Number(readFileSync(folder.file("pid"), "utf8"));
+    const { client, export: disk } = await NbdClient.ready({ unix: folder.file("sock") });
+    expect(disk.size).toBe(4096n);
+    client.terminate();
+    process.kill(pid, "SIGTERM");
+    await until(() => !isRunning(pid));
+  });
+});

@@ -1,0 +1,259 @@
+/** What the server does to its own process: user, memory, parent, where errors go, and modules that want it to stop. */
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { mkdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { NbdClient } from "#test/client";
+import { compileModule, haveCompiler } from "#test/modules";
+import { installed, program, run, until } from "#test/server";
+
+import { Folder, isRunning, servers } from "./daemon-fixture.ts";
+import { start } from "./process-fixture.ts";
+
+setDefaultTimeout(60_000);
+
+const life = join(import.meta.dir, "life-fixture.ts");
+const plugin = () => compileModule("test/fixtures/shutting-down.c");
+const isRoot = process.getuid?.() === 0;
+
+/** Lines of /proc/PID/status. */
+function status(pid: number, ...names: readonly string[]): Record<string, string> {
+  const text = readFileSync(`/proc/${pid}/status`, "utf8");
+  return Object.fromEntries(
+    names.map((name) => [
+      name,
+      (new RegExp(`^${name}:\\s*(.*?)\\s*$`, "m").exec(text) ?? [])[1] ?? "",
+    ]),
+  );
+}
+
+describe.skipIf(!isRoot)("-u and -g (needs root)", () => {
+  test.each([
+    ["names", "nobody", "nogroup"],
+    ["numbers", "65534", "65534"],
+  ])("take %s", async (_, user, group) => {
+    const show = "cat /proc/$PPID/status";
+    const { code, stdout } = await run([
+      ...program,
+      ...["-U", "-", "-u", user, "-g", group, "null", "--run", show],
+    ]);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^Uid:\s65534\s65534\s65534\s65534$/m);
+    expect(stdout).toMatch(/^Gid:\s65534\s65534\s65534\s65534$/m);
+    expect(stdout).toMatch(/^Groups:\s65534 ?$/m);
+  });
+
+  test("come before the pid file, which the new user writes", async () => {
+    // The folder is root's alone.
+    using folder = new Folder();
+    await using server = await folder.daemon(["-U", "sock", "-u", "nobody", "null"]);
+    expect(server.ran).toMatchObject({ code: 1, stdout: "" });
+    expect(server.ran.stderr).toContain("cannot write the pid file");
+  });
+
+  test("leave the command of --run as it is, and nothing behind", async () => {
+    const args = ["-U", "-", "-u", "nobody", "null", "--run", "id -u; echo ${unixsocket%/*}"];
+    const { code, stdout } = await run([...program, ...args]);
+    const [uid, folder = ""] = stdout.split("\n");
+    expect({ code, uid }).toEqual({ code: 0, uid: "0" });
+    expect(() => readFileSync(folder)).toThrow("ENOENT");
+  });
+
+  test.each(
+    servers.flatMap(([name, command]) =>
+      ["-u", "-g"].map((option) => [option, name, command] as const),
+    ),
+  )("%s refuses a name that nobody has (%s)", async (option, _name, command) => {
+    const args = ["-U", "-", option, "no-such-name", "null", "--run", "true"];
+    const result = await run([...command, ...args]);
+    expect(result.stderr).toContain("no-such-name");
+    // nbdkit's command of --run hides it.
+    if (command === program) expect(result).toMatchObject({ code: 1, stdout: "" });
+  });
+});
+
+describe("--swap", () => {
+  test.skipIf(!isRoot)("locks what is used, not what is reserved (needs root)", async () => {
+    using folder = new Folder();
+    await using server = await folder.daemon(["-U", "sock", "--swap", "null"]);
+    const { VmLck = "", VmRSS = "" } = status(server.pid, "VmLck", "VmRSS");
+    expect(Number.parseInt(VmLck, 10)).toBeGreaterThan(0);
+    expect(Number.parseInt(VmRSS, 10)).toBeLessThan(1 << 20);
+  });
+
+  test.skipIf(!isRoot || !installed("setpriv"))(
+    "says why it cannot (needs root, setpriv)",
+    async () => {
+      const limited = ["setpriv", "--bounding-set=-ipc_lock", "--inh-caps=-ipc_lock"];
+      const words = [...program, "-U", "-", "--swap", "null", "--run", "true"].map((w) => `'${w}'`);
+      const shell = ["/bin/sh", "-c", `ulimit -l 0; exec ${words.join(" ")}`];
+      const { code, stderr } = await run([...limited, ...shell]);
+      expect(code).toBe(1);
+      expect(stderr).toMatch(
+        /^nbdkit: error: option --swap: the memory cannot be locked: mlockall/,
+      );
+    },
+  );
+});
+
+describe("--exit-with-parent", () => {
+  test("ends the server when its parent is killed", async () => {
+    using folder = new Folder();
+    const words = [...program, "--exit-with-parent", "-P", "pid", "-U", "sock", life];
+    const quoted = words.map((word) => `'${word}'`).join(" ");
+    const parent = Bun.spawn(["/bin/sh", "-c", `${quoted} 2>log; :`], {
+      cwd: folder.path,
+      stdio: ["ignore", "ignore", "ignore"],
+    });
+    const content = (name: string) => {
+      try {
+        return readFileSync(folder.file(name), "utf8");
+      } catch {
+        return "";
+      }
+    };
+    await until(() => content("log").includes("life: afterFork"));
+    const pid = Number(content("pid"));
+    expect(isRunning(pid)).toBeTrue();
+    parent.kill("SIGKILL");
+    await parent.exited;
+    await until(() => !isRunning(pid));
+    // In order, as by a signal.
+    expect(content("log")).toEndWith("life: cleanup\nlife: unload\n");
+  });
+
+  test.skipIf(!isRoot)("also after the user was changed (needs root)", async () => {
+    using folder = new Folder();
+    const words = [...program, "--exit-with-parent", "-u", "nobody", "-U", "sock", "-v", "null"];
+    const quoted = words.map((word) => `'${word}'`).join(" ");
+    const parent = Bun.spawn(["/bin/sh", "-c", `${quoted} 2>log & echo $! >number; wait`], {
+      cwd: folder.path,
+      stdio: ["ignore", "ignore", "ignore"],
+    });
+    const content = (name: string) => {
+      try {
+        return readFileSync(folder.file(name), "utf8");
+      } catch {
+        return "";
+      }
+    };
+    await until(() => content("log").includes("null: after_fork"));
+    const pid = Number(content("number"));
+    parent.kill("SIGKILL");
+    await parent.exited;
+    await until(() => !isRunning(pid));
+  });
+});
+
+describe("--log", () => {
+  const failing = [...program, "-U", "-", life, "fail=getReady"];
+  const message = "nbdkit: error: getReady failed as asked\n";
+
+  test("file collects errors, of every start", async () => {
+    using folder = new Folder();
+    for (const times of [1, 2]) {
+      const { code, stderr } = await run([...failing, `--log=${folder.file("log")}`]);
+      expect({ code, stderr }).toEqual({ code: 1, stderr: "life: load\n" });
+      expect(readFileSync(folder.file("log"), "utf8")).toBe(message.repeat(times));
+    }
+  });
+
+  test.each(["null", "stderr", "default"])("%s", async (where) => {
+    const { code, stderr } = await run([...failing, `--log=${where}`]);
+    const expected = where === "null" ? "" : message;
+    expect({ code, stderr }).toEqual({ code: 1, stderr: `life: load\n${expected}` });
+  });
+
+  test("in a folder that does not exist is refused", async () => {
+    const { code, stderr } = await run([...program, "-U", "-", "--log=/nowhere/log", "null"]);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^nbdkit: error: option --log: cannot write to \/nowhere\/log: ENOENT/);
+  });
+
+  test.skipIf(!haveCompiler)("takes errors of C modules, too (needs cc)", async () => {
+    using folder = new Folder();
+    const args = ["-U", "sock", `--log=${folder.file("log")}`, await plugin()];
+    await using server = await folder.daemon(args);
+    expect(server.ran).toEqual({ code: 0, stdout: "", stderr: "" });
+    const { client } = await NbdClient.ready({ unix: folder.file("sock") });
+    expect(await client.ask({ type: 0, count: 1, offset: 512n })).toMatchObject({ error: 5 });
+    client.terminate();
+    expect(readFileSync(folder.file("log"), "utf8")).toBe(
+      "nbdkit: shutting-down[1]: error: read at 512\n",
+    );
+    await server.end();
+  });
+});
+
+/** Stands in for the system's log, in a /dev of its own. Prints what it is told until the server has ended. */
+const systemLog = `
+import os, socket, subprocess, sys
+log = socket.socket (socket.AF_UNIX, socket.SOCK_DGRAM)
+log.bind ("/dev/log")
+log.settimeout (30)
+subprocess.run (sys.argv[2:], check = True)
+client = socket.socket (socket.AF_UNIX)
+client.connect (sys.argv[1])
+client.sendall (bytes.fromhex ("00000003") + b"IHAVEOPT" + bytes.fromhex ("0000000100000000"
+  + "256095130000000000000000000000010000000000000200" + "00000001"))
+print (log.recv (1000).decode ())
+`;
+
+const mayMount = isRoot && installed("unshare") && Bun.spawnSync(["unshare", "-m", "true"]).success;
+
+describe.skipIf(!haveCompiler || !mayMount || !installed("python3"))(
+  "a daemon (needs cc, python3, unshare)",
+  () => {
+    test.each(servers)("tells the system's log of errors (%s)", async (_, command) => {
+      using folder = new Folder();
+      mkdirSync(folder.file("dev"));
+      const dev = folder.file("dev");
+      const prepare =
+        `mount --rbind /dev '${dev}' && mount -t tmpfs none /dev && ln -s '${dev}'/* /dev/ && ` +
+        'rm -f /dev/log && exec "$@"';
+      const server = [
+        ...command,
+        "-P",
+        folder.file("pid"),
+        "-U",
+        folder.file("sock"),
+        await plugin(),
+      ];
+      const { stdout, stderr } = await run(
+        ["unshare", "-m", "/bin/sh", "-c", prepare, "sh", "python3", "-c", systemLog].concat(
+          folder.file("sock"),
+          server,
+        ),
+      );
+      const pid = Number(readFileSync(folder.file("pid"), "utf8"));
+      process.kill(pid, "SIGTERM");
+      await until(() => !isRunning(pid));
+      expect(stderr).toBe("");
+      // Facility "daemon", severity "error". nbdkit names the thread instead of the connection.
+      const from = String.raw`shutting-down(\[1\]|\.\d+)`;
+      expect(stdout).toMatch(new RegExp(`^<27>.* nbdkit\\[${pid}\\]: ${from}: read at 512\n$`));
+    });
+  },
+);
+
+describe.skipIf(!haveCompiler)("a module that stops the server (needs cc)", () => {
+  test("does it in order, and the user's next signal is the first", async () => {
+    using folder = new Folder();
+    await using server = start("-U", folder.file("sock"), "-v", await plugin());
+    await server.printed(/shutting-down: after_fork\n/);
+    const { client } = await NbdClient.ready({ unix: folder.file("sock") });
+    await client.ask({ type: 0, count: 1 });
+    server.process.kill("SIGTERM");
+    const { code, stderr } = await server.ended();
+    expect(code).toBe(0);
+    expect(stderr).toContain("a module wants the server to stop");
+    expect(stderr).toMatch(/shutting-down: cleanup\n[^]*shutting-down: unload/);
+    client.terminate();
+  });
+
+  test("may not use stdin and stdout while clients are served", async () => {
+    using folder = new Folder();
+    await using server = start("-U", folder.file("sock"), "-v", await plugin());
+    await server.printed(/debug: stdio is taken\n/);
+  });
+});
