@@ -72,4 +72,44 @@ describe.skipIf(!haveCompiler)("filters of every generation (needs cc)", () => {
     if (allowed) expect(load()).toBe("with-dash");
     else expect(load).toThrow("filter.name ('with-dash') field must contain only ASCII alphanum");
   });
+
+  describe("of which not all can be read", () => {
+    test.each([
+      ["S", 200],
+      ["A", 200],
+      ["B", 208],
+      ["E", 256],
+      ["F0", 264],
+      ["i1", 312],
+      ["M", 336],
+    ] as const)(
+      "%s",
+      async (id, size) => {
+        // What is no variable has no symbol that tells its size.
+        const options = id === "B" ? { generation: id } : {};
+        for (const CUT of ["24", "40", String(size - 8)]) {
+          const path = await compiled(id, { CUT });
+          const needed = CUT === "24" ? 32 : size;
+          const words = `where there are no ${needed} bytes that can be read`;
+          expect(() => nativeLayer("filter", path, options)).toThrow(words);
+        }
+        const whole = await compiled(id, { CUT: String(size) });
+        expect(nativeLayer("filter", whole, options)).toMatchObject({ name: "any" });
+      },
+      30_000,
+    );
+  });
+
+  test.each([
+    ["7", "M"],
+    ["100", "M"],
+    ["0", "M"],
+    ["-1", "M"],
+    ["3", "A"],
+  ] as const)("of API %s, which there is not, in a struct of %s", async (API, id) => {
+    const path = await compiled(id, { API });
+    expect(() => nativeLayer("filter", path)).toThrow(
+      /incompatible with this version of nbdkit|has an unknown form|expected/,
+    );
+  });
 });
