@@ -33,8 +33,11 @@ const life = Number(values.life);
 const VANISHING = 10;
 const KEEPERS = 2;
 
+/** A life is looked at so often: after the first part what it holds is what later parts are compared with. */
+const PARTS = 5;
+
 /** More than these is a leak, or looks like one. */
-const MORE_RSS_KIB = 32 * 1024;
+const MORE_RSS_KIB = 48 * 1024;
 const MORE_THREADS = 72; // idle request threads are kept, and a module may have a few
 
 interface Held {
@@ -55,13 +58,16 @@ function held(pid: number, temporary: string): Held {
   };
 }
 
-/** What it holds once it has noticed that all clients are gone, or after ten seconds. */
-async function settled(pid: number, temporary: string, idle: Held): Promise<Held> {
-  for (let tries = 0; ; tries++) {
-    const now = held(pid, temporary);
-    if (now.descriptors <= idle.descriptors || tries === 100) return now;
+/** What it holds once it has noticed that all clients are gone: for a second no descriptor comes or goes. */
+async function settled(pid: number, temporary: string): Promise<Held> {
+  let last = held(pid, temporary);
+  for (let same = 0; same < 10; ) {
     await Bun.sleep(100);
+    const now = held(pid, temporary);
+    same = now.descriptors === last.descriptors ? same + 1 : 0;
+    last = now;
   }
+  return last;
 }
 
 interface Counts {
@@ -76,10 +82,9 @@ async function crowd(
   keepers: readonly Keeper[],
   rest: Region,
   random: () => number,
-  forSeconds: number,
-): Promise<Counts> {
-  const until = performance.now() + forSeconds * 1000;
-  const counts: Counts = { clients: 0, turnedAway: 0, visits: 0 };
+  counts: Counts,
+): Promise<void> {
+  const until = performance.now() + (life / PARTS) * 1000;
   const vanish = async () => {
     while (performance.now() < until && server.process.exitCode === null) {
       counts.clients++;
@@ -93,7 +98,6 @@ async function crowd(
     }
   };
   await Promise.all([...Array.from({ length: VANISHING }, vanish), ...keepers.map(look)]);
-  return counts;
 }
 
 /** What is suspicious about one server's life. */
@@ -131,29 +135,41 @@ async function watched(
     (_, i) => new Keeper({ start: i * each, length: each }, random),
   );
   const rest = { start: half, length: Number(found.size) - half };
-  const idle = held(pid, temporary);
-  const first = await crowd(server, keepers, rest, random, life / 4);
-  const before = await settled(pid, temporary, idle);
-  const second = await crowd(server, keepers, rest, random, (life * 3) / 4);
-  const after = await settled(pid, temporary, idle);
+  const idle = await settled(pid, temporary);
+  const counts: Counts = { clients: 0, turnedAway: 0, visits: 0 };
+  const samples: Held[] = [];
+  for (let part = 0; part < PARTS; part++) {
+    await crowd(server, keepers, rest, random, counts);
+    samples.push(await settled(pid, temporary));
+  }
   for (const keeper of keepers) await keeper.visit(server);
   const { code, stderr } = await server.stop();
   const wrong = keepers.flatMap((keeper) => [...new Set(keeper.wrong)].slice(0, 5));
   if (code !== 0) wrong.push(`exit status ${code}: ${stderr.slice(-2000)}`);
-  if (after.rssKiB > before.rssKiB + MORE_RSS_KIB) wrong.push("more memory");
-  if (after.threads > Math.max(before.threads, idle.threads + MORE_THREADS)) {
-    wrong.push("more threads");
-  }
-  if (after.descriptors > before.descriptors) wrong.push("more descriptors");
-  if (after.files > before.files) wrong.push("more temporary files");
-  const clients = `${first.clients} + ${second.clients} clients`;
-  const text = `${clients}, ${second.turnedAway} turned away, ${first.visits + second.visits} visits${keepers[0]?.writable === false ? ", readonly" : ""}; ${shown(before, after)}`;
+  wrong.push(...more(idle, samples));
+  const clients = `${counts.clients} clients, ${counts.turnedAway} turned away, ${counts.visits} visits`;
+  const text = `${clients}${keepers[0]?.writable === false ? ", readonly" : ""}; ${shown(samples)}`;
   return { text, wrong };
 }
 
-function shown(before: Held, after: Held): string {
+/** What grows. Memory goes up and down by itself: it is suspicious where it was never less than the part before. */
+function more(idle: Held, samples: readonly Held[]): string[] {
+  const [first = idle] = samples;
+  const last = samples.at(-1) ?? idle;
+  const rises = samples.every(({ rssKiB }, i) => rssKiB >= (samples[i - 1]?.rssKiB ?? 0));
+  const wrong: string[] = [];
+  if (rises && last.rssKiB > first.rssKiB + MORE_RSS_KIB) wrong.push("more memory");
+  if (last.threads > Math.max(first.threads, idle.threads + MORE_THREADS)) {
+    wrong.push("more threads");
+  }
+  if (last.descriptors > first.descriptors) wrong.push("more descriptors");
+  if (last.files > first.files) wrong.push("more temporary files");
+  return wrong;
+}
+
+function shown(samples: readonly Held[]): string {
   return (["rssKiB", "threads", "descriptors", "files"] as const)
-    .map((key) => `${key} ${before[key]} -> ${after[key]}`)
+    .map((key) => `${key} ${samples.map((held) => held[key]).join(" ")}`)
     .join(", ");
 }
 
