@@ -9,7 +9,7 @@ const load = () => openLibc({ __errno_location: { args: [], returns: "ptr" } });
 let libc: ReturnType<typeof load> | undefined;
 
 /** The errno of the call that this thread just made. */
-export function lastErrno(): number {
+function lastErrno(): number {
   libc ??= load();
   const address = libc["__errno_location"]();
   return address === null ? 0 : read.i32(address, 0);

@@ -61,7 +61,7 @@ function percentEncode(text: string): string {
 }
 
 /** For a shell, in quotes where it has to be. */
-export function shellQuoted(text: string): string {
+function shellQuoted(text: string): string {
   return /^[A-Za-z0-9._~/:=@%+,-]+$/.test(text) ? text : quote(text);
 }
 
