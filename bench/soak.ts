@@ -61,7 +61,7 @@ function held(pid: number, temporary: string): Held {
 /** What it holds once it has noticed that all clients are gone: for a second no descriptor comes or goes. */
 async function settled(pid: number, temporary: string): Promise<Held> {
   let last = held(pid, temporary);
-  for (let same = 0; same < 10; ) {
+  for (let same = 0; same < 10;) {
     await Bun.sleep(100);
     const now = held(pid, temporary);
     same = now.descriptors === last.descriptors ? same + 1 : 0;
