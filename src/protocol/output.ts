@@ -26,7 +26,8 @@ export interface Place {
 
 /** A reply up to this size is copied beside others: that is cheaper than a write of its own. */
 const copiedBytes = (32 << 10) + 64;
-const firstBlockBytes = 16 << 10;
+/** Small, since most of a thousand clients may be silent. */
+const firstBlockBytes = 4 << 10;
 
 export class Output {
   /** So much is worth a write of its own. */
@@ -42,7 +43,7 @@ export class Output {
   block: Block;
   end = 0;
   #start = 0;
-  /** Part of the block was written, perhaps up to the middle of a reply. */
+  /** The block goes first: part of it was written, perhaps up to the middle of a reply, or the handshake is in it. */
   #begun = false;
   /** Replies with blocks of their own. Replies need no order: these go first where neither has begun. */
   readonly #segments: Segment[] = [];
@@ -104,11 +105,12 @@ export class Output {
     return { block, start };
   }
 
-  /** Add bytes as they are: the handshake. */
+  /** Add bytes as they are: the handshake. Nothing that comes later may go first. */
   append(bytes: Uint8Array): void {
     const at = this.reserve(bytes.length);
     this.block.bytes.set(bytes, at);
     this.end = at + bytes.length;
+    this.#begun = true;
   }
 
   /** Write what was gathered, as far as the kernel takes it. */

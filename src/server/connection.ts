@@ -144,13 +144,14 @@ export class Connection {
     // First: whoever ends the transmission names a reason too, and the first one holds.
     this.#ended.abort("gone");
     this.#input.end();
-    this.#over.resolve();
+    if (this.#ends) this.#over.resolve();
     this.#transmission?.inputEnded();
   }
 
   #died(): void {
     this.#noMoreInput();
     this.#output.die();
+    this.#over.resolve();
     this.#transmission?.died();
     this.#wakeFlush?.();
   }
@@ -331,8 +332,10 @@ export class Connection {
     return requestLock.run(go);
   }
 
+  /** Nobody waits for a greeting. A client that has said all it had to say may still wait for the answers. */
   get #ends(): boolean {
-    return this.#inputEnded || this.#stopping;
+    const silent = this.#inputEnded && this.#input.empty;
+    return silent || this.#output.dead || this.#stopping;
   }
 
   /** Wait until little of what was written for the client waits to be taken. */

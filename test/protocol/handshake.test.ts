@@ -1,9 +1,9 @@
 /** The newstyle handshake on the wire: every option, every refusal, and the limits on both sides. */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 
-import { bytes, infoPayload, type NbdClient, option } from "#test/client";
+import { bytes, infoPayload, type NbdClient, option, request } from "#test/client";
 
-import { NbdError, quiet, running } from "./server-fixture.ts";
+import { Held, NbdError, quiet, running, turns } from "./server-fixture.ts";
 
 const ACK = 1;
 const SERVER = 2;
@@ -329,6 +329,39 @@ describe("clients that leave", () => {
     expect(it.server.connections).toBe(0);
     if (error === "") expect(logged.lines).toEqual([]);
     else expect(logged.lines.join()).toContain(error);
+  });
+
+  test("after they have said all before the greeting are answered to the end", async () => {
+    const held = new Held();
+    await using it = await running({ plugin: { preconnect: () => held.wait("preconnect") } });
+    const client = await it.connect();
+    client.send(bytes(3, option(7, infoPayload("")), request({ type: 0, count: 512 })));
+    client.shutdown();
+    await held.reached(1);
+    await turns();
+    held.release("preconnect");
+    await client.closed;
+    await client.take(18);
+    expect((await client.optionReply()).type).toBe(INFO);
+    expect((await client.optionReply()).type).toBe(ACK);
+    expect((await client.reply()).error).toBe(0);
+    expect(await client.take(512)).toEqual(it.disk.subarray(0, 512));
+  });
+
+  test("before they have said anything are let go, whatever the server waits for", async () => {
+    const held = new Held();
+    await using it = await running({
+      threadModel: "serialize_connections",
+      plugin: { preconnect: () => held.wait("preconnect") },
+    });
+    const first = await it.connect();
+    await held.reached(1);
+    const other = await it.connect();
+    other.shutdown();
+    await other.closed;
+    expect(other.available).toBe(0);
+    held.releaseAll();
+    await first.hello();
   });
 
   test("a preconnect that fails sends no greeting", async () => {

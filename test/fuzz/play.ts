@@ -1,0 +1,188 @@
+/** Plays a script to a server's connection, without a socket in between. */
+import { log } from "../../src/lib/log.ts";
+import { type ClientSocket, Connection } from "../../src/server/connection.ts";
+import { joined, type Step } from "./script.ts";
+import type { World } from "./worlds.ts";
+
+export interface Played {
+  /** All that the server sent. */
+  readonly said: Uint8Array;
+  /** What it logged. */
+  readonly lines: readonly string[];
+  /** The connection was broken, or the server stopped: what the server said may end anywhere. */
+  readonly cut: boolean;
+}
+
+/** The most that a connection may hold for its client: requests in flight, and what stands around them. */
+const mostHeldBytes = (64 << 20) + (16 << 20);
+/** So many turns of the event loop without anything happening are a hang. */
+const patience = 2000;
+
+/** The steps, and then the end of what the client sends. Throws where the server does what it must not do. */
+export async function play(world: World, steps: readonly Step[]): Promise<Played> {
+  world.reset();
+  const lines: string[] = [];
+  using _ = collectLog(lines);
+  const client = new Client(world);
+  for (const step of steps) await client.step(step);
+  await client.finish();
+  const { connectionLock, requestLock } = world.shared;
+  if (world.open !== 0) throw new Error(`${world.open} connections of the plugin are still open`);
+  if (!requestLock.free) throw new Error("the lock of requests is still held");
+  if (!connectionLock.free) throw new Error("the lock of connections is still held");
+  return { said: client.said, lines, cut: client.cut };
+}
+
+function collectLog(lines: string[]): Disposable {
+  const { error, debug } = log;
+  log.error = (message) => void lines.push(message);
+  log.debug = (message) => void lines.push(message);
+  return {
+    [Symbol.dispose]() {
+      log.error = error;
+      log.debug = debug;
+    },
+  };
+}
+
+function turn(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve);
+  });
+}
+
+class Client {
+  cut = false;
+  readonly #connection: Connection;
+  readonly #written: Uint8Array[] = [];
+  /** What the kernel still takes. */
+  #room = Infinity;
+  #blocked = false;
+  #paused = false;
+  /** The socket is no more. */
+  #gone = false;
+  #over = false;
+  #failure: unknown;
+  /** Sent and not delivered yet, since the server reads nothing. */
+  readonly #queue: Uint8Array[] = [];
+  #ends = false;
+  #endDelivered = false;
+  #events = 0;
+
+  constructor({ shared }: World) {
+    this.#connection = new Connection(this.#socket(), shared, 1);
+    this.#connection.run().then(
+      () => (this.#over = true),
+      (error: unknown) => {
+        this.#failure = error ?? new Error("run was rejected");
+        this.#over = true;
+      },
+    );
+  }
+
+  get said(): Uint8Array {
+    return joined(this.#written);
+  }
+
+  async step(step: Step): Promise<void> {
+    switch (step.kind) {
+      case "send":
+        if (!this.#ends) this.#queue.push(step.data);
+        this.#deliver();
+        break;
+      case "take":
+        this.#room = step.bytes;
+        break;
+      case "drain":
+        this.#drain();
+        break;
+      case "turn":
+        await turn();
+        break;
+      case "end":
+        this.#ends = true;
+        this.#deliver();
+        break;
+      case "reset":
+        this.cut = true;
+        this.#break();
+        break;
+      case "stop":
+        this.cut = true;
+        this.#connection.stop();
+        break;
+      default:
+        step satisfies never;
+    }
+    const { heldBytes } = this.#connection;
+    if (heldBytes > mostHeldBytes) throw new Error(`the connection holds ${heldBytes} bytes`);
+  }
+
+  /** Take all, send the rest, and wait until the connection is over. */
+  async finish(): Promise<void> {
+    for (let idle = 0; !this.#over; idle++) {
+      if (idle > patience) throw new Error("the connection does not end");
+      const before = this.#events;
+      this.#drain();
+      this.#deliver();
+      await turn();
+      if (this.#queue.length === 0) this.#ends = true;
+      if (this.#events !== before) idle = 0;
+    }
+    if (this.#failure !== undefined) throw this.#failure;
+    // As the kernel would do it.
+    this.#break();
+  }
+
+  #socket(): ClientSocket {
+    return {
+      client: { peerName: undefined, peer: undefined },
+      write: (bytes, start, length) => {
+        this.#events++;
+        if (this.#gone) return -1;
+        const taken = Math.min(length, this.#room);
+        this.#room -= taken;
+        if (taken < length) this.#blocked = true;
+        if (taken > 0) this.#written.push(bytes.slice(start, start + taken));
+        return taken;
+      },
+      pause: () => (this.#paused = true),
+      resume: () => {
+        this.#paused = false;
+        // The kernel tells of what waits later, never from within.
+        queueMicrotask(() => this.#deliver());
+      },
+      end: () => {},
+      terminate: () => this.#break(),
+    };
+  }
+
+  #drain(): void {
+    this.#room = Infinity;
+    if (!this.#blocked || this.#gone) return;
+    this.#blocked = false;
+    this.#events++;
+    this.#connection.drained();
+  }
+
+  #deliver(): void {
+    while (!this.#paused && !this.#gone) {
+      const data = this.#queue.shift();
+      if (data === undefined) break;
+      this.#events++;
+      this.#connection.data(data);
+    }
+    if (!this.#ends || this.#endDelivered || this.#paused || this.#gone) return;
+    if (this.#queue.length > 0) return;
+    this.#endDelivered = true;
+    this.#events++;
+    this.#connection.inputEnded();
+  }
+
+  #break(): void {
+    if (this.#gone) return;
+    this.#gone = true;
+    this.#queue.length = 0;
+    this.#connection.gone();
+  }
+}

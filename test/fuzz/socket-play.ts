@@ -1,0 +1,144 @@
+/** Plays scripts to servers that were spawned, through their sockets. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { NbdClient } from "#test/client";
+import { serve, type Served } from "#test/server";
+
+import type { Failure } from "./fuzzer.ts";
+import { script } from "./grammar.ts";
+import { type Facts, judge } from "./judge.ts";
+import { mutated } from "./mutate.ts";
+import type { Played } from "./play.ts";
+import { Random } from "./random.ts";
+import type { Step } from "./script.ts";
+
+const usual: Facts = {
+  maskHandshake: 0xffff,
+  metaContexts: true,
+  structuredReplies: true,
+  oldstyle: false,
+};
+
+/** The options of servers, and what they mean. */
+const servers: readonly { readonly options: readonly string[]; readonly facts: Facts }[] = [
+  { options: [], facts: usual },
+  { options: ["-r", "--no-mc"], facts: { ...usual, metaContexts: false } },
+  {
+    options: ["--no-sr", "--mask-handshake=1"],
+    facts: { ...usual, structuredReplies: false, maskHandshake: 1 },
+  },
+  { options: ["-o"], facts: { ...usual, oldstyle: true } },
+];
+
+const clientsAtOnce = 8;
+/** Scripts that are played before a server's memory is looked at for the first time. */
+const warmUp = 200;
+/** What a server may grow by then: the collector takes its time. */
+const mostGrowthKiB = 96 << 10;
+
+export interface SocketRun {
+  messages: number;
+  scripts: number;
+}
+
+/** Play scripts to one server after the other, for so long in all. */
+export async function playOverSockets(seed: number, seconds: number): Promise<SocketRun | Failure> {
+  const total: SocketRun = { messages: 0, scripts: 0 };
+  const folder = mkdtempSync(join(tmpdir(), "nbdkit-fuzz-"));
+  try {
+    const plugin = join(folder, "moody.ts");
+    writeFileSync(
+      plugin,
+      `import { moody, Moody } from ${JSON.stringify(join(import.meta.dirname, "moody.ts"))};\n` +
+        `export default moody(new Moody("either"));\n`,
+    );
+    for (const { options, facts } of servers) {
+      await using server = await serve([...options, plugin]);
+      const until = performance.now() + (seconds * 1000) / servers.length;
+      const random = new Random(seed);
+      const failure = await playTo(server, facts, { random, until, total });
+      if (failure !== undefined) return failure;
+      const { code, stderr } = await server.stop();
+      // A stack trace is what a bug leaves behind.
+      if (code !== 0 || /^ +at /m.test(stderr)) {
+        throw new Error(`the server ended with ${code}:\n${stderr.slice(-4000)}`);
+      }
+    }
+    return total;
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+interface Run {
+  readonly random: Random;
+  readonly until: number;
+  readonly total: SocketRun;
+}
+
+async function playTo(
+  server: Served,
+  facts: Facts,
+  { random, until, total }: Run,
+): Promise<Failure | undefined> {
+  let before = 0;
+  let failure: Failure | undefined;
+  const first = total.scripts;
+  let last = script(random);
+  const client = async (): Promise<void> => {
+    while (performance.now() < until && failure === undefined) {
+      const it = random.once(2) ? script(random) : mutated(random, last, script(random));
+      last = it;
+      try {
+        const { messages } = judge(facts, it, await playOver(server.socket, it.steps));
+        total.messages += messages;
+        total.scripts++;
+      } catch (error) {
+        failure ??= {
+          script: it,
+          error: error instanceof Error ? error : new Error(String(error)),
+        };
+      }
+      if (before === 0 && total.scripts - first > warmUp) before = rssKiB(server.process.pid);
+    }
+  };
+  await Promise.all(Array.from({ length: clientsAtOnce }, client));
+  if (failure !== undefined || before === 0) return failure;
+  const grown = rssKiB(server.process.pid) - before;
+  if (grown > mostGrowthKiB) throw new Error(`the server grew by ${grown} KiB`);
+  return undefined;
+}
+
+function rssKiB(pid: number): number {
+  return Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);
+}
+
+/** The steps, as far as a client can take them, and then the end of what it sends. */
+async function playOver(socket: string, steps: readonly Step[]): Promise<Played> {
+  await using client = await NbdClient.connect({ unix: socket });
+  let cut = false;
+  for (const step of steps) {
+    if (step.kind === "send") client.send(step.data);
+    else if (step.kind === "take") client.pause();
+    else if (step.kind === "drain") client.resume();
+    else if (step.kind === "turn") await turn();
+    if (step.kind === "end" || step.kind === "reset") {
+      cut = step.kind === "reset";
+      break;
+    }
+  }
+  if (cut) client.terminate();
+  client.resume();
+  // What is still to be sent goes first.
+  void client.sent().then(() => client.shutdown());
+  await client.closed;
+  return { said: await client.take(client.available), lines: [], cut };
+}
+
+function turn(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve);
+  });
+}

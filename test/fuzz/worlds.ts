@@ -1,0 +1,80 @@
+/** Servers that scripts are played to: the same disk under different options, thread models and tempers. */
+import type { ThreadModel } from "#api";
+import { configuredChain } from "#test/chain";
+
+import type { Chain } from "../../src/chain/chain.ts";
+import { typescriptLayer } from "../../src/chain/typescript.ts";
+import { Lock } from "../../src/protocol/lock.ts";
+import type { Shared } from "../../src/server/connection.ts";
+import type { Facts } from "./judge.ts";
+import { type Answers, Moody, moody } from "./moody.ts";
+
+interface Temper {
+  /** When the disk answers: by default at once. */
+  readonly answers?: Answers;
+  readonly model?: ThreadModel;
+  readonly shared?: Partial<Shared>;
+}
+
+const tempers = {
+  plain: {},
+  readonly: { shared: { readonly: true } },
+  later: { answers: "later" },
+  either: { answers: "either" },
+  "one-at-a-time": { answers: "either", model: "serialize_requests" },
+  "one-for-all": { answers: "either", model: "serialize_all_requests" },
+  "one-client": { answers: "later", model: "serialize_connections" },
+  unstructured: { shared: { structuredReplies: false } },
+  "no-contexts": { shared: { metaContexts: false } },
+  masked: { shared: { maskHandshake: 0 } },
+  oldstyle: { shared: { oldstyle: true } },
+} as const satisfies Readonly<Record<string, Temper>>;
+
+export const worldNames: readonly string[] = Object.keys(tempers);
+
+export interface World extends AsyncDisposable {
+  readonly shared: Shared;
+  readonly facts: Facts;
+  /** How often the plugin was opened and not closed again. */
+  readonly open: number;
+  /** Make the disk what it was. */
+  reset(): void;
+}
+
+export async function openWorld(name: string): Promise<World> {
+  const temper: Temper | undefined = Object.entries(tempers).find(([key]) => key === name)?.[1];
+  if (temper === undefined) throw new Error(`no such world: ${name}`);
+  const { answers, model } = temper;
+  const state = new Moody(answers);
+  const chain = await configuredChain([typescriptLayer("plugin", moody(state, model), "test")], {});
+  const shared = sharedOf(chain, temper);
+  return {
+    shared,
+    facts: { ...shared, disk: state.disk },
+    get open() {
+      return state.open;
+    },
+    reset: () => state.reset(),
+    async [Symbol.asyncDispose]() {
+      await chain.cleanup();
+      await chain.unload();
+    },
+  };
+}
+
+function sharedOf(chain: Chain, temper: Temper): Shared {
+  return {
+    chain,
+    readonly: false,
+    threads: 16,
+    structuredReplies: true,
+    metaContexts: true,
+    maskHandshake: 0xffff,
+    oldstyle: false,
+    timeoutSeconds: undefined,
+    ready: Promise.resolve(),
+    connectionLock: new Lock(),
+    requestLock: new Lock(),
+    ...temper.shared,
+  };
+}
