@@ -12,6 +12,7 @@ import { serve } from "#test/server";
 
 import type { Chain } from "../../src/chain/chain.ts";
 import type { Layer } from "../../src/chain/layer.ts";
+import { everyMethod, forgetRecord, recorded, recordingScript } from "./every-callback.ts";
 
 const acting = new Map<GenerationId, Promise<Layer>>();
 
@@ -239,6 +240,27 @@ describe.skipIf(!haveCompiler)("filters that break rules (needs cc)", () => {
   });
 
   describe("reopen", () => {
+    test.each(since("F", "I"))("%s: closes the layers below, and opens them", async (id) => {
+      const layers = [await actingFilter(id), everyMethod("ts"), recordingScript()];
+      const { top } = await opened(await configuredChain(layers, {}));
+      await top.getSize();
+      for (const [action, ro] of [
+        [30, 1],
+        [29, 0],
+      ] as const) {
+        forgetRecord();
+        expect(await act(top, action)).toBe("no error");
+        // The name became an argument with 1.21.20.
+        const name = since("g2").includes(id) ? "again" : "it";
+        expect(recorded()).toEqual([
+          ...["ts finalize", "ts close", "disk close"],
+          `ts open ro=${ro} name=${name} tls=0`,
+          `disk open ro=${ro} name=${name} tls=0`,
+          `ts prepare ro=${ro}`,
+        ]);
+      }
+    });
+
     test.each(since("F", "I"))("%s: takes effect at once", async (id) => {
       const { chain } = await chainOf(id);
       const { top } = await opened(chain);
