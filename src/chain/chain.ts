@@ -48,6 +48,17 @@ export class Chain {
     return this.layers.at(-1)?.magicConfigKey;
   }
 
+  /**
+   * Whether what the layers tell of zeroes holds for reads too. A filter that answers one of the two itself and not the
+   * other may have bytes that the extents below know nothing of: nbdkit's cache filter has.
+   */
+  get extentsHoldForReads(): boolean {
+    return this.layers.every(
+      ({ kind, pread, extents }) =>
+        kind === "plugin" || (pread === undefined) === (extents === undefined),
+    );
+  }
+
   async config(key: string, value: string): Promise<void> {
     await this.configAt(0, key, value);
   }

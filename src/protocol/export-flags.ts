@@ -17,15 +17,19 @@ import {
 export interface ExportFacts {
   readonly size: bigint;
   readonly eflags: number;
-  /** The layers know what is a hole, so that it need not be taken for data. */
+  /** What the layers know to be zeroes need not be read. */
   readonly tellsExtents: boolean;
 }
 
+/** What is known of all layers together. */
+export interface ChainFacts {
+  /** It may change while layers are asked. */
+  readonly threadModel: ThreadModel;
+  readonly extentsHoldForReads: boolean;
+}
+
 /** Filters may rely on the order of the questions: it is nbdkit's. All are asked, so that layers know the answers. */
-export async function exportFacts(
-  top: NextOps,
-  threadModel: () => ThreadModel,
-): Promise<ExportFacts> {
+export async function exportFacts(top: NextOps, chain: ChainFacts): Promise<ExportFacts> {
   const size = await top.getSize();
   let eflags = EFLAG_HAS_FLAGS;
   if (!(await top.canWrite())) eflags |= EFLAG_READ_ONLY;
@@ -36,10 +40,11 @@ export async function exportFacts(
   if (await top.canFlush()) eflags |= EFLAG_SEND_FLUSH;
   if (await top.isRotational()) eflags |= EFLAG_ROTATIONAL;
   // A promise about several clients is worth nothing where there can be only one.
-  if ((await top.canMultiConn()) && threadModel() !== "serialize_connections") {
+  if ((await top.canMultiConn()) && chain.threadModel !== "serialize_connections") {
     eflags |= EFLAG_CAN_MULTI_CONN;
   }
   if ((await top.canCache()) !== "none") eflags |= EFLAG_SEND_CACHE;
   // Block status is offered in any case: what cannot tell its extents is all data.
-  return { size, eflags, tellsExtents: await top.canExtents() };
+  const tellsExtents = await top.canExtents();
+  return { size, eflags, tellsExtents: tellsExtents && chain.extentsHoldForReads };
 }

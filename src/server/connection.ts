@@ -315,7 +315,7 @@ export class Connection {
     const facts = await this.#exclusively(async () => {
       try {
         await connection.open(readonly, exportName, this.#info.isTls);
-        return await exportFacts(connection.top, () => chain.threadModel);
+        return await exportFacts(connection.top, chain);
       } catch (error) {
         await close();
         throw error;

@@ -67,6 +67,19 @@ describe.skipIf(missing.length > 0)(`genuine modules${needs}`, () => {
     },
   );
 
+  test.each(["cache", "cow", "cow cache", "cache cow"])(
+    "what was written above [%s] is read, whatever the extents say",
+    async (filters) => {
+      const layers = filters.split(" ").map((name) => `--filter=native:${name}`);
+      await using ours = await serve([...layers, "native:memory", "4M"]);
+      const steps = ["write -P 7 0 128k", "read -P 7 0 128k", "read -P 0 1M 1M"];
+      const output = await printed(
+        ...["qemu-io", "-f", "raw", ...steps.flatMap((step) => ["-c", step]), ours.uri],
+      );
+      expect(output).not.toContain("verification failed");
+    },
+  );
+
   test("block status of what was written, by pieces, is that of nbdkit", async () => {
     const statuses = async (server: Served): Promise<unknown[]> => {
       await using client = (await NbdClient.structured({ unix: server.socket })).client;

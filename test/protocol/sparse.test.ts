@@ -1,6 +1,7 @@
 /** Structured reads whose zeroes are told and not sent. */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 
+import type { NextOps } from "#abi/generated/methods.gen";
 import { type Chunk, chunkError, type NbdClient } from "#test/client";
 
 import type { Extents } from "../../src/lib/extents.ts";
@@ -52,6 +53,20 @@ function sparse(layout: Layout, later = false) {
   };
   return { disk, calls, plugin };
 }
+
+/** What a filter has that answers reads and extents by those of the layers below. */
+const passing = {
+  pread: (next: NextOps, _handle: unknown, buf: Uint8Array, offset: bigint, flags: number) =>
+    next.pread(buf, offset, flags),
+  extents: (
+    next: NextOps,
+    _handle: unknown,
+    count: number,
+    offset: bigint,
+    flags: number,
+    list: Extents,
+  ) => next.extents(count, offset, flags, list),
+};
 
 /** All chunks of one reply. */
 async function chunksOf(nbd: NbdClient): Promise<Chunk[]> {
@@ -180,6 +195,28 @@ describe("no holes are told", () => {
     await using it = await running({ plugin: { ...plugin, canExtents: () => false } });
     expect((await read(await connected(it), 0, 256 * KiB)).shape).toEqual([[0, 256]]);
     expect(calls).toEqual(["pread 256 0"]);
+  });
+
+  test.each([
+    { what: "answers reads and knows nothing of extents", method: "pread" },
+    { what: "answers extents and does not see reads", method: "extents" },
+  ] as const)("below a filter that $what", async ({ method }) => {
+    const { disk, plugin } = sparse([[0, zero]]);
+    const own = { name: "own", [method]: passing[method] };
+    const alike = { name: "alike", ...passing };
+    await using it = await running({ plugin, filters: [alike, own, alike] });
+    const { shape, data } = await read(await connected(it), 0, 64 * KiB);
+    expect(shape).toEqual([[0, 64]]);
+    expect(data).toEqual(disk.subarray(0, 64 * KiB));
+  });
+
+  test("only below filters that answer both, or neither, are they told", async () => {
+    const { plugin } = sparse([[0, zero]]);
+    await using it = await running({
+      plugin,
+      filters: [{ name: "both", ...passing }, { name: "neither" }],
+    });
+    expect((await read(await connected(it), 0, 64 * KiB)).shape).toEqual([[0, -64]]);
   });
 
   test("of space that is not allocated, but does not read as zeroes", async () => {
