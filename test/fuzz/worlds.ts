@@ -72,6 +72,7 @@ function sharedOf(chain: Chain, temper: Temper): Shared {
     maskHandshake: 0xffff,
     oldstyle: false,
     timeoutSeconds: undefined,
+    tls: { mode: "off" },
     ready: Promise.resolve(),
     connectionLock: new Lock(),
     requestLock: new Lock(),
