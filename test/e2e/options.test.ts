@@ -131,7 +131,7 @@ const rows: readonly Row[] = [
   {
     option: "-r",
     script: `nbdkit -r memory 64k --run 'nbdinfo --can write "$uri" || echo no; qemu-io -f raw -c "write 0 512" "$uri" 2>&1'`,
-    stdout: /^no\nqemu-io: .*: request for write access denied\n/,
+    stdout: /^no\nqemu-io: .*: Permission denied\n/,
   },
   {
     option: "--run",
