@@ -488,12 +488,12 @@ test.skipIf(nbdkit === null)(
 test.skipIf(nbdkit === null)(
   "every option that nbdkit lists is listed (needs nbdkit)",
   async () => {
-    for (const [option, ours] of [
+    for (const [option, list] of [
       ["--long-options", longOptions()],
       ["--short-options", shortOptions()],
     ] as const) {
       const { stdout } = await run(["nbdkit", option]);
-      const listed = ours.split("\n");
+      const listed = list.split("\n");
       expect(stdout.split("\n").filter((name) => !listed.includes(name))).toEqual([]);
     }
   },
