@@ -483,6 +483,7 @@ test.skipIf(nbdkit === null)(
     expect(pairs.filter((pair) => pair.expected !== pair.ours)).toEqual([]);
     expect(expected.length).toBe(lines.length);
   },
+  60_000,
 );
 
 test.skipIf(nbdkit === null)(

@@ -1,10 +1,12 @@
 /** What each option of the command line does, as real clients see it. Those of TLS are in test/tls. */
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { installed, program, run } from "#test/server";
+
+setDefaultTimeout(60_000);
 
 let folder = "";
 beforeAll(() => {

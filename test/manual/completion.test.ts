@@ -1,5 +1,5 @@
 /** Completion for bash and zsh: the shells' own functions are run, and what they would offer is compared. */
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -7,6 +7,9 @@ import { join } from "node:path";
 import { installed, run } from "#test/server";
 
 import { longOptions, shortOptions } from "../../src/cli/options.ts";
+
+// Each test starts the server many times.
+setDefaultTimeout(60_000);
 
 const root = join(import.meta.dirname, "../..");
 const launcher = join(root, "bin/nbdkit");
