@@ -11,8 +11,9 @@ import tls from "node:tls";
 import { bytes, option } from "#test/client";
 
 export interface Bridge extends AsyncDisposable {
-  /** Where clients connect, for `NbdClient.connect`. */
+  /** Where clients connect: a Unix socket, or a port. */
   readonly unix: string;
+  readonly port: number;
   /** Cut all connections to the server, without ending TLS. */
   cut(): void;
 }
@@ -104,9 +105,9 @@ export function plainBridge(
   });
 }
 
-/** Clients speak TLS from the first byte on, and then NBD from the options on. */
+/** Clients speak TLS from the first byte on, and then NBD from the options on. They come to a port of 127.0.0.1. */
 export function tlsBridge(socket: string): Promise<Bridge> {
-  return bridge("tls", async (client, cuts) => {
+  return bridge("", async (client, cuts) => {
     const source = new Source(client);
     const raw = await startTls(socket);
     cuts.add(raw);
@@ -122,7 +123,7 @@ async function bridge(
   serve: (client: net.Socket, cuts: Set<net.Socket>) => Promise<void>,
 ): Promise<Bridge> {
   const folder = mkdtempSync(join(tmpdir(), "nbdkit-bridge-"));
-  const unix = join(folder, name);
+  const unix = name === "" ? "" : join(folder, name);
   const clients = new Set<net.Socket>();
   const cuts = new Set<net.Socket>();
   const server = net.createServer((client) => {
@@ -130,12 +131,15 @@ async function bridge(
     client.on("error", () => {});
     serve(client, cuts).catch(() => client.destroy());
   });
-  await new Promise<void>((resolve) => server.listen(unix, resolve));
+  const where = unix === "" ? { port: 0, host: "127.0.0.1" } : { path: unix };
+  await new Promise<void>((resolve) => server.listen(where, resolve));
+  const address = server.address();
   const cut = (): void => {
     for (const one of cuts) one.destroy();
   };
   return {
     unix,
+    port: typeof address === "object" && address !== null ? address.port : 0,
     cut,
     async [Symbol.asyncDispose]() {
       cut();

@@ -1,8 +1,8 @@
 /** Certificates and keys for tests, made once by certtool (gnutls-bin) and removed with the process. */
-import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { cpSync, mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
+import { temporaryFolder } from "#test/modules";
 import { run } from "#test/server";
 
 export interface Pki {
@@ -77,12 +77,17 @@ const authority = (name: string): string[] => [
   "expiration_days = 3650",
 ];
 const ofServer = ['cn = "localhost"', 'dns_name = "localhost"', 'ip_address = "127.0.0.1"'];
-const ofClient = ['dn = "cn=client one,ou=tests,o=Example\\, Inc.,c=DE"', "tls_www_client"];
+const ofClient = [
+  'cn = "client one"',
+  'unit = "tests"',
+  'organization = "Example, Inc."',
+  "country = DE",
+  "tls_www_client",
+];
 const long = "expiration_days = 3650";
 
 async function make(): Promise<Pki> {
-  const folder = mkdtempSync(join(tmpdir(), "nbdkit-tls-"));
-  process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
+  const folder = mkdtempSync(join(temporaryFolder(), "tls-"));
   await certify(folder, "ca", authority("authority of the server"));
   await certify(folder, "other", authority("another authority"));
   await Promise.all([

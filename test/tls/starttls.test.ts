@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import type net from "node:net";
 
-import { bytes, infoPayload, metaPayload, NbdClient, option, request } from "#test/client";
+import { bytes, infoPayload, metaPayload, type NbdClient, option, request } from "#test/client";
 import { until } from "#test/server";
 
 import { prepareTls } from "../../src/server/tls.ts";

@@ -1,0 +1,174 @@
+/** --tls-verify-peer: who is taken, and what layers are told of them. And what they are told where nobody is asked. */
+import { beforeAll, describe, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import type { ConnectionOptions } from "node:tls";
+
+import { NbdClient } from "#test/client";
+import { compileModule, haveCompiler } from "#test/modules";
+import { installed, program, run, serve, until } from "#test/server";
+
+import { quiet } from "../protocol/server-fixture.ts";
+import { clientDn, issuerDn, type Pki, pki } from "./certificates.ts";
+import { missing, needs, secured, type SecuredOptions } from "./tls-fixture.ts";
+
+let files: Pki;
+beforeAll(async () => {
+  if (missing.length === 0) files = await pki();
+});
+
+const identity = (folder: string): ConnectionOptions => ({
+  cert: readFileSync(join(folder, "client-cert.pem")),
+  key: readFileSync(join(folder, "client-key.pem")),
+});
+
+const verifying = (tls: SecuredOptions["tls"] = {}) => ({ tls: { ...tls, verifyPeer: true } });
+
+/** Whether the client is served; if not, what the server says of it. */
+async function outcome(
+  options: SecuredOptions,
+  client: ConnectionOptions,
+): Promise<readonly string[] | "served"> {
+  using log = quiet();
+  await using server = await secured(options);
+  await using nbd = await NbdClient.connect(await server.bridge(client));
+  const result = await nbd
+    .hello()
+    .then(
+      () => nbd.go(""),
+      () => "refused",
+    )
+    .catch(() => "refused");
+  if (result !== "refused") return "served";
+  // The client may be the one that gives up first.
+  await until(() => server.server.connections === 0);
+  expect(server.calls).toEqual([]);
+  return log.lines;
+}
+
+describe.skipIf(missing.length > 0)(`--tls-verify-peer${needs}`, () => {
+  const versions = ["TLSv1.2", "TLSv1.3"] as const;
+  const error = "disk[1]: error: TLS handshake: ";
+
+  describe.each(versions)("with %s", (minVersion) => {
+    const only = { minVersion, maxVersion: minVersion };
+
+    test("takes a client with a good certificate", async () => {
+      const client = { ...identity(files.client), ...only };
+      expect(await outcome(verifying(), client)).toBe("served");
+    });
+
+    test("refuses one without", async () => {
+      expect(await outcome(verifying(), only)).toEqual([
+        `${error}the client showed no certificate`,
+      ]);
+    });
+
+    test("refuses one that another authority has signed", async () => {
+      const client = { ...identity(files.stranger), ...only };
+      expect(await outcome(verifying(), client)).toEqual([
+        expect.stringContaining(`${error}the client's certificate is refused: `),
+      ]);
+    });
+
+    test("refuses one that was revoked", async () => {
+      const client = { ...identity(files.client), ...only };
+      expect(await outcome(verifying({ certificates: files.revoking }), client)).toEqual([
+        expect.stringMatching(/the client's certificate is refused: .*revoked/),
+      ]);
+    });
+
+    test("refuses one that signed itself", async () => {
+      const own = {
+        cert: readFileSync(join(files.folder, "other-cert.pem")),
+        key: readFileSync(join(files.folder, "other-key.pem")),
+      };
+      expect(await outcome(verifying(), { ...own, ...only })).toEqual([
+        expect.stringContaining(`${error}the client's certificate is refused: `),
+      ]);
+    });
+  });
+
+  test("is not asked for otherwise, and what a client has does not matter", async () => {
+    expect(await outcome({}, identity(files.stranger))).toBe("served");
+    expect(await outcome({ tls: { certificates: files.revoking } }, identity(files.client))).toBe(
+      "served",
+    );
+  });
+
+  test("tells layers the names in the certificate", async () => {
+    const met: unknown[] = [];
+    await using server = await secured({
+      ...verifying(),
+      meets: (when, { tlsNames }) => met.push([when, tlsNames]),
+    });
+    const client = await server.secure(identity(files.client));
+    await client.go("");
+    expect(met).toEqual([
+      ["preconnect", undefined],
+      ["open", { dn: clientDn, issuerDn }],
+    ]);
+  });
+});
+
+const absent = [
+  ...missing,
+  ...(haveCompiler ? [] : ["cc"]),
+  ...(installed("nbdinfo") ? [] : ["nbdinfo"]),
+];
+
+describe.skipIf(absent.length > 0)(
+  `modules in C${absent.length > 0 ? ` (needs ${absent.join(", ")})` : ""}`,
+  () => {
+    const servers = [
+      { what: "this server", command: program, names: [`[${clientDn}] [${issuerDn}]`, "[] []"] },
+      // 1.32 has no names.
+      { what: "nbdkit", command: ["nbdkit"], names: ["[NULL] [NULL]", "[NULL] [NULL]"] },
+    ];
+
+    for (const { command, names, what } of servers) {
+      const here = what === "nbdkit" && !installed("nbdkit");
+      test.skipIf(here)(
+        `learn what the client uses, in ${what}`,
+        async () => {
+          const filter = await compileModule("test/tls/names.c", { name: "nbdkit-names-filter" });
+          const seen: unknown[] = [];
+          for (const mode of ["require", "on"]) {
+            await using server = await serve(
+              [
+                ...[
+                  "-v",
+                  `--tls=${mode}`,
+                  `--tls-certificates=${files.server}`,
+                  "--tls-verify-peer",
+                ],
+                ...[`--filter=${filter}`, command === program ? "native:eval" : "eval"],
+                ...["get_size=echo 512", "pread=exit 1"],
+              ],
+              { program: command },
+            );
+            const secure = `nbds+unix:///?socket=${server.socket}&tls-certificates=${files.client}`;
+            await run(["nbdinfo", "--size", secure]);
+            await run(["nbdinfo", "--size", server.uri]);
+            const { stderr } = await server.stop();
+            seen.push({
+              // The layers for all clients, then those of each.
+              opened: [...stderr.matchAll(/eval: open readonly=\d exportname="" (tls=\d)/g)].map(
+                (it) => it[1],
+              ),
+              told: stderr.split("\n").filter((line) => line.startsWith("names ")),
+            });
+          }
+          expect(seen).toEqual([
+            { opened: ["tls=1", "tls=1"], told: [`names 11 ${names[0]}`] },
+            {
+              opened: ["tls=0", "tls=1", "tls=0"],
+              told: [`names 11 ${names[0]}`, `names 00 ${names[1]}`],
+            },
+          ]);
+        },
+        60_000,
+      );
+    }
+  },
+);
