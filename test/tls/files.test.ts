@@ -1,0 +1,312 @@
+/** The files of --tls-certificates and --tls-psk: where they are looked for, and what is said of wrong ones. */
+import { beforeAll, describe, expect, test } from "bun:test";
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { temporaryFolder } from "#test/modules";
+import { installed, program, run } from "#test/server";
+
+import { type Pki, pki } from "./certificates.ts";
+import { missing, needs } from "./tls-fixture.ts";
+
+let files: Pki;
+let folder: string;
+beforeAll(async () => {
+  folder = mkdtempSync(join(temporaryFolder(), "files-"));
+  if (missing.length > 0) return;
+  files = await pki();
+  // Whoever runs as nobody has to get there.
+  for (const path of [temporaryFolder(), files.folder, folder]) chmodSync(path, 0o755);
+});
+
+interface Started {
+  readonly code: number;
+  /** `$tls` of --run: 1 for on, 2 for require, none for off. */
+  readonly tls: string | undefined;
+  /** What was said on stderr, with the folder of the files as FOLDER. */
+  readonly said: readonly string[];
+}
+
+interface StartOptions {
+  readonly server?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  /** Run as somebody who is not root. */
+  readonly asNobody?: boolean;
+}
+
+const nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+const isRoot = process.geteuid?.() === 0;
+
+async function start(args: readonly string[], options: StartOptions = {}): Promise<Started> {
+  const command = [...(options.asNobody === true ? nobody : []), ...(options.server ?? program)];
+  const { code, stdout, stderr } = await run(
+    [...command, "-U", "-", ...args, "null", "1M", "--run", 'echo "tls=$tls"'],
+    { cwd: folder, env: { HOME: folder, ...options.env } },
+  );
+  const said = stderr.replaceAll(files.folder, "FOLDER").replaceAll(folder, "FOLDER");
+  return {
+    code,
+    tls: /^tls=(\d?)$/m.exec(stdout)?.[1],
+    said: said.split("\n").filter((line) => line !== ""),
+  };
+}
+
+/** A folder with the server's files, of which some are others. */
+function folderWith(name: string, changes: Readonly<Record<string, string | null>>): string {
+  const path = join(folder, name);
+  rmSync(path, { recursive: true, force: true });
+  cpSync(files.server, path, { recursive: true });
+  for (const [file, text] of Object.entries(changes)) {
+    if (text === null) rmSync(join(path, file));
+    else writeFileSync(join(path, file), text);
+  }
+  return path;
+}
+
+const garbage = "this is no certificate\n";
+
+describe.skipIf(missing.length > 0)(`certificates${needs}`, () => {
+  test("that cannot be found turn TLS off, loudly where it was asked for", async () => {
+    const none = "see --tls-certificates and --tls-psk in nbdkit(1)";
+    const absent = "--tls-certificates=/nonexistent";
+    const why = "cannot read /nonexistent/ca-cert.pem: no such file";
+    expect([
+      await start([absent]),
+      await start([absent, "--tls=on"]),
+      await start([absent, "--tls=require"]),
+    ]).toEqual([
+      { code: 0, tls: "", said: [] },
+      {
+        code: 0,
+        tls: "",
+        said: [
+          `nbdkit: warning: --tls=on, but there are no certificates, so that TLS is refused: ${why}: ${none}`,
+        ],
+      },
+      {
+        code: 1,
+        tls: undefined,
+        said: [`nbdkit: error: --tls=require, but there are no certificates: ${why}: ${none}`],
+      },
+    ]);
+  });
+
+  test.each(["ca-cert.pem", "server-cert.pem", "server-key.pem"])(
+    "without %s are none",
+    async (name) => {
+      const path = folderWith("incomplete", { [name]: null });
+      const { code, said } = await start(["--tls=require", `--tls-certificates=${path}`]);
+      expect({ code, said }).toEqual({
+        code: 1,
+        said: [expect.stringContaining(`cannot read FOLDER/incomplete/${name}: no such file`)],
+      });
+    },
+  );
+
+  test.each([
+    [
+      "a certificate that is none",
+      { "server-cert.pem": garbage },
+      /^nbdkit: error: FOLDER\/wrong\/server-cert\.pem: expected a certificate in PEM form: /,
+    ],
+    [
+      "a key that is none",
+      { "server-key.pem": garbage },
+      /^nbdkit: error: FOLDER\/wrong\/server-key\.pem: expected a private key in PEM form, without a password: /,
+    ],
+    [
+      "a list of revoked certificates that is none",
+      { "ca-crl.pem": garbage },
+      /^nbdkit: error: FOLDER\/wrong\/ca-crl\.pem: expected a list of revoked certificates in PEM form: /,
+    ],
+  ])("with %s stop the server, whatever --tls is", async (_what, changes, said) => {
+    const path = folderWith("wrong", changes);
+    for (const args of [[], ["--tls=on"], ["--tls=require"]]) {
+      expect(await start([...args, `--tls-certificates=${path}`])).toEqual({
+        code: 1,
+        tls: undefined,
+        said: [expect.stringMatching(said)],
+      });
+    }
+    expect((await start(["--tls=off", `--tls-certificates=${path}`])).code).toBe(0);
+  });
+
+  test("whose key is another's stop the server", async () => {
+    const path = folderWith("mismatch", {});
+    cpSync(join(files.client, "client-key.pem"), join(path, "server-key.pem"));
+    const { code, said } = await start([`--tls-certificates=${path}`]);
+    expect({ code, said }).toEqual({
+      code: 1,
+      said: [
+        "nbdkit: error: FOLDER/mismatch/server-cert.pem, FOLDER/mismatch/server-key.pem: The certificate and the given key do not match",
+      ],
+    });
+  });
+
+  test("without an authority are served with, unless clients are to be verified", async () => {
+    const path = folderWith("nobody", { "ca-cert.pem": garbage });
+    const problem = /FOLDER\/nobody\/ca-cert\.pem: no certificate in PEM form is in this file/;
+    expect(await start([`--tls-certificates=${path}`])).toEqual({
+      code: 0,
+      tls: "1",
+      said: [expect.stringMatching(problem)],
+    });
+    expect(await start([`--tls-certificates=${path}`, "--tls-verify-peer"])).toEqual({
+      code: 1,
+      tls: undefined,
+      said: [expect.stringMatching(problem)],
+    });
+  });
+
+  test("that have expired are served with, and warned about", async () => {
+    expect(await start([`--tls-certificates=${files.expired}`])).toEqual({
+      code: 0,
+      tls: "1",
+      said: [
+        "nbdkit: warning: FOLDER/of-expired/server-cert.pem: the certificate has expired on 2021-02-03: clients will refuse it",
+      ],
+    });
+  });
+
+  test.skipIf(!isRoot)("that may not be read are none (needs root)", async () => {
+    const path = folderWith("secret", {});
+    chmodSync(join(path, "server-key.pem"), 0o600);
+    const args = [`--tls-certificates=${path}`];
+    const { code, said } = await start(["--tls=require", ...args], { asNobody: true });
+    expect({ code, said }).toEqual({
+      code: 1,
+      said: [
+        expect.stringContaining("cannot read FOLDER/secret/server-key.pem: permission denied"),
+      ],
+    });
+    expect((await start(args, { asNobody: true })).tls).toBe("");
+  });
+
+  const usual = [".pki/nbdkit", ".config/pki/nbdkit"];
+  test.skipIf(!isRoot).each(usual)("are found in the user's %s (needs root)", async (below) => {
+    const home = mkdtempSync(join(folder, "home-"));
+    chmodSync(home, 0o755);
+    const asNobody = { asNobody: true, env: { HOME: home } };
+    const { code, said } = await start(["--tls=require"], asNobody);
+    expect(code).toBe(1);
+    expect(said[0]).toContain(`/.pki/nbdkit/ca-cert.pem: no such file; cannot read `);
+    cpSync(files.server, join(home, below), { recursive: true });
+    chmodSync(join(home, below, "server-key.pem"), 0o644);
+    expect(await start(["--tls=require"], asNobody)).toEqual({ code: 0, tls: "2", said: [] });
+    expect((await start([], asNobody)).tls).toBe("1");
+    // Root's are elsewhere.
+    expect((await start(["--tls=require"], { env: { HOME: home } })).said[0]).toContain(
+      "/etc/pki/nbdkit/ca-cert.pem",
+    );
+  });
+});
+
+describe.skipIf(missing.length > 0)(`keys${needs}`, () => {
+  test("turn TLS on, and win over certificates", async () => {
+    const args = [`--tls-psk=${files.psk}`, "--tls-certificates=/nonexistent"];
+    expect(await start(args)).toEqual({ code: 0, tls: "1", said: [] });
+    expect(await start([...args, "--tls=require"])).toEqual({ code: 0, tls: "2", said: [] });
+    expect(await start([...args, "--tls=off"])).toEqual({ code: 0, tls: "", said: [] });
+  });
+
+  test("in a file that cannot be read stop the server", async () => {
+    mkdirSync(join(folder, "no-file"));
+    expect((await start(["--tls-psk=/nonexistent"])).said).toEqual([
+      "nbdkit: error: cannot read /nonexistent: no such file",
+    ]);
+    const { code, said } = await start([`--tls-psk=${join(folder, "no-file")}`]);
+    expect({ code, said }).toEqual({
+      code: 1,
+      said: ["nbdkit: error: cannot read FOLDER/no-file: it is a folder"],
+    });
+    expect((await start(["--tls=off", "--tls-psk=/nonexistent"])).code).toBe(0);
+  });
+
+  test("in lines that cannot be read are warned about", async () => {
+    const path = join(folder, "odd.psk");
+    writeFileSync(path, `# users\nalice:00ff\n\nbob\ncarol:xyz\ndave:012\n#00ff:00ff\n`);
+    const { code, said } = await start([`--tls-psk=${path}`]);
+    const wrong = (line: number): string =>
+      `nbdkit: warning: FOLDER/odd.psk: line ${line}: expected USER:KEY, with the key in hexadecimal`;
+    expect({ code, said }).toEqual({ code: 0, said: [wrong(4), wrong(5), wrong(6)] });
+  });
+});
+
+describe.skipIf(missing.length > 0)(`a machine without GnuTLS${needs}`, () => {
+  const without = (): StartOptions => {
+    const libraries = join(folder, "libraries");
+    mkdirSync(libraries, { recursive: true });
+    writeFileSync(join(libraries, "libgnutls.so.30"), "this is no library");
+    return { env: { LD_LIBRARY_PATH: libraries } };
+  };
+  const reason = "the library GnuTLS cannot be loaded (libgnutls.so.30): ";
+
+  test("has no TLS, and says why to those who want it", async () => {
+    const args = [`--tls-certificates=${files.server}`];
+    expect(await start(["--tls=require", ...args], without())).toEqual({
+      code: 1,
+      tls: undefined,
+      said: [expect.stringContaining(`error: --tls=require: TLS is not available: ${reason}`)],
+    });
+    expect((await start(["--tls=on"], without())).code).toBe(1);
+    expect(await start(args, without())).toEqual({
+      code: 0,
+      tls: "",
+      said: [expect.stringContaining(`warning: TLS is off: ${reason}`)],
+    });
+    expect(await start([], without())).toEqual({ code: 0, tls: "", said: [] });
+    expect(await start(["--tls=off", ...args], without())).toEqual({ code: 0, tls: "", said: [] });
+  });
+
+  test("says so in --dump-config", async () => {
+    const dump = async (env: Readonly<Record<string, string>>): Promise<string | undefined> =>
+      /^tls=(.*)$/m.exec((await run([...program, "--dump-config"], { env })).stdout)?.[1];
+    expect(await dump(without().env ?? {})).toBe("no");
+    expect(await dump({})).toBe("yes");
+  });
+});
+
+const parity = [...missing, ...(installed("nbdkit") ? [] : ["nbdkit"])];
+describe.skipIf(parity.length > 0)(
+  `nbdkit${parity.length > 0 ? ` (needs ${parity.join(", ")})` : ""}`,
+  () => {
+    const folders: readonly (readonly [string, () => string])[] = [
+      ["good", () => files.server],
+      ["nothing", () => "/nonexistent"],
+      ["no key", () => folderWith("parity", { "server-key.pem": null })],
+      ["no certificate", () => folderWith("parity", { "server-cert.pem": garbage })],
+      ["a key that is none", () => folderWith("parity", { "server-key.pem": garbage })],
+      ["a list that is none", () => folderWith("parity", { "ca-crl.pem": garbage })],
+      ["no authority", () => folderWith("parity", { "ca-cert.pem": garbage })],
+      ["expired", () => files.expired],
+      ["revoking", () => files.revoking],
+    ];
+    const modes = [
+      [],
+      ["--tls=off"],
+      ["--tls=on"],
+      ["--tls=require"],
+      ["--tls=required"],
+      ["--tls=1"],
+    ];
+
+    test.each(folders)(
+      "starts, or not, with certificates: %s",
+      async (_what, make) => {
+        const certificates = `--tls-certificates=${make()}`;
+        for (const mode of modes) {
+          const [ours, theirs] = [
+            await start([...mode, certificates]),
+            await start([...mode, certificates], { server: ["nbdkit"] }),
+          ];
+          expect({ mode, code: ours.code, tls: ours.tls }).toEqual({
+            mode,
+            code: theirs.code,
+            tls: theirs.tls,
+          });
+        }
+      },
+      60_000,
+    );
+  },
+);
