@@ -13,7 +13,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 
 import { NbdClient } from "#test/client";
-import { program, run } from "#test/server";
+import { program, run, until } from "#test/server";
 
 import { start } from "./process-fixture.ts";
 
@@ -228,7 +228,7 @@ describe("signals", () => {
       readFileSync(`/proc/${server.process.pid}/stat`, "latin1")
         .replace(/.*[)] /, "")
         .slice(0, 1);
-    while (state() !== "S") await Bun.sleep(5);
+    await until(() => state() === "S");
     server.process.kill("SIGINT");
     expect(await server.ended()).toMatchObject({ code: 130 });
   });

@@ -1,7 +1,7 @@
+/** Whether what a server said is an answer to what a client sent: every message once, in its form, and nothing else. */
 import { type Features, kinds } from "./features.ts";
 import { judgeRequests, type Terms } from "./judge-requests.ts";
 import { diskBytes } from "./moody.ts";
-/** Whether what a server said is an answer to what a client sent: every message once, in its form, and nothing else. */
 import type { Played } from "./play.ts";
 import { CutOff, Said } from "./said.ts";
 import { type Script, sentBy } from "./script.ts";
