@@ -1,0 +1,88 @@
+/** The same words around STARTTLS, said to this server and to nbdkit: the answers have the same types. */
+import { describe, expect, test } from "bun:test";
+
+import { bytes, infoPayload, metaPayload, NbdClient, option } from "#test/client";
+import { installed, serve } from "#test/server";
+
+import { pki } from "./certificates.ts";
+import { missing } from "./tls-fixture.ts";
+
+const absent = [...missing, ...(installed("nbdkit") ? [] : ["nbdkit"])];
+const needs = absent.length > 0 ? ` (needs ${absent.join(", ")})` : "";
+
+type Said = readonly [what: string, bytes: Uint8Array];
+
+const scripts: readonly (readonly Said[])[] = [
+  [
+    ["STARTTLS with a payload", option(5, bytes("xx"))],
+    ["STRUCTURED_REPLY", option(8)],
+    ["LIST", option(3)],
+    ["INFO", option(6, infoPayload(""))],
+    ["unknown", option(99, bytes("abc"))],
+    ["LIST_META_CONTEXT", option(9, metaPayload(""))],
+    ["SET_META_CONTEXT", option(10, metaPayload("", ["base:allocation"]))],
+    ["EXTENDED_HEADERS", option(11)],
+    ["PEEK_EXPORT", option(4)],
+    ["STARTTLS", option(5)],
+  ],
+  [["ABORT", option(2)]],
+  [["STARTTLS and more", Buffer.concat([option(5), option(8)])]],
+  [
+    ["STARTTLS", option(5)],
+    ["what is no TLS", bytes("GET / HTTP/1.1\r\n\r\n".padEnd(64))],
+  ],
+  [
+    ["STARTTLS", option(5)],
+    ["an option", option(7, infoPayload(""))],
+  ],
+];
+
+/** Where it is not refused its answer has another form. */
+const exportName: readonly Said[] = [["EXPORT_NAME", option(1)]];
+
+/** What comes back: types of replies, and in the end how it ends. TLS alerts are no replies. */
+async function played(socket: string, script: readonly Said[], flags: number): Promise<unknown[]> {
+  await using client = await NbdClient.connect({ unix: socket });
+  await client.hello(flags);
+  const seen: unknown[] = [];
+  for (const [what, said] of script) {
+    client.send(said);
+    const types = await typesOf(client);
+    seen.push([what, ...types]);
+    if (types.at(-1) === "over") break;
+  }
+  return seen;
+}
+
+async function typesOf(client: NbdClient): Promise<(number | string)[]> {
+  const types: (number | string)[] = [];
+  for (;;) {
+    const reply = await client.optionReply().catch(() => undefined);
+    if (reply === undefined) return [...types, "over"];
+    types.push(reply.type);
+    if (reply.type === 1 || reply.type >= 0x80000000) return types;
+  }
+}
+
+describe.skipIf(absent.length > 0)(`STARTTLS as in nbdkit${needs}`, () => {
+  for (const mode of ["off", "on", "require"]) {
+    test(`with --tls=${mode}`, async () => {
+      const { server } = await pki();
+      const args = [`--tls=${mode}`, `--tls-certificates=${server}`, "memory", "1M"];
+      await using ours = await serve(args);
+      await using theirs = await serve(args, { program: ["nbdkit"] });
+      for (const script of mode === "require" ? [...scripts, exportName] : scripts) {
+        for (const flags of [3, 1, 0]) {
+          // Without fixed newstyle nbdkit takes the payload of what it refuses for the next option.
+          const fair =
+            flags === 0 ? script.slice(0, 1).filter(([, { length }]) => length === 16) : script;
+          const [here, there] = [
+            await played(ours.socket, fair, flags),
+            await played(theirs.socket, fair, flags),
+          ];
+          expect({ flags, seen: here }).toEqual({ flags, seen: there });
+        }
+      }
+    }, 60_000);
+  }
+});
