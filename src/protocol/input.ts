@@ -9,6 +9,7 @@ export class Input {
   #chunks: Uint8Array[] = [];
   #available = 0;
   #over = false;
+  #abandoned = false;
   #paused = false;
   #wake: (() => void) | undefined;
 
@@ -17,6 +18,8 @@ export class Input {
   }
 
   push(chunk: Uint8Array): void {
+    // What follows bytes that were thrown away means nothing.
+    if (this.#abandoned) return;
     this.#chunks.push(chunk);
     this.#available += chunk.length;
     if (this.#wake !== undefined) {
@@ -33,8 +36,9 @@ export class Input {
     this.#wake?.();
   }
 
-  /** What came and was not taken is not wanted any more either. */
+  /** What came and was not taken is not wanted any more either, nor what comes. */
   abandon(): void {
+    this.#abandoned = true;
     this.#chunks = [];
     this.#available = 0;
     this.end();

@@ -2,6 +2,7 @@
 import { bytes, infoPayload, metaPayload, option } from "#test/client";
 
 import { diskBytes } from "./moody.ts";
+import { hello } from "./null-tls.ts";
 import type { Random } from "./random.ts";
 import { joined, type Script, send, type Step } from "./script.ts";
 import { worldNames } from "./worlds.ts";
@@ -55,7 +56,7 @@ const smallCounts = [0, 1, 100, 512, 512, 512, 513, 1024, 4096];
 export function script(random: Random): Script {
   const world = random.pick(worldNames);
   const messages: Uint8Array[] = [];
-  if (world !== "oldstyle" || random.once(16)) messages.push(...handshake(random));
+  if (world !== "oldstyle" || random.once(16)) messages.push(...handshake(random, world));
   const onlyReads = random.once(5);
   const count = onlyReads ? 30 : random.once(4) ? 2000 : 100;
   for (let i = random.below(count); i > 0; i--) {
@@ -70,9 +71,10 @@ export function message(random: Random): Uint8Array {
   return random.once(3) ? randomOption(random) : randomRequest(random);
 }
 
-function handshake(random: Random): Uint8Array[] {
+function handshake(random: Random, world: string): Uint8Array[] {
   const flags = random.once(12) ? random.pick([0, 1, 2, 4, 0x80000003]) : 3;
   const options = [bytes(flags)];
+  if (world.endsWith("tls") && !random.once(4)) options.push(option(5), hello);
   for (let i = random.below(random.once(10) ? 40 : 6); i > 0; i--) {
     options.push(randomOption(random));
   }

@@ -1,7 +1,9 @@
 /** Whether what a server said is an answer to what a client sent: every message once, in its form, and nothing else. */
+import type { ServerTls } from "../../src/server/tls.ts";
 import { type Features, kinds } from "./features.ts";
 import { judgeRequests, type Terms } from "./judge-requests.ts";
 import { diskBytes } from "./moody.ts";
+import { hello } from "./null-tls.ts";
 import type { Played } from "./play.ts";
 import { CutOff, Said } from "./said.ts";
 import { type Script, sentBy } from "./script.ts";
@@ -18,8 +20,8 @@ const mostOptionBytes = 64 << 20;
 const listedExports = 2;
 
 const [ACK, SERVER, INFO, META] = [1, 2, 3, 4] as const;
-const [UNSUP, POLICY, INVALID, UNKNOWN, TOO_BIG] = [
-  0x80000001, 0x80000002, 0x80000003, 0x80000006, 0x80000009,
+const [UNSUP, POLICY, INVALID, TLS_REQD, UNKNOWN, TOO_BIG] = [
+  0x80000001, 0x80000002, 0x80000003, 0x80000005, 0x80000006, 0x80000009,
 ] as const;
 
 /** What the server was told, as far as clients notice. */
@@ -28,6 +30,7 @@ export interface Facts {
   readonly structuredReplies: boolean;
   readonly metaContexts: boolean;
   readonly oldstyle: boolean;
+  readonly tls: ServerTls["mode"];
   /** What is read where nobody writes, if that is known. */
   readonly disk?: Uint8Array;
 }
@@ -80,6 +83,7 @@ class Handshake {
   readonly #judged: { messages: number };
   #fixed = false;
   #noZeroes = false;
+  #secure = false;
   #structured = false;
   #listed = false;
   /** The export that block status was chosen for. */
@@ -134,6 +138,9 @@ class Handshake {
     this.#left--;
     this.#judged.messages++;
     if (!this.#fixed && option !== 1) return this.#refused(option, INVALID);
+    if (this.#facts.tls === "require" && !this.#secure && option !== 2 && option !== 5) {
+      return option === 1 ? this.#ends("TLS is required") : this.#refused(option, TLS_REQD);
+    }
     return this.#answer(option, data);
   }
 
@@ -154,7 +161,7 @@ class Handshake {
         return "next";
       }
       case 5:
-        return this.#refused(option, empty ? POLICY : INVALID);
+        return empty ? this.#startTls() : this.#refused(option, INVALID);
       case 6:
       case 7:
         return this.#infoOrGo(option, data);
@@ -182,6 +189,21 @@ class Handshake {
       default:
         return this.#refused(option, UNSUP);
     }
+  }
+
+  /** All that was said before is forgotten. */
+  #startTls(): "next" | "end" {
+    if (this.#facts.tls === "off") return this.#refused(5, POLICY);
+    if (this.#secure) return this.#refused(5, INVALID);
+    this.#expect(5, this.#replies(5), ACK);
+    if (this.#sent.left < hello.length) return this.#ends("the client began no handshake");
+    const said = this.#sent.take(hello.length, "handshake");
+    if (Buffer.compare(said, hello) !== 0) return this.#ends("that is no handshake");
+    this.#secure = true;
+    this.#structured = false;
+    this.#listed = false;
+    this.#chosenFor = undefined;
+    return "next";
   }
 
   #exportName(data: Uint8Array): Terms | "end" {

@@ -19,6 +19,7 @@ const usual: Facts = {
   metaContexts: true,
   structuredReplies: true,
   oldstyle: false,
+  tls: "off",
 };
 
 /** The options of servers, and what they mean. */

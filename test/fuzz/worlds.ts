@@ -8,6 +8,7 @@ import { Lock } from "../../src/protocol/lock.ts";
 import type { Shared } from "../../src/server/connection.ts";
 import type { Facts } from "./judge.ts";
 import { type Answers, Moody, moody } from "./moody.ts";
+import { nullTls } from "./null-tls.ts";
 
 interface Temper {
   /** When the disk answers: by default at once. */
@@ -28,6 +29,8 @@ const tempers = {
   "no-contexts": { shared: { metaContexts: false } },
   masked: { shared: { maskHandshake: 0 } },
   oldstyle: { shared: { oldstyle: true } },
+  tls: { answers: "either", shared: { tls: nullTls("on") } },
+  "only-tls": { shared: { tls: nullTls("require") } },
 } as const satisfies Readonly<Record<string, Temper>>;
 
 export const worldNames: readonly string[] = Object.keys(tempers);
@@ -50,7 +53,7 @@ export async function openWorld(name: string): Promise<World> {
   const shared = sharedOf(chain, temper);
   return {
     shared,
-    facts: { ...shared, disk: state.disk },
+    facts: { ...shared, tls: shared.tls.mode, disk: state.disk },
     get open() {
       return state.open;
     },

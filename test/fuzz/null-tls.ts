@@ -1,0 +1,53 @@
+/** TLS that encrypts nothing: what goes on around it is played to, not GnuTLS. The handshake is one word. */
+import type { TlsSession } from "#abi/tls/session";
+import type { Emit } from "#abi/tls/wire";
+import { NbdError } from "#api";
+
+import type { ServerTls } from "../../src/server/tls.ts";
+import { joined } from "./script.ts";
+
+/** What the client says for a handshake. */
+export const hello: Uint8Array = new TextEncoder().encode("TLS!");
+
+export function nullTls(mode: "on" | "require"): ServerTls {
+  return { mode, offer: { handshakeMs: 60_000, newSession: (emit) => nullSession(emit) } };
+}
+
+function nullSession(emit: Emit): TlsSession {
+  let arrived: Uint8Array = new Uint8Array(0);
+  let ended = false;
+  const session: { [K in keyof TlsSession]: TlsSession[K] } = {
+    wasCut: false,
+    verifyPeer: () => {},
+    push: (chunk) => (arrived = joined([arrived, chunk])),
+    endInput: () => (ended = true),
+    handshake() {
+      const first = arrived.subarray(0, hello.length);
+      if (Buffer.compare(first, hello.subarray(0, first.length)) !== 0) {
+        throw new NbdError("EPROTO", "that is no handshake");
+      }
+      if (first.length < hello.length) return false;
+      arrived = arrived.subarray(hello.length);
+      return true;
+    },
+    read() {
+      const piece = arrived.slice();
+      arrived = new Uint8Array(0);
+      if (piece.length > 0) return piece;
+      return ended ? "end" : "wait";
+    },
+    write(bytes, start, length) {
+      // As with records, not all at once.
+      const taken = Math.min(length, 16 << 10);
+      emit(bytes.subarray(start, start + taken));
+      return taken;
+    },
+    close: () => {},
+    alert: () => {},
+    describe: () => "no TLS at all",
+    names: () => undefined,
+    [Symbol.dispose]: () => {},
+  };
+  // The class has private parts, which nobody outside of it can see.
+  return session as unknown as TlsSession;
+}
