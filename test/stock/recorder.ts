@@ -2,6 +2,10 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
+import { until } from "#test/server";
+
+import { nbdsh, type Side } from "./stock.ts";
+
 /** The file in a session's folder that is served. */
 export const diskOf = (folder: string) => join(folder, "disk");
 const logOf = (folder: string) => join(folder, "log");
@@ -48,4 +52,51 @@ export function recorder(
   return Object.entries(all).flatMap(([name, script]) =>
     script === undefined ? [] : [`${name}=${script}`],
   );
+}
+
+/** One call for each kind of request by its name, and further ones, for `perExport`. */
+export const eachCall = `
+"open": lambda c: c.flush (),
+"pread": lambda c: c.pread (512, 0),
+"pwrite": lambda c: c.pwrite (bytes (512), 0),
+"zero": lambda c: c.zero (512, 0),
+"trim": lambda c: c.trim (512, 0),
+"flush": lambda c: c.flush (),
+"extents": lambda c: c.block_status (512, 0, lambda *x: 0),
+"cache": lambda c: c.cache (512, 0),
+"always": lambda c: c.flush (),
+`;
+
+/**
+ * Calls by the clients of several exports side by side: the error that each got, and what was written down under the
+ * export's name ("NAME TEXT" or "NAME.TEXT") when that is all.
+ */
+export async function perExport(
+  { server, folder }: Side,
+  calls: string,
+  all: (name: string, notes: readonly string[]) => boolean = () => true,
+): Promise<unknown> {
+  const seen = await nbdsh(
+    server,
+    `
+import threading
+seen = {}
+def use (name, call):
+    seen[name] = errno (lambda: call (client (name)))
+threads = [threading.Thread (target=use, args=(name, call)) for name, call in {${calls}}.items ()]
+for thread in threads:
+    thread.start ()
+for thread in threads:
+    thread.join ()
+show (sorted (seen.items ()))
+`,
+    null,
+  );
+  const errors = seen as [string, string | null][];
+  const notes = (name: string) =>
+    noted(folder).flatMap((line) =>
+      line.startsWith(`${name} `) || line.startsWith(`${name}.`) ? line.slice(name.length + 1) : [],
+    );
+  await until(() => errors.every(([name]) => all(name, notes(name))));
+  return errors.map(([name, error]) => [name, error, notes(name).join(", ")]);
 }

@@ -20,7 +20,7 @@ export interface CommandSide {
   readonly folder: string;
 }
 
-interface Modules {
+export interface Modules {
   /** Options of nbdkit before the modules: `["-r"]`; for `stockCommand` also `captive`. */
   readonly options?: readonly string[] | ((folder: string) => readonly string[]);
   /** Genuine filters by name, the outermost first. */
@@ -41,8 +41,8 @@ interface Modules {
 }
 
 export interface StockCase extends Modules {
-  /** Use the server and tell what was seen; see `nbdsh`. */
-  readonly see: (side: Side) => Promise<unknown>;
+  /** Use the server and tell what was seen: a script, as `nbdsh` takes it, or more than that. */
+  readonly see: string | ((side: Side) => Promise<unknown>);
   /** The exit code of both; null where `see` has ended the server itself and has looked at it. */
   readonly code?: number | null;
 }
@@ -58,7 +58,8 @@ export function stock(title: string, it: StockCase): void {
   both(title, it, (seen) => ({ seen, code }), session);
   async function session({ server: command, args, env, folder }: Start) {
     await using server = await serve(args, { program: command, env });
-    const seen = await it.see({ server, folder });
+    const { see } = it;
+    const seen = await (typeof see === "string" ? nbdsh(server, see) : see({ server, folder }));
     const { code: ended } = await server.stop();
     return { seen, code: code === null ? null : ended };
   }
@@ -135,10 +136,33 @@ async function inFolder(
 /** Options of a command that ends even if nothing is wrong. With `-U -` nbdkit leaves a folder behind where it ends early. */
 export const captive = (folder: string): string[] => ["-U", join(folder, "sock"), "--run", "true"];
 
+/** The environment of modules that make temporary files. */
+export const ownTmp = (folder: string): Record<string, string> => ({ TMPDIR: folder });
+
 /** Run the command to its end: its exit code, and its errors (see `errors`). */
 export async function ran({ command, env, folder }: CommandSide): Promise<unknown> {
   const { code, stderr } = await run(command, { env });
   return { code, errors: errors(stderr, folder) };
+}
+
+/** What a script shows, and the errors that the server has printed when it ends. */
+export async function withErrors(
+  { server, folder }: Side,
+  script: string,
+  uri: string | null = server.uri,
+): Promise<[seen: unknown, errors: string[]]> {
+  const seen = await nbdsh(server, script, uri);
+  return [seen, errors((await server.stop()).stderr, folder)];
+}
+
+/** What a script shows, and the `requests` that have reached the log filter, whose file is `log`, when the server ends. */
+export async function withRequests(
+  { server, folder }: Side,
+  script: string,
+): Promise<[seen: unknown, requests: string[]]> {
+  const seen = await nbdsh(server, script);
+  await server.stop();
+  return [seen, requests(join(folder, "log"))];
 }
 
 /** The lines of a server's stderr that say `error:`, without the folder's name and the numbers of clients and threads. */
@@ -235,9 +259,7 @@ function listeningPort(pid: number): number | undefined {
 
 /**
  * Run a script of nbdsh and return what it printed, as JSON where it is. The script has `h`, connected to the URI where
- * that is not null, and everything of libnbd. `show (x)` prints x as JSON (bytes as hex); `errno (lambda: …)` is the
- * name of the error that a call ends with (or "error"), or None; `refused (client)` is for servers that close connections
- * without a word; `client (export)` is one more connection.
+ * that is not null, everything of libnbd, and the functions in the prelude: `show (x)` prints x as JSON (bytes as hex).
  */
 export async function nbdsh(
   server: Target,
@@ -268,18 +290,22 @@ function parsed(line: string): unknown {
 }
 
 const prelude = `
-import json
+import hashlib, json, os, time
 from urllib.parse import quote as _quote
+h.set_strict_mode (0)
 def _plain(x):
     return bytes(x).hex() if isinstance(x, (bytes, bytearray)) else str(x)
 def show(x):
     print(json.dumps(x, default=_plain))
 def errno(call):
+    """The name of the error that a call ends with (or "error"), or None."""
     try:
         call()
     except nbd.Error as e:
         return e.errno or "error"
     return None
+def errnos(*calls):
+    return [errno(call) for call in calls]
 def refused(call):
     """Whether it fails at all: libnbd's error is a matter of timing where the server just closes the connection."""
     return errno(call) is not None
@@ -292,6 +318,19 @@ def client(export=""):
     other.connect_uri(place + _quote(export, safe="") + mark + query)
     return other
 def extents(count, offset, flags=0):
+    """As a text: 4096 data, 512 hole+zero."""
+    return _text(extent_list(count, offset, flags))
+def all_extents(size):
+    """Of a disk of that size, asked for until its end."""
+    found, at = [], 0
+    while at < size:
+        found += extent_list(size - at, at)
+        at = sum(length for length, kind in found)
+    return _text(found)
+def _text(found):
+    kinds = ["data", "hole", "zero", "hole+zero"]
+    return ", ".join(f"{length} {kinds[kind]}" for length, kind in found)
+def extent_list(count, offset, flags=0):
     found = []
     def entry(context, at, entries, err):
         found.append(list(zip(entries[0::2], entries[1::2])))
@@ -299,9 +338,22 @@ def extents(count, offset, flags=0):
     h.block_status(count, offset, entry, flags)
     return found[0]
 def flags():
-    """What the export offers."""
+    """What the export offers: the names of libnbd's functions that say so, without is_ and can_."""
     names = ["is_read_only", "can_flush", "can_fua", "is_rotational", "can_trim", "can_zero",
              "can_fast_zero", "can_multi_conn", "can_cache", "can_df"]
-    return {name: getattr(h, name)() for name in names}
-h.set_strict_mode(0)
+    return " ".join(name.partition("_")[2] for name in names if getattr(h, name)())
+def block_sizes():
+    return [h.get_block_size(size) for size in (nbd.SIZE_MINIMUM, nbd.SIZE_PREFERRED, nbd.SIZE_MAXIMUM)]
+def sha256(data):
+    return hashlib.sha256(data).hexdigest()
+def touch(path):
+    open(path, "w").close()
+def until(condition):
+    while not condition():
+        time.sleep(0.002)
+def took(call):
+    """For how many seconds it ran."""
+    start = time.monotonic()
+    call()
+    return time.monotonic() - start
 `;

@@ -1,7 +1,7 @@
 /** The genuine checkwrite filter: writes must say what is there already. */
 import { run } from "#test/server";
 
-import { nbdsh, stock } from "../stock.ts";
+import { stock } from "../stock.ts";
 
 const common = {
   filters: ["checkwrite"],
@@ -11,48 +11,25 @@ const common = {
 
 stock("checkwrite takes what is there already and nothing else", {
   ...common,
-  see: ({ server }) =>
-    nbdsh(
-      server,
-      `
+  see: `
 show ([h.get_size (), flags ()])
 show ([errno (lambda: h.pwrite (data, offset)) for data, offset in (
     (bytes (32768), 0), (bytes ([1] * 32768), 32768), (bytes ([0, 1]), 32767), (bytes ([1, 1]), 32767),
     (bytes ([2] * 100), 98304), (bytes ([2] * 101), 98304))])
-show ([errno (lambda: h.pwrite (bytes ([1]), 32768, nbd.CMD_FLAG_FUA)), errno (h.flush)])
+show (errnos (lambda: h.pwrite (bytes ([1]), 32768, nbd.CMD_FLAG_FUA), h.flush))
 show ([errno (lambda: h.zero (count, offset, flags)) for count, offset, flags in (
     (32768, 0, 0), (32769, 0, 0), (98304 - 65536, 65536, nbd.CMD_FLAG_NO_HOLE), (4096, 98304, nbd.CMD_FLAG_FAST_ZERO))])
 show ([errno (lambda: h.trim (count, offset)) for count, offset in ((65536, 0), (32768, 65536), (10, 98404))])
 show (extents (131072, 0))
 show (h.pread (4, 32766))
 `,
-    ),
   expected: [
-    [
-      131072,
-      {
-        is_read_only: false,
-        can_flush: true,
-        can_fua: true,
-        is_rotational: false,
-        can_trim: true,
-        can_zero: true,
-        can_fast_zero: true,
-        can_multi_conn: true,
-        can_cache: true,
-        can_df: true,
-      },
-    ],
+    [131072, "flush fua trim zero fast_zero multi_conn cache df"],
     [null, null, null, "EIO", null, "EIO"],
     [null, null],
     [null, "EIO", null, "ENOTSUP"],
     ["EIO", null, null],
-    [
-      [32768, 3],
-      [32768, 0],
-      [32768, 3],
-      [32768, 0],
-    ],
+    "32768 hole+zero, 32768 data, 32768 hole+zero, 32768 data",
     "00000101",
   ],
 });

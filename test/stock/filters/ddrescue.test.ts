@@ -2,7 +2,8 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-import { captive, nbdsh, ran, stock, stockCommand } from "../stock.ts";
+import { refuses } from "../cases.ts";
+import { stock } from "../stock.ts";
 
 const map = `# Mapfile. Created by GNU ddrescue version 1.23
 # Command line: ddrescue -d /dev/sda disk disk.map
@@ -21,10 +22,7 @@ stock("ddrescue reads what was recovered, and nothing else", {
   plugin: "pattern",
   before: (folder) => writeFileSync(join(folder, "map"), map),
   params: (folder) => ["65536", `ddrescue-mapfile=${join(folder, "map")}`],
-  see: ({ server }) =>
-    nbdsh(
-      server,
-      `
+  see: `
 show ([h.get_size (), flags ()])
 show ([errno (lambda: h.pread (count, offset)) for count, offset in (
     (16384, 0), (16385, 0), (1, 16384), (1, 16895), (1, 16896), (0x3e00, 0x4200), (1, 0x8000), (512, 0xbf00), (1, 0xbfff),
@@ -32,37 +30,17 @@ show ([errno (lambda: h.pread (count, offset)) for count, offset in (
 show (h.pread (8, 0x4200))
 show (errno (lambda: h.pwrite (b"x", 0)))
 `,
-    ),
   expected: [
-    [
-      65536,
-      {
-        is_read_only: true,
-        can_flush: false,
-        can_fua: false,
-        is_rotational: false,
-        can_trim: false,
-        can_zero: false,
-        can_fast_zero: false,
-        can_multi_conn: true,
-        can_cache: false,
-        can_df: true,
-      },
-    ],
+    [65536, "read_only multi_conn df"],
     [null, "EIO", "EIO", "EIO", null, null, "EIO", "EIO", "EIO", null],
     "0000000000004200",
     "EPERM",
   ],
 });
 
-stockCommand("ddrescue refuses a map that is not there", {
+refuses("ddrescue refuses a map that is not there", {
   filters: ["ddrescue"],
   plugin: "pattern",
-  options: captive,
   params: (folder) => ["65536", `ddrescue-mapfile=${join(folder, "map")}`],
-  see: ran,
-  expected: {
-    code: 1,
-    errors: ["nbdkit: error: FOLDER/map: ddrescue: fopen: No such file or directory"],
-  },
+  error: "FOLDER/map: ddrescue: fopen: No such file or directory",
 });

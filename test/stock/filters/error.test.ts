@@ -1,7 +1,8 @@
 /** The genuine error filter: chosen requests fail. */
 import { join } from "node:path";
 
-import { captive, errors, nbdsh, ran, stock, stockCommand } from "../stock.ts";
+import { refuses } from "../cases.ts";
+import { nbdsh, stock, withErrors } from "../stock.ts";
 
 const everything = `
 def everything ():
@@ -27,10 +28,7 @@ stock("error fails each kind of request as it was told to", {
     "error-cache=EINVAL",
     "error-cache-rate=0%",
   ],
-  see: async ({ server, folder }) => [
-    await nbdsh(server, `${everything}\neverything ()`),
-    errors((await server.stop()).stderr, folder),
-  ],
+  see: (side) => withErrors(side, `${everything}\neverything ()`),
   expected: [
     ["EPERM", "ENOSPC", "EIO", "ESHUTDOWN", "ENOMEM", null, null],
     [
@@ -56,10 +54,9 @@ stock("error fails all requests while its file is there", {
     nbdsh(
       server,
       `
-import os
 ${everything}
 everything ()
-open ("${folder}/now", "w").close ()
+touch ("${folder}/now")
 everything ()
 os.unlink ("${folder}/now")
 everything ()
@@ -72,11 +69,9 @@ everything ()
   ],
 });
 
-stockCommand("error refuses an error that NBD does not have", {
+refuses("error refuses an error that NBD does not have", {
   filters: ["error"],
   plugin: "memory",
-  options: captive,
   params: () => ["1M", "error=EAGAIN"],
-  see: ran,
-  expected: { code: 1, errors: ["nbdkit: error: error: unknown error name 'EAGAIN'"] },
+  error: "error: unknown error name 'EAGAIN'",
 });

@@ -10,7 +10,6 @@ async function around({ server }: Side, event: string) {
     await nbdsh(
       server,
       `
-import os
 show (h.pread (4, 0))
 ${event}
 show ([refused (client), h.pread (4, 0)])
@@ -25,7 +24,7 @@ stock("exitwhen takes no more clients when a file was created, and ends after th
   filters: ["exitwhen"],
   plugin: "memory",
   params: (folder) => ["1M", `exit-when-file-created=${join(folder, "stop")}`],
-  see: (side) => around(side, `open ("${side.folder}/stop", "w").close ()`),
+  see: (side) => around(side, `touch ("${side.folder}/stop")`),
   expected: [["00000000", [true, "00000000"]], 0],
 });
 
@@ -42,7 +41,7 @@ stock("exitwhen ends when a script says 88", {
   filters: ["exitwhen"],
   plugin: "memory",
   params: (folder) => ["1M", `exit-when-script=test ! -e ${join(folder, "stop")} || exit 88`],
-  see: (side) => around(side, `open ("${side.folder}/stop", "w").close ()`),
+  see: (side) => around(side, `touch ("${side.folder}/stop")`),
   expected: [["00000000", [true, "00000000"]], 0],
 });
 
@@ -67,8 +66,7 @@ stock("exitwhen ends when a process has ended", {
       `
 pid = int (open ("${side.folder}/pid").read ())
 os.kill (pid, 15)
-while os.path.exists ("/proc/%d" % pid):
-    pass
+until (lambda: not os.path.exists ("/proc/%d" % pid))
 `,
     ),
   expected: [["00000000", [true, "00000000"]], 0],

@@ -4,6 +4,7 @@ import { join } from "node:path";
 
 import { run } from "#test/server";
 
+import { refusesClients } from "../cases.ts";
 import { errors, nbdsh, stock } from "../stock.ts";
 
 const common = {
@@ -50,23 +51,7 @@ show ([h.pread (9, 4092), h.pread (3, 99997), h.pread (2, 50999), errno (lambda:
   },
   expected: {
     seen: [
-      [
-        100000,
-        {
-          is_read_only: false,
-          can_flush: true,
-          can_fua: true,
-          is_rotational: false,
-          can_trim: false,
-          can_zero: true,
-          can_fast_zero: false,
-          can_multi_conn: false,
-          can_cache: true,
-          can_df: true,
-        },
-        "66697273742066696c652e2e",
-        "EINVAL",
-      ],
+      [100000, "flush fua zero cache df", "66697273742066696c652e2e", "EINVAL"],
       "EINVAL",
       ["2e6368616e6765642e", "656e64", "002e", "ENOSPC"],
     ],
@@ -111,12 +96,8 @@ show ([errno (lambda: client (name)) for name in ("/none", "/disks")])
   ],
 });
 
-stock("ext2 has no default export where the client chooses", {
+refusesClients("ext2 has no default export where the client chooses", {
   ...common,
   params: (folder) => [join(folder, "fs"), "ext2file=exportname"],
-  see: async ({ server, folder }) => [
-    await nbdsh(server, "show (errno (client))", null),
-    errors((await server.stop()).stderr, folder),
-  ],
-  expected: ["ENOENT", ['nbdkit: file: error: default export ("") not permitted']],
+  error: 'default export ("") not permitted',
 });

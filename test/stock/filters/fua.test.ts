@@ -1,169 +1,79 @@
 /** The genuine fua filter: what a client's FUA and flush become. */
 import { join } from "node:path";
 
-import { errors, nbdsh, requests, type Side, stock } from "../stock.ts";
+import { refusesClients } from "../cases.ts";
+import { stock, withRequests } from "../stock.ts";
 
-const common = { filters: ["fua", "log"], plugin: "memory" } as const;
-const params =
-  (...mode: readonly string[]) =>
-  (folder: string) => ["1M", `logfile=${join(folder, "log")}`, ...mode];
-
-/** What is offered, and what reaches the plugin of each kind of request. */
-async function reached({ server, folder }: Side) {
-  const offered = await nbdsh(
-    server,
-    `
+const script = `
 show ([h.can_flush (), h.can_fua ()])
 for fua in (0, nbd.CMD_FLAG_FUA):
-    show ([errno (call) for call in (
-        lambda: h.pwrite (bytes (512), 0, fua), lambda: h.zero (512, 0, fua), lambda: h.trim (512, 0, fua), h.flush)])
-`,
-  );
-  await server.stop();
-  return { offered, requests: requests(join(folder, "log")) };
+    show (errnos (lambda: h.pwrite (bytes (512), 0, fua), lambda: h.zero (512, 0, fua), lambda: h.trim (512, 0, fua),
+                  h.flush))
+`;
+const works = [null, null, null, null];
+
+/** What is offered, whether requests work without FUA and with it, and what reaches the plugin of each. */
+function offers(
+  title: string,
+  mode: readonly string[],
+  seen: readonly unknown[],
+  reached: readonly string[],
+): void {
+  stock(title, {
+    filters: ["fua", "log"],
+    plugin: "memory",
+    params: (folder) => ["1M", `logfile=${join(folder, "log")}`, ...mode],
+    see: (side) => withRequests(side, script),
+    expected: [seen, reached],
+  });
 }
 
-stock("fua offers none where no mode is given", {
-  ...common,
-  params: params(),
-  see: reached,
-  expected: {
-    offered: [
-      [true, false],
-      [null, null, null, null],
-      ["EINVAL", "EINVAL", "EINVAL", null],
-    ],
-    requests: [
-      "Write offset=0x0 count=0x200 fua=0",
-      "Zero offset=0x0 count=0x200 trim=1 fua=0 fast=0",
-      "Trim offset=0x0 count=0x200 fua=0",
-      "Flush",
-      "Flush",
-    ],
-  },
-});
+/** One request of each kind that changes data, without FUA or with it. */
+const [write = "", zero = "", trim = ""] = changes(0);
+function changes(fua: 0 | 1): string[] {
+  return [
+    `Write offset=0x0 count=0x200 fua=${fua}`,
+    `Zero offset=0x0 count=0x200 trim=1 fua=${fua} fast=0`,
+    `Trim offset=0x0 count=0x200 fua=${fua}`,
+  ];
+}
 
-stock("fua emulates by flushing", {
-  ...common,
-  params: params("fuamode=emulate"),
-  see: reached,
-  expected: {
-    offered: [
-      [true, true],
-      [null, null, null, null],
-      [null, null, null, null],
-    ],
-    requests: [
-      "Write offset=0x0 count=0x200 fua=0",
-      "Zero offset=0x0 count=0x200 trim=1 fua=0 fast=0",
-      "Trim offset=0x0 count=0x200 fua=0",
-      "Flush",
-      "Write offset=0x0 count=0x200 fua=0",
-      "Flush",
-      "Zero offset=0x0 count=0x200 trim=1 fua=0 fast=0",
-      "Flush",
-      "Trim offset=0x0 count=0x200 fua=0",
-      "Flush",
-      "Flush",
-    ],
-  },
-});
+offers(
+  "fua offers none where no mode is given",
+  [],
+  [[true, false], works, ["EINVAL", "EINVAL", "EINVAL", null]],
+  [...changes(0), "Flush", "Flush"],
+);
+offers(
+  "fua emulates by flushing",
+  ["fuamode=emulate"],
+  [[true, true], works, works],
+  [...changes(0), "Flush", write, "Flush", zero, "Flush", trim, "Flush", "Flush"],
+);
+for (const mode of ["pass", "native"]) {
+  offers(
+    `fua passes all on with fuamode=${mode}`,
+    [`fuamode=${mode}`],
+    [[true, true], works, works],
+    [...changes(0), "Flush", ...changes(1), "Flush"],
+  );
+}
+offers(
+  "fua forces every write to be FUA",
+  ["fuamode=force"],
+  [[true, true], works, works],
+  [...changes(1), ...changes(1)],
+);
+offers(
+  "fua discards FUA and flushes",
+  ["fuamode=discard"],
+  [[true, true], works, works],
+  [...changes(0), ...changes(0)],
+);
 
-stock("fua passes all on with fuamode=pass", {
-  ...common,
-  params: params("fuamode=pass"),
-  see: reached,
-  expected: {
-    offered: [
-      [true, true],
-      [null, null, null, null],
-      [null, null, null, null],
-    ],
-    requests: [
-      "Write offset=0x0 count=0x200 fua=0",
-      "Zero offset=0x0 count=0x200 trim=1 fua=0 fast=0",
-      "Trim offset=0x0 count=0x200 fua=0",
-      "Flush",
-      "Write offset=0x0 count=0x200 fua=1",
-      "Zero offset=0x0 count=0x200 trim=1 fua=1 fast=0",
-      "Trim offset=0x0 count=0x200 fua=1",
-      "Flush",
-    ],
-  },
-});
-
-stock("fua passes all on with fuamode=native", {
-  ...common,
-  params: params("fuamode=native"),
-  see: reached,
-  expected: {
-    offered: [
-      [true, true],
-      [null, null, null, null],
-      [null, null, null, null],
-    ],
-    requests: [
-      "Write offset=0x0 count=0x200 fua=0",
-      "Zero offset=0x0 count=0x200 trim=1 fua=0 fast=0",
-      "Trim offset=0x0 count=0x200 fua=0",
-      "Flush",
-      "Write offset=0x0 count=0x200 fua=1",
-      "Zero offset=0x0 count=0x200 trim=1 fua=1 fast=0",
-      "Trim offset=0x0 count=0x200 fua=1",
-      "Flush",
-    ],
-  },
-});
-
-stock("fua forces every write to be FUA", {
-  ...common,
-  params: params("fuamode=force"),
-  see: reached,
-  expected: {
-    offered: [
-      [true, true],
-      [null, null, null, null],
-      [null, null, null, null],
-    ],
-    requests: [
-      "Write offset=0x0 count=0x200 fua=1",
-      "Zero offset=0x0 count=0x200 trim=1 fua=1 fast=0",
-      "Trim offset=0x0 count=0x200 fua=1",
-      "Write offset=0x0 count=0x200 fua=1",
-      "Zero offset=0x0 count=0x200 trim=1 fua=1 fast=0",
-      "Trim offset=0x0 count=0x200 fua=1",
-    ],
-  },
-});
-
-stock("fua discards FUA and flushes", {
-  ...common,
-  params: params("fuamode=discard"),
-  see: reached,
-  expected: {
-    offered: [
-      [true, true],
-      [null, null, null, null],
-      [null, null, null, null],
-    ],
-    requests: [
-      "Write offset=0x0 count=0x200 fua=0",
-      "Zero offset=0x0 count=0x200 trim=1 fua=0 fast=0",
-      "Trim offset=0x0 count=0x200 fua=0",
-      "Write offset=0x0 count=0x200 fua=0",
-      "Zero offset=0x0 count=0x200 trim=1 fua=0 fast=0",
-      "Trim offset=0x0 count=0x200 fua=0",
-    ],
-  },
-});
-
-stock("fua refuses clients where the plugin cannot flush", {
+refusesClients("fua refuses clients where the plugin cannot flush", {
   filters: ["fua"],
   plugin: "eval",
   params: () => ["get_size=echo 1M", "pread=exit 1", "pwrite=exit 1", "fuamode=emulate"],
-  see: async ({ server, folder }) => [
-    await nbdsh(server, "show (errno (client))", null),
-    errors((await server.stop()).stderr, folder),
-  ],
-  expected: ["ENOENT", ["nbdkit: eval: error: fuamode 'emulate' requires plugin flush support"]],
+  error: "fuamode 'emulate' requires plugin flush support",
 });

@@ -1,5 +1,5 @@
 /** The genuine ip filter: who may connect. Debian's build of it takes no addresses, only families of them. */
-import { type CommandSide, errors, nbdsh, serveTcp, stock, stockCommand } from "../stock.ts";
+import { type CommandSide, nbdsh, serveTcp, stock, stockCommand, withErrors } from "../stock.ts";
 
 const uid = process.getuid?.() ?? 0;
 const gid = process.getgid?.() ?? 0;
@@ -39,10 +39,7 @@ for (const { title, rules: params, may } of rules) {
     filters: ["ip"],
     plugin: "memory",
     params: () => ["1M", ...params],
-    see: async ({ server, folder }) => [
-      await nbdsh(server, "show (refused (client))", null),
-      errors((await server.stop()).stderr, folder),
-    ],
+    see: (side) => withErrors(side, "show (refused (client))", null),
     expected: may
       ? [false, []]
       : [

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { run } from "#test/server";
 
 import { luksDisk } from "../luks-disk.ts";
-import { errors, nbdsh, stock } from "../stock.ts";
+import { nbdsh, stock, withErrors } from "../stock.ts";
 
 const common = {
   filters: ["luks"],
@@ -46,7 +46,7 @@ stock("luks reads and writes what qemu-img can read too", {
     const seen = await nbdsh(
       server,
       `
-show ([h.get_size (), flags (), [h.get_block_size (size) for size in range (3)]])
+show ([h.get_size (), flags (), block_sizes ()])
 show ([h.pread (14, 32768).decode (), h.pread (65536, 0) == b"what is inside. " * 4096])
 h.pwrite (b"changed" + bytes (505), 1024, nbd.CMD_FLAG_FUA)
 h.pwrite (b"x" * 2048, 63488)
@@ -62,22 +62,7 @@ show ([errno (lambda: h.trim (512, 0)), h.pread (16, 1020), h.pread (16, 4088), 
   },
   expected: {
     seen: [
-      [
-        65536,
-        {
-          is_read_only: false,
-          can_flush: true,
-          can_fua: true,
-          is_rotational: false,
-          can_trim: false,
-          can_zero: true,
-          can_fast_zero: false,
-          can_multi_conn: true,
-          can_cache: true,
-          can_df: true,
-        },
-        [512, 512, 4294967295],
-      ],
+      [65536, "flush fua zero multi_conn cache df", [512, 512, 4294967295]],
       ["what is inside", true],
       [
         "EINVAL",
@@ -102,10 +87,7 @@ show ([errno (lambda: h.trim (512, 0)), h.pread (16, 1020), h.pread (16, 4088), 
 stock("luks crashes with the wrong passphrase", {
   ...common,
   params: (folder) => [join(folder, "disk"), "passphrase=open barley"],
-  see: async ({ server, folder }) => [
-    await nbdsh(server, "show (refused (client))", null),
-    errors((await server.stop()).stderr, folder),
-  ],
+  see: (side) => withErrors(side, "show (refused (client))", null),
   expected: [
     true,
     ["nbdkit: file: error: LUKS passphrase is not correct, no key slot could be unlocked"],

@@ -1,5 +1,5 @@
 /** The genuine noextents filter: a sparse disk looks allocated. */
-import { nbdsh, stock } from "../stock.ts";
+import { stock } from "../stock.ts";
 
 const script = `
 show ([h.can_meta_context ("base:allocation"), extents (1048576, 0), extents (4096, 65535)])
@@ -13,10 +13,10 @@ stock("noextents shows one extent of data whatever is written and trimmed", {
   filters: ["noextents"],
   plugin: "memory",
   params: () => ["1M"],
-  see: ({ server }) => nbdsh(server, script),
+  see: script,
   expected: [
-    [true, [[1048576, 0]], [[4096, 0]]],
-    [[[1048576, 0]], [[1048576, 0]], [[2, 0]]],
+    [true, "1048576 data", "4096 data"],
+    ["1048576 data", "1048576 data", "2 data"],
     "EINVAL",
   ],
 });
@@ -26,12 +26,6 @@ stock("noextents hides the extents of a filter below it, not those of one above 
   plugin: "data",
   before: (folder) => Bun.write(`${folder}/list`, "0 64K hole,zero\n128K 1M zero\n"),
   params: (folder) => ["@1048576 1 @2097152", "offset=1M", `extentlist=${folder}/list`],
-  see: ({ server }) => nbdsh(server, "show ([h.get_size (), extents (1048576, 0)])"),
-  expected: [
-    1048576,
-    [
-      [131072, 3],
-      [917504, 2],
-    ],
-  ],
+  see: "show ([h.get_size (), extents (1048576, 0)])",
+  expected: [1048576, "131072 hole+zero, 917504 zero"],
 });

@@ -100,8 +100,7 @@ stock("noparallel lets another connection go ahead with serialize=requests", {
 other = client ()
 buffer = nbd.Buffer (512)
 cookie = h.aio_pread (buffer, 0)
-while not any (line == "begin 0\\n" for line in open ("${side.folder}/log")):
-    pass
+until (lambda: any (line == "begin 0\\n" for line in open ("${side.folder}/log")))
 other.pread (512, 4096)
 while not h.aio_command_completed (cookie):
     h.poll (-1)

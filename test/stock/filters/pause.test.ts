@@ -11,7 +11,7 @@ const control = (folder: string) => join(folder, "control");
 
 /** `tell (command)` sends a character to the control socket, and `told ()` is the answer. */
 const talk = (folder: string) => `
-import socket, os
+import socket
 sock = socket.socket (socket.AF_UNIX)
 sock.connect ("${control(folder)}")
 def tell (command):
@@ -77,8 +77,7 @@ stock("pause waits for the requests under way before it says that it has paused"
       `${talk(folder)}
 buffer = nbd.Buffer (512)
 cookie = h.aio_pread (buffer, 0)
-while not os.path.exists ("${folder}/log"):
-    pass
+until (lambda: os.path.exists ("${folder}/log"))
 tell ("p")
 sock.settimeout (0.03)
 try:
@@ -86,7 +85,7 @@ try:
 except socket.timeout:
     show ("no answer")
 sock.settimeout (None)
-open ("${folder}/go", "w").close ()
+touch ("${folder}/go")
 show ([told (), log ()])
 while not h.aio_command_completed (cookie):
     h.poll (-1)

@@ -19,8 +19,7 @@ stock("readahead prefetches more and more while reads are sequential", {
       `
 def prefetched (count):
     """Wait for so many requests of the background thread."""
-    while len ([line for line in open ("${folder}/log") if line.startswith ("cache")]) < count:
-        pass
+    until (lambda: len ([line for line in open ("${folder}/log") if line.startswith ("cache")]) >= count)
 show (str (h.pread (7, 0), "ascii"))
 prefetched (1)
 for count in range (1, 6):
@@ -81,8 +80,7 @@ stock("readahead prefetches into the cache filter below it", {
 h.pread (32768, 0)
 h.pread (32768, 32768)
 def lines (count):
-    while len (open ("${folder}/log").readlines ()) < count:
-        pass
+    until (lambda: len (open ("${folder}/log").readlines ()) >= count)
 lines (2)
 h.pread (65536, 65536)
 lines (3)
@@ -109,7 +107,8 @@ for (const [why, methods, more] of [
     params: (folder) => recorder(folder, { ...native(folder), ...methods }),
     see: async ({ server, folder }) => {
       await nbdsh(server, "for at in (0, 32768, 65536): h.pread (32768, at)");
-      return [noted(folder), errors(server.stderr(), folder)];
+      const { stderr } = await server.stop();
+      return [noted(folder), errors(stderr, folder)];
     },
     expected: [
       ["pread 32768 0", "pread 32768 32768", "pread 32768 65536"],

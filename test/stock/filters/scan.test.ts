@@ -23,12 +23,10 @@ async function log({ server, folder }: Side, script: string): Promise<unknown> {
   await nbdsh(
     server,
     `
-import os
 def lines (count):
-    while not os.path.exists ("${folder}/log") or len (open ("${folder}/log").readlines ()) < count:
-        pass
+    until (lambda: os.path.exists ("${folder}/log") and len (open ("${folder}/log").readlines ()) >= count)
 def go ():
-    open ("${folder}/go", "w").close ()
+    touch ("${folder}/go")
 ${script}
 `,
   );

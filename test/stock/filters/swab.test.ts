@@ -1,5 +1,5 @@
 /** The genuine swab filter: the bytes of words change places. */
-import { nbdsh, stock } from "../stock.ts";
+import { stock } from "../stock.ts";
 
 for (const [bits, size, seen] of [
   [8, 4099, "000000000000010000000000000001080000000000000110"],
@@ -11,7 +11,7 @@ for (const [bits, size, seen] of [
     filters: ["swab"],
     plugin: "pattern",
     params: () => ["size=4099", `swab-bits=${bits}`],
-    see: ({ server }) => nbdsh(server, `show ([h.get_size (), h.pread (24, 256)])`),
+    see: `show ([h.get_size (), h.pread (24, 256)])`,
     expected: [size, seen],
   });
 
@@ -19,43 +19,25 @@ stock("swab swaps what is written, and refuses what is not aligned", {
   filters: ["swab"],
   plugin: "data",
   params: () => ["(0 1 2 3 4 5 6 7)*1024", "size=64K", "swab-bits=32"],
-  see: ({ server }) =>
-    nbdsh(
-      server,
-      `
+  see: `
 h.pwrite (b"abcdefgh", 8)
 show ([h.pread (8, 0), str (h.pread (8, 8), "ascii")])
-show ([errno (lambda: h.pread (4, 2)), errno (lambda: h.pread (2, 4)), errno (lambda: h.pwrite (b"12", 4)),
-       errno (lambda: h.zero (6, 4)), errno (lambda: h.trim (4, 7)), errno (lambda: h.cache (5, 4)),
-       errno (lambda: extents (6, 0)), errno (h.flush)])
+show (errnos (lambda: h.pread (4, 2), lambda: h.pread (2, 4), lambda: h.pwrite (b"12", 4),
+       lambda: h.zero (6, 4), lambda: h.trim (4, 7), lambda: h.cache (5, 4),
+       lambda: extents (6, 0), h.flush))
 h.zero (4, 4)
 h.trim (4, 12)
 show ([h.pread (16, 0), extents (65536, 0), errno (lambda: h.cache (4, 4)), flags (),
-       [h.get_block_size (which) for which in range (3)]])
+       block_sizes ()])
 `,
-    ),
   expected: [
     ["0302010007060504", "abcdefgh"],
     ["EINVAL", "EINVAL", "EINVAL", "EINVAL", "EINVAL", "EINVAL", "EINVAL", null],
     [
       "03020100000000006162636400000000",
-      [
-        [32768, 0],
-        [32768, 3],
-      ],
+      "32768 data, 32768 hole+zero",
       null,
-      {
-        is_read_only: false,
-        can_flush: true,
-        can_fua: true,
-        is_rotational: false,
-        can_trim: true,
-        can_zero: true,
-        can_fast_zero: true,
-        can_multi_conn: true,
-        can_cache: true,
-        can_df: true,
-      },
+      "flush fua trim zero fast_zero multi_conn cache df",
       [4, 512, 4294967295],
     ],
   ],
@@ -65,6 +47,6 @@ stock("swab twice is what was there before", {
   filters: ["swab", "swab"],
   plugin: "pattern",
   params: () => ["size=4096", "swab-bits=64"],
-  see: ({ server }) => nbdsh(server, "show (h.pread (16, 256))"),
+  see: "show (h.pread (16, 256))",
   expected: "00000000000001000000000000000108",
 });

@@ -1,10 +1,11 @@
 /** The genuine tls-fallback filter: clients without TLS see a message and not the disk. */
+import { refuses } from "../cases.ts";
 import { makeDisk, note, noted, recorder } from "../recorder.ts";
-import { nbdsh, ran, stock, stockCommand } from "../stock.ts";
+import { nbdsh, stock } from "../stock.ts";
 
 const script = `
 show ([h.get_size (), str (h.pread (512, 0).rstrip (b"\\0"), "utf-8"), flags (), extents (512, 0)])
-show ([errno (lambda: h.pwrite (b"x", 0)), errno (lambda: h.pread (1, 512)), errno (lambda: h.zero (1, 0))])
+show (errnos (lambda: h.pwrite (b"x", 0), lambda: h.pread (1, 512), lambda: h.zero (1, 0)))
 show ([str (client ("other").pread (4, 0), "ascii"), errno (h.get_export_description), errno (h.get_canonical_export_name)])
 `;
 
@@ -12,24 +13,13 @@ stock("tls-fallback shows clients without TLS a message", {
   filters: ["tls-fallback"],
   plugin: "memory",
   params: () => ["1M"],
-  see: ({ server }) => nbdsh(server, script),
+  see: script,
   expected: [
     [
       512,
       "This NBD server requires TLS authentication before it will serve useful data.\n",
-      {
-        is_read_only: true,
-        can_flush: false,
-        can_fua: false,
-        is_rotational: false,
-        can_trim: false,
-        can_zero: false,
-        can_fast_zero: false,
-        can_multi_conn: false,
-        can_cache: false,
-        can_df: true,
-      },
-      [[512, 0]],
+      "read_only df",
+      "512 data",
     ],
     ["EPERM", "EINVAL", "EPERM"],
     ["This", "ENOTSUP", "ENOTSUP"],
@@ -66,23 +56,7 @@ show (names)
   },
   expected: [
     [
-      [
-        512,
-        "Use TLS, please\n",
-        {
-          is_read_only: true,
-          can_flush: false,
-          can_fua: false,
-          is_rotational: false,
-          can_trim: false,
-          can_zero: false,
-          can_fast_zero: false,
-          can_multi_conn: false,
-          can_cache: false,
-          can_df: true,
-        },
-        [[512, 0]],
-      ],
+      [512, "Use TLS, please\n", "read_only df", "512 data"],
       ["EPERM", "EINVAL", "EPERM"],
       ["Use ", "ENOTSUP", "ENOTSUP"],
     ],
@@ -91,13 +65,9 @@ show (names)
   ],
 });
 
-stockCommand("tls-fallback does not start where one client can keep the others out", {
+refuses("tls-fallback does not start where one client can keep the others out", {
   filters: ["tls-fallback"],
   plugin: "eval",
   params: (folder) => recorder(folder, { thread_model: "echo serialize_connections" }),
-  see: ran,
-  expected: {
-    code: 1,
-    errors: ["nbdkit: error: the tls-fallback filter requires parallel connection support"],
-  },
+  error: "the tls-fallback filter requires parallel connection support",
 });

@@ -1,190 +1,76 @@
 /** The genuine truncate filter: the disk gets another size. */
-import { errors, nbdsh, stock } from "../stock.ts";
+import { stock, withErrors } from "../stock.ts";
 
 const script = `
 size = h.get_size ()
-def tries (*calls):
-    return [errno (call) for call in calls]
-def all_extents ():
-    found, at = [], 0
-    while at < size:
-        found += extents (size - at, at)
-        at = sum ([length for length, kind in found])
-    return found
-show ([size, bytes (h.pread (8, size - 8)), all_extents (), errno (lambda: h.pread (1, size))])
-show (tries (lambda: h.pwrite (bytes (100), size - 100), lambda: h.pwrite (b"x" * 100, size - 100),
+show ([size, bytes (h.pread (8, size - 8)), all_extents (size), errno (lambda: h.pread (1, size))])
+show (errnos (lambda: h.pwrite (bytes (100), size - 100), lambda: h.pwrite (b"x" * 100, size - 100),
              lambda: h.zero (1000, size - 1000), lambda: h.trim (1000, size - 1000),
-             lambda: h.cache (1000, size - 1000), lambda: h.flush (), lambda: h.pwrite (b"x", 0)))
-show ([all_extents (), bytes (h.pread (1, 0)), bytes (h.pread (8, size - 104))])
+             lambda: h.cache (1000, size - 1000), h.flush, lambda: h.pwrite (b"x", 0)))
+show ([all_extents (size), bytes (h.pread (1, 0)), bytes (h.pread (8, size - 104))])
 `;
 
-function truncates(title: string, params: readonly string[], expected: unknown): void {
+interface Cut {
+  readonly size: number;
+  /** The last 8 bytes. */
+  readonly end?: string;
+  readonly extents: string;
+  /** When zeros were written and trimmed. */
+  readonly after?: string;
+  /** Whether the end lies beyond the plugin's, where nothing but zeros may be written. */
+  readonly beyond?: boolean;
+}
+
+const zeros = "0000000000000000";
+
+function truncates(title: string, params: readonly string[], cut: Cut): void {
+  const { size, end = zeros, extents, after = extents, beyond = false } = cut;
   stock(title, {
     filters: ["truncate"],
     plugin: "data",
     // 100,000 bytes with a hole between.
     params: () => ["(1 2 3 4)*1024 @99992 8 7 6 5 4 3 2 1", ...params],
-    see: async ({ server, folder }) => [
-      await nbdsh(server, script),
-      errors(server.stderr(), folder).filter((line) => line.includes("truncate")),
+    see: async (side) => {
+      const [seen, said] = await withErrors(side, script);
+      return [seen, said.filter((line) => line.includes("truncate"))];
+    },
+    expected: [
+      [
+        [size, end, extents, "EINVAL"],
+        [null, beyond ? "ENOSPC" : null, null, null, null, null, null],
+        [after, "78", zeros],
+      ],
+      beyond ? ["nbdkit: data: error: truncate: write beyond end of underlying device"] : [],
     ],
-    expected,
   });
 }
 
-truncates(
-  "truncate cuts the end off with truncate=",
-  ["truncate=4098"],
-  [
-    [
-      [4098, "0304010203040000", [[4098, 0]], "EINVAL"],
-      [null, null, null, null, null, null, null],
-      [[[4098, 0]], "78", "0000000000000000"],
-    ],
-    [],
-  ],
-);
-truncates(
-  "truncate adds zeros at the end with truncate=",
-  ["truncate=256K"],
-  [
-    [
-      [
-        262144,
-        "0000000000000000",
-        [
-          [32768, 0],
-          [65536, 3],
-          [1696, 0],
-          [162144, 3],
-        ],
-        "EINVAL",
-      ],
-      [null, "ENOSPC", null, null, null, null, null],
-      [
-        [
-          [32768, 0],
-          [65536, 3],
-          [1696, 0],
-          [162144, 3],
-        ],
-        "78",
-        "0000000000000000",
-      ],
-    ],
-    ["nbdkit: data: error: truncate: write beyond end of underlying device"],
-  ],
-);
-truncates(
-  "truncate rounds up",
-  ["round-up=4096"],
-  [
-    [
-      [
-        102400,
-        "0000000000000000",
-        [
-          [32768, 0],
-          [65536, 3],
-          [1696, 0],
-          [2400, 3],
-        ],
-        "EINVAL",
-      ],
-      [null, "ENOSPC", null, null, null, null, null],
-      [
-        [
-          [32768, 0],
-          [65536, 3],
-          [1696, 0],
-          [2400, 3],
-        ],
-        "78",
-        "0000000000000000",
-      ],
-    ],
-    ["nbdkit: data: error: truncate: write beyond end of underlying device"],
-  ],
-);
-truncates(
-  "truncate rounds down",
-  ["round-down=64K"],
-  [
-    [
-      [
-        65536,
-        "0000000000000000",
-        [
-          [32768, 0],
-          [32768, 3],
-        ],
-        "EINVAL",
-      ],
-      [null, null, null, null, null, null, null],
-      [
-        [
-          [32768, 0],
-          [32768, 3],
-        ],
-        "78",
-        "0000000000000000",
-      ],
-    ],
-    [],
-  ],
-);
-truncates(
-  "truncate rounds a size up that it was told",
-  ["truncate=70001", "round-up=512"],
-  [
-    [
-      [
-        70144,
-        "0000000000000000",
-        [
-          [32768, 0],
-          [37376, 3],
-        ],
-        "EINVAL",
-      ],
-      [null, null, null, null, null, null, null],
-      [
-        [
-          [32768, 0],
-          [37376, 3],
-        ],
-        "78",
-        "0000000000000000",
-      ],
-    ],
-    [],
-  ],
-);
-truncates(
-  "truncate changes nothing without parameters",
-  [],
-  [
-    [
-      [
-        100000,
-        "0807060504030201",
-        [
-          [32768, 0],
-          [65536, 3],
-          [1696, 0],
-        ],
-        "EINVAL",
-      ],
-      [null, null, null, null, null, null, null],
-      [
-        [
-          [32768, 0],
-          [67232, 3],
-        ],
-        "78",
-        "0000000000000000",
-      ],
-    ],
-    [],
-  ],
-);
+truncates("truncate cuts the end off with truncate=", ["truncate=4098"], {
+  size: 4098,
+  end: "0304010203040000",
+  extents: "4098 data",
+});
+truncates("truncate adds zeros at the end with truncate=", ["truncate=256K"], {
+  size: 262_144,
+  extents: "32768 data, 65536 hole+zero, 1696 data, 162144 hole+zero",
+  beyond: true,
+});
+truncates("truncate rounds up", ["round-up=4096"], {
+  size: 102_400,
+  extents: "32768 data, 65536 hole+zero, 1696 data, 2400 hole+zero",
+  beyond: true,
+});
+truncates("truncate rounds down", ["round-down=64K"], {
+  size: 65_536,
+  extents: "32768 data, 32768 hole+zero",
+});
+truncates("truncate rounds a size up that it was told", ["truncate=70001", "round-up=512"], {
+  size: 70_144,
+  extents: "32768 data, 37376 hole+zero",
+});
+truncates("truncate changes nothing without parameters", [], {
+  size: 100_000,
+  end: "0807060504030201",
+  extents: "32768 data, 65536 hole+zero, 1696 data",
+  after: "32768 data, 67232 hole+zero",
+});

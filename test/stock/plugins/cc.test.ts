@@ -4,7 +4,7 @@ import { join } from "node:path";
 
 import { run, until } from "#test/server";
 
-import { nbdsh, stock, stockCommand } from "../stock.ts";
+import { nbdsh, ownTmp, stock, stockCommand } from "../stock.ts";
 
 /** A disk that its parameter fills, with extents of its own, exports and errors. */
 const source = `
@@ -152,7 +152,7 @@ stock("cc compiles a plugin and hands everything to it", {
     `log=${join(folder, "log")}`,
   ],
   before: write,
-  env: (folder) => ({ TMPDIR: folder }),
+  env: ownTmp,
   needs: ["gcc"],
   see: async ({ server, folder }) => {
     const seen = await nbdsh(
@@ -178,34 +178,10 @@ other.shutdown ()
   },
   expected: [
     [
-      [
-        8192,
-        {
-          is_read_only: false,
-          can_flush: true,
-          can_fua: true,
-          is_rotational: false,
-          can_trim: false,
-          can_zero: true,
-          can_fast_zero: false,
-          can_multi_conn: false,
-          can_cache: false,
-          can_df: true,
-        },
-      ],
+      [8192, "flush fua zero df"],
       ["466678", "787772697474656e78", "780000", "ENOSPC"],
-      [
-        [256, 0],
-        [512, 1],
-        [512, 0],
-        [512, 1],
-        [512, 0],
-        [512, 1],
-        [512, 0],
-        [512, 1],
-        [512, 0],
-      ],
-      [[256, 0]],
+      "256 data, 512 hole, 512 data, 512 hole, 512 data, 512 hole, 512 data, 512 hole, 512 data",
+      "256 data",
       "46",
     ],
     ["close ", "close another", "unload"],
@@ -222,7 +198,7 @@ stock("cc takes the source as it is built with CC and CFLAGS, and lists its expo
     `log=${join(folder, "log")}`,
   ],
   before: write,
-  env: (folder) => ({ TMPDIR: folder }),
+  env: ownTmp,
   needs: ["gcc", "nbdinfo"],
   see: async ({ server }) => {
     const { stdout } = await run(["nbdinfo", "--list", "--json", server.uri]);
@@ -239,7 +215,7 @@ stockCommand("cc ends where its source does not compile", {
   plugin: "cc",
   params: (folder) => [join(folder, "inline.c"), "EXTRA_CFLAGS=-DSIZE=none", "fill=x"],
   before: write,
-  env: (folder) => ({ TMPDIR: folder }),
+  env: ownTmp,
   needs: ["gcc"],
   see: async ({ command, env }) => {
     const { code, stderr } = await run(command, { env });
@@ -253,7 +229,7 @@ stockCommand("cc tells what its plugin has", {
   plugin: "cc",
   params: (folder) => [join(folder, "inline.c"), "EXTRA_CFLAGS=-DSIZE=1"],
   before: write,
-  env: (folder) => ({ TMPDIR: folder }),
+  env: ownTmp,
   needs: ["gcc"],
   see: async ({ command, env }) => {
     const { code, stdout } = await run(command, { env });

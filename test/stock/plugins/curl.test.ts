@@ -2,8 +2,9 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-import { nbdsh, ran, stock, stockCommand } from "../stock.ts";
-import { dumped } from "./dumped.ts";
+import { refuses } from "../cases.ts";
+import { nbdsh, stock } from "../stock.ts";
+import { tells } from "./dumped.ts";
 import { Web, Webs } from "./web.ts";
 
 const webs = new Webs();
@@ -22,31 +23,17 @@ h.pwrite (b"written", 1000)
 show (h.pread (9, 999))
 h.zero (512, 4096)
 show ([h.pread (2, 4095), h.pread (2, 4607), extents (65536, 0)])
-show ([errno (lambda: h.pread (1, 65100)), errno (lambda: h.pread (1, 65536)), errno (lambda: h.trim (512, 0))])
+show (errnos (lambda: h.pread (1, 65100), lambda: h.pread (1, 65536), lambda: h.trim (512, 0)))
 `,
     ),
     webs.of(folder).requests,
   ],
   expected: [
     [
-      [
-        65536,
-        {
-          is_read_only: false,
-          can_flush: false,
-          can_fua: false,
-          is_rotational: false,
-          can_trim: false,
-          can_zero: true,
-          can_fast_zero: true,
-          can_multi_conn: false,
-          can_cache: false,
-          can_df: true,
-        },
-      ],
+      [65536, "zero fast_zero df"],
       ["01010202", "fdfd"],
       "037772697474656e03",
-      ["0f00", "0012", [[65536, 0]]],
+      ["0f00", "0012", "65536 data"],
       ["EIO", "EINVAL", "EINVAL"],
     ],
     [
@@ -102,22 +89,7 @@ stock("curl sends headers, cookies, a user's name and an agent's", {
     webs.of(folder).requests,
   ],
   expected: [
-    [
-      "01010202",
-      {
-        is_read_only: true,
-        can_flush: false,
-        can_fua: false,
-        is_rotational: false,
-        can_trim: false,
-        can_zero: false,
-        can_fast_zero: false,
-        can_multi_conn: false,
-        can_cache: false,
-        can_df: true,
-      },
-      "EPERM",
-    ],
+    ["01010202", "read_only df", "EPERM"],
     [
       {
         method: "HEAD",
@@ -221,7 +193,7 @@ for (const [what, path, params, requests] of [
     params: (folder) => [`${webs.of(folder).origin}${path}`, ...params],
     before: webs.start,
     see: async ({ server, folder }) => [
-      await nbdsh(server, "show (errno (lambda: client ()) is not None)", null),
+      await nbdsh(server, "show (refused (client))", null),
       webs.of(folder).requests.map(({ method }) => method),
     ],
     expected: [true, requests],
@@ -237,7 +209,7 @@ stock("curl reaches a web server on a Unix socket", {
     "cookiefile=",
   ],
   before: (folder, peers) => peers.use(new Web(new Uint8Array(4096).fill(7), join(folder, "web"))),
-  see: ({ server }) => nbdsh(server, "show ([h.get_size (), h.pread (4, 1000)])"),
+  see: "show ([h.get_size (), h.pread (4, 1000)])",
   expected: [4096, "07070707"],
 });
 
@@ -246,58 +218,27 @@ stock("curl reads files", {
   plugin: "curl",
   params: (folder) => [`file://${join(folder, "disk")}`],
   before: (folder) => writeFileSync(join(folder, "disk"), "0123456789"),
-  see: ({ server }) => nbdsh(server, "show ([h.get_size (), h.pread (4, 5)])"),
+  see: "show ([h.get_size (), h.pread (4, 5)])",
   expected: [10, "35363738"],
 });
 
-stockCommand("curl wants a URL", {
-  options: ["-f"],
+refuses("curl wants a URL", {
   plugin: "curl",
-  see: ran,
-  expected: {
-    code: 1,
-    errors: [
-      "nbdkit: error: you must supply the url=<URL> parameter after the plugin name on the command line",
-    ],
-  },
+  error: "you must supply the url=<URL> parameter after the plugin name on the command line",
 });
 
-stockCommand("curl refuses a protocol that it does not know", {
-  options: ["-f"],
+refuses("curl refuses a protocol that it does not know", {
   plugin: "curl",
   params: () => ["http://localhost/", "protocols=http,carrier-pigeon"],
-  see: ran,
-  expected: {
-    code: 1,
-    errors: ["nbdkit: error: protocols: protocol name not found: carrier-pigeon"],
-  },
+  error: "protocols: protocol name not found: carrier-pigeon",
 });
 
-stockCommand("curl tells what it has", {
-  options: ["--dump-plugin"],
-  plugin: "curl",
-  see: dumped,
-  expected: {
-    code: 0,
-    lines: [
-      "name=curl",
-      "version=1.32.5",
-      "api_version=1",
-      "struct_size=384",
-      "max_thread_model=serialize_requests",
-      "thread_model=serialize_requests",
-      "errno_is_preserved=0",
-      "magic_config_key=url",
-      "has_load=1",
-      "has_unload=1",
-      "has_config=1",
-      "has_config_complete=1",
-      "has_config_help=1",
-      "has_open=1",
-      "has_close=1",
-      "has_get_size=1",
-      "has__pread_v1=1",
-      "has__pwrite_v1=1",
-    ],
-  },
-});
+tells(
+  "curl tells what it has",
+  "curl",
+  `
+name=curl version=1.32.5 api_version=1 struct_size=384 max_thread_model=serialize_requests
+thread_model=serialize_requests errno_is_preserved=0 magic_config_key=url
+load unload config config_complete config_help open close get_size _pread_v1 _pwrite_v1
+`,
+);

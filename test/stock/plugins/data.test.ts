@@ -2,8 +2,9 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-import { nbdsh, ran, stock, stockCommand } from "../stock.ts";
-import { dumped } from "./dumped.ts";
+import { refuses } from "../cases.ts";
+import { stock } from "../stock.ts";
+import { tells } from "./dumped.ts";
 
 stock("data makes a disk of bytes, words, strings, offsets, files, scripts, groups and names", {
   plugin: "data",
@@ -26,10 +27,7 @@ stock("data makes a disk of bytes, words, strings, offsets, files, scripts, grou
   before: (folder) => {
     writeFileSync(join(folder, "file"), "from a file");
   },
-  see: ({ server }) =>
-    nbdsh(
-      server,
-      `
+  see: `
 show (h.get_size ())
 show (h.pread (64, 0))
 show (h.pread (96, 64))
@@ -39,122 +37,52 @@ h.pwrite (b"new", 0, nbd.CMD_FLAG_FUA)
 show ([client ().pread (4, 0), errno (lambda: h.pwrite (b"x", h.get_size ()))])
 show (flags ())
 `,
-    ),
   expected: [
     512,
     "010203ff02010102010000000000000102000000000000000000000000000002746578740a412271000000000000000000000000000000000000000000000000",
     "aa0000cc000000000000000000000000dd00000000000000000000000000000066726f6d20612066696c6555aa55aa55aa55aa6364787677070809080968656c6c6f776f726c6401020102eeeeee000000000000000000000000000000000000",
     "0000000000000000",
-    [[512, 0]],
+    "512 data",
     ["6e6577ff", "ENOSPC"],
-    {
-      is_read_only: false,
-      can_flush: true,
-      can_fua: true,
-      is_rotational: false,
-      can_trim: true,
-      can_zero: true,
-      can_fast_zero: true,
-      can_multi_conn: true,
-      can_cache: true,
-      can_df: true,
-    },
+    "flush fua trim zero fast_zero multi_conn cache df",
   ],
 });
 
 stock("data serves base64, padded to a size", {
   plugin: "data",
   params: () => ["base64=MTIz", "size=1M", "allocator=zstd"],
-  see: ({ server }) =>
-    nbdsh(server, "show ([h.get_size (), h.pread (5, 0), extents (1048576, 0)])"),
-  expected: [
-    1048576,
-    "3132330000",
-    [
-      [32768, 0],
-      [1015808, 3],
-    ],
-  ],
+  see: "show ([h.get_size (), h.pread (5, 0), extents (1048576, 0)])",
+  expected: [1048576, "3132330000", "32768 data, 1015808 hole+zero"],
 });
 
 stock("data cuts raw text at a size", {
   options: ["-r"],
   plugin: "data",
   params: () => ["raw=Hello, world!", "size=5", "allocator=malloc"],
-  see: ({ server }) =>
-    nbdsh(server, "show ([h.get_size (), h.pread (5, 0), extents (5, 0), flags ()])"),
-  expected: [
-    5,
-    "48656c6c6f",
-    [[5, 0]],
-    {
-      is_read_only: true,
-      can_flush: true,
-      can_fua: false,
-      is_rotational: false,
-      can_trim: false,
-      can_zero: false,
-      can_fast_zero: false,
-      can_multi_conn: true,
-      can_cache: true,
-      can_df: true,
-    },
-  ],
+  see: "show ([h.get_size (), h.pread (5, 0), extents (5, 0), flags ()])",
+  expected: [5, "48656c6c6f", "5 data", "read_only flush multi_conn cache df"],
 });
 
-stockCommand("data tells where its words are wrong", {
+refuses("data tells where its words are wrong", {
   plugin: "data",
   params: () => ["data=1 2 256"],
-  see: ran,
-  expected: { code: 1, errors: ["nbdkit: error: data parameter BYTE must be in the range 0..255"] },
+  error: "data parameter BYTE must be in the range 0..255",
 });
 
-stockCommand("data wants one kind of data", {
+refuses("data wants one kind of data", {
   plugin: "data",
   params: () => ["raw=1", "base64=MTIz"],
-  see: ran,
-  expected: {
-    code: 1,
-    errors: ["nbdkit: error: raw|base64|data parameter must be specified exactly once"],
-  },
+  error: "raw|base64|data parameter must be specified exactly once",
 });
 
-stockCommand("data tells what it has", {
-  options: ["--dump-plugin"],
-  plugin: "data",
-  see: dumped,
-  expected: {
-    code: 0,
-    lines: [
-      "name=data",
-      "version=1.32.5",
-      "api_version=2",
-      "struct_size=384",
-      "max_thread_model=parallel",
-      "thread_model=parallel",
-      "errno_is_preserved=1",
-      "magic_config_key=data",
-      "has_unload=1",
-      "has_dump_plugin=1",
-      "has_config=1",
-      "has_config_complete=1",
-      "has_config_help=1",
-      "has_get_ready=1",
-      "has_open=1",
-      "has_get_size=1",
-      "has_can_fast_zero=1",
-      "has_can_fua=1",
-      "has_can_multi_conn=1",
-      "has_can_cache=1",
-      "has_pread=1",
-      "has_pwrite=1",
-      "has_flush=1",
-      "has_trim=1",
-      "has_zero=1",
-      "has_extents=1",
-      "data_base64=yes",
-      "mlock=yes",
-      "zstd=yes",
-    ],
-  },
-});
+tells(
+  "data tells what it has",
+  "data",
+  `
+name=data version=1.32.5 api_version=2 struct_size=384 max_thread_model=parallel thread_model=parallel
+errno_is_preserved=1 magic_config_key=data
+unload dump_plugin config config_complete config_help get_ready open get_size can_fast_zero can_fua
+can_multi_conn can_cache pread pwrite flush trim zero extents
+data_base64=yes mlock=yes zstd=yes
+`,
+);

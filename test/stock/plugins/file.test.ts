@@ -4,8 +4,9 @@ import { join } from "node:path";
 
 import { run } from "#test/server";
 
-import { nbdsh, ran, type Side, stock, stockCommand } from "../stock.ts";
-import { dumped } from "./dumped.ts";
+import { refuses } from "../cases.ts";
+import { nbdsh, type Side, stock } from "../stock.ts";
+import { tells } from "./dumped.ts";
 
 /** A file of 1M with data in two places. */
 async function sparse(folder: string): Promise<void> {
@@ -29,7 +30,7 @@ show (extents (1048576, 0))
 show (extents (1048576 - 70000, 70000, nbd.CMD_FLAG_REQ_ONE))
 h.zero (4096, 131072, nbd.CMD_FLAG_NO_HOLE)
 show ([h.pread (5, 0), h.pread (4, 65536 + 48), h.pread (3, 1048573)])
-show ([errno (lambda: h.pread (2, 1048575)), errno (lambda: h.pwrite (b"xx", 1048575))])
+show (errnos (lambda: h.pread (2, 1048575), lambda: h.pwrite (b"xx", 1048575)))
 show (flags ())
 `,
   );
@@ -51,35 +52,12 @@ stock("file serves a file with its holes, and makes holes in it", {
   see: changes,
   expected: [
     [
-      [
-        [4096, 0],
-        [1040384, 3],
-        [4096, 0],
-      ],
-      [
-        [4096, 0],
-        [61440, 3],
-        [4096, 0],
-        [8192, 3],
-        [4096, 0],
-        [962560, 3],
-        [4096, 0],
-      ],
-      [[7824, 3]],
+      "4096 data, 1040384 hole+zero, 4096 data",
+      "4096 data, 61440 hole+zero, 4096 data, 8192 hole+zero, 4096 data, 962560 hole+zero, 4096 data",
+      "7824 hole+zero",
       ["7374617274", "44440000", "656e64"],
       ["EINVAL", "ENOSPC"],
-      {
-        is_read_only: false,
-        can_flush: true,
-        can_fua: true,
-        is_rotational: false,
-        can_trim: true,
-        can_zero: true,
-        can_fast_zero: false,
-        can_multi_conn: true,
-        can_cache: true,
-        can_df: true,
-      },
+      "flush fua trim zero multi_conn cache df",
     ],
     [1048576, "00004444", "44440000"],
   ],
@@ -92,35 +70,12 @@ stock("file does the same with hints for the page cache", {
   see: changes,
   expected: [
     [
-      [
-        [4096, 0],
-        [1040384, 3],
-        [4096, 0],
-      ],
-      [
-        [4096, 0],
-        [61440, 3],
-        [4096, 0],
-        [8192, 3],
-        [4096, 0],
-        [962560, 3],
-        [4096, 0],
-      ],
-      [[7824, 3]],
+      "4096 data, 1040384 hole+zero, 4096 data",
+      "4096 data, 61440 hole+zero, 4096 data, 8192 hole+zero, 4096 data, 962560 hole+zero, 4096 data",
+      "7824 hole+zero",
       ["7374617274", "44440000", "656e64"],
       ["EINVAL", "ENOSPC"],
-      {
-        is_read_only: false,
-        can_flush: true,
-        can_fua: true,
-        is_rotational: false,
-        can_trim: true,
-        can_zero: true,
-        can_fast_zero: false,
-        can_multi_conn: true,
-        can_cache: true,
-        can_df: true,
-      },
+      "flush fua trim zero multi_conn cache df",
     ],
     [1048576, "00004444", "44440000"],
   ],
@@ -153,7 +108,7 @@ two = client ("two")
 two.pwrite (b"2!", 0)
 two.flush ()
 show ([two.get_size (), client ("link").pread (2, 0), client ("zwei und drei").pread (5, 0)])
-show ([errno (lambda: client (name)) is not None for name in ["", "none", "subfolder", "broken", "../exports/one", "one/"]])
+show ([refused (lambda: client (name)) for name in ["", "none", "subfolder", "broken", "../exports/one", "one/"]])
 `,
         null,
       ),
@@ -178,78 +133,24 @@ stock("file serves a read-only file to readers", {
   plugin: "file",
   params: (folder) => [join(folder, "disk")],
   before: sparse,
-  see: ({ server }) =>
-    nbdsh(
-      server,
-      "show ([flags (), errno (lambda: h.pwrite (b'x', 0)), errno (lambda: h.trim (512, 0))])",
-    ),
-  expected: [
-    {
-      is_read_only: true,
-      can_flush: true,
-      can_fua: false,
-      is_rotational: false,
-      can_trim: false,
-      can_zero: false,
-      can_fast_zero: false,
-      can_multi_conn: true,
-      can_cache: true,
-      can_df: true,
-    },
-    "EPERM",
-    "EPERM",
-  ],
+  see: "show ([flags (), errno (lambda: h.pwrite (b'x', 0)), errno (lambda: h.trim (512, 0))])",
+  expected: ["read_only flush multi_conn cache df", "EPERM", "EPERM"],
 });
 
-stockCommand("file refuses a mode it does not have", {
+refuses("file refuses a mode it does not have", {
   plugin: "file",
   params: (folder) => [`file=${folder}`, "fadvise=often"],
-  see: ran,
-  expected: { code: 1, errors: ["nbdkit: error: unknown fadvise mode: often"] },
+  error: "unknown fadvise mode: often",
 });
 
-stockCommand("file tells what it has", {
-  options: ["--dump-plugin"],
-  plugin: "file",
-  see: dumped,
-  expected: {
-    code: 0,
-    lines: [
-      "name=file",
-      "version=1.32.5",
-      "api_version=2",
-      "struct_size=384",
-      "max_thread_model=parallel",
-      "thread_model=parallel",
-      "errno_is_preserved=1",
-      "magic_config_key=file",
-      "has_longname=1",
-      "has_unload=1",
-      "has_dump_plugin=1",
-      "has_config=1",
-      "has_config_complete=1",
-      "has_config_help=1",
-      "has_list_exports=1",
-      "has_open=1",
-      "has_close=1",
-      "has_get_size=1",
-      "has_can_write=1",
-      "has_can_trim=1",
-      "has_can_extents=1",
-      "has_can_fua=1",
-      "has_can_multi_conn=1",
-      "has_can_cache=1",
-      "has_pread=1",
-      "has_pwrite=1",
-      "has_flush=1",
-      "has_trim=1",
-      "has_zero=1",
-      "has_extents=1",
-      "has_cache=1",
-      "file_blksszget=yes",
-      "file_blkzeroout=yes",
-      "file_falloc_fl_punch_hole=yes",
-      "file_falloc_fl_zero_range=yes",
-    ],
-  },
-});
+tells(
+  "file tells what it has",
+  "file",
+  `
+name=file version=1.32.5 api_version=2 struct_size=384 max_thread_model=parallel thread_model=parallel
+errno_is_preserved=1 magic_config_key=file
+longname unload dump_plugin config config_complete config_help list_exports open close get_size can_write
+can_trim can_extents can_fua can_multi_conn can_cache pread pwrite flush trim zero extents cache
+file_blksszget=yes file_blkzeroout=yes file_falloc_fl_punch_hole=yes file_falloc_fl_zero_range=yes
+`,
+);

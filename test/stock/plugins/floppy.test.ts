@@ -4,7 +4,8 @@ import { join } from "node:path";
 
 import { run } from "#test/server";
 
-import { nbdsh, ran, stock, stockCommand } from "../stock.ts";
+import { refuses } from "../cases.ts";
+import { stock } from "../stock.ts";
 
 function files(folder: string): void {
   const root = join(folder, "root");
@@ -57,15 +58,11 @@ stock("floppy is as small as can be, and read-only", {
   plugin: "floppy",
   params: (folder) => [`dir=${join(folder, "root")}`],
   before: files,
-  see: ({ server }) =>
-    nbdsh(
-      server,
-      `
+  see: `
 show ([h.get_size (), h.pread (16, 446), h.pread (2, 510), h.pread (8, 1048576 + 82), h.pread (11, 1048576 + 71)])
 show ([extents (h.get_size (), 0), errno (lambda: h.pwrite (b"x", 0)), errno (lambda: h.pread (1, h.get_size ()))])
 show (flags ())
 `,
-    ),
   expected: [
     [
       1245184,
@@ -74,41 +71,20 @@ show (flags ())
       "4641543332202020",
       "4e42444b4954464c4f5059",
     ],
-    [[[1245184, 0]], "EPERM", "EINVAL"],
-    {
-      is_read_only: true,
-      can_flush: false,
-      can_fua: false,
-      is_rotational: false,
-      can_trim: false,
-      can_zero: false,
-      can_fast_zero: false,
-      can_multi_conn: true,
-      can_cache: true,
-      can_df: true,
-    },
+    ["1245184 data", "EPERM", "EINVAL"],
+    "read_only multi_conn cache df",
   ],
 });
 
-stockCommand("floppy refuses a size that is too small", {
-  options: ["-f"],
+refuses("floppy refuses a size that is too small", {
   plugin: "floppy",
   params: (folder) => [join(folder, "root"), "size=1M"],
   before: files,
-  see: ran,
-  expected: {
-    code: 1,
-    errors: ["nbdkit: error: disk image is too large for the FAT32 disk format"],
-  },
+  error: "disk image is too large for the FAT32 disk format",
 });
 
-stockCommand("floppy wants a folder that is there", {
-  options: ["-f"],
+refuses("floppy wants a folder that is there", {
   plugin: "floppy",
   params: (folder) => [join(folder, "root")],
-  see: ran,
-  expected: {
-    code: 1,
-    errors: ["nbdkit: error: realpath: FOLDER/root: No such file or directory"],
-  },
+  error: "realpath: FOLDER/root: No such file or directory",
 });

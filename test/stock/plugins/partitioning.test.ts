@@ -4,7 +4,8 @@ import { join } from "node:path";
 
 import { run } from "#test/server";
 
-import { nbdsh, ran, stock, stockCommand } from "../stock.ts";
+import { refuses } from "../cases.ts";
+import { nbdsh, stock } from "../stock.ts";
 
 /** Files of 1000, 2000, … bytes of their own letter. */
 function files(folder: string, letters: string): void {
@@ -38,16 +39,16 @@ show ([[h.pread (3, start), h.pread (2, start - 1)] for start in starts])
 show (extents (h.get_size (), 0))
 h.pwrite (b"WRITE", starts[1] + 100)
 h.flush ()
-show ([
-  errno (lambda: h.pwrite (b"x", 0)),
-  errno (lambda: h.pwrite (bytes (512), 0)),
-  errno (lambda: h.pwrite (mbr, 0)),
-  errno (lambda: h.pwrite (b"x", 512)),
-  errno (lambda: h.pwrite (bytes (512), 512)),
-  errno (lambda: h.pwrite (b"!" * 600, starts[0] + 900)),
-  errno (lambda: h.zero (512, starts[2])),
-  errno (lambda: h.pread (1, h.get_size ())),
-])
+show (errnos (
+  lambda: h.pwrite (b"x", 0),
+  lambda: h.pwrite (bytes (512), 0),
+  lambda: h.pwrite (mbr, 0),
+  lambda: h.pwrite (b"x", 512),
+  lambda: h.pwrite (bytes (512), 512),
+  lambda: h.pwrite (b"!" * 600, starts[0] + 900),
+  lambda: h.zero (512, starts[2]),
+  lambda: h.pread (1, h.get_size ()),
+))
 show (flags ())
 `,
     ),
@@ -73,20 +74,9 @@ show (flags ())
         ["626262", "0062"],
         ["636363", "0063"],
       ],
-      [[1055744, 0]],
+      "1055744 data",
       ["EIO", "EIO", null, "EIO", null, "EIO", null, "EINVAL"],
-      {
-        is_read_only: false,
-        can_flush: true,
-        can_fua: true,
-        is_rotational: false,
-        can_trim: false,
-        can_zero: true,
-        can_fast_zero: true,
-        can_multi_conn: true,
-        can_cache: true,
-        can_df: true,
-      },
+      "flush fua zero fast_zero multi_conn cache df",
     ],
     [
       [1000, "aaa", "aaaaaaaa", "!!!!"],
@@ -169,13 +159,9 @@ stock("partitioning puts more than four partitions into an extended one", {
   ],
 });
 
-stockCommand("partitioning refuses an empty partition", {
+refuses("partitioning refuses an empty partition", {
   plugin: "partitioning",
   params: (folder) => [join(folder, "empty")],
   before: (folder) => writeFileSync(join(folder, "empty"), ""),
-  see: ran,
-  expected: {
-    code: 1,
-    errors: ["nbdkit: error: FOLDER/empty: zero length partitions are not allowed"],
-  },
+  error: "FOLDER/empty: zero length partitions are not allowed",
 });

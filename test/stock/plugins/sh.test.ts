@@ -4,8 +4,9 @@ import { join } from "node:path";
 
 import { run, until } from "#test/server";
 
-import { nbdsh, ran, stock, stockCommand } from "../stock.ts";
-import { dumped } from "./dumped.ts";
+import { refuses } from "../cases.ts";
+import { nbdsh, stock } from "../stock.ts";
+import { tells } from "./dumped.ts";
 
 /** The script's path in the folder, after it was written there. */
 function script(folder: string, text: string): string {
@@ -57,7 +58,7 @@ stock("sh calls its script for everything", {
       server,
       `
 show ([h.get_size (), flags ()])
-show ([h.get_block_size (at) for at in (nbd.SIZE_MINIMUM, nbd.SIZE_PREFERRED, nbd.SIZE_MAXIMUM)])
+show (block_sizes ())
 h.pwrite (b"written", 1000)
 h.pwrite (b"fua", 2000, nbd.CMD_FLAG_FUA)
 show ([h.pread (9, 999), h.pread (3, 2000)])
@@ -81,29 +82,12 @@ h.shutdown ()
   },
   expected: [
     [
-      [
-        262144,
-        {
-          is_read_only: false,
-          can_flush: true,
-          can_fua: true,
-          is_rotational: true,
-          can_trim: true,
-          can_zero: true,
-          can_fast_zero: true,
-          can_multi_conn: true,
-          can_cache: true,
-          can_df: true,
-        },
-      ],
+      [262144, "flush fua rotational trim zero fast_zero multi_conn cache df"],
       [1, 4096, 1048576],
       ["007772697474656e00", "667561"],
       ["000000000000000000", "667561"],
-      [
-        [65536, 0],
-        [196608, 3],
-      ],
-      [[4096, 3]],
+      "65536 data, 196608 hole+zero",
+      "4096 hole+zero",
     ],
     [
       "load",
@@ -187,10 +171,7 @@ stock("sh turns what a script prints and its exit code into errors", {
   plugin: "sh",
   params: (folder) => [join(folder, "script")],
   before: (folder) => script(folder, `#!/bin/sh${failing}`),
-  see: ({ server }) =>
-    nbdsh(
-      server,
-      `
+  see: `
 for call in [
   lambda at: h.pread (512, at),
   lambda at: h.pwrite (b"w" * 512, at),
@@ -203,7 +184,6 @@ for call in [
     show (" ".join (errno (lambda: call (at)) or "-" for at in range (0, 7168, 512)))
 show (errno (lambda: h.flush ()))
 `,
-    ),
   expected: [
     "ENOSPC EPERM EIO EIO EIO EINVAL EIO EIO EINVAL EIO EINVAL EINVAL - -",
     "ENOSPC EPERM EIO EIO EIO EINVAL - EIO EINVAL EIO - - - -",
@@ -224,28 +204,8 @@ stock("sh needs no more than a size and reads", {
       folder,
       '#!/bin/sh\ncase "$1" in get_size) echo 1M;; pread) head -c $3 /dev/zero;; can_write) exit 3;; can_zero) exit 3;; *) exit 2;; esac\n',
     ),
-  see: ({ server }) =>
-    nbdsh(
-      server,
-      "show ([h.get_size (), h.pread (2, 9), flags (), errno (lambda: h.pwrite (b'x', 0))])",
-    ),
-  expected: [
-    1048576,
-    "0000",
-    {
-      is_read_only: true,
-      can_flush: false,
-      can_fua: false,
-      is_rotational: false,
-      can_trim: false,
-      can_zero: false,
-      can_fast_zero: false,
-      can_multi_conn: false,
-      can_cache: false,
-      can_df: true,
-    },
-    "EPERM",
-  ],
+  see: "show ([h.get_size (), h.pread (2, 9), flags (), errno (lambda: h.pwrite (b'x', 0))])",
+  expected: [1048576, "0000", "read_only df", "EPERM"],
 });
 
 stock("sh refuses a client where open fails", {
@@ -260,7 +220,7 @@ stock("sh refuses a client where open fails", {
     nbdsh(
       server,
       `
-show ([client ("good").get_size (), errno (lambda: client ("bad")) is not None, errno (lambda: client ()) is not None])
+show ([client ("good").get_size (), refused (lambda: client ("bad")), refused (client)])
 `,
       null,
     ),
@@ -268,7 +228,7 @@ show ([client ("good").get_size (), errno (lambda: client ("bad")) is not None, 
 });
 
 // The plugin leaves its folder behind when it does not start, so the script removes it.
-stockCommand("sh ends when its script refuses a parameter", {
+refuses("sh ends when its script refuses a parameter", {
   plugin: "sh",
   params: (folder) => [join(folder, "script"), "size=many"],
   before: (folder) =>
@@ -276,67 +236,27 @@ stockCommand("sh ends when its script refuses a parameter", {
       folder,
       '#!/bin/sh\ncase "$1" in config) rmdir "$tmpdir"; echo "EINVAL $2: how $3?" >&2; exit 1;; *) exit 2;; esac\n',
     ),
-  see: ran,
-  expected: { code: 1, errors: ["nbdkit: error: FOLDER/script: size: how many?"] },
+  error: "FOLDER/script: size: how many?",
 });
 
-stockCommand("sh tells what its script has", {
-  options: ["--dump-plugin"],
-  plugin: "sh",
-  params: (folder) => [join(folder, "script")],
-  before: (folder) =>
-    script(
-      folder,
-      '#!/bin/sh\ncase "$1" in dump_plugin) echo script=mine;; thread_model) echo serialize_requests;; magic_config_key) echo key;; *) exit 2;; esac\n',
-    ),
-  see: dumped,
-  expected: {
-    code: 0,
-    lines: [
-      "name=sh",
-      "version=1.32.5",
-      "api_version=2",
-      "struct_size=384",
-      "max_thread_model=parallel",
-      "thread_model=serialize_requests",
-      "errno_is_preserved=1",
-      "magic_config_key=script",
-      "has_load=1",
-      "has_unload=1",
-      "has_dump_plugin=1",
-      "has_config=1",
-      "has_config_complete=1",
-      "has_config_help=1",
-      "has_thread_model=1",
-      "has_get_ready=1",
-      "has_after_fork=1",
-      "has_preconnect=1",
-      "has_list_exports=1",
-      "has_default_export=1",
-      "has_open=1",
-      "has_close=1",
-      "has_export_description=1",
-      "has_get_size=1",
-      "has_block_size=1",
-      "has_can_write=1",
-      "has_can_flush=1",
-      "has_is_rotational=1",
-      "has_can_trim=1",
-      "has_can_zero=1",
-      "has_can_fast_zero=1",
-      "has_can_extents=1",
-      "has_can_fua=1",
-      "has_can_multi_conn=1",
-      "has_can_cache=1",
-      "has_pread=1",
-      "has_pwrite=1",
-      "has_flush=1",
-      "has_trim=1",
-      "has_zero=1",
-      "has_extents=1",
-      "has_cache=1",
-      "max_known_status=3",
-      "script=mine",
-    ],
+tells(
+  "sh tells what its script has",
+  "sh",
+  `
+name=sh version=1.32.5 api_version=2 struct_size=384 max_thread_model=parallel
+thread_model=serialize_requests errno_is_preserved=1 magic_config_key=script
+load unload dump_plugin config config_complete config_help thread_model get_ready after_fork
+preconnect list_exports default_export open close export_description get_size block_size
+can_write can_flush is_rotational can_trim can_zero can_fast_zero can_extents can_fua
+can_multi_conn can_cache pread pwrite flush trim zero extents cache
+max_known_status=3 script=mine
+`,
+  {
+    params: (folder) => [join(folder, "script")],
+    before: (folder) =>
+      script(
+        folder,
+        '#!/bin/sh\ncase "$1" in dump_plugin) echo script=mine;; thread_model) echo serialize_requests;; magic_config_key) echo key;; *) exit 2;; esac\n',
+      ),
   },
-});
+);
