@@ -415,7 +415,11 @@ export class Context implements LayerContext {
 
   private mustBePrepared(method: string): void {
     this.mustBeOpen(method);
-    if (!this.state.prepared) this.refuse(`${method}, but it is not prepared`);
+    if (this.state.prepared) return;
+    if (!this.connection.ended.aborted) this.refuse(`${method}, but it is not prepared`);
+    // A filter's own thread has not heard yet that there is nobody left: readahead's, on every other disconnect.
+    this.trace(`${method} for a client that is gone`);
+    throw new NbdError("ESHUTDOWN", "");
   }
 
   private accept(method: string, flags: number, possible: number): void {

@@ -1,7 +1,8 @@
 /** Layers that reopen what is below them, open it once more, or put another context in its place. */
 import { describe, expect, test } from "bun:test";
 
-import { definePlugin, NbdError } from "#api";
+import type { NextOps } from "#abi/generated/methods.gen";
+import { defineFilter, definePlugin, NbdError } from "#api";
 import { clientOf, configuredChain, errnoOf } from "#test/chain";
 
 import type { Layer, LayerContext, LayersBelow } from "../../src/chain/layer.ts";
@@ -243,3 +244,39 @@ describe("another stack", () => {
     expect(it.said()).toEqual(["inner finalize", "inner close", "p close 1"]);
   });
 });
+
+test.each([
+  {
+    gone: false,
+    code: "EINVAL" as const,
+    message: "p was asked for pread, but it is not prepared",
+  },
+  { gone: true, code: "ESHUTDOWN" as const, message: "" },
+])(
+  "what is asked of finalized layers fails, without words where the client is gone=$gone",
+  async ({ gone, code, message }) => {
+    let below: NextOps | undefined;
+    let failure: unknown;
+    const late = defineFilter({
+      name: "late",
+      prepare: (next) => void (below = next),
+      // As a thread of the filter may that is not stopped before.
+      async close() {
+        failure = await Promise.try(() => below?.pread(new Uint8Array(1), 0n, 0)).catch(
+          (error: unknown) => error,
+        );
+      },
+    });
+    const plugin = definePlugin({ name: "p", open: () => 1, getSize: () => 512n, pread: () => {} });
+    const chain = await configuredChain(
+      [typescriptLayer("filter", late, "late.ts"), typescriptLayer("plugin", plugin, "p.ts")],
+      {},
+    );
+    const ending = new AbortController();
+    const connection = chain.connect(clientOf(chain, 1, { ended: ending.signal }));
+    await connection.open(false, "", false);
+    if (gone) ending.abort("disconnected");
+    await connection.close();
+    expect(failure).toEqual(new NbdError(code, message));
+  },
+);
