@@ -1,0 +1,199 @@
+/** Much data, slow clients and rude ones, through TLS. */
+import { describe, expect, test } from "bun:test";
+import type net from "node:net";
+import tls from "node:tls";
+
+import { infoPayload, NbdClient, option, request } from "#test/client";
+import { until } from "#test/server";
+
+import { pattern, quiet } from "../protocol/server-fixture.ts";
+import { startTls } from "./bridge.ts";
+import { ask, missing, needs, read, type Secured, secured, trusting } from "./tls-fixture.ts";
+
+const MiB = 1 << 20;
+
+/** A client in the middle of transmission, as its TLS socket: what it gets is not read unless somebody does. */
+async function bare(server: Secured, raw?: net.Socket): Promise<tls.TLSSocket> {
+  raw ??= await startTls(server.socket);
+  const socket = tls.connect({ ...(await trusting()), socket: raw });
+  socket.on("error", () => {});
+  await new Promise((resolve) => socket.once("secureConnect", resolve));
+  socket.write(option(7, infoPayload("")));
+  return socket;
+}
+
+describe.skipIf(missing.length > 0)(`data through TLS${needs}`, () => {
+  test("is what it was, in requests of all sizes", async () => {
+    await using server = await secured({ size: 4 * MiB });
+    const client = await server.secure();
+    await client.go("");
+    for (const count of [1, 16383, 16384, 16385, 65536, 262143, 262144, 300_000, 3 * MiB]) {
+      expect(
+        Buffer.compare(await read(client, 3n, count), server.disk.subarray(3, 3 + count)),
+      ).toBe(0);
+      const payload = pattern(count).toReversed();
+      expect(await ask(client, { type: 1, offset: 9n, payload })).toMatchObject({ error: 0 });
+      expect(Buffer.compare(server.disk.subarray(9, 9 + count), payload)).toBe(0);
+    }
+  });
+
+  test("keeps its order when many requests are sent at once, and answered later", async () => {
+    await using server = await secured({ size: MiB, later: true });
+    const client = await server.secure();
+    await client.go("");
+    const count = 200;
+    for (let i = 0; i < count; i++) {
+      client.request({ type: 0, cookie: BigInt(i), offset: BigInt(i * 5000), count: 5000 });
+    }
+    const seen = new Set<number>();
+    for (let i = 0; i < count; i++) {
+      const { cookie } = await client.reply();
+      const data = await client.take(5000);
+      const at = Number(cookie) * 5000;
+      expect(Buffer.compare(data, server.disk.subarray(at, at + 5000))).toBe(0);
+      seen.add(Number(cookie));
+    }
+    expect(seen.size).toBe(count);
+  });
+
+  test("goes to several clients at once", async () => {
+    await using server = await secured({ size: 2 * MiB });
+    const clients = await Promise.all(Array.from({ length: 8 }, () => server.secure()));
+    await Promise.all(clients.map((client) => client.go("")));
+    await Promise.all(
+      clients.map(async (client, i) => {
+        const payload = new Uint8Array(100_000).fill(i + 1);
+        for (let round = 0; round < 10; round++) {
+          await ask(client, { type: 1, offset: BigInt(i * 200_000), payload });
+          expect(Buffer.compare(await read(client, BigInt(i * 200_000), 100_000), payload)).toBe(0);
+        }
+      }),
+    );
+    expect(server.server.connections).toBe(8);
+  });
+
+  test("waits for a client that does not take it, and memory is bounded", async () => {
+    await using server = await secured({ size: 8 * MiB });
+    const socket = await bare(server);
+    socket.pause();
+    // 400 MiB, if anybody took them.
+    for (let i = 0; i < 50; i++) socket.write(request({ type: 0, count: 8 * MiB }));
+    const reads = (): number => server.calls.filter((call) => call.startsWith("pread")).length;
+    await until(() => reads() > 0);
+    let before = -1;
+    // No more is read from the disk once the client's buffers are full.
+    await until(() => {
+      const same = reads() === before;
+      before = reads();
+      return same;
+    });
+    expect(before).toBeLessThan(50);
+    expect(server.server.heldBytes).toBeLessThan(40 * MiB);
+    socket.destroy();
+    await until(() => server.server.connections === 0);
+  });
+
+  test("that is written waits for the disk, and memory is bounded", async () => {
+    const held = Promise.withResolvers<void>();
+    let writes = 0;
+    const pwrite = (): Promise<void> => {
+      writes++;
+      return held.promise;
+    };
+    await using server = await secured({ size: MiB, plugin: { pwrite } });
+    const client = await server.secure();
+    await client.go("");
+    const payload = new Uint8Array(65536);
+    const count = 400;
+    for (let i = 0; i < count; i++) client.request({ type: 1, payload });
+    // So many are under way at once in one connection.
+    await until(() => writes === 256);
+    expect(server.server.heldBytes).toBeLessThan(20 * MiB);
+    held.resolve();
+    for (let i = 0; i < count; i++) expect((await client.reply()).error).toBe(0);
+    expect(writes).toBe(count);
+  });
+});
+
+describe.skipIf(missing.length > 0)(`the end of TLS${needs}`, () => {
+  test("is told to the client: nothing was cut off", async () => {
+    await using server = await secured();
+    const socket = await bare(server);
+    let ended = false;
+    socket.on("end", () => (ended = true));
+    socket.resume();
+    socket.write(request({ type: 2 }));
+    await new Promise((resolve) => socket.once("close", resolve));
+    expect(ended).toBe(true);
+  });
+
+  test("by close_notify lets what is under way be answered", async () => {
+    const held = Promise.withResolvers<void>();
+    let flushing = false;
+    const flush = (): Promise<void> => {
+      flushing = true;
+      return held.promise;
+    };
+    await using server = await secured({ plugin: { flush } });
+    const socket = await bare(server);
+    const got: Buffer[] = [];
+    socket.on("data", (chunk: Buffer) => got.push(chunk));
+    await until(() => Buffer.concat(got).length > 0);
+    const before = Buffer.concat(got).length;
+    socket.end(request({ type: 3, cookie: 77n }));
+    await until(() => flushing);
+    held.resolve();
+    await new Promise((resolve) => socket.once("close", resolve));
+    const reply = Buffer.concat(got).subarray(before);
+    expect(reply.toString("hex")).toBe("6744669800000000000000000000004d");
+  });
+
+  test("that somebody cut short loses nothing that was answered, and runs no half request", async () => {
+    using log = quiet(true);
+    await using server = await secured();
+    const bridge = await server.bridge();
+    await using client = await NbdClient.connect(bridge);
+    await client.hello();
+    await client.go("");
+    const payload = new Uint8Array(4096).fill(0xaa);
+    expect(await ask(client, { type: 1, offset: 0n, payload })).toMatchObject({ error: 0 });
+    // The header, and half of the data.
+    client.send(request({ type: 1, offset: 8192n, payload }).subarray(0, 2000));
+    await client.sent();
+    bridge.cut();
+    await until(() => server.server.connections === 0);
+    expect(server.disk.subarray(0, 4096)).toEqual(payload);
+    expect(server.disk.subarray(8192, 12288)).toEqual(pattern(65536).subarray(8192, 12288));
+    expect(server.calls.filter((call) => call.startsWith("pwrite")).length).toBe(1);
+    expect(log.lines).toContain("disk[1]: debug: client left without ending TLS");
+    const again = await server.secure();
+    await again.go("");
+    expect(await read(again, 0n, 4096)).toEqual(payload);
+  });
+
+  test("comes with what is no genuine record", async () => {
+    using log = quiet();
+    await using server = await secured();
+    const raw = await startTls(server.socket);
+    const socket = await bare(server, raw);
+    await new Promise((resolve) => socket.once("data", resolve));
+    // Somebody else writes to the connection: application data under no key.
+    raw.write(Buffer.concat([Buffer.from([23, 3, 3, 0, 64]), Buffer.alloc(64, 0x55)]));
+    await until(() => server.server.connections === 0);
+    expect(log.lines).toEqual(["disk[1]: error: TLS: Decryption has failed"]);
+    socket.destroy();
+  });
+
+  test("of the server comes when all is answered", async () => {
+    await using server = await secured({ later: true });
+    const client = await server.secure();
+    await client.go("");
+    client.request({ type: 0, count: 65536, cookie: 5n });
+    await until(() => server.calls.some((call) => call.startsWith("pread")));
+    const stopped = server.server.stop();
+    expect(await client.reply()).toEqual({ error: 0, cookie: 5n });
+    expect(await client.take(65536)).toEqual(server.disk);
+    await stopped;
+    await client.closed;
+  });
+});
