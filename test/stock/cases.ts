@@ -1,4 +1,6 @@
 /** Kinds of cases that many modules have. */
+import { run } from "#test/server";
+
 import { captive, type Modules, ran, stock, stockCommand, withErrors } from "./stock.ts";
 
 interface Refusal extends Omit<Modules, "expected" | "differs"> {
@@ -34,5 +36,22 @@ export function refusesClients(title: string, { error, ...modules }: Refusal): v
     ...modules,
     see: (side) => withErrors(side, "show (errno (client))", null),
     expected: ["ENOENT", [`nbdkit: ${modules.plugin}: error: ${error}`]],
+  });
+}
+
+/** What the disk has can be written to it again. */
+export function copiesOntoItself(
+  title: string,
+  modules: Omit<Modules, "expected" | "differs" | "needs">,
+  options: readonly string[] = [],
+): void {
+  stock(title, {
+    ...modules,
+    needs: ["nbdcopy"],
+    see: async ({ server }) => {
+      const { code, stderr } = await run(["nbdcopy", ...options, server.uri, server.uri]);
+      return { code, stderr };
+    },
+    expected: { code: 0, stderr: "" },
   });
 }

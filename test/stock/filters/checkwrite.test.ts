@@ -1,6 +1,5 @@
 /** The genuine checkwrite filter: writes must say what is there already. */
-import { run } from "#test/server";
-
+import { copiesOntoItself } from "../cases.ts";
 import { stock } from "../stock.ts";
 
 const common = {
@@ -34,12 +33,4 @@ show (h.pread (4, 32766))
   ],
 });
 
-stock("checkwrite lets nbdcopy copy the disk onto itself", {
-  ...common,
-  needs: ["nbdcopy"],
-  see: async ({ server }) => {
-    const { code, stderr } = await run(["nbdcopy", "--allocated", server.uri, server.uri]);
-    return { code, stderr };
-  },
-  expected: { code: 0, stderr: "" },
-});
+copiesOntoItself("checkwrite lets nbdcopy copy the disk onto itself", common, ["--allocated"]);

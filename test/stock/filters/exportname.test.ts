@@ -30,25 +30,21 @@ exports = []
 error = errno (lambda: h.opt_list (lambda name, description: exports.append ([name, description])))
 show (error or sorted (exports))
 h.opt_abort ()
+def told (call):
+    try:
+        return call ()
+    except nbd.Error as e:
+        return e.errno
 def start (name):
     c = nbd.NBD ()
     c.set_opt_mode (True)
     c.set_full_info (True)
     c.connect_uri (uri)
     c.set_export_name (name)
-    try:
-        c.opt_go ()
-    except nbd.Error as e:
-        return e.errno
-    try:
-        canonical = c.get_canonical_export_name ()
-    except nbd.Error as e:
-        canonical = e.errno
-    try:
-        description = c.get_export_description ()
-    except nbd.Error as e:
-        description = e.errno
-    return [c.pread (5, 0).decode (), canonical, description]
+    error = errno (c.opt_go)
+    if error:
+        return error
+    return [c.pread (5, 0).decode (), told (c.get_canonical_export_name), told (c.get_export_description)]
 show ({ name: start (name) for name in ("", "one", "two", "four") })
 `,
     null,

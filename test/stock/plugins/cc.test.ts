@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { run, until } from "#test/server";
 
 import { nbdsh, ownTmp, stock, stockCommand } from "../stock.ts";
+import { listed } from "./listed.ts";
 
 /** A disk that its parameter fills, with extents of its own, exports and errors. */
 const source = `
@@ -200,14 +201,7 @@ stock("cc takes the source as it is built with CC and CFLAGS, and lists its expo
   before: write,
   env: ownTmp,
   needs: ["gcc", "nbdinfo"],
-  see: async ({ server }) => {
-    const { stdout } = await run(["nbdinfo", "--list", "--json", server.uri]);
-    return JSON.parse(stdout).exports.map((item: Record<string, unknown>) => [
-      item["export-name"],
-      item["description"],
-      item["export-size"],
-    ]);
-  },
+  see: ({ server }) => listed(server, "export-name", "description", "export-size"),
   expected: [["inline", "compiled", 512]],
 });
 

@@ -91,26 +91,16 @@ stock("curl sends headers, cookies, a user's name and an agent's", {
   expected: [
     ["01010202", "read_only df", "EPERM"],
     [
-      {
-        method: "HEAD",
-        path: "/secret",
-        authorization: "Basic bWU6c2VjcmV0",
-        cookie: "a=b; c=d",
-        "user-agent": "tester/1.0",
-        "x-empty": "",
-        "x-one": "1",
-      },
-      {
-        method: "GET",
-        path: "/secret",
-        authorization: "Basic bWU6c2VjcmV0",
-        cookie: "a=b; c=d",
-        range: "bytes=510-514",
-        "user-agent": "tester/1.0",
-        "x-empty": "",
-        "x-one": "1",
-      },
-    ],
+      { method: "HEAD", path: "/secret" },
+      { method: "GET", path: "/secret", range: "bytes=510-514" },
+    ].map((request) => ({
+      ...request,
+      authorization: "Basic bWU6c2VjcmV0",
+      cookie: "a=b; c=d",
+      "user-agent": "tester/1.0",
+      "x-empty": "",
+      "x-one": "1",
+    })),
   ],
 });
 
@@ -132,53 +122,18 @@ stock("curl asks scripts for headers and cookies, and follows the server", {
   expected: [
     [65536, "0001", "0102"],
     [
-      {
-        method: "HEAD",
-        path: "/moved",
-        cookie: "cookie=0",
-        "x-header": "header 0",
-        "x-path": "/moved",
-      },
-      {
-        method: "HEAD",
-        path: "/disk",
-        cookie: "cookie=0",
-        "x-header": "header 0",
-        "x-path": "/moved",
-      },
-      {
-        method: "GET",
-        path: "/moved",
-        cookie: "cookie=0",
-        range: "bytes=255-257",
-        "x-header": "header 0",
-        "x-path": "/moved",
-      },
-      {
-        method: "GET",
-        path: "/disk",
-        cookie: "cookie=0",
-        range: "bytes=255-257",
-        "x-header": "header 0",
-        "x-path": "/moved",
-      },
-      {
-        method: "GET",
-        path: "/moved",
-        cookie: "cookie=0",
-        range: "bytes=511-513",
-        "x-header": "header 0",
-        "x-path": "/moved",
-      },
-      {
-        method: "GET",
-        path: "/disk",
-        cookie: "cookie=0",
-        range: "bytes=511-513",
-        "x-header": "header 0",
-        "x-path": "/moved",
-      },
-    ],
+      { method: "HEAD", path: "/moved" },
+      { method: "HEAD", path: "/disk" },
+      { method: "GET", path: "/moved", range: "bytes=255-257" },
+      { method: "GET", path: "/disk", range: "bytes=255-257" },
+      { method: "GET", path: "/moved", range: "bytes=511-513" },
+      { method: "GET", path: "/disk", range: "bytes=511-513" },
+    ].map((request) => ({
+      ...request,
+      cookie: "cookie=0",
+      "x-header": "header 0",
+      "x-path": "/moved",
+    })),
   ],
 });
 
@@ -193,10 +148,10 @@ for (const [what, path, params, requests] of [
     params: (folder) => [`${webs.of(folder).origin}${path}`, ...params],
     before: webs.start,
     see: async ({ server, folder }) => [
-      await nbdsh(server, "show (refused (client))", null),
+      await nbdsh(server, "show (errno (client))", null),
       webs.of(folder).requests.map(({ method }) => method),
     ],
-    expected: [true, requests],
+    expected: ["ENOENT", requests],
   });
 }
 
@@ -234,7 +189,6 @@ refuses("curl refuses a protocol that it does not know", {
 });
 
 tells(
-  "curl tells what it has",
   "curl",
   `
 name=curl version=1.32.5 api_version=1 struct_size=384 max_thread_model=serialize_requests

@@ -76,7 +76,6 @@ refuses("data wants one kind of data", {
 });
 
 tells(
-  "data tells what it has",
   "data",
   `
 name=data version=1.32.5 api_version=2 struct_size=384 max_thread_model=parallel thread_model=parallel

@@ -20,14 +20,13 @@ export const lines = (words: string): string[] =>
     .split(/\s+/)
     .map((word) => (word.includes("=") ? word : `has_${word}=1`));
 
-/** The plugin tells these lines of itself. */
+/** The plugin tells these lines, as `lines` takes them. */
 export function tells(
-  title: string,
   plugin: string,
   words: string,
-  more: Partial<CommandCase> = {},
+  { what = "it has", ...more }: Partial<CommandCase> & { readonly what?: string } = {},
 ): void {
-  stockCommand(title, {
+  stockCommand(`${plugin} tells what ${what}`, {
     options: ["--dump-plugin"],
     plugin,
     see: (side) => dumped(side),

@@ -165,7 +165,6 @@ stockCommand("eval refuses a parameter that no script takes", {
 });
 
 tells(
-  "eval tells what it has",
   "eval",
   `
 name=eval version=1.32.5 api_version=2 struct_size=384 max_thread_model=parallel

@@ -22,7 +22,6 @@ show (errnos (lambda: h.pwrite (b"x", 0), lambda: h.zero (512, 0), lambda: h.pre
 });
 
 tells(
-  "example1 tells what it has",
   "example1",
   `
 name=example1 version=1.32.5 api_version=2 struct_size=384 max_thread_model=serialize_all_requests

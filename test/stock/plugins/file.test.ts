@@ -2,11 +2,10 @@
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-import { run } from "#test/server";
-
 import { refuses } from "../cases.ts";
 import { nbdsh, type Side, stock } from "../stock.ts";
 import { tells } from "./dumped.ts";
+import { listed } from "./listed.ts";
 
 /** A file of 1M with data in two places. */
 async function sparse(folder: string): Promise<void> {
@@ -15,10 +14,18 @@ async function sparse(folder: string): Promise<void> {
   await Bun.$`printf end | dd of=${path} bs=1 seek=1048573 conv=notrunc status=none`;
 }
 
-const changes = async ({ server, folder }: Side) => {
-  const seen = await nbdsh(
-    server,
-    `
+for (const [title, parameter, more] of [
+  ["serves a file with its holes, and makes holes in it", "", []],
+  ["does the same with hints for the page cache", "file=", ["cache=none", "fadvise=sequential"]],
+] as const)
+  stock(`file ${title}`, {
+    plugin: "file",
+    params: (folder) => [parameter + join(folder, "disk"), ...more],
+    before: sparse,
+    see: async ({ server, folder }: Side) => {
+      const seen = await nbdsh(
+        server,
+        `
 show (extents (1048576, 0))
 h.pwrite (b"D" * 16384, 65536, nbd.CMD_FLAG_FUA)
 h.trim (4096, 65536 + 4096)
@@ -33,53 +40,29 @@ show ([h.pread (5, 0), h.pread (4, 65536 + 48), h.pread (3, 1048573)])
 show (errnos (lambda: h.pread (2, 1048575), lambda: h.pwrite (b"xx", 1048575)))
 show (flags ())
 `,
-  );
-  const disk = readFileSync(join(folder, "disk"));
-  return [
-    seen,
-    [
-      disk.length,
-      disk.subarray(65534, 65538).toString("hex"),
-      disk.subarray(81918, 81922).toString("hex"),
+      );
+      const disk = readFileSync(join(folder, "disk"));
+      return [
+        seen,
+        [
+          disk.length,
+          disk.subarray(65534, 65538).toString("hex"),
+          disk.subarray(81918, 81922).toString("hex"),
+        ],
+      ];
+    },
+    expected: [
+      [
+        "4096 data, 1040384 hole+zero, 4096 data",
+        "4096 data, 61440 hole+zero, 4096 data, 8192 hole+zero, 4096 data, 962560 hole+zero, 4096 data",
+        "7824 hole+zero",
+        ["7374617274", "44440000", "656e64"],
+        ["EINVAL", "ENOSPC"],
+        "flush fua trim zero multi_conn cache df",
+      ],
+      [1048576, "00004444", "44440000"],
     ],
-  ];
-};
-
-stock("file serves a file with its holes, and makes holes in it", {
-  plugin: "file",
-  params: (folder) => [join(folder, "disk")],
-  before: sparse,
-  see: changes,
-  expected: [
-    [
-      "4096 data, 1040384 hole+zero, 4096 data",
-      "4096 data, 61440 hole+zero, 4096 data, 8192 hole+zero, 4096 data, 962560 hole+zero, 4096 data",
-      "7824 hole+zero",
-      ["7374617274", "44440000", "656e64"],
-      ["EINVAL", "ENOSPC"],
-      "flush fua trim zero multi_conn cache df",
-    ],
-    [1048576, "00004444", "44440000"],
-  ],
-});
-
-stock("file does the same with hints for the page cache", {
-  plugin: "file",
-  params: (folder) => [`file=${join(folder, "disk")}`, "cache=none", "fadvise=sequential"],
-  before: sparse,
-  see: changes,
-  expected: [
-    [
-      "4096 data, 1040384 hole+zero, 4096 data",
-      "4096 data, 61440 hole+zero, 4096 data, 8192 hole+zero, 4096 data, 962560 hole+zero, 4096 data",
-      "7824 hole+zero",
-      ["7374617274", "44440000", "656e64"],
-      ["EINVAL", "ENOSPC"],
-      "flush fua trim zero multi_conn cache df",
-    ],
-    [1048576, "00004444", "44440000"],
-  ],
-});
+  });
 
 stock("file serves a folder, one export a file", {
   plugin: "file",
@@ -94,26 +77,20 @@ stock("file serves a folder, one export a file", {
     symlinkSync("nowhere", join(exports, "broken"));
   },
   needs: ["nbdinfo"],
-  see: async ({ server }) => {
-    const { stdout } = await run(["nbdinfo", "--list", "--json", server.uri]);
-    const { exports } = JSON.parse(stdout);
-    return [
-      exports
-        .map((item: Record<string, unknown>) => [item["export-name"], item["export-size"]])
-        .toSorted(),
-      await nbdsh(
-        server,
-        `
+  see: async ({ server }) => [
+    (await listed(server, "export-name", "export-size")).toSorted(),
+    await nbdsh(
+      server,
+      `
 two = client ("two")
 two.pwrite (b"2!", 0)
 two.flush ()
 show ([two.get_size (), client ("link").pread (2, 0), client ("zwei und drei").pread (5, 0)])
-show ([refused (lambda: client (name)) for name in ["", "none", "subfolder", "broken", "../exports/one", "one/"]])
+show ([errno (lambda: client (name)) for name in ["", "none", "subfolder", "broken", "../exports/one", "one/"]])
 `,
-        null,
-      ),
-    ];
-  },
+      null,
+    ),
+  ],
   expected: [
     [
       ["link", 2],
@@ -123,7 +100,7 @@ show ([refused (lambda: client (name)) for name in ["", "none", "subfolder", "br
     ],
     [
       [2, "3221", "3535353535"],
-      [true, true, true, true, true, true],
+      ["ENOENT", "ENOENT", "ENOENT", "ENOENT", "ENOENT", "ENOENT"],
     ],
   ],
 });
@@ -144,7 +121,6 @@ refuses("file refuses a mode it does not have", {
 });
 
 tells(
-  "file tells what it has",
   "file",
   `
 name=file version=1.32.5 api_version=2 struct_size=384 max_thread_model=parallel thread_model=parallel

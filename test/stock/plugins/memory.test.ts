@@ -1,14 +1,29 @@
 /** The genuine memory plugin: a disk in memory, with three ways to keep it. */
 import { run } from "#test/server";
 
-import { nbdsh, type Side, stock } from "../stock.ts";
+import { nbdsh, stock } from "../stock.ts";
 import { tells } from "./dumped.ts";
 
-/** Write, trim and zero here and there, then tell the content and what is allocated. */
-const writes = ({ server }: Side) =>
-  nbdsh(
-    server,
-    `
+const sparse = [
+  "98304 hole+zero, 32768 data, 884736 hole+zero, 32768 data, 3145728 hole+zero",
+  "31072 zero, 884736 hole+zero, 32768 data, 3145728 hole+zero",
+  "98304 hole+zero",
+];
+
+// Write, trim and zero here and there, then tell the content and what is allocated.
+for (const [title, more, allocated] of [
+  ["what is written sparsely", [], sparse],
+  [
+    "all of the disk with allocator=malloc",
+    ["allocator=malloc,mlock=true"],
+    ["4194304 data", "4094304 data", "4194304 data"],
+  ],
+  ["what is written compressed with allocator=zstd", ["allocator=zstd"], sparse],
+] as const)
+  stock(`memory keeps ${title}`, {
+    plugin: "memory",
+    params: () => ["size=4M", ...more],
+    see: `
 h.pwrite (b"a" * 512, 32768 * 3 + 512)
 h.pwrite (b"b" * 65536, 32768 * 32 - 100, nbd.CMD_FLAG_FUA)
 h.zero (32768, 32768 * 33)
@@ -24,49 +39,13 @@ show (extents (h.get_size (), 0, nbd.CMD_FLAG_REQ_ONE))
 show (flags ())
 show (errnos (lambda: h.pread (1, h.get_size ()), lambda: h.pwrite (b"xx", h.get_size () - 1)))
 `,
-  );
-
-stock("memory keeps what is written sparsely", {
-  plugin: "memory",
-  params: () => ["size=4M"],
-  see: writes,
-  expected: [
-    ["0061", "61610000", "62620000"],
-    "98304 hole+zero, 32768 data, 884736 hole+zero, 32768 data, 3145728 hole+zero",
-    "31072 zero, 884736 hole+zero, 32768 data, 3145728 hole+zero",
-    "98304 hole+zero",
-    "flush fua trim zero fast_zero multi_conn cache df",
-    ["EINVAL", "ENOSPC"],
-  ],
-});
-
-stock("memory keeps all of the disk with allocator=malloc", {
-  plugin: "memory",
-  params: () => ["size=4M", "allocator=malloc,mlock=true"],
-  see: writes,
-  expected: [
-    ["0061", "61610000", "62620000"],
-    "4194304 data",
-    "4094304 data",
-    "4194304 data",
-    "flush fua trim zero fast_zero multi_conn cache df",
-    ["EINVAL", "ENOSPC"],
-  ],
-});
-
-stock("memory keeps what is written compressed with allocator=zstd", {
-  plugin: "memory",
-  params: () => ["size=4M", "allocator=zstd"],
-  see: writes,
-  expected: [
-    ["0061", "61610000", "62620000"],
-    "98304 hole+zero, 32768 data, 884736 hole+zero, 32768 data, 3145728 hole+zero",
-    "31072 zero, 884736 hole+zero, 32768 data, 3145728 hole+zero",
-    "98304 hole+zero",
-    "flush fua trim zero fast_zero multi_conn cache df",
-    ["EINVAL", "ENOSPC"],
-  ],
-});
+    expected: [
+      ["0061", "61610000", "62620000"],
+      ...allocated,
+      "flush fua trim zero fast_zero multi_conn cache df",
+      ["EINVAL", "ENOSPC"],
+    ],
+  });
 
 stock("memory holds a disk of the largest size, and tells its size", {
   plugin: "memory",
@@ -89,7 +68,6 @@ show (extents (4096, 1 << 62))
 });
 
 tells(
-  "memory tells what it has",
   "memory",
   `
 name=memory version=1.32.5 api_version=2 struct_size=384 max_thread_model=parallel thread_model=parallel

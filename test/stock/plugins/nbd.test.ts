@@ -2,11 +2,12 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-import { installed, run, serve } from "#test/server";
+import { installed, serve } from "#test/server";
 
-import { refuses } from "../cases.ts";
-import { nbdsh, serveTcp, type Side, stock } from "../stock.ts";
+import { refuses, refusesClients } from "../cases.ts";
+import { nbdsh, serveTcp, stock } from "../stock.ts";
 import { dumped, tells } from "./dumped.ts";
+import { listed } from "./listed.ts";
 
 /** Debian's nbdkit on the socket that the folder's link `peer` names. */
 function peer(...args: readonly string[]) {
@@ -17,10 +18,15 @@ function peer(...args: readonly string[]) {
   };
 }
 
-const proxied = ({ server }: Side) =>
-  nbdsh(
-    server,
-    `
+for (const [title, parameter, more] of [
+  ["passes everything to a server on a Unix socket", "socket=", []],
+  ["shares one connection to a URI between its clients", "nbd+unix:///?socket=", ["shared=true"]],
+] as const)
+  stock(`nbd ${title}`, {
+    plugin: "nbd",
+    params: (folder) => [parameter + join(folder, "peer"), ...more],
+    before: peer("memory", "1M"),
+    see: `
 show ([h.get_size (), flags ()])
 show (block_sizes ())
 h.pwrite (b"through", 100000, nbd.CMD_FLAG_FUA)
@@ -34,37 +40,15 @@ show (extents (1048576, 0))
 show (extents (1048576, 0, nbd.CMD_FLAG_REQ_ONE))
 show (errnos (lambda: h.pread (1, 1048576), lambda: h.pwrite (b"xx", 1048575)))
 `,
-  );
-
-stock("nbd passes everything to a server on a Unix socket", {
-  plugin: "nbd",
-  params: (folder) => [`socket=${join(folder, "peer")}`],
-  before: peer("memory", "1M"),
-  see: proxied,
-  expected: [
-    [1048576, "flush fua trim zero fast_zero multi_conn cache df"],
-    [0, 0, 0],
-    ["007468000075676800", "74680000756768"],
-    "98304 hole+zero, 32768 data, 917504 hole+zero",
-    "98304 hole+zero",
-    ["EINVAL", "ENOSPC"],
-  ],
-});
-
-stock("nbd shares one connection to a URI between its clients", {
-  plugin: "nbd",
-  params: (folder) => [`nbd+unix:///?socket=${join(folder, "peer")}`, "shared=true"],
-  before: peer("memory", "1M"),
-  see: proxied,
-  expected: [
-    [1048576, "flush fua trim zero fast_zero multi_conn cache df"],
-    [0, 0, 0],
-    ["007468000075676800", "74680000756768"],
-    "98304 hole+zero, 32768 data, 917504 hole+zero",
-    "98304 hole+zero",
-    ["EINVAL", "ENOSPC"],
-  ],
-});
+    expected: [
+      [1048576, "flush fua trim zero fast_zero multi_conn cache df"],
+      [0, 0, 0],
+      ["007468000075676800", "74680000756768"],
+      "98304 hole+zero, 32768 data, 917504 hole+zero",
+      "98304 hole+zero",
+      ["EINVAL", "ENOSPC"],
+    ],
+  });
 
 stock("nbd passes block sizes and errors on", {
   plugin: "nbd",
@@ -110,24 +94,17 @@ stock("nbd asks for the export that its client asks for", {
     "pread=printf %s $2 | head -c $(($3 + $4)) | tail -c $3",
   ),
   needs: ["nbdinfo"],
-  see: async ({ server }) => {
-    const { stdout } = await run(["nbdinfo", "--list", "--json", server.uri]);
-    return [
-      JSON.parse(stdout).exports.map((item: Record<string, unknown>) => [
-        item["export-name"],
-        item["description"],
-        item["export-size"],
-      ]),
-      await nbdsh(
-        server,
-        `
+  see: async ({ server }) => [
+    await listed(server, "export-name", "description", "export-size"),
+    await nbdsh(
+      server,
+      `
 show ([client (name).pread (5, 0) for name in ["first", "second", "another", ""]])
 show ([client (name).is_read_only () for name in ["first", ""]])
 `,
-        null,
-      ),
-    ];
-  },
+      null,
+    ),
+  ],
   expected: [
     [
       ["first", "of it", 5],
@@ -191,11 +168,10 @@ show (block_sizes ())
   ],
 });
 
-stock("nbd refuses a client while there is no server", {
+refusesClients("nbd refuses a client while there is no server", {
   plugin: "nbd",
   params: (folder) => [`socket=${join(folder, "nobody")}`],
-  see: ({ server }) => nbdsh(server, "show (refused (client))", null),
-  expected: true,
+  error: "nbd_connect_unix: connect: No such file or directory",
 });
 
 refuses("nbd ends where a shared server is not there", {
@@ -214,7 +190,6 @@ refuses("nbd wants to know one server", {
 });
 
 tells(
-  "nbd tells what it has",
   "nbd",
   `
 name=nbd version=1.32.5 api_version=2 struct_size=384 max_thread_model=parallel

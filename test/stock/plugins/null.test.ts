@@ -45,7 +45,6 @@ stock("null is empty without a size", {
 });
 
 tells(
-  "null tells what it has",
   "null",
   `
 name=null version=1.32.5 api_version=2 struct_size=384 max_thread_model=parallel thread_model=parallel

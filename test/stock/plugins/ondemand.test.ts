@@ -6,6 +6,7 @@ import { run } from "#test/server";
 
 import { refuses } from "../cases.ts";
 import { nbdsh, stock } from "../stock.ts";
+import { listed } from "./listed.ts";
 
 const make = (folder: string) => mkdirSync(join(folder, "exports"));
 
@@ -23,7 +24,7 @@ first = client ("first")
 first.pwrite (b"kept", 0)
 first.flush ()
 show ([first.get_size (), first.pread (4, 0), client ("second").pread (4, 0), client ().pread (2, 1080)])
-show ([refused (lambda: client (name)) for name in ["first", "with.dot", "../up", "co:lon", "n" * 256]])
+show ([errno (lambda: client (name)) for name in ["first", "with.dot", "../up", "co:lon", "n" * 256]])
 `,
       null,
     );
@@ -40,7 +41,7 @@ show ([refused (lambda: client (name)) for name in ["first", "with.dot", "../up"
   expected: [
     [
       [16777216, "6b657074", "00000000", "53ef"],
-      [true, true, true, true, true],
+      ["ENOENT", "ENOENT", "ENOENT", "ENOENT", "ENOENT"],
     ],
     [
       ["default", 16777216],
@@ -66,12 +67,7 @@ stock("ondemand lists what there is, and lets a client wait for its disk", {
   },
   needs: ["nbdinfo"],
   see: async ({ server }) => {
-    const names = async () => {
-      const { stdout } = await run(["nbdinfo", "--list", "--json", server.uri]);
-      return JSON.parse(stdout)
-        .exports.map((item: Record<string, unknown>) => [item["export-name"], item["export-size"]])
-        .toSorted();
-    };
+    const names = async () => (await listed(server, "export-name", "export-size")).toSorted();
     const before = await names();
     const seen = await nbdsh(
       server,

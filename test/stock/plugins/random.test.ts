@@ -1,6 +1,5 @@
 /** The genuine random plugin: data from a seed. */
-import { run } from "#test/server";
-
+import { copiesOntoItself } from "../cases.ts";
 import { stock } from "../stock.ts";
 
 stock("random serves what its seed says, and checks what is written", {
@@ -29,13 +28,7 @@ show (flags ())
   ],
 });
 
-stock("random can be copied onto itself", {
+copiesOntoItself("random can be copied onto itself", {
   plugin: "random",
   params: () => ["2M"],
-  needs: ["nbdcopy"],
-  see: async ({ server }) => {
-    const { code, stderr } = await run(["nbdcopy", server.uri, server.uri]);
-    return { code, stderr };
-  },
-  expected: { code: 0, stderr: "" },
 });

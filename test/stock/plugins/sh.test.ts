@@ -2,11 +2,12 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-import { run, until } from "#test/server";
+import { until } from "#test/server";
 
 import { refuses } from "../cases.ts";
 import { nbdsh, stock } from "../stock.ts";
 import { tells } from "./dumped.ts";
+import { listed } from "./listed.ts";
 
 /** The script's path in the folder, after it was written there. */
 function script(folder: string, text: string): string {
@@ -124,15 +125,8 @@ stock("sh lists exports with descriptions", {
   params: (folder) => [join(folder, "script"), "size=4K"],
   before: (folder) => script(folder, everything),
   needs: ["nbdinfo"],
-  see: async ({ server }) => {
-    const { stdout } = await run(["nbdinfo", "--list", "--json", server.uri]);
-    return JSON.parse(stdout).exports.map((item: Record<string, unknown>) => [
-      item["export-name"],
-      item["description"],
-      item["export-size"],
-      item["block_size_minimum"],
-    ]);
-  },
+  see: ({ server }) =>
+    listed(server, "export-name", "description", "export-size", "block_size_minimum"),
   expected: [
     ["first", "the first one", 4096, 1],
     ["second", "the other", 4096, 1],
@@ -220,11 +214,11 @@ stock("sh refuses a client where open fails", {
     nbdsh(
       server,
       `
-show ([client ("good").get_size (), refused (lambda: client ("bad")), refused (client)])
+show ([client ("good").get_size (), *errnos (lambda: client ("bad"), client)])
 `,
       null,
     ),
-  expected: [512, true, true],
+  expected: [512, "ENOENT", "ENOENT"],
 });
 
 // The plugin leaves its folder behind when it does not start, so the script removes it.
@@ -240,7 +234,6 @@ refuses("sh ends when its script refuses a parameter", {
 });
 
 tells(
-  "sh tells what its script has",
   "sh",
   `
 name=sh version=1.32.5 api_version=2 struct_size=384 max_thread_model=parallel
@@ -252,6 +245,7 @@ can_multi_conn can_cache pread pwrite flush trim zero extents cache
 max_known_status=3 script=mine
 `,
   {
+    what: "its script has",
     params: (folder) => [join(folder, "script")],
     before: (folder) =>
       script(

@@ -1,7 +1,5 @@
 /** The genuine sparse-random plugin: runs of data from a seed, and holes. */
-import { run } from "#test/server";
-
-import { refuses } from "../cases.ts";
+import { copiesOntoItself, refuses } from "../cases.ts";
 import { stock } from "../stock.ts";
 
 stock("sparse-random serves the runs of its seed, and checks what is written", {
@@ -44,15 +42,9 @@ show ([disk[:16], sha256 (disk), extents (1048576, 0)])
   ],
 });
 
-stock("sparse-random can be copied onto itself", {
+copiesOntoItself("sparse-random can be copied onto itself", {
   plugin: "sparse-random",
   params: () => ["size=8M", "runlength=65536", "percent=20"],
-  needs: ["nbdcopy"],
-  see: async ({ server }) => {
-    const { code, stderr } = await run(["nbdcopy", server.uri, server.uri]);
-    return { code, stderr };
-  },
-  expected: { code: 0, stderr: "" },
 });
 
 refuses("sparse-random refuses more than all", {

@@ -60,7 +60,6 @@ refuses("torrent refuses a file that is no torrent", {
 });
 
 tells(
-  "torrent tells what it has",
   "torrent",
   `
 name=torrent version=1.32.5 api_version=2 struct_size=384 max_thread_model=parallel thread_model=parallel
