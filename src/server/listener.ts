@@ -1,8 +1,12 @@
 /** Takes clients from sockets that listen, and hands what they do to their connections. */
+import { closeSync } from "node:fs";
+
+import { duplicate } from "#abi/process";
 import { keepAlive, peerCredentials, peerName, setSendBuffer } from "#abi/socket";
 
 import { log } from "../lib/log.ts";
 import type { ClientSocket, Connection } from "./connection.ts";
+import { isAmongLast } from "./descriptors.ts";
 import type { Listening } from "./sockets.ts";
 
 export type Accept = (socket: ClientSocket) => Connection;
@@ -10,6 +14,18 @@ export type Accept = (socket: ClientSocket) => Connection;
 export interface Listener {
   /** Accept no more. A Unix socket's path stays, as with nbdkit. */
   stop(): void;
+  /** Let clients wait in the kernel until `resume`. */
+  pause(): void;
+  resume(): void;
+}
+
+/** What happens on the sockets. */
+export interface Hooks {
+  readonly accept: Accept;
+  /** A client has taken one of the last descriptors. */
+  crowded(): void;
+  /** A client's descriptor is free again. */
+  left(): void;
 }
 
 /**
@@ -22,7 +38,7 @@ const unixSendBytes = 256 << 10;
 export function startAccepting(
   { kind, fds }: Listening,
   keepalive: boolean,
-  accept: Accept,
+  hooks: Hooks,
 ): Listener[] {
   const tune = (socket: Bun.Socket<Connection>): void => {
     if (kind === "unix") setSendBuffer(fdOf(socket), unixSendBytes);
@@ -30,10 +46,37 @@ export function startAccepting(
     socket.setNoDelay(true);
     if (keepalive) keepAlive(fdOf(socket));
   };
-  return fds.map((fd) => {
-    const listener = Bun.listen<Connection>(adopting(fd, handlers(accept, tune)));
-    return { stop: () => listener.stop(false) };
-  });
+  return fds.map((fd) => new SocketListener(fd, handlers(hooks, tune)));
+}
+
+/** Bun's listeners cannot be paused. But they can be closed, as long as another descriptor keeps the socket open. */
+class SocketListener implements Listener {
+  readonly #handlers: Bun.SocketHandler<Connection>;
+  #fd: number;
+  #running: Bun.SocketListener<Connection> | undefined;
+
+  constructor(fd: number, clientHandlers: Bun.SocketHandler<Connection>) {
+    this.#fd = fd;
+    this.#handlers = clientHandlers;
+    this.resume();
+  }
+
+  resume(): void {
+    this.#running ??= Bun.listen<Connection>(adopting(this.#fd, this.#handlers));
+  }
+
+  pause(): void {
+    if (this.#running === undefined) return;
+    const kept = duplicate(this.#fd);
+    this.#running.stop(false);
+    this.#running = undefined;
+    this.#fd = kept;
+  }
+
+  stop(): void {
+    if (this.#running === undefined) closeSync(this.#fd);
+    else this.#running.stop(false);
+  }
 }
 
 /** Take a socket that is connected already. */
@@ -41,7 +84,7 @@ export async function adoptConnected(fd: number, accept: Accept): Promise<void> 
   await Bun.connect<Connection>(
     adopting(
       fd,
-      handlers(accept, () => {}),
+      handlers({ accept, crowded: () => {}, left: () => {} }, () => {}),
     ),
   );
 }
@@ -65,7 +108,7 @@ function fdOf(socket: Bun.Socket<Connection>): number {
 }
 
 function handlers(
-  accept: Accept,
+  { accept, crowded, left }: Hooks,
   tune: (socket: Bun.Socket<Connection>) => void,
 ): Bun.SocketHandler<Connection> {
   return {
@@ -80,6 +123,7 @@ function handlers(
         end: () => socket.end(),
         terminate: () => socket.terminate(),
       });
+      if (isAmongLast(fd)) crowded();
     },
     data: (socket, chunk) => socket.data.data(chunk),
     drain: (socket) => socket.data.drained(),
@@ -88,6 +132,7 @@ function handlers(
       // Accepting it may have failed.
       const connection: Connection | undefined = socket.data;
       connection?.gone();
+      left();
     },
     error(socket, error) {
       // Whatever throws in a handler is our fault: the connection is in no state to go on.

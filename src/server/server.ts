@@ -2,9 +2,11 @@
 import { closeSync } from "node:fs";
 
 import type { Chain } from "../chain/chain.ts";
+import { log } from "../lib/log.ts";
 import { Lock } from "../protocol/lock.ts";
 import { type ClientSocket, Connection, type Shared } from "./connection.ts";
-import { type Listener, startAccepting } from "./listener.ts";
+import { descriptorLimit } from "./descriptors.ts";
+import { type Hooks, type Listener, startAccepting } from "./listener.ts";
 import {
   type Address,
   type Listening,
@@ -75,6 +77,9 @@ class RunningServer implements Server {
   readonly #ready = Promise.withResolvers<void>();
   #nextId = 1;
   #stopping = false;
+  /** Clients wait in the kernel. */
+  #full = false;
+  #saidFull = false;
 
   constructor(chain: Chain, options: ServerOptions) {
     this.#shared = {
@@ -96,9 +101,12 @@ class RunningServer implements Server {
   async start({ listen, sockets = {}, keepalive = false, onBound }: ServerOptions): Promise<void> {
     const open = openAll(listen, sockets);
     this.#addresses = open.map(({ address }) => address);
-    this.#listeners = open.flatMap((one) =>
-      startAccepting(one, keepalive, (socket) => this.#accept(socket)),
-    );
+    const hooks: Hooks = {
+      accept: (socket) => this.#accept(socket),
+      crowded: () => this.#keepOthersWaiting(),
+      left: () => this.#letOthersIn(),
+    };
+    this.#listeners = open.flatMap((one) => startAccepting(one, keepalive, hooks));
     try {
       await onBound?.(this.#addresses);
     } catch (error) {
@@ -142,6 +150,26 @@ class RunningServer implements Server {
     for (const connection of this.#running.keys()) connection.stop();
     // A client that the kernel had accepted already may still turn up.
     while (this.#running.size > 0) await Promise.all(this.#running.values());
+  }
+
+  /** Where descriptors run out, accepting would fail again and again without end. */
+  #keepOthersWaiting(): void {
+    if (this.#full || this.#stopping) return;
+    this.#full = true;
+    for (const listener of this.#listeners) listener.pause();
+    const message =
+      `${this.connections} clients are connected, and few of the ${descriptorLimit()} descriptors that the ` +
+      "system allows are left: others wait until somebody leaves";
+    // Once is enough: at the limit each client that leaves makes room for one.
+    if (this.#saidFull) log.debug(message);
+    else log.error(message);
+    this.#saidFull = true;
+  }
+
+  #letOthersIn(): void {
+    if (!this.#full || this.#stopping) return;
+    this.#full = false;
+    for (const listener of this.#listeners) listener.resume();
   }
 
   #accept(socket: ClientSocket): Connection {
