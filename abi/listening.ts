@@ -129,12 +129,17 @@ export function listenOn(address: SocketAddress): number {
     // Otherwise the address of IPv6 would take that of IPv4 as well.
     if (family === AF_INET6) c.setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, yes, 4);
     if (c.bind(fd, address, address.length) === -1) throw systemError("bind");
-    if (c.listen(fd, SOMAXCONN) === -1) throw systemError("listen");
+    listenLong(fd);
     return fd;
   } catch (error) {
     closeSync(fd);
     throw error;
   }
+}
+
+/** Let as many clients wait on the socket as the system allows. Bun leaves room for 512 when it adopts one. */
+export function listenLong(fd: number): void {
+  if (libc().listen(fd, SOMAXCONN) === -1) throw systemError("listen");
 }
 
 /** What the socket is bound to. Throws where it is no socket. */

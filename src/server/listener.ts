@@ -1,6 +1,7 @@
 /** Takes clients from sockets that listen, and hands what they do to their connections. */
 import { closeSync } from "node:fs";
 
+import { listenLong } from "#abi/listening";
 import { duplicate } from "#abi/process";
 import { keepAlive, peerCredentials, peerName, setSendBuffer } from "#abi/socket";
 
@@ -62,7 +63,9 @@ class SocketListener implements Listener {
   }
 
   resume(): void {
-    this.#running ??= Bun.listen<Connection>(adopting(this.#fd, this.#handlers));
+    if (this.#running !== undefined) return;
+    this.#running = Bun.listen<Connection>(adopting(this.#fd, this.#handlers));
+    listenLong(this.#fd);
   }
 
   pause(): void {
