@@ -26,6 +26,19 @@ stock("exitlast waits for a first client", {
   filters: ["exitlast"],
   plugin: "memory",
   params: () => ["1M"],
-  see: ({ server }) => Promise.resolve(server.process.exitCode),
-  expected: null,
+  see: async ({ server }) => [
+    // One that only asks has not been served.
+    await nbdsh(
+      server,
+      `
+h.set_opt_mode (True)
+h.connect_uri (uri)
+h.opt_abort ()
+show (client ().pread (4, 0))
+`,
+      null,
+    ),
+    await server.process.exited,
+  ],
+  expected: ["00000000", 0],
 });

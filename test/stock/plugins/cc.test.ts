@@ -4,7 +4,7 @@ import { join } from "node:path";
 
 import { run, until } from "#test/server";
 
-import { nbdsh, ownTmp, stock, stockCommand } from "../stock.ts";
+import { captive, nbdsh, ownTmp, stock, stockCommand } from "../stock.ts";
 import { listed } from "./listed.ts";
 
 /** A disk that its parameter fills, with extents of its own, exports and errors. */
@@ -206,6 +206,7 @@ stock("cc takes the source as it is built with CC and CFLAGS, and lists its expo
 });
 
 stockCommand("cc ends where its source does not compile", {
+  options: captive,
   plugin: "cc",
   params: (folder) => [join(folder, "inline.c"), "EXTRA_CFLAGS=-DSIZE=none", "fill=x"],
   before: write,

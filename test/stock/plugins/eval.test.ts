@@ -4,7 +4,7 @@ import { join } from "node:path";
 
 import { run, until } from "#test/server";
 
-import { errors, nbdsh, stock, stockCommand } from "../stock.ts";
+import { captive, errors, nbdsh, stock, stockCommand } from "../stock.ts";
 import { tells } from "./dumped.ts";
 
 stock("eval can what it is given scripts for", {
@@ -147,6 +147,7 @@ stock("eval calls missing for what has no script", {
 });
 
 stockCommand("eval refuses a parameter that no script takes", {
+  options: captive,
   plugin: "eval",
   params: () => ["get_size=echo 0", "colour=red"],
   see: async ({ command }) => {

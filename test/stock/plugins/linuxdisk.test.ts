@@ -42,6 +42,16 @@ async function fileSystem({ server, folder }: Side) {
   };
 }
 
+/** What is the same of each file system. */
+const whole = {
+  state: "clean",
+  checked: 0,
+  root: [".", "..", "hard", "lost+found", "soft", "sub"],
+  file: true,
+  mode: "0640",
+  links: "2",
+  link: '"sub/file"',
+};
 const needs = ["debugfs", "dumpe2fs", "e2fsck", "mke2fs", "nbdcopy"];
 
 stock("linuxdisk serves a folder as an ext2 partition", {
@@ -64,14 +74,8 @@ show (flags ())
   expected: [
     {
       label: "<none>",
-      state: "clean",
       features: [],
-      checked: 0,
-      root: [".", "..", "hard", "lost+found", "soft", "sub"],
-      file: true,
-      mode: "0640",
-      links: "2",
-      link: '"sub/file"',
+      ...whole,
     },
     [
       [0, "4546492050415254", "4546492050415254", "53ef"],
@@ -91,14 +95,8 @@ stock("linuxdisk makes an ext4 of the size and label that are asked for", {
   expected: [
     {
       label: "STOCK",
-      state: "clean",
       features: ["has_journal", "extent"],
-      checked: 0,
-      root: [".", "..", "hard", "lost+found", "soft", "sub"],
-      file: true,
-      mode: "0640",
-      links: "2",
-      link: '"sub/file"',
+      ...whole,
     },
     9454080,
   ],
