@@ -6,7 +6,7 @@ import { TlsSession } from "./session.ts";
 import type { Emit } from "./wire.ts";
 
 /** A file that was read. */
-export interface TlsFile {
+interface TlsFile {
   readonly path: string;
   readonly bytes: Uint8Array;
 }

@@ -55,7 +55,7 @@ export interface OpenExport extends ExportFacts {
 export type ChosenExport = OpenExport & Terms;
 
 /** What becomes of clients that ask for TLS, and of those that do not. */
-export interface TlsTerms {
+interface TlsTerms {
   readonly mode: "unsupported" | "off" | "on" | "require";
   /** The client was told to go ahead. Whether all that it says from now on is secure; if not, it is lost. */
   start(): Promise<boolean>;
