@@ -203,7 +203,7 @@ export class Transmission {
       if (!this.#mayRun()) return;
       reader.ready = false;
       this.#execute();
-      if (this.#output.end >= Output.aheadBytes) this.#output.flush();
+      if (this.#output.held >= Output.aheadBytes) this.#output.flush();
     }
   }
 

@@ -38,6 +38,8 @@ export const worldNames: readonly string[] = Object.keys(tempers);
 export interface World extends AsyncDisposable {
   readonly shared: Shared;
   readonly facts: Facts;
+  /** The most that a connection may hold for its client, beside what that has sent. */
+  readonly mostHeldBytes: number;
   /** How often the plugin was opened and not closed again. */
   readonly open: number;
   /** Make the disk what it was. */
@@ -54,6 +56,8 @@ export async function openWorld(name: string): Promise<World> {
   return {
     shared,
     facts: { ...shared, tls: shared.tls.mode, disk: state.disk },
+    // Requests in flight, and what stands around them. What is answered at once is never in flight.
+    mostHeldBytes: (answers === undefined ? 2 << 20 : 64 << 20) + (2 << 20),
     get open() {
       return state.open;
     },

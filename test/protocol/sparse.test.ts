@@ -2,10 +2,10 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 
 import type { NextOps } from "#abi/generated/methods.gen";
-import { type Chunk, chunkError, type NbdClient } from "#test/client";
+import { bytes, type Chunk, chunkError, type NbdClient, request } from "#test/client";
 
 import type { Extents } from "../../src/lib/extents.ts";
-import { Held, NbdError, pattern, quiet, type Running, running } from "./server-fixture.ts";
+import { Held, NbdError, pattern, quiet, type Running, running, turns } from "./server-fixture.ts";
 
 const READ = 0;
 const DF = 4;
@@ -365,4 +365,46 @@ describe("while it waits", () => {
     expect((await read(other, 0, 512)).shape).toEqual([[0, 0.5]]);
     held.releaseAll();
   });
+});
+
+describe("a client that takes no replies", () => {
+  test.each([{ later: false }, { later: true }])(
+    "costs a bounded amount of memory, and gets them all later (later=$later)",
+    async ({ later }) => {
+      const half: Layout = [
+        [0, 0],
+        [64 * KiB, zero],
+        [128 * KiB, 0],
+      ];
+      const { calls, disk, plugin } = sparse(half, later);
+      await using it = await running({ plugin });
+      const nbd = await connected(it);
+      nbd.pause();
+      const count = 1500;
+      const reads = Array.from({ length: count }, (_, i) =>
+        request({ type: READ, cookie: BigInt(i), offset: BigInt(16 * KiB), count: 128 * KiB }),
+      );
+      nbd.send(bytes(...reads));
+      await nbd.sent();
+      let most = 0;
+      for (let i = 0; i < 50; i++) {
+        await turns(1);
+        most = Math.max(most, it.server.heldBytes);
+      }
+      expect(most).toBeGreaterThan(0);
+      expect(most).toBeLessThan(later ? 36 * 1024 * KiB : 2 * 1024 * KiB);
+      expect(calls.length).toBeLessThan(2 * count);
+      nbd.resume();
+      const expected = disk.subarray(16 * KiB, 144 * KiB);
+      for (let i = 0; i < count; i++) {
+        const { data, shape } = assembled(await chunksOf(nbd), 16 * KiB, 128 * KiB);
+        expect(shape).toEqual([
+          [16, 48],
+          [64, -64],
+          [128, 16],
+        ]);
+        expect(Buffer.compare(data, expected)).toBe(0);
+      }
+    },
+  );
 });
