@@ -126,17 +126,20 @@ async function bridge(
   const unix = name === "" ? "" : join(folder, name);
   const clients = new Set<net.Socket>();
   const cuts = new Set<net.Socket>();
+  const cut = (): void => {
+    for (const one of cuts) one.destroy();
+  };
   const server = net.createServer((client) => {
     clients.add(client);
     client.on("error", () => {});
-    serve(client, cuts).catch(() => client.destroy());
+    serve(client, cuts).catch(() => {
+      client.destroy();
+      cut();
+    });
   });
   const where = unix === "" ? { port: 0, host: "127.0.0.1" } : { path: unix };
   await new Promise<void>((resolve) => server.listen(where, resolve));
   const address = server.address();
-  const cut = (): void => {
-    for (const one of cuts) one.destroy();
-  };
   return {
     unix,
     port: typeof address === "object" && address !== null ? address.port : 0,

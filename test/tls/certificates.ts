@@ -6,7 +6,7 @@ import { temporaryFolder } from "#test/modules";
 import { run } from "#test/server";
 
 export interface Pki {
-  /** All that follows lies in it. */
+  /** All that follows lies in it; and own-cert.pem, which signed itself, with own-key.pem. */
   readonly folder: string;
   /** Of the server: ca-cert.pem, server-cert.pem, server-key.pem. */
   readonly server: string;
@@ -95,6 +95,7 @@ async function make(): Promise<Pki> {
     certify(folder, "old", [...ofServer, "tls_www_server", ...past], "ca"),
     certify(folder, "client", [...ofClient, long], "ca"),
     certify(folder, "stranger", [...ofClient, long], "other"),
+    certify(folder, "own", [...ofClient, long]),
   ]);
   writeFileSync(join(folder, "crl.template"), "crl_next_update = 3650\ncrl_number = 1\n");
   await certtool(

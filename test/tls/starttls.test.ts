@@ -169,6 +169,7 @@ describe.skipIf(missing.length > 0)(`what came in clear${needs}`, () => {
       option(INFO, infoPayload("", [1])),
       option(LIST),
     ];
+    using _ = quiet();
     const asked: boolean[] = [];
     await using server = await secured({
       tls: { mode: "on" },

@@ -80,8 +80,8 @@ describe.skipIf(missing.length > 0)(`--tls-verify-peer${needs}`, () => {
 
     test("refuses one that signed itself", async () => {
       const own = {
-        cert: readFileSync(join(files.folder, "other-cert.pem")),
-        key: readFileSync(join(files.folder, "other-key.pem")),
+        cert: readFileSync(join(files.folder, "own-cert.pem")),
+        key: readFileSync(join(files.folder, "own-key.pem")),
       };
       expect(await outcome(verifying(), { ...own, ...only })).toEqual([
         expect.stringContaining(`${error}the client's certificate is refused: `),
