@@ -115,6 +115,8 @@ export interface Layer {
   readonly description?: string | undefined;
   readonly configHelp?: string | undefined;
   readonly magicConfigKey?: string | undefined;
+  /** It was written for this server, and knows that it need not be read where its extents tell zeroes. */
+  readonly inTypeScript?: boolean;
   /** `key=value` pairs for --dump-plugin that only the adapter knows: api_version, struct_size, has_X. */
   readonly dumpFields: readonly (readonly [string, string])[];
 

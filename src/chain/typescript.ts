@@ -140,6 +140,7 @@ function described(it: AnyFilter | AnyPlugin, path: string): Draft {
     version: it.version,
     description: it.description,
     configHelp: helpOf(it.params ?? {}),
+    inTypeScript: true,
     dumpFields: [],
   };
   if (it.load) draft.load = it.load.bind(it);
