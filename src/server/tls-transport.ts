@@ -42,6 +42,8 @@ export class TlsTransport implements ClientSocket, Disposable {
   #pending: Uint8Array = nothing;
   /** Nothing can be written any more. */
   #lost = false;
+  /** The client has said that it says no more: whatever comes now is not from it. */
+  #deaf = false;
   #handshakeBytes = 0;
   #settle: (secure: boolean) => void = () => {};
 
@@ -95,7 +97,7 @@ export class TlsTransport implements ClientSocket, Disposable {
       this.#receiver.received(chunk);
     } else if (this.#state === "handshake") {
       this.#shake(session, chunk);
-    } else if (this.#state === "secure") {
+    } else if (this.#state === "secure" && !this.#deaf) {
       session.push(chunk);
       this.#deliver(session);
     }
@@ -225,7 +227,7 @@ export class TlsTransport implements ClientSocket, Disposable {
 
   /** Hand on what has come. It was asked for with the chunk that brought it, so nobody is asked whether to go on. */
   #deliver(session: TlsSession): void {
-    while (this.#state === "secure") {
+    while (this.#state === "secure" && !this.#deaf) {
       let piece;
       try {
         piece = session.read();
@@ -235,6 +237,7 @@ export class TlsTransport implements ClientSocket, Disposable {
       }
       if (piece === "wait") return;
       if (piece === "end") {
+        this.#deaf = true;
         this.#receiver.inputEnded();
         return;
       }
@@ -245,6 +248,7 @@ export class TlsTransport implements ClientSocket, Disposable {
   /** What came is not what the client sent, or not all of it. */
   #broken(session: TlsSession, message: string): void {
     if (session.wasCut) {
+      this.#deaf = true;
       log.debug("client left without ending TLS", this.#logName);
       this.#receiver.inputEnded();
       return;

@@ -1,6 +1,8 @@
 /** Much data, slow clients and rude ones, through TLS. */
 import { describe, expect, test } from "bun:test";
+import { existsSync } from "node:fs";
 import type net from "node:net";
+import { join } from "node:path";
 import tls from "node:tls";
 
 import { infoPayload, NbdClient, option, request } from "#test/client";
@@ -8,6 +10,7 @@ import { until } from "#test/server";
 
 import { pattern, quiet } from "../protocol/server-fixture.ts";
 import { startTls } from "./bridge.ts";
+import { pki } from "./certificates.ts";
 import { ask, missing, needs, read, type Secured, secured, trusting } from "./tls-fixture.ts";
 
 const MiB = 1 << 20;
@@ -21,6 +24,40 @@ async function bare(server: Secured, raw?: net.Socket): Promise<tls.TLSSocket> {
   socket.write(option(7, infoPayload("")));
   return socket;
 }
+
+/** A client that ends TLS while a flush is under way, and then sends 64 MiB of something else below it. */
+const flooding = `
+import socket, ssl, struct, sys
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+s.recv(18, socket.MSG_WAITALL)
+s.sendall(struct.pack(">I", 3) + b"IHAVEOPT" + struct.pack(">II", 5, 0))
+s.recv(20, socket.MSG_WAITALL)
+context = ssl.create_default_context(cafile=sys.argv[2])
+come, go = ssl.MemoryBIO(), ssl.MemoryBIO()
+tls = context.wrap_bio(come, go, server_hostname="localhost")
+def until(call):
+    while True:
+        try:
+            return call()
+        except ssl.SSLWantReadError:
+            s.sendall(go.read())
+            come.write(s.recv(65536))
+until(tls.do_handshake)
+tls.write(b"IHAVEOPT" + struct.pack(">III", 7, 6, 0) + bytes(2))
+s.sendall(go.read())
+until(lambda: tls.read(65536))
+tls.write(struct.pack(">IHHQQI", 0x25609513, 0, 3, 1, 0, 0))
+try:
+    tls.unwrap()
+except ssl.SSLWantReadError:
+    pass
+s.sendall(go.read())
+for i in range(64):
+    s.sendall(bytes(1 << 20))
+print("sent", flush=True)
+sys.stdin.read()
+`;
 
 describe.skipIf(missing.length > 0)(`data through TLS${needs}`, () => {
   test("is what it was, in requests of all sizes", async () => {
@@ -147,6 +184,32 @@ describe.skipIf(missing.length > 0)(`the end of TLS${needs}`, () => {
     const reply = Buffer.concat(got).subarray(before);
     expect(reply.toString("hex")).toBe("6744669800000000000000000000004d");
   });
+
+  const python = "/usr/bin/python3";
+  test.skipIf(!existsSync(python))(
+    "by close_notify makes the server deaf to whatever comes behind it (needs python3)",
+    async () => {
+      const held = Promise.withResolvers<void>();
+      await using server = await secured({ plugin: { flush: () => held.promise } });
+      const authority = join((await pki()).server, "ca-cert.pem");
+      const client = Bun.spawn([python, "-c", flooding, server.socket, authority], {
+        stdin: "pipe",
+        stdout: "pipe",
+        stderr: "inherit",
+      });
+      const before = process.memoryUsage().rss;
+      const { value } = await client.stdout.getReader().read();
+      expect(Buffer.from(value ?? []).toString()).toBe("sent\n");
+      expect(server.server.connections).toBe(1);
+      // All of it would be kept otherwise, several times over.
+      expect(process.memoryUsage().rss - before).toBeLessThan(64 * MiB);
+      held.resolve();
+      await until(() => server.server.connections === 0);
+      client.kill();
+      await client.exited;
+    },
+    30_000,
+  );
 
   test("that somebody cut short loses nothing that was answered, and runs no half request", async () => {
     using log = quiet(true);
