@@ -1,6 +1,7 @@
 /** STARTTLS on the wire: who may have it, what is refused without it, and what it makes the server forget. */
 import { describe, expect, test } from "bun:test";
-import type net from "node:net";
+import net from "node:net";
+import tls from "node:tls";
 
 import { bytes, infoPayload, metaPayload, type NbdClient, option, request } from "#test/client";
 import { until } from "#test/server";
@@ -313,6 +314,25 @@ describe.skipIf(missing.length > 0)(`a handshake${needs}`, () => {
     expect(log.lines.length).toBe(1);
   });
 
+  test("whose first words are damaged anywhere harms nobody", async () => {
+    using _ = quiet();
+    await using server = await secured();
+    const hello = await clientHello();
+    const random = numbers(20260101);
+    for (let round = 0; round < 150; round++) {
+      const damaged = Uint8Array.from(hello);
+      for (let i = random(4); i >= 0; i--) damaged[random(damaged.length)] = random(256);
+      const raw = await startTls(server.socket);
+      raw.resume();
+      const gone = new Promise((resolve) => raw.once("close", resolve));
+      raw.end(damaged.subarray(0, random(3) === 0 ? random(damaged.length) : damaged.length));
+      await gone;
+    }
+    const client = await server.secure();
+    expect(await client.go("")).toMatchObject({ size: 65536n });
+    await until(() => server.server.connections === 1);
+  });
+
   test("does not keep the server from stopping", async () => {
     using _ = quiet();
     await using server = await secured();
@@ -332,6 +352,36 @@ describe.skipIf(missing.length > 0)(`a handshake${needs}`, () => {
     raw.destroy();
   });
 });
+
+/** What a client says first. */
+async function clientHello(): Promise<Uint8Array> {
+  const { promise, resolve } = Promise.withResolvers<Uint8Array>();
+  const listener = net.createServer((socket) => {
+    socket.on("error", () => {});
+    socket.once("data", (chunk: Buffer) => {
+      resolve(chunk);
+      socket.destroy();
+    });
+  });
+  await new Promise<void>((done) => listener.listen({ port: 0, host: "127.0.0.1" }, done));
+  const address = listener.address();
+  const port = typeof address === "object" && address !== null ? address.port : 0;
+  const client = tls.connect({ host: "127.0.0.1", port });
+  client.on("error", () => {});
+  const hello = await promise;
+  client.destroy();
+  listener.close();
+  return hello;
+}
+
+/** Numbers below a limit, the same for the same seed. */
+function numbers(seed: number): (limit: number) => number {
+  let state = seed;
+  return (limit) => {
+    state = (Math.imul(state, 1103515245) + 12345) >>> 0;
+    return (state >>> 8) % limit;
+  };
+}
 
 function flood(raw: net.Socket, record: Uint8Array): void {
   const more = (): void => {
