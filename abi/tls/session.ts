@@ -255,3 +255,6 @@ function verificationText(status: number): string {
   const { gnutls_certificate_verification_status_print: print } = library().tls;
   return print(status, X509, out.address, 0) < 0 ? `status ${status}` : out.takeText().trim();
 }
+
+/** What can be done with a session, whoever made it. */
+export type TlsTalk = { [K in keyof TlsSession]: TlsSession[K] };

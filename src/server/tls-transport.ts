@@ -1,5 +1,5 @@
 /** A client's socket, with TLS on it from the moment the client has asked for that. */
-import type { TlsNames, TlsSession } from "#abi/tls/session";
+import type { TlsNames, TlsTalk } from "#abi/tls/session";
 import type { Emit } from "#abi/tls/wire";
 
 import { log } from "../lib/log.ts";
@@ -19,7 +19,7 @@ export interface Receiver {
 /** Makes sessions, whose handshake a client has so much time for. */
 export interface TlsOffer {
   readonly handshakeMs: number;
-  newSession(emit: Emit): TlsSession;
+  newSession(emit: Emit): TlsTalk;
 }
 
 /** What a client may send for the handshake, chains of certificates included. */
@@ -36,7 +36,7 @@ export class TlsTransport implements ClientSocket, Disposable {
   readonly #socket: ClientSocket;
   readonly #receiver: Receiver;
   readonly #logName: string;
-  #session: TlsSession | undefined;
+  #session: TlsTalk | undefined;
   #state: State = "plain";
   /** Encrypted, and not taken by the kernel. */
   #pending: Uint8Array = nothing;
@@ -195,7 +195,7 @@ export class TlsTransport implements ClientSocket, Disposable {
     else if (taken < bytes.length) this.#pending = bytes.slice(taken);
   };
 
-  #shake(session: TlsSession, chunk: Uint8Array): void {
+  #shake(session: TlsTalk, chunk: Uint8Array): void {
     this.#handshakeBytes += chunk.length;
     session.push(chunk);
     try {
@@ -226,7 +226,7 @@ export class TlsTransport implements ClientSocket, Disposable {
   }
 
   /** Hand on what has come. It was asked for with the chunk that brought it, so nobody is asked whether to go on. */
-  #deliver(session: TlsSession): void {
+  #deliver(session: TlsTalk): void {
     while (this.#state === "secure" && !this.#deaf) {
       let piece;
       try {
@@ -246,7 +246,7 @@ export class TlsTransport implements ClientSocket, Disposable {
   }
 
   /** What came is not what the client sent, or not all of it. */
-  #broken(session: TlsSession, message: string): void {
+  #broken(session: TlsTalk, message: string): void {
     if (session.wasCut) {
       this.#deaf = true;
       log.debug("client left without ending TLS", this.#logName);

@@ -98,8 +98,8 @@ async function stockCommand(driver: string, it: StockCase): Promise<string[]> {
   writeFileSync(join(folder, "list"), "0 1M\n");
   const { stdout } = await run(["nbdkit", "--dump-config"]);
   const path = (kind: "filter" | "plugin", name: string) => {
-    const modules = new RegExp(`^${kind}dir=(.*)$`, "m").exec(stdout)?.[1] ?? "";
-    return join(modules, `nbdkit-${name}-${kind}.so`);
+    const home = new RegExp(`^${kind}dir=(.*)$`, "m").exec(stdout)?.[1] ?? "";
+    return join(home, `nbdkit-${name}-${kind}.so`);
   };
   return [
     driver,
@@ -131,14 +131,11 @@ for (const sanitizer of ["address", "thread"] as const) {
       expect(code).toBe(0);
     });
 
-    test.skipIf(!installed("nbdkit")).each(genuine)(
-      "genuine $what (needs nbdkit)",
-      async (it) => {
-        const { code, stderr } = await run(await stockCommand(driver, it), { env });
-        expect(stderr).not.toMatch(/Sanitizer|runtime error|^driver: /m);
-        expect(code).toBe(0);
-      },
-    );
+    test.skipIf(!installed("nbdkit")).each(genuine)("genuine $what (needs nbdkit)", async (it) => {
+      const { code, stderr } = await run(await stockCommand(driver, it), { env });
+      expect(stderr).not.toMatch(/Sanitizer|runtime error|^driver: /m);
+      expect(code).toBe(0);
+    });
 
     test.each(faults[sanitizer])(
       "the $scenario in the driver is found",

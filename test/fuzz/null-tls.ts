@@ -1,5 +1,5 @@
 /** TLS that encrypts nothing: what goes on around it is played to, not GnuTLS. The handshake is one word. */
-import type { TlsSession } from "#abi/tls/session";
+import type { TlsTalk } from "#abi/tls/session";
 import type { Emit } from "#abi/tls/wire";
 import { NbdError } from "#api";
 
@@ -13,10 +13,10 @@ export function nullTls(mode: "on" | "require"): ServerTls {
   return { mode, offer: { handshakeMs: 60_000, newSession: (emit) => nullSession(emit) } };
 }
 
-function nullSession(emit: Emit): TlsSession {
+function nullSession(emit: Emit): TlsTalk {
   let arrived: Uint8Array = new Uint8Array(0);
   let ended = false;
-  const session: { [K in keyof TlsSession]: TlsSession[K] } = {
+  const session: TlsTalk = {
     wasCut: false,
     verifyPeer: () => {},
     push: (chunk) => (arrived = joined([arrived, chunk])),
@@ -48,6 +48,5 @@ function nullSession(emit: Emit): TlsSession {
     names: () => undefined,
     [Symbol.dispose]: () => {},
   };
-  // The class has private parts, which nobody outside of it can see.
-  return session as unknown as TlsSession;
+  return session;
 }
