@@ -84,6 +84,11 @@ export class TlsSession implements Disposable {
     arrived.at = 0;
   }
 
+  /** Bytes from the client that were not looked at. */
+  get unread(): number {
+    return this.#arrived.bytes.length - this.#arrived.at;
+  }
+
   /** The client sends no more. */
   endInput(): void {
     this.#arrived.ended = true;

@@ -100,7 +100,7 @@ export class Connection {
 
   /** Bytes of memory that the connection holds for its client. */
   get heldBytes(): number {
-    return (this.#transmission?.heldBytes ?? this.#output.held) + (this.#secured?.held ?? 0);
+    return (this.#transmission?.heldBytes ?? this.#output.held) + (this.#secured?.heldBytes ?? 0);
   }
 
   // ---- what the socket says

@@ -89,6 +89,11 @@ export class TlsTransport implements ClientSocket, Disposable {
     return this.#lost ? 0 : this.#pending.length;
   }
 
+  /** Bytes of memory that it holds for its client. */
+  get heldBytes(): number {
+    return this.#pending.length + (this.#session?.unread ?? 0);
+  }
+
   // ---- what the socket says
 
   data(chunk: Uint8Array): void {

@@ -21,6 +21,9 @@ function nullSession(emit: Emit): TlsTalk {
     verifyPeer: () => {},
     push: (chunk) => (arrived = joined([arrived, chunk])),
     endInput: () => (ended = true),
+    get unread() {
+      return arrived.length;
+    },
     handshake() {
       const first = arrived.subarray(0, hello.length);
       if (Buffer.compare(first, hello.subarray(0, first.length)) !== 0) {
