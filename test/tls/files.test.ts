@@ -1,7 +1,8 @@
 /** The files of --tls-certificates and --tls-psk: where they are looked for, and what is said of wrong ones. */
 import { beforeAll, describe, expect, test } from "bun:test";
 import { chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 
 import { temporaryFolder } from "#test/modules";
 import { installed, program, run } from "#test/server";
@@ -39,10 +40,14 @@ const isRoot = process.geteuid?.() === 0;
 
 async function start(args: readonly string[], options: StartOptions = {}): Promise<Started> {
   const command = [...(options.asNobody === true ? nobody : []), ...(options.server ?? program)];
+  // With -U - nbdkit leaves a folder behind where it ends early.
+  const socket = join(mkdtempSync(join(tmpdir(), "nbdkit-files-")), "socket");
+  if (options.asNobody === true) chmodSync(dirname(socket), 0o777);
   const { code, stdout, stderr } = await run(
-    [...command, "-U", "-", ...args, "null", "1M", "--run", 'echo "tls=$tls"'],
+    [...command, "-U", socket, ...args, "null", "1M", "--run", 'echo "tls=$tls"'],
     { cwd: folder, env: { HOME: folder, ...options.env } },
   );
+  rmSync(dirname(socket), { recursive: true });
   const said = stderr.replaceAll(files.folder, "FOLDER").replaceAll(folder, "FOLDER");
   return {
     code,
