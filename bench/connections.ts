@@ -40,7 +40,7 @@ interface Outcome {
 /** One client; resolves when all its reads were answered, or the connection ended. */
 function client(socket: string, ready: () => Promise<void>, times: number[]): Promise<boolean> {
   return new Promise((resolve) => {
-    let phase: "handshake" | "reads" = "handshake";
+    let phase: "handshake" | "reads" | "over" = "handshake";
     let received = 0;
     let done = 0;
     let began = 0;
@@ -52,6 +52,9 @@ function client(socket: string, ready: () => Promise<void>, times: number[]): Pr
     const end =
       (ok: boolean) =>
       (from: Bun.Socket): void => {
+        // Whoever is sent away is not waited for.
+        if (phase === "handshake") void ready();
+        phase = "over";
         resolve(ok && done === reads);
         from.terminate();
       };
@@ -79,7 +82,10 @@ function client(socket: string, ready: () => Promise<void>, times: number[]): Pr
         close: end(false),
         error: end(false),
       },
-    }).catch(() => resolve(false));
+    }).catch(() => {
+      void ready();
+      resolve(false);
+    });
   });
 }
 
@@ -107,11 +113,9 @@ async function crowd(socket: string, pid: number): Promise<Outcome> {
     }
     return all.promise;
   };
-  const patience = setTimeout(() => all.resolve(), 60_000);
   const results = await Promise.all(
     Array.from({ length: clients }, () => client(socket, ready, times)),
   );
-  clearTimeout(patience);
   clearInterval(watch);
   const served = results.filter(Boolean).length;
   return {
