@@ -49,6 +49,8 @@ export interface Shared {
 
 /** A client that takes no output keeps a server that stops waiting so long. */
 const lingerMs = 2000;
+/** No timer waits longer, which is 24 days. */
+const mostTimerMs = 2 ** 31 - 1;
 /** During the handshake so much may wait to be taken before more is written. */
 const waitingBytes = 64 << 10;
 
@@ -233,10 +235,13 @@ export class Connection {
   #limitHandshake(): void {
     const { timeoutSeconds } = this.#shared;
     if (timeoutSeconds === undefined) return;
-    this.#patience = setTimeout(() => {
-      log.error(`client spent more than ${timeoutSeconds} s on the handshake`, this.#logName);
-      this.#disconnect(true);
-    }, timeoutSeconds * 1000);
+    this.#patience = setTimeout(
+      () => {
+        log.error(`client spent more than ${timeoutSeconds} s on the handshake`, this.#logName);
+        this.#disconnect(true);
+      },
+      Math.min(timeoutSeconds * 1000, mostTimerMs),
+    );
   }
 
   async #greetOldstyle(): Promise<ChosenExport> {
