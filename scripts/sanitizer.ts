@@ -1,6 +1,8 @@
 /** Prepares what tests need to run the native runtime under the compiler's address sanitizer, within Bun. */
-import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+
+const root = join(import.meta.dirname, "..");
 
 /** The programs that modules start are spared: some are slow with the sanitizer, or have leaks of their own. */
 const HIDE = `#include <stdlib.h>
@@ -12,6 +14,22 @@ const COMPILER = `#!/bin/sh
 exec cc -fsanitize=address,undefined -fsanitize-recover=all -fno-omit-frame-pointer "$@"
 `;
 
+/** A plugin that lets the runtime read beyond the end of a text. What the sanitizer does not see here it misses elsewhere. */
+const FAULT = `#include <stdlib.h>
+#define NBDKIT_API_VERSION 2
+#include "nbdkit-plugin.h"
+#define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL
+static void *fault_open (int readonly) { (void) readonly; return NBDKIT_HANDLE_NOT_NEEDED; }
+static int64_t fault_get_size (void *handle) { (void) handle; return 0; }
+static int fault_pread (void *handle, void *buf, uint32_t count, uint64_t offset, uint32_t flags)
+{ (void) handle, (void) buf, (void) count, (void) offset, (void) flags; return 0; }
+static int fault_get_ready (void)
+{ char *text = malloc (2); text[0] = '1'; text[1] = '2'; nbdkit_parse_size (text); free (text); return 0; }
+static struct nbdkit_plugin plugin = { .name = "fault", .open = fault_open, .get_size = fault_get_size,
+  .pread = fault_pread, .get_ready = fault_get_ready };
+NBDKIT_REGISTER_PLUGIN (plugin)
+`;
+
 export interface Sanitizer {
   readonly env: Readonly<Record<string, string>>;
   /** What `bun test` is to load first. */
@@ -20,7 +38,10 @@ export interface Sanitizer {
   readonly prefix: readonly string[];
 }
 
-/** Make in `folder` what is needed. */
+/**
+ * Make in `folder` what is needed, and the runtime with it. Throws where the compiler has no sanitizer, or this machine
+ * does not let it see anything.
+ */
 export function prepareSanitizer(folder: string): Sanitizer {
   const reports = join(folder, "reports");
   mkdirSync(reports);
@@ -36,7 +57,13 @@ export function prepareSanitizer(folder: string): Sanitizer {
     "libstdc++.so.6",
     join(folder, "hide.so"),
   ];
-  const prefix = ["env", `LD_PRELOAD=${libraries.join(" ")}`];
+  const sanitizer = settings(folder, compiler, ["env", `LD_PRELOAD=${libraries.join(" ")}`]);
+  checkThatItSees(sanitizer, folder, reports);
+  return sanitizer;
+}
+
+function settings(folder: string, compiler: string, prefix: readonly string[]): Sanitizer {
+  const reports = join(folder, "reports");
   // Bun deals with signals itself, and its collector's memory cannot be searched for leaks.
   const off = ["segv", "sigbus", "abort", "sigfpe", "sigill"].map((name) => `handle_${name}=0`);
   return {
@@ -57,6 +84,26 @@ export function prepareSanitizer(folder: string): Sanitizer {
     preload: "./test/harness/sanitizer.ts",
     prefix,
   };
+}
+
+function checkThatItSees({ env, prefix }: Sanitizer, folder: string, reports: string): void {
+  const plugin = join(folder, "fault.so");
+  writeFileSync(join(folder, "fault.c"), FAULT);
+  cc(["-shared", "-fPIC", `-I${join(root, "include")}`, "-o", plugin, join(folder, "fault.c")]);
+  const server = [process.execPath, join(root, "src", "main.ts"), "-U", "-", "--run", "true"];
+  const { exitCode, stderr } = Bun.spawnSync([...prefix, ...server, plugin], {
+    cwd: folder,
+    env: { ...process.env, ...env },
+    stderr: "pipe",
+  });
+  const names = readdirSync(reports);
+  const texts = names.map((name) => readFileSync(join(reports, name), "utf8"));
+  if (exitCode !== 0 || !texts.some((text) => text.includes("heap-buffer-overflow"))) {
+    throw new Error(
+      `a fault was not seen (status ${exitCode}): ${stderr.toString()}${texts.join("\n")}`,
+    );
+  }
+  for (const name of names) rmSync(join(reports, name));
 }
 
 /** What the compiler prints. */

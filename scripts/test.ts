@@ -14,6 +14,18 @@ const allowedSkips: readonly AllowedSkip[] = [
   { text: "(needs a user)", why: "CI runs as root, whom no file's mode holds back" },
 ];
 
+/** Those that are run under the address sanitizer too. `--sanitize=address` alone runs all that load C modules. */
+const sanitizedTests = {
+  few: [
+    "test/abi/mixed.test.ts",
+    ...["blocksize", "cache", "cow", "extentlist", "log", "multi-conn", "retry"].map(
+      (name) => `test/stock/filters/${name}.test.ts`,
+    ),
+    ...["eval", "memory", "split"].map((name) => `test/stock/plugins/${name}.test.ts`),
+  ],
+  all: ["examples", "test/abi", "test/e2e", "test/stock"],
+};
+
 const gates: Readonly<Record<string, readonly string[]>> = {
   format: ["fmt", "--check"],
   types: ["check"],
@@ -37,7 +49,7 @@ const { values, positionals } = parseArgs({
     // CI must not fail for an order that nobody has run: other orders are for those who look for mistakes.
     seed: { type: "string", default: "1" },
     "no-install": { type: "boolean", default: false },
-    /** `address`: the native runtime is compiled with it, for the tests that are named. */
+    /** `address`: the native runtime is compiled with it. */
     sanitize: { type: "string" },
   },
 });
@@ -54,14 +66,36 @@ async function main(): Promise<number> {
     return 1;
   }
   preparePackages();
-  // With paths only the tests in them run.
-  const failedGates = positionals.length > 0 || values.sanitize ? [] : await runGates();
-  const { failures, results } = await runTests();
+  const { failures, results } = await runWhatIsWanted();
   const ci = process.env["CI"] === "true" || process.env["CI"] === "1";
-  const verdict = judge(results, [...failedGates, ...failures], ci ? allowedSkips : undefined);
+  const verdict = judge(results, failures, ci ? allowedSkips : undefined);
   for (const line of verdict.lines) say(line);
   say(`${verdict.passed} passed, ${verdict.failed} failed, ${verdict.skipped} skipped`);
   return verdict.failed > 0 ? 1 : 0;
+}
+
+interface Run {
+  /** What went wrong outside any test. */
+  readonly failures: readonly string[];
+  readonly results: readonly TestResult[];
+}
+
+async function runWhatIsWanted(): Promise<Run> {
+  const named = positionals.length > 0;
+  if (values.sanitize !== undefined) {
+    return await runSanitized(named ? positionals : sanitizedTests.all);
+  }
+  // With paths only the tests in them run.
+  if (named) return await runTests();
+  const runs = [
+    { failures: await runGates(), results: [] },
+    await runTests(),
+    await runSanitized(sanitizedTests.few),
+  ];
+  return {
+    failures: runs.flatMap((run) => run.failures),
+    results: runs.flatMap((run) => run.results),
+  };
 }
 
 function preparePackages(): void {
@@ -83,8 +117,7 @@ async function runGates(): Promise<string[]> {
   return failed;
 }
 
-/** The results, and what went wrong outside any test. */
-async function runTests(): Promise<{ failures: string[]; results: TestResult[] }> {
+async function runTests(): Promise<Run> {
   const paths = positionals.length > 0 ? ` ${positionals.join(" ")}` : "";
   say(`== tests: to repeat this order: npm test -- --seed=${seed}${paths}`);
   const { end, results } = await bunTest(positionals);
@@ -117,16 +150,40 @@ async function triedAgain(
   });
 }
 
+/** Whatever it reports fails the test in which it does, and no test is run again. */
+async function runSanitized(paths: readonly string[]): Promise<Run> {
+  say(`== tests under the sanitizer: npm test -- --sanitize=address ${paths.join(" ")}`);
+  const folder = mkdtempSync(join(tmpdir(), "nbdkit-sanitizer-"));
+  const named = (name: string) => `${name} (address sanitizer)`;
+  try {
+    const { end, results } = await bunTest(paths, prepareSanitizer(folder));
+    if (results === undefined) {
+      return { failures: [`bun test left no results: it ended with ${end}`], results: [] };
+    }
+    const explained = end === "status 0" || results.some(({ outcome }) => outcome === "failed");
+    return {
+      failures: explained ? [] : [`bun test under the sanitizer ended with ${end}`],
+      results: results.map((it) => ({ ...it, name: named(it.name) })),
+    };
+  } catch (error) {
+    say(String(error));
+    const name = named("the native runtime (needs cc with -fsanitize=address)");
+    return { failures: [], results: [{ file: "scripts/sanitizer.ts", name, outcome: "skipped" }] };
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
 /** Run the tests in `paths`, or all. The results are undefined where Bun left none. */
 async function bunTest(
   paths: readonly string[],
+  sanitizer?: Sanitizer,
 ): Promise<{ end: string; results: TestResult[] | undefined }> {
   const folder = mkdtempSync(join(tmpdir(), "nbdkit-tests-"));
   try {
     const report = join(folder, "junit.xml");
     const order = ["--randomize", `--seed=${seed}`];
     const reporter = ["--reporter=junit", `--reporter-outfile=${report}`];
-    const sanitizer = values.sanitize === undefined ? undefined : prepareSanitizer(folder);
     const preload = sanitizer === undefined ? [] : ["--preload", sanitizer.preload];
     const end = await bun(
       ["test", `--timeout=${TEST_TIMEOUT_MS}`, ...preload, ...order, ...reporter, ...paths],
