@@ -25,6 +25,7 @@ const sh = (script: string) =>
   });
 
 const size = `nbdinfo --size "$uri"`;
+const reach = (socket: string) => `nbdinfo --size "nbd+unix:///?socket=${socket}"`;
 /** Prints what Python says of a connection `h`. */
 const nbdsh = (expression: string) => `nbdsh -u "$uri" -c "print(${expression})"`;
 
@@ -69,6 +70,19 @@ const rows: readonly Row[] = [
     option: "-4",
     script: `nbdkit -4 -p 0 memory 64k --run 'nbdinfo --size "nbd://127.0.0.1:$port"'`,
     stdout: "65536\n",
+  },
+  {
+    option: "-6",
+    script: `nbdkit -6 -p 0 memory 64k --run 'nbdinfo --size "nbd://[::1]:$port"
+      nbdinfo --size "nbd://127.0.0.1:$port" 2>&1 | grep -o "Connection refused"'`,
+    stdout: "65536\nConnection refused\n",
+  },
+  {
+    option: "--exit-with-parent, -f",
+    // The parent is the shell in parentheses, and no function between the two.
+    script: `( ${nbdkit} --exit-with-parent -f -U child memory 64k & until ${reach("child")} 2>&-; do :; done )
+      while ${reach("child")} 2>&-; do :; done >/dev/null; echo ended`,
+    stdout: "65536\nended\n",
   },
   {
     option: "--keepalive",
@@ -146,6 +160,11 @@ const rows: readonly Row[] = [
     stdout: "65536\n",
   },
   {
+    option: "--swap",
+    script: `nbdkit --swap memory 64k --run '${size}'`,
+    stdout: "65536\n",
+  },
+  {
     option: "-t",
     script: `for threads in 1 4; do nbdkit -v -t $threads native:memory 64k --run '${size}' 2>&1 | grep -o 'requests .*'; done`,
     stdout: /^requests serially\nrequests with 4 threads\n$/,
@@ -159,6 +178,21 @@ while s.recv(512): pass
 print(1)" "$unixsocket"'`,
     stdout: "1\n",
     stderr: /client spent more than 0\.05 s on the handshake/,
+  },
+  {
+    option: "-u -g",
+    // Others may come here, and write here.
+    script: `chmod 755 . && install -d -m 777 open && truncate -s 64k open/disk
+      chmod 666 open/disk && nbdkit -u nobody -g nogroup -U open/user -P open/pid file open/disk || exit
+      nbdsh -u "nbd+unix:///?socket=open/user" -c 'h.pwrite(b"data", 0)'; head -c 4 open/disk; stat -c " %U %G" open/pid
+      kill $(cat open/pid); while kill -0 $(cat open/pid) 2>&-; do :; done`,
+    stdout: "data nobody nogroup\n",
+  },
+  {
+    option: "--vsock",
+    // Machines without a host of their own cannot reach themselves so, but they can listen.
+    script: `nbdkit --vsock -p 10899 --listen "nbd+unix:///?socket=beside" memory 64k --run '${reach("beside")}'`,
+    stdout: "65536\n",
   },
 ];
 
