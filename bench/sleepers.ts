@@ -20,16 +20,16 @@ for (let round = 1; round <= 3; round++) {
     sleeper.request({ type: 0, offset: 0n, count: 512, cookie: BigInt(i) });
   let longest = 0;
   let writes = 0;
-  let sleeping = true;
+  const state = { sleeping: true };
   const all = (async () => {
     for (let i = 0; i < 16; i++) {
       await sleeper.reply();
       await sleeper.take(512);
     }
-    sleeping = false;
+    state.sleeping = false;
     return performance.now() - start;
   })();
-  while (sleeping) {
+  while (state.sleeping) {
     const asked = performance.now();
     await other.ask({ type: 1, offset: 0n, count: 4, payload: new Uint8Array(4) });
     longest = Math.max(longest, performance.now() - asked);

@@ -169,7 +169,7 @@ function more(idle: Held, samples: readonly Held[]): string[] {
 
 function shown(samples: readonly Held[]): string {
   return (["rssKiB", "threads", "descriptors", "files"] as const)
-    .map((key) => `${key} ${samples.map((held) => held[key]).join(" ")}`)
+    .map((key) => `${key} ${samples.map((sample) => sample[key]).join(" ")}`)
     .join(", ");
 }
 
