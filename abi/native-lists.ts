@@ -81,7 +81,7 @@ export function nativeExtents(
 // ---- exports
 
 export function newExports({ native }: Bridge): NativeList {
-  const pointer = native.rt_exports_new(0);
+  const pointer = native.rt_exports_new();
   if (pointer === null) throw new NbdError("ENOMEM", "no memory for a list of exports");
   return listOf(Number(pointer), () => native.rt_exports_free(pointer));
 }
@@ -113,7 +113,7 @@ export function addToExports({ native }: Bridge, list: number, exports: Exports)
     );
     if (err !== 0) throw new NbdError(errnoName(err), "a list of exports cannot be passed to C");
   }
-  if (exports.wantsDefault) native.rt_exports_want_default(pointer, 1);
+  if (exports.wantsDefault) native.rt_exports_want_default(pointer);
 }
 
 function listOf(pointer: number, free: () => void): NativeList {

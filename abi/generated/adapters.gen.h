@@ -41,6 +41,8 @@ int rt_next_open_a (void *nxdata, int readonly);
 struct rt_next_table {
   const void *functions;
   size_t size;
+  uint32_t generation; // NBDKIT_GENERATION_*
+  size_t extents; // where that function is; 0: nowhere
 };
 extern const struct rt_next_table rt_next_table_filter_s;
 extern const struct rt_next_table rt_next_table_filter_a;
@@ -87,7 +89,7 @@ static const rt_adapter rt_adapters[] = {
   [RT_ADAPTER_PLUGIN] = rt_plugin_call,
 };
 
-// By adapter; a plugin has none.
+// By adapter, in order of time; a plugin has none.
 static const struct rt_next_table *const rt_next_tables[21] = {
   [RT_ADAPTER_FILTER_S] = &rt_next_table_filter_s,
   [RT_ADAPTER_FILTER_A] = &rt_next_table_filter_a,

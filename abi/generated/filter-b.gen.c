@@ -147,6 +147,7 @@ static struct nbdkit_next_ops next_ops = {
 const struct rt_next_table rt_next_table_filter_b = {
   .functions = &next_ops,
   .size = sizeof next_ops,
+  .generation = NBDKIT_FILTER_GENERATION,
 };
 
 void rt_filter_b_call (const void *module, struct rt_message *m)

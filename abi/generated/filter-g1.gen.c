@@ -73,6 +73,8 @@ static struct nbdkit_next_ops next_ops = {
 const struct rt_next_table rt_next_table_filter_g1 = {
   .functions = &next_ops,
   .size = sizeof next_ops,
+  .generation = NBDKIT_FILTER_GENERATION,
+  .extents = offsetof (struct nbdkit_next_ops, extents),
 };
 
 void rt_filter_g1_call (const void *module, struct rt_message *m)

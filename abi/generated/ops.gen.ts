@@ -51,55 +51,6 @@ export const RT_OP_CONTEXT_CLOSE = 44;
 export const RT_OP_CONTEXT_SET_NEXT = 45;
 /** nbdkit_disconnect. */
 export const RT_OP_DISCONNECT = 46;
-/** rt_message.op by the callback's name in C. */
-export const ops = {
-  load: RT_OP_LOAD,
-  unload: RT_OP_UNLOAD,
-  config: RT_OP_CONFIG,
-  config_complete: RT_OP_CONFIG_COMPLETE,
-  open: RT_OP_OPEN,
-  close: RT_OP_CLOSE,
-  prepare: RT_OP_PREPARE,
-  finalize: RT_OP_FINALIZE,
-  get_size: RT_OP_GET_SIZE,
-  can_write: RT_OP_CAN_WRITE,
-  can_flush: RT_OP_CAN_FLUSH,
-  is_rotational: RT_OP_IS_ROTATIONAL,
-  can_trim: RT_OP_CAN_TRIM,
-  pread: RT_OP_PREAD,
-  pwrite: RT_OP_PWRITE,
-  flush: RT_OP_FLUSH,
-  trim: RT_OP_TRIM,
-  zero: RT_OP_ZERO,
-  can_zero: RT_OP_CAN_ZERO,
-  can_fua: RT_OP_CAN_FUA,
-  can_multi_conn: RT_OP_CAN_MULTI_CONN,
-  can_extents: RT_OP_CAN_EXTENTS,
-  extents: RT_OP_EXTENTS,
-  thread_model: RT_OP_THREAD_MODEL,
-  can_cache: RT_OP_CAN_CACHE,
-  cache: RT_OP_CACHE,
-  can_fast_zero: RT_OP_CAN_FAST_ZERO,
-  reopen: RT_OP_REOPEN,
-  preconnect: RT_OP_PRECONNECT,
-  get_ready: RT_OP_GET_READY,
-  after_fork: RT_OP_AFTER_FORK,
-  list_exports: RT_OP_LIST_EXPORTS,
-  default_export: RT_OP_DEFAULT_EXPORT,
-  export_description: RT_OP_EXPORT_DESCRIPTION,
-  cleanup: RT_OP_CLEANUP,
-  block_size: RT_OP_BLOCK_SIZE,
-  dump_plugin: RT_OP_DUMP_PLUGIN,
-  _pread_v1: RT_OP__PREAD_V1,
-  _pwrite_v1: RT_OP__PWRITE_V1,
-  _flush_v1: RT_OP__FLUSH_V1,
-  _trim_v1: RT_OP__TRIM_V1,
-  _zero_v1: RT_OP__ZERO_V1,
-} as const;
-
-/** A callback that native layers can be asked for. */
-export type OpName = keyof typeof ops;
-
 export const RT_ADAPTER_FILTER_S = 0;
 export const RT_ADAPTER_FILTER_A = 1;
 export const RT_ADAPTER_FILTER_B = 2;
@@ -125,8 +76,7 @@ export const RT_DOWNCALL = 1;
 export const RT_ANSWER = 2;
 export const RT_UPCALL = 3;
 export const RT_DONE = 4;
-export const RT_END = 5;
-export const RT_SERVE = 6;
+export const RT_SERVE = 5;
 export const RT_REMEMBER = 1;
 export const RT_DIRECT_ERRNO = 1;
 export const RT_DIRECT_DESCRIPTOR = 2;

@@ -142,9 +142,9 @@ nbdkit_use_default_export (struct nbdkit_exports *exports)
 /* ---- for JavaScript */
 
 void *
-rt_exports_new (int32_t first_only)
+rt_exports_new (void)
 {
-  return new_exports (first_only != 0);
+  return new_exports (false);
 }
 
 void
@@ -184,7 +184,7 @@ rt_exports_wants_default (const void *exports)
 }
 
 void
-rt_exports_want_default (void *exports, int32_t wanted)
+rt_exports_want_default (void *exports)
 {
-  ((struct nbdkit_exports *) exports)->wants_default = wanted != 0;
+  nbdkit_use_default_export (exports);
 }

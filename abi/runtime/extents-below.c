@@ -7,18 +7,12 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "adapters.gen.h"
 #include "exported.h"
 #include "internal.h"
 
 typedef int extents_function (void *nxdata, uint32_t count, uint64_t offset, uint32_t flags,
                               struct nbdkit_extents *extents, int *err);
-
-/* Where `extents` is in the table of functions of the next layer: that of D and E, before these two functions came,
- * is not among them. */
-#define AT_BEFORE_I 136
-#define AT_I 144
-#define AT_BEFORE_K 152
-#define AT_K 160
 
 /* Whom to ask, and what of. */
 struct below {
@@ -27,17 +21,25 @@ struct below {
   uint32_t flags;
 };
 
+/* Where `extents` is in the table of functions of the next layer that filters of this generation have. */
+static size_t
+extents_at (uint32_t generation)
+{
+  size_t at = 0;
+
+  for (size_t i = 0; i < sizeof rt_next_tables / sizeof rt_next_tables[0]; i++)
+    if (rt_next_tables[i] != NULL && rt_next_tables[i]->generation <= generation)
+      at = rt_next_tables[i]->extents;
+  return at;
+}
+
 /* The filter's arguments say it in two pointers, and from 1.26 on in one that is both. */
 static struct below
 below_of (const void *table, void *nxdata, uint32_t flags, uint32_t generation)
 {
-  size_t at = generation >= NBDKIT_GENERATION_K    ? AT_K
-              : generation >= NBDKIT_GENERATION_i1 ? AT_BEFORE_K
-              : generation >= NBDKIT_GENERATION_I  ? AT_I
-                                                   : AT_BEFORE_I;
   struct below below = { .nxdata = nxdata, .flags = flags };
 
-  memcpy (&below.extents, (const char *) table + at, sizeof below.extents);
+  memcpy (&below.extents, (const char *) table + extents_at (generation), sizeof below.extents);
   return below;
 }
 

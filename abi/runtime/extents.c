@@ -140,12 +140,6 @@ rt_extents_range (const void *address, uint64_t *range)
 }
 
 uint32_t
-rt_extents_count (const void *extents)
-{
-  return (uint32_t) nbdkit_extents_count (extents);
-}
-
-uint32_t
 rt_extents_read (const void *address, uint32_t first, uint64_t *triples, uint32_t max)
 {
   const struct nbdkit_extents *extents = address;

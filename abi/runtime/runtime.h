@@ -16,8 +16,7 @@
 #define RT_ANSWER 2   /* JavaScript -> thread: the parked upcall returns */
 #define RT_UPCALL 3   /* thread -> JavaScript: the layer `target` is asked for op */
 #define RT_DONE 4     /* thread -> JavaScript: the downcall returned */
-#define RT_END 5      /* to a request thread: end */
-#define RT_SERVE 6    /* to a request thread: serve a queue */
+#define RT_SERVE 5    /* to a request thread: serve a queue */
 
 /* rt_message.flags of an answer: the layer will answer the same as long as rt_next_forget is not called. */
 #define RT_REMEMBER 1
@@ -82,9 +81,6 @@ void *rt_slots (void);
 
 /* Start a request thread. Returns its slot or -errno. */
 int32_t rt_thread_new (void);
-
-/* End a request thread that nothing is under way on. Its slot may be given to another one at once. */
-void rt_thread_end (uint32_t slot);
 
 /* Deliver the message in `in` of each of `n` slots. */
 void rt_kick (const uint32_t *slots, uint32_t n);
@@ -164,20 +160,18 @@ void rt_set_stdio_safe (int32_t safe);
 void *rt_extents_new (const uint64_t *range);
 void rt_extents_free (void *extents);
 void rt_extents_range (const void *extents, uint64_t *range);
-uint32_t rt_extents_count (const void *extents);
 uint32_t rt_extents_read (const void *extents, uint32_t first, uint64_t *triples, uint32_t max);
 int32_t rt_extents_append (void *extents, const uint64_t *triples, uint32_t n);
 
-/* A list of exports. With `first_only` only the first that is added is kept. Texts may be NULL where they are not
- * there. rt_exports_add returns 0 or an errno. */
-void *rt_exports_new (int32_t first_only);
+/* A list of exports. Texts may be NULL where they are not there. rt_exports_add returns 0 or an errno. */
+void *rt_exports_new (void);
 void rt_exports_free (void *exports);
 uint32_t rt_exports_count (const void *exports);
 void *rt_exports_name (const void *exports, uint32_t i);
 void *rt_exports_description (const void *exports, uint32_t i);
 int32_t rt_exports_add (void *exports, const char *name, const char *description);
 int32_t rt_exports_wants_default (const void *exports);
-void rt_exports_want_default (void *exports, int32_t wanted);
+void rt_exports_want_default (void *exports);
 
 /* Debug lines are printed where `verbose` is not 0. */
 void rt_set_verbose (int32_t verbose);

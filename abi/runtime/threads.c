@@ -119,27 +119,14 @@ request_thread (void *value)
   this_slot = slot;
   while (stays) {
     rt_wait_for_message (slot);
-    switch (rt_slot_array[slot].in.kind) {
-    case RT_DOWNCALL:
-      run_downcall (slot);
-      break;
-    case RT_SERVE:
+    if (rt_slot_array[slot].in.kind == RT_SERVE)
       stays = rt_serve (slot);
-      break;
-    default:
-      stays = false;
-    }
+    else
+      run_downcall (slot);
   }
   rt_crash_stack_free (crash_stack);
   slot_give_back (slot);
   return NULL;
-}
-
-void
-rt_thread_end (uint32_t slot)
-{
-  rt_slot_array[slot].in.kind = RT_END;
-  rt_kick (&slot, 1);
 }
 
 int32_t

@@ -41,16 +41,6 @@ const facts: Readonly<Record<string, Fact>> = {
     type: "boolean",
     of: ({ has }) => String(has("_thread_model")),
   },
-  threadModelTakesNext: {
-    about: "The callback thread_model is told the thread model of the layers below, as `readonly`.",
-    type: "boolean",
-    of: ({ takes }) => String(takes("thread_model", "next_thread_model")),
-  },
-  hasFlags: {
-    about: "Requests have flags; before that zero has may_trim, and the others have nothing.",
-    type: "boolean",
-    of: ({ takes }) => String(takes("pwrite", "flags")),
-  },
   hasErr: {
     about: "Requests report their errno through `err`.",
     type: "boolean",
@@ -62,11 +52,6 @@ const facts: Readonly<Record<string, Fact>> = {
     // Both came with one release.
     of: ({ has }) => String(has("can_fast_zero")),
   },
-  mergedNext: {
-    about: "The next layer is one pointer, whose first bytes are the table of functions.",
-    type: "boolean",
-    of: ({ takes }) => String(takes("get_size", "next")),
-  },
   openForm: {
     about:
       "What open takes: just readonly, the server opening the next layer; also next; also the export's name; " +
@@ -76,20 +61,6 @@ const facts: Readonly<Record<string, Fact>> = {
       if (!takes("open", "next")) return '"readonly"';
       if (!takes("open", "exportname")) return '"next"';
       return takes("open", "is_tls") ? '"tls"' : '"export-name"';
-    },
-  },
-  prepareReadonly: {
-    about: "prepare is told whether the connection is read-only.",
-    type: "boolean",
-    of: ({ takes }) => String(takes("prepare", "readonly")),
-  },
-  getReadyForm: {
-    about: "What get_ready takes: next, or the chain's thread model (as `readonly`), or both.",
-    type: "string",
-    of: ({ has, takes }) => {
-      if (!has("get_ready")) return '"none"';
-      if (!takes("get_ready", "thread_model")) return '"next"';
-      return takes("get_ready", "next") ? '"next-and-model"' : '"model"';
     },
   },
   listExportsForm: {

@@ -6,7 +6,7 @@ import { structsOf } from "../one-to-one.ts";
 import { banner, type GeneratedFile } from "../output.ts";
 import { otherOps } from "../semantics.ts";
 import { valueOf } from "./constants.ts";
-import { addConstant, objectText, typescriptFile } from "./typescript.ts";
+import { addConstant, typescriptFile } from "./typescript.ts";
 
 /** The callbacks that have a number: all that some struct has. */
 function opsOf(model: Model): string[] {
@@ -59,18 +59,6 @@ export function emitOps(model: Model): GeneratedFile {
     for (const [index, [name, about]] of Object.entries(otherOps).entries()) {
       addConstant(file, opName(name), String(ops.length + index + 1), about);
     }
-    addConstant(
-      file,
-      "ops",
-      `${objectText(ops.map((name) => [name, opName(name)]))} as const`,
-      "rt_message.op by the callback's name in C.",
-    );
-    file.addTypeAlias({
-      isExported: true,
-      name: "OpName",
-      type: "keyof typeof ops",
-      docs: ["A callback that native layers can be asked for."],
-    });
     for (const [index, { macro }] of adaptersOf(model).entries()) {
       addConstant(file, macro, String(index));
     }

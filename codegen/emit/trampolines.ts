@@ -64,7 +64,8 @@ export function emitTrampolines(target: Target, plan: Trampolines): string[] {
     ...own.map(({ text }) => `\n${text}`),
     `\nstatic struct nbdkit_next_ops next_ops = {\n${members.join("")}};\n`,
     `\nconst struct rt_next_table rt_next_table_${target.name} = {\n`,
-    "  .functions = &next_ops,\n  .size = sizeof next_ops,\n};\n",
+    "  .functions = &next_ops,\n  .size = sizeof next_ops,\n  .generation = NBDKIT_FILTER_GENERATION,\n",
+    all.has("extents") ? "  .extents = offsetof (struct nbdkit_next_ops, extents),\n};\n" : "};\n",
   ];
 }
 

@@ -126,7 +126,7 @@ check_answer (struct worker *worker)
   const int step = worker->step % STEPS;
 
   if (step == 3) {
-    CHECK (rt_extents_count (worker->extents) > 0);
+    CHECK (nbdkit_extents_count (worker->extents) > 0);
     rt_extents_free (worker->extents);
   }
   if (step == 4)
