@@ -14,7 +14,7 @@ import type { Awaitable, Support } from "#abi/generated/methods.gen";
 import { after, isPromise, promiseOf } from "../api/awaitable.ts";
 import { NbdError } from "../api/errors.ts";
 import type { BlockSize } from "../lib/block-size.ts";
-import { errnos } from "../lib/errno.ts";
+import { type Errno, errnos } from "../lib/errno.ts";
 import type { Extents } from "../lib/extents.ts";
 import { log } from "../lib/log.ts";
 import { nobody } from "./connection-info.ts";
@@ -225,7 +225,7 @@ export class Context implements LayerContext {
     if (log.verbose && log.datapath) {
       this.trace(`pwrite count=${buf.length} offset=${offset} fua=${flags & FLAG_FUA ? 1 : 0}`);
     }
-    if (layer.pwrite === undefined) return this.below().pwrite(buf, offset, flags);
+    if (layer.pwrite === undefined) return this.below("pwrite", "EROFS").pwrite(buf, offset, flags);
     try {
       const result = layer.pwrite(this, buf, offset, flags);
       return isPromise(result) ? this.later(result, "pwrite") : undefined;
@@ -243,9 +243,7 @@ export class Context implements LayerContext {
       );
     }
     if (flags !== 0) this.refuse(`flush with flags ${flags}, which takes none`);
-    if (log.verbose && log.datapath) this.trace("flush");
-    if (layer.flush === undefined) return this.below().flush(flags);
-    return this.run("flush", () => layer.flush?.(this, flags));
+    return this.flushNow(layer);
   }
 
   trim(count: number, offset: bigint, flags: number): Awaitable<void> {
@@ -262,7 +260,7 @@ export class Context implements LayerContext {
     if (log.verbose && log.datapath)
       this.trace(`trim count=${count} offset=${offset} fua=${flags & FLAG_FUA ? 1 : 0}`);
     if (layer.trim === undefined) {
-      return this.below().trim(count, offset, flags);
+      return this.below("trim", "EINVAL").trim(count, offset, flags);
     }
     return this.run("trim", () => layer.trim?.(this, count, offset, flags));
   }
@@ -283,7 +281,7 @@ export class Context implements LayerContext {
       );
     }
     // As nbdkit: by the outermost layer that answers so, be it only what the layer below has answered.
-    const emulates = can === "emulate";
+    const emulates = can === "emulate" || (layer.kind === "plugin" && layer.zero === undefined);
     if (!emulates && flags & FLAG_FUA && this.emulatesFua()) {
       return this.thenFlush(this.zero(count, offset, flags & ~FLAG_FUA));
     }
@@ -354,10 +352,14 @@ export class Context implements LayerContext {
 
   // ---- helpers
 
-  /** The layer below; only a plugin has none, and no default of a plugin asks for it. */
-  below(): Context {
-    if (this.next === undefined) throw this.nothingBelow();
-    return this.next;
+  /**
+   * The layer below, for what this one leaves out. Only a plugin has none, and no default of a plugin asks for it: if
+   * it comes here, the plugin says that it can do what it has no `method` for.
+   */
+  below(method?: string, errno?: Errno): Context {
+    if (this.next !== undefined) return this.next;
+    if (method === undefined || errno === undefined) throw this.nothingBelow();
+    throw new NbdError(errno, `${this.layer.name}: the plugin has no ${method}`);
   }
 
   nothingBelow(): NbdError {
@@ -453,7 +455,15 @@ export class Context implements LayerContext {
     );
   }
 
+  /** As in nbdkit, a plugin is flushed also where it does not let clients flush. */
   private thenFlush(done: Awaitable<void>): Awaitable<void> {
-    return after(done, () => this.flush(0));
+    const { layer } = this;
+    return after(done, () => (layer.kind === "plugin" ? this.flushNow(layer) : this.flush(0)));
+  }
+
+  private flushNow(layer: Layer): Awaitable<void> {
+    if (log.verbose && log.datapath) this.trace("flush");
+    if (layer.flush === undefined) return this.below("flush", "EINVAL").flush(0);
+    return this.run("flush", () => layer.flush?.(this, 0));
   }
 }

@@ -191,6 +191,30 @@ describe("FUA", () => {
     ]);
   });
 
+  test("flushes a plugin that keeps flushes from clients", async () => {
+    const calls: string[] = [];
+    const methods = {
+      ...writes(calls),
+      ...flushes(calls),
+      trim: () => void calls.push("trim"),
+      canFlush: () => false,
+    };
+    await using stack = await overPlugin(plugin(calls, methods));
+    expect(await stack.next.canFua()).toBe("emulate");
+    await stack.next.pwrite(new Uint8Array(512), 0n, FLAG_FUA);
+    await stack.next.trim(512, 0n, FLAG_FUA);
+    await stack.next.zero(512, 0n, FLAG_FUA);
+    expect(calls).toEqual([
+      "pwrite 512 0 flags=0",
+      "flush",
+      "trim",
+      "flush",
+      "pwrite 512 0 flags=0",
+      "flush",
+    ]);
+    expect(await errnoOf(() => stack.next.flush(0))).toBe("EINVAL");
+  });
+
   test("is refused where nothing can flush", async () => {
     const calls: string[] = [];
     await using stack = await overPlugin(plugin(calls, writes(calls)));
@@ -274,6 +298,41 @@ describe("zeroing", () => {
     };
     await using stack = await overPlugin(plugin([], { ...writes([]), zero }));
     expect(await errnoOf(() => stack.next.zero(512, 0n, 0))).toBe("ENOSPC");
+  });
+});
+
+describe("a plugin that says it can do what it has no method for", () => {
+  const promises = {
+    canWrite: () => true,
+    canFlush: () => true,
+    canTrim: () => true,
+    canFua: () => "emulate",
+  };
+
+  test("fails as with nbdkit", async () => {
+    await using stack = await overPlugin(plugin([], promises));
+    const { next } = stack;
+    expect(await errnoOf(() => next.pwrite(new Uint8Array(1), 0n, 0))).toBe("EROFS");
+    expect(await errnoOf(() => next.flush(0))).toBe("EINVAL");
+    expect(await errnoOf(() => next.trim(1, 0n, 0))).toBe("EINVAL");
+    expect(() => next.trim(1, 0n, 0)).toThrow("small: the plugin has no trim");
+  });
+
+  test("fails where FUA needs a flush", async () => {
+    const calls: string[] = [];
+    await using stack = await overPlugin(plugin(calls, { ...promises, ...writes(calls) }));
+    expect(await errnoOf(() => stack.next.pwrite(new Uint8Array(1), 0n, FLAG_FUA))).toBe("EINVAL");
+    expect(calls).toEqual(["pwrite 1 0 flags=0"]);
+  });
+
+  test("writes zeroes, and has no fast ones", async () => {
+    const calls: string[] = [];
+    const methods = { ...writes(calls), canZero: () => true, canFastZero: () => true };
+    await using stack = await overPlugin(plugin(calls, methods));
+    expect(await stack.next.canZero()).toBe("native");
+    await stack.next.zero(512, 0n, 0);
+    expect(calls).toEqual(["pwrite 512 0 flags=0"]);
+    expect(await errnoOf(() => stack.next.zero(512, 0n, FLAG_FAST_ZERO))).toBe("EOPNOTSUPP");
   });
 });
 
