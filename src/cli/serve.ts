@@ -16,7 +16,7 @@ import type { Daemon } from "./daemon.ts";
 import { surviveFaults } from "./faults.ts";
 import { type ListenPlaces, listenPlaces } from "./listen-places.ts";
 import type { Settings } from "./settings.ts";
-import { stopSignals } from "./signals.ts";
+import { type StopSignals, stopSignals } from "./signals.ts";
 import { type StandardStreams, takeStandardStreams } from "./standard-streams.ts";
 import { printedUris, type UriOptions, uriOptions } from "./uri.ts";
 import { changeUser, userId } from "./user.ts";
@@ -45,15 +45,17 @@ export async function serve(chain: Chain, settings: Settings, origin: Origin): P
   });
 
   using _ = surviveFaults();
-  const { status } = await life.untilStopped(server, stop.first);
+  const { status } = await life.untilStopped(server, stop);
   const patience = sayThatItWaits(server);
   announceStop();
   await server.stop();
   clearTimeout(patience);
-  const result = await status;
   await chain.cleanup();
   await chain.unload();
-  return result;
+  // The command may go on, and whoever connects then shall find nobody.
+  places[Symbol.dispose]();
+  // Waited for here: until then signals are listened to.
+  return await status;
 }
 
 function serverOptions(settings: Settings): Omit<ServerOptions, "listen" | "onBound" | "tls"> {
@@ -118,18 +120,21 @@ class Life {
     this.#command?.release();
   }
 
-  /** Wait until the server has to stop. The status comes in an object, since the command may still be ending. */
+  /** Wait until the server has to stop. The status comes in an object, since the command may go on. */
   async untilStopped(
     server: Server,
-    signal: Promise<void>,
+    stop: StopSignals,
   ): Promise<{ readonly status: Promise<number> | number }> {
     const command = this.#command;
     if (command !== undefined) {
-      await Promise.race([signal, command.status]);
-      command.terminate();
+      // As with nbdkit, a command goes on without the server where that has ended by itself.
+      const by = await Promise.race([stop.first, command.status]);
+      if (by === "module") void stop.signal.then(command.terminate);
+      else command.terminate();
       return { status: command.status };
     }
-    await (this.#settings.single ? Promise.race([signal, this.#serveOne(server)]) : signal);
+    const { first } = stop;
+    await (this.#settings.single ? Promise.race([first, this.#serveOne(server)]) : first);
     return { status: 0 };
   }
 

@@ -7,12 +7,14 @@ import { stopAsked } from "../lib/stopping.ts";
 const names = ["SIGINT", "SIGTERM", "SIGQUIT", "SIGHUP"] as const;
 
 export interface StopSignals extends Disposable {
+  /** Resolves at the first signal, or when a module wants the server to stop, and says which it was. */
+  readonly first: Promise<"signal" | "module">;
   /**
-   * Resolves at the first signal, or when a module wants the server to stop. A second one ends the program at once, for when stopping hangs. The
+   * Resolves at the first signal. A second one ends the program at once, for when stopping hangs. The
    * same once more in the next moment does not count: on Ctrl-C the terminal sends it to all of the
    * foreground, and `bun run` and `npm run` pass it on as well.
    */
-  readonly first: Promise<void>;
+  readonly signal: Promise<void>;
 }
 
 const doubledMs = 500;
@@ -21,7 +23,8 @@ function ignore(): void {}
 
 /** Until it is disposed of, stop signals are reported and SIGPIPE does nothing. */
 export function stopSignals(): StopSignals {
-  const { promise, resolve } = Promise.withResolvers<void>();
+  const first = Promise.withResolvers<"signal" | "module">();
+  const signal = Promise.withResolvers<void>();
   let stopping: { readonly name: string; readonly since: number } | undefined;
   const handle = (name: (typeof names)[number]): void => {
     const now = performance.now();
@@ -31,12 +34,13 @@ export function stopSignals(): StopSignals {
     }
     stopping = { name, since: now };
     log.debug(`${name}: stopping`);
-    resolve();
+    first.resolve("signal");
+    signal.resolve();
   };
   // No signal of the user's, so that the next one is the first.
   const asked = (): void => {
     log.debug("a module wants the server to stop");
-    resolve();
+    first.resolve("module");
   };
   if (stopAsked.aborted) asked();
   else stopAsked.addEventListener("abort", asked);
@@ -44,7 +48,8 @@ export function stopSignals(): StopSignals {
   // A handler, unlike an ignored signal, is not inherited by the command of --run.
   process.on("SIGPIPE", ignore);
   return {
-    first: promise,
+    first: first.promise,
+    signal: signal.promise,
     [Symbol.dispose]() {
       stopAsked.removeEventListener("abort", asked);
       for (const name of names) process.off(name, handle);

@@ -130,6 +130,29 @@ describe("the command", () => {
     },
   );
 
+  const last = ["--filter", join(import.meta.dir, "leaving-fixture.ts"), "null", "4k"];
+  const client = 'nbdinfo --size "$uri"; ';
+
+  test.skipIf(!installed("nbdinfo"))(
+    "goes on when a module stops the server, whose socket is gone then (needs nbdinfo)",
+    async () => {
+      const command = `${client} while test -e "$unixsocket"; do :; done; echo after; exit 5`;
+      const result = await run([...program, ...last, "--run", command]);
+      expect(result).toEqual({ code: 5, stdout: "4096\nafter\n", stderr: "" });
+    },
+  );
+
+  test.skipIf(!installed("nbdinfo"))(
+    "is terminated by a signal that comes after a module has stopped the server (needs nbdinfo)",
+    async () => {
+      const command = `${client} while test -e "$unixsocket"; do :; done; echo gone >&2; sleep 1000`;
+      await using server = start(...last, "--run", command);
+      await server.printed(/gone/);
+      server.process.kill("SIGTERM");
+      expect(await server.ended()).toEqual({ code: 143, stdout: "4096\n", stderr: "gone\n" });
+    },
+  );
+
   test("may choose its status when a signal stops the server", async () => {
     const command = "trap 'exit 7' TERM; echo ready >&2; while :; do sleep 1000 & wait; done";
     await using server = start("null", "--run", command);
