@@ -10,7 +10,6 @@ import { askToStop, serverStops } from "#lib/stopping";
 import { CallQueue, type QueueLink } from "./call-queue.ts";
 import type { NativeConnection } from "./connection.ts";
 import { layouts } from "./generated/layouts.gen.ts";
-import type { Awaitable } from "./generated/methods.gen.ts";
 import {
   RT_CALL_BIT,
   RT_DONE,
@@ -20,7 +19,7 @@ import {
   RT_MAX_SLOTS,
   RT_OP_OPEN,
 } from "./generated/ops.gen.ts";
-import { type Answer, MessageMemory } from "./message-memory.ts";
+import { type Answered, MessageMemory, type Reply } from "./message-memory.ts";
 import { type Native, openRuntime } from "./native-runtime.ts";
 import {
   type Call,
@@ -42,10 +41,7 @@ const pollMicroseconds = 60;
 const NO_MODULE = -1;
 
 /** Who is called by `next->…` through one nxdata. Returns what C shall see; throws NbdError to fail. */
-export type Upcalled = (
-  parked: Parked,
-  message: Message,
-) => Awaitable<Answer | bigint | number | void>;
+export type Upcalled = (message: Message, parked: Parked) => Answered;
 
 /** An upcall's arguments. They must be read before the first await. */
 export interface Message {
@@ -171,7 +167,7 @@ export class Bridge implements ThreadLink, QueueLink {
     this.#kick(slot);
   }
 
-  sendAnswer(slot: number, answer: Answer | bigint | number, err: number): void {
+  sendAnswer(slot: number, answer: Reply, err: number): void {
     this.#slots.putAnswer(slot * slotWords + inWords, answer, err);
     this.#kick(slot);
   }
@@ -244,29 +240,31 @@ export class Bridge implements ThreadLink, QueueLink {
   }
 
   #returned(number: number): void {
-    const numbered = this.#numbered[number];
+    const numbered = this.#release(number);
     if (numbered === undefined) return;
     const { down, owner } = numbered;
-    this.#numbered[number] = undefined;
-    this.#freeNumbers.push(number);
-    const { returnsSize, results } = down.call;
-    const result = this.#calls.readResult(number * messageWords, returnsSize === true);
-    results?.(this.#calls.readBlockSize(number * messageWords));
-    down.settle(result);
+    down.settle(readResult(this.#calls, number * messageWords, down.call));
     owner.returned();
   }
 
   /** C could not even begin with it. */
   #refused(number: number, err: number): void {
-    const numbered = this.#numbered[number];
+    const numbered = this.#release(number);
     if (numbered === undefined) return;
     const { down, owner } = numbered;
-    this.#numbered[number] = undefined;
-    this.#freeNumbers.push(number);
     // NULL of open, -1 of all others.
     const ret = down.call.op === RT_OP_OPEN ? 0 : -1;
     down.settle({ ret, size: -1n, stored: err, errno: err });
     owner.returned();
+  }
+
+  /** The number may be used again, once its message has been read. */
+  #release(number: number): Numbered | undefined {
+    const numbered = this.#numbered[number];
+    if (numbered === undefined) return undefined;
+    this.#numbered[number] = undefined;
+    this.#freeNumbers.push(number);
+    return numbered;
   }
 
   #slotMessage(slot: number): void {
@@ -304,8 +302,7 @@ export class Bridge implements ThreadLink, QueueLink {
   }
 
   readResult(base: number, call: Call): Result {
-    call.results?.(this.#slots.readBlockSize(base));
-    return this.#slots.readResult(base, call.returnsSize === true);
+    return readResult(this.#slots, base, call);
   }
 
   dispatch(
@@ -313,7 +310,7 @@ export class Bridge implements ThreadLink, QueueLink {
     base: number,
     known: Uint8Array | undefined,
     knownAddress: number,
-  ): Awaitable<Answer | bigint | number | void> {
+  ): Answered {
     const slots = this.#slots;
     const upcalled = this.#targets.get(slots.word(base, "target"));
     if (upcalled === undefined) {
@@ -324,7 +321,7 @@ export class Bridge implements ThreadLink, QueueLink {
     }
     const address = slots.pointer(base, "buf");
     const count = slots.word(base, "count");
-    return upcalled(parked, {
+    const message: Message = {
       op: slots.word(base, "op"),
       offset: slots.u64(base, "offset"),
       count,
@@ -334,7 +331,8 @@ export class Bridge implements ThreadLink, QueueLink {
       pointer: (field) => slots.pointer(base, field),
       text: (field) => textAt(slots.pointer(base, field) as Pointer),
       buf: () => viewOf(address, count, known, knownAddress),
-    });
+    };
+    return upcalled(message, parked);
   }
 
   /** Say what is wrong, as the layer above will not, and give C its errno. */
@@ -384,6 +382,11 @@ export class Bridge implements ThreadLink, QueueLink {
     if (pointer === null) throw new NbdError("ENOMEM", "no memory for a string");
     return { pointer: Number(pointer), release: () => this.native.rt_free(pointer) };
   }
+}
+
+function readResult(from: MessageMemory, base: number, call: Call): Result {
+  call.results?.(from.readBlockSize(base));
+  return from.readResult(base, call.returnsSize === true);
 }
 
 function viewOf(

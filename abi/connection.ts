@@ -65,7 +65,7 @@ export class NativeConnection {
       native.rt_connection_share(pointer);
     } else {
       // nbdkit_disconnect is an upcall to here.
-      const control = bridge.newTarget((_parked, message) => info.disconnect(message.int !== 0));
+      const control = bridge.newTarget((message) => info.disconnect(message.int !== 0));
       native.rt_connection_set_control(pointer, control.nxdata as Pointer);
       this.#control = control;
     }

@@ -2,6 +2,7 @@
 import { type Pointer, toArrayBuffer } from "bun:ffi";
 
 import { layouts } from "./generated/layouts.gen.ts";
+import type { Awaitable } from "./generated/methods.gen.ts";
 import { RT_ANSWER, RT_DOWNCALL } from "./generated/ops.gen.ts";
 import type { Call, Result } from "./request-thread.ts";
 
@@ -20,6 +21,11 @@ export interface Answer {
   readonly preferred?: number;
   readonly maximum?: number;
 }
+
+export type Reply = Answer | bigint | number;
+
+/** What an upcall comes to, now or later; nothing stands for 0. */
+export type Answered = Awaitable<Reply | void>;
 
 /** An array of messages, or of structs of messages. A message is named by the word that it starts at. */
 export class MessageMemory {
@@ -54,7 +60,7 @@ export class MessageMemory {
     this.#putPointer(base + at.connection, call.connection?.pointer ?? 0);
   }
 
-  putAnswer(base: number, answer: Answer | bigint | number, err: number): void {
+  putAnswer(base: number, answer: Reply, err: number): void {
     const u32 = this.#u32;
     u32[base + at.kind] = RT_ANSWER;
     u32[base + at.err] = err;

@@ -1,6 +1,7 @@
 /** Reads the struct of a loaded module, and checks it by nbdkit's rules. */
 import { ConfigError } from "#api";
 
+import { pluginApiVersions } from "./generated/constants.gen.ts";
 import { generations } from "./generated/generations.gen.ts";
 import { layouts, type StructLayout } from "./generated/layouts.gen.ts";
 import { RT_ADAPTER_PLUGIN } from "./generated/ops.gen.ts";
@@ -98,9 +99,9 @@ export function readPlugin(opened: OpenedModule): ModuleStruct {
   const apiVersion = view.getInt32(fields._api_version.offset, true);
   // nbdkit lets 0 pass. No header ever wrote it, and it would be taken for an API with flags: FUA would go to
   // callbacks without flags, and be lost.
-  if (apiVersion !== 1 && apiVersion !== 2) {
+  if (!pluginApiVersions.some((version) => version === apiVersion)) {
     throw new ConfigError(
-      `${path}: plugin is incompatible with this version of nbdkit (_api_version = ${apiVersion}, need 1 or 2)`,
+      `${path}: plugin is incompatible with this version of nbdkit (_api_version = ${apiVersion}, need ${pluginApiVersions.join(" or ")})`,
     );
   }
   const least = fields.name.offset + 8;

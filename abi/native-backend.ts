@@ -2,14 +2,11 @@
 import { after, NbdError } from "#api";
 import type { LayersBelow } from "#chain/layer";
 
-import type { Message } from "./bridge.ts";
+import type { Upcalled } from "./bridge.ts";
 import * as op from "./generated/ops.gen.ts";
+import type { Answered } from "./message-memory.ts";
 import type { FilterModule } from "./native-module.ts";
-import { type Answered, type NextPointer, openContext } from "./native-next.ts";
-import type { Parked } from "./request-thread.ts";
-
-/** Answers what a filter asks during one callback. */
-export type Asked = (message: Message, parked: Parked) => Answered;
+import { type NextPointer, openContext } from "./native-next.ts";
 
 /**
  * One for each filter, with one pointer for the filter's whole life: it may keep it. Who is meant shows in the client
@@ -19,12 +16,12 @@ export class Backend {
   readonly nxdata: number;
   below: LayersBelow | undefined;
   /** By the address of the client's struct rt_connection; 0 where there is no client. The last one counts. */
-  readonly #asked = new Map<number, readonly Asked[]>();
+  readonly #asked = new Map<number, readonly Upcalled[]>();
   /** Filters of 1.16 to 1.24 reach a connection's layers through this pointer, too. */
   readonly #opened = new Map<number, NextPointer>();
 
   constructor(module: FilterModule, name: string) {
-    const target = module.bridge.newTarget((parked, message) => {
+    const target = module.bridge.newTarget((message, parked) => {
       if (message.op === op.RT_OP_CONTEXT_OPEN) {
         return openContext(module, this.below, message, parked);
       }
@@ -39,7 +36,7 @@ export class Backend {
   }
 
   /** `ask` answers for the time of `call`, which is on behalf of `connection`. */
-  async during<T>(connection: number, ask: Asked, call: () => Promise<T>): Promise<T> {
+  async during<T>(connection: number, ask: Upcalled, call: () => Promise<T>): Promise<T> {
     this.#asked.set(connection, [...(this.#asked.get(connection) ?? []), ask]);
     try {
       return await call();

@@ -1,11 +1,11 @@
 /** What a C filter's context is asked: the callbacks that answer questions, and those that move data. */
 import { after } from "#api";
-import type { LayerContext } from "#chain/layer";
+import type { Draft, LayerContext } from "#chain/layer";
 
 import { supports } from "./generated/constants.gen.ts";
 import type { Awaitable, Support } from "./generated/methods.gen.ts";
 import * as op from "./generated/ops.gen.ts";
-import { type Draft, failed, type NativeCalls, wordOf } from "./native-layer.ts";
+import { failed, type NativeCalls, wordOf } from "./native-layer.ts";
 import { nativeExtents } from "./native-lists.ts";
 import type { FilterModule } from "./native-module.ts";
 

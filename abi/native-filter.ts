@@ -1,34 +1,27 @@
 /** The adapter of C filters of every generation: one request at a time becomes a call on a request thread. */
 import { ConfigError, NbdError } from "#api";
-import type { Layer, LayerContext, Visit } from "#chain/layer";
+import type { Draft, Layer, LayerContext } from "#chain/layer";
 
-import type { Message } from "./bridge.ts";
+import type { Message, Upcalled } from "./bridge.ts";
 import { NativeConnection } from "./connection.ts";
 import { threadModels } from "./generated/constants.gen.ts";
 import { type GenerationId, generations } from "./generated/generations.gen.ts";
 import type { Awaitable } from "./generated/methods.gen.ts";
 import * as op from "./generated/ops.gen.ts";
-import { type Asked, Backend } from "./native-backend.ts";
+import { Backend } from "./native-backend.ts";
+import { addEarly, askEarly } from "./native-early.ts";
 import { addData, addQueries } from "./native-filter-calls.ts";
 import {
+  addClose,
   described,
-  type Draft,
   failed,
   handleOf,
   NativeCalls,
   type NativeHandle,
   threadModelName,
 } from "./native-layer.ts";
-import { addToExports, exportsFrom, newExports } from "./native-lists.ts";
 import type { FilterModule, NativeModule } from "./native-module.ts";
-import {
-  type Answered,
-  askEarly,
-  type Early,
-  NextPointer,
-  openContext,
-  setNext,
-} from "./native-next.ts";
+import { NextPointer, openContext, setNext } from "./native-next.ts";
 import type { Parked } from "./request-thread.ts";
 import { filterOps, offerShortcut } from "./shortcut.ts";
 
@@ -47,7 +40,7 @@ export function nativeFilter(loaded: NativeModule, generation: GenerationId | "e
   };
   addConfiguration(draft, module, native, backend);
   addLifecycle(draft, module, native, backend);
-  addEarly(draft, module, native, backend);
+  addVisits(draft, module, native, backend);
   addOpening(draft, module, native, backend);
   addClosing(draft, module, native);
   addQueries(draft, module, native);
@@ -157,60 +150,21 @@ function addLifecycle(
 
 // ---- a client that has opened nothing yet
 
-function addEarly(draft: Draft, module: FilterModule, native: NativeCalls, backend: Backend): void {
-  const { nxdata } = backend;
-  /** Call with a `next` for the time of the call. */
-  const early = async <T>(
-    visit: Visit,
-    asks: Early,
-    call: (connection: NativeConnection) => Promise<T>,
-  ): Promise<T> => {
-    const connection = NativeConnection.of(module.bridge, visit.connection);
-    try {
-      return await backend.during(
-        connection.pointer,
-        (message, parked) => askEarly(module.bridge, asks, message, parked, connection),
-        () => call(connection),
-      );
-    } finally {
-      connection.release();
-    }
-  };
-  if (module.has("preconnect")) {
-    draft.preconnect = (next, readonly, visit) =>
-      early(visit, { preconnect: next }, async (connection) => {
-        const call = { op: op.RT_OP_PRECONNECT, nxdata, readonly };
-        const { ret } = await native.visit(visit, connection, call);
-        if (ret === -1) throw failed(0);
-      });
-  }
-  if (module.has("list_exports")) {
-    draft.listExports = (next, readonly, isTls, exports, visit) =>
-      early(visit, { listExports: next }, async (connection) => {
-        // Before 1.23.6 it was asked for the list only, or for the default export only: the list is what is wanted.
-        const second = module.form.listExportsForm === "is-tls" && isTls;
-        using list = newExports(module.bridge);
-        addToExports(module.bridge, list.pointer, exports);
-        const { pointer } = list;
-        const call = {
-          op: op.RT_OP_LIST_EXPORTS,
-          nxdata,
-          readonly,
-          isTls: second,
-          exports: pointer,
-        };
-        const { ret } = await native.visit(visit, connection, call);
-        if (ret === -1) throw failed(0);
-        exportsFrom(module.bridge, list.pointer, exports);
-      });
-  }
-  if (module.has("default_export")) {
-    draft.defaultExport = (next, readonly, isTls, visit) =>
-      early(visit, { defaultExport: next }, async (connection) => {
-        const call = { op: op.RT_OP_DEFAULT_EXPORT, nxdata, readonly, isTls };
-        return module.bridge.textAt((await native.visit(visit, connection, call)).ret);
-      });
-  }
+function addVisits(
+  draft: Draft,
+  module: FilterModule,
+  native: NativeCalls,
+  backend: Backend,
+): void {
+  const { bridge, form } = module;
+  const knowsTls = form.listExportsForm === "is-tls";
+  addEarly(draft, module, native, { nxdata: backend.nxdata, knowsTls }, (connection, asks, call) =>
+    backend.during(
+      connection.pointer,
+      (message, parked) => askEarly(bridge, asks, message, parked, connection),
+      call,
+    ),
+  );
 }
 
 // ---- a client's layers
@@ -277,14 +231,7 @@ function addClosing(draft: Draft, module: FilterModule, native: NativeCalls): vo
       module.bridge.forget(handleOf(context).nxdata);
     }
   };
-  draft.close = async (context) => {
-    const handle = handleOf(context);
-    try {
-      if (module.has("close")) await native.run(context, handle, { op: op.RT_OP_CLOSE });
-    } finally {
-      handle.free();
-    }
-  };
+  addClose(draft, module, native);
 }
 
 /** What a filter's context has for a handle. */
@@ -303,7 +250,7 @@ function newHandle(
 ): FilterHandle {
   const connection = NativeConnection.of(module.bridge, context.connection);
   const named = module.form.openForm === "export-name" || module.form.openForm === "tls";
-  const open = (message: Message, parked: Parked): Answered =>
+  const open: Upcalled = (message, parked) =>
     openNext(message.int !== 0, named ? message.text("key") : undefined, parked);
   const common = { pointer: 0, connection, exportName: connection.intern(exportName) };
   return module.form.ownContexts
@@ -318,7 +265,7 @@ function onePointer(
   module: FilterModule,
   context: LayerContext,
   backend: Backend,
-  open: Asked,
+  open: Upcalled,
   common: Common,
 ): FilterHandle {
   const { connection } = common;
@@ -341,7 +288,7 @@ function ownContext(
   module: FilterModule,
   context: LayerContext,
   backend: Backend,
-  open: Asked,
+  open: Upcalled,
   common: Common,
 ): FilterHandle {
   const { bridge } = module;
@@ -349,7 +296,7 @@ function ownContext(
   const first = new NextPointer(module, below(context), true);
   let next: NextPointer | undefined = first;
   let opened = false;
-  const own = bridge.newTarget((parked, message): Answered => {
+  const own = bridge.newTarget((message, parked) => {
     switch (message.op) {
       case op.RT_OP_OPEN:
         opened = true;

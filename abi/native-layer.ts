@@ -1,18 +1,15 @@
 /** What C filters and C plugins have in common: calls by message, handles, and what -1 means. */
 import { ConfigError, type Errno, NbdError } from "#api";
-import type { Layer, LayerContext, Visit } from "#chain/layer";
+import type { Draft, LayerContext, Visit } from "#chain/layer";
 import { type BlockSize, noBlockSize } from "#lib/block-size";
 import { errnoName } from "#lib/errno";
 
 import type { NativeConnection } from "./connection.ts";
 import { threadModels } from "./generated/constants.gen.ts";
 import type { ThreadModel } from "./generated/methods.gen.ts";
-import { RT_OP_BLOCK_SIZE } from "./generated/ops.gen.ts";
+import { RT_OP_BLOCK_SIZE, RT_OP_CLOSE } from "./generated/ops.gen.ts";
 import type { NativeModule } from "./native-module.ts";
 import { type Call, Parked, type Result } from "./request-thread.ts";
-
-/** Layer open for writing: adapters set only what their module has. */
-export type Draft = { -readonly [K in keyof Layer]: Layer[K] };
 
 /** What a C layer's context has for a handle. */
 export interface NativeHandle {
@@ -151,6 +148,17 @@ export class NativeCalls {
 export function handleOf(context: LayerContext): NativeHandle {
   // Only these adapters open C layers, and this is what their open returns.
   return context.handle as NativeHandle;
+}
+
+export function addClose(draft: Draft, module: NativeModule, native: NativeCalls): void {
+  draft.close = async (context) => {
+    const handle = handleOf(context);
+    try {
+      if (module.has("close")) await native.run(context, handle, { op: RT_OP_CLOSE });
+    } finally {
+      handle.free();
+    }
+  };
 }
 
 /** What --help, --version and --dump-plugin show. */

@@ -2,13 +2,14 @@
 import type { Pointer } from "bun:ffi";
 
 import { NbdError } from "#api";
+import type { Draft } from "#chain/layer";
 import { errnoName } from "#lib/errno";
 import type { Exports } from "#lib/exports";
 import { Extents } from "#lib/extents";
 
 import type { Bridge } from "./bridge.ts";
 import { RT_OP_EXTENTS } from "./generated/ops.gen.ts";
-import type { Draft, NativeCalls } from "./native-layer.ts";
+import type { NativeCalls } from "./native-layer.ts";
 import type { NativeModule } from "./native-module.ts";
 import { cString, textAt } from "./text.ts";
 
@@ -23,14 +24,14 @@ const perEntry = 3;
 
 // ---- extents
 
-/** A list in C that spans what `extents` does. */
+/** A list in C for what `extents` does not have yet. */
 function newExtents({ native }: Bridge, extents: Extents): NativeList {
-  const pointer = native.rt_extents_new(new BigUint64Array([extents.start, extents.end]));
+  const pointer = native.rt_extents_new(new BigUint64Array([extents.covered, extents.end]));
   if (pointer === null) throw new NbdError("ENOMEM", "no memory for a list of extents");
   return listOf(Number(pointer), () => native.rt_extents_free(pointer));
 }
 
-/** An empty list that spans what C's does. */
+/** An empty list for what C's does not have yet. */
 export function extentsOf({ native }: Bridge, list: number): Extents {
   const range = new BigUint64Array(new ArrayBuffer(16));
   native.rt_extents_range(list as Pointer, range);
@@ -87,7 +88,7 @@ export function newExports({ native }: Bridge): NativeList {
 }
 
 /** Read C's list, from its entry `first` on, into `exports`. */
-export function exportsFrom(bridge: Bridge, list: number, exports: Exports, first = 0): void {
+export function exportsFrom(bridge: Bridge, list: number, exports: Exports, first: number): void {
   const { native } = bridge;
   const pointer = list as Pointer;
   const n = native.rt_exports_count(pointer);

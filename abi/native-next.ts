@@ -1,22 +1,17 @@
 /** What C filters call `next`: for each thing that they hold a pointer to, who answers when they call through it. */
 import { after, NbdError } from "#api";
 import type { DirectMethod, LayerContext, LayersBelow } from "#chain/layer";
-import { Exports } from "#lib/exports";
 
-import type { Bridge, Message } from "./bridge.ts";
+import type { Bridge, Message, Upcalled } from "./bridge.ts";
 import { NativeConnection } from "./connection.ts";
 import { supports } from "./generated/constants.gen.ts";
 import type { Awaitable } from "./generated/methods.gen.ts";
 import * as op from "./generated/ops.gen.ts";
-import type { Answer } from "./message-memory.ts";
-import type { Asked } from "./native-backend.ts";
-import { addToExports, addToExtents, extentsOf } from "./native-lists.ts";
+import type { Answer, Answered } from "./message-memory.ts";
+import { addToExtents, extentsOf } from "./native-lists.ts";
 import type { FilterModule } from "./native-module.ts";
 import type { Parked } from "./request-thread.ts";
 import { forgetShortcuts, Shortcut, type Shortcuts } from "./shortcut.ts";
-
-/** What an upcall returns to C. */
-export type Answered = Awaitable<Answer | bigint | number | void>;
 
 const asInt = (yes: boolean): number => (yes ? 1 : 0);
 /** The answer will be the same as long as the layers below are those that they are. */
@@ -39,13 +34,13 @@ export class NextPointer {
   readonly #target: { free(): void };
   readonly #connection: NativeConnection;
   readonly #shortcut: Shortcut;
-  readonly #open: Asked | undefined;
+  readonly #open: Upcalled | undefined;
 
   /** `open` is what the filter calls by the same pointer to have the layers opened. */
-  constructor(module: FilterModule, layers: LayerContext, inChain: boolean, open?: Asked) {
+  constructor(module: FilterModule, layers: LayerContext, inChain: boolean, open?: Upcalled) {
     const connection = NativeConnection.of(module.bridge, layers.connection);
     const target = module.bridge.newTarget(
-      (parked, message) => this.ask(message, parked),
+      (message, parked) => this.ask(message, parked),
       module.module,
     );
     this.#module = module;
@@ -278,35 +273,4 @@ function extentsBelow(bridge: Bridge, next: LayerContext, message: Message): Ans
   return after(next.extents(count, offset, flags, extents), () =>
     addToExtents(bridge, list, extents),
   );
-}
-
-/** What a filter may ask of the layers below while it has no context: in preconnect, list_exports and default_export. */
-export interface Early {
-  preconnect?(readonly: boolean, parked: Parked): Awaitable<void>;
-  listExports?(readonly: boolean, exports: Exports, parked: Parked): Awaitable<void>;
-  defaultExport?(readonly: boolean, parked: Parked): Awaitable<string | undefined>;
-}
-
-export function askEarly(
-  bridge: Bridge,
-  early: Early,
-  message: Message,
-  parked: Parked,
-  connection: NativeConnection,
-): Answered {
-  const readonly = message.int !== 0;
-  if (message.op === op.RT_OP_PRECONNECT && early.preconnect !== undefined) {
-    return early.preconnect(readonly, parked);
-  }
-  if (message.op === op.RT_OP_LIST_EXPORTS && early.listExports !== undefined) {
-    const list = message.pointer("exports");
-    const exports = new Exports();
-    return after(early.listExports(readonly, exports, parked), () =>
-      addToExports(bridge, list, exports),
-    );
-  }
-  if (message.op === op.RT_OP_DEFAULT_EXPORT && early.defaultExport !== undefined) {
-    return after(early.defaultExport(readonly, parked), (name) => connection.intern(name));
-  }
-  throw new NbdError("EINVAL", `a C filter called what there is not now (${message.op})`);
 }

@@ -1,6 +1,6 @@
 /** The adapter of C plugins, API 1 and 2: nbdkit-plugin(3). */
 import { FLAG_FAST_ZERO } from "#api";
-import type { DirectMethod, Layer, LayerContext, Visit } from "#chain/layer";
+import type { DirectMethod, Draft, Layer, LayerContext } from "#chain/layer";
 import { errnos } from "#lib/errno";
 
 import { NativeConnection } from "./connection.ts";
@@ -8,17 +8,17 @@ import { supports } from "./generated/constants.gen.ts";
 import { layouts } from "./generated/layouts.gen.ts";
 import type { Support } from "./generated/methods.gen.ts";
 import * as op from "./generated/ops.gen.ts";
+import { addEarly } from "./native-early.ts";
 import {
+  addClose,
   described,
-  type Draft,
   failed,
-  handleOf,
   NativeCalls,
   type NativeHandle,
   threadModelName,
   wordOf,
 } from "./native-layer.ts";
-import { exportsFrom, nativeExtents, newExports } from "./native-lists.ts";
+import { nativeExtents } from "./native-lists.ts";
 import type { NativeModule } from "./native-module.ts";
 import { offerShortcut } from "./shortcut.ts";
 
@@ -71,46 +71,8 @@ function addLifecycle(draft: Draft, module: NativeModule, native: NativeCalls): 
       module.bridge.native.rt_flush_stdout();
     };
   }
-  addEarly(draft, module, native);
-}
-
-/** For a client that has opened nothing yet. */
-function addEarly(draft: Draft, module: NativeModule, native: NativeCalls): void {
-  const { bridge } = module;
-  const visiting = async <T>(
-    visit: Visit,
-    use: (connection: NativeConnection) => Promise<T>,
-  ): Promise<T> => {
-    const connection = NativeConnection.of(bridge, visit.connection);
-    try {
-      return await use(connection);
-    } finally {
-      connection.release();
-    }
-  };
-  if (module.has("preconnect")) {
-    draft.preconnect = (_next, readonly, visit) =>
-      visiting(visit, async (connection) => {
-        const call = { op: op.RT_OP_PRECONNECT, readonly };
-        if ((await native.visit(visit, connection, call)).ret === -1) throw failed(0);
-      });
-  }
-  if (module.has("list_exports")) {
-    draft.listExports = (_next, readonly, isTls, exports, visit) =>
-      visiting(visit, async (connection) => {
-        using list = newExports(bridge);
-        const call = { op: op.RT_OP_LIST_EXPORTS, readonly, isTls, exports: list.pointer };
-        if ((await native.visit(visit, connection, call)).ret === -1) throw failed(0);
-        exportsFrom(bridge, list.pointer, exports);
-      });
-  }
-  if (module.has("default_export")) {
-    draft.defaultExport = (_next, readonly, isTls, visit) =>
-      visiting(visit, async (connection) => {
-        const call = { op: op.RT_OP_DEFAULT_EXPORT, readonly, isTls };
-        return bridge.textAt((await native.visit(visit, connection, call)).ret);
-      });
-  }
+  const form = { nxdata: 0, knowsTls: true };
+  addEarly(draft, module, native, form, (_connection, _asks, call) => call());
 }
 
 function addOpening(draft: Draft, module: NativeModule, native: NativeCalls): void {
@@ -123,19 +85,17 @@ function addOpening(draft: Draft, module: NativeModule, native: NativeCalls): vo
       exportName: connection.intern(exportName),
       free: () => connection.release(),
     };
-    const result = await native.run(context, handle, { op: op.RT_OP_OPEN, readonly });
-    if (result.ret === 0) {
+    try {
+      const result = await native.run(context, handle, { op: op.RT_OP_OPEN, readonly });
+      if (result.ret === 0) throw failed(result.stored);
+      handle.pointer = result.ret;
+      return handle;
+    } catch (error) {
       handle.free();
-      throw failed(result.stored);
+      throw error;
     }
-    handle.pointer = result.ret;
-    return handle;
   };
-  draft.close = async (context) => {
-    const handle = handleOf(context);
-    if (module.has("close")) await native.run(context, handle, { op: op.RT_OP_CLOSE });
-    handle.free();
-  };
+  addClose(draft, module, native);
 }
 
 function addQueries(draft: Draft, module: NativeModule, native: NativeCalls): void {

@@ -18,6 +18,7 @@ import { ConfigError } from "#api";
 import { log } from "#lib/log";
 
 import { runtimeSymbols } from "./generated/symbols.gen.ts";
+import { openLibc } from "./libc.ts";
 
 const root = join(import.meta.dir, "..");
 const folders = ["include", "abi/runtime", "abi/generated"] as const;
@@ -165,12 +166,12 @@ const RTLD_GLOBAL = 0x100;
 /** Load the runtime into the global scope, once. */
 export function openRuntime(): Native {
   const path = compiledRuntime();
-  const libc = dlopen("libc.so.6", {
+  const libc = openLibc({
     dlopen: { args: ["cstring", "i32"], returns: "ptr" },
-    dlerror: { args: [], returns: "ptr" },
+    dlerror: { args: [], returns: "cstring" },
   });
-  if (libc.symbols.dlopen(path, RTLD_NOW | RTLD_GLOBAL) === null) {
-    throw new ConfigError(`${path}: the native runtime cannot be loaded`);
+  if (libc.dlopen(path, RTLD_NOW | RTLD_GLOBAL) === null) {
+    throw new ConfigError(`the native runtime cannot be loaded: ${libc.dlerror()}`);
   }
   return dlopen(path, runtimeSymbols).symbols;
 }

@@ -4,8 +4,7 @@ import { ptr } from "bun:ffi";
 import type { BlockSize } from "#lib/block-size";
 
 import type { NativeConnection } from "./connection.ts";
-import type { Awaitable } from "./generated/methods.gen.ts";
-import type { Answer } from "./message-memory.ts";
+import type { Answered, Reply } from "./message-memory.ts";
 
 /** What a downcall passes; the fields of struct rt_message. */
 export interface Call {
@@ -49,7 +48,7 @@ export interface Result {
 /** What a thread needs of the bridge. */
 export interface ThreadLink {
   sendCall(slot: number, call: Call, address: number): void;
-  sendAnswer(slot: number, answer: Answer | bigint | number, err: number): void;
+  sendAnswer(slot: number, answer: Reply, err: number): void;
   readResult(base: number, call: Call): Result;
   /** Run the upcall whose message is in the thread's slot. `known` is a view of C's memory at `knownAddress`. */
   dispatch(
@@ -57,7 +56,7 @@ export interface ThreadLink {
     base: number,
     known: Uint8Array | undefined,
     knownAddress: number,
-  ): Awaitable<Answer | bigint | number | void>;
+  ): Answered;
   /** Log a failure that C gets as a number, and give that number. */
   report(error: unknown, logName: string | undefined): number;
 }
@@ -86,7 +85,7 @@ export function downcall(call: Call, use: (down: Down) => void): Promise<Result>
 export class Parked {
   readonly thread: RequestThread;
   readonly queue: Down[] = [];
-  answer: { readonly ret: Answer | bigint | number; readonly err: number } | undefined;
+  answer: { readonly ret: Reply; readonly err: number } | undefined;
   /** Until it is answered. A layer may hold on to it for longer; then the thread does something else. */
   active = true;
 
@@ -158,7 +157,7 @@ export class RequestThread {
   }
 
   #serve(parked: Parked, base: number, down: Down | undefined): void {
-    const answer = (ret: Answer | bigint | number | void) => {
+    const answer = (ret: Reply | void) => {
       parked.answer = { ret: ret ?? 0, err: 0 };
       this.#advance();
     };

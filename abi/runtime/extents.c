@@ -134,8 +134,9 @@ void
 rt_extents_range (const void *address, uint64_t *range)
 {
   const struct nbdkit_extents *extents = address;
+  const struct nbdkit_extent *last = extents->count == 0 ? NULL : &extents->list[extents->count - 1];
 
-  range[0] = extents->start;
+  range[0] = last == NULL ? extents->start : last->offset + last->length;
   range[1] = extents->end;
 }
 

@@ -155,8 +155,8 @@ void rt_server_ends (int32_t now);
 /* Whether nbdkit_stdio_safe says yes, as it does until it is told otherwise. */
 void rt_set_stdio_safe (int32_t safe);
 
-/* A list of extents, its range (start and end), and its entries as (offset, length, type). rt_extents_read returns how
- * many it read, rt_extents_append 0 or the errno with which nbdkit_add_extent refused one. */
+/* A list of extents of a range (start and end), what of that it has no entries for yet, and its entries as (offset,
+ * length, type). rt_extents_read returns how many it read, rt_extents_append 0 or the errno with which nbdkit_add_extent refused one. */
 void *rt_extents_new (const uint64_t *range);
 void rt_extents_free (void *extents);
 void rt_extents_range (const void *extents, uint64_t *range);

@@ -194,3 +194,6 @@ export interface Layer {
   ): Awaitable<void>;
   cache?(context: LayerContext, count: number, offset: bigint, flags: number): Awaitable<void>;
 }
+
+/** A layer while it is made: adapters set only what their module has. */
+export type Draft = { -readonly [K in keyof Layer]: Layer[K] };

@@ -5,13 +5,11 @@ import { after } from "../api/awaitable.ts";
 import type { FilterDefinition, PluginDefinition } from "../api/define.ts";
 import { ConfigError } from "../api/errors.ts";
 import { findParam, helpOf, type Params } from "../api/params.ts";
-import type { Layer, LayerContext } from "./layer.ts";
+import type { Draft, Layer, LayerContext } from "./layer.ts";
 
 type AnyFilter = FilterDefinition<Params, unknown>;
 type AnyPlugin = PluginDefinition<Params, unknown>;
 type Config = Record<string, unknown>;
-/** Layer with its properties open for writing, so that only the methods that exist are set. */
-type Draft = { -readonly [K in keyof Layer]: Layer[K] };
 
 /** Methods that take (context) and (context, …) in the layer, (next, handle, …) in a filter, (handle, …) in a plugin. */
 const perConnection = [

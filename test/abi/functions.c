@@ -263,9 +263,11 @@ lists (void)
   void *extents = rt_extents_new (range), *exports = rt_exports_new ();
 
   CHECK (rt_extents_new (bad_range) == NULL);
+  rt_extents_range (extents, read_range);
+  CHECK (read_range[0] == 10 && read_range[1] == 100);
   CHECK (rt_extents_append (extents, given, 3) == 0 && rt_extents_append (extents, gap, 1) == ERANGE);
   rt_extents_range (extents, read_range);
-  CHECK (read_range[0] == 10 && read_range[1] == 100 && nbdkit_extents_count (extents) == 3);
+  CHECK (read_range[0] == 100 && read_range[1] == 100 && nbdkit_extents_count (extents) == 3);
   CHECK (rt_extents_read (extents, 0, read, 2) == 2 && read[0] == 10 && read[1] == 10 && read[2] == 1);
   CHECK (read[3] == 20 && read[4] == 30 && read[5] == 2);
   CHECK (rt_extents_read (extents, 2, read, 3) == 1 && read[0] == 50 && read[1] == 50 && read[2] == 1);
