@@ -1,4 +1,5 @@
 /** Reads of an ELF file what can be told without loading it: the machine, and the symbols that it has and wants. */
+import { ConfigError } from "#api";
 
 interface ElfSymbol {
   readonly name: string;
@@ -17,14 +18,11 @@ export interface ElfFile {
   readonly isShared: boolean;
   /** What the loader sees. */
   readonly dynamicSymbols: readonly ElfSymbol[];
-  /** What debuggers see; empty in a stripped file. */
+  /** What debuggers see; empty in a stripped file, and where they are damaged. */
   readonly symbols: readonly ElfSymbol[];
   /** Shared libraries that are loaded with it. */
   readonly needed: readonly string[];
 }
-
-/** Why a file is not what it seems to be. */
-export class ElfError extends Error {}
 
 /** Numbers of elf(5). */
 const machines: Readonly<Record<number, string>> = {
@@ -53,15 +51,15 @@ const symbolBytes = 24;
 /** More than any file has: a damaged one must not keep us busy. */
 const mostSymbols = 1_000_000;
 
-/** Throws ElfError. Of files of 32 bits, or in big-endian order, only the head is read. */
+/** Throws ConfigError. Of files of 32 bits, or in big-endian order, only the head is read. */
 export function readElf(bytes: Uint8Array): ElfFile {
   const magic = String.fromCharCode(...bytes.subarray(1, 4));
-  if (bytes[0] !== 0x7f || magic !== "ELF") throw new ElfError("it is no ELF file");
+  if (bytes[0] !== 0x7f || magic !== "ELF") throw new ConfigError("it is no ELF file");
   try {
     return new Reader(bytes).read();
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
-    throw new ElfError(`it is a damaged ELF file: ${error.message}`, { cause: error });
+    throw new ConfigError(`it is a damaged ELF file: ${error.message}`, { cause: error });
   }
 }
 
@@ -115,7 +113,7 @@ class Reader {
       bits: this.#view.getUint8(4) === 2 ? 64 : 32,
       isShared: this.#u16(16) === typeShared,
       dynamicSymbols: this.#dynamicSymbols(dynamic),
-      symbols: this.#tableOf(sectionSymbols),
+      symbols: this.#debugSymbols(),
       needed: strings === undefined ? [] : needed.map((at) => this.#text(strings + Number(at))),
     };
   }
@@ -226,11 +224,17 @@ class Reader {
     return last;
   }
 
-  #tableOf(wanted: number): ElfSymbol[] {
-    const table = this.#sections.find(({ type }) => type === wanted);
+  /** The loader does without them, so a file in which they are damaged works. */
+  #debugSymbols(): ElfSymbol[] {
+    const table = this.#sections.find(({ type }) => type === sectionSymbols);
     const strings = table && this.#sections[table.link];
     if (table === undefined || strings === undefined) return [];
-    return this.#readSymbols(table.offset, Math.floor(table.size / symbolBytes), strings.offset);
+    try {
+      return this.#readSymbols(table.offset, Math.floor(table.size / symbolBytes), strings.offset);
+    } catch (error) {
+      if (error instanceof RangeError) return [];
+      throw error;
+    }
   }
 
   #readSymbols(start: number, count: number, strings: number): ElfSymbol[] {

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 
 import { ConfigError } from "#api";
 
-import { ElfError, type ElfFile, readElf } from "./elf.ts";
+import { type ElfFile, readElf } from "./elf.ts";
 import { threadModels } from "./generated/constants.gen.ts";
 import type { GenerationId } from "./generation-ids.ts";
 import { recogniseFilter, releasesOf } from "./generation.ts";
@@ -62,7 +62,7 @@ export function inspectModule(path: string, wanted: GenerationId | undefined): I
     addStruct(result, opened, wanted);
     result.runnable = true;
   } catch (error) {
-    if (!(error instanceof ConfigError || error instanceof ElfError)) throw error;
+    if (!(error instanceof ConfigError)) throw error;
     const { message } = error;
     result.reason = message.startsWith(`${path}: `) ? message.slice(path.length + 2) : message;
   }

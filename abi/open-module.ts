@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 
 import { ConfigError } from "#api";
 
-import { ElfError, readElf } from "./elf.ts";
+import { readElf } from "./elf.ts";
 import type { FilterHead } from "./generation.ts";
 import { openLibc } from "./libc.ts";
 import { copyMemory, copyText } from "./memory.ts";
@@ -120,12 +120,6 @@ export function filterHead(module: OpenedModule): FilterHead {
 /** How large the struct is by the symbols that debuggers use. Installed files have mostly lost them. */
 function symbolSize({ path, base, struct }: OpenedModule): number | undefined {
   const value = BigInt(struct - base);
-  try {
-    const { symbols } = readElf(readFileSync(path));
-    return symbols.find((it) => it.kind === "object" && it.value === value)?.size;
-  } catch (error) {
-    // The loader does without them, so that they may be damaged in a file that works.
-    if (error instanceof ElfError) return undefined;
-    throw error;
-  }
+  const { symbols } = readElf(readFileSync(path));
+  return symbols.find((it) => it.kind === "object" && it.value === value)?.size;
 }
