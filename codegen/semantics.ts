@@ -51,13 +51,17 @@ export interface CallbackMeaning {
   /** Parameters that `next` does not have. */
   readonly nextLacks?: readonly string[];
   /** Parameters that only TypeScript has, after C's. */
-  readonly extra?: { readonly [P in Place]?: readonly (readonly [name: string, type: string])[] };
+  readonly extra?: Extra;
 }
+
+type Extra = { readonly [P in Place]?: readonly (readonly [name: string, type: string])[] };
 
 const everywhere: readonly Place[] = ["filter", "next", "plugin"];
 const layers: readonly Place[] = ["filter", "plugin"];
 const connection = { scope: "connection", in: everywhere, offered: everywhere } as const;
 const configured = { scope: "config", in: layers, offered: layers } as const;
+/** In C these ask nbdkit_export_name and the like. */
+const withClient: Extra = { filter: [["client", "Client"]], plugin: [["client", "Client"]] };
 const version1 = { scope: "connection", in: ["plugin"], offered: [], returns: "ok" } as const;
 
 /** The function pointers of the structs, in the order in which TypeScript's interfaces have them. */
@@ -123,15 +127,17 @@ export const callbacks: Readonly<Record<string, CallbackMeaning>> = {
     ...configured,
     returns: "ok",
     next: "NextPreconnect",
+    extra: withClient,
   },
   list_exports: {
     about:
       "A client asks which exports there are. Add them to `exports`; `exports.useDefault()` stands for " +
-      "what defaultExport answers. Without it: just the default one.",
+      "what defaultExport answers. A plugin without it: just the default one.",
     ...configured,
     returns: "ok",
     next: "NextListExports",
     nextLacks: ["is_tls"],
+    extra: withClient,
   },
   default_export: {
     about:
@@ -141,6 +147,7 @@ export const callbacks: Readonly<Record<string, CallbackMeaning>> = {
     returns: "string",
     next: "NextDefaultExport",
     nextLacks: ["is_tls"],
+    extra: withClient,
   },
   open: {
     about:
@@ -157,10 +164,12 @@ export const callbacks: Readonly<Record<string, CallbackMeaning>> = {
       filter: [
         ["exportName", "string"],
         ["isTls", "boolean"],
+        ["client", "Client"],
       ],
       plugin: [
         ["exportName", "string"],
         ["isTls", "boolean"],
+        ["client", "Client"],
       ],
     },
   },
@@ -265,13 +274,17 @@ export const callbacks: Readonly<Record<string, CallbackMeaning>> = {
     returns: "support",
   },
   pread: {
-    about: "Fill all of `buf` from the disk, `offset` in bytes. Flags: none yet.",
+    about:
+      "Fill all of `buf` from the disk, `offset` in bytes. `buf` is the caller's again afterwards. " +
+      "Flags: none yet.",
     ...connection,
     returns: "ok",
     required: true,
   },
   pwrite: {
-    about: "Write all of `buf` to the disk, `offset` in bytes. Flags: FLAG_FUA.",
+    about:
+      "Write all of `buf` to the disk, `offset` in bytes. `buf` is the caller's: it must not be changed, " +
+      "nor kept for later. Flags: FLAG_FUA.",
     ...connection,
     returns: "ok",
   },

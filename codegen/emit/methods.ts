@@ -51,7 +51,12 @@ export function emitMethods(model: Model): GeneratedFile {
 
 /** What requests carry besides bytes and numbers. */
 function addImports(file: SourceFile): void {
-  const imports = { BlockSize: "block-size", Exports: "exports", Extents: "extents" };
+  const imports = {
+    BlockSize: "block-size",
+    Client: "client",
+    Exports: "exports",
+    Extents: "extents",
+  };
   for (const [name, module] of Object.entries(imports)) {
     file.addImportDeclaration({
       isTypeOnly: true,
@@ -221,5 +226,6 @@ function documentation(
     lines.push("C: not in the generations that include/nbdkit-filter.h describes.");
   const sentinel = failure(returnsOf(meaning, place));
   const fails = sentinel === undefined ? "" : `\nOn failure it throws; in C that is ${sentinel}.`;
-  return { description: `\n${meaning.about}${fails}\n\n${lines.join("\n")}` };
+  const manual = `nbdkit-${place === "next" ? "filter" : place}(3), ".${name}".`;
+  return { description: `\n${meaning.about}${fails} ${manual}\n\n${lines.join("\n")}` };
 }

@@ -71,6 +71,14 @@ describe("sleep", () => {
     await expect(waiting).rejects.toMatchObject(givenUp);
   });
 
+  test("lasts longer than a timer can", async () => {
+    const client = new AbortController();
+    const months = sleep(2 ** 40, client.signal);
+    await sleep(2);
+    client.abort();
+    await expect(months).rejects.toMatchObject({ errno: "ESHUTDOWN" });
+  });
+
   test("does not begin when the connection has ended", async () => {
     await expect(sleep(day, AbortSignal.abort())).rejects.toMatchObject(givenUp);
   });

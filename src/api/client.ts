@@ -1,44 +1,14 @@
-/** What a layer may know of the client that it is called for, and what it may do with it. nbdkit-plugin(3), "PEER NAME". */
+/** What a layer may do on behalf of a client, and where that comes from. nbdkit-plugin(3), "PEER NAME". */
 import { askToStop } from "../lib/stopping.ts";
 import { NbdError } from "./errors.ts";
-
-/**
- * The client of a connection: `open`, `preconnect`, `listExports` and `defaultExport` get it as their last
- * argument, and may keep it until the connection is closed.
- */
-export interface Client {
-  /** Counts the server's connections from 1; 0 where a layer uses those below it on behalf of no client. */
-  readonly id: number;
-  /**
-   * The export that it asked for ("" is the default one), undefined before `open`. Once the plugin was opened
-   * it is the name that the plugin was given, which filters may have changed: nbdkit_export_name.
-   */
-  readonly exportName?: string | undefined;
-  /** nbdkit_is_tls. It may become true while the client still negotiates. */
-  readonly isTls: boolean;
-  /**
-   * The names in the certificate that it has shown, its own and that of who signed it, as RFC 4514 writes them
-   * (`CN=client,O=example`). Clients show one where --tls-verify-peer asks them to: nbdkit_peer_tls_dn,
-   * nbdkit_peer_tls_issuer_dn.
-   */
-  readonly tlsNames?: { readonly dn: string; readonly issuerDn: string } | undefined;
-  /** Its address, as a struct sockaddr; `peerAddress` reads it: nbdkit_peer_name. */
-  readonly peerName?: Uint8Array | undefined;
-  /** Its process, if it came through a Unix socket: nbdkit_peer_pid, nbdkit_peer_uid, nbdkit_peer_gid. */
-  readonly peer?: { readonly pid: number; readonly uid: number; readonly gid: number } | undefined;
-  /**
-   * Fires when it will send no more requests: what waits on its behalf should give up, as `sleep` does. The
-   * reason is "disconnected" if it took its leave, "gone" if it just left, and "stopping" if the server ends.
-   */
-  readonly ended: AbortSignal;
-  /** End the connection: with `force` at once, else when the requests in flight are answered: nbdkit_disconnect. */
-  disconnect(force: boolean): void;
-}
 
 /** Stop the server as SIGTERM does: requests in flight are answered, all is closed. nbdkit_shutdown. */
 export function shutdown(): void {
   askToStop();
 }
+
+/** A timer of more, nearly 25 days, would end at once. */
+const longestTimerMs = 2 ** 31 - 1;
 
 /**
  * Wait, but no longer than the client stays: when `ended` fires it throws ESHUTDOWN. nbdkit_nanosleep.
@@ -52,14 +22,20 @@ export function shutdown(): void {
  */
 export function sleep(ms: number, ended?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
+    let timer: NodeJS.Timeout | undefined;
     const giveUp = (): void => {
       clearTimeout(timer);
       reject(new NbdError("ESHUTDOWN", `gave up a sleep of ${ms} ms: the connection ends`));
     };
-    const timer = setTimeout(() => {
+    const wakeUp = (): void => {
       ended?.removeEventListener("abort", giveUp);
       resolve();
-    }, ms);
+    };
+    const wait = (left: number): void => {
+      const next = left > longestTimerMs ? () => wait(left - longestTimerMs) : wakeUp;
+      timer = setTimeout(next, Math.min(left, longestTimerMs));
+    };
+    wait(ms);
     if (ended?.aborted === true) giveUp();
     else ended?.addEventListener("abort", giveUp, { once: true });
   });

@@ -1,16 +1,6 @@
 /** What a module in TypeScript exports: `export default defineFilter({...})` or `definePlugin({...})`. */
-import type {
-  Awaitable,
-  FilterMethods,
-  NextDefaultExport,
-  NextListExports,
-  NextOpen,
-  NextPreconnect,
-  PluginMethods,
-} from "#abi/generated/methods.gen";
+import type { FilterMethods, PluginMethods } from "#abi/generated/methods.gen";
 
-import type { Exports } from "../lib/exports.ts";
-import type { Client } from "./client.ts";
 import type { Params, Values } from "./params.ts";
 
 interface Described<P extends Params> {
@@ -23,99 +13,18 @@ interface Described<P extends Params> {
   readonly params?: P;
 }
 
-type WithClient = "defaultExport" | "listExports" | "open" | "preconnect";
-
-/** The methods that are told of the client; in C they ask nbdkit_export_name and the like. */
-interface FilterClientMethods<C, H> {
-  /** A client connected, and nothing was said yet. To throw refuses it. */
-  preconnect?(next: NextPreconnect, config: C, readonly: boolean, client: Client): Awaitable<void>;
-  /**
-   * A client asks which exports there are. Add them to `exports`; `exports.useDefault()` stands for what
-   * defaultExport answers. Without it: what the layer below says.
-   */
-  listExports?(
-    next: NextListExports,
-    config: C,
-    readonly: boolean,
-    isTls: boolean,
-    exports: Exports,
-    client: Client,
-  ): Awaitable<void>;
-  /** The name of the export that a client gets who asks for the empty name. Undefined: there is none. */
-  defaultExport?(
-    next: NextDefaultExport,
-    config: C,
-    readonly: boolean,
-    isTls: boolean,
-    client: Client,
-  ): Awaitable<string | undefined>;
-  /**
-   * A client wants to use the disk. Returns the handle that the connection's other methods get. A filter calls
-   * `next`, before or after its own work.
-   */
-  open?(
-    next: NextOpen,
-    config: C,
-    readonly: boolean,
-    exportName: string,
-    isTls: boolean,
-    client: Client,
-  ): Awaitable<H>;
-}
-
-/** The same, of plugins. */
-interface PluginClientMethods<C, H> {
-  /** A client connected, and nothing was said yet. To throw refuses it. */
-  preconnect?(config: C, readonly: boolean, client: Client): Awaitable<void>;
-  /**
-   * A client asks which exports there are. Add them to `exports`; `exports.useDefault()` stands for what
-   * defaultExport answers. Without it: just that one.
-   */
-  listExports?(
-    config: C,
-    readonly: boolean,
-    isTls: boolean,
-    exports: Exports,
-    client: Client,
-  ): Awaitable<void>;
-  /**
-   * The name of the export that a client gets who asks for the empty name. Undefined: there is none. Without it:
-   * the empty name.
-   */
-  defaultExport?(
-    config: C,
-    readonly: boolean,
-    isTls: boolean,
-    client: Client,
-  ): Awaitable<string | undefined>;
-  /** A client wants to use the disk. Returns the handle that the connection's other methods get. */
-  open(
-    config: C,
-    readonly: boolean,
-    exportName: string,
-    isTls: boolean,
-    client: Client,
-  ): Awaitable<H>;
-}
-
 /**
  * A filter. Methods that are left out pass through to the layer below. `open` returns the handle
  * that the other methods get; a filter without `open` gets its parameters' values instead.
  */
 export interface FilterDefinition<P extends Params, H>
-  extends
-    Described<P>,
-    Omit<FilterMethods<Values<P>, H>, WithClient>,
-    FilterClientMethods<Values<P>, H> {
+  extends Described<P>, FilterMethods<Values<P>, H> {
   readonly kind?: "filter";
 }
 
 /** A plugin, the lowest layer. */
 export interface PluginDefinition<P extends Params, H>
-  extends
-    Described<P>,
-    Omit<PluginMethods<Values<P>, H>, WithClient>,
-    PluginClientMethods<Values<P>, H> {
+  extends Described<P>, PluginMethods<Values<P>, H> {
   readonly kind?: "plugin";
   /**
    * An open file whose bytes are those of the disk, at the same offsets, until `close`; undefined where there is none.

@@ -8,8 +8,8 @@ import type {
   ThreadModel,
 } from "#abi/generated/methods.gen";
 
-import type { Client } from "../api/client.ts";
 import type { BlockSize } from "../lib/block-size.ts";
+import type { Client } from "../lib/client.ts";
 import type { Exports } from "../lib/exports.ts";
 import type { Extents } from "../lib/extents.ts";
 
