@@ -19,7 +19,8 @@ export class NbdError extends Error {
 
   constructor(errno: Errno, message: string, options?: ErrorOptions) {
     super(message, options);
-    this.errno = errno;
+    // Modules in JavaScript are checked by nobody else.
+    this.errno = isErrno(errno) ? errno : "EIO";
   }
 
   /** The number that C sees in errno. */

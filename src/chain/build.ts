@@ -7,6 +7,7 @@ import { ConfigError } from "../api/errors.ts";
 import * as api from "../api/index.ts";
 import type { DebugFlags } from "../lib/debug-flags.ts";
 import { log } from "../lib/log.ts";
+import { stackOf } from "../lib/thrown.ts";
 import { Chain } from "./chain.ts";
 import { lifeCycle } from "./failure.ts";
 import { findModule } from "./find.ts";
@@ -88,7 +89,7 @@ function loadProblem(error: unknown): string {
     return `${file}:${line}:${column}: ${error.message}`;
   }
   if (error instanceof BuildMessage || error instanceof ResolveMessage) return error.message;
-  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+  return stackOf(error);
 }
 
 async function scriptLayer(

@@ -20,7 +20,7 @@ import { log } from "../lib/log.ts";
 import { nobody } from "./connection-info.ts";
 import { directLayer } from "./direct.ts";
 import { emulateCache, emulateZero } from "./emulate.ts";
-import { failureOf } from "./failure.ts";
+import { failureOf, mustKeep } from "./failure.ts";
 import type { ConnectionInfo, Direct, DirectMethod, Layer, LayerContext, Visit } from "./layer.ts";
 import type { Link } from "./link.ts";
 import { closeLayers, finalizeLayers, openLayer, prepareLayers, reopenLayers } from "./opening.ts";
@@ -39,6 +39,8 @@ import { State } from "./state.ts";
 const underWrite = FLAG_FUA;
 const underExtents = FLAG_REQ_ONE;
 const underZero = FLAG_FUA | FLAG_MAY_TRIM | FLAG_FAST_ZERO;
+
+const nothing: Uint8Array = new Uint8Array(0);
 
 export class Context implements LayerContext {
   readonly layer: Layer;
@@ -195,16 +197,18 @@ export class Context implements LayerContext {
   // ---- data
 
   pread(buf: Uint8Array, offset: bigint, flags: number): Awaitable<void> {
-    if (!this.state.fits(buf.length, offset)) {
-      return this.learn("pread", buf.length, offset, () => this.pread(buf, offset, flags));
+    const count = buf.length;
+    if (!this.state.fits(count, offset)) {
+      return this.learn("pread", count, offset, () => this.pread(buf, offset, flags));
     }
     if (flags !== 0) this.refuse(`pread with flags ${flags}, which takes none`);
-    if (log.verbose && log.datapath) this.trace(`pread count=${buf.length} offset=${offset}`);
+    if (log.verbose && log.datapath) this.trace(`pread count=${count} offset=${offset}`);
     const { layer } = this;
     if (layer.pread === undefined) return this.below().pread(buf, offset, flags);
     try {
       const result = layer.pread(this, buf, offset, flags);
-      return isPromise(result) ? this.later(result, "pread") : undefined;
+      if (isPromise(result)) return this.later(result, "pread", buf, count);
+      return mustKeep(buf, count, layer.name, "pread");
     } catch (error) {
       throw this.failure(error, "pread");
     }
@@ -212,8 +216,9 @@ export class Context implements LayerContext {
 
   pwrite(buf: Uint8Array, offset: bigint, flags: number): Awaitable<void> {
     const { layer, state } = this;
-    if (state.answers.canWrite !== true || !this.state.fits(buf.length, offset)) {
-      return this.learn("pwrite", buf.length, offset, () => this.pwrite(buf, offset, flags));
+    const count = buf.length;
+    if (state.answers.canWrite !== true || !this.state.fits(count, offset)) {
+      return this.learn("pwrite", count, offset, () => this.pwrite(buf, offset, flags));
     }
     if (flags !== 0) {
       if (this.mustAskFua(flags))
@@ -223,12 +228,13 @@ export class Context implements LayerContext {
       if (this.emulatesFua()) return this.thenFlush(this.pwrite(buf, offset, plain));
     }
     if (log.verbose && log.datapath) {
-      this.trace(`pwrite count=${buf.length} offset=${offset} fua=${flags & FLAG_FUA ? 1 : 0}`);
+      this.trace(`pwrite count=${count} offset=${offset} fua=${flags & FLAG_FUA ? 1 : 0}`);
     }
     if (layer.pwrite === undefined) return this.below("pwrite", "EROFS").pwrite(buf, offset, flags);
     try {
       const result = layer.pwrite(this, buf, offset, flags);
-      return isPromise(result) ? this.later(result, "pwrite") : undefined;
+      if (isPromise(result)) return this.later(result, "pwrite", buf, count);
+      return mustKeep(buf, count, layer.name, "pwrite");
     } catch (error) {
       throw this.failure(error, "pwrite");
     }
@@ -379,8 +385,11 @@ export class Context implements LayerContext {
     log.debug(`${this.layer.name}: ${message}`, this.connection.logName);
   }
 
-  private later(result: Promise<void>, method: string): Promise<void> {
-    return promiseOf(result).then(undefined, (error: unknown) => {
+  /** `lent`: what the layer must still have when it has answered. */
+  private later(result: Promise<void>, method: string, lent = nothing, count = 0): Promise<void> {
+    const { name } = this.layer;
+    const kept = (): void => mustKeep(lent, count, name, method);
+    return promiseOf(result).then(kept, (error: unknown) => {
       throw this.failure(error, method);
     });
   }

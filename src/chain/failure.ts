@@ -5,6 +5,7 @@ import { isPromise, promiseOf } from "../api/awaitable.ts";
 import { ConfigError, NbdError } from "../api/errors.ts";
 import { isErrno } from "../lib/errno.ts";
 import { log } from "../lib/log.ts";
+import { messageOf, stackOf } from "../lib/thrown.ts";
 
 /** Errors that were thrown by mistake, so that each is logged once however far it travels. */
 const seen = new WeakSet<object>();
@@ -19,16 +20,39 @@ export function failureOf(
   method: string,
   logName: string,
 ): NbdError {
-  if (error instanceof NbdError) return error;
-  const code =
-    typeof error === "object" && error !== null && "code" in error ? error.code : undefined;
-  if (typeof code === "string" && isErrno(code)) return NbdError.from(error, `${layer}: ${method}`);
-  if (!(error instanceof Object && seen.has(error))) {
-    if (error instanceof Object) seen.add(error);
-    log.error(`${layer}: ${method} threw an unexpected exception: ${textOf(error)}`, logName);
+  const known = knownFailure(error, `${layer}: ${method}`);
+  if (known !== undefined) return known;
+  if (!(isObject(error) && seen.has(error))) {
+    if (isObject(error)) seen.add(error);
+    log.error(`${layer}: ${method} threw an unexpected exception: ${stackOf(error)}`, logName);
   }
-  const reason = error instanceof Error ? error.message : String(error);
-  return new NbdError("EIO", `${layer}: ${method}: ${reason}`, { cause: error });
+  return new NbdError("EIO", `${layer}: ${method}: ${messageOf(error)}`, { cause: error });
+}
+
+function isObject(it: unknown): it is object {
+  return (typeof it === "object" && it !== null) || typeof it === "function";
+}
+
+/** The failure that a layer meant, if it meant one. */
+function knownFailure(error: unknown, where: string): NbdError | undefined {
+  try {
+    if (error instanceof NbdError) {
+      // Whoever looks at it later must not be surprised.
+      return isErrno(error.errno) && typeof error.message === "string" ? error : undefined;
+    }
+    const code = isObject(error) && "code" in error ? error.code : undefined;
+    if (typeof code === "string" && isErrno(code)) return NbdError.from(error, where);
+  } catch {
+    // It cannot even be looked at.
+  }
+  return undefined;
+}
+
+/** A layer may transfer or detach an ArrayBuffer. The memory of others may be gone with it: they find out. */
+export function mustKeep(lent: Uint8Array, count: number, layer: string, method: string): void {
+  if (lent.length === count) return;
+  const what = "transferred or detached the memory that it was lent";
+  throw new NbdError("EIO", `${layer}: ${method} ${what}`);
 }
 
 /** Call, and throw what `wrap` makes of what was thrown, now or later. */
@@ -59,12 +83,8 @@ export function lifeCycle<T>(
   return attempt(call, (error) =>
     error instanceof ConfigError || error instanceof NbdError
       ? error
-      : new ConfigError(`${layer}: ${method} threw an unexpected exception: ${textOf(error)}`, {
+      : new ConfigError(`${layer}: ${method} threw an unexpected exception: ${stackOf(error)}`, {
           cause: error,
         }),
   );
-}
-
-function textOf(error: unknown): string {
-  return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }

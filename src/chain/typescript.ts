@@ -5,6 +5,7 @@ import { after } from "../api/awaitable.ts";
 import type { FilterDefinition, PluginDefinition } from "../api/define.ts";
 import { ConfigError } from "../api/errors.ts";
 import { findParam, helpOf, type Params } from "../api/params.ts";
+import { messageOf, shown } from "../lib/thrown.ts";
 import type { Draft, Layer, LayerContext } from "./layer.ts";
 
 type AnyFilter = FilterDefinition<Params, unknown>;
@@ -58,8 +59,19 @@ const methods = [
 
 /** Wrap the filter or plugin that the file at `path` exports. Throws ConfigError where it is neither. */
 export function typescriptLayer(kind: "filter" | "plugin", exported: unknown, path: string): Layer {
-  const definition = checkDefinition(kind, exported, path);
+  const definition = checked(kind, exported, path);
   return isPlugin(definition) ? pluginLayer(definition, path) : filterLayer(definition, path);
+}
+
+function checked(kind: string, exported: unknown, path: string): AnyFilter | AnyPlugin {
+  try {
+    return checkDefinition(kind, exported, path);
+  } catch (error) {
+    if (error instanceof ConfigError) throw error;
+    // A getter, or a proxy.
+    const reason = messageOf(error);
+    throw new ConfigError(`${path}: the ${kind} cannot be looked at: ${reason}`, { cause: error });
+  }
 }
 
 function isPlugin(it: AnyFilter | AnyPlugin): it is AnyPlugin {
@@ -79,12 +91,12 @@ function checkDefinition(kind: string, exported: unknown, path: string): AnyFilt
   }
   if (typeof it.name !== "string" || !/^[a-zA-Z0-9][a-zA-Z0-9-]*$/.test(it.name)) {
     throw new ConfigError(
-      `${path}: ${kind}.name (${JSON.stringify(it.name)}) must be ASCII letters, digits and '-', starting with a letter or digit`,
+      `${path}: ${kind}.name (${shown(it.name)}) must be ASCII letters, digits and '-', starting with a letter or digit`,
     );
   }
   for (const method of methods) {
     if (it[method] !== undefined && typeof it[method] !== "function") {
-      const found = JSON.stringify(it[method]);
+      const found = shown(it[method]);
       throw new ConfigError(`${path}: ${kind}.${method} is ${found}: expected a function`);
     }
   }

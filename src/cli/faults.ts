@@ -4,22 +4,19 @@
  * must not take the disks of all clients away.
  */
 import { log } from "../lib/log.ts";
+import { stackOf } from "../lib/thrown.ts";
 
 let serving = 0;
 
-function textOf(error: unknown): string {
-  return error instanceof Error ? (error.stack ?? error.message) : String(error);
-}
-
 /** End the program because of a bug. */
 export function fail(error: unknown): never {
-  log.error(textOf(error));
+  log.error(stackOf(error));
   process.exit(1);
 }
 
 function handle(error: unknown): void {
   if (serving === 0) fail(error);
-  log.error(`nobody caught this, so some request may never be answered: ${textOf(error)}`);
+  log.error(`nobody caught this, so some request may never be answered: ${stackOf(error)}`);
 }
 
 /** From now on nothing is thrown without being seen. */

@@ -41,6 +41,8 @@ export class Blocks {
   /** Give back what `take` returned, once nobody reads or writes it any more. */
   give(block: Block): void {
     const { length } = block.bytes;
+    // A layer took its memory away.
+    if (length === 0) return;
     if (this.#kept + length > keptBytes) return;
     this.#kept += length;
     (this.#free[31 - Math.clz32(length - extraBytes)] ??= []).push(block);

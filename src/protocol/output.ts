@@ -1,4 +1,5 @@
 /** What goes to the client: replies gathered into few writes, and no more of them than the kernel takes. */
+import { log } from "../lib/log.ts";
 import type { Block, Blocks } from "./blocks.ts";
 
 /** The connection's socket. */
@@ -138,6 +139,7 @@ export class Output {
 
   #writeBlock(): boolean {
     const { block } = this;
+    if (this.#isLost(block)) return false;
     const length = this.end - this.#start;
     const taken = this.#sink.write(block.bytes, this.#start, length);
     if (taken !== length) {
@@ -155,6 +157,7 @@ export class Output {
   #writeSegment(): boolean {
     const [segment] = this.#segments;
     if (segment === undefined) return true;
+    if (this.#isLost(segment.block)) return false;
     const length = segment.end - segment.start;
     const taken = this.#sink.write(segment.block.bytes, segment.start, length);
     if (taken === length) {
@@ -194,6 +197,7 @@ export class Output {
   /** Gather in a block with room for `length` more bytes. */
   #grow(length: number): void {
     const { block } = this;
+    if (this.end > this.#start) this.#isLost(block);
     const used = this.end - this.#start;
     if (used > copiedBytes && block.bytes.length >= Output.fullBytes) {
       this.#seal(true);
@@ -206,6 +210,14 @@ export class Output {
     this.#blocks.give(block);
     this.#start = 0;
     this.end = used;
+  }
+
+  /** Whether the replies of that block are gone: a layer that was lent a part of it gave it away. */
+  #isLost(block: Block): boolean {
+    if (block.bytes.length > 0) return false;
+    log.error("a layer gave away memory that had replies in it: the client is disconnected");
+    this.die();
+    return true;
   }
 
   /** What the block holds becomes a segment, in front of others where part of it has left. */

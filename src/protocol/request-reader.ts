@@ -45,6 +45,8 @@ export class RequestReader {
   #chunk: Uint8Array = nothing;
   #view: DataView = new DataView(new ArrayBuffer(0));
   #at = 0;
+  /** Of the chunk, when it came: it shrinks where a layer gives the memory away. */
+  #length = 0;
   readonly #header = new Uint8Array(new ArrayBuffer(REQUEST_HEADER_BYTES));
   readonly #headerView = new DataView(this.#header.buffer);
   #headerBytes = 0;
@@ -62,7 +64,7 @@ export class RequestReader {
 
   /** Nothing waits: neither a request nor bytes that were not looked at. */
   get empty(): boolean {
-    return !this.ready && this.#at === this.#chunk.length;
+    return !this.ready && this.#at === this.#length;
   }
 
   /** The client stopped in the middle of a request. */
@@ -77,7 +79,7 @@ export class RequestReader {
 
   /** Bytes from the client. They must not change later: layers are given parts of them. */
   push(chunk: Uint8Array): void {
-    if (this.#at < this.#chunk.length) this.#chunks.push(chunk);
+    if (this.#at < this.#length) this.#chunks.push(chunk);
     else this.#begin(chunk);
   }
 
@@ -92,10 +94,12 @@ export class RequestReader {
   /** Whether a request is complete. If not, more bytes are needed, or it is `broken`. */
   read(): boolean {
     while (!this.broken && !this.ready) {
-      if (this.#at === this.#chunk.length) {
+      if (this.#at === this.#length) {
         const next = this.#chunks.shift();
         if (next === undefined) break;
         this.#begin(next);
+      } else if (this.#chunk.length === 0) {
+        this.#break("a layer gave away memory that had requests in it: closing connection");
       } else if (this.#payload !== undefined) {
         this.#readPayload(this.#payload);
       } else if (this.#skip > 0) {
@@ -105,7 +109,7 @@ export class RequestReader {
       }
     }
     // What was used up is not kept alive by a client that is silent.
-    if (!this.ready && this.#chunk.length > 0) this.#begin(nothing);
+    if (!this.ready && this.#length > 0 && !this.broken) this.#begin(nothing);
     return this.ready;
   }
 
@@ -123,6 +127,7 @@ export class RequestReader {
 
   #begin(chunk: Uint8Array): void {
     this.#chunk = chunk;
+    this.#length = chunk.length;
     this.#view = new DataView(chunk.buffer, chunk.byteOffset, chunk.length);
     this.#at = 0;
   }

@@ -1,0 +1,68 @@
+/** A filter that does to its reads and writes what `how` says, and that no filter should do. */
+import { defineFilter, NbdError, param } from "#api";
+
+/** Throws whatever is asked of it. */
+function trap(): object {
+  const { proxy, revoke } = Proxy.revocable({}, {});
+  revoke();
+  return proxy;
+}
+
+function withGetters(error: Error): Error {
+  for (const name of ["errno", "message", "stack"]) {
+    Object.defineProperty(error, name, {
+      get() {
+        throw new Error("looked at");
+      },
+    });
+  }
+  return error;
+}
+
+const thrown: Readonly<Record<string, () => unknown>> = {
+  nothing: () => undefined,
+  symbol: () => Symbol("thrown"),
+  plain: () => Object.create(null),
+  proxy: trap,
+  getters: () => withGetters(new Error("as asked")),
+  "nbd-getters": () => withGetters(new NbdError("EPERM", "as asked")),
+  // What a module in JavaScript may pass.
+  "nbd-unknown": () => new NbdError("EWHAT" as "EIO", "as asked"),
+};
+
+function giveAway({ buffer }: Uint8Array): void {
+  if (buffer instanceof ArrayBuffer) structuredClone(buffer, { transfer: [buffer] });
+}
+
+/** What a module may forget to catch. */
+function forget(value: unknown): void {
+  void Promise.reject(value);
+  setTimeout(() => {
+    throw value;
+  });
+}
+
+// oxlint-disable-next-line import/no-default-export -- the chain loads what a module exports by default
+export default defineFilter({
+  name: "hostile",
+  params: { how: param.string({ default: "", help: "What it does." }) },
+
+  async pread(next, { how }, buf, offset, flags) {
+    await next.pread(buf, offset, flags);
+    if (how === "take-later") giveAway(buf);
+    for (const [name, make] of Object.entries(thrown)) {
+      if (how === name) throw make();
+      if (how === `forget-${name}`) forget(make());
+    }
+  },
+
+  pwrite(next, { how }, buf, offset, flags) {
+    const result = next.pwrite(buf, offset, flags);
+    if (how === "take") giveAway(buf);
+    const make = thrown[how];
+    if (make !== undefined) throw make();
+    return result;
+  },
+});
+
+export const ways: readonly string[] = Object.keys(thrown);

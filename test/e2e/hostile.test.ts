@@ -1,0 +1,114 @@
+/** What a filter in TypeScript may do wrong, and who notices: never another client, and the server stays. */
+import { describe, expect, test } from "bun:test";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { NbdClient } from "#test/client";
+import { program, run, serve } from "#test/server";
+
+import { ways } from "./hostile-fixture.ts";
+
+const filter = `--filter=${join(import.meta.dir, "hostile-fixture.ts")}`;
+const hostile = (how: string, ...filters: string[]) =>
+  serve([...filters, filter, "memory", "1M", `how=${how}`]);
+const EIO = 5;
+const READ = 0;
+const WRITE = 1;
+const count = 4096;
+
+/** Somebody who gets what he asks for. */
+async function isServed(socket: string): Promise<void> {
+  const { client } = await NbdClient.ready({ unix: socket });
+  await using connection = client;
+  expect(connection.over).toBeFalse();
+}
+
+describe("what is thrown", () => {
+  test.each(ways)("%s fails the request with EIO and is logged once for each", async (how) => {
+    await using server = await hostile(how);
+    const { client } = await NbdClient.ready({ unix: server.socket });
+    await using connection = client;
+    expect((await connection.ask({ type: READ, count })).error).toBe(EIO);
+    expect((await connection.ask({ type: WRITE, payload: new Uint8Array(8) })).error).toBe(EIO);
+    await isServed(server.socket);
+    const { code, stderr } = await server.stop();
+    expect(code).toBe(0);
+    const method = how === "nbd-unknown" ? "as asked" : "hostile: (pread|pwrite) threw";
+    expect(stderr.match(new RegExp(`error: ${method}`, "g"))).toBeArrayOfSize(2);
+  });
+
+  test.each(ways)("%s where nobody can catch it does not end the server", async (how) => {
+    await using server = await hostile(`forget-${how}`);
+    const { client } = await NbdClient.ready({ unix: server.socket });
+    await using connection = client;
+    expect((await connection.ask({ type: READ, count })).error).toBe(0);
+    await server.printed(/(nobody caught this[^]*){2}/);
+    await isServed(server.socket);
+    expect((await server.stop()).code).toBe(0);
+  });
+});
+
+describe("memory that a filter gives away", () => {
+  const below = "hostile: (pread|pwrite) transferred or detached the memory that it was lent";
+
+  test("fails a read that is answered later, and nothing else", async () => {
+    await using server = await hostile("take-later");
+    const { client } = await NbdClient.ready({ unix: server.socket });
+    await using connection = client;
+    for (let i = 0; i < 3; i++) {
+      expect((await connection.ask({ type: READ, count })).error).toBe(EIO);
+      expect((await connection.ask({ type: WRITE, payload: new Uint8Array(8) })).error).toBe(0);
+    }
+    expect((await server.stop()).stderr).toMatch(new RegExp(`^(nbdkit: .*${below}\n){3}$`));
+  });
+
+  test("fails a write, and ends the client whose next requests were there", async () => {
+    await using server = await hostile("take");
+    const { client } = await NbdClient.ready({ unix: server.socket });
+    await using connection = client;
+    expect((await connection.ask({ type: WRITE, payload: new Uint8Array(8) })).error).toBe(EIO);
+    const write = { type: WRITE, payload: new Uint8Array(8) };
+    connection.request(write);
+    connection.request(write);
+    await connection.closed;
+    await isServed(server.socket);
+    expect((await server.stop()).code).toBe(0);
+  });
+});
+
+describe("a module that is none", () => {
+  test.each([
+    ["a name that is a bigint", "{ name: 12n }", "filter.name (12n) must be ASCII letters"],
+    [
+      "a name that holds itself",
+      "(() => { const a = {}; a.a = a; return { name: a }; })()",
+      "filter.name ([object Object]) must be",
+    ],
+    [
+      "a method that holds itself",
+      "(() => { const a = {}; a.a = a; return { name: 'x', pread: a }; })()",
+      "filter.pread is [object Object]: expected a function",
+    ],
+    [
+      "a proxy that throws",
+      "new Proxy({}, { get(_, key) { if (key !== 'then') throw new Error('looked at'); } })",
+      "the filter cannot be looked at: looked at",
+    ],
+  ])("is refused: %s", async (_what, value, message) => {
+    const folder = mkdtempSync(join(tmpdir(), "nbdkit-hostile-"));
+    try {
+      const file = join(folder, "module.ts");
+      writeFileSync(file, `export default ${value};`);
+      const { code, stdout, stderr } = await run([...program, "-f", `--filter=${file}`, "null"]);
+      expect({ code, stdout, lines: stderr.split("\n").length }).toEqual({
+        code: 1,
+        stdout: "",
+        lines: 2,
+      });
+      expect(stderr).toStartWith(`nbdkit: error: ${file}: ${message}`);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+});
