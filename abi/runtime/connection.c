@@ -9,7 +9,6 @@
 #include "internal.h"
 #include "ops.gen.h"
 
-
 /* ---- for JavaScript */
 
 void *

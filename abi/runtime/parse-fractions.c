@@ -90,15 +90,16 @@ parse_nanoseconds (const char *text, unsigned __int128 *result)
 {
   const unsigned __int128 most = (unsigned __int128) UINT_MAX * 1000000000 + 999999999;
   const char *at = text;
-  unsigned __int128 whole = 0, part;
+  unsigned __int128 whole = 0;
   uint64_t unit;
+  size_t part;
 
   for (; isdigit ((unsigned char) *at); at++)
     if (whole <= most)
       whole = whole * 10 + (unsigned) (*at - '0');
   if (at == text)
     return EINVAL;
-  part = (unsigned) strspn (*at == '.' ? at + 1 : "", "0123456789");
+  part = strspn (*at == '.' ? at + 1 : "", "0123456789");
   unit = unit_of (part == 0 ? at : at + 1 + part);
   if (unit == 0)
     return EINVAL;

@@ -107,7 +107,8 @@ uint32_t rt_poll (uint32_t *found, uint32_t max, uint32_t microseconds);
  * of ops.gen.h. Returns the module number. */
 int32_t rt_module_add (uint32_t adapter, const void *module);
 
-/* What a layer gets as nxdata, or as next where its generation has but one pointer; `module` is the filter, or -1. Never unmapped; after rt_nxdata_free calls through it fail with EINVAL. */
+/* What a layer gets as nxdata, or as next where its generation has but one pointer; `module` is the filter, or -1.
+ * Never unmapped; after rt_nxdata_free calls through it fail with EINVAL. */
 void *rt_nxdata_new (uint32_t target, int32_t module);
 void rt_nxdata_free (void *nxdata);
 

@@ -55,9 +55,10 @@ export async function preprocess(tree: Tree, choice: Choice): Promise<Preprocess
 }
 
 async function runCompiler(tree: Tree, choice: Choice): Promise<string> {
-  const compiler = process.env["CC"] ?? "cc";
+  // CC may be `ccache gcc`.
+  const compiler = (process.env["CC"] ?? "").split(/\s+/).filter(Boolean);
   const command = [
-    compiler,
+    ...(compiler.length > 0 ? compiler : ["cc"]),
     "-E",
     "-std=c11",
     "-xc",

@@ -1,6 +1,8 @@
 /** Tests of the list of extents: what is merged, cut, left out and refused. */
 import { describe, expect, test } from "bun:test";
 
+import { extentTypes } from "#abi/generated/constants.gen";
+
 import { EXTENT_HOLE, EXTENT_ZERO, Extents } from "./extents.ts";
 
 const hole = EXTENT_HOLE | EXTENT_ZERO;
@@ -109,3 +111,7 @@ describe("Extents", () => {
 });
 
 const largeEnd = 1_048_600n;
+
+test("types have C's numbers", () => {
+  expect({ hole: EXTENT_HOLE, zero: EXTENT_ZERO }).toEqual(extentTypes);
+});

@@ -27,6 +27,20 @@ describe.skipIf(!hasCompiler)(`codegen${needsCompiler}`, () => {
     expect(await codegen("--check")).toEqual({ code: 0, stdout: "", stderr: "" });
   });
 
+  test.each(["env cc", "  "])(
+    "takes CC=%j for a command with arguments, or for none",
+    async (CC) => {
+      const checked = await run([
+        "env",
+        `CC=${CC}`,
+        process.execPath,
+        "codegen/main.ts",
+        "--check",
+      ]);
+      expect(checked).toEqual({ code: 0, stdout: "", stderr: "" });
+    },
+  );
+
   test("--check lists stale, missing and left-over files and writes nothing; a run repairs them", async () => {
     await using copy = await copyOfTheProject();
     const at = (name: string) => join(copy.path, "abi/generated", name);
