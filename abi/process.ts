@@ -28,6 +28,7 @@ const symbols = {
   getpwnam: { args: ["cstring"], returns: "ptr" },
   fflush: { args: ["ptr"], returns: "i32" },
   mlockall: { args: ["i32"], returns: "i32" },
+  poll: { args: ["ptr", "u64", "i32"], returns: "i32" },
   openlog: { args: ["ptr", "i32", "i32"], returns: "void" },
   prctl: { args: ["i32", "u64", "u64", "u64", "u64"], returns: "i32" },
   setsid: { args: [], returns: "i32" },
@@ -82,6 +83,26 @@ export function discard(fd: number): void {
     checked("dup2", libc().dup2(nowhere, fd));
   } finally {
     closeSync(nowhere);
+  }
+}
+
+/** struct pollfd { int fd; short events, revents; }, over memory that does not move. */
+const polled = new Int32Array(new ArrayBuffer(8));
+const POLLOUT = 4;
+
+/**
+ * Whether a page may be written to the descriptor without waiting for a reader, now or within `waitMs` (for ever if
+ * that is negative). Also where writing fails at once.
+ */
+export function hasRoom(fd: number, waitMs: number): boolean {
+  const until = performance.now() + waitMs;
+  for (;;) {
+    const rest = waitMs < 0 ? -1 : Math.max(0, Math.ceil(until - performance.now()));
+    polled[0] = fd;
+    polled[1] = POLLOUT;
+    const count = libc().poll(polled, 1, rest);
+    // A signal may have ended it.
+    if (count >= 0) return count > 0;
   }
 }
 

@@ -46,7 +46,6 @@ const genuine: Readonly<Record<string, readonly (readonly string[])[]>> = {
       "retry-request",
       "scan",
       "stats",
-      "swab",
     ].map((name) => [name, recipes[name] ?? [[]]]),
   ),
   "blocksize-policy": [["blocksize-preferred=64K"]],

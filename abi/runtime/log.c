@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,22 +37,62 @@ rt_send_errors (int32_t fd)
   atomic_store (&error_fd, fd);
 }
 
-/* Descriptors block, or the process waits for them. */
-static void
-write_all (int fd, const char *line, int length)
-{
-  for (ssize_t at = 0, n; at < length; at += n) {
-    n = write (fd, line + at, (size_t) (length - at));
-    if (n == -1) {
-      struct pollfd writable = { .fd = fd, .events = POLLOUT };
+/* As src/lib/log.ts: who reads the log may be busy for a while, but requests must not wait for ever for somebody who
+ * does not read it at all. */
+#define PATIENCE_MS 2000
+/* The least that a pipe takes without waiting where it takes anything. */
+#define PAGE_BYTES 4096
+static _Atomic uint32_t lost;
 
-      if (errno == EAGAIN)
-        poll (&writable, 1, -1);
-      else if (errno != EINTR)
-        break;
-      n = 0;
+/* Whether a page may be written without waiting, or writing fails at once. */
+static bool
+has_room (int fd, int wait_ms)
+{
+  struct pollfd writable = { .fd = fd, .events = POLLOUT };
+  int n;
+
+  do
+    n = poll (&writable, 1, wait_ms);
+  while (n == -1 && errno == EINTR);
+  return n != 0;
+}
+
+static void
+write_all (int fd, const char *line, size_t length)
+{
+  for (size_t at = 0; at < length;) {
+    size_t part = length - at < PAGE_BYTES ? length - at : PAGE_BYTES;
+    ssize_t n;
+
+    if (!has_room (fd, PATIENCE_MS)) {
+      atomic_fetch_add (&lost, 1);
+      return;
     }
+    n = write (fd, line + at, part);
+    if (n >= 0)
+      at += (size_t) n;
+    else if (errno != EAGAIN && errno != EINTR)
+      return;
   }
+}
+
+static void
+write_line (int fd, const char *line, size_t length)
+{
+  char words[100];
+  uint32_t before = atomic_load (&lost);
+
+  if (before > 0) {
+    if (!has_room (fd, 0)) {
+      atomic_fetch_add (&lost, 1);
+      return;
+    }
+    /* In front of it: the end of a line that was written in part. */
+    before = atomic_exchange (&lost, 0);
+    write_all (fd, words, (size_t) snprintf (words, sizeof words,
+               "\nnbdkit: warning: %u line(s) of modules are lost, since nobody read the log\n", before));
+  }
+  write_all (fd, line, length);
 }
 
 /* One write, so that lines of several threads do not mix. errno is as the caller left it for %m, and after. */
@@ -74,7 +115,7 @@ print_line (const char *kind, int fd, const char *format, va_list args)
     length = asprintf (&line, "nbdkit: %s%s%s: %s\n", name == NULL ? "" : name, name == NULL ? "" : ": ",
                        kind, message == NULL ? format : message);
     if (length > 0) {
-      write_all (fd, line, length);
+      write_line (fd, line, (size_t) length);
       free (line);
     }
   }

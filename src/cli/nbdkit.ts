@@ -1,11 +1,13 @@
 /** Runs one command line from parsing to the exit status, in the order of nbdkit's life cycle. */
+import { hasRoom } from "#abi/process";
+
 import { ConfigError, NbdError } from "../api/errors.ts";
 import { loadChain } from "../chain/build.ts";
 import type { Chain } from "../chain/chain.ts";
 import { sharing } from "../chain/connection-info.ts";
 import { findScriptPlugin } from "../chain/find.ts";
 import { DebugFlags } from "../lib/debug-flags.ts";
-import { log } from "../lib/log.ts";
+import { askForRoom, log } from "../lib/log.ts";
 import { takeStreams } from "../lib/standard-streams.ts";
 import { prepareTls } from "../server/tls.ts";
 import { usage } from "./arguments.ts";
@@ -27,6 +29,7 @@ import { checkStandardStreams } from "./standard-streams.ts";
 /** The exit status. Rejects only for bugs. */
 export async function nbdkit(argv: readonly string[]): Promise<number> {
   process.umask(0o022);
+  askForRoom(hasRoom);
   try {
     return await run(argv);
   } catch (error) {

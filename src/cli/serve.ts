@@ -1,5 +1,5 @@
 /** Serves a configured chain until a signal or the end of the command of --run, then takes it down. */
-import { writeFileSync, writeSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { constants } from "node:os";
 
 import { lockMemory, signalOnParentsEnd } from "#abi/process";
@@ -15,6 +15,7 @@ import { type CaptiveCommand, holdCommand } from "./captive.ts";
 import type { Daemon } from "./daemon.ts";
 import { surviveFaults } from "./faults.ts";
 import { type ListenPlaces, listenPlaces } from "./listen-places.ts";
+import { print } from "./print.ts";
 import type { Settings } from "./settings.ts";
 import { type StopSignals, stopSignals } from "./signals.ts";
 import { type StandardStreams, takeStandardStreams } from "./standard-streams.ts";
@@ -113,7 +114,7 @@ class Life {
     daemon?.detach();
     if (pidFile !== undefined) writePidFile(pidFile);
     await this.#chain.afterFork();
-    if (printUri) writeSync(this.#streams.output, printedUris(addresses, this.#uri));
+    if (printUri) print(printedUris(addresses, this.#uri), this.#streams.output);
     // Somebody may wait for the end of what a daemon prints.
     if (run === undefined && !this.#settings.single) this.#streams[Symbol.dispose]();
     daemon?.ready();

@@ -36,15 +36,46 @@ export function watchErrorTarget(watcher: (target: ErrorTarget) => void): void {
   watcher(target);
 }
 
+/** Whether a page may be written to `fd` without waiting, now or within some milliseconds. */
+export type HasRoom = (fd: number, waitMs: number) => boolean;
+
+let hasRoom: HasRoom = () => true;
+
+/** How it can be known that nobody reads the log. Until then lines are written as they come. */
+export function askForRoom(ask: HasRoom): void {
+  hasRoom = ask;
+}
+
 const program = "nbdkit";
+/** The least that a pipe takes without waiting where it takes anything. */
+const pageBytes = 4096;
+/** Whoever reads the log may be busy. Clients wait meanwhile, so that it is not waited for again and again. */
+const patienceMs = 2000;
+/** Lines that nobody took, by descriptor. */
+const lost = new Map<number, number>();
 
 function writeLine(fd: number, text: string): void {
-  const line = Buffer.from(`${program}: ${text}\n`);
+  const before = lost.get(fd) ?? 0;
+  if (before > 0) {
+    if (!hasRoom(fd, 0)) return void lost.set(fd, before + 1);
+    lost.delete(fd);
+    // In front of it: the end of a line that was written in part.
+    write(
+      fd,
+      `\n${program}: warning: ${before} line(s) of the log are lost, since nobody read it\n`,
+    );
+  }
+  write(fd, `${program}: ${text}\n`);
+}
+
+function write(fd: number, text: string): void {
+  const line = Buffer.from(text);
   for (let at = 0; at < line.length;) {
+    if (!hasRoom(fd, patienceMs)) return void lost.set(fd, (lost.get(fd) ?? 0) + 1);
     try {
-      at += writeSync(fd, line, at);
+      at += writeSync(fd, line, at, Math.min(line.length - at, pageBytes));
     } catch (error) {
-      // A full pipe: try again, as a C program's blocking write would wait. Anything else: nobody can be told.
+      // Somebody else was faster, where writes do not wait. Anything else: nobody can be told.
       if ((error as NodeJS.ErrnoException).code !== "EAGAIN") return;
     }
   }
