@@ -6,6 +6,12 @@ const SOL_SOCKET = 1;
 const SO_SNDBUF = 7;
 const SO_KEEPALIVE = 9;
 const SO_PEERCRED = 17;
+/** Of poll(2). */
+const POLLERR = 0x8;
+const POLLHUP = 0x10;
+const POLLRDHUP = 0x2000;
+/** A struct pollfd: the descriptor, then in two halves of a word what is asked for and what is so. */
+const pollWords = 2;
 /** A struct sockaddr_storage. */
 const addressBytes = 128;
 
@@ -17,6 +23,7 @@ export interface Peer {
 }
 
 const symbols = {
+  poll: { args: ["buffer", "u64", "i32"], returns: "i32" },
   getpeername: { args: ["i32", "buffer", "buffer"], returns: "i32" },
   getsockopt: { args: ["i32", "i32", "i32", "buffer", "buffer"], returns: "i32" },
   setsockopt: { args: ["i32", "i32", "i32", "buffer", "u32"], returns: "i32" },
@@ -63,6 +70,15 @@ export function peerCredentials(fd: number): Peer | undefined {
   const [pid = 0, uid = 0, gid = 0] = numbers;
   // For other kinds of sockets the kernel answers, too, but with nobody.
   return pid > 0 ? { pid, uid: uid >>> 0, gid: gid >>> 0 } : undefined;
+}
+
+/** Those of the descriptors whose other end sends no more, also if some of what it sent was not read yet. Never waits. */
+export function hungUp(fds: readonly number[]): readonly number[] {
+  const polled = new Int32Array(fds.length * pollWords);
+  fds.forEach((fd, i) => polled.set([fd, POLLRDHUP], i * pollWords));
+  if (fds.length === 0 || !((calls()?.poll(polled, fds.length, 0) ?? 0) > 0)) return [];
+  const events = (i: number) => (polled[i * pollWords + 1] ?? 0) >>> 16;
+  return fds.filter((_, i) => (events(i) & (POLLERR | POLLHUP | POLLRDHUP)) !== 0);
 }
 
 function calls(): ReturnType<typeof load> {

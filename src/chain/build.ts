@@ -24,7 +24,7 @@ export interface ChainRequest {
   /** Set before a module's `load`. */
   readonly debugFlags?: DebugFlags;
   /** The most native threads that one connection may hold. */
-  readonly threads?: number;
+  readonly threads?: number | undefined;
 }
 
 const scriptNames = /\.[cm]?[jt]s$/;

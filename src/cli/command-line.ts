@@ -13,7 +13,6 @@ import type { Settings, TlsMode } from "./settings.ts";
 import {
   checkValue,
   debugFlag,
-  defaultThreads,
   logTarget,
   parseGeneration,
   parseTimeout,
@@ -250,7 +249,7 @@ class Draft {
     return {
       readonly: this.#has("readonly"),
       exportName: this.#last("exportname") ?? "",
-      threads: parseUnsigned(this.#last("threads") ?? "0", "-t/--threads") || defaultThreads,
+      threads: parseUnsigned(this.#last("threads") ?? "0", "-t/--threads") || undefined,
       // Also where -n follows: nbdkit ignores that.
       oldstyle: this.#has("oldstyle"),
       maskHandshake: mask === undefined ? wholeMask : parseUnsigned(mask, "--mask-handshake"),

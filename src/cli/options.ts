@@ -147,7 +147,7 @@ const table = [
     name: "threads",
     letter: "t",
     value: "NUMBER",
-    help: "requests that one connection may have in progress (default 16)",
+    help: "requests that one connection may have in progress (default 16 in C)",
   },
   {
     name: "timeout",

@@ -49,7 +49,8 @@ export interface Settings {
 
   readonly readonly: boolean;
   readonly exportName: string;
-  readonly threads: number;
+  /** -t, if it was given. */
+  readonly threads: number | undefined;
   /** -o: the protocol without negotiation. */
   readonly oldstyle: boolean;
   /** The bits of the handshake's two flags that clients may see. */

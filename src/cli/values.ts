@@ -14,7 +14,6 @@ import type { LogTarget, TlsMode } from "./settings.ts";
 /** The protocol's limit for strings. */
 const longestExportName = 4096;
 const largestUnsigned = 4294967295;
-export const defaultThreads = 16;
 
 /** A value is checked where it stands, also if a later one replaces it. */
 export function checkValue({ option, value }: GivenOption): void {
@@ -35,7 +34,7 @@ const checks: Readonly<Partial<Record<OptionName, Check>>> = {
   "mask-handshake": (value, shown) => parseUnsigned(value, shown),
   pidfile: (value, shown) => value || refuse(shown, value, "the path of a file"),
   port: (value, shown) => parsePort(value, shown),
-  threads: (value, shown) => parseUnsigned(value, shown, ` (0 means ${defaultThreads})`),
+  threads: (value, shown) => parseUnsigned(value, shown, " (0 means the default)"),
   timeout: (value, shown) => parseTimeout(value) ?? refuse(shown, value, timeoutWords),
   tls: (value, shown) => tlsMode(value) ?? refuse(shown, value, "off, on or require"),
   "tls-certificates": (value, shown) => value || refuse(shown, value, "the path of a folder"),

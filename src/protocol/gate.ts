@@ -10,21 +10,22 @@ import type { Lock } from "./lock.ts";
 export class Gate {
   /** Called when a request that had to wait may run. */
   onGranted: () => void = () => {};
+  /** Requests of one connection run one after the other. */
+  readonly one: boolean;
   readonly #all: Lock | undefined;
-  readonly #one: boolean;
   #waiting = false;
   #granted = false;
   #abandoned = false;
 
   /** `all` is the lock that all connections share. */
   constructor(model: ThreadModel, all: Lock) {
-    this.#one = model !== "parallel";
+    this.one = model !== "parallel";
     this.#all = model === "parallel" || model === "serialize_requests" ? undefined : all;
   }
 
   /** Whether a request may run now. If not, `onGranted` will be called, or one in flight will end. */
   open(inFlight: number): boolean {
-    if (!this.#one) return true;
+    if (!this.one) return true;
     if (inFlight > 0) return false;
     if (this.#all === undefined || this.#granted) return true;
     if (this.#waiting) return false;

@@ -38,6 +38,8 @@ export interface TransmissionOptions {
   readonly export: ChosenExport;
   readonly logName: string;
   readonly gate: Gate;
+  /** Requests that may be in progress at once; undefined: as many as make sense. */
+  readonly threads?: number | undefined;
   /** Called once, when nothing more will be run: the client left, or is sent away. */
   onEnd(): void;
 }
@@ -64,6 +66,7 @@ export class Transmission {
   readonly #replies: Replies;
   readonly #top: NextOps;
   readonly #gate: Gate;
+  readonly #mostInFlight: number;
   /** Holds the request that is received or run. */
   readonly #reader: RequestReader;
   /** Looks for zeroes that need not be sent, where the client takes replies with holes. */
@@ -94,6 +97,7 @@ export class Transmission {
     this.#replies = new Replies(options.output, options.export.structured);
     this.#top = options.export.top;
     this.#gate = options.gate;
+    this.#mostInFlight = this.#gate.one ? 1 : Math.min(options.threads ?? maxInFlight, maxInFlight);
     const { size, structured, tellsExtents, top } = options.export;
     this.#holes = structured && tellsExtents ? new Holes(top, size) : undefined;
     this.#reader = new RequestReader(options.export, options.blocks, options.logName);
@@ -197,7 +201,8 @@ export class Transmission {
     const reader = this.#reader;
     while (!this.#ended) {
       if (!reader.ready && !reader.read()) {
-        if (reader.broken) this.#end();
+        // As with nbdkit, a goodbye is heard once there is room for one more request.
+        if (reader.broken && this.#inFlight < this.#mostInFlight) this.#end();
         return;
       }
       if (!this.#mayRun()) return;
@@ -212,7 +217,7 @@ export class Transmission {
     if (this.#output.blocked && this.#output.held >= aheadBytes) return false;
     const { count, refused, type } = this.#reader;
     if (this.#inFlight > 0) {
-      if (this.#inFlight >= maxInFlight) return false;
+      if (this.#inFlight >= this.#mostInFlight) return false;
       if (this.#bytesInFlight + weightOf(type, count) > maxBytesInFlight) return false;
     }
     return refused !== undefined || this.#refusing || this.#gate.open(this.#inFlight);

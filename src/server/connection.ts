@@ -30,7 +30,7 @@ export interface ClientSocket extends Sink {
 export interface Shared {
   readonly chain: Chain;
   readonly readonly: boolean;
-  readonly threads: number;
+  readonly threads: number | undefined;
   readonly structuredReplies: boolean;
   readonly metaContexts: boolean;
   readonly maskHandshake: number;
@@ -47,6 +47,8 @@ export interface Shared {
   readonly requestLock: Lock;
 }
 
+/** Of nbdkit, for the log. */
+const defaultThreads = 16;
 /** A client that takes no output keeps a server that stops waiting so long. */
 const lingerMs = 2000;
 /** No timer waits longer, which is 24 days. */
@@ -120,6 +122,11 @@ export class Connection {
   inputEnded(): void {
     if (this.#secured === undefined) this.#noMoreInput();
     else this.#secured.inputEnded();
+  }
+
+  /** The client sends no more. What it sent before is still to come. */
+  left(): void {
+    this.#ended.abort("gone");
   }
 
   gone(): void {
@@ -289,7 +296,10 @@ export class Connection {
       this.#locked = false;
       connectionLock.release();
     }
-    const manner = model === "parallel" && threads !== 1 ? `with ${threads} threads` : "serially";
+    const manner =
+      model === "parallel" && threads !== 1
+        ? `with ${threads ?? defaultThreads} threads`
+        : "serially";
     log.debug(`handshake complete, processing requests ${manner}`, this.#logName);
     const transmission = new Transmission({
       sink: this.#socket,
@@ -298,6 +308,7 @@ export class Connection {
       export: chosen,
       logName: this.#logName,
       gate: new Gate(model, requestLock),
+      threads,
       onEnd: () => this.#ended.abort("disconnected"),
     });
     this.#transmission = transmission;

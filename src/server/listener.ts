@@ -8,6 +8,7 @@ import { keepAlive, peerCredentials, peerName, setSendBuffer } from "#abi/socket
 import { log } from "../lib/log.ts";
 import type { ClientSocket, Connection } from "./connection.ts";
 import { isAmongLast } from "./descriptors.ts";
+import { forgetHangup, watchHangup } from "./hangups.ts";
 import type { Listening } from "./sockets.ts";
 
 export type Accept = (socket: ClientSocket) => Connection;
@@ -121,8 +122,14 @@ function handlers(
       socket.data = accept({
         client: { peerName: peerName(fd), peer: peerCredentials(fd) },
         write: (bytes, start, length) => socket.write(bytes, start, length),
-        pause: () => socket.pause(),
-        resume: () => socket.resume(),
+        pause() {
+          socket.pause();
+          watchHangup(socket, fd, () => socket.data.left());
+        },
+        resume() {
+          forgetHangup(socket);
+          socket.resume();
+        },
         end: () => socket.end(),
         terminate: () => socket.terminate(),
       });
@@ -132,6 +139,7 @@ function handlers(
     drain: (socket) => socket.data.drained(),
     end: (socket) => socket.data.inputEnded(),
     close(socket) {
+      forgetHangup(socket);
       // Accepting it may have failed.
       const connection: Connection | undefined = socket.data;
       connection?.gone();

@@ -26,8 +26,8 @@ export interface ServerOptions {
   readonly keepalive?: boolean;
   /** Clients may not write, whatever the layers say. */
   readonly readonly: boolean;
-  /** -t: native threads per connection. The chain bounds them; the server only speaks of it. */
-  readonly threads: number;
+  /** -t: how many requests of one client may be in progress at once. */
+  readonly threads?: number | undefined;
   /** Whether clients may have structured replies, and with them block status (default true). */
   readonly structuredReplies?: boolean;
   /** --no-mc: clients may not have block status. */

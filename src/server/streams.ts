@@ -5,6 +5,7 @@ import { setBlocking } from "#abi/process";
 import { peerCredentials, peerName } from "#abi/socket";
 
 import type { ClientSocket, Connection } from "./connection.ts";
+import { forgetHangup, watchHangup } from "./hangups.ts";
 import { type Accept, adoptConnected } from "./listener.ts";
 
 const chunkBytes = 64 << 10;
@@ -52,10 +53,12 @@ class Streams implements ClientSocket {
 
   pause(): void {
     this.#paused = true;
+    watchHangup(this, this.#input, () => this.#connection?.left());
   }
 
   resume(): void {
     this.#paused = false;
+    forgetHangup(this);
     this.#read();
   }
 
@@ -121,6 +124,7 @@ class Streams implements ClientSocket {
   #finish(): void {
     if (this.#over) return;
     this.#over = true;
+    forgetHangup(this);
     // A read that still waits for the client ends with the process.
     close(this.#input);
     close(this.#output);

@@ -33,7 +33,7 @@ describe("settings", () => {
         tlsVerifyPeer: false,
         readonly: false,
         exportName: "",
-        threads: 16,
+        threads: undefined,
         oldstyle: false,
         maskHandshake: 0xffffffff,
         noSr: false,
@@ -190,11 +190,11 @@ describe("settings", () => {
   });
 
   test.each([
-    ["0", 16],
+    ["0", undefined],
     ["1", 1],
     ["0x20", 32],
     ["4294967295", 4294967295],
-  ])("-t %s gives %d threads", (text, threads) => {
+  ])("-t %s gives %s threads", (text, threads) => {
     expect(settings("-t", text, "null").threads).toBe(threads);
   });
 

@@ -72,7 +72,7 @@ export async function running(options: FixtureOptions = {}): Promise<Running> {
   const server = await startServer(chain, {
     listen: [options.listen ?? { port: 0, address: "127.0.0.1" }],
     readonly: options.readonly ?? false,
-    threads: options.threads ?? 16,
+    threads: options.threads,
     ...(options.onBound === undefined ? {} : { onBound: options.onBound }),
     ...options.server,
   });
