@@ -1,5 +1,6 @@
 /** Compiles the native runtime when its sources have changed, and loads it so that modules find `nbdkit_*` in it. */
 import { dlopen, type FFIFunction } from "bun:ffi";
+import { randomUUID } from "node:crypto";
 import {
   accessSync,
   appendFileSync,
@@ -10,12 +11,14 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
 } from "node:fs";
 import { homedir, tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 
 import { ConfigError } from "#api";
 import { log } from "#lib/log";
+import { messageOf } from "#lib/thrown";
 
 import { runtimeSymbols } from "./generated/symbols.gen.ts";
 import { openLibc } from "./libc.ts";
@@ -51,14 +54,13 @@ function runtimeSources(): { readonly sources: string[]; readonly headers: strin
   };
 }
 
-/** The compiled runtime's path; compiles it first where it is missing or older sources were compiled. */
-function compiledRuntime(): string {
+/** The compiled runtime's path in `cache`; compiles it first where it is missing or older sources were compiled. */
+function compiledRuntime(cache: string): string {
   const { sources, headers } = runtimeSources();
   const hash = new Bun.CryptoHasher("sha256");
   hash.update([...compiler, ...flags, process.arch].join("\0"));
   for (const file of [...sources, ...headers]) hash.update(readFileSync(file)).update("\0");
   const name = `runtime-${hash.digest("hex").slice(0, 24)}.so`;
-  const cache = cacheFolder();
   const target = join(cache, name);
   if (!isIntact(target)) compile(sources, target, cache);
   return target;
@@ -83,34 +85,39 @@ function digest(library: Uint8Array): Buffer {
   return new Bun.CryptoHasher("sha256").update(library).digest();
 }
 
-/** A folder of ours that only we can write to. */
-function cacheFolder(): string {
-  const base = process.env["XDG_CACHE_HOME"];
-  const choices = [
-    base !== undefined && base.startsWith("/") ? join(base, "nbdkit-bun") : undefined,
-    join(homedir(), ".cache", "nbdkit-bun"),
-  ];
-  for (const folder of choices) {
-    if (folder === undefined) continue;
-    try {
-      mkdirSync(folder, { recursive: true, mode: 0o700 });
-      accessSync(folder, constants.W_OK);
-      return folder;
-    } catch {
-      // Not writable: try the next one.
-    }
+/** Folders that only we can write to, the best first. */
+function* cacheFolders(): Generator<string> {
+  const bases = [process.env["XDG_CACHE_HOME"], join(homedir(), ".cache")];
+  for (const base of bases) {
+    if (base === undefined || !base.startsWith("/")) continue;
+    const folder = join(base, "nbdkit-bun");
+    if (isOurs(folder)) yield folder;
   }
   // Nothing is kept then: a shared temporary folder could hold somebody else's library.
   const folder = temporaryFolder(join(tmpdir(), `nbdkit-bun-${userInfo().username}-`));
   process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
-  return folder;
+  yield folder;
+}
+
+/** Another user could put a library there that we would run: HOME may still be that of whoever called sudo. */
+function isOurs(folder: string): boolean {
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    accessSync(folder, constants.W_OK);
+    const { mode, uid } = statSync(folder);
+    if (uid === process.geteuid?.() && (mode & 0o022) === 0) return true;
+    log.debug(`${folder} is not used for the native runtime: others may write to it`);
+  } catch (error) {
+    log.debug(`${folder} is not used for the native runtime: ${messageOf(error)}`);
+  }
+  return false;
 }
 
 function temporaryFolder(prefix: string): string {
   try {
     return mkdtempSync(prefix);
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = messageOf(error);
     throw new ConfigError(
       `C modules need a folder for the native runtime, and there is none to write to: ${reason}: ` +
         "set XDG_CACHE_HOME or TMPDIR",
@@ -121,7 +128,9 @@ function temporaryFolder(prefix: string): string {
 
 function compile(sources: readonly string[], target: string, cache: string): void {
   log.debug(`compiling the native runtime into ${target}`);
-  const draft = `${target}.${process.pid}.tmp`;
+  removeOldDrafts(cache);
+  // Numbers of processes are not enough: containers may share the folder.
+  const draft = `${target}.${randomUUID()}.tmp`;
   const includes = folders.map((folder) => `-I${join(root, folder)}`);
   let result;
   try {
@@ -149,10 +158,22 @@ function compile(sources: readonly string[], target: string, cache: string): voi
     renameSync(draft, target);
   } catch (error) {
     rmSync(draft, { force: true });
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = messageOf(error);
     throw new ConfigError(`the native runtime cannot be kept in ${cache}: ${reason}`, {
       cause: error,
     });
+  }
+}
+
+const hourMs = 3_600_000;
+
+/** What compilers left that were killed. No compiler takes an hour. */
+function removeOldDrafts(cache: string): void {
+  for (const name of readdirSync(cache)) {
+    if (!name.endsWith(".tmp")) continue;
+    const path = join(cache, name);
+    const found = statSync(path, { throwIfNoEntry: false });
+    if (found !== undefined && found.mtimeMs < Date.now() - hourMs) rmSync(path, { force: true });
   }
 }
 
@@ -165,13 +186,26 @@ const RTLD_GLOBAL = 0x100;
 
 /** Load the runtime into the global scope, once. */
 export function openRuntime(): Native {
-  const path = compiledRuntime();
+  const reasons: string[] = [];
+  for (const folder of cacheFolders()) {
+    const path = compiledRuntime(folder);
+    const reason = loadGlobally(path);
+    if (reason === undefined) return dlopen(path, runtimeSymbols).symbols;
+    // The file system forbids it (noexec), or it was compiled on another machine, for another libc.
+    log.debug(`the native runtime cannot be used: ${reason}`);
+    reasons.push(reason);
+  }
+  throw new ConfigError(
+    `the native runtime cannot be loaded: ${reasons.join("; ")}: ` +
+      "set XDG_CACHE_HOME or TMPDIR to a folder on a file system that allows programs",
+  );
+}
+
+/** Let modules find it. Returns why they cannot. */
+function loadGlobally(path: string): string | undefined {
   const libc = openLibc({
     dlopen: { args: ["cstring", "i32"], returns: "ptr" },
     dlerror: { args: [], returns: "cstring" },
   });
-  if (libc.dlopen(path, RTLD_NOW | RTLD_GLOBAL) === null) {
-    throw new ConfigError(`the native runtime cannot be loaded: ${libc.dlerror()}`);
-  }
-  return dlopen(path, runtimeSymbols).symbols;
+  return libc.dlopen(path, RTLD_NOW | RTLD_GLOBAL) === null ? String(libc.dlerror()) : undefined;
 }

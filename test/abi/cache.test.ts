@@ -1,16 +1,18 @@
 /** The compiled native runtime that is kept in a folder: who makes it, and what may have become of it. */
-import { beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import {
+  chmodSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
   statSync,
+  utimesSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 
 import { compileModule, haveCompiler } from "#test/modules";
 import { program, run } from "#test/server";
@@ -43,13 +45,22 @@ function temporaryFolder(): Disposable & { readonly path: string; readonly files
 describe.skipIf(!haveCompiler)("the kept native runtime (needs cc)", () => {
   let name = "";
   let runtime: Uint8Array = new Uint8Array();
+  /** A compiler that is done at once: it copies what was compiled before. */
+  let copier = "";
+  let compiled: ReturnType<typeof temporaryFolder> | undefined;
   beforeAll(async () => {
     using folder = temporaryFolder();
     expect(await start(folder.path)).toEqual(served);
     const [file = ""] = folder.files;
     name = basename(file);
     runtime = readFileSync(file);
+    compiled = temporaryFolder();
+    copier = join(compiled.path, "cc");
+    writeFileSync(join(compiled.path, "runtime.so"), runtime);
+    const script = `#!/bin/sh\nwhile [ "$1" != -o ]; do shift; done\nexec cp "\${0%/*}/runtime.so" "$2"\n`;
+    writeFileSync(copier, script, { mode: 0o755 });
   }, patience);
+  afterAll(() => compiled?.[Symbol.dispose]());
 
   /** Where the runtime is looked for in `folder`. */
   function place(folder: { readonly path: string }): string {
@@ -86,6 +97,53 @@ describe.skipIf(!haveCompiler)("the kept native runtime (needs cc)", () => {
       expect(await start(folder.path)).toEqual(served);
       expect(folder.files).toEqual([file]);
       expect(statSync(file).size).toBeGreaterThan(length);
+    },
+    patience,
+  );
+
+  test(
+    "is not taken from where others can write to",
+    async () => {
+      using folder = temporaryFolder();
+      const file = place(folder);
+      writeFileSync(file, "somebody else's");
+      chmodSync(dirname(file), 0o777);
+      const env = { CC: copier, HOME: folder.path, TMPDIR: folder.path };
+      expect(await start(folder.path, env)).toEqual(served);
+      expect(readFileSync(file, "utf8")).toBe("somebody else's");
+      expect(folder.files).toEqual([file]);
+    },
+    patience,
+  );
+
+  test(
+    "is looked for elsewhere where it cannot be loaded",
+    async () => {
+      using folder = temporaryFolder();
+      expect(await start(folder.path, { CC: copier })).toEqual(served);
+      const [file = ""] = folder.files;
+      // As it is on a file system without programs, or from a machine with another libc.
+      const other = Buffer.from("no library");
+      const digest = new Bun.CryptoHasher("sha256").update(other).digest();
+      writeFileSync(file, Buffer.concat([other, digest]));
+      const home = join(folder.path, "home");
+      expect(await start(folder.path, { CC: copier, HOME: home })).toEqual(served);
+      expect(readdirSync(join(home, ".cache/nbdkit-bun"))).toEqual([basename(file)]);
+    },
+    patience,
+  );
+
+  test(
+    "what a killed compiler left is removed later",
+    async () => {
+      using folder = temporaryFolder();
+      const file = place(folder);
+      const [old, fresh] = [`${file}.old.tmp`, `${file}.fresh.tmp`];
+      for (const draft of [old, fresh]) writeFileSync(draft, "");
+      const before = Date.now() / 1000 - 7200;
+      utimesSync(old, before, before);
+      expect(await start(folder.path, { CC: copier })).toEqual(served);
+      expect(folder.files.filter((one) => one.endsWith(".tmp"))).toEqual([fresh]);
     },
     patience,
   );

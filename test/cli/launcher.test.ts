@@ -1,6 +1,14 @@
 /** bin/nbdkit, which npm installs as the program: that it finds this server and its Bun. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -43,6 +51,37 @@ test("the process is the server's own", async () => {
   expect(await new Response(child.stderr).text()).toBe(`${child.pid}\n`);
   expect(await child.exited).toBe(0);
 });
+
+test("variables that are Bun's do not change the server", async () => {
+  const preload = join(folder, "preload.ts");
+  writeFileSync(preload, 'process.stderr.write("preloaded\\n");');
+  const env = { BUN_OPTIONS: `--preload ${preload}`, BUN_INSPECT_PRELOAD: preload };
+  const result = await run([launcher, "-V"], { env });
+  expect(result).toEqual({ code: 0, stdout: versionLine(), stderr: "" });
+});
+
+test("nothing is kept in the current folder where there is no home", async () => {
+  const empty = join(folder, "empty");
+  mkdirSync(empty);
+  const env = { HOME: "", XDG_CACHE_HOME: "" };
+  const result = await run([launcher, "-V"], { env, cwd: empty });
+  expect(result).toEqual({ code: 0, stdout: versionLine(), stderr: "" });
+  expect(readdirSync(empty)).toEqual([]);
+});
+
+test.each(["what?", "back\\slash"])(
+  "a folder that Bun cannot load from is named: %s",
+  async (name) => {
+    const root = join(folder, name);
+    mkdirSync(join(root, "bin"), { recursive: true });
+    copyFileSync(launcher, join(root, "bin/nbdkit"));
+    expect(await run([join(root, "bin/nbdkit"), "-V"], { env: { PATH: path } })).toEqual({
+      code: 1,
+      stdout: "",
+      stderr: `nbdkit: error: Bun cannot load programs from ${root}: expected a path without ? and \\\n`,
+    });
+  },
+);
 
 test("without Bun it says so", async () => {
   const bin = join(folder, "elsewhere", "bin");
