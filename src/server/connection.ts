@@ -20,6 +20,8 @@ import type { ServerTls } from "./tls.ts";
 export interface ClientSocket extends Sink {
   /** The client's address and process, as far as the kernel tells. */
   readonly client: Pick<ConnectionInfo, "peer" | "peerName">;
+  /** Bytes that it took and still has to write; nothing where the kernel takes them at once. */
+  readonly unwritten?: number;
   /** Close it, once what was written has left. */
   end(): void;
   /** Close it now. */
@@ -376,9 +378,14 @@ export class Connection {
     await this.#taken();
   }
 
+  /** Bytes that the client has yet to take. */
+  get #untaken(): number {
+    return this.#output.held + (this.#secured?.held ?? 0) + (this.#socket.unwritten ?? 0);
+  }
+
   async #taken(): Promise<void> {
     let late: Timer | undefined;
-    while (this.#output.held + (this.#secured?.held ?? 0) > 0 && !this.#output.dead) {
+    while (this.#untaken > 0 && !this.#output.dead) {
       if (this.#stopping) {
         late ??= setTimeout(() => {
           this.#socket.terminate();

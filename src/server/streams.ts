@@ -32,9 +32,8 @@ class Streams implements ClientSocket {
   #connection: Connection | undefined;
   #paused = false;
   #reading = false;
-  #writing = false;
-  /** Somebody wanted to write meanwhile. */
-  #awaited = false;
+  /** What is being written: the process must not end before. */
+  unwritten = 0;
   #ending = false;
   #over = false;
 
@@ -65,11 +64,8 @@ class Streams implements ClientSocket {
   /** Takes everything, or nothing while it still writes. */
   write(bytes: Uint8Array, start: number, length: number): number {
     if (this.#over) return -1;
-    if (this.#writing) {
-      this.#awaited = true;
-      return 0;
-    }
-    this.#writing = true;
+    if (this.unwritten > 0) return 0;
+    this.unwritten = length;
     // The caller uses its memory again.
     void this.#writeAll(bytes.slice(start, start + length));
     return length;
@@ -77,7 +73,7 @@ class Streams implements ClientSocket {
 
   end(): void {
     this.#ending = true;
-    if (!this.#writing) this.#finish();
+    if (this.unwritten === 0) this.#finish();
   }
 
   terminate(): void {
@@ -112,13 +108,9 @@ class Streams implements ClientSocket {
       // Nobody reads any more.
       this.#finish();
     }
-    this.#writing = false;
-    if (this.#ending) {
-      this.#finish();
-    } else if (this.#awaited) {
-      this.#awaited = false;
-      this.#connection?.drained();
-    }
+    this.unwritten = 0;
+    if (this.#ending) this.#finish();
+    else if (!this.#over) this.#connection?.drained();
   }
 
   #finish(): void {

@@ -89,6 +89,10 @@ export class TlsTransport implements ClientSocket, Disposable {
     return this.#lost ? 0 : this.#pending.length;
   }
 
+  get unwritten(): number {
+    return this.#socket.unwritten ?? 0;
+  }
+
   /** Bytes of memory that it holds for its client. */
   get heldBytes(): number {
     return this.#pending.length + (this.#session?.unread ?? 0);

@@ -294,6 +294,19 @@ test.skipIf(!installed("nbdsh"))("-s serves libnbd on a socket (needs nbdsh)", a
   });
 });
 
+test("-s waits until a client that has left took its answers", async () => {
+  using folder = new Folder();
+  const read = Buffer.from("25609513000000000000000000000001000000000000000000100000", "hex");
+  const [greeting, leaving] = [asks.subarray(0, 20), asks.subarray(-28)];
+  writeFileSync(folder.file("in"), Buffer.concat([greeting, read, leaving]));
+  const words = [...program, "-v", "-s", "memory", "1M"].map((word) => `'${word}'`).join(" ");
+  // Nobody reads before the layers are closed, and a pipe takes far less than a mebibyte.
+  const reader = "until grep -q 'memory: close' log; do sleep 0.01; done; wc -c";
+  const shell = `cd '${folder.path}' && ${words} <in 2>log | { ${reader}; }`;
+  const { code, stdout } = await run(["/bin/sh", "-c", shell]);
+  expect({ code, bytes: Number(stdout) }).toEqual({ code: 0, bytes: 28 + 16 + (1 << 20) });
+});
+
 test("-s is stopped by a signal", async () => {
   const child = Bun.spawn([...program, "-s", "memory", "4k"], {
     stdio: ["pipe", "pipe", "ignore"],
