@@ -17,8 +17,11 @@ import {
 export interface ExportFacts {
   readonly size: bigint;
   readonly eflags: number;
-  /** What the layers know to be zeroes need not be read. */
-  readonly tellsExtents: boolean;
+  /**
+   * Where it is set, what the layers know to be zeroes need not be read. What is read instead of the whole begins and
+   * ends at multiples of it.
+   */
+  readonly pieces?: number | undefined;
 }
 
 /** What is known of all layers together. */
@@ -46,5 +49,19 @@ export async function exportFacts(top: NextOps, chain: ChainFacts): Promise<Expo
   if ((await top.canCache()) !== "none") eflags |= EFLAG_SEND_CACHE;
   // Block status is offered in any case: what cannot tell its extents is all data.
   const tellsExtents = await top.canExtents();
-  return { size, eflags, tellsExtents: tellsExtents && chain.extentsHoldForReads };
+  return {
+    size,
+    eflags,
+    pieces: tellsExtents && chain.extentsHoldForReads ? await piecesOf(top) : undefined,
+  };
+}
+
+/** Requests have to keep to the smallest block, and so do the chunks of their replies. */
+async function piecesOf(top: NextOps): Promise<number | undefined> {
+  try {
+    return Math.max(1, (await top.blockSize()).minimum);
+  } catch {
+    // The client has not asked for block sizes, and is told what is wrong when it does.
+    return undefined;
+  }
 }

@@ -25,6 +25,7 @@ const longestRest = 64;
 export class Holes {
   readonly #top: NextOps;
   readonly #size: bigint;
+  readonly #alignment: bigint;
   /** What is known to be data: at worst a hole that was made there since is read. */
   #dataFrom = 0n;
   #dataUntil = 0n;
@@ -32,9 +33,11 @@ export class Holes {
   /** Reads that are still to come before the next question. */
   #rest = 0;
 
-  constructor(top: NextOps, size: bigint) {
+  /** Parts begin and end at multiples of `alignment`, but for the ends of the read. */
+  constructor(top: NextOps, size: bigint, alignment: bigint) {
     this.#top = top;
     this.#size = size;
+    this.#alignment = alignment;
   }
 
   /** Whether the parts of this read should be asked for. */
@@ -70,7 +73,7 @@ export class Holes {
   }
 
   #found(extents: Extents, offset: bigint, count: number): readonly Part[] | undefined {
-    const parts = partsOf(extents, offset, count);
+    const parts = this.#parts(extents, offset, count);
     if (parts.some(({ zero }) => zero)) {
       this.#inVain = 0;
       return parts;
@@ -88,21 +91,27 @@ export class Holes {
     const over = this.#inVain - patience;
     this.#rest = over < 0 ? 0 : Math.min(2 ** over, longestRest);
   }
-}
 
-/** What the extents say of `count` bytes at `offset`; what they do not reach is to be read. */
-function partsOf(extents: Extents, offset: bigint, count: number): readonly Part[] {
-  const parts: Part[] = [];
-  let at = 0;
-  for (const extent of extents.entries) {
-    const start = Number(extent.offset - offset);
-    if (start >= count) break;
-    const end = Math.min(start + Number(extent.length), count);
-    if ((extent.type & EXTENT_ZERO) === 0 || end - start < smallestHole) continue;
-    if (start > at) parts.push({ at, length: start - at, zero: false });
-    parts.push({ at: start, length: end - start, zero: true });
-    at = end;
+  /** What the extents say of `count` bytes at `offset`; what they do not reach is to be read. */
+  #parts(extents: Extents, offset: bigint, count: number): readonly Part[] {
+    const parts: Part[] = [];
+    const alignment = this.#alignment;
+    let at = 0;
+    for (const extent of extents.entries) {
+      const from = Number(extent.offset - offset);
+      if (from >= count) break;
+      if ((extent.type & EXTENT_ZERO) === 0) continue;
+      const behind = extent.offset + extent.length;
+      const until = Number(behind - offset);
+      const start =
+        from === 0 ? 0 : from + Number((alignment - (extent.offset % alignment)) % alignment);
+      const end = until >= count ? count : until - Number(behind % alignment);
+      if (end - start < smallestHole) continue;
+      if (start > at) parts.push({ at, length: start - at, zero: false });
+      parts.push({ at: start, length: end - start, zero: true });
+      at = end;
+    }
+    if (at < count) parts.push({ at, length: count - at, zero: false });
+    return parts;
   }
-  if (at < count) parts.push({ at, length: count - at, zero: false });
-  return parts;
 }

@@ -98,8 +98,9 @@ export class Transmission {
     this.#top = options.export.top;
     this.#gate = options.gate;
     this.#mostInFlight = this.#gate.one ? 1 : Math.min(options.threads ?? maxInFlight, maxInFlight);
-    const { size, structured, tellsExtents, top } = options.export;
-    this.#holes = structured && tellsExtents ? new Holes(top, size) : undefined;
+    const { size, structured, pieces, top } = options.export;
+    this.#holes =
+      structured && pieces !== undefined ? new Holes(top, size, BigInt(pieces)) : undefined;
     this.#reader = new RequestReader(options.export, options.blocks, options.logName);
     this.done = new Promise((resolve) => {
       this.#finish = resolve;

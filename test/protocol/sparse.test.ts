@@ -142,6 +142,33 @@ describe.each([{ later: false }, { later: true }])(
       expect(calls).toEqual(["extents 1024 0", `extents 100 ${3 / KiB}`]);
     });
 
+    test("pieces keep to the smallest block", async () => {
+      const { calls, disk, plugin } = sparse(
+        [
+          [0, 0],
+          [63 * KiB, zero],
+          [129 * KiB, 0],
+          [196 * KiB + 1, zero],
+          [220 * KiB + 3, 0],
+          [1000 * KiB + 3, zero],
+        ],
+        later,
+      );
+      const blockSize = () => ({ minimum: 8 * KiB, preferred: 64 * KiB, maximum: 0xffffffff });
+      await using it = await running({ plugin: { ...plugin, blockSize } });
+      const { shape, data } = await read(await connected(it), 0, size);
+      expect(shape).toEqual([
+        [0, 64],
+        [64, -64],
+        [128, 72],
+        [200, -16],
+        [216, 792],
+        [1008, -16],
+      ]);
+      expect(data).toEqual(disk);
+      expect(calls).toEqual(["extents 1024 0", "pread 64 0", "pread 72 128", "pread 792 216"]);
+    });
+
     test("a piece that cannot be read fails the read, with one chunk", async () => {
       const { plugin } = sparse(
         [
@@ -169,6 +196,16 @@ describe.each([{ later: false }, { later: true }])(
 );
 
 describe("no holes are told", () => {
+  test("where no layer can say how small a piece may be", async () => {
+    const { calls, plugin } = sparse([[0, hole | zero]]);
+    const blockSize = () => {
+      throw new NbdError("EIO", "nobody knows");
+    };
+    await using it = await running({ plugin: { ...plugin, blockSize } });
+    expect((await read(await connected(it), 0, size)).shape).toEqual([[0, 1024]]);
+    expect(calls).toEqual(["pread 1024 0"]);
+  });
+
   const allZero: Layout = [[0, hole | zero]];
 
   test.each([
