@@ -1,86 +1,138 @@
 /**
- * How fast a disk is copied through TLS, here and in nbdkit: `bun bench/tls.ts FOLDER [ROUNDS]`. The folder has
- * ca-cert.pem, server-cert.pem and server-key.pem. Rounds alternate between the servers.
+ * What TLS costs, here and in nbdkit: copies of 256 MiB by nbdcopy and random reads of 4 KiB at a depth of 32, the time
+ * they take and the server's share of the processor. Rounds alternate between the servers. The certificates are made
+ * for it, and removed with all else.
+ *
+ * usage: bun bench/tls.ts [ROUNDS]
  */
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { runCompiler, temporaryFolder } from "#test/modules";
+import { installed, run, serve, type Served } from "#test/server";
+
+import { pki } from "../test/tls/certificates.ts";
 
 const MiB = 256;
-const [folder = ".", roundsText = "5"] = process.argv.slice(2);
-const certificates = resolve(folder);
-const rounds = Number(roundsText);
+const readSeconds = 1.5;
+const rounds = Number(process.argv[2] ?? 5);
 
-const work = mkdtempSync(join(tmpdir(), "nbdkit-bench-"));
-process.on("exit", () => rmSync(work, { recursive: true, force: true }));
-const image = join(work, "image");
-writeFileSync(image, crypto.getRandomValues(new Uint8Array(65536)));
-const piece = await Bun.file(image).bytes();
-const whole = new Uint8Array(MiB << 20);
-// Each piece differs, so that nothing could be left out.
-for (let at = 0; at < whole.length; at += piece.length) {
-  whole.set(piece, at);
-  new DataView(whole.buffer).setUint32(at, at);
-}
-writeFileSync(image, whole);
-
-const servers = {
-  ours: [process.execPath, join(import.meta.dir, "..", "src", "main.ts")],
-  nbdkit: ["nbdkit"],
-} as const;
+const servers = { ours: {}, nbdkit: { program: ["nbdkit"] } } as const;
 type Name = keyof typeof servers;
 
-/** MiB a second of one nbdcopy. */
-async function copy(from: string, to: string, connections: number): Promise<number> {
-  const start = performance.now();
-  const child = Bun.spawn(["nbdcopy", `--connections=${connections}`, from, to]);
-  if ((await child.exited) !== 0) throw new Error("nbdcopy failed");
-  return (MiB * 1000) / (performance.now() - start);
-}
+/** Of one run: what is to be compared. Less is better. */
+type Figures = Readonly<Record<string, number>>;
 
-/** The figures of one server, which starts anew. */
-async function round(name: Name): Promise<Record<string, number>> {
-  const socket = join(work, "socket");
-  rmSync(socket, { force: true });
-  const options = ["-f", "-U", socket, "--tls=require", `--tls-certificates=${certificates}`];
-  const server = Bun.spawn([...servers[name], ...options, "memory", `${MiB}M`], {
-    stderr: "inherit",
-  });
-  while (!existsSync(socket)) await Bun.sleep(5);
-  const uri = `nbds+unix:///?socket=${socket}&tls-certificates=${certificates}`;
-  const figures = {
-    "write, 1 connection": await copy(image, uri, 1),
-    "read, 1 connection": await copy(uri, "null:", 1),
-    "write, 4 connections": await copy(image, uri, 4),
-    "read, 4 connections": await copy(uri, "null:", 4),
-  };
-  const back = join(work, "back");
-  await copy(uri, back, 1);
-  const same = Buffer.from(whole.buffer).equals(await Bun.file(back).bytes());
-  if (!same) throw new Error(`${name}: what came back is not what was written`);
-  server.kill();
-  await server.exited;
-  return figures;
+for (const name of ["certtool", "nbdcopy", "nbdkit"]) {
+  if (installed(name)) continue;
+  process.stderr.write(`bench/tls.ts: ${name} is not installed\n`);
+  process.exit(1);
 }
-
+const { server: certificates } = await pki();
+const folder = temporaryFolder();
+const image = join(folder, "image");
+const whole = imageBytes();
+writeFileSync(image, whole);
+const reader = await compiledReader();
 const found = new Map<string, Record<Name, number[]>>();
 for (let i = 0; i < rounds; i++) {
   for (const name of ["ours", "nbdkit"] as const) {
-    for (const [what, speed] of Object.entries(await round(name))) {
+    for (const [what, figure] of Object.entries(await round(name))) {
       const both = found.get(what) ?? { ours: [], nbdkit: [] };
-      both[name].push(speed);
+      both[name].push(figure);
       found.set(what, both);
     }
   }
 }
+report();
 
-const median = (numbers: readonly number[]): number =>
-  numbers.toSorted((a, b) => a - b)[numbers.length >> 1] ?? 0;
-
-const lines = ["| case | ours | nbdkit | ratio |", "| --- | --- | --- | --- |"];
-for (const [what, { ours, nbdkit }] of found) {
-  const ratio = median(ours.map((speed, i) => speed / (nbdkit[i] ?? speed)));
-  const speeds = [ours, nbdkit].map((all) => `${median(all).toFixed(0)} MiB/s`);
-  lines.push(`| ${what} | ${speeds.join(" | ")} | ${ratio.toFixed(2)} |`);
+/** Pieces that all differ, so that nothing could be left out. */
+function imageBytes(): Uint8Array {
+  const piece = crypto.getRandomValues(new Uint8Array(65536));
+  const bytes = new Uint8Array(MiB << 20);
+  const view = new DataView(bytes.buffer);
+  for (let at = 0; at < bytes.length; at += piece.length) {
+    bytes.set(piece, at);
+    view.setUint32(at, at);
+  }
+  return bytes;
 }
-process.stdout.write(lines.join("\n") + "\n");
+
+/** The client for small reads, if libnbd's header is here. */
+async function compiledReader(): Promise<string | undefined> {
+  const program = join(folder, "reads");
+  const source = join(import.meta.dir, "reads.c");
+  try {
+    await runCompiler(["-O2", "-o", program, source, "-lnbd"], source);
+    return program;
+  } catch (error) {
+    process.stderr.write(`no small reads: ${error instanceof Error ? error.message : error}\n`);
+    return undefined;
+  }
+}
+
+/** The figures of one server, which starts anew. */
+async function round(name: Name): Promise<Figures> {
+  const options = ["--tls=require", `--tls-certificates=${certificates}`];
+  await using server = await serve([...options, "memory", `${MiB}M`], servers[name]);
+  const uri = `nbds+unix:///?socket=${server.socket}&tls-certificates=${certificates}`;
+  const figures: Record<string, number> = {};
+  const copied = async (what: string, from: string, to: string, connections: number) => {
+    const words = ["nbdcopy", `--connections=${connections}`, from, to];
+    const { cpu, ms } = await measured(server, words);
+    figures[`${what}: ms`] = ms;
+    figures[`${what}: the server's CPU ms`] = cpu;
+  };
+  for (const connections of [1, 4]) {
+    const suffix = `${MiB} MiB, ${connections === 1 ? "1 connection" : `${connections} connections`}`;
+    await copied(`write ${suffix}`, image, uri, connections);
+    await copied(`read ${suffix}`, uri, "null:", connections);
+  }
+  if (reader !== undefined) {
+    const words = [reader, uri, "4096", "32", String(readSeconds)];
+    const { cpu, stdout } = await measured(server, words);
+    const [rate = 0, p50 = 0] = stdout.split(" ").map(Number);
+    figures["4 KiB reads, depth 32: p50 us"] = p50;
+    figures["4 KiB reads, depth 32: us each"] = 1e6 / rate;
+    figures["4 KiB reads, depth 32: the server's CPU us each"] =
+      (cpu * 1000) / (rate * readSeconds);
+  }
+  const back = join(folder, "back");
+  await measured(server, ["nbdcopy", uri, back]);
+  if (!readFileSync(back).equals(Buffer.from(whole.buffer))) {
+    throw new Error(`${name}: what came back is not what was written`);
+  }
+  return figures;
+}
+
+/** Run a client, and tell what it printed, the time it took, and what the server worked meanwhile. */
+async function measured(server: Served, words: readonly string[]) {
+  const before = cpuMs(server.process.pid);
+  const start = performance.now();
+  const { code, stderr, stdout } = await run(words);
+  const ms = performance.now() - start;
+  if (code !== 0) throw new Error(`${words.join(" ")} ended with ${code}:\n${stderr}`);
+  return { stdout, ms, cpu: cpuMs(server.process.pid) - before };
+}
+
+/** User and system time of all threads, in steps of 10 ms. */
+function cpuMs(pid: number): number {
+  const [, fields = ""] = readFileSync(`/proc/${pid}/stat`, "latin1").split(") ");
+  const words = fields.split(" ");
+  return (Number(words[11]) + Number(words[12])) * 10;
+}
+
+function median(numbers: readonly number[]): number {
+  return numbers.toSorted((a, b) => a - b)[numbers.length >> 1] ?? 0;
+}
+
+function report(): void {
+  const lines = ["| case | ours | nbdkit | nbdkit / ours |", "| --- | --- | --- | --- |"];
+  for (const [what, { ours, nbdkit }] of found) {
+    const ratio = median(ours.map((figure, i) => (nbdkit[i] ?? figure) / figure));
+    const digits = median(ours) < 100 ? 1 : 0;
+    const figures = [ours, nbdkit].map((all) => median(all).toFixed(digits));
+    lines.push(`| ${what} | ${figures.join(" | ")} | ${ratio.toFixed(2)} |`);
+  }
+  process.stdout.write(`${lines.join("\n")}\n`);
+}
