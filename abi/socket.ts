@@ -1,4 +1,6 @@
 /** What Bun's sockets do not do: say who the client is as C wants it, and set how much the kernel keeps for it. */
+import { FFIType } from "bun:ffi";
+
 import { openLibc } from "./libc.ts";
 
 /** Of Linux, the same on x86-64 and aarch64. */
@@ -6,6 +8,7 @@ const SOL_SOCKET = 1;
 const SO_SNDBUF = 7;
 const SO_KEEPALIVE = 9;
 const SO_PEERCRED = 17;
+const MSG_DONTWAIT = 0x40;
 /** Of poll(2). */
 const POLLERR = 0x8;
 const POLLHUP = 0x10;
@@ -27,6 +30,7 @@ const symbols = {
   getpeername: { args: ["i32", "buffer", "buffer"], returns: "i32" },
   getsockopt: { args: ["i32", "i32", "i32", "buffer", "buffer"], returns: "i32" },
   setsockopt: { args: ["i32", "i32", "i32", "buffer", "u32"], returns: "i32" },
+  recv: { args: ["i32", "ptr", FFIType.u64_fast, "i32"], returns: FFIType.i64_fast },
 } as const;
 
 function load() {
@@ -79,6 +83,15 @@ export function hungUp(fds: readonly number[]): readonly number[] {
   if (fds.length === 0 || !((calls()?.poll(polled, fds.length, 0) ?? 0) > 0)) return [];
   const events = (i: number) => (polled[i * pollWords + 1] ?? 0) >>> 16;
   return fds.filter((_, i) => (events(i) & (POLLERR | POLLHUP | POLLRDHUP)) !== 0);
+}
+
+/**
+ * Receive what has come, as much as fits. Returns how much that is: 0 where nothing has come, or nothing will, or it
+ * failed, which whoever waits for the socket finds out, too.
+ */
+export function receiveNow(fd: number, into: Uint8Array): number {
+  const count = calls()?.recv(fd, into, into.length, MSG_DONTWAIT) ?? 0;
+  return Math.max(0, Number(count));
 }
 
 function calls(): ReturnType<typeof load> {

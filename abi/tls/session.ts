@@ -1,10 +1,10 @@
 /** TLS with one client, over memory: what the client sent goes in, and what is to be sent to it comes out. */
-import { CString, type Pointer } from "bun:ffi";
+import { CString, type Pointer, ptr } from "bun:ffi";
 
 import { NbdError } from "#api";
 
 import { errorText, library, Out } from "./library.ts";
-import { type Arrived, type Emit, wire } from "./wire.ts";
+import { Arrived, type Emit, wire } from "./wire.ts";
 
 /** The names in a client's certificate, in the form of RFC 4514. */
 export interface TlsNames {
@@ -39,9 +39,8 @@ const SHUT_WR = 1;
 const DER = 0;
 const X509 = 1;
 
-const nothing = new Uint8Array(0);
-/** Small requests come in small records: they need no more memory than that. */
-const leastBytes = 64;
+/** The most that a record carries: what is as long is a part of something larger. */
+const fullRecordBytes = 16 << 10;
 
 /**
  * A method that throws leaves a session that cannot be used any more, but for `alert` and disposal. Nothing here ever
@@ -51,7 +50,7 @@ export class TlsSession implements Disposable {
   readonly #session: Pointer;
   readonly #emit: Emit;
   readonly #hasKeys: boolean;
-  readonly #arrived: Arrived = { bytes: nothing, at: 0, ended: false, taken: 0 };
+  readonly #arrived = new Arrived();
   #disposed = false;
   /** What reading ended with, to be told when what came before was taken. */
   #end: "end" | NbdError | undefined;
@@ -76,17 +75,17 @@ export class TlsSession implements Disposable {
     tls.gnutls_session_set_verify_cert(this.#session, null, 0);
   }
 
-  /** Bytes from the client. They must not change before they are read. */
-  push(chunk: Uint8Array): void {
-    const arrived = this.#arrived;
-    const rest = arrived.bytes.subarray(arrived.at);
-    arrived.bytes = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
-    arrived.at = 0;
+  /**
+   * Bytes from the client. They must not change until they were read. `own`: nobody else uses their memory, which is
+   * freed then.
+   */
+  push(chunk: Uint8Array, own: boolean): void {
+    this.#arrived.add(chunk, own);
   }
 
   /** Bytes from the client that were not looked at. */
   get unread(): number {
-    return this.#arrived.bytes.length - this.#arrived.at;
+    return this.#arrived.length;
   }
 
   /** The client sends no more. */
@@ -107,24 +106,24 @@ export class TlsSession implements Disposable {
     }
   }
 
-  /** What the client said next, of any length. "wait": more bytes are needed. "end": it says no more. Throws where it is not genuine. */
-  read(): Uint8Array | "wait" | "end" {
+  /**
+   * Put what the client said next into `into`, whose memory does not move, and return how many bytes that is: all that
+   * has come and fits, or with `small` what there is before the next long record. "wait": more bytes are needed. "end":
+   * it says no more. Throws where it is not genuine.
+   */
+  read(into: Uint8Array, small = false): number | "wait" | "end" {
     if (this.#end !== undefined) return this.#ended(this.#end);
     const { tls } = wire();
-    const arrived = this.#arrived;
-    const waiting = tls.gnutls_record_check_pending(this.#session);
-    // A record is never shorter than what it carries.
-    const most = Number(waiting) + arrived.taken + arrived.bytes.length - arrived.at;
-    const into = new Uint8Array(new ArrayBuffer(Math.max(leastBytes, most)));
+    const address = Number(ptr(into));
+    const { length } = into;
     let filled = 0;
     this.#begin();
-    while (filled < into.length) {
-      const count = Number(
-        tls.gnutls_record_recv(this.#session, into.subarray(filled), into.length - filled),
-      );
+    while (filled < length) {
+      const to = (address + filled) as Pointer;
+      const count = Number(tls.gnutls_record_recv(this.#session, to, length - filled));
       if (count > 0) {
         filled += count;
-        arrived.taken = 0;
+        if (small && this.#arrived.recordBytes >= fullRecordBytes) break;
       } else if (count === E_AGAIN) {
         break;
       } else if (count !== E_INTERRUPTED && count !== E_WARNING_ALERT_RECEIVED) {
@@ -133,26 +132,26 @@ export class TlsSession implements Disposable {
       }
     }
     wire().end(this.#emit);
-    if (filled > 0) return into.subarray(0, filled);
+    if (filled > 0) return filled;
     return this.#end === undefined ? "wait" : this.#ended(this.#end);
   }
 
-  /** Encrypt and emit as much as is sent in one go. Returns how much that was: at least 1 byte. */
+  /** Encrypt and emit as much as is sent in one go. Returns how much that was: at least 1 byte. The memory does not move. */
   write(bytes: Uint8Array, start: number, length: number): number {
     const transport = wire();
     const { tls } = transport;
-    const end = start + length;
-    let at = start;
+    const address = Number(ptr(bytes)) + start;
+    let sent = 0;
     this.#begin();
-    while (at < end && transport.hasRoom) {
+    while (sent < length && transport.hasRoom) {
       // No more than a record is taken at a time.
-      const part = bytes.subarray(at, end);
-      const count = Number(tls.gnutls_record_send(this.#session, part, part.length));
+      const from = (address + sent) as Pointer;
+      const count = Number(tls.gnutls_record_send(this.#session, from, length - sent));
       if (count < 0 && count !== E_INTERRUPTED) throw this.#failure("TLS", count);
-      if (count > 0) at += count;
+      if (count > 0) sent += count;
     }
     transport.end(this.#emit);
-    return at - start;
+    return sent;
   }
 
   /** Tell the client that nothing more will be sent: it then knows that nothing was cut off. */

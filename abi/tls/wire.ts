@@ -1,28 +1,77 @@
 /** What GnuTLS takes for a connection: memory that it reads from and writes to, through functions that it calls. */
 import { FFIType, JSCallback, type Pointer, ptr } from "bun:ffi";
 
+import { freeUsedUp } from "#lib/used-up";
+
 import { type Library, library } from "./library.ts";
 
-/** Sends bytes to the client. They are valid during the call only. */
-export type Emit = (bytes: Uint8Array) => void;
+/**
+ * Sends bytes to the client. They are valid during the call only, unless it returns true: then their memory is its own,
+ * until it is given to `reuse`.
+ */
+export type Emit = (bytes: Uint8Array) => boolean;
 
 /** The most that a record of TLS carries, and what the protocol may add to it. */
 const recordBytes = 16 << 10;
 const recordExtraBytes = 1 << 10;
+/** Where a record tells its length, of two bytes. */
+const recordLengthAt = 3;
 /** So much is encrypted before it is sent. The first flight of a handshake has to fit, too. */
 const wireBytes = 288 << 10;
+/** How much of such memory is kept for later. */
+const mostSpare = 8;
+
+const nothing = new Uint8Array(0);
 
 const EAGAIN = 11;
 const ECONNABORTED = 103;
 
-/** What came from one client and was not decrypted. */
-export interface Arrived {
-  bytes: Uint8Array;
-  at: number;
+/** What came from one client and was not decrypted: bytes in memory that does not move. */
+export class Arrived {
   /** No more will come. */
-  ended: boolean;
-  /** Bytes that GnuTLS has taken. */
-  taken: number;
+  ended = false;
+  #bytes: Uint8Array = nothing;
+  #address = 0;
+  #at = 0;
+  /** Nobody else uses the memory. */
+  #own = false;
+
+  get length(): number {
+    return this.#bytes.length - this.#at;
+  }
+
+  /** How long the record that begins here says it is, if it does begin here; 0 where that has not come yet. */
+  get recordBytes(): number {
+    const at = this.#at + recordLengthAt;
+    return ((this.#bytes[at] ?? 0) << 8) | (this.#bytes[at + 1] ?? 0);
+  }
+
+  /** More bytes; `own`: nobody else uses their memory. */
+  add(chunk: Uint8Array, own: boolean): void {
+    const rest = this.#bytes.subarray(this.#at);
+    this.#bytes = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
+    this.#own = own || rest.length > 0;
+    // Small arrays lie in the collector's heap until this is asked for.
+    void this.#bytes.buffer;
+    this.#address = this.#bytes.length === 0 ? 0 : Number(ptr(this.#bytes));
+    this.#at = 0;
+  }
+
+  /** The address of the next bytes, which the caller is done with before anything else is done here. */
+  take(count: number): Pointer {
+    const address = this.#address + this.#at;
+    this.#at += count;
+    return address as Pointer;
+  }
+
+  /** Whatever was taken is needed no more. */
+  clean(): void {
+    if (this.length > 0) return;
+    if (this.#own) freeUsedUp(this.#bytes);
+    this.#own = false;
+    this.#bytes = nothing;
+    this.#at = 0;
+  }
 }
 
 /** One for all sessions: none of them runs while another one does. */
@@ -30,11 +79,12 @@ class Wire {
   readonly tls: Library["tls"];
   readonly #memcpy: Library["c"]["memcpy"];
   // Over an ArrayBuffer of its own: such memory never moves.
-  readonly #bytes = new Uint8Array(new ArrayBuffer(wireBytes));
-  readonly #address = Number(ptr(this.#bytes));
+  #bytes = new Uint8Array(new ArrayBuffer(wireBytes));
+  #address = Number(ptr(this.#bytes));
+  readonly #spare: ArrayBuffer[] = [];
   #used = 0;
   #session: Pointer | null = null;
-  #arrived: Arrived = { bytes: this.#bytes, at: 0, ended: true, taken: 0 };
+  #arrived = new Arrived();
   readonly #push: JSCallback;
   readonly #pull: JSCallback;
   readonly #wait: JSCallback;
@@ -76,9 +126,17 @@ class Wire {
   /** Send what was written. */
   end(emit: Emit): void {
     this.#session = null;
+    this.#arrived.clean();
     const count = this.#used;
     this.#used = 0;
-    if (count > 0) emit(this.#bytes.subarray(0, count));
+    if (count === 0 || !emit(this.#bytes.subarray(0, count))) return;
+    this.#bytes = new Uint8Array(this.#spare.pop() ?? new ArrayBuffer(wireBytes));
+    this.#address = Number(ptr(this.#bytes));
+  }
+
+  reuse({ buffer }: Uint8Array): void {
+    if (!(buffer instanceof ArrayBuffer) || buffer.byteLength !== wireBytes) return;
+    if (this.#spare.length < mostSpare) this.#spare.push(buffer);
   }
 
   #write(from: Pointer, count: number): number {
@@ -90,12 +148,9 @@ class Wire {
 
   #read(to: Pointer, wanted: number): number {
     const arrived = this.#arrived;
-    const { at, bytes } = arrived;
-    const count = Math.min(wanted, bytes.length - at);
+    const count = Math.min(wanted, arrived.length);
     if (count === 0) return arrived.ended ? 0 : this.#refuse(EAGAIN);
-    this.#memcpy(to, bytes.subarray(at, at + count), count);
-    arrived.at = at + count;
-    arrived.taken += count;
+    this.#memcpy(to, arrived.take(count), count);
     return count;
   }
 
@@ -109,4 +164,9 @@ let made: Wire | undefined;
 
 export function wire(): Wire {
   return (made ??= new Wire(library()));
+}
+
+/** Memory that `emit` has kept is needed no more. */
+export function reuse(bytes: Uint8Array): void {
+  made?.reuse(bytes);
 }

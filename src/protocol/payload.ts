@@ -32,18 +32,31 @@ export class Payload {
 
   add(part: Uint8Array): void {
     const filled = this.#filled + part.length;
-    if (filled > this.#block.bytes.length) {
-      const larger = this.#blocks.take(Math.min(this.count, 2 * filled));
-      larger.bytes.set(this.bytes);
-      this.release();
-      this.#block = larger;
-    }
+    if (filled > this.#block.bytes.length) this.#grow(2 * filled);
     this.#block.bytes.set(part, this.#filled);
     this.#filled = filled;
+  }
+
+  /** Where the next bytes belong, and no others. Whoever puts some there says so with `fill`. */
+  get room(): Uint8Array {
+    if (this.#filled === this.#block.bytes.length) this.#grow(2 * this.#filled);
+    const end = Math.min(this.count, this.#block.bytes.length);
+    return this.#block.bytes.subarray(this.#filled, end);
+  }
+
+  fill(count: number): void {
+    this.#filled += count;
   }
 
   /** Nobody reads it any more. */
   release(): void {
     this.#blocks.give(this.#block);
+  }
+
+  #grow(capacity: number): void {
+    const larger = this.#blocks.take(Math.min(this.count, capacity));
+    larger.bytes.set(this.bytes);
+    this.release();
+    this.#block = larger;
   }
 }

@@ -1,5 +1,6 @@
 /** Cuts the client's bytes into requests, checked and with their payload. Holds one request at a time. */
 import { log } from "../lib/log.ts";
+import { freeUsedUp } from "../lib/used-up.ts";
 import type { Blocks } from "./blocks.ts";
 import {
   CMD_DISC,
@@ -43,6 +44,8 @@ export class RequestReader {
   /** Chunks that came while the first one was not used up. */
   #chunks: Uint8Array[] = [];
   #chunk: Uint8Array = nothing;
+  /** Layers were given a part of it. */
+  #lent = false;
   #view: DataView = new DataView(new ArrayBuffer(0));
   #at = 0;
   /** Of the chunk, when it came: it shrinks where a layer gives the memory away. */
@@ -77,7 +80,7 @@ export class RequestReader {
     return waiting + (this.#payload?.capacity ?? 0);
   }
 
-  /** Bytes from the client. They must not change later: layers are given parts of them. */
+  /** Bytes from the client. Nobody else uses their memory any more: layers are given parts of it, or it is freed. */
   push(chunk: Uint8Array): void {
     if (this.#at < this.#length) this.#chunks.push(chunk);
     else this.#begin(chunk);
@@ -113,6 +116,22 @@ export class RequestReader {
     return this.ready;
   }
 
+  /** Where the client's next bytes may be put instead of being pushed; undefined where that would not help. */
+  get room(): Uint8Array | undefined {
+    if (this.#payload === undefined || this.ready || this.#at < this.#length) {
+      return undefined;
+    }
+    return this.#chunks.length === 0 ? this.#payload.room : undefined;
+  }
+
+  /** So many bytes were put into `room`. */
+  fill(count: number): void {
+    const payload = this.#payload;
+    if (payload === undefined) return;
+    payload.fill(count);
+    this.#completeIfWhole(payload);
+  }
+
   /** A WRITE's collected data, for whoever releases it later. */
   takePayload(): Payload | undefined {
     const payload = this.#payload;
@@ -126,6 +145,8 @@ export class RequestReader {
   }
 
   #begin(chunk: Uint8Array): void {
+    if (!this.#lent) freeUsedUp(this.#chunk);
+    this.#lent = false;
     this.#chunk = chunk;
     this.#length = chunk.length;
     this.#view = new DataView(chunk.buffer, chunk.byteOffset, chunk.length);
@@ -210,6 +231,7 @@ export class RequestReader {
       this.ready = count === 0;
     } else if (this.#chunk.length - this.#at >= count) {
       this.data = this.#chunk.subarray(this.#at, this.#at + count);
+      this.#lent = true;
       this.#at += count;
       this.ready = true;
     } else {
@@ -221,6 +243,10 @@ export class RequestReader {
     const part = this.#chunk.subarray(this.#at, this.#at + payload.missing);
     payload.add(part);
     this.#at += part.length;
+    this.#completeIfWhole(payload);
+  }
+
+  #completeIfWhole(payload: Payload): void {
     if (payload.missing > 0) return;
     this.data = payload.bytes;
     this.ready = true;

@@ -124,6 +124,17 @@ export class Transmission {
     this.#proceed();
   }
 
+  /** Where the next bytes from the client may be put instead: they are those of a write. */
+  get room(): Uint8Array | undefined {
+    return this.#ended ? undefined : this.#reader.room;
+  }
+
+  /** So many bytes were put into `room`. */
+  filled(count: number): void {
+    this.#reader.fill(count);
+    if (this.#reader.ready) this.#proceed();
+  }
+
   /** The kernel takes output again. */
   drained(): void {
     this.#output.drained();

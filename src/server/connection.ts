@@ -22,6 +22,8 @@ export interface ClientSocket extends Sink {
   readonly client: Pick<ConnectionInfo, "peer" | "peerName">;
   /** Bytes that it took and still has to write; nothing where the kernel takes them at once. */
   readonly unwritten?: number;
+  /** What has come and was not delivered yet, as much as fits: how much, or 0 where nothing is there. */
+  receive(into: Uint8Array): number;
   /** Close it, once what was written has left. */
   end(): void;
   /** Close it now. */
@@ -57,6 +59,8 @@ const lingerMs = 2000;
 const mostTimerMs = 2 ** 31 - 1;
 /** During the handshake so much may wait to be taken before more is written. */
 const waitingBytes = 64 << 10;
+/** So much is received at once, as others want to be served, too. */
+const mostAtOnce = 1 << 20;
 
 export class Connection {
   readonly #socket: ClientSocket;
@@ -87,6 +91,8 @@ export class Connection {
     if ("offer" in shared.tls) {
       const receiver = {
         received: (chunk: Uint8Array) => this.#received(chunk),
+        room: () => this.#transmission?.room,
+        filled: (count: number) => this.#transmission?.filled(count),
         drained: () => this.#drained(),
         inputEnded: () => this.#noMoreInput(),
         gone: () => this.#died(),
@@ -111,9 +117,11 @@ export class Connection {
 
   // ---- what the socket says
 
+  /** Nobody else uses the chunk's memory from then on. */
   data(chunk: Uint8Array): void {
-    if (this.#secured === undefined) this.#received(chunk);
-    else this.#secured.data(chunk);
+    if (this.#secured !== undefined) return this.#secured.data(chunk);
+    this.#received(chunk);
+    if (this.#transmission !== undefined) this.#receiveMore(this.#transmission);
   }
 
   drained(): void {
@@ -141,6 +149,17 @@ export class Connection {
   #received(chunk: Uint8Array): void {
     if (this.#transmission === undefined) this.#input.push(chunk);
     else this.#transmission.feed(chunk);
+  }
+
+  /** The rest of a write's data is received where it belongs. */
+  #receiveMore(transmission: Transmission): void {
+    for (let left = mostAtOnce; left > 0;) {
+      const { room } = transmission;
+      const count = room === undefined ? 0 : this.#socket.receive(room);
+      if (count === 0) return;
+      left -= count;
+      transmission.filled(count);
+    }
   }
 
   #drained(): void {

@@ -3,7 +3,7 @@ import { closeSync } from "node:fs";
 
 import { listenLong } from "#abi/listening";
 import { duplicate } from "#abi/process";
-import { keepAlive, peerCredentials, peerName, setSendBuffer } from "#abi/socket";
+import { keepAlive, peerCredentials, peerName, receiveNow, setSendBuffer } from "#abi/socket";
 
 import { log } from "../lib/log.ts";
 import type { ClientSocket, Connection } from "./connection.ts";
@@ -122,6 +122,7 @@ function handlers(
       socket.data = accept({
         client: { peerName: peerName(fd), peer: peerCredentials(fd) },
         write: (bytes, start, length) => socket.write(bytes, start, length),
+        receive: (into) => receiveNow(fdOf(socket), into),
         pause() {
           socket.pause();
           watchHangup(socket, fd, () => socket.data.left());

@@ -1,6 +1,6 @@
 /** A client's socket, with TLS on it from the moment the client has asked for that. */
 import type { TlsNames, TlsTalk } from "#abi/tls/session";
-import type { Emit } from "#abi/tls/wire";
+import { type Emit, reuse } from "#abi/tls/wire";
 
 import { log } from "../lib/log.ts";
 import { failure } from "../protocol/wire-error.ts";
@@ -9,6 +9,10 @@ import type { ClientSocket } from "./connection.ts";
 /** What happens on the connection, in clear. */
 export interface Receiver {
   received(chunk: Uint8Array): void;
+  /** Where the next bytes may be put instead. */
+  room(): Uint8Array | undefined;
+  /** So many bytes were put there. */
+  filled(count: number): void;
   /** More is taken for the client again. */
   drained(): void;
   inputEnded(): void;
@@ -27,7 +31,16 @@ const handshakeBytes = 1 << 20;
 /** What may wait for a client that takes nothing, beyond what it is given at once. */
 const pendingBytes = 1 << 20;
 
+/** From so much on the memory in which it was encrypted is kept, else a copy. */
+const keptFromBytes = 64 << 10;
+
 const nothing = new Uint8Array(0);
+/** Where what has no other place is decrypted to, for a moment. */
+const scratch = new Uint8Array(new ArrayBuffer(64 << 10));
+/** Where it is received while the data of a write is still to come. */
+const incoming = new Uint8Array(new ArrayBuffer(256 << 10));
+/** Others want to be served, too. */
+const mostAtOnce = 1 << 20;
 
 type State = "plain" | "handshake" | "secure" | "over";
 
@@ -95,7 +108,7 @@ export class TlsTransport implements ClientSocket, Disposable {
 
   /** Bytes of memory that it holds for its client. */
   get heldBytes(): number {
-    return this.#pending.length + (this.#session?.unread ?? 0);
+    return this.#pending.buffer.byteLength + (this.#session?.unread ?? 0);
   }
 
   // ---- what the socket says
@@ -107,15 +120,17 @@ export class TlsTransport implements ClientSocket, Disposable {
     } else if (this.#state === "handshake") {
       this.#shake(session, chunk);
     } else if (this.#state === "secure" && !this.#deaf) {
-      session.push(chunk);
+      session.push(chunk, true);
       this.#deliver(session);
     }
   }
 
   drained(): void {
     const pending = this.#pending;
-    this.#pending = nothing;
-    if (pending.length > 0) this.#emit(pending);
+    if (pending.length > 0) {
+      this.#pending = this.#lost ? nothing : this.#send(pending);
+      if (this.#pending.length === 0) reuse(pending);
+    }
     if (this.#pending.length === 0) this.#receiver.drained();
   }
 
@@ -173,6 +188,10 @@ export class TlsTransport implements ClientSocket, Disposable {
     this.#session.close();
   }
 
+  receive(into: Uint8Array): number {
+    return this.#lost ? 0 : this.#socket.receive(into);
+  }
+
   end(): void {
     this.#state = "over";
     this.#socket.end();
@@ -192,21 +211,30 @@ export class TlsTransport implements ClientSocket, Disposable {
 
   // ---- TLS
 
-  readonly #emit = (bytes: Uint8Array): void => {
-    if (this.#lost) return;
+  readonly #emit = (bytes: Uint8Array): boolean => {
+    if (this.#lost) return false;
     if (this.#pending.length > 0) {
       this.#pending = Buffer.concat([this.#pending, bytes]);
       if (this.#pending.length > pendingBytes) this.#lost = true;
-      return;
+      return false;
     }
+    const rest = this.#send(bytes);
+    // Little is not worth to hold that much memory for a client which takes nothing.
+    const isMuch = rest.length >= keptFromBytes;
+    this.#pending = isMuch ? rest : rest.slice();
+    return isMuch;
+  };
+
+  /** What the kernel does not take. */
+  #send(bytes: Uint8Array): Uint8Array {
     const taken = this.#socket.write(bytes, 0, bytes.length);
     if (taken < 0) this.#lost = true;
-    else if (taken < bytes.length) this.#pending = bytes.slice(taken);
-  };
+    return taken < 0 || taken === bytes.length ? nothing : bytes.subarray(taken);
+  }
 
   #shake(session: TlsTalk, chunk: Uint8Array): void {
     this.#handshakeBytes += chunk.length;
-    session.push(chunk);
+    session.push(chunk, true);
     try {
       if (!session.handshake()) {
         if (this.#handshakeBytes <= handshakeBytes) return;
@@ -236,21 +264,30 @@ export class TlsTransport implements ClientSocket, Disposable {
 
   /** Hand on what has come. It was asked for with the chunk that brought it, so nobody is asked whether to go on. */
   #deliver(session: TlsTalk): void {
+    let left = mostAtOnce;
     while (this.#state === "secure" && !this.#deaf) {
-      let piece;
+      const room = this.#receiver.room();
+      let count;
       try {
-        piece = session.read();
+        count = room === undefined ? session.read(scratch, true) : session.read(room);
       } catch (error) {
         this.#broken(session, failure(error).message);
         return;
       }
-      if (piece === "wait") return;
-      if (piece === "end") {
+      if (count === "wait") {
+        const more = room === undefined || left <= 0 ? 0 : this.receive(incoming);
+        if (more === 0) return;
+        left -= more;
+        session.push(incoming.subarray(0, more), false);
+        continue;
+      }
+      if (count === "end") {
         this.#deaf = true;
         this.#receiver.inputEnded();
         return;
       }
-      this.#receiver.received(piece);
+      if (room === undefined) this.#receiver.received(copyOf(scratch.subarray(0, count)));
+      else this.#receiver.filled(count);
     }
   }
 
@@ -267,4 +304,11 @@ export class TlsTransport implements ClientSocket, Disposable {
     this.#state = "over";
     this.#receiver.gone();
   }
+}
+
+/** In memory that does not move, as layers want it. */
+function copyOf(bytes: Uint8Array): Uint8Array {
+  const copy = new Uint8Array(new ArrayBuffer(bytes.length));
+  copy.set(bytes);
+  return copy;
 }

@@ -149,6 +149,7 @@ class Client {
         if (taken > 0) this.#written.push(bytes.slice(start, start + taken));
         return taken;
       },
+      receive: (into) => this.#receive(into),
       pause: () => (this.#paused = true),
       resume: () => {
         this.#paused = false;
@@ -158,6 +159,17 @@ class Client {
       end: () => {},
       terminate: () => this.#break(),
     };
+  }
+
+  /** What the server takes before it is told that something has come. */
+  #receive(into: Uint8Array): number {
+    const [next] = this.#queue;
+    if (next === undefined || this.#gone) return 0;
+    const part = next.subarray(0, into.length);
+    into.set(part);
+    if (part.length === next.length) this.#queue.shift();
+    else this.#queue[0] = next.subarray(part.length);
+    return part.length;
   }
 
   #drain(): void {
@@ -173,7 +185,8 @@ class Client {
       const data = this.#queue.shift();
       if (data === undefined) break;
       this.#events++;
-      this.#connection.data(data);
+      // It is the connection's from then on.
+      this.#connection.data(data.slice());
     }
     if (!this.#ends || this.#endDelivered || this.#paused || this.#gone) return;
     if (this.#queue.length > 0) return;
