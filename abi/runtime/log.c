@@ -95,30 +95,68 @@ write_line (int fd, const char *line, size_t length)
   write_all (fd, line, length);
 }
 
+/* As src/lib/log.ts: nothing that a terminal would obey, and no second line. NULL without memory. */
+static char *
+printable (const char *text)
+{
+  char *result = malloc (4 * strlen (text) + 1), *at = result;
+
+  if (result == NULL)
+    return NULL;
+  for (; *text != '\0'; text++) {
+    unsigned char c = (unsigned char) *text;
+
+    if (c >= ' ' && c != 0x7f)
+      *at++ = *text;
+    else if (c == '\t' || c == '\n' || c == '\r') {
+      *at++ = '\\';
+      *at++ = c == '\t' ? 't' : c == '\n' ? 'n' : 'r';
+    } else
+      at += sprintf (at, "\\x%02x", c);
+  }
+  *at = '\0';
+  return result;
+}
+
+enum kind { ERROR, DEBUG };
+
+/* On a terminal errors are red, and what modules say is bold. */
+static int
+make_line (char **line, enum kind kind, int fd, const char *name, const char *message)
+{
+  bool tty = isatty (fd) == 1;
+
+  return asprintf (line, "%snbdkit: %s%s%s: %s\n%s", !tty ? "" : kind == ERROR ? "\033[1;31m" : "\033[1m",
+                   name == NULL ? "" : name, name == NULL ? "" : ": ", kind == ERROR ? "error" : "debug", message,
+                   tty ? "\033[0m" : "");
+}
+
 /* One write, so that lines of several threads do not mix. errno is as the caller left it for %m, and after. */
 static void
-print_line (const char *kind, int fd, const char *format, va_list args)
+print_line (enum kind kind, int fd, const char *format, va_list args)
 {
   int saved_errno = errno;
   const struct rt_connection *connection = rt_this_connection ();
   const char *name = connection == NULL ? NULL : connection->log_name;
-  char *message = NULL, *line = NULL;
+  char *message = NULL, *safe = NULL, *line = NULL;
   int length;
 
   errno = saved_errno;
   if (vasprintf (&message, format, args) == -1)
     message = NULL;
+  if (kind == DEBUG)
+    safe = printable (message == NULL ? format : message);
   if (fd == RT_ERRORS_TO_SYSLOG)
     syslog (LOG_DAEMON | LOG_ERR, "%s%s%s", name == NULL ? "" : name, name == NULL ? "" : ": ",
             message == NULL ? format : message);
   else if (fd != RT_ERRORS_TO_NOBODY) {
-    length = asprintf (&line, "nbdkit: %s%s%s: %s\n", name == NULL ? "" : name, name == NULL ? "" : ": ",
-                       kind, message == NULL ? format : message);
+    length = make_line (&line, kind, fd, name, safe != NULL ? safe : message != NULL ? message : format);
     if (length > 0) {
       write_line (fd, line, (size_t) length);
       free (line);
     }
   }
+  free (safe);
   free (message);
   errno = saved_errno;
 }
@@ -136,7 +174,7 @@ RT_EXPORT void
 nbdkit_verror (const char *format, va_list args)
 {
   atomic_fetch_add (&errors, 1);
-  print_line ("error", atomic_load (&error_fd), format, args);
+  print_line (ERROR, atomic_load (&error_fd), format, args);
 }
 
 RT_EXPORT void
@@ -153,7 +191,7 @@ RT_EXPORT void
 nbdkit_vdebug (const char *format, va_list args)
 {
   if (atomic_load (&verbose))
-    print_line ("debug", STDERR_FILENO, format, args);
+    print_line (DEBUG, STDERR_FILENO, format, args);
 }
 
 RT_EXPORT void
@@ -164,7 +202,7 @@ nbdkit_debug (const char *format, ...)
   if (!atomic_load (&verbose))
     return;
   va_start (args, format);
-  print_line ("debug", STDERR_FILENO, format, args);
+  print_line (DEBUG, STDERR_FILENO, format, args);
   va_end (args);
 }
 

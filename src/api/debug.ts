@@ -3,7 +3,7 @@ import { log } from "../lib/log.ts";
 
 /** Print a debug line on stderr when the server was started with -v. */
 export function debug(message: string): void {
-  log.debug(message);
+  log.moduleDebug(message);
 }
 
 /** Print an error line without failing the request. To fail it, throw an NbdError instead. */

@@ -1,5 +1,8 @@
 /** Error and debug lines, in nbdkit's format. Every line is one write, so that C's lines keep their order. */
 import { writeSync } from "node:fs";
+import { isatty } from "node:tty";
+
+import { bytesOf } from "./text-bytes.ts";
 
 export interface Log {
   /** -v was given. */
@@ -7,6 +10,8 @@ export interface Log {
   /** `name` says where it came from: `file[3]`, or nothing outside connections. */
   error(message: string, name?: string): void;
   debug(message: string, name?: string): void;
+  /** The same, said by a module: on a terminal it stands out. */
+  moduleDebug(message: string): void;
   /** Something is wrong that does not keep the server from doing what it was asked for. */
   warning(message: string): void;
   /** `-D nbdkit.backend.controlpath`: whether debug lines tell of layers being opened, asked and closed. */
@@ -54,7 +59,13 @@ const patienceMs = 2000;
 /** Lines that nobody took, by descriptor. */
 const lost = new Map<number, number>();
 
-function writeLine(fd: number, text: string): void {
+/** What goes before and behind a line on a terminal: errors are red, and what modules say is bold. */
+const bold = ["\x1b[1m", "\x1b[0m"] as const;
+const red = ["\x1b[1;31m", "\x1b[0m"] as const;
+const plain = ["", ""] as const;
+
+function writeLine(fd: number, text: string, style: readonly [string, string] = plain): void {
+  const [start, end] = style !== plain && isatty(fd) ? style : plain;
   const before = lost.get(fd) ?? 0;
   if (before > 0) {
     if (!hasRoom(fd, 0)) return void lost.set(fd, before + 1);
@@ -65,11 +76,20 @@ function writeLine(fd: number, text: string): void {
       `\n${program}: warning: ${before} line(s) of the log are lost, since nobody read it\n`,
     );
   }
-  write(fd, `${program}: ${text}\n`);
+  write(fd, `${start}${program}: ${text}\n${end}`);
+}
+
+/** Debug lines may say what clients and files say: nothing that a terminal would obey, and no second line. */
+function printable(text: string): string {
+  // oxlint-disable-next-line no-control-regex -- these are what is looked for
+  return text.replaceAll(/[\0-\x1f\x7f]/g, (character) => {
+    const short = { "\t": "\\t", "\n": "\\n", "\r": "\\r" }[character];
+    return short ?? `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`;
+  });
 }
 
 function write(fd: number, text: string): void {
-  const line = Buffer.from(text);
+  const line = bytesOf(text);
   for (let at = 0; at < line.length;) {
     if (!hasRoom(fd, patienceMs)) return void lost.set(fd, (lost.get(fd) ?? 0) + 1);
     try {
@@ -88,7 +108,8 @@ function prefixOf(name: string | undefined): string {
 function report(kind: "error" | "warning", message: string, name?: string): void {
   if (target === "nowhere") return;
   const from = prefixOf(name);
-  if ("fd" in target) writeLine(target.fd, `${from}${kind}: ${message}`);
+  const style = kind === "error" ? red : plain;
+  if ("fd" in target) writeLine(target.fd, `${from}${kind}: ${message}`, style);
   else target.systemLog(kind === "error" ? from + message : `${from}${kind}: ${message}`);
 }
 
@@ -100,7 +121,10 @@ export const log: Log = {
     report("error", message, name);
   },
   debug(message, name) {
-    if (log.verbose) writeLine(2, `${prefixOf(name)}debug: ${message}`);
+    if (log.verbose) writeLine(2, `${prefixOf(name)}debug: ${printable(message)}`);
+  },
+  moduleDebug(message) {
+    if (log.verbose) writeLine(2, `debug: ${printable(message)}`, bold);
   },
   warning(message) {
     report("warning", message);
