@@ -17,11 +17,8 @@ import {
 export interface ExportFacts {
   readonly size: bigint;
   readonly eflags: number;
-  /**
-   * Where it is set, what the layers know to be zeroes need not be read. What is read instead of the whole begins and
-   * ends at multiples of it.
-   */
-  readonly pieces?: number | undefined;
+  /** What the layers know to be zeroes need not be read. */
+  readonly tellsExtents: boolean;
 }
 
 /** What is known of all layers together. */
@@ -49,19 +46,18 @@ export async function exportFacts(top: NextOps, chain: ChainFacts): Promise<Expo
   if ((await top.canCache()) !== "none") eflags |= EFLAG_SEND_CACHE;
   // Block status is offered in any case: what cannot tell its extents is all data.
   const tellsExtents = await top.canExtents();
-  return {
-    size,
-    eflags,
-    pieces: tellsExtents && chain.extentsHoldForReads ? await piecesOf(top) : undefined,
-  };
+  return { size, eflags, tellsExtents: tellsExtents && chain.extentsHoldForReads };
 }
 
-/** Requests have to keep to the smallest block, and so do the chunks of their replies. */
-async function piecesOf(top: NextOps): Promise<number | undefined> {
+/**
+ * Where zeroes are told instead of read, what is read begins and ends at multiples of this: requests have to keep to the
+ * smallest block, and so do the chunks of their replies. Undefined: nobody knows.
+ */
+export async function smallestPiece(top: NextOps): Promise<number | undefined> {
   try {
     return Math.max(1, (await top.blockSize()).minimum);
   } catch {
-    // The client has not asked for block sizes, and is told what is wrong when it does.
+    // The client has not asked for block sizes. When it does it is told what is wrong.
     return undefined;
   }
 }

@@ -40,6 +40,8 @@ export interface TransmissionOptions {
   readonly gate: Gate;
   /** Requests that may be in progress at once; undefined: as many as make sense. */
   readonly threads?: number | undefined;
+  /** Set where the client may be told of zeroes; what is read beside them keeps to multiples of this. */
+  readonly smallestPiece?: number | undefined;
   /** Called once, when nothing more will be run: the client left, or is sent away. */
   onEnd(): void;
 }
@@ -98,9 +100,9 @@ export class Transmission {
     this.#top = options.export.top;
     this.#gate = options.gate;
     this.#mostInFlight = this.#gate.one ? 1 : Math.min(options.threads ?? maxInFlight, maxInFlight);
-    const { size, structured, pieces, top } = options.export;
-    this.#holes =
-      structured && pieces !== undefined ? new Holes(top, size, BigInt(pieces)) : undefined;
+    const { size, top } = options.export;
+    const { smallestPiece } = options;
+    if (smallestPiece !== undefined) this.#holes = new Holes(top, size, BigInt(smallestPiece));
     this.#reader = new RequestReader(options.export, options.blocks, options.logName);
     this.done = new Promise((resolve) => {
       this.#finish = resolve;

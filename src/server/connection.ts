@@ -4,7 +4,7 @@ import { connectionInfo } from "../chain/connection-info.ts";
 import type { ConnectionInfo } from "../chain/layer.ts";
 import { log } from "../lib/log.ts";
 import { Blocks } from "../protocol/blocks.ts";
-import { exportFacts } from "../protocol/export-flags.ts";
+import { exportFacts, smallestPiece } from "../protocol/export-flags.ts";
 import { Gate } from "../protocol/gate.ts";
 import { Input } from "../protocol/input.ts";
 import type { Lock } from "../protocol/lock.ts";
@@ -322,6 +322,9 @@ export class Connection {
         ? `with ${threads ?? defaultThreads} threads`
         : "serially";
     log.debug(`handshake complete, processing requests ${manner}`, this.#logName);
+    const tellsZeroes = chosen.structured && chosen.tellsExtents;
+    const ask = () => smallestPiece(chosen.top);
+    const piece = tellsZeroes ? await this.#exclusively(ask) : undefined;
     const transmission = new Transmission({
       sink: this.#socket,
       output: this.#output,
@@ -330,6 +333,7 @@ export class Connection {
       logName: this.#logName,
       gate: new Gate(model, requestLock),
       threads,
+      smallestPiece: piece,
       onEnd: () => this.#ended.abort("disconnected"),
     });
     this.#transmission = transmission;

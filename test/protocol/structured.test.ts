@@ -236,6 +236,7 @@ describe.each([{ structured: false }, { structured: true }])(
       const facts = {
         size: 1n << 20n,
         eflags: 1,
+        tellsExtents: false,
         structured,
         allocation: false,
       };
