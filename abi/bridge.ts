@@ -55,7 +55,7 @@ export interface Message {
   pointer(field: "connection" | "exports" | "extents" | "nxdata"): number;
   /** A string argument, copied. */
   text(field: "key" | "value"): string;
-  /** The buffer of `count` bytes, in C's own memory: valid until the upcall is answered. */
+  /** The buffer of `count` bytes, which may be C's own memory: it is detached when the upcall is answered. */
   buf(): Uint8Array;
 }
 
@@ -330,7 +330,12 @@ export class Bridge implements ThreadLink, QueueLink {
       isTls: slots.word(base, "is_tls") !== 0,
       pointer: (field) => slots.pointer(base, field),
       text: (field) => textAt(slots.pointer(base, field) as Pointer),
-      buf: () => viewOf(address, count, known, knownAddress),
+      buf: () => {
+        const found = knownView(address, count, known, knownAddress);
+        if (found !== undefined) return found;
+        parked.lent = toArrayBuffer(address as Pointer, 0, count);
+        return new Uint8Array(parked.lent);
+      },
     };
     return upcalled(message, parked);
   }
@@ -389,17 +394,18 @@ function readResult(from: MessageMemory, base: number, call: Call): Result {
   return from.readResult(base, call.returnsSize === true);
 }
 
-function viewOf(
+/** The view of memory that is JavaScript's own. */
+function knownView(
   address: number,
   count: number,
   known: Uint8Array | undefined,
   knownAddress: number,
-): Uint8Array {
+): Uint8Array | undefined {
   if (count === 0) return new Uint8Array(0);
   // Most filters pass on the buffer that they were given: then there is a view already.
   const start = address - knownAddress;
   if (known !== undefined && start >= 0 && start + count <= known.length) {
     return start === 0 && count === known.length ? known : known.subarray(start, start + count);
   }
-  return new Uint8Array(toArrayBuffer(address as Pointer, 0, count));
+  return undefined;
 }

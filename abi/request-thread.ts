@@ -2,6 +2,8 @@
 import { ptr } from "bun:ffi";
 
 import type { BlockSize } from "#lib/block-size";
+import { log } from "#lib/log";
+import { messageOf } from "#lib/thrown";
 
 import type { NativeConnection } from "./connection.ts";
 import type { Answered, Reply } from "./message-memory.ts";
@@ -81,6 +83,17 @@ export function downcall(call: Call, use: (down: Down) => void): Promise<Result>
   });
 }
 
+/** C may free it at once: whoever kept a view of it must find nothing there, instead of what is there by then. */
+function takeBack(lent: ArrayBuffer | undefined): void {
+  if (lent === undefined || lent.detached) return;
+  try {
+    lent.transfer();
+  } catch (error) {
+    // Something native still works with it, for a layer that did not wait for that.
+    log.debug(`memory that C has lent cannot be taken back: ${messageOf(error)}`);
+  }
+}
+
 /** A thread that waits in an upcall. C layers further down are run on it, one after the other. */
 export class Parked {
   readonly thread: RequestThread;
@@ -88,6 +101,8 @@ export class Parked {
   answer: { readonly ret: Reply; readonly err: number } | undefined;
   /** Until it is answered. A layer may hold on to it for longer; then the thread does something else. */
   active = true;
+  /** C's memory, which it has lent to JavaScript until it is answered. */
+  lent: ArrayBuffer | undefined;
 
   constructor(thread: RequestThread) {
     this.thread = thread;
@@ -187,6 +202,7 @@ export class RequestThread {
       } else if (top.answer !== undefined) {
         top.active = false;
         this.#stack.pop();
+        takeBack(top.lent);
         this.#bridge.sendAnswer(this.slot, top.answer.ret, top.answer.err);
       }
     }

@@ -42,12 +42,27 @@ function forget(value: unknown): void {
   });
 }
 
+const kept: Uint8Array[] = [];
+
+/** Look into everything that was lent earlier, and write to it. */
+function useLater(buf: Uint8Array): void {
+  for (const old of kept) {
+    try {
+      for (let i = 0; i < old.length; i += 512) old[i] = 7;
+    } catch {
+      // It is detached, in engines that say so.
+    }
+  }
+  kept.push(buf);
+}
+
 // oxlint-disable-next-line import/no-default-export -- the chain loads what a module exports by default
 export default defineFilter({
   name: "hostile",
   params: { how: param.string({ default: "", help: "What it does." }) },
 
   async pread(next, { how }, buf, offset, flags) {
+    if (how === "keep") useLater(buf);
     await next.pread(buf, offset, flags);
     if (how === "take-later") giveAway(buf);
     for (const [name, make] of Object.entries(thrown)) {
@@ -57,6 +72,7 @@ export default defineFilter({
   },
 
   pwrite(next, { how }, buf, offset, flags) {
+    if (how === "keep") useLater(buf);
     const result = next.pwrite(buf, offset, flags);
     if (how === "take") giveAway(buf);
     const make = thrown[how];

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { NbdClient } from "#test/client";
+import { compileModule, haveCompiler } from "#test/modules";
 import { program, run, serve } from "#test/server";
 
 import { ways } from "./hostile-fixture.ts";
@@ -76,6 +77,23 @@ describe("memory that a filter gives away", () => {
     expect((await server.stop()).code).toBe(0);
   });
 });
+
+test.skipIf(!haveCompiler)(
+  "memory of C's that a filter keeps is not there later (needs cc)",
+  async () => {
+    const bouncing = await compileModule("test/fixtures/bouncing.c");
+    await using server = await hostile("keep", `--filter=${bouncing}`);
+    const { client } = await NbdClient.ready({ unix: server.socket });
+    await using connection = client;
+    const payload = new Uint8Array(count).fill(1);
+    for (let i = 0; i < 4; i++) {
+      expect((await connection.ask({ type: WRITE, payload })).error).toBe(0);
+      const { data, error } = await connection.ask({ type: READ, count });
+      expect({ data, error }).toEqual({ data: payload, error: 0 });
+    }
+    expect(await server.stop()).toEqual({ code: 0, stderr: "" });
+  },
+);
 
 describe("a module that is none", () => {
   test.each([
