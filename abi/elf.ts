@@ -1,5 +1,6 @@
 /** Reads of an ELF file what can be told without loading it: the machine, and the symbols that it has and wants. */
 import { ConfigError } from "#api";
+import { textOf } from "#lib/text-bytes";
 
 interface ElfSymbol {
   readonly name: string;
@@ -133,7 +134,7 @@ class Reader {
   #text(at: number): string {
     const end = this.#bytes.indexOf(0, at);
     if (at >= this.#bytes.length || end < 0) throw new RangeError("a string has no end");
-    return new TextDecoder().decode(this.#bytes.subarray(at, end));
+    return textOf(this.#bytes.subarray(at, end));
   }
 
   #readSegments(): Segment[] {

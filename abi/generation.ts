@@ -1,5 +1,5 @@
 /** Recognises which generation a filter's struct is of. Nothing is guessed: what cannot be told has to be said. */
-import { ConfigError } from "#api";
+import { ConfigError, quoted } from "#api";
 
 import { filterMarkerS } from "./generated/constants.gen.ts";
 import { generations } from "./generated/generations.gen.ts";
@@ -191,7 +191,7 @@ function ofApi6(path: string, head: FilterHead, wanted: GenerationId | undefined
 }
 
 function shown(text: string | undefined): string {
-  return text === undefined ? "NULL" : JSON.stringify(text);
+  return text === undefined ? "NULL" : quoted(text);
 }
 
 function choices(ids: readonly GenerationId[]): string {

@@ -2,6 +2,8 @@
 import { readFileSync } from "node:fs";
 
 import { ConfigError } from "#api";
+import { filePath } from "#lib/text-bytes";
+import { messageOf } from "#lib/thrown";
 
 import { type ElfFile, readElf } from "./elf.ts";
 import { threadModels } from "./generated/constants.gen.ts";
@@ -72,10 +74,9 @@ export function inspectModule(path: string, wanted: GenerationId | undefined): I
 function readFile(path: string): ElfFile {
   let bytes;
   try {
-    bytes = readFileSync(path);
+    bytes = readFileSync(filePath(path));
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new ConfigError(`the file cannot be read: ${reason}`, { cause: error });
+    throw new ConfigError(`the file cannot be read: ${messageOf(error)}`, { cause: error });
   }
   return readElf(bytes);
 }

@@ -2,8 +2,11 @@
 import { dlopen, type Pointer, read, toArrayBuffer } from "bun:ffi";
 import { closeSync } from "node:fs";
 
+import { bytesOf, textOf } from "#lib/text-bytes";
+
 import { openLibc } from "./libc.ts";
 import { prepareErrno, systemError } from "./system-error.ts";
+import { cBytes } from "./text.ts";
 
 /** Of Linux, the same on x86-64 and aarch64. */
 const AF_UNIX = 1;
@@ -58,7 +61,7 @@ export type Bound =
 
 /** A Unix socket's address. The path must have less than 108 bytes. */
 export function unixAddress(path: string): SocketAddress {
-  const bytes = Buffer.from(path);
+  const bytes = bytesOf(path);
   const address = new Uint8Array(2 + bytes.length + 1);
   new DataView(address.buffer).setUint16(0, AF_UNIX, true);
   address.set(bytes, 2);
@@ -88,8 +91,8 @@ export function tcpAddresses(
   hints[1] = family === undefined ? 0 : family === 4 ? AF_INET : AF_INET6;
   hints[2] = SOCK_STREAM;
   const list = new BigUint64Array(new ArrayBuffer(8));
-  const service = Buffer.from(`${port}\0`);
-  const node = host === undefined ? null : Buffer.from(`${host}\0`);
+  const service = cBytes(String(port));
+  const node = host === undefined ? null : cBytes(host);
   const failure = libc().getaddrinfo(node, service, hints, list);
   if (failure !== 0) throw new Error(String(libc().gai_strerror(failure)).toLowerCase());
   const first = Number(list[0] ?? 0n) as Pointer;
@@ -163,7 +166,7 @@ export function boundTo(fd: number): Bound {
 
 function pathOf(bytes: Uint8Array): string {
   const end = bytes.indexOf(0);
-  return Buffer.from(end === -1 ? bytes : bytes.subarray(0, end)).toString();
+  return textOf(end === -1 ? bytes : bytes.subarray(0, end));
 }
 
 /**
@@ -174,7 +177,7 @@ export function labelled<T>(label: string, make: () => T): T {
   const selinux = dlopen("libselinux.so.1", {
     setsockcreatecon: { args: ["ptr"], returns: "i32" },
   }).symbols;
-  if (selinux.setsockcreatecon(Buffer.from(`${label}\0`)) === -1) {
+  if (selinux.setsockcreatecon(cBytes(label)) === -1) {
     throw systemError("setsockcreatecon");
   }
   try {

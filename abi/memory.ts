@@ -2,6 +2,8 @@
 import { type Pointer, toArrayBuffer } from "bun:ffi";
 import { openSync, readSync } from "node:fs";
 
+import { textOf } from "#lib/text-bytes";
+
 let memory: number | undefined;
 
 /** This process's memory as a file, or undefined where there is no /proc: then nothing can be checked. */
@@ -44,7 +46,7 @@ export function copyText(address: number): string | undefined {
     if (part === undefined) return undefined;
     const end = part.indexOf(0);
     parts.push(end < 0 ? part : part.subarray(0, end));
-    if (end >= 0) return Buffer.concat(parts).toString();
+    if (end >= 0) return textOf(Buffer.concat(parts));
     at += count;
   }
   return undefined;

@@ -15,6 +15,7 @@ import type { NativeModule } from "./native-module.ts";
 import { nativePlugin } from "./native-plugin.ts";
 import type { Native } from "./native-runtime.ts";
 import { type ModuleKind, type OpenedModule, openModule } from "./open-module.ts";
+import { cString } from "./text.ts";
 
 export interface NativeOptions {
   /** What the user says the filter's generation is, where it cannot be told. */
@@ -57,7 +58,7 @@ function announce(
   const at = base as Pointer;
   const id = generation === "either" ? "A" : generation;
   native.rt_module_loaded(at, id === undefined ? plugins : generations[id].number);
-  native.rt_module_describe(module, at, Buffer.from(`${kind} ${text("name")} (${path})\0`));
+  native.rt_module_describe(module, at, cString(`${kind} ${text("name")} (${path})`));
 }
 
 /** False where the module has no such variable. */

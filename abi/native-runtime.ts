@@ -87,14 +87,14 @@ function digest(library: Uint8Array): Buffer {
 
 /** Folders that only we can write to, the best first. */
 function* cacheFolders(): Generator<string> {
-  const bases = [process.env["XDG_CACHE_HOME"], join(homedir(), ".cache")];
-  for (const base of bases) {
-    if (base === undefined || !base.startsWith("/")) continue;
+  const bases = [process.env["XDG_CACHE_HOME"] ?? "", `${homedir()}/.cache`];
+  for (const base of bases.filter(isNameable)) {
     const folder = join(base, "nbdkit-bun");
     if (isOurs(folder)) yield folder;
   }
   // Nothing is kept then: a shared temporary folder could hold somebody else's library.
-  const folder = temporaryFolder(join(tmpdir(), `nbdkit-bun-${userInfo().username}-`));
+  const base = isNameable(tmpdir()) ? tmpdir() : "/tmp";
+  const folder = temporaryFolder(join(base, `nbdkit-bun-${userInfo().username}-`));
   process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
   yield folder;
 }
@@ -111,6 +111,11 @@ function isOurs(folder: string): boolean {
     log.debug(`${folder} is not used for the native runtime: ${messageOf(error)}`);
   }
   return false;
+}
+
+/** Not relative, as the folder changes, and nothing that is not UTF-8: Bun starts the compiler with other names then. */
+function isNameable(folder: string): boolean {
+  return folder.startsWith("/") && !folder.includes("\ufffd");
 }
 
 function temporaryFolder(prefix: string): string {

@@ -1,14 +1,16 @@
 /** Loads a shared object and calls its init function: what every use of a module begins with. */
-import { CString, type Pointer, ptr } from "bun:ffi";
+import { type Pointer, ptr } from "bun:ffi";
 import { readFileSync } from "node:fs";
 
 import { ConfigError } from "#api";
+import { filePath } from "#lib/text-bytes";
 
 import { readElf } from "./elf.ts";
 import type { FilterHead } from "./generation.ts";
 import { openLibc } from "./libc.ts";
 import { copyMemory, copyText } from "./memory.ts";
 import type { Native } from "./native-runtime.ts";
+import { cString, textAt as textAtPointer } from "./text.ts";
 
 export type ModuleKind = "filter" | "plugin";
 
@@ -25,7 +27,7 @@ export interface OpenedModule {
 
 /** Load the shared object at `path`; it has to be of this kind, if one is given. Throws ConfigError. */
 export function openModule(native: Native, path: string, wanted?: ModuleKind): OpenedModule {
-  const library = native.rt_dlopen(path);
+  const library = native.rt_dlopen(cString(path));
   if (library === null) throw new ConfigError(`${path}: ${loadProblem(native, path)}`);
   const kind = kindOf(path, wanted, (name) => native.rt_dlsym(library, name) !== null);
   const init = native.rt_dlsym(library, `${kind}_init`);
@@ -60,7 +62,7 @@ export function kindOf(
 /** Why dlopen failed: libc's own words, without the path that most of them begin with. */
 function loadProblem(native: Native, path: string): string {
   const text = native.rt_dlerror();
-  const words = text === null ? "dlopen failed" : new CString(text).toString();
+  const words = text === null ? "dlopen failed" : textAtPointer(text as Pointer);
   const reason = words.startsWith(`${path}: `) ? words.slice(path.length + 2) : words;
   const missing = /undefined symbol: (nbdkit_\w+)/.exec(reason)?.[1];
   return missing === undefined
@@ -120,6 +122,6 @@ export function filterHead(module: OpenedModule): FilterHead {
 /** How large the struct is by the symbols that debuggers use. Installed files have mostly lost them. */
 function symbolSize({ path, base, struct }: OpenedModule): number | undefined {
   const value = BigInt(struct - base);
-  const { symbols } = readElf(readFileSync(path));
+  const { symbols } = readElf(readFileSync(filePath(path)));
   return symbols.find((it) => it.kind === "object" && it.value === value)?.size;
 }

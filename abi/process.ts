@@ -4,6 +4,7 @@ import { closeSync, openSync } from "node:fs";
 
 import { openLibc } from "./libc.ts";
 import { prepareErrno, systemError } from "./system-error.ts";
+import { cString } from "./text.ts";
 
 /** Of Linux, the same on x86-64 and aarch64. */
 const F_GETFD = 1;
@@ -131,7 +132,7 @@ export function lockMemory(): void {
 
 /** The number of the user of that name. struct passwd: { char *name; char *password; uid_t uid; ... }. */
 export function userNamed(name: string): number | undefined {
-  const entry = libc().getpwnam(name);
+  const entry = libc().getpwnam(cString(name));
   return entry === null ? undefined : read.u32(entry, 16);
 }
 
@@ -148,5 +149,5 @@ const identity = new Uint8Array(new ArrayBuffer(16));
 export function openSystemLog(name: string): (message: string) => void {
   identity.set(Buffer.from(name.slice(0, identity.length - 1)));
   libc().openlog(ptr(identity), LOG_PID, LOG_DAEMON);
-  return (message) => libc().syslog(LOG_DAEMON | LOG_ERR, "%s", message);
+  return (message) => libc().syslog(LOG_DAEMON | LOG_ERR, "%s", cString(message));
 }

@@ -1,10 +1,12 @@
 /** Starts this program once more, with the same words, environment and descriptors, which Bun.spawn cannot byte by byte. */
-import { ptr } from "bun:ffi";
 import { closeSync, fstatSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
+
+import { splitWords } from "#lib/environment";
 
 import { openLibc } from "./libc.ts";
 import { setInherited } from "./process.ts";
 import { prepareErrno, systemError } from "./system-error.ts";
+import { cBytes, cStrings } from "./text.ts";
 
 const O_CLOEXEC = 0o2000000;
 
@@ -37,17 +39,17 @@ export function startAgain(name: string): Again {
   const [output = -1, input = -1] = ends;
   for (const fd of foreignDescriptors(output)) setInherited(fd, true);
   const pid = new Int32Array(1);
-  const environment = wordsOf("/proc/self/environ").filter(
-    (word) => !word.subarray(0, name.length + 1).equals(Buffer.from(`${name}=`)),
+  const environment = splitWords(readFileSync("/proc/self/environ")).filter(
+    (word) => !word.startsWith(`${name}=`),
   );
-  const variable = Buffer.from(`${name}=${input}:${fstatSync(input).ino}:${process.pid}`);
+  const variable = `${name}=${input}:${fstatSync(input).ino}:${process.pid}`;
   const failure = libc.posix_spawn(
     pid,
-    Buffer.from(`${process.execPath}\0`),
+    cBytes(process.execPath),
     null,
     null,
-    pointers(wordsOf("/proc/self/cmdline")),
-    pointers([...environment, variable]),
+    cStrings(splitWords(readFileSync("/proc/self/cmdline"))),
+    cStrings([...environment, variable]),
   );
   closeSync(input);
   if (failure !== 0) throw systemError("posix_spawn", failure);
@@ -81,35 +83,4 @@ function isForeign(fd: number): boolean {
     // It was the folder's own.
     return false;
   }
-}
-
-function wordsOf(file: string): readonly Buffer[] {
-  const bytes = readFileSync(file);
-  const words: Buffer[] = [];
-  for (let from = 0; from < bytes.length;) {
-    const end = bytes.indexOf(0, from);
-    const to = end === -1 ? bytes.length : end;
-    words.push(bytes.subarray(from, to));
-    from = to + 1;
-  }
-  return words;
-}
-
-/** What is pointed to stays where it is: memory of ArrayBuffers does not move. It is held as long as the result. */
-const held = new WeakMap<BigUint64Array, Uint8Array>();
-
-/** A `char **` that ends with NULL. */
-function pointers(words: readonly Buffer[]): BigUint64Array {
-  const total = words.reduce((sum, word) => sum + word.length + 1, 0);
-  const texts = new Uint8Array(new ArrayBuffer(total + 1));
-  const list = new BigUint64Array(new ArrayBuffer((words.length + 1) * 8));
-  const start = BigInt(ptr(texts));
-  let at = 0;
-  for (const [index, word] of words.entries()) {
-    texts.set(word, at);
-    list[index] = start + BigInt(at);
-    at += word.length + 1;
-  }
-  held.set(list, texts);
-  return list;
 }

@@ -1,15 +1,31 @@
 /** Strings for C and from C, byte by byte where they are not UTF-8: #lib/text-bytes says how. */
-import { CString, type Pointer, read } from "bun:ffi";
+import { CString, type Pointer, ptr, read } from "bun:ffi";
 
 import { bytesOf, textOf } from "#lib/text-bytes";
 
 /** What a `cstring` argument takes: bytes need a zero byte of their own. */
 export function cString(text: string): string | Uint8Array {
-  if (text.isWellFormed()) return text;
+  return text.isWellFormed() ? text : cBytes(text);
+}
+
+/** The same for a `ptr` argument. Its memory does not move. */
+export function cBytes(text: string): Uint8Array {
   const bytes = bytesOf(text);
   const terminated = new Uint8Array(new ArrayBuffer(bytes.length + 1));
   terminated.set(bytes);
   return terminated;
+}
+
+/** What is pointed to is held as long as the list. */
+const held = new WeakMap<BigUint64Array, readonly Uint8Array[]>();
+
+/** A `char **` that ends with NULL. Its memory does not move. */
+export function cStrings(words: readonly string[]): BigUint64Array {
+  const texts = words.map(cBytes);
+  const list = new BigUint64Array(new ArrayBuffer((words.length + 1) * 8));
+  for (const [index, text] of texts.entries()) list[index] = BigInt(ptr(text));
+  held.set(list, texts);
+  return list;
 }
 
 /** A copy of the C string at `pointer`. */

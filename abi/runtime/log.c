@@ -95,26 +95,40 @@ write_line (int fd, const char *line, size_t length)
   write_all (fd, line, length);
 }
 
-/* As src/lib/log.ts: nothing that a terminal would obey, and no second line. NULL without memory. */
-static char *
-printable (const char *text)
+/* Whether a control character is at `at`: one of ASCII, or C1 as UTF-8 has it. */
+static int
+is_control (const unsigned char *at)
 {
-  char *result = malloc (4 * strlen (text) + 1), *at = result;
+  return at[0] < 0x20 || at[0] == 0x7f || (at[0] == 0xc2 && at[1] >= 0x80 && at[1] < 0xa0);
+}
+
+/* As src/lib/quoted.ts: nothing that a terminal would obey. Control characters that are not in `kept` are written as in C.
+ * NULL without memory.
+ */
+static char *
+printable (const char *text, const char *kept)
+{
+  const unsigned char *at = (const unsigned char *) text;
+  /* The longest is \u0080, of two bytes. */
+  char *result = malloc (4 * strlen (text) + 1), *to = result;
 
   if (result == NULL)
     return NULL;
-  for (; *text != '\0'; text++) {
-    unsigned char c = (unsigned char) *text;
-
-    if (c >= ' ' && c != 0x7f)
-      *at++ = *text;
-    else if (c == '\t' || c == '\n' || c == '\r') {
-      *at++ = '\\';
-      *at++ = c == '\t' ? 't' : c == '\n' ? 'n' : 'r';
-    } else
-      at += sprintf (at, "\\x%02x", c);
+  for (; *at != '\0'; at++) {
+    if (!is_control (at) || strchr (kept, *at) != NULL)
+      *to++ = (char) *at;
+    else if (*at == '\n')
+      to = stpcpy (to, "\\n");
+    else if (*at == '\r')
+      to = stpcpy (to, "\\r");
+    else if (*at == '\t')
+      to = stpcpy (to, "\\t");
+    else if (*at == 0xc2)
+      to += sprintf (to, "\\u00%02x", *++at);
+    else
+      to += sprintf (to, "\\x%02x", *at);
   }
-  *at = '\0';
+  *to = '\0';
   return result;
 }
 
@@ -138,25 +152,24 @@ print_line (enum kind kind, int fd, const char *format, va_list args)
   int saved_errno = errno;
   const struct rt_connection *connection = rt_this_connection ();
   const char *name = connection == NULL ? NULL : connection->log_name;
-  char *message = NULL, *safe = NULL, *line = NULL;
+  char *raw = NULL, *message = NULL, *line = NULL;
   int length;
 
   errno = saved_errno;
-  if (vasprintf (&message, format, args) == -1)
-    message = NULL;
-  if (kind == DEBUG)
-    safe = printable (message == NULL ? format : message);
+  if (vasprintf (&raw, format, args) != -1) {
+    message = printable (raw, kind == ERROR ? "\n\t" : "");
+    free (raw);
+  }
   if (fd == RT_ERRORS_TO_SYSLOG)
     syslog (LOG_DAEMON | LOG_ERR, "%s%s%s", name == NULL ? "" : name, name == NULL ? "" : ": ",
             message == NULL ? format : message);
   else if (fd != RT_ERRORS_TO_NOBODY) {
-    length = make_line (&line, kind, fd, name, safe != NULL ? safe : message != NULL ? message : format);
+    length = make_line (&line, kind, fd, name, message == NULL ? format : message);
     if (length > 0) {
       write_line (fd, line, (size_t) length);
       free (line);
     }
   }
-  free (safe);
   free (message);
   errno = saved_errno;
 }

@@ -1,7 +1,8 @@
 /** What the server proves itself with, and whom it trusts: certificates in files, or keys that it shares with its users. */
 import { ConfigError } from "#api";
 
-import { cString, Datum, errorText, library, Out } from "./library.ts";
+import { cBytes } from "../text.ts";
+import { Datum, errorText, library, Out } from "./library.ts";
 import { TlsSession } from "./session.ts";
 import type { Emit } from "./wire.ts";
 
@@ -97,7 +98,7 @@ export function pskCredentials(path: string): TlsCredentials {
   const out = new Out();
   check("no credentials", tls.gnutls_psk_allocate_server_credentials(out.address));
   const credentials = out.value;
-  check(path, tls.gnutls_psk_set_server_credentials_file(credentials, cString(path)));
+  check(path, tls.gnutls_psk_set_server_credentials_file(credentials, cBytes(path)));
   const priority = priorityOf(pskPriorities);
   return {
     kind: "pre-shared keys (PSK)",
@@ -112,7 +113,7 @@ function check(what: string, code: number): void {
 
 function priorityOf(text: string) {
   const out = new Out();
-  const code = library().tls.gnutls_priority_init(out.address, cString(text), null);
+  const code = library().tls.gnutls_priority_init(out.address, cBytes(text), null);
   check(`the TLS priorities ${text} are not known to GnuTLS`, code);
   return out.value;
 }

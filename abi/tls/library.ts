@@ -1,7 +1,10 @@
 /** The functions of GnuTLS that TLS needs, loaded when they are first asked for, and kept. */
-import { CString, dlopen, FFIType, type Pointer, ptr } from "bun:ffi";
+import { dlopen, FFIType, type Pointer, ptr, toArrayBuffer } from "bun:ffi";
+
+import { textOf } from "#lib/text-bytes";
 
 import { openLibc } from "../libc.ts";
+import { textAt } from "../text.ts";
 
 /** The library's name since 2013. All functions here are of 3.5.7 (2016) or older. */
 const name = "libgnutls.so.30";
@@ -90,7 +93,7 @@ export function whyNoTls(): string | undefined {
 /** What GnuTLS calls an error. */
 export function errorText(code: number): string {
   const text = library().tls.gnutls_strerror(code);
-  return text === null ? `error ${code}` : new CString(text).toString().replace(/\.$/, "");
+  return text === null ? `error ${code}` : textAt(text as Pointer).replace(/\.$/, "");
 }
 
 /** A pointer that a function stores where it is told to. Its memory never moves. */
@@ -109,7 +112,10 @@ export class Out {
   takeText(): string {
     const [data = 0n, size = 0n] = this.#memory;
     if (data === 0n) return "";
-    const text = new CString(Number(data) as Pointer, 0, Number(size & 0xffff_ffffn)).toString();
+    const length = Number(size & 0xffff_ffffn);
+    // No view has a length of 0.
+    const text =
+      length === 0 ? "" : textOf(new Uint8Array(toArrayBuffer(Number(data) as Pointer, 0, length)));
     library().c.free(Number(data) as Pointer);
     return text;
   }
@@ -131,12 +137,4 @@ export class Datum {
   get address(): Pointer {
     return ptr(this.#struct);
   }
-}
-
-/** A C string, to be passed as an argument. */
-export function cString(text: string): Uint8Array {
-  const bytes = new TextEncoder().encode(`${text}\0`);
-  const stable = new Uint8Array(new ArrayBuffer(bytes.length));
-  stable.set(bytes);
-  return stable;
 }

@@ -1,8 +1,10 @@
 /** TLS with one client, over memory: what the client sent goes in, and what is to be sent to it comes out. */
-import { CString, type Pointer, ptr } from "bun:ffi";
+import { type Pointer, ptr } from "bun:ffi";
 
 import { NbdError } from "#api";
+import { quoted } from "#lib/quoted";
 
+import { textAt } from "../text.ts";
 import { errorText, library, Out } from "./library.ts";
 import { Arrived, type Emit, wire } from "./wire.ts";
 
@@ -178,12 +180,10 @@ export class TlsSession implements Disposable {
     const { c, tls } = library();
     const address = tls.gnutls_session_get_desc(this.#session);
     if (address === null) return "TLS";
-    const text = new CString(address).toString();
+    const text = textAt(address as Pointer);
     c.free(address);
     const user = tls.gnutls_psk_server_get_username(this.#session);
-    return user === null
-      ? text
-      : `${text} for user ${JSON.stringify(new CString(user).toString())}`;
+    return user === null ? text : `${text} for user ${quoted(textAt(user as Pointer))}`;
   }
 
   /** Undefined where the client showed no certificate. */
@@ -239,7 +239,7 @@ export class TlsSession implements Disposable {
     }
     if (code === E_FATAL_ALERT_RECEIVED) {
       const name = tls.gnutls_alert_get_name(tls.gnutls_alert_get(this.#session));
-      const alert = name === null ? "unknown" : new CString(name).toString();
+      const alert = name === null ? "unknown" : textAt(name as Pointer);
       return `the client refuses: ${alert}`;
     }
     if (code === E_NO_CERTIFICATE_FOUND || code === E_CERTIFICATE_REQUIRED) {

@@ -1,7 +1,7 @@
 /** Keep writes in a temporary overlay, and leave the layer below as it is. The manual is README.md, beside this file. */
 import { existsSync } from "node:fs";
 
-import { after, type BlockSize, defineFilter, param, parseBool, parseSize } from "#api";
+import { after, type BlockSize, defineFilter, filePath, param, parseBool, parseSize } from "#api";
 
 import { Copy } from "./copy.ts";
 import { Overlay } from "./overlay.ts";
@@ -53,7 +53,8 @@ export default defineFilter({
 
   getReady(config) {
     const onRead = config["cow-on-read"];
-    const savesReads = typeof onRead === "string" ? () => existsSync(onRead) : () => onRead;
+    const savesReads =
+      typeof onRead === "string" ? () => existsSync(filePath(onRead)) : () => onRead;
     copies.set(config, new Copy(Overlay.create(), config["cow-block-size"], savesReads));
   },
 

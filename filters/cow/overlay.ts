@@ -1,9 +1,8 @@
 /** The temporary file that holds what was written. It has no name, so it vanishes with the process at the latest. */
 import { randomUUID } from "node:crypto";
 import { closeSync, constants, openSync, readSync, unlinkSync, writeSync } from "node:fs";
-import { join } from "node:path";
 
-import { ConfigError, NbdError } from "#api";
+import { ConfigError, environmentVariable, filePath, NbdError } from "#api";
 
 /** Above this node:fs takes a position for none, and writes where the last write ended. */
 const largestPosition = Number.MAX_SAFE_INTEGER;
@@ -17,17 +16,15 @@ export class Overlay implements Disposable {
   }
 
   /** Make one in $TMPDIR, or /var/tmp: nbdkit-cow-filter(1), "ENVIRONMENT VARIABLES". */
-  static create(folder = process.env["TMPDIR"] || "/var/tmp"): Overlay {
-    const path = join(folder, `nbdkit-cow-${randomUUID()}`);
+  static create(folder = environmentVariable("TMPDIR") || "/var/tmp"): Overlay {
+    const path = filePath(`${folder}/nbdkit-cow-${randomUUID()}`);
     try {
       const fd = openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, 0o600);
       unlinkSync(path);
       return new Overlay(fd);
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
-      throw new ConfigError(`cow: cannot create a temporary file in ${folder}: ${reason}`, {
-        cause: error,
-      });
+      const { message } = NbdError.from(error, `cow: cannot create a temporary file in ${folder}`);
+      throw new ConfigError(message, { cause: error });
     }
   }
 

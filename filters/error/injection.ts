@@ -1,7 +1,7 @@
 /** The settings of injected errors: their parameters, how these combine, and whether a request fails. */
 import { existsSync } from "node:fs";
 
-import { NbdError, type Param, param } from "#api";
+import { filePath, NbdError, type Param, param } from "#api";
 
 /** The errors that the NBD protocol can tell a client of. */
 export const injectable = ["EPERM", "EIO", "ENOMEM", "EINVAL", "ENOSPC", "ESHUTDOWN"] as const;
@@ -103,7 +103,7 @@ export function inject(injection: Injection, method: string, random: () => numbe
   const { errno, rate, file } = injection;
   if (rate === 0) return;
   // Asked for each request, since creating and removing it is how a test switches errors on and off.
-  if (file !== undefined && !existsSync(file)) return;
+  if (file !== undefined && !existsSync(filePath(file))) return;
   // Always true with a rate of 1, since `random` stays below it.
   if (random() < rate) throw new NbdError(errno, `injecting ${errno} error into ${method}`);
 }

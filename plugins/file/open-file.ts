@@ -1,7 +1,7 @@
 /** Opens the file or block device, and tells what it is. */
 import { closeSync, fstatSync, openSync, readFileSync, statSync } from "node:fs";
 
-import { debug, NbdError, storage } from "#api";
+import { debug, filePath, NbdError, storage } from "#api";
 
 import { type Calls } from "./calls.ts";
 import { Evictor } from "./evictor.ts";
@@ -32,7 +32,7 @@ export interface OpenOptions {
 
 /** Why the file at `path` cannot be served, or undefined. Opening a pipe would wait for its writer, so ask first. */
 export function unfit(path: string): string | undefined {
-  const stat = statSync(path);
+  const stat = statSync(filePath(path));
   if (stat.isFile() || stat.isBlockDevice()) return undefined;
   const kind = stat.isDirectory() ? "a directory" : "a special file";
   return `${path} is ${kind}: expected a regular file or a block device`;
@@ -73,12 +73,12 @@ function openDescriptor(path: string, readonly: boolean): { fd: number; writable
     if (reason !== undefined) throw new NbdError("EINVAL", reason);
     if (!readonly) {
       try {
-        return { fd: openSync(path, "r+"), writable: true };
+        return { fd: openSync(filePath(path), "r+"), writable: true };
       } catch (error) {
         debug(`cannot open ${path} for writing, trying to read only: ${String(error)}`);
       }
     }
-    return { fd: openSync(path, "r"), writable: false };
+    return { fd: openSync(filePath(path), "r"), writable: false };
   } catch (error) {
     throw NbdError.from(error, `opening ${path}`);
   }

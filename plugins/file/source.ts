@@ -1,9 +1,8 @@
 /** What is served: one file, or the files of a directory by the names of exports. */
 import { statSync } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
-import { join } from "node:path";
 
-import { ConfigError, NbdError } from "#api";
+import { ConfigError, filePath, NbdError, quoted, realPath, textOf } from "#api";
 
 import { unfit } from "./open-file.ts";
 
@@ -34,13 +33,15 @@ export function sourceOf(choice: Choice): Source {
     throw new ConfigError(`file: ${all} exclude each other: expected one of them`);
   }
   const value = choice[key];
-  const path = typeof value === "number" ? `/dev/fd/${value}` : String(value);
+  let path = typeof value === "number" ? `/dev/fd/${value}` : String(value);
   const kind = key === "file" || key === "fd" ? "file" : "directory";
   let wrong: string | undefined;
   try {
+    // Links that change later shall not give clients different disks.
+    if (typeof value === "string") path = realPath(path);
     wrong = kind === "file" ? unfit(path) : notDirectory(path);
   } catch (error) {
-    wrong = error instanceof Error ? error.message : String(error);
+    wrong = NbdError.from(error, path).message;
   }
   if (wrong === undefined) return { kind, path };
   throw new ConfigError(`file: ${typeof value === "number" ? `${key}=${value}: ` : ""}${wrong}`);
@@ -50,20 +51,21 @@ export function sourceOf(choice: Choice): Source {
 export function fileIn(source: Source, exportName: string): string {
   if (source.kind === "file") return source.path;
   if (exportName === "" || /[/\0]/.test(exportName)) {
-    const name = JSON.stringify(exportName);
+    const name = quoted(exportName);
     throw new NbdError(
       "EINVAL",
       `export name ${name}: expected the name of a file in ${source.path}, without "/"`,
     );
   }
-  return join(source.path, exportName);
+  return `${source.path}/${exportName}`;
 }
 
 /** The names of files and block devices in a directory, also of those that a symbolic link leads to. */
 export async function namesIn(path: string): Promise<string[]> {
   try {
-    const names = await readdir(path);
-    const found = await Promise.all(names.map((name) => isServed(join(path, name))));
+    const entries = await readdir(filePath(path), "buffer");
+    const names = entries.map(textOf);
+    const found = await Promise.all(names.map((name) => isServed(`${path}/${name}`)));
     return names.filter((_, index) => found[index]).toSorted();
   } catch (error) {
     throw NbdError.from(error, `reading the directory ${path}`);
@@ -72,10 +74,10 @@ export async function namesIn(path: string): Promise<string[]> {
 
 /** A link that leads nowhere, or a file that was deleted since, is none. */
 async function isServed(path: string): Promise<boolean> {
-  const found = await stat(path).catch(() => undefined);
+  const found = await stat(filePath(path)).catch(() => undefined);
   return found !== undefined && (found.isFile() || found.isBlockDevice());
 }
 
 function notDirectory(path: string): string | undefined {
-  return statSync(path).isDirectory() ? undefined : `${path} is not a directory`;
+  return statSync(filePath(path)).isDirectory() ? undefined : `${path} is not a directory`;
 }

@@ -1,5 +1,6 @@
 /** The two errors that layers throw. */
 import { type Errno, errnoName, errnos, isErrno } from "../lib/errno.ts";
+import { messageOf } from "../lib/thrown.ts";
 
 /**
  * A request failed, and the client should see why.
@@ -36,8 +37,7 @@ export class NbdError extends Error {
       typeof code === "string" && isErrno(code)
         ? code
         : errnoName(typeof errno === "number" ? Math.abs(errno) : errnos.EIO);
-    const text = error instanceof Error ? error.message : String(error);
-    return new NbdError(name, `${what}: ${text}`, { cause: error });
+    return new NbdError(name, `${what}: ${messageOf(error)}`, { cause: error });
   }
 }
 

@@ -1,8 +1,7 @@
 /** The table of parameters of a filter or plugin: types, parsing and help in one place. */
-import { resolve } from "node:path";
-
 import { parseBool, parseInteger, parseSize } from "../lib/size.ts";
 import { ConfigError } from "./errors.ts";
+import { absolutePath } from "./paths.ts";
 
 /** One parameter. `T` is the type of its value after configuration. */
 export interface Param<T> {
@@ -93,7 +92,7 @@ export const param = {
   /** A path, made absolute, since a daemon changes its directory: nbdkit_absolute_path. */
   path: <const O extends Options<string>>(options: O) =>
     make<string, O>(options, (text, key) =>
-      text === "" ? refuse(key, text, "a path") : resolve(text),
+      text === "" ? refuse(key, text, "a path") : absolutePath(text),
     ),
 
   /** One of the words, as they are written. */

@@ -4,13 +4,14 @@ import { closeSync, openSync, readSync } from "node:fs";
 import type { GenerationId } from "#abi/generation-ids";
 
 import { ConfigError } from "../api/errors.ts";
-import * as api from "../api/index.ts";
 import type { DebugFlags } from "../lib/debug-flags.ts";
 import { log } from "../lib/log.ts";
-import { stackOf } from "../lib/thrown.ts";
+import { filePath } from "../lib/text-bytes.ts";
+import { messageOf } from "../lib/thrown.ts";
 import { Chain } from "./chain.ts";
 import { lifeCycle } from "./failure.ts";
 import { findModule } from "./find.ts";
+import { importDefault } from "./import-script.ts";
 import type { Layer } from "./layer.ts";
 import { typescriptLayer } from "./typescript.ts";
 
@@ -54,44 +55,6 @@ async function loadLayer(
   return layer;
 }
 
-let offered = false;
-
-/** A module may lie anywhere: what it imports as "nbdkit" (or, like ours, "#api") is this server's API. */
-function offerApi(): void {
-  if (offered) return;
-  offered = true;
-  Bun.plugin({
-    name: "nbdkit",
-    setup(build) {
-      for (const name of ["nbdkit", "#api"]) {
-        build.module(name, () => ({ exports: { ...api }, loader: "object" }));
-      }
-    },
-  });
-}
-
-async function importDefault(path: string): Promise<unknown> {
-  offerApi();
-  try {
-    const module: { readonly default?: unknown } = await import(path);
-    return module.default;
-  } catch (error) {
-    const errors: readonly unknown[] = error instanceof AggregateError ? error.errors : [error];
-    const reason = errors.map(loadProblem).join("; ");
-    throw new ConfigError(`${path}: the module cannot be loaded: ${reason}`, { cause: error });
-  }
-}
-
-/** Of the compiler's complaints the place matters, of what the module itself threw the stack. */
-function loadProblem(error: unknown): string {
-  if (error instanceof BuildMessage && error.position !== null) {
-    const { file, line, column } = error.position;
-    return `${file}:${line}:${column}: ${error.message}`;
-  }
-  if (error instanceof BuildMessage || error instanceof ResolveMessage) return error.message;
-  return stackOf(error);
-}
-
 async function scriptLayer(
   kind: "filter" | "plugin",
   path: string,
@@ -126,15 +89,16 @@ async function nativeLayer(
 function isElf(path: string): boolean {
   const magic = new Uint8Array(4);
   try {
-    const file = openSync(path, "r");
+    const file = openSync(filePath(path), "r");
     try {
       readSync(file, magic);
     } finally {
       closeSync(file);
     }
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new ConfigError(`${path}: the module cannot be read: ${reason}`, { cause: error });
+    throw new ConfigError(`${path}: the module cannot be read: ${messageOf(error)}`, {
+      cause: error,
+    });
   }
   return magic[0] === 0x7f && String.fromCharCode(...magic.subarray(1)) === "ELF";
 }

@@ -1,6 +1,9 @@
 /** Where genuine C modules are installed: what `nbdkit --dump-config` prints as filterdir and plugindir. */
 import { existsSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
+
+import { absolutePath } from "../api/paths.ts";
+import { environmentVariable } from "../lib/environment.ts";
 
 export interface ModuleDirectories {
   readonly filterdir: string;
@@ -21,16 +24,16 @@ const places = [
 
 /** NBDKIT_FILTERDIR and NBDKIT_PLUGINDIR if they are set, else where distributions put them. */
 export function moduleDirectories(
-  environment: Readonly<Record<string, string | undefined>> = process.env,
+  variable: (name: string) => string | undefined = environmentVariable,
 ): ModuleDirectories {
   return {
-    filterdir: directory(environment["NBDKIT_FILTERDIR"], "filters"),
-    plugindir: directory(environment["NBDKIT_PLUGINDIR"], "plugins"),
+    filterdir: directory(variable("NBDKIT_FILTERDIR"), "filters"),
+    plugindir: directory(variable("NBDKIT_PLUGINDIR"), "plugins"),
   };
 }
 
 function directory(wanted: string | undefined, folder: string): string {
-  if (wanted !== undefined && wanted !== "") return resolve(wanted);
+  if (wanted !== undefined && wanted !== "") return absolutePath(wanted);
   const candidates = places.map((place) => join(place, folder));
   return candidates.find((candidate) => existsSync(candidate)) ?? join(places[0], folder);
 }

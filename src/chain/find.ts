@@ -1,8 +1,11 @@
 /** Finds the file that a name on the command line means. */
 import { accessSync, constants, existsSync, statSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 
 import { ConfigError } from "../api/errors.ts";
+import { absolutePath } from "../api/paths.ts";
+import { quoted } from "../lib/quoted.ts";
+import { filePath } from "../lib/text-bytes.ts";
 import { moduleDirectories } from "./directories.ts";
 
 type Kind = "filter" | "plugin";
@@ -15,7 +18,7 @@ export function findModule(kind: Kind, name: string): string {
   const given = givenFile(kind, name);
   if (given !== undefined) return given;
   const short = shortName(name);
-  const ours = join(root, `${kind}s`, short, `${short}.ts`);
+  const ours = ourFile(kind, short);
   const places = name.startsWith(native) ? [] : [ours];
   return firstOf(kind, short, [...places, genuineFile(kind, short)]);
 }
@@ -26,7 +29,7 @@ export function findNative(name: string): string {
   if (given !== undefined) return given;
   const short = shortName(name);
   const places = [genuineFile("plugin", short), genuineFile("filter", short)];
-  const found = places.filter((place) => existsSync(place));
+  const found = places.filter((place) => isThere(place));
   if (found.length < 2) return firstOf("module", short, places);
   throw new ConfigError(`${short} is a plugin and a filter: say which file: ${found.join(" or ")}`);
 }
@@ -38,17 +41,21 @@ export function findNative(name: string): string {
 export function findScriptPlugin(name: string): string | undefined {
   if (isPath(name) || name === "") return undefined;
   const short = shortName(name);
-  if (!name.startsWith(native) && existsSync(join(root, "plugins", short, `${short}.ts`))) {
+  if (!name.startsWith(native) && isThere(ourFile("plugin", short))) {
     return undefined;
   }
-  const path = join(moduleDirectories().plugindir, `nbdkit-${short}-plugin`);
+  const path = `${moduleDirectories().plugindir}/nbdkit-${short}-plugin`;
   return isExecutable(path) ? path : undefined;
+}
+
+function isThere(path: string): boolean {
+  return existsSync(filePath(path));
 }
 
 function isExecutable(path: string): boolean {
   try {
-    accessSync(path, constants.X_OK);
-    const { mode } = statSync(path);
+    accessSync(filePath(path), constants.X_OK);
+    const { mode } = statSync(filePath(path));
     return (mode & constants.S_IFMT) === constants.S_IFREG && (mode & constants.S_IXUSR) !== 0;
   } catch {
     return false;
@@ -63,25 +70,29 @@ function shortName(name: string): string {
   return name.startsWith(native) ? name.slice(native.length) : name;
 }
 
+function ourFile(kind: Kind, short: string): string {
+  return `${root}/${kind}s/${short}/${short}.ts`;
+}
+
 function genuineFile(kind: Kind, short: string): string {
   const { filterdir, plugindir } = moduleDirectories();
-  return join(kind === "filter" ? filterdir : plugindir, `nbdkit-${short}-${kind}.so`);
+  return `${kind === "filter" ? filterdir : plugindir}/nbdkit-${short}-${kind}.so`;
 }
 
 /** The file itself, where a path was given. */
 function givenFile(what: string, name: string): string | undefined {
   if (name === "") throw new ConfigError(`the name of a ${what} is empty`);
   if (!isPath(name)) return undefined;
-  const path = resolve(name);
-  if (!existsSync(path)) throw new ConfigError(`${name}: there is no such ${what} file`);
-  if (!statSync(path).isFile()) throw new ConfigError(`${name}: this is not a file`);
+  const path = absolutePath(name);
+  if (!isThere(path)) throw new ConfigError(`${name}: there is no such ${what} file`);
+  if (!statSync(filePath(path)).isFile()) throw new ConfigError(`${name}: this is not a file`);
   return path;
 }
 
 function firstOf(what: string, short: string, places: readonly string[]): string {
-  const found = places.find((place) => existsSync(place));
+  const found = places.find((place) => isThere(place));
   if (found !== undefined) return found;
   throw new ConfigError(
-    `there is no ${what} named ${JSON.stringify(short)}: looked for ${places.join(" and ")}`,
+    `there is no ${what} named ${quoted(short)}: looked for ${places.join(" and ")}`,
   );
 }

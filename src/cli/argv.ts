@@ -1,7 +1,7 @@
 /** The words of the command line as the kernel has them: Bun drops a `--` in front, and damages what is not UTF-8. */
 import { readFileSync } from "node:fs";
 
-import { textOf } from "../lib/text-bytes.ts";
+import { splitWords } from "../lib/environment.ts";
 
 /** The arguments after the program's own name. */
 export function programArguments(): readonly string[] {
@@ -22,16 +22,4 @@ function wordsOfProcess(): readonly string[] {
     // No /proc: what Bun says is nearly always right.
     return [];
   }
-}
-
-/** Each word ends with a NUL. */
-export function splitWords(bytes: Uint8Array): readonly string[] {
-  const words: string[] = [];
-  for (let from = 0; from < bytes.length;) {
-    const end = bytes.indexOf(0, from);
-    const to = end < 0 ? bytes.length : end;
-    words.push(textOf(bytes.subarray(from, to)));
-    from = to + 1;
-  }
-  return words;
 }

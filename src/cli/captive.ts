@@ -1,7 +1,10 @@
 /** The command of --run: a shell beside the server, that is told where the server is. */
 import { closeSync, readFileSync, writeSync } from "node:fs";
 
+import { ConfigError } from "../api/errors.ts";
 import { log } from "../lib/log.ts";
+import { bytesOf } from "../lib/text-bytes.ts";
+import { messageOf } from "../lib/thrown.ts";
 import type { Address } from "../server/sockets.ts";
 import { quote, uriOf, type UriOptions } from "./uri.ts";
 
@@ -36,9 +39,7 @@ export function holdCommand(
   streams: CaptiveStreams,
 ): CaptiveCommand {
   const script = wait + shellVariables(where) + text;
-  const child = Bun.spawn(["/bin/sh", "-c", script], {
-    stdio: [streams.input, streams.output, "inherit", "pipe"],
-  });
+  const child = startShell(shellCommand(script), streams);
   // Bun has the descriptor for pipes above the three.
   const opener = Number(child.stdio[gate]);
   const release = (): void => {
@@ -62,6 +63,39 @@ export function holdCommand(
   process.on("exit", terminate);
   const status = child.exited.finally(() => process.off("exit", terminate));
   return { status, release, terminate };
+}
+
+function startShell(command: string[], { input, output }: CaptiveStreams) {
+  try {
+    return Bun.spawn(command, { stdio: [input, output, "inherit", "pipe"] });
+  } catch (error) {
+    throw new ConfigError(`option --run: the command cannot be started: ${messageOf(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+/** Bun passes on text only: a first shell makes bytes of what is not UTF-8, and becomes the one that runs the script. */
+function shellCommand(script: string): string[] {
+  if (script.isWellFormed()) return ["/bin/sh", "-c", script, "sh"];
+  // $(...) drops newlines at the end, so that something follows them.
+  const first = 'set -- "$(printf %b "$@" x)"; exec /bin/sh -c "${1%x}" sh';
+  return ["/bin/sh", "-c", first, "sh", ...escapedPieces(bytesOf(script))];
+}
+
+/** Well below what the kernel takes as one word. */
+const pieceBytes = 16_384;
+
+/** For %b of printf(1), which puts the pieces together. */
+function escapedPieces(bytes: Uint8Array): string[] {
+  const pieces: string[] = [];
+  for (let at = 0; at < bytes.length; at += pieceBytes) {
+    const piece = Buffer.from(bytes.subarray(at, at + pieceBytes)).toString("latin1");
+    const escape = (byte: string): string =>
+      String.raw`\0${byte.charCodeAt(0).toString(8).padStart(3, "0")}`;
+    pieces.push(piece.replaceAll(/[\\\u0080-\u00ff]/g, escape));
+  }
+  return pieces;
 }
 
 function signal(pid: number, name: NodeJS.Signals): void {

@@ -1,10 +1,10 @@
 /** Makes settings of the command line, and refuses what does not fit together. */
-import { resolve } from "node:path";
-
 import type { GenerationId } from "#abi/generation-ids";
 
 import { ConfigError } from "../api/errors.ts";
+import { absolutePath } from "../api/paths.ts";
 import type { DebugFlag } from "../lib/debug-flags.ts";
+import { quoted } from "../lib/quoted.ts";
 import { type GivenOption, splitArguments } from "./arguments.ts";
 import type { InspectRequest } from "./inspect.ts";
 import { display, type OptionName } from "./options.ts";
@@ -143,7 +143,7 @@ class Draft {
     const before = this.#generations.get(filter);
     if (before !== undefined && before !== generation) {
       throw new ConfigError(
-        `option --filter-generation: ${JSON.stringify(filter)} cannot be both ${before} and ${generation}`,
+        `option --filter-generation: ${quoted(filter)} cannot be both ${before} and ${generation}`,
       );
     }
     this.#generations.set(filter, generation);
@@ -203,8 +203,8 @@ class Draft {
       parameters,
       ...this.#listening(),
       tls: this.#tls(),
-      ...this.#optional("tlsCertificates", "tls-certificates", absolute),
-      ...this.#optional("tlsPsk", "tls-psk", absolute),
+      ...this.#optional("tlsCertificates", "tls-certificates", absolutePath),
+      ...this.#optional("tlsPsk", "tls-psk", absolutePath),
       tlsVerifyPeer: this.#has("tls-verify-peer"),
       ...this.#protocol(),
       ...this.#process(),
@@ -215,9 +215,9 @@ class Draft {
   #checkGenerations(filters: readonly string[]): void {
     for (const filter of this.#generations.keys()) {
       if (filters.includes(filter)) continue;
-      const named = filters.map((name) => JSON.stringify(name)).join(", ");
+      const named = filters.map(quoted).join(", ");
       throw new ConfigError(
-        `option --filter-generation: ${JSON.stringify(filter)}: expected a filter as --filter names it: ${named || "there is none"}`,
+        `option --filter-generation: ${quoted(filter)}: expected a filter as --filter names it: ${named || "there is none"}`,
       );
     }
   }
@@ -263,7 +263,7 @@ class Draft {
     const implied = ["foreground", "run", "exit-with-parent", "single"] as const;
     return {
       foreground: implied.some((name) => this.#has(name)),
-      ...this.#optional("pidFile", "pidfile", absolute),
+      ...this.#optional("pidFile", "pidfile", absolutePath),
       ...this.#optional("run", "run", String),
       exitWithParent: this.#has("exit-with-parent"),
       ...this.#optional("user", "user", String),
@@ -273,9 +273,4 @@ class Draft {
       verbose: this.#has("verbose"),
     };
   }
-}
-
-/** A daemon changes its directory. */
-function absolute(path: string): string {
-  return resolve(path);
 }

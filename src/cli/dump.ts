@@ -1,4 +1,5 @@
 /** Prints what --dump-plugin shows, line by line as nbdkit does: what fails in between leaves what came before. */
+import { realPath } from "../api/paths.ts";
 import type { Chain } from "../chain/chain.ts";
 import type { Layer } from "../chain/layer.ts";
 import { fields } from "./information.ts";
@@ -58,7 +59,7 @@ export async function dumpPlugin(chain: Chain): Promise<void> {
     if (layer.kind === "plugin") return;
     print(
       fields([
-        [`${layer.name}_path`, layer.path],
+        [`${layer.name}_path`, realPath(layer.path)],
         [`${layer.name}_name`, layer.name],
       ]),
     );
@@ -71,7 +72,12 @@ async function printPlugin(chain: Chain, plugin: Layer): Promise<void> {
   const before = plugin.dumpFields.slice(0, Math.max(0, at));
   const after = plugin.dumpFields.slice(at + 1);
   print(
-    fields([["path", plugin.path], ["name", plugin.name], ["version", plugin.version], ...before]),
+    fields([
+      ["path", realPath(plugin.path)],
+      ["name", plugin.name],
+      ["version", plugin.version],
+      ...before,
+    ]),
   );
   if (at >= 0) {
     // All layers have their say, and it is asked for before config_complete.

@@ -5,6 +5,8 @@ import { openSystemLog } from "#abi/process";
 
 import { ConfigError } from "../api/errors.ts";
 import { sendErrorsTo } from "../lib/log.ts";
+import { filePath } from "../lib/text-bytes.ts";
+import { messageOf } from "../lib/thrown.ts";
 import type { LogTarget } from "./settings.ts";
 
 /** `default` is stderr here: a daemon asks for syslog itself. */
@@ -25,11 +27,12 @@ const opened = new Map<string, number>();
 /** Once: a daemon chooses again, when relative paths and rights may have changed. */
 function openLog(file: string): number {
   try {
-    const fd = opened.get(file) ?? openSync(file, "a", 0o644);
+    const fd = opened.get(file) ?? openSync(filePath(file), "a", 0o644);
     opened.set(file, fd);
     return fd;
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new ConfigError(`option --log: cannot write to ${file}: ${reason}`, { cause: error });
+    throw new ConfigError(`option --log: cannot write to ${file}: ${messageOf(error)}`, {
+      cause: error,
+    });
   }
 }

@@ -43,7 +43,7 @@ export function dumpConfig(): string {
     ["filterdir", filterdir],
     ["host_cpu", hostCpu],
     ["host_os", "linux-gnu"],
-    ["libdir", dirname(dirname(plugindir))],
+    ["libdir", plugindir.replace(/(?:\/[^/]*){2}$/, "")],
     ["mandir", join(root, "man")],
     ["max_api_version", "2"],
     ["name", "nbdkit"],

@@ -1,7 +1,8 @@
 /** Where clients connect: what -p, -i, -U, --vsock and --listen mean together. */
-import { resolve } from "node:path";
-
 import { ConfigError } from "../api/errors.ts";
+import { absolutePath } from "../api/paths.ts";
+import { quoted } from "../lib/quoted.ts";
+import { byteLengthOf, bytesOf, textOf } from "../lib/text-bytes.ts";
 import type { Place } from "./settings.ts";
 
 export interface PlaceOptions {
@@ -33,7 +34,7 @@ export function placesOf(given: PlaceOptions): readonly Place[] {
   const places = all.length > 0 ? all : [defaultPlace(given)];
   const seen = new Set<string>();
   return places.filter((place) => {
-    const key = JSON.stringify(place);
+    const key = keyOf(place);
     // Every port 0 is another one, and so is every private socket.
     const again =
       seen.has(key) && place.kind !== "private" && !("port" in place && place.port === 0);
@@ -42,13 +43,18 @@ export function placesOf(given: PlaceOptions): readonly Place[] {
   });
 }
 
+function keyOf(place: Place): string {
+  if (place.kind !== "unix") return JSON.stringify(place);
+  return `unix ${place.path.replaceAll(/\/(?:\.?\/)+/g, "/")}`;
+}
+
 /** Since nbdkit 1.36 --run alone does not open a TCP port. */
 function defaultPlace({ run }: PlaceOptions): Place {
   return run ? { kind: "private" } : { kind: "tcp", port: defaultPort };
 }
 
 function unixPlace(value: string): Place {
-  return value === "-" ? { kind: "private" } : { kind: "unix", path: resolve(value) };
+  return value === "-" ? { kind: "private" } : { kind: "unix", path: absolutePath(value) };
 }
 
 /** Of -p and -i: one of either kind goes with all of the other, and several go in pairs. */
@@ -78,7 +84,7 @@ export function parsePort(value: string, shown: string, vsock = true): number {
   const most = vsock ? mostVsockPort : mostPort;
   if (/^[0-9]{1,10}$/.test(value) && Number(value) <= most) return Number(value);
   throw new ConfigError(
-    `option ${shown}: ${JSON.stringify(value)}: expected a port number from 0 to ${Number(value) > mostPort && vsock ? mostVsockPort : mostPort}`,
+    `option ${shown}: ${quoted(value)}: expected a port number from 0 to ${Number(value) > mostPort && vsock ? mostVsockPort : mostPort}`,
   );
 }
 
@@ -88,10 +94,12 @@ export function checkSocket(value: string, shown: string): void {
       `option ${shown}: "": expected the path of a socket, or - for a private one`,
     );
   }
-  const bytes = value === "-" ? 0 : Buffer.byteLength(resolve(value));
+  if (value === "-") return;
+  const path = absolutePath(value);
+  const bytes = byteLengthOf(path);
   if (bytes > longestSocketPath) {
     throw new ConfigError(
-      `option ${shown}: the path of the socket has ${bytes} bytes: expected at most ${longestSocketPath}: ${resolve(value)}`,
+      `option ${shown}: the path of the socket has ${bytes} bytes: expected at most ${longestSocketPath}: ${path}`,
     );
   }
 }
@@ -99,7 +107,7 @@ export function checkSocket(value: string, shown: string): void {
 /** A URI as the NBD specification has them: nbd://HOST:PORT, nbd+unix:///?socket=PATH, nbd+vsock://:PORT. */
 export function parseListen(value: string, shown: string): Place {
   const refuse = (accepted: string): never => {
-    throw new ConfigError(`option ${shown}: ${JSON.stringify(value)}: expected ${accepted}`);
+    throw new ConfigError(`option ${shown}: ${quoted(value)}: expected ${accepted}`);
   };
   const unix = /^nbd\+unix:\/\/\/?\?socket=(.+)$/s.exec(value)?.[1];
   if (unix !== undefined) {
@@ -120,9 +128,11 @@ export function parseListen(value: string, shown: string): Place {
 }
 
 function percentDecoded(text: string): string | undefined {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return undefined;
-  }
+  if (/%(?![0-9A-Fa-f]{2})|%00/.test(text)) return undefined;
+  // Each byte as the character of its number, until all of them are there.
+  const bytes = Buffer.from(bytesOf(text)).toString("latin1");
+  const decoded = bytes.replaceAll(/%(..)/g, (_, digits: string) =>
+    String.fromCharCode(Number.parseInt(digits, 16)),
+  );
+  return textOf(Buffer.from(decoded, "latin1"));
 }

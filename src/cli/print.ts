@@ -4,10 +4,11 @@ import { writeSync } from "node:fs";
 import { hasRoom } from "#abi/process";
 
 import { ConfigError } from "../api/errors.ts";
+import { bytesOf } from "../lib/text-bytes.ts";
 
 /** `fd`: where stdout is. */
 export function print(text: string, fd = 1): void {
-  const bytes = Buffer.from(text);
+  const bytes = bytesOf(text);
   for (let at = 0; at < bytes.length;) {
     try {
       at += writeSync(fd, bytes, at);

@@ -3,6 +3,7 @@ import { closeSync, openSync, readSync } from "node:fs";
 
 import { ConfigError } from "../api/errors.ts";
 import { errnoName } from "../lib/errno.ts";
+import { filePath, textOf } from "../lib/text-bytes.ts";
 
 /**
  * Run the plugin. A script that says in its first line that nbdkit is to run it, as `#!/usr/sbin/nbdkit perl` does,
@@ -32,10 +33,10 @@ const longestLine = 256;
 
 function firstLine(path: string): string {
   const bytes = Buffer.alloc(longestLine);
-  const file = openSync(path, "r");
+  const file = openSync(filePath(path), "r");
   try {
     const count = readSync(file, bytes, 0, longestLine, 0);
-    return bytes.toString("latin1", 0, count).split("\n", 1)[0] ?? "";
+    return textOf(bytes.subarray(0, count)).split("\n", 1)[0] ?? "";
   } finally {
     closeSync(file);
   }

@@ -8,6 +8,8 @@ import { ConfigError } from "../api/errors.ts";
 import type { Chain } from "../chain/chain.ts";
 import { log } from "../lib/log.ts";
 import { announceStop } from "../lib/stopping.ts";
+import { filePath } from "../lib/text-bytes.ts";
+import { messageOf } from "../lib/thrown.ts";
 import { type Server, type ServerOptions, startServer } from "../server/server.ts";
 import type { Address } from "../server/sockets.ts";
 import type { ServerTls } from "../server/tls.ts";
@@ -179,9 +181,10 @@ function sayThatItWaits(server: Server): NodeJS.Timeout {
 /** nbdkit(1), "-P": clients may connect once the file exists. It stays when the server ends. */
 function writePidFile(path: string): void {
   try {
-    writeFileSync(path, `${process.pid}\n`, { mode: 0o644 });
+    writeFileSync(filePath(path), `${process.pid}\n`, { mode: 0o644 });
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new ConfigError(`cannot write the pid file ${path}: ${reason}`, { cause: error });
+    throw new ConfigError(`cannot write the pid file ${path}: ${messageOf(error)}`, {
+      cause: error,
+    });
   }
 }

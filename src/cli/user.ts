@@ -3,6 +3,7 @@ import { userNamed } from "#abi/process";
 
 import { ConfigError } from "../api/errors.ts";
 import { log } from "../lib/log.ts";
+import { quoted } from "../lib/quoted.ts";
 
 /** The group first, which only the old user may change. nbdkit(1), "-g". */
 export function changeUser(user: string | undefined, group: string | undefined): void {
@@ -45,7 +46,7 @@ function change(
     });
   }
   throw new ConfigError(
-    `option ${option}: ${JSON.stringify(text)}: expected the name or the number of a ${kind} of this machine`,
+    `option ${option}: ${quoted(text)}: expected the name or the number of a ${kind} of this machine`,
   );
 }
 

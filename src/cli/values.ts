@@ -1,11 +1,11 @@
 /** Reads the values of options, and says what would be accepted in the place of a wrong one. */
-import { resolve } from "node:path";
-
 import { type GenerationId, generationIds } from "#abi/generation-ids";
 
 import { ConfigError } from "../api/errors.ts";
 import { type DebugFlag, parseDebugFlag } from "../lib/debug-flags.ts";
+import { quoted } from "../lib/quoted.ts";
 import { parseBool, parseDelay, parseInteger } from "../lib/size.ts";
+import { byteLengthOf } from "../lib/text-bytes.ts";
 import type { GivenOption } from "./arguments.ts";
 import { display, type OptionName } from "./options.ts";
 import { checkSocket, parseListen, parsePort } from "./places.ts";
@@ -44,11 +44,11 @@ const checks: Readonly<Partial<Record<OptionName, Check>>> = {
 };
 
 function refuse(shown: string, value: string, accepted: string): never {
-  throw new ConfigError(`option ${shown}: ${JSON.stringify(value)}: expected ${accepted}`);
+  throw new ConfigError(`option ${shown}: ${quoted(value)}: expected ${accepted}`);
 }
 
 function checkExportName(value: string, shown: string): void {
-  const bytes = Buffer.byteLength(value);
+  const bytes = byteLengthOf(value);
   if (bytes <= longestExportName) return;
   throw new ConfigError(
     `option ${shown}: the name has ${bytes} bytes: expected at most ${longestExportName}`,
@@ -57,7 +57,7 @@ function checkExportName(value: string, shown: string): void {
 
 /** nbdkit(1), "--log". */
 export function logTarget(value: string): LogTarget | undefined {
-  if (value.startsWith("/")) return { file: resolve(value) };
+  if (value.startsWith("/")) return { file: value };
   const words = ["default", "null", "stderr", "syslog"] as const;
   return words.find((word) => word === value);
 }
@@ -95,7 +95,7 @@ export function debugFlag(text: string): DebugFlag {
   const flag = parseDebugFlag(text);
   if (flag !== undefined) return flag;
   throw new ConfigError(
-    `-D (Debug Flag) must have the format NAME.FLAG=N, with N a number of 32 bits: ${JSON.stringify(text)}`,
+    `-D (Debug Flag) must have the format NAME.FLAG=N, with N a number of 32 bits: ${quoted(text)}`,
   );
 }
 
@@ -104,6 +104,6 @@ export function parseGeneration(text: string): { filter: string; generation: Gen
   const generation = generationIds.find((known) => known === id);
   if (filter !== undefined && generation !== undefined) return { filter, generation };
   throw new ConfigError(
-    `option --filter-generation: ${JSON.stringify(text)}: expected FILTER=ID with one of the IDs ${generationIds.join(", ")}`,
+    `option --filter-generation: ${quoted(text)}: expected FILTER=ID with one of the IDs ${generationIds.join(", ")}`,
   );
 }

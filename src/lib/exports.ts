@@ -1,5 +1,6 @@
 /** The exports that a server offers: the list that a `listExports` method fills. nbdkit-plugin(3), ".list_exports". */
 import { errnoError } from "./errno.ts";
+import { quoted } from "./quoted.ts";
 import { byteLengthOf } from "./text-bytes.ts";
 
 /** One disk that clients can ask for by name; "" is the default one. */
@@ -40,13 +41,13 @@ export class Exports {
 
   add(name: string, description?: string): void {
     if (this.#entries.length === mostEntries) {
-      throw errnoError("EINVAL", `export ${quoted(name)}: a list holds at most ${mostEntries}`);
+      throw errnoError("EINVAL", `export ${shown(name)}: a list holds at most ${mostEntries}`);
     }
     for (const text of [name, description ?? ""]) {
       if (isNbdString(text)) continue;
       throw errnoError(
         "EINVAL",
-        `export ${quoted(text)}: expected at most ${mostStringBytes} bytes, none of them zero`,
+        `export ${shown(text)}: expected at most ${mostStringBytes} bytes, none of them zero`,
       );
     }
     this.#entries.push({ name, description });
@@ -64,6 +65,6 @@ export class Exports {
   }
 }
 
-function quoted(text: string): string {
-  return JSON.stringify(text.length > 100 ? `${text.slice(0, 100)}...` : text);
+function shown(text: string): string {
+  return quoted(text.length > 100 ? `${text.slice(0, 100)}...` : text);
 }

@@ -2,6 +2,7 @@
 import { writeSync } from "node:fs";
 import { isatty } from "node:tty";
 
+import { printable } from "./quoted.ts";
 import { bytesOf } from "./text-bytes.ts";
 
 export interface Log {
@@ -79,15 +80,6 @@ function writeLine(fd: number, text: string, style: readonly [string, string] = 
   write(fd, `${start}${program}: ${text}\n${end}`);
 }
 
-/** Debug lines may say what clients and files say: nothing that a terminal would obey, and no second line. */
-function printable(text: string): string {
-  // oxlint-disable-next-line no-control-regex -- these are what is looked for
-  return text.replaceAll(/[\0-\x1f\x7f]/g, (character) => {
-    const short = { "\t": "\\t", "\n": "\\n", "\r": "\\r" }[character];
-    return short ?? `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`;
-  });
-}
-
 function write(fd: number, text: string): void {
   const line = bytesOf(text);
   for (let at = 0; at < line.length;) {
@@ -105,12 +97,14 @@ function prefixOf(name: string | undefined): string {
   return name === undefined || name === "" ? "" : `${name}: `;
 }
 
+/** A message may have lines of its own, but does nothing else to a terminal: as abi/runtime/log.c does. */
 function report(kind: "error" | "warning", message: string, name?: string): void {
   if (target === "nowhere") return;
   const from = prefixOf(name);
   const style = kind === "error" ? red : plain;
-  if ("fd" in target) writeLine(target.fd, `${from}${kind}: ${message}`, style);
-  else target.systemLog(kind === "error" ? from + message : `${from}${kind}: ${message}`);
+  const text = printable(message, "\n\t");
+  if ("fd" in target) writeLine(target.fd, `${from}${kind}: ${text}`, style);
+  else target.systemLog(kind === "error" ? from + text : `${from}${kind}: ${text}`);
 }
 
 export const log: Log = {

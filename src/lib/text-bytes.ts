@@ -1,6 +1,8 @@
 /**
- * Text that the wire or C has as bytes, such as names of exports: mostly UTF-8, but nobody promises that. What is
- * not UTF-8 becomes a lone surrogate each byte (U+DC80 to U+DCFF), so that it comes out as the byte that it was.
+ * Text that the wire, C or the system has as bytes, such as names of exports and files: mostly UTF-8, but nobody
+ * promises that. What is not UTF-8 becomes a lone surrogate each byte (U+DC80 to U+DCFF), so that it comes out as the
+ * byte that it was. Strings of JavaScript hold it, whatever cuts and joins them; only where it leaves, it has to be
+ * bytes again.
  */
 
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
@@ -36,6 +38,11 @@ export function byteLengthOf(text: string): number {
   return text.isWellFormed() ? Buffer.byteLength(text) : bytesOf(text).length;
 }
 
+/** What node:fs takes for the path: of a string it would damage what is not UTF-8. */
+export function filePath(path: string): Buffer | string {
+  return path.isWellFormed() ? path : Buffer.from(bytesOf(path));
+}
+
 /** Whether the unit at `i` is the second half of a character. */
 function isLow(text: string, i: number): boolean {
   const before = i === 0 ? 0 : text.charCodeAt(i - 1);
@@ -43,30 +50,31 @@ function isLow(text: string, i: number): boolean {
 }
 
 function mixedText(bytes: Uint8Array): string {
-  let text = "";
+  const parts: string[] = [];
+  let from = 0;
   for (let at = 0; at < bytes.length;) {
-    const character = characterAt(bytes, at);
-    if (character === undefined) {
-      text += String.fromCharCode(escaped + (bytes[at] ?? 0));
-      at++;
-    } else {
-      text += character.text;
-      at += character.length;
+    const length = characterLength(bytes, at);
+    if (length > 0) {
+      at += length;
+      continue;
     }
+    parts.push(decoder.decode(bytes.subarray(from, at)));
+    parts.push(String.fromCharCode(escaped + (bytes[at] ?? 0)));
+    from = ++at;
   }
-  return text;
+  parts.push(decoder.decode(bytes.subarray(from)));
+  return parts.join("");
 }
 
-/** The character whose first byte is at `at`, unless that is no UTF-8. */
-function characterAt(
-  bytes: Uint8Array,
-  at: number,
-): { readonly text: string; readonly length: number } | undefined {
+/** How many bytes the character has whose first byte is at `at`; 0 where that is no UTF-8. */
+function characterLength(bytes: Uint8Array, at: number): number {
   const first = bytes[at] ?? 0;
-  const length = first < 0x80 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+  if (first < 0x80) return 1;
+  const length = first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
   try {
-    return { text: decoder.decode(bytes.subarray(at, at + length)), length };
+    decoder.decode(bytes.subarray(at, at + length));
+    return length;
   } catch {
-    return undefined;
+    return 0;
   }
 }

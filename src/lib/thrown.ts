@@ -16,7 +16,14 @@ export function stackOf(thrown: unknown): string {
 }
 
 export function messageOf(thrown: unknown): string {
-  return text(thrown, (error) => error.message);
+  return text(thrown, withoutOddPath);
+}
+
+/** A path that is not UTF-8 is damaged there, and whoever reports the error names it anyway. */
+function withoutOddPath({ message, path, syscall }: NodeJS.ErrnoException): string {
+  if (path === undefined || !path.includes("\ufffd")) return message;
+  const tail = `, ${syscall} '${path}'`;
+  return message.endsWith(tail) ? message.slice(0, -tail.length) : message;
 }
 
 /** A value of any kind, as it would be written in a program where that is possible. */

@@ -3,6 +3,7 @@ import type { NextOps } from "#abi/generated/methods.gen";
 
 import type { Exports } from "../lib/exports.ts";
 import { log } from "../lib/log.ts";
+import { quoted } from "../lib/quoted.ts";
 import {
   EFLAG_SEND_DF,
   FLAG_FIXED_NEWSTYLE,
@@ -273,7 +274,7 @@ class Negotiation {
     if (data === undefined) return "leave";
     const request = parseInfo(data);
     if (typeof request === "string") return this.#refuse(option, 0, REP_ERR_INVALID, request);
-    this.#debug(`${optionName(option)}: client requested export "${request.name}"`);
+    this.#debug(`${optionName(option)}: client requested export ${quoted(request.name)}`);
     const opened = await this.#open(request.name);
     if ("refusal" in opened) {
       this.#replies.error(option, REP_ERR_UNKNOWN, opened.refusal);

@@ -15,6 +15,8 @@ import {
 
 import { ConfigError } from "../api/errors.ts";
 import { log } from "../lib/log.ts";
+import { quoted } from "../lib/quoted.ts";
+import { byteLengthOf, filePath } from "../lib/text-bytes.ts";
 
 /** Where to listen. A port of 0 lets the kernel choose. `fd` is a socket that listens already. */
 export type ListenTarget =
@@ -63,7 +65,7 @@ function withLabel<T>(label: string, open: () => T): T {
   } catch (error) {
     if (error instanceof ConfigError) throw error;
     throw new ConfigError(
-      `sockets cannot have the SELinux label ${JSON.stringify(label)}: ${reasonOf(error)}: ` +
+      `sockets cannot have the SELinux label ${quoted(label)}: ${reasonOf(error)}: ` +
         "expected a label of this machine's policy, and a kernel with SELinux",
       { cause: error },
     );
@@ -71,14 +73,14 @@ function withLabel<T>(label: string, open: () => T): T {
 }
 
 function openUnix(path: string): Listening {
-  const bytes = Buffer.byteLength(path);
+  const bytes = byteLengthOf(path);
   if (bytes > maxPathBytes) {
     throw new ConfigError(
       `${path}: the path of a Unix socket may have ${maxPathBytes} bytes, this one has ${bytes}`,
     );
   }
   try {
-    if (lstatSync(path, { throwIfNoEntry: false }) !== undefined) {
+    if (lstatSync(filePath(path), { throwIfNoEntry: false }) !== undefined) {
       throw new ConfigError(`${path}: cannot listen on this path: it exists already`);
     }
     const fd = listenOn(unixAddress(path));

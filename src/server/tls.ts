@@ -1,13 +1,14 @@
 /** Whether and how the server offers TLS: finds the files, and says what is wrong with them. nbdkit(1), "TLS". */
 import { accessSync, constants, readFileSync, statSync } from "node:fs";
 import { homedir } from "node:os";
-import { join } from "node:path";
 
 import { certificateCredentials, pskCredentials, type TlsCredentials } from "#abi/tls/credentials";
 import { whyNoTls } from "#abi/tls/library";
 
 import { ConfigError } from "../api/errors.ts";
+import { environmentVariable } from "../lib/environment.ts";
 import { log } from "../lib/log.ts";
+import { filePath } from "../lib/text-bytes.ts";
 import type { TlsOffer } from "./tls-transport.ts";
 
 export interface TlsOptions {
@@ -103,16 +104,16 @@ function findCertificates({ certificates }: TlsOptions): Folder | Missing {
 
 function usualFolders(): readonly string[] {
   if (process.geteuid?.() === 0) return [rootFolder];
-  const home = process.env["HOME"] ?? homedir();
-  return [join(home, ".pki", "nbdkit"), join(home, ".config", "pki", "nbdkit")];
+  const home = environmentVariable("HOME") ?? homedir();
+  return [`${home}/.pki/nbdkit`, `${home}/.config/pki/nbdkit`];
 }
 
 function unreadable(folder: string): string | undefined {
   for (const name of needed) {
     try {
-      accessSync(join(folder, name), constants.R_OK);
+      accessSync(filePath(`${folder}/${name}`), constants.R_OK);
     } catch (error) {
-      return reasonOf(error, join(folder, name));
+      return reasonOf(error, `${folder}/${name}`);
     }
   }
   return undefined;
@@ -131,13 +132,14 @@ function reasonOf(error: unknown, path: string): string {
 }
 
 function load({ path }: Folder, { verifyPeer }: TlsOptions): TlsCredentials {
-  const [ca, certificate, key] = needed.map((name) => fileOf(join(path, name)));
+  const [ca, certificate, key] = needed.map((name) => fileOf(`${path}/${name}`));
   if (ca === undefined || certificate === undefined || key === undefined) {
     throw new ConfigError(`${path}: cannot read the certificates`);
   }
-  const crl = statSync(join(path, "ca-crl.pem"), { throwIfNoEntry: false });
+  const crlPath = `${path}/ca-crl.pem`;
+  const crl = statSync(filePath(crlPath), { throwIfNoEntry: false });
   const credentials = certificateCredentials(
-    { ca, certificate, key, crl: crl && fileOf(join(path, "ca-crl.pem")) },
+    { ca, certificate, key, crl: crl && fileOf(crlPath) },
     verifyPeer,
   );
   log.debug(`successfully loaded TLS certificates from ${path}`);
@@ -146,7 +148,7 @@ function load({ path }: Folder, { verifyPeer }: TlsOptions): TlsCredentials {
 
 function fileOf(path: string): { readonly path: string; readonly bytes: Uint8Array } {
   try {
-    return { path, bytes: readFileSync(path) };
+    return { path, bytes: readFileSync(filePath(path)) };
   } catch (error) {
     throw new ConfigError(reasonOf(error, path), { cause: error });
   }

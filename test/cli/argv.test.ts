@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import { join } from "node:path";
 
-import { restored, splitWords } from "../../src/cli/argv.ts";
+import { restored } from "../../src/cli/argv.ts";
 
 test.each([
   { plain: ["-V"], words: ["bun", "main.ts", "-V"], result: ["-V"] },
@@ -15,11 +15,6 @@ test.each([
   { plain: ["a", "b"], words: [], result: ["a", "b"] },
 ])("of $words $plain are $result", ({ plain, words, result }) => {
   expect(restored(plain, words)).toEqual(result);
-});
-
-test("words end with a NUL, may be empty, and keep bytes that are no UTF-8", () => {
-  const bytes = Buffer.from("a\0\0\xff\0é", "latin1");
-  expect(splitWords(bytes)).toEqual(["a", "", "\uDCFF", "\uDCE9"]);
 });
 
 test("a program gets all of its words", async () => {

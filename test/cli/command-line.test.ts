@@ -85,7 +85,7 @@ describe("settings", () => {
     { argv: ["-p", "65535", "-i", "::1"], place: { kind: "tcp", port: 65535, address: "::1" } },
     { argv: ["-i", "127.0.0.1"], place: { kind: "tcp", port: 10809, address: "127.0.0.1" } },
     { argv: ["-U", "-"], place: { kind: "private" } },
-    { argv: ["-U", "./-"], place: { kind: "unix", path: resolve("./-") } },
+    { argv: ["-U", "./-"], place: { kind: "unix", path: `${process.cwd()}/./-` } },
     { argv: ["--run", "true"], place: { kind: "private" } },
     { argv: ["--run", "true", "-p", "2"], place: { kind: "tcp", port: 2 } },
     { argv: ["--run", "true", "-U", "/s"], place: { kind: "unix", path: "/s" } },

@@ -6,14 +6,16 @@ import { installed, run } from "#test/server";
 
 import { moduleDirectories } from "../../src/chain/directories.ts";
 
+const from = (variables: Readonly<Record<string, string>>) => (name: string) => variables[name];
+
 describe("the directories of genuine modules", () => {
   test("can be set one by one, also relative to the current folder", () => {
-    const found = moduleDirectories({});
-    expect(moduleDirectories({ NBDKIT_FILTERDIR: "mine" })).toEqual({
+    const found = moduleDirectories(from({}));
+    expect(moduleDirectories(from({ NBDKIT_FILTERDIR: "mine" }))).toEqual({
       filterdir: resolve("mine"),
       plugindir: found.plugindir,
     });
-    expect(moduleDirectories({ NBDKIT_PLUGINDIR: "/mine" })).toEqual({
+    expect(moduleDirectories(from({ NBDKIT_PLUGINDIR: "/mine" }))).toEqual({
       filterdir: found.filterdir,
       plugindir: "/mine",
     });
@@ -21,12 +23,12 @@ describe("the directories of genuine modules", () => {
 
   test("are not set by an empty variable", () => {
     const empty = { NBDKIT_FILTERDIR: "", NBDKIT_PLUGINDIR: "" };
-    expect(moduleDirectories(empty)).toEqual(moduleDirectories({}));
+    expect(moduleDirectories(from(empty))).toEqual(moduleDirectories(from({})));
   });
 
   test.skipIf(!installed("nbdkit"))("are those of the installed nbdkit (nbdkit)", async () => {
     const { stdout } = await run(["nbdkit", "--dump-config"]);
-    const { filterdir, plugindir } = moduleDirectories({});
+    const { filterdir, plugindir } = moduleDirectories(from({}));
     expect(stdout.split("\n")).toContain(`filterdir=${filterdir}`);
     expect(stdout.split("\n")).toContain(`plugindir=${plugindir}`);
   });

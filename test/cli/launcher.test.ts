@@ -60,15 +60,6 @@ test("variables that are Bun's do not change the server", async () => {
   expect(result).toEqual({ code: 0, stdout: versionLine(), stderr: "" });
 });
 
-test("nothing is kept in the current folder where there is no home", async () => {
-  const empty = join(folder, "empty");
-  mkdirSync(empty);
-  const env = { HOME: "", XDG_CACHE_HOME: "" };
-  const result = await run([launcher, "-V"], { env, cwd: empty });
-  expect(result).toEqual({ code: 0, stdout: versionLine(), stderr: "" });
-  expect(readdirSync(empty)).toEqual([]);
-});
-
 test.each(["what?", "back\\slash"])(
   "a folder that Bun cannot load from is named: %s",
   async (name) => {
@@ -80,6 +71,23 @@ test.each(["what?", "back\\slash"])(
       stdout: "",
       stderr: `nbdkit: error: Bun cannot load programs from ${root}: expected a path without ? and \\\n`,
     });
+  },
+);
+
+test.each([
+  { words: [] },
+  { words: ["HOME="] },
+  { words: ["HOME=relative"] },
+  { words: ["HOME=/", "XDG_CACHE_HOME="] },
+  { words: ["HOME=/", "XDG_CACHE_HOME=relative"] },
+  { words: ["PATH="] },
+])(
+  "with no more in the environment than $words it works, and leaves nothing where it is",
+  async ({ words }) => {
+    const empty = mkdtempSync(join(folder, "empty-"));
+    const result = await run(["/usr/bin/env", "-i", ...words, launcher, "-V"], { cwd: empty });
+    expect(result).toEqual({ code: 0, stdout: versionLine(), stderr: "" });
+    expect(readdirSync(empty)).toEqual([]);
   },
 );
 

@@ -3,6 +3,8 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+import { textOf } from "#lib/text-bytes";
+
 const root = join(import.meta.dir, "..", "..");
 
 export interface ServeOptions {
@@ -162,6 +164,7 @@ export interface RunOptions {
   readonly timeoutMs?: number;
 }
 
+/** What is not UTF-8 is as #lib/text-bytes has it. */
 export interface Ran {
   readonly code: number;
   readonly stdout: string;
@@ -183,11 +186,11 @@ export async function run(command: readonly string[], options: RunOptions = {}):
   const late = setTimeout(() => child.kill("SIGKILL"), options.timeoutMs ?? 60_000);
   try {
     const [stdout, stderr, code] = await Promise.all([
-      new Response(child.stdout).text(),
-      new Response(child.stderr).text(),
+      new Response(child.stdout).bytes(),
+      new Response(child.stderr).bytes(),
       child.exited,
     ]);
-    return { code, stdout, stderr };
+    return { code, stdout: textOf(stdout), stderr: textOf(stderr) };
   } finally {
     clearTimeout(late);
     alive.delete(child);

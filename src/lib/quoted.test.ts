@@ -1,0 +1,20 @@
+/** Text of others in messages. */
+import { expect, test } from "bun:test";
+
+import { printable, quoted } from "./quoted.ts";
+
+test.each([
+  { text: "plain ä", result: '"plain ä"' },
+  { text: "", result: '""' },
+  { text: 'a"b\\c', result: String.raw`"a\"b\\c"` },
+  { text: "a\nb\rc\td", result: String.raw`"a\nb\rc\td"` },
+  { text: "\u0000\u001b[31m\u007f", result: String.raw`"\x00\x1b[31m\x7f"` },
+  { text: "\u0080\u009b\u00a0", result: '"\\u0080\\u009b\u00a0"' },
+  { text: "\udce9\udc9b", result: '"\udce9\udc9b"' },
+])("$text in quotes is $result", ({ text, result }) => {
+  expect(quoted(text)).toBe(result);
+});
+
+test("some control characters can be kept, and quotes are nothing special without quotes", () => {
+  expect(printable('a\n\t"\\\u001b', "\n\t")).toBe(String.raw`a${"\n\t"}"\\x1b`);
+});
