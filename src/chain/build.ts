@@ -10,7 +10,7 @@ import { filePath } from "../lib/text-bytes.ts";
 import { messageOf } from "../lib/thrown.ts";
 import { Chain } from "./chain.ts";
 import { lifeCycle } from "./failure.ts";
-import { findModule } from "./find.ts";
+import { findModule, isOurs } from "./find.ts";
 import { importDefault } from "./import-script.ts";
 import type { Layer } from "./layer.ts";
 import { typescriptLayer } from "./typescript.ts";
@@ -24,6 +24,8 @@ export interface ChainRequest {
   readonly generations?: ReadonlyMap<string, GenerationId>;
   /** Set before a module's `load`. */
   readonly debugFlags?: DebugFlags;
+  /** The server's own: filters, and the server's plugins, were written for it. */
+  readonly version?: string;
   /** The most native threads that one connection may hold. */
   readonly threads?: number | undefined;
 }
@@ -58,9 +60,10 @@ async function loadLayer(
 async function scriptLayer(
   kind: "filter" | "plugin",
   path: string,
-  { debugFlags }: ChainRequest,
+  { debugFlags, version }: ChainRequest,
 ): Promise<Layer> {
-  const layer = typescriptLayer(kind, await importDefault(path), path);
+  const since = kind === "filter" || isOurs(path) ? version : undefined;
+  const layer = typescriptLayer(kind, await importDefault(path), path, since);
   // Variables are C's.
   debugFlags?.apply(layer.name, () => false);
   return layer;

@@ -23,6 +23,11 @@ export function findModule(kind: Kind, name: string): string {
   return firstOf(kind, short, [...places, genuineFile(kind, short)]);
 }
 
+/** Whether the file is one of this server's modules. */
+export function isOurs(path: string): boolean {
+  return ["filters", "plugins"].some((kind) => path.startsWith(`${join(root, kind)}/`));
+}
+
 /** The same for a C module of either kind: a bare name means an installed one. */
 export function findNative(name: string): string {
   const given = givenFile("module", name);

@@ -1,4 +1,5 @@
 /** Makes layers of filters and plugins written in TypeScript: the adapters of `defineFilter` and `definePlugin`. */
+import { plugin as pluginStruct } from "#abi/generated/layouts.gen";
 import type { NextOps } from "#abi/generated/methods.gen";
 
 import { after } from "../api/awaitable.ts";
@@ -57,9 +58,18 @@ const methods = [
   "descriptor",
 ] as const;
 
-/** Wrap the filter or plugin that the file at `path` exports. Throws ConfigError where it is neither. */
-export function typescriptLayer(kind: "filter" | "plugin", exported: unknown, path: string): Layer {
-  const definition = checked(kind, exported, path);
+/**
+ * Wrap the filter or plugin that the file at `path` exports. Throws ConfigError where it is neither. `version` is what
+ * it has if it does not say.
+ */
+export function typescriptLayer(
+  kind: "filter" | "plugin",
+  exported: unknown,
+  path: string,
+  version?: string,
+): Layer {
+  const found = checked(kind, exported, path);
+  const definition = version === undefined ? found : { version, ...found };
   return isPlugin(definition) ? pluginLayer(definition, path) : filterLayer(definition, path);
 }
 
@@ -280,13 +290,33 @@ function addMethods(
   }
 }
 
-/** What --dump-plugin says of a plugin in TypeScript; the names are C's, as scripts expect them. */
+/**
+ * What --dump-plugin says of a plugin in TypeScript, in the words that scripts look for. The interface is that of API
+ * 2 with all its fields; it has no way to keep an error's number to itself, and says by `threadModel` what it bears.
+ */
 function pluginFields(it: AnyPlugin): (readonly [string, string])[] {
-  const fields: (readonly [string, string])[] = [["api_version", "typescript"]];
-  if (it.magicConfigKey !== undefined) fields.push(["magic_config_key", it.magicConfigKey]);
-  for (const [key, value] of Object.entries(it)) {
-    if (typeof value !== "function") continue;
-    fields.push([`has_${key.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)}`, "1"]);
-  }
-  return fields;
+  const params = Object.values(it.params ?? {});
+  const has = {
+    longname: it.longName !== undefined,
+    description: it.description !== undefined,
+    config: params.length > 0 || it.config !== undefined,
+    config_complete: params.some(({ required }) => required) || it.configComplete !== undefined,
+    config_help: params.length > 0,
+  };
+  const callbacks = Object.keys(it)
+    .filter((key) => typeof it[key as keyof AnyPlugin] === "function")
+    .map(
+      (key) => [key.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`), true] as const,
+    );
+  return [
+    ["api_version", "2"],
+    ["struct_size", String(pluginStruct.size)],
+    ["max_thread_model", "parallel"],
+    ["thread_model", "parallel"],
+    ["errno_is_preserved", "1"],
+    ...(it.magicConfigKey === undefined ? [] : [["magic_config_key", it.magicConfigKey] as const]),
+    ...[...callbacks, ...Object.entries(has)]
+      .filter(([, there]) => there)
+      .map(([name]) => [`has_${name}`, "1"] as const),
+  ];
 }

@@ -50,10 +50,16 @@ export function splitArguments(
     program.parse(argv, { from: "user" });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
-    const problem = error.message.replace(/^error: /, "").replaceAll("\n", " ");
-    return { options: given, words: [], problem };
+    return { options: given, words: [], problem: problemOf(error.message) };
   }
   return { options: given, words: program.args };
+}
+
+/** Commander does not know a name with a value where it takes none, and then thinks of similar ones. */
+function problemOf(message: string): string {
+  const text = message.replace(/^error: /, "").replaceAll("\n", " ");
+  const known = /^unknown option '(--[^=]+)=.*\(Did you mean \1\?\)$/.exec(text)?.[1];
+  return known === undefined ? text : `option '${known}' takes no value`;
 }
 
 /** The text of `nbdkit --help`, which a usage error prints too. */

@@ -60,9 +60,11 @@ export function parseCommandLine(argv: readonly string[]): CommandLine {
     return { kind: "load", action, settings: draft.settings(plugin, parameters), rest };
   }
   if (action === "help" || action === "version") return { kind: "print", what: action };
-  throw new ConfigError(
-    "no plugin was given on the command line: see `nbdkit --help` or the manual nbdkit(1)",
-  );
+  const hint =
+    action === "dump-plugin"
+      ? "nbdkit PLUGIN --dump-plugin tells of a plugin, and nbdkit --dump-config of the server"
+      : "see `nbdkit --help` or the manual nbdkit(1)";
+  throw new ConfigError(`no plugin was given on the command line: ${hint}`);
 }
 
 function optionText({ option, value }: GivenOption): string {

@@ -25,6 +25,7 @@ import { endWithParent, serve } from "./serve.ts";
 import type { Settings } from "./settings.ts";
 import { activatedSockets } from "./socket-activation.ts";
 import { checkStandardStreams } from "./standard-streams.ts";
+import { version } from "./version.ts";
 
 /** The exit status. Rejects only for bugs. */
 export async function nbdkit(argv: readonly string[]): Promise<number> {
@@ -140,7 +141,7 @@ async function start(settings: Settings): Promise<number> {
 
 async function loadLayers(settings: Settings): Promise<Chain> {
   const debugFlags = new DebugFlags(settings.debugFlags);
-  const chain = await loadChain({ ...settings, debugFlags });
+  const chain = await loadChain({ ...settings, debugFlags, version });
   debugFlags.finish();
   return chain;
 }

@@ -137,7 +137,7 @@ describe("problems", () => {
     [["-fx", "null"], "unknown option '-x'"],
     [["null", "-1"], "unknown option '-1'"],
     [["-f=3", "null"], "unknown option '-=3'"],
-    [["--foreground=1"], "unknown option '--foreground=1' (Did you mean --foreground?)"],
+    [["--foreground=1"], "option '--foreground' takes no value"],
     [["null", "-p"], "option '-p, --port <PORT>' argument missing"],
     [["null", "--run"], "option '--run <COMMAND>' argument missing"],
     [

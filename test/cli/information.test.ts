@@ -79,7 +79,7 @@ describe("with a plugin", () => {
   test("--version adds a line for each layer, from the top", async () => {
     expect(await nbdkit("--version", "--filter=offset", fixture)).toEqual({
       code: 0,
-      stdout: `${versionLine}offset\nlife 7.8.9\n`,
+      stdout: `${versionLine}offset 1.45.2\nlife 7.8.9\n`,
       stderr: "life: load\nlife: unload\n",
     });
   });
@@ -122,10 +122,35 @@ describe("with a plugin", () => {
       .split("\n")
       .map((line) => line.split("=")[0] ?? "");
     expect({ code, stderr }).toEqual({ code: 0, stderr: "life: load\nlife: unload\n" });
-    expect(stdout).toStartWith(`path=${fixture}\nname=life\nversion=7.8.9\n`);
+    expect(stdout).toStartWith(
+      `path=${fixture}\nname=life\nversion=7.8.9\napi_version=2\nstruct_size=384\n` +
+        "max_thread_model=parallel\nthread_model=parallel\nerrno_is_preserved=1\n" +
+        "magic_config_key=size\nhas_longname=1\nhas_description=1\nhas_load=1\nhas_unload=1\n" +
+        "has_dump_plugin=1\nhas_config=1\nhas_config_complete=1\nhas_config_help=1\nhas_get_ready=1\n",
+    );
     expect(stdout).toEndWith("\nlife_size=1048576\n");
     expect(keys).toContain("has_pread");
   });
+
+  test("--dump-plugin tells of a plugin without parameters that it has none", async () => {
+    const { code, stdout, stderr } = await nbdkit("--dump-plugin", bare);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(stdout).toBe(
+      `path=${bare}\nname=bare\napi_version=2\nstruct_size=384\nmax_thread_model=parallel\n` +
+        "thread_model=parallel\nerrno_is_preserved=1\nhas_open=1\nhas_get_size=1\nhas_pread=1\n",
+    );
+  });
+
+  test.each(["file", "memory", "null"])(
+    "--dump-plugin %s has the lines of nbdkit's",
+    async (name) => {
+      const { stdout } = await nbdkit("--dump-plugin", name);
+      const keys = ["path", "name", "version", "api_version", "struct_size", "max_thread_model"];
+      const lines = stdout.split("\n").map((line) => line.split("=")[0]);
+      expect(lines.slice(0, 6)).toEqual(keys);
+      expect(stdout).toContain("\nversion=1.45.2\n");
+    },
+  );
 
   test("--dump-plugin refuses wrong parameters", async () => {
     expect(await nbdkit(fixture, "--dump-plugin", "size=x")).toMatchObject({
@@ -145,6 +170,8 @@ describe("refusals", () => {
   test.each([
     [["--foo", "null"], "unknown option '--foo'"],
     [["null", "-x"], "unknown option '-x'"],
+    [["null", "--foreground=1"], "option '--foreground' takes no value"],
+    [["null", "--foreg="], "option '--foreg' takes no value"],
     [["null", "--port"], "option '-p, --port <PORT>' argument missing"],
     [["--dump", "null"], "option '--dump' is ambiguous: it may mean --dump-config, --dump-plugin"],
   ])("%j shows the usage on stdout", async (args, message) => {
@@ -153,6 +180,10 @@ describe("refusals", () => {
 
   test.each([
     [[], "no plugin was given on the command line: see `nbdkit --help` or the manual nbdkit(1)"],
+    [
+      ["--dump-plugin"],
+      "no plugin was given on the command line: nbdkit PLUGIN --dump-plugin tells of a plugin, and nbdkit --dump-config of the server",
+    ],
     [["-p", "x", "null"], 'option -p/--port: "x": expected a port number from 0 to 65535'],
     [
       ["-o", "--tls=require", "null", "--help"],
