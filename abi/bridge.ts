@@ -7,6 +7,7 @@ import { log, watchErrorTarget } from "#lib/log";
 import { streamsTaken } from "#lib/standard-streams";
 import { askToStop, serverStops } from "#lib/stopping";
 
+import { CallNumbers } from "./call-numbers.ts";
 import { CallQueue, type QueueLink } from "./call-queue.ts";
 import type { NativeConnection } from "./connection.ts";
 import { layouts } from "./generated/layouts.gen.ts";
@@ -59,20 +60,12 @@ export interface Message {
   buf(): Uint8Array;
 }
 
-/** A call that has a number. */
-interface Numbered {
-  readonly down: Down;
-  readonly owner: CallQueue;
-}
-
 export class Bridge implements ThreadLink, QueueLink {
   readonly native: Native;
   readonly #slots: MessageMemory;
   readonly #calls: MessageMemory;
   readonly #threads: (RequestThread | undefined)[] = [];
-  readonly #numbered: (Numbered | undefined)[] = [];
-  /** Numbers of calls that were used and are free again. */
-  readonly #freeNumbers: number[] = [];
+  readonly #numbers = new CallNumbers(RT_MAX_CALLS);
   readonly #targets = new Map<number, Upcalled>();
   readonly #found = new Uint32Array(new ArrayBuffer(4 * 512));
   readonly #kicks = new Uint32Array(new ArrayBuffer(4 * RT_MAX_SLOTS));
@@ -183,12 +176,8 @@ export class Bridge implements ThreadLink, QueueLink {
   }
 
   newCall(down: Down, owner: CallQueue): number | undefined {
-    let number = this.#freeNumbers.pop();
-    if (number === undefined) {
-      number = this.#numbered.length;
-      if (number === RT_MAX_CALLS) return undefined;
-    }
-    this.#numbered[number] = { down, owner };
+    const number = this.#numbers.take(down, owner);
+    if (number === undefined) return undefined;
     this.#calls.putCall(number * messageWords, down.call, down.address);
     return number;
   }
@@ -240,31 +229,24 @@ export class Bridge implements ThreadLink, QueueLink {
   }
 
   #returned(number: number): void {
-    const numbered = this.#release(number);
+    const numbered = this.#numbers.release(number);
     if (numbered === undefined) return;
     const { down, owner } = numbered;
     down.settle(readResult(this.#calls, number * messageWords, down.call));
     owner.returned();
+    this.#numbers.feed();
   }
 
   /** C could not even begin with it. */
   #refused(number: number, err: number): void {
-    const numbered = this.#release(number);
+    const numbered = this.#numbers.release(number);
     if (numbered === undefined) return;
     const { down, owner } = numbered;
     // NULL of open, -1 of all others.
     const ret = down.call.op === RT_OP_OPEN ? 0 : -1;
     down.settle({ ret, size: -1n, stored: err, errno: err });
     owner.returned();
-  }
-
-  /** The number may be used again, once its message has been read. */
-  #release(number: number): Numbered | undefined {
-    const numbered = this.#numbered[number];
-    if (numbered === undefined) return undefined;
-    this.#numbered[number] = undefined;
-    this.#freeNumbers.push(number);
-    return numbered;
+    this.#numbers.feed();
   }
 
   #slotMessage(slot: number): void {
@@ -274,7 +256,7 @@ export class Bridge implements ThreadLink, QueueLink {
       thread.done(base);
     } else {
       const number = this.#slots.word(base, "module");
-      thread.parks(base, number === 0 ? undefined : this.#numbered[number - 1]?.down);
+      thread.parks(base, number === 0 ? undefined : this.#numbers.downOf(number - 1));
     }
   }
 

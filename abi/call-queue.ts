@@ -7,7 +7,10 @@ import { type Call, type Down, downcall, type Result } from "./request-thread.ts
 export interface QueueLink {
   newQueue(limit: number): Pointer;
   freeQueue(queue: Pointer): void;
-  /** Write the call to shared memory and return its number; undefined where there are as many as there can be. */
+  /**
+   * Write the call to shared memory and return its number; undefined where there are as many as there can be. Then the
+   * owner is told to `resume` when there is one free, whichever queue's it was.
+   */
   newCall(down: Down, owner: CallQueue): number | undefined;
   /** Have these calls begun with. They are copied. */
   submit(queue: Pointer, calls: Uint32Array, n: number): void;
@@ -55,14 +58,16 @@ export class CallQueue {
     this.#link.submit(this.#queue, this.#batch, n);
   };
 
-  /** A call is done, and its number is free. */
+  /** There is a number for a call that waits. Whether there are more of these. */
+  resume(): boolean {
+    const [next] = this.#waiting;
+    if (next !== undefined && this.#enter(next)) this.#waiting.shift();
+    return this.#waiting.length > 0;
+  }
+
+  /** A call is done. */
   returned(): void {
     this.#underWay--;
-    while (this.#waiting.length > 0) {
-      const [next] = this.#waiting;
-      if (next === undefined || !this.#enter(next)) break;
-      this.#waiting.shift();
-    }
     if (this.#released && this.#underWay === 0) this.#link.freeQueue(this.#queue);
   }
 
