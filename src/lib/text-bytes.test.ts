@@ -34,6 +34,10 @@ describe("bytes as text", () => {
     );
   });
 
+  test("of a character whose second half looks like an escaped byte are the character's", () => {
+    expect(bytesOf("\udcff\u{10080}")).toEqual(Uint8Array.of(0xff, 0xf0, 0x90, 0x82, 0x80));
+  });
+
   test("of text with half a character are U+FFFD's where they are no escaped byte", () => {
     expect(bytesOf("a\ud800b\udcff")).toEqual(Uint8Array.of(0x61, 0xef, 0xbf, 0xbd, 0x62, 0xff));
   });

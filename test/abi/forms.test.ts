@@ -82,6 +82,16 @@ describe.skipIf(!haveCompiler)("plugins of every size (needs cc)", () => {
   });
 });
 
+test.skipIf(!haveCompiler)(
+  "a plugin's struct that ends within a field lacks it (needs cc)",
+  async () => {
+    const path = await compileModule("test/fixtures/sized-plugin.c", {
+      defines: { SIZED: 2, STRUCT_SIZE: "(offsetof (struct nbdkit_plugin, pread) + 4)" },
+    });
+    expect(() => nativeLayer("plugin", path)).toThrow("plugin must have a .pread callback");
+  },
+);
+
 describe.skipIf(!haveCompiler)("filters whose form cannot be told (needs cc)", () => {
   const foreign = (FOREIGN: number) =>
     compileModule("test/fixtures/foreign.c", { defines: { FOREIGN } });

@@ -13,7 +13,7 @@ const block = 512n;
 const plugin = definePlugin({
   name: "striped",
   open: () => ({}),
-  getSize: () => 16n * block,
+  getSize: () => 4096n * block,
   pread: (_handle, buf) => void buf.fill(0),
   listExports(_config, _readonly, _isTls, exports) {
     exports.add("plugin");
@@ -81,4 +81,21 @@ describe.skipIf(!haveCompiler)("a list that goes through several layers (needs c
       ),
     );
   });
+
+  test.each(chains)(
+    "has all of more extents than are copied at once: $what",
+    async ({ filters }) => {
+      await using stack = await nativeStack(
+        await filters(),
+        {},
+        { plugin: scriptLayer("plugin", plugin) },
+      );
+      const { top } = await stack.connect();
+      const all = Array.from(
+        { length: 4096 },
+        (_, at) => `${at * 512}+512 ${at % 2 === 0 ? "data" : "hole zero"}`,
+      );
+      expect(await mapOf(top, 0n, 4096 * Number(block))).toEqual(all);
+    },
+  );
 });

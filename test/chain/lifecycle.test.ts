@@ -150,6 +150,20 @@ describe("a filter opens the layer below", () => {
     await expect(opened(open, true)).rejects.toThrow("not today");
   });
 
+  test("and may fail while the filter does something else", async () => {
+    const unhandled: unknown[] = [];
+    const note = (reason: unknown) => void unhandled.push(reason);
+    process.on("unhandledRejection", note);
+    const open: OpenOf = async (next, _config, readonly, name) => {
+      void next(readonly, name);
+      for (const _ of Array(5)) await new Promise((resolve) => void setImmediate(resolve));
+    };
+    expect(await opened(open)).toEqual(well);
+    await expect(opened(open, true)).rejects.toThrow("it is not open");
+    process.off("unhandledRejection", note);
+    expect(unhandled).toEqual([]);
+  });
+
   test("once, though it asks twice at the same time", async () => {
     expect(
       await opened(async (next, _config, readonly, name) => {

@@ -336,6 +336,25 @@ describe("a plugin that says it can do what it has no method for", () => {
   });
 });
 
+test("a layer that cannot zero has no fast way to do it", async () => {
+  const cannot = defineFilter({ name: "no", canZero: () => "none", canFastZero: () => true });
+  await using stack = await above(disk(), cannot);
+  expect(await stack.next.canFastZero()).toBe(false);
+});
+
+test("zeroes that are written in pieces are flushed once, after the last one", async () => {
+  const calls: string[] = [];
+  const piece = 64 * 1024 * 1024;
+  const methods = {
+    ...writes(calls),
+    ...flushes(calls),
+    getSize: () => 2n * BigInt(piece),
+  };
+  await using stack = await overPlugin(plugin(calls, methods));
+  await stack.next.zero(piece + 512, 0n, FLAG_FUA);
+  expect(calls).toEqual([`pwrite ${piece} 0 flags=0`, `pwrite 512 ${piece} flags=0`, "flush"]);
+});
+
 describe("caching", () => {
   test("reads where a layer says emulate", async () => {
     const calls: string[] = [];

@@ -9,7 +9,10 @@ import type { Layer, LayerContext, LayersBelow } from "../../src/chain/layer.ts"
 import { typescriptLayer } from "../../src/chain/typescript.ts";
 
 /** A chain of a filter that shows its insides, another one, and a plugin; all write down what is called. */
-async function chainOf(fail: (call: string) => void = () => {}) {
+async function chainOf(
+  fail: (call: string) => void = () => {},
+  sizeOf: (handle: number) => number = (handle) => 512 * handle,
+) {
   const calls: string[] = [];
   const contexts: LayerContext[] = [];
   let below: LayersBelow | undefined;
@@ -44,7 +47,7 @@ async function chainOf(fail: (call: string) => void = () => {}) {
       return handles;
     },
     close: (handle) => say(`p close ${handle}`),
-    getSize: (handle) => BigInt(512 * handle),
+    getSize: (handle) => BigInt(sizeOf(handle)),
     canWrite: () => true,
     pwrite: () => {},
     pread: (handle, buf) => void buf.fill(handle),
@@ -110,6 +113,17 @@ describe("reopen", () => {
       "inner close",
       "p close 2",
     ]);
+  });
+
+  test("holds requests to the new size", async () => {
+    const it = await chainOf(undefined, (handle) => 1024 / handle);
+    await it.opened();
+    const next = it.context().next as LayerContext;
+    const last = () => errnoOf(() => next.pread(new Uint8Array(1), 1023n, 0));
+    expect(await last()).toBe("no error");
+    await next.reopen(false, "y");
+    expect(await last()).toBe("EINVAL");
+    await it.connection.close();
   });
 
   test("that fails leaves it closed, until it is tried again", async () => {
