@@ -6,40 +6,44 @@ import { join } from "node:path";
 
 import { log, sendErrorsTo } from "./log.ts";
 
-/** Fill a pipe that does not block. Returns how many bytes it took. */
-function fill(fd: number): number {
-  const bytes = new Uint8Array(4096);
-  for (let filled = 0; ;) {
+/** A named pipe that does not block. Opening it only to write would wait for a reader. */
+function pipeAt(path: string): number {
+  expect(Bun.spawnSync(["mkfifo", path]).success).toBe(true);
+  return openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
+}
+
+function fill(fd: number): void {
+  for (;;) {
     try {
-      filled += writeSync(fd, bytes);
+      writeSync(fd, new Uint8Array(4096));
     } catch (error) {
       expect(error).toMatchObject({ code: "EAGAIN" });
-      return filled;
+      return;
     }
   }
 }
 
 test("an error is written once a full pipe has been read", async () => {
   const folder = mkdtempSync(join(tmpdir(), "nbdkit-log-"));
+  let reader: Bun.Subprocess<"ignore", "pipe"> | undefined;
   try {
-    const path = join(folder, "pipe");
-    expect(Bun.spawnSync(["mkfifo", path]).success).toBe(true);
-    // Opening only to write would wait for a reader.
-    const fd = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
-    const filled = fill(fd);
-    const reader = Bun.spawn(["cat", path], { stdout: "pipe" });
-    const text = reader.stdout.text();
-    sendErrorsTo({ fd });
+    const [lines, start] = [pipeAt(join(folder, "lines")), pipeAt(join(folder, "start"))];
+    fill(lines);
+    reader = Bun.spawn(["sh", "-c", "read _ < start; exec cat lines"], {
+      cwd: folder,
+      stdout: "pipe",
+    });
+    sendErrorsTo({ fd: lines });
+    writeSync(start, "\n");
     log.error("it went wrong", "memory[1]");
     sendErrorsTo({ fd: 2 });
-    // The reader's end comes when nobody can write any more: it must have opened the pipe before.
-    while (fill(fd) === 0) await new Promise((resolve) => void setImmediate(resolve));
-    closeSync(fd);
-    expect((await text).slice(filled).replaceAll("\0", "")).toBe(
-      "nbdkit: memory[1]: error: it went wrong\n",
-    );
+    closeSync(lines);
+    closeSync(start);
+    const text = (await reader.stdout.text()).replaceAll("\0", "");
+    expect(text).toBe("nbdkit: memory[1]: error: it went wrong\n");
     expect(await reader.exited).toBe(0);
   } finally {
+    reader?.kill();
     rmSync(folder, { recursive: true });
   }
 });

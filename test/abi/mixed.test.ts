@@ -103,6 +103,24 @@ describe.skipIf(!haveCompiler)("mixed chains (needs cc)", () => {
     });
   }
 
+  test("what was the layer below in one request is it afterwards, too", async () => {
+    let kept: NextOps | undefined;
+    const keeps = defineFilter({
+      name: "keeps",
+      pread(next, _handle, buf, offset, flags) {
+        kept = next;
+        return next.pread(buf, offset, flags);
+      },
+    });
+    const filters = [await xor(), scriptLayer("filter", keeps), await xor()];
+    await using stack = await nativeStack(filters, { "xor-key": "90" });
+    const { top } = await stack.connect();
+    expect(await readAll(top, 512)).toEqual(stack.disk.slice(0, 512));
+    const buf = new Uint8Array(512);
+    await kept?.pread(buf, 0n, 0);
+    expect(buf).toEqual(stack.disk.slice(0, 512).map((byte) => byte ^ 90));
+  });
+
   test("writes come back as they were written", async () => {
     await using stack = await nativeStack([await xor()], { "xor-key": "7" });
     const { top } = await stack.connect();
