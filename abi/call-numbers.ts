@@ -13,7 +13,10 @@ export class CallNumbers {
   readonly #numbered: (Numbered | undefined)[] = [];
   /** Numbers that were used and are free again. */
   readonly #free: number[] = [];
-  /** Queues with calls for which there was no number, each in its turn. While there are any, none is free. */
+  /**
+   * Queues with calls for which there was no number, each in its turn. While there are any, no number is free, so that
+   * nobody gets ahead of them.
+   */
   readonly #starving = new Set<CallQueue>();
 
   constructor(most: number) {

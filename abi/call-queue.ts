@@ -38,7 +38,7 @@ export class CallQueue {
   call(call: Call): Promise<Result> {
     return downcall(call, (down) => {
       this.#underWay++;
-      if (this.#waiting.length > 0 || !this.#enter(down)) this.#waiting.push(down);
+      if (!this.#enter(down)) this.#waiting.push(down);
     });
   }
 

@@ -4,8 +4,7 @@ import { closeSync } from "node:fs";
 
 import { bytesOf, textOf } from "#lib/text-bytes";
 
-import { openLibc } from "./libc.ts";
-import { prepareErrno, systemError } from "./system-error.ts";
+import { callsOf, lastErrno, systemError } from "./system-error.ts";
 import { cBytes } from "./text.ts";
 
 /** Of Linux, the same on x86-64 and aarch64. */
@@ -25,7 +24,7 @@ const VMADDR_CID_ANY = 0xffffffff;
 /** A struct sockaddr_storage. */
 const addressBytes = 128;
 
-const symbols = {
+const libc = callsOf({
   socket: { args: ["i32", "i32", "i32"], returns: "i32" },
   bind: { args: ["i32", "buffer", "u32"], returns: "i32" },
   listen: { args: ["i32", "i32"], returns: "i32" },
@@ -34,18 +33,7 @@ const symbols = {
   getaddrinfo: { args: ["ptr", "ptr", "buffer", "buffer"], returns: "i32" },
   freeaddrinfo: { args: ["ptr"], returns: "void" },
   gai_strerror: { args: ["i32"], returns: "cstring" },
-} as const;
-
-function load() {
-  prepareErrno();
-  return openLibc(symbols);
-}
-
-let loaded: ReturnType<typeof load> | undefined;
-
-function libc(): ReturnType<typeof load> {
-  return (loaded ??= load());
-}
+});
 
 export type IpFamily = 4 | 6;
 
@@ -173,7 +161,8 @@ function pathOf(bytes: Uint8Array): string {
  * Give all sockets that `make` makes the SELinux label: setsockcreatecon(3). Throws where there is no SELinux.
  */
 export function labelled<T>(label: string, make: () => T): T {
-  prepareErrno();
+  // What it needs is loaded before the call that it may tell of.
+  lastErrno();
   const selinux = dlopen("libselinux.so.1", {
     setsockcreatecon: { args: ["ptr"], returns: "i32" },
   }).symbols;

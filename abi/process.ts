@@ -2,8 +2,7 @@
 import { ptr, read } from "bun:ffi";
 import { closeSync, openSync } from "node:fs";
 
-import { openLibc } from "./libc.ts";
-import { prepareErrno, systemError } from "./system-error.ts";
+import { callsOf, systemError } from "./system-error.ts";
 import { cString } from "./text.ts";
 
 /** Of Linux, the same on x86-64 and aarch64. */
@@ -22,7 +21,7 @@ const LOG_PID = 1;
 const LOG_DAEMON = 3 << 3;
 const LOG_ERR = 3;
 
-const symbols = {
+const libc = callsOf({
   dup2: { args: ["i32", "i32"], returns: "i32" },
   // Variadic in C, as prctl and syslog are: with integers and pointers both ABIs of Linux pass them like fixed ones.
   fcntl: { args: ["i32", "i32", "i32"], returns: "i32" },
@@ -35,18 +34,7 @@ const symbols = {
   setsid: { args: [], returns: "i32" },
   syslog: { args: ["i32", "cstring", "cstring"], returns: "void" },
   unsetenv: { args: ["cstring"], returns: "i32" },
-} as const;
-
-function load() {
-  prepareErrno();
-  return openLibc(symbols);
-}
-
-let loaded: ReturnType<typeof load> | undefined;
-
-function libc(): ReturnType<typeof load> {
-  return (loaded ??= load());
-}
+});
 
 function checked(call: string, result: number): number {
   if (result === -1) throw systemError(call);

@@ -3,23 +3,17 @@ import { closeSync, fstatSync, readdirSync, readFileSync, readlinkSync } from "n
 
 import { splitWords } from "#lib/environment";
 
-import { openLibc } from "./libc.ts";
 import { setInherited } from "./process.ts";
-import { prepareErrno, systemError } from "./system-error.ts";
+import { callsOf, systemError } from "./system-error.ts";
 import { cBytes, cStrings } from "./text.ts";
 
 const O_CLOEXEC = 0o2000000;
 
-const symbols = {
+const calls = callsOf({
   pipe2: { args: ["buffer", "i32"], returns: "i32" },
   posix_spawn: { args: ["buffer", "buffer", "ptr", "ptr", "buffer", "buffer"], returns: "i32" },
   waitpid: { args: ["i32", "buffer", "i32"], returns: "i32" },
-} as const;
-
-function load() {
-  prepareErrno();
-  return openLibc(symbols);
-}
+});
 
 export interface Again {
   /** What the new process writes to the descriptor that it was told comes out here. */
@@ -33,7 +27,7 @@ export interface Again {
  * of this process.
  */
 export function startAgain(name: string): Again {
-  const libc = load();
+  const libc = calls();
   const ends = new Int32Array(2);
   if (libc.pipe2(ends, O_CLOEXEC) === -1) throw systemError("pipe2");
   const [output = -1, input = -1] = ends;

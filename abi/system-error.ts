@@ -1,23 +1,30 @@
-/** Errors of calls of libc, as node makes them: with the name of the errno in `code`. */
-import { read } from "bun:ffi";
+/** Calls of libc that fail with an errno, and errors of them as node makes them: with the errno's name in `code`. */
+import { type FFIFunction, type Pointer, read } from "bun:ffi";
 
 import { errnoName } from "#lib/errno";
 
 import { openLibc } from "./libc.ts";
 
-const load = () => openLibc({ __errno_location: { args: [], returns: "ptr" } });
-let libc: ReturnType<typeof load> | undefined;
-
-/** The errno of the call that this thread just made. */
-function lastErrno(): number {
-  libc ??= load();
-  const address = libc["__errno_location"]();
-  return address === null ? 0 : read.i32(address, 0);
+/** Functions of libc, loaded at the first use, and so that nothing is loaded between a call and a look at its errno. */
+export function callsOf<const S extends Record<string, FFIFunction>>(wanted: S) {
+  let loaded: ReturnType<typeof openLibc<S>> | undefined;
+  return () => {
+    if (loaded === undefined) {
+      lastErrno();
+      loaded = openLibc(wanted);
+    }
+    return loaded;
+  };
 }
 
-/** Load what `lastErrno` needs: loading later would change errno. */
-export function prepareErrno(): void {
-  lastErrno();
+let location: (() => number | bigint | null) | undefined;
+
+/** The errno of the call that this thread just made. */
+export function lastErrno(): number {
+  location ??= openLibc({ __errno_location: { args: [], returns: "ptr" } })["__errno_location"];
+  const address = location();
+  // An address of the user half is a safe integer.
+  return address === null ? 0 : read.i32(Number(address) as Pointer, 0);
 }
 
 /** The error of `call`, which just failed. */
