@@ -4,6 +4,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { ConfigError } from "../api/errors.ts";
 import * as api from "../api/index.ts";
 import { realPath } from "../api/paths.ts";
+import { log } from "../lib/log.ts";
 import { bytesOf, filePath, textOf } from "../lib/text-bytes.ts";
 import { stackOf } from "../lib/thrown.ts";
 
@@ -11,6 +12,7 @@ import { stackOf } from "../lib/thrown.ts";
 export async function importDefault(path: string): Promise<unknown> {
   offerApi();
   try {
+    using _ = sayThatItWaits(path);
     const module: { readonly default?: unknown } = await import(specifierOf(path));
     return module.default;
   } catch (error) {
@@ -18,6 +20,18 @@ export async function importDefault(path: string): Promise<unknown> {
     const reason = errors.map(loadProblem).join("; ");
     throw new ConfigError(`${path}: the module cannot be loaded: ${reason}`, { cause: error });
   }
+}
+
+const patienceMs = 5000;
+
+/** A module may wait outside its functions, for what never comes. */
+function sayThatItWaits(path: string): Disposable {
+  const timer = setTimeout(() => {
+    log.warning(
+      `${path}: still waiting for this module to be loaded: what does it await outside its functions?`,
+    );
+  }, patienceMs);
+  return { [Symbol.dispose]: () => clearTimeout(timer) };
 }
 
 /** Of the compiler's complaints the place matters, of what the module itself threw the stack. */
@@ -47,12 +61,16 @@ function offerApi(): void {
   });
 }
 
-/** Bun finds no file whose path is not UTF-8. We load those, by this name and the path's bytes in hexadecimal. */
+/**
+ * Bun finds no file whose path is not UTF-8, or has one of these, which mean something else in what is imported. We load
+ * those, by this name and the path's bytes in hexadecimal.
+ */
 const namespace = "nbdkit-bytes";
+const special = /[?\\]/;
 
 function specifierOf(path: string): string {
   const real = realPath(path);
-  if (real.isWellFormed()) return path;
+  if (real.isWellFormed() && !special.test(real + path)) return path;
   loadBytePaths();
   return `${namespace}:${hexOf(real)}`;
 }

@@ -25,12 +25,24 @@ export function watchFaults(): void {
   process.on("unhandledRejection", handle);
 }
 
-/** Until it is disposed of, faults do not end the program. */
+/** Until it is disposed of, faults do not end the program, and who ends it otherwise is not silent. */
 export function surviveFaults(): Disposable {
   serving++;
+  process.on("exit", tellEnd);
   return {
     [Symbol.dispose]() {
       serving--;
+      process.off("exit", tellEnd);
     },
   };
+}
+
+function tellEnd(status: number): void {
+  log.error(`a module has ended the server: process.exit(${status})`);
+}
+
+/** End the program without waiting for anybody, as the user has asked. */
+export function endAtOnce(status: number): never {
+  process.off("exit", tellEnd);
+  process.exit(status);
 }

@@ -63,6 +63,7 @@ export default defineFilter({
 
   async pread(next, { how }, buf, offset, flags) {
     if (how === "keep") useLater(buf);
+    if (how === "exit") process.exit(3);
     await next.pread(buf, offset, flags);
     if (how === "take-later") giveAway(buf);
     for (const [name, make] of Object.entries(thrown)) {

@@ -1,13 +1,14 @@
 /** What a filter in TypeScript may do wrong, and who notices: never another client, and the server stays. */
 import { describe, expect, test } from "bun:test";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 
 import { NbdClient } from "#test/client";
 import { compileModule, haveCompiler } from "#test/modules";
 import { program, run, serve } from "#test/server";
 
+import { start } from "../cli/process-fixture.ts";
 import { ways } from "./hostile-fixture.ts";
 
 const filter = `--filter=${join(import.meta.dir, "hostile-fixture.ts")}`;
@@ -94,6 +95,53 @@ test.skipIf(!haveCompiler)(
     expect(await server.stop()).toEqual({ code: 0, stderr: "" });
   },
 );
+
+test("a filter that ends the server does not do so in silence", async () => {
+  await using server = await hostile("exit");
+  const { client } = await NbdClient.ready({ unix: server.socket });
+  await using connection = client;
+  connection.request({ type: READ, count });
+  await connection.closed;
+  expect(await server.process.exited).toBe(3);
+  expect((await server.stop()).stderr).toBe(
+    "nbdkit: error: a module has ended the server: process.exit(3)\n",
+  );
+});
+
+describe("a module in a file of its own", () => {
+  async function inFolder(name: string, text: string, see: (file: string) => Promise<void>) {
+    const folder = mkdtempSync(join(tmpdir(), "nbdkit-hostile-"));
+    try {
+      const file = join(folder, name);
+      mkdirSync(dirname(file), { recursive: true });
+      writeFileSync(file, text);
+      await see(file);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  }
+
+  test.each(["what?/is#100%41.ts", "back\\slash.ts", 'it\'s "quoted".ts', "*[a]{b}\n.ts"])(
+    "may have any name: %j",
+    (name) =>
+      inFolder(name, 'export default { name: "odd" };', async (file) => {
+        const args = [`--filter=${file}`, "-U", "-", "null", "--run", "true"];
+        expect(await run([...program, ...args])).toEqual({ code: 0, stdout: "", stderr: "" });
+      }),
+  );
+
+  test(
+    "is waited for, but not in silence",
+    () =>
+      inFolder("never.ts", "await new Promise(() => {});", async (file) => {
+        await using server = start(`--filter=${file}`, "null");
+        await server.printed(/never[.]ts: still waiting for this module to be loaded: /);
+        server.process.kill("SIGTERM");
+        expect((await server.ended()).code).toBe(143);
+      }),
+    20_000,
+  );
+});
 
 describe("a module that is none", () => {
   test.each([
