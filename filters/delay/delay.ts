@@ -4,13 +4,14 @@ import {
   type Client,
   defineFilter,
   FLAG_FAST_ZERO,
+  lastGiven,
   NbdError,
   param,
   sleep as realSleep,
   type Values,
 } from "#api";
 
-import { duration, lastOf } from "./duration.ts";
+import { duration } from "./duration.ts";
 
 /** Resolves after `ms` milliseconds, or throws ESHUTDOWN when `ended` fires. */
 export type Sleep = (ms: number, ended: AbortSignal) => Promise<void>;
@@ -46,15 +47,15 @@ interface Delays {
 
 function delaysOf(config: Values<typeof params>, { ended }: Client): Delays {
   const { wdelay } = config;
-  const zero = lastOf(wdelay, config["delay-zero"]).ms;
+  const zero = lastGiven(wdelay, config["delay-zero"]) ?? 0;
   return {
-    read: config.rdelay.ms,
-    write: lastOf(wdelay, config["delay-write"]).ms,
+    read: config.rdelay?.value ?? 0,
+    write: lastGiven(wdelay, config["delay-write"]) ?? 0,
     zero,
-    trim: lastOf(wdelay, config["delay-trim"]).ms,
-    extents: config["delay-extents"].ms,
-    cache: config["delay-cache"].ms,
-    close: config["delay-close"].ms,
+    trim: lastGiven(wdelay, config["delay-trim"]) ?? 0,
+    extents: config["delay-extents"]?.value ?? 0,
+    cache: config["delay-cache"]?.value ?? 0,
+    close: config["delay-close"]?.value ?? 0,
     refuseFastZero: zero > 0 && !config["delay-fast-zero"],
     ended,
   };
@@ -82,7 +83,7 @@ export function delayFilter(sleep: Sleep) {
     params,
 
     async open(next, config, readonly, exportName, _isTls, client) {
-      await later(config["delay-open"].ms, client, () => next(readonly, exportName));
+      await later(config["delay-open"]?.value ?? 0, client, () => next(readonly, exportName));
       return delaysOf(config, client);
     },
 

@@ -1,7 +1,7 @@
-/** Tests of reading times, and of which of two parameters counts. */
+/** Tests of reading times. */
 import { describe, expect, test } from "bun:test";
 
-import { duration, largestMs, lastOf, parseDuration } from "./duration.ts";
+import { largestMs, parseDuration } from "./duration.ts";
 
 describe("a time", () => {
   test.each([
@@ -58,26 +58,5 @@ describe("a time", () => {
     "9".repeat(400),
   ])("%j is none", (text) => {
     expect(parseDuration(text)).toBeUndefined();
-  });
-});
-
-describe("of two parameters", () => {
-  const one = duration("one");
-  const other = duration("other");
-
-  test("the one that was given last counts", () => {
-    const first = one.parse("1ms", "one", undefined);
-    const second = other.parse("2ms", "other", undefined);
-    const third = one.parse("3ms", "one", first);
-    expect(lastOf(first, second).ms).toBe(2);
-    expect(lastOf(second, first).ms).toBe(2);
-    expect(lastOf(third, second).ms).toBe(3);
-    expect(lastOf(second, third).ms).toBe(3);
-  });
-
-  test("the one that was given at all counts, even if it is 0", () => {
-    const zero = one.parse("0", "one", undefined);
-    expect(lastOf(zero, other.initial)).toBe(zero);
-    expect(lastOf(other.initial, zero)).toBe(zero);
   });
 });

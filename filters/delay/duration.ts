@@ -1,12 +1,5 @@
-/** Reads times such as 2, 0.5, 10ms or 50us, and remembers in which order they were given. */
+/** Reads times such as 2, 0.5, 10ms or 50us. */
 import { param } from "#api";
-
-/** A time from the command line. Where two parameters set one delay, the later one counts. */
-export interface Duration {
-  readonly ms: number;
-  /** Rises with each time that is read; 0 for one that was not given. */
-  readonly order: number;
-}
 
 /** What a timer of 32 bits can wait for: nearly 25 days. */
 export const largestMs = 2 ** 31 - 1;
@@ -32,25 +25,13 @@ export function parseDuration(text: string): number | undefined {
   return ms <= largestMs ? ms : undefined;
 }
 
-let given = 0;
-
-/** A parameter that takes a time; without it there is no delay. */
+/** A parameter that takes a time, in milliseconds. Where two of them set one delay, the later one counts. */
 export function duration(help: string, aliases: readonly string[] = []) {
-  return param.custom(
-    (text): Duration | undefined => {
-      const ms = parseDuration(text);
-      return ms === undefined ? undefined : { ms, order: ++given };
-    },
-    {
+  return param.ordered(
+    param.custom(parseDuration, {
       help,
       aliases,
-      default: { ms: 0, order: 0 },
       accepted: `a time of at most ${largestMs}ms, such as 2 (seconds), 0.5, 10ms, 50us or 100ns`,
-    },
+    }),
   );
-}
-
-/** The time that was given last. */
-export function lastOf(one: Duration, other: Duration): Duration {
-  return one.order > other.order ? one : other;
 }

@@ -1,17 +1,11 @@
 /** The settings of injected errors: their parameters, how these combine, and whether a request fails. */
 import { existsSync } from "node:fs";
 
-import { filePath, NbdError, type Param, param } from "#api";
+import { filePath, type Given, lastGiven, NbdError, type Param, param } from "#api";
 
 /** The errors that the NBD protocol can tell a client of. */
 export const injectable = ["EPERM", "EIO", "ENOMEM", "EINVAL", "ENOSPC", "ESHUTDOWN"] as const;
 export type Injectable = (typeof injectable)[number];
-
-/** A value, and when it was given: of several that set the same thing, the last one counts. */
-interface Given<T> {
-  readonly value: T;
-  readonly order: number;
-}
 
 /** The three parameters that start with `K`, which is `error` or `error-KIND`. */
 export type Group<K extends string> = {
@@ -21,18 +15,6 @@ export type Group<K extends string> = {
 } & {
   readonly [N in `${K}-file`]: Param<Given<string> | undefined>;
 };
-
-let count = 0;
-
-/** The same parameter, whose value also tells when it was given. */
-function ordered<T>(one: Param<T | undefined>): Param<Given<T> | undefined> {
-  return {
-    ...one,
-    initial: undefined,
-    // parse never answers undefined: it refuses. Only `initial` may be undefined.
-    parse: (text, key) => ({ value: one.parse(text, key, undefined) as T, order: ++count }),
-  };
-}
 
 const rateWords = "a rate from 0 to 1, such as 0.1, 10% or 1:10";
 
@@ -53,16 +35,16 @@ export function parseRate(text: string): number | undefined {
 /** Declare the parameters `key`, `key-rate` and `key-file`, for the requests that `what` names. */
 export function group<const K extends string>(key: K, what: string): Group<K> {
   const table = {
-    [key]: ordered(
+    [key]: param.ordered(
       param.choice(injectable, { help: `The error of ${what}: ${injectable.join(", ")}.` }),
     ),
-    [`${key}-rate`]: ordered(
+    [`${key}-rate`]: param.ordered(
       param.custom(parseRate, {
         help: `The rate of errors in ${what}, 0 to 1 or 0% to 100%.`,
         accepted: rateWords,
       }),
     ),
-    [`${key}-file`]: ordered(
+    [`${key}-file`]: param.ordered(
       param.path({ help: `Inject errors into ${what} only while this file exists.` }),
     ),
   };
@@ -88,14 +70,10 @@ export interface Texts {
 /** Combine what was said of `all` requests with what was said of one kind. */
 export function injectionOf(all: Texts, kind: Texts): Injection {
   return {
-    errno: lastOf(all.errno, kind.errno) ?? "EIO",
-    rate: lastOf(all.rate, kind.rate) ?? 0,
-    file: lastOf(all.file, kind.file),
+    errno: lastGiven(all.errno, kind.errno) ?? "EIO",
+    rate: lastGiven(all.rate, kind.rate) ?? 0,
+    file: lastGiven(all.file, kind.file),
   };
-}
-
-function lastOf<T>(one: Given<T> | undefined, other: Given<T> | undefined): T | undefined {
-  return (one?.order ?? 0) > (other?.order ?? 0) ? one?.value : other?.value;
 }
 
 /** Fail the request `method` if its turn has come. `random` answers from 0 to below 1. */

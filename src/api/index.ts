@@ -29,6 +29,6 @@ export { debug, error } from "./debug.ts";
 export { defineFilter, definePlugin } from "./define.ts";
 export { ConfigError, NbdError } from "./errors.ts";
 export { fullExtents, shiftedExtents } from "./extents.ts";
-export { type Param, param, type Params, type Values } from "./params.ts";
+export { type Given, lastGiven, type Param, param, type Params, type Values } from "./params.ts";
 export { absolutePath, realPath } from "./paths.ts";
 export * as storage from "./storage.ts";

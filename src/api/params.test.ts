@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 
 import { ConfigError } from "./errors.ts";
-import { findParam, helpOf, type Param, param } from "./params.ts";
+import { findParam, helpOf, lastGiven, type Param, param } from "./params.ts";
 
 const help = "Help.";
 const integer = param.integer({ min: -1, max: 10, help });
@@ -60,6 +60,24 @@ test("a list keeps all values in order, and the values before stay as they are",
   expect(list.parse("one", "key", first)).toEqual(["two", "one"]);
   expect(first).toEqual(["two"]);
   expect(list.initial).toEqual([]);
+});
+
+test("a list that is required has no value until it is given", () => {
+  const list = param.list(param.string({ required: true, help }));
+  expect([list.required, list.initial]).toEqual([true, undefined as never]);
+  expect(list.parse("one", "key", list.initial)).toEqual(["one"]);
+});
+
+test("of two parameters that set the same thing the one that was given last counts", () => {
+  const one = param.ordered(param.integer({ min: 0, max: 9, help }));
+  const other = param.ordered(param.integer({ min: 0, max: 9, help }));
+  const first = one.parse("1", "one", one.initial);
+  const second = other.parse("2", "other", other.initial);
+  const third = one.parse("0", "one", first);
+  expect([lastGiven(first, second), lastGiven(second, first)]).toEqual([2, 2]);
+  expect([lastGiven(third, second), lastGiven(second, third)]).toEqual([0, 0]);
+  expect([lastGiven(third, other.initial), lastGiven(one.initial, third)]).toEqual([0, 0]);
+  expect(lastGiven(one.initial, other.initial)).toBeUndefined();
 });
 
 test("without a default the initial value is undefined", () => {

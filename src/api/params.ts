@@ -115,14 +115,45 @@ export const param = {
   /** A parameter that may be given several times; its value is all of them in order. */
   list: <T>(one: Param<T | undefined>): Param<readonly T[]> => ({
     ...one,
-    initial: [],
-    parse: (text, key, current) => [
-      ...(current ?? []),
-      // parse never answers undefined: it refuses. Only `initial` may be undefined.
-      one.parse(text, key, undefined) as T,
-    ],
+    // As in `make`, nothing reads it where the parameter is required.
+    initial: one.required ? (undefined as never) : [],
+    parse: (text, key, current) => [...(current ?? []), valueOf(one, text, key)],
+  }),
+
+  /** A parameter whose value also tells when it was given, for `lastGiven`. Without it the value is undefined. */
+  ordered: <T>(one: Param<T | undefined>): Param<Given<T> | undefined> => ({
+    ...one,
+    initial: undefined,
+    parse: (text, key) => ({ value: valueOf(one, text, key), order: ++given }),
   }),
 };
+
+function valueOf<T>(one: Param<T | undefined>, text: string, key: string): T {
+  // parse never answers undefined: it refuses. Only `initial` may be undefined.
+  return one.parse(text, key, undefined) as T;
+}
+
+/** A value, and when it was given on the command line. */
+export interface Given<T> {
+  readonly value: T;
+  /** Counts from 1, in the order of the command line. */
+  readonly order: number;
+}
+
+let given = 0;
+
+/**
+ * Of two parameters that set the same thing, the value of the one that was given later; undefined where neither was.
+ *
+ * @example
+ * const ms = lastGiven(config.wdelay, config["delay-write"]) ?? 0;
+ */
+export function lastGiven<T>(
+  one: Given<T> | undefined,
+  other: Given<T> | undefined,
+): T | undefined {
+  return (one?.order ?? 0) > (other?.order ?? 0) ? one?.value : other?.value;
+}
 
 /** The key in the table that `key` on the command line means, or undefined. */
 export function findParam(params: Params, key: string): string | undefined {
