@@ -18,12 +18,13 @@ const allowedSkips: readonly AllowedSkip[] = [
 const sanitizedTests = {
   few: [
     "test/abi/mixed.test.ts",
+    "test/tls/debug.test.ts",
     ...["blocksize", "cache", "cow", "extentlist", "log", "multi-conn", "retry"].map(
       (name) => `test/stock/filters/${name}.test.ts`,
     ),
     ...["eval", "memory", "split"].map((name) => `test/stock/plugins/${name}.test.ts`),
   ],
-  all: ["examples", "test/abi", "test/e2e", "test/stock"],
+  all: ["examples", "test/abi", "test/e2e", "test/stock", "test/tls"],
 };
 
 const gates: Readonly<Record<string, readonly string[]>> = {

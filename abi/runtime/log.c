@@ -29,6 +29,14 @@ rt_set_verbose (int32_t on)
   atomic_store (&verbose, on);
 }
 
+static _Thread_local const char *thread_name;
+
+void
+rt_set_log_name (const void *name)
+{
+  thread_name = name;
+}
+
 static _Atomic int32_t error_fd = STDERR_FILENO;
 
 void
@@ -151,7 +159,7 @@ print_line (enum kind kind, int fd, const char *format, va_list args)
 {
   int saved_errno = errno;
   const struct rt_connection *connection = rt_this_connection ();
-  const char *name = connection == NULL ? NULL : connection->log_name;
+  const char *name = connection == NULL ? thread_name : connection->log_name;
   char *raw = NULL, *message = NULL, *line = NULL;
   int length;
 

@@ -177,6 +177,12 @@ void rt_exports_want_default (void *exports);
 /* Debug lines are printed where `verbose` is not 0. */
 void rt_set_verbose (int32_t verbose);
 
+/* Lines of this thread start with this name, which must stay, where it runs no callback for a client; NULL: none. */
+void rt_set_log_name (const void *name);
+
+/* Print as debug lines what GnuTLS, the library of that name, logs up to this level. Returns 0, or -1 without it. */
+int32_t rt_gnutls_log (const char *library, int32_t level);
+
 /* Where their error lines go: to a descriptor, or there. Debug lines always go to stderr. */
 #define RT_ERRORS_TO_SYSLOG 0x40000001
 #define RT_ERRORS_TO_NOBODY 0x40000002

@@ -27,8 +27,8 @@ export interface TlsCredentials {
   readonly kind: string;
   /** What is not as it should be, though clients can be served. */
   readonly warnings: readonly string[];
-  /** A session with a client that has just connected. `emit` is called with what is to be sent to it. */
-  newSession(emit: Emit): TlsSession;
+  /** A session with a client. `emit` is called with what is to be sent to it. Debug lines start with `logName`. */
+  newSession(emit: Emit, logName: string): TlsSession;
 }
 
 const PEM = 1;
@@ -84,8 +84,9 @@ export function certificateCredentials(
   return {
     kind: "X.509 certificates",
     warnings,
-    newSession(emit) {
-      const session = new TlsSession(emit, priority, { type: CRD_CERTIFICATE, credentials });
+    newSession(emit, logName) {
+      const proof = { type: CRD_CERTIFICATE, credentials };
+      const session = new TlsSession(emit, priority, proof, logName);
       if (verifyPeer) session.verifyPeer(CERT_REQUIRE);
       return session;
     },
@@ -103,7 +104,8 @@ export function pskCredentials(path: string): TlsCredentials {
   return {
     kind: "pre-shared keys (PSK)",
     warnings: [],
-    newSession: (emit) => new TlsSession(emit, priority, { type: CRD_PSK, credentials }),
+    newSession: (emit, logName) =>
+      new TlsSession(emit, priority, { type: CRD_PSK, credentials }, logName),
   };
 }
 

@@ -1,18 +1,19 @@
 /** The functions of GnuTLS that TLS needs, loaded when they are first asked for, and kept. */
-import { dlopen, FFIType, type Pointer, ptr, toArrayBuffer } from "bun:ffi";
+import { CFunction, dlopen, FFIType, type Pointer, ptr, read, toArrayBuffer } from "bun:ffi";
 
 import { textOf } from "#lib/text-bytes";
 
 import { openLibc } from "../libc.ts";
-import { textAt } from "../text.ts";
+import { cBytes, textAt } from "../text.ts";
 
-/** The library's name since 2013. All functions here are of 3.5.7 (2016) or older. */
-const name = "libgnutls.so.30";
+/** The library's name since 2013. All functions that TLS cannot do without are of 3.5.7 (2016) or older. */
+export const libraryName = "libgnutls.so.30";
 
 const symbols = {
   gnutls_alert_get: { args: ["ptr"], returns: "i32" },
   gnutls_alert_get_name: { args: ["i32"], returns: "ptr" },
   gnutls_alert_send_appropriate: { args: ["ptr", "i32"], returns: "i32" },
+  gnutls_auth_get_type: { args: ["ptr"], returns: "i32" },
   gnutls_bye: { args: ["ptr", "i32"], returns: "i32" },
   gnutls_certificate_allocate_credentials: { args: ["ptr"], returns: "i32" },
   gnutls_certificate_free_credentials: { args: ["ptr"], returns: "void" },
@@ -55,18 +56,33 @@ const symbols = {
   gnutls_x509_crt_get_issuer_dn3: { args: ["ptr", "ptr", "u32"], returns: "i32" },
   gnutls_x509_crt_import: { args: ["ptr", "ptr", "i32"], returns: "i32" },
   gnutls_x509_crt_init: { args: ["ptr"], returns: "i32" },
+  gnutls_x509_crt_print: { args: ["ptr", "i32", "ptr"], returns: "i32" },
   gnutls_x509_privkey_deinit: { args: ["ptr"], returns: "void" },
   gnutls_x509_privkey_import2: { args: ["ptr", "ptr", "i32", "ptr", "u32"], returns: "i32" },
   gnutls_x509_privkey_init: { args: ["ptr"], returns: "i32" },
 } as const;
 
 const libcSymbols = {
-  free: { args: ["ptr"], returns: "void" },
+  dlopen: { args: ["ptr", "i32"], returns: "ptr" },
+  dlsym: { args: ["ptr", "ptr"], returns: "ptr" },
   memcpy: { args: ["ptr", "ptr", FFIType.u64_fast], returns: "void" },
 } as const;
+const RTLD_NOW = 2;
 
 function load() {
-  return { tls: dlopen(name, symbols).symbols, c: openLibc(libcSymbols) };
+  const { tls, c } = { tls: dlopen(libraryName, symbols).symbols, c: openLibc(libcSymbols) };
+  return { tls, c, free: freeOf(c) };
+}
+
+/**
+ * Frees what GnuTLS has allocated: a pointer that it exports. libc's own function is another one where somebody put
+ * another allocator in front of it.
+ */
+function freeOf({ dlopen: open, dlsym }: ReturnType<typeof openLibc<typeof libcSymbols>>) {
+  const variable = dlsym(open(cBytes(libraryName), RTLD_NOW), cBytes("gnutls_free"));
+  if (variable === null) throw new Error("it exports no gnutls_free");
+  const address = read.ptr(variable as Pointer, 0) as Pointer;
+  return CFunction({ ptr: address, args: ["ptr"], returns: "void" });
 }
 
 /** GnuTLS, and what libc has to do with its memory. */
@@ -86,7 +102,7 @@ export function whyNoTls(): string | undefined {
     return undefined;
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    return `the library GnuTLS cannot be loaded (${name}): ${reason}`;
+    return `the library GnuTLS cannot be loaded (${libraryName}): ${reason}`;
   }
 }
 
@@ -116,7 +132,7 @@ export class Out {
     // No view has a length of 0.
     const text =
       length === 0 ? "" : textOf(new Uint8Array(toArrayBuffer(Number(data) as Pointer, 0, length)));
-    library().c.free(Number(data) as Pointer);
+    library().free(Number(data) as Pointer);
     return text;
   }
 }

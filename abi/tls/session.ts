@@ -4,8 +4,10 @@ import { type Pointer, ptr } from "bun:ffi";
 import { NbdError } from "#api";
 import { quoted } from "#lib/quoted";
 
-import { textAt } from "../text.ts";
+import { cBytes, textAt } from "../text.ts";
+import { sessionDetails } from "./details.ts";
 import { errorText, library, Out } from "./library.ts";
+import { logFor } from "./log.ts";
 import { Arrived, type Emit, wire } from "./wire.ts";
 
 /** The names in a client's certificate, in the form of RFC 4514. */
@@ -52,14 +54,17 @@ export class TlsSession implements Disposable {
   readonly #session: Pointer;
   readonly #emit: Emit;
   readonly #hasKeys: boolean;
+  readonly #logName: Uint8Array;
   readonly #arrived = new Arrived();
   #disposed = false;
   /** What reading ended with, to be told when what came before was taken. */
   #end: "end" | NbdError | undefined;
   #code = 0;
 
-  constructor(emit: Emit, priority: Pointer, { type, credentials }: Proof) {
+  constructor(emit: Emit, priority: Pointer, { type, credentials }: Proof, logName: string) {
     const { tls } = library();
+    this.#logName = cBytes(logName);
+    logFor(this.#logName);
     const out = new Out();
     this.#check(tls.gnutls_init(out.address, SERVER | NONBLOCK | NO_SIGNAL | NO_TICKETS));
     this.#session = out.value;
@@ -68,6 +73,7 @@ export class TlsSession implements Disposable {
     this.#check(tls.gnutls_priority_set(this.#session, priority));
     this.#check(tls.gnutls_credentials_set(this.#session, type, credentials));
     wire().attach(this.#session);
+    logFor(null);
   }
 
   /** Ask the client for a certificate, and accept only those that the credentials trust. */
@@ -177,13 +183,18 @@ export class TlsSession implements Disposable {
 
   /** Version, key exchange and cipher, and the user where there is one. */
   describe(): string {
-    const { c, tls } = library();
+    const { free, tls } = library();
     const address = tls.gnutls_session_get_desc(this.#session);
     if (address === null) return "TLS";
     const text = textAt(address as Pointer);
-    c.free(address);
+    free(address);
     const user = tls.gnutls_psk_server_get_username(this.#session);
     return user === null ? text : `${text} for user ${quoted(textAt(user as Pointer))}`;
+  }
+
+  /** What was agreed on, and how the client has shown who it is, line by line. */
+  details(): readonly string[] {
+    return sessionDetails(this.#session);
   }
 
   /** Undefined where the client showed no certificate. */
@@ -214,7 +225,7 @@ export class TlsSession implements Disposable {
   #begin(): void {
     // GnuTLS would not survive it.
     if (this.#disposed) throw new NbdError("ENOTCONN", "the TLS session has ended");
-    wire().begin(this.#session, this.#arrived);
+    wire().begin(this.#session, this.#arrived, this.#logName);
   }
 
   #ended(end: "end" | NbdError): "end" {

@@ -4,6 +4,7 @@ import { FFIType, JSCallback, type Pointer, ptr } from "bun:ffi";
 import { freeUsedUp } from "#lib/used-up";
 
 import { type Library, library } from "./library.ts";
+import { logFor } from "./log.ts";
 
 /**
  * Sends bytes to the client. They are valid during the call only, unless it returns true: then their memory is its own,
@@ -112,7 +113,8 @@ class Wire {
   }
 
   /** The session's functions may be called from here to `end`. */
-  begin(session: Pointer, arrived: Arrived): void {
+  begin(session: Pointer, arrived: Arrived, logName: Uint8Array): void {
+    logFor(logName);
     this.#session = session;
     this.#arrived = arrived;
     this.#used = 0;
@@ -125,6 +127,7 @@ class Wire {
 
   /** Send what was written. */
   end(emit: Emit): void {
+    logFor(null);
     this.#session = null;
     this.#arrived.clean();
     const count = this.#used;

@@ -9,7 +9,7 @@ import { findScriptPlugin } from "../chain/find.ts";
 import { DebugFlags } from "../lib/debug-flags.ts";
 import { askForRoom, log } from "../lib/log.ts";
 import { takeStreams } from "../lib/standard-streams.ts";
-import { prepareTls } from "../server/tls.ts";
+import { logTls, prepareTls } from "../server/tls.ts";
 import { usage } from "./arguments.ts";
 import { type Action, parseCommandLine, type Print } from "./command-line.ts";
 import { enterDaemon, startDaemon } from "./daemon.ts";
@@ -132,6 +132,7 @@ async function start(settings: Settings): Promise<number> {
   });
   sharing.isTls = tls.mode === "require";
   const chain = await loadLayers(settings);
+  logTls(tls);
   await configure(chain, settings);
   await chain.configComplete();
   takeStreams();

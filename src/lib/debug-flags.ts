@@ -61,10 +61,14 @@ function setOwn(variable: string, value: number): boolean {
     case "nbdkit_debug_backend_datapath":
       log.datapath = value !== 0;
       return true;
-    // nbdkit has these: what they would show is not there.
-    case "nbdkit_debug_environ":
     case "nbdkit_debug_tls_log":
+      log.tlsLevel = value;
+      return true;
     case "nbdkit_debug_tls_session":
+      log.tlsSession = value !== 0;
+      return true;
+    // nbdkit has it: what it would show is not there.
+    case "nbdkit_debug_environ":
       return true;
     default:
       return false;

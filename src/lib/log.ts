@@ -19,6 +19,10 @@ export interface Log {
   controlpath: boolean;
   /** `-D nbdkit.backend.datapath`: whether debug lines tell of layers being read and written. */
   datapath: boolean;
+  /** `-D nbdkit.tls.session`: whether debug lines tell all about each session. */
+  tlsSession: boolean;
+  /** `-D nbdkit.tls.log`: up to which level debug lines tell what GnuTLS does, 0 to 99. */
+  tlsLevel: number;
 }
 
 /** Where error lines go, of C modules too. Debug lines go to stderr always. */
@@ -111,6 +115,8 @@ export const log: Log = {
   verbose: false,
   controlpath: true,
   datapath: true,
+  tlsSession: false,
+  tlsLevel: 0,
   error(message, name) {
     report("error", message, name);
   },

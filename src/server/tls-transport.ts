@@ -23,7 +23,7 @@ export interface Receiver {
 /** Makes sessions, whose handshake a client has so much time for. */
 export interface TlsOffer {
   readonly handshakeMs: number;
-  newSession(emit: Emit): TlsTalk;
+  newSession(emit: Emit, logName: string): TlsTalk;
 }
 
 /** What a client may send for the handshake, chains of certificates included. */
@@ -80,7 +80,7 @@ export class TlsTransport implements ClientSocket, Disposable {
       this.#fail(`client spent more than ${offer.handshakeMs / 1000} s on the TLS handshake`);
     }, offer.handshakeMs);
     try {
-      this.#session = offer.newSession(this.#emit);
+      this.#session = offer.newSession(this.#emit, this.#logName);
       this.#state = "handshake";
       this.#shake(this.#session, Buffer.concat(arrived));
       return await settled.promise;
@@ -249,6 +249,8 @@ export class TlsTransport implements ClientSocket, Disposable {
     this.#state = "secure";
     if (log.verbose) {
       log.debug(`TLS handshake complete: ${session.describe()}`, this.#logName);
+      const details = log.tlsSession ? session.details() : [];
+      for (const line of details) log.debug(line, this.#logName);
     }
     this.#settle(true);
     this.#deliver(session);

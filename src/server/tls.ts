@@ -4,6 +4,7 @@ import { homedir } from "node:os";
 
 import { certificateCredentials, pskCredentials, type TlsCredentials } from "#abi/tls/credentials";
 import { whyNoTls } from "#abi/tls/library";
+import { logGnutls } from "#abi/tls/log";
 
 import { ConfigError } from "../api/errors.ts";
 import { environmentVariable } from "../lib/environment.ts";
@@ -45,6 +46,11 @@ export function prepareTls(options: TlsOptions): ServerTls {
   log.debug(`TLS enabled using: ${credentials.kind}`);
   const offer = { handshakeMs, newSession: credentials.newSession };
   return { mode: mode === "require" ? "require" : "on", offer };
+}
+
+/** Let GnuTLS tell what it does, if -D nbdkit.tls.log asks for it. */
+export function logTls(tls: ServerTls): void {
+  if (log.verbose && log.tlsLevel > 0 && "offer" in tls) logGnutls(log.tlsLevel);
 }
 
 /** Whether this machine can do TLS at all. */

@@ -51,6 +51,7 @@ function nullSession(emit: Emit): TlsTalk {
     close: () => {},
     alert: () => {},
     describe: () => "no TLS at all",
+    details: () => [],
     names: () => undefined,
     [Symbol.dispose]: () => {},
   };
