@@ -57,7 +57,8 @@ describe.skipIf(!haveCompiler)("C modules (needs cc)", () => {
 
     test("a connection holds no more threads than -t says", async () => {
       const slow = nativeLayer("filter", await fixture("slow", generationA), { threads: 3 });
-      await using stack = await nativeStack([slow], { meet: "3" });
+      const texts = { meet: "3", "at-most": "3", "sleep-ms": "5" };
+      await using stack = await nativeStack([slow], texts);
       const connection = await stack.connect();
       await Promise.all(Array.from({ length: 9 }, () => read(connection)));
     });
