@@ -6,6 +6,7 @@ import { errnoName, errnos } from "#lib/errno";
 import { log, watchErrorTarget } from "#lib/log";
 import { streamsTaken } from "#lib/standard-streams";
 import { askToStop, serverStops } from "#lib/stopping";
+import { stackOf } from "#lib/thrown";
 
 import { CallNumbers } from "./call-numbers.ts";
 import { CallQueue, type QueueLink } from "./call-queue.ts";
@@ -328,7 +329,7 @@ export class Bridge implements ThreadLink, QueueLink {
       if (error.message !== "") log.error(error.message, logName);
       return error.number;
     }
-    log.error(error instanceof Error ? (error.stack ?? error.message) : String(error), logName);
+    log.error(stackOf(error), logName);
     return errnos.EIO;
   }
 

@@ -4,6 +4,7 @@ import { userNamed } from "#abi/process";
 import { ConfigError } from "../api/errors.ts";
 import { log } from "../lib/log.ts";
 import { quoted } from "../lib/quoted.ts";
+import { messageOf } from "../lib/thrown.ts";
 
 /** The group first, which only the old user may change. nbdkit(1), "-g". */
 export function changeUser(user: string | undefined, group: string | undefined): void {
@@ -40,7 +41,7 @@ function change(
     if (trySet(set, text)) return;
     if (isId(text)) return set(Number(text));
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = messageOf(error);
     throw new ConfigError(`option ${option}: cannot change the ${kind} to ${text}: ${reason}`, {
       cause: error,
     });
