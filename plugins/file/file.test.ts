@@ -1,79 +1,15 @@
 /** The file plugin on real files, through the chain. */
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import {
-  chmodSync,
-  closeSync,
-  mkdirSync,
-  mkdtempSync,
-  openSync,
-  readFileSync,
-  rmdirSync,
-  rmSync,
-  statSync,
-  symlinkSync,
-  truncateSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
+import { describe, expect, test } from "bun:test";
+import { chmodSync, closeSync, openSync, readFileSync, statSync, truncateSync } from "node:fs";
 import { join } from "node:path";
 
-import { FLAG_FAST_ZERO, FLAG_FUA, FLAG_MAY_TRIM, FLAG_REQ_ONE, type NextOps, storage } from "#api";
-import { abilities, clientOf, configured, errnoOf, mapOf, overPlugin } from "#test/chain";
+import { FLAG_FUA, storage } from "#api";
+import { abilities, clientOf, errnoOf, overPlugin } from "#test/chain";
 
 import plugin from "./file.ts";
+import { canMount, imageFolder, isRoot, pattern, readFrom, tmpfs } from "./images-fixture.ts";
 
-let folder = "";
-let number = 0;
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), "file-plugin-"));
-});
-afterAll(() => {
-  rmSync(folder, { recursive: true });
-});
-
-const root = process.getuid?.() === 0;
-const pattern = (count: number) => Uint8Array.from({ length: count }, (_, i) => (i % 251) + 1);
-
-/** A new file that holds `bytes`, or as many zeroes. */
-function image(bytes: Uint8Array | number, where = folder): string {
-  number += 1;
-  const path = join(where, `${number}.img`);
-  writeFileSync(path, typeof bytes === "number" ? "" : bytes);
-  if (typeof bytes === "number") truncateSync(path, bytes);
-  return path;
-}
-
-async function readFrom(next: NextOps, offset: bigint, count: number): Promise<Uint8Array> {
-  const buf = new Uint8Array(count).fill(0xee);
-  await next.pread(buf, offset, 0);
-  return buf;
-}
-
-const blocks = (path: string) => statSync(path).blocks;
-
-/** Mount a tmpfs of one megabyte in the folder. */
-function tmpfs() {
-  const where = join(folder, `tmpfs-${(number += 1)}`);
-  mkdirSync(where);
-  const mounted = Bun.spawnSync(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", where]);
-  return {
-    where,
-    mounted: mounted.success,
-    [Symbol.dispose]() {
-      if (mounted.success) Bun.spawnSync(["umount", where]);
-    },
-  };
-}
-
-/** Root in a container may lack the right to mount. */
-const canMount = (() => {
-  if (!root) return false;
-  const where = mkdtempSync(join(tmpdir(), "file-plugin-mount-"));
-  const { success } = Bun.spawnSync(["mount", "-t", "tmpfs", "tmpfs", where]);
-  if (success) Bun.spawnSync(["umount", where]);
-  rmdirSync(where);
-  return success;
-})();
+const { fresh, image } = imageFolder();
 
 describe("reading and writing", () => {
   test("reads what the file holds, up to its last byte", async () => {
@@ -122,7 +58,7 @@ describe("reading and writing", () => {
   });
 
   test.skipIf(!canMount)("reads and writes beyond 2^53 (needs to mount a tmpfs)", async () => {
-    using it = tmpfs();
+    using it = tmpfs(fresh("-tmpfs"));
     expect(it.mounted).toBe(true);
     const path = image(0, it.where);
     const size = (1n << 62n) + 5n;
@@ -171,176 +107,6 @@ describe("reading and writing", () => {
     await using stack = await overPlugin(plugin, { file: image(0) });
     expect(await stack.next.getSize()).toBe(0n);
   });
-});
-
-describe("holes", () => {
-  test("trim and zero with MAY_TRIM make them, and only there", async () => {
-    const path = image(pattern(1 << 20));
-    await using stack = await overPlugin(plugin, { file: path });
-    const before = blocks(path);
-    await stack.next.trim(256 << 10, 65536n, FLAG_FUA);
-    await stack.next.zero(256 << 10, 524288n, FLAG_MAY_TRIM);
-    expect(before - blocks(path)).toBe((512 << 10) / 512);
-    const expected = pattern(1 << 20);
-    expected.fill(0, 65536, 65536 + (256 << 10)).fill(0, 524288, 524288 + (256 << 10));
-    expect(Buffer.compare(readFileSync(path), expected)).toBe(0);
-    const fd = openSync(path, "r");
-    expect([
-      storage.seek(fd, "hole", 0n),
-      storage.seek(fd, "data", 65536n),
-      storage.seek(fd, "hole", 400_000n),
-      storage.seek(fd, "data", 1n << 20n),
-    ]).toEqual([65536n, 327680n, 524288n, undefined]);
-    closeSync(fd);
-  });
-
-  test("zero without MAY_TRIM keeps the space", async () => {
-    const path = image(pattern(1 << 20));
-    await using stack = await overPlugin(plugin, { file: path });
-    const before = blocks(path);
-    await stack.next.zero((1 << 20) - 2, 1n, FLAG_FUA);
-    expect(blocks(path)).toBeGreaterThanOrEqual(before);
-    const expected = new Uint8Array(1 << 20);
-    expected[0] = 1;
-    expected[expected.length - 1] = pattern(1 << 20).at(-1) ?? 0;
-    expect(Buffer.compare(readFileSync(path), expected)).toBe(0);
-  });
-
-  test("reading does not fill them", async () => {
-    const path = image(1 << 20);
-    await using stack = await overPlugin(plugin, { file: path });
-    expect(await readFrom(stack.next, 4096n, 4096)).toEqual(new Uint8Array(4096));
-    await stack.next.cache(4096, 0n, 0);
-    expect(blocks(path)).toBe(0);
-  });
-
-  test("a fast zero is refused by the chain, as the plugin does not promise it", async () => {
-    await using stack = await overPlugin(plugin, { file: image(4096) });
-    const fast = () => stack.next.zero(4096, 0n, FLAG_FAST_ZERO);
-    expect(await errnoOf(fast)).toBe("EINVAL");
-  });
-});
-
-describe("extents", () => {
-  test("are what the file system says", async () => {
-    const path = image(1 << 20);
-    await using stack = await overPlugin(plugin, { file: path });
-    const { next } = stack;
-    await next.pwrite(pattern(65536), 131072n, FLAG_FUA);
-    await next.pwrite(pattern(65536), 524288n, FLAG_FUA);
-    await next.trim(65536, 524288n, 0);
-    expect(await next.canExtents()).toBe(true);
-    expect(await mapOf(next, 0n, 1 << 20)).toEqual([
-      "0+131072 hole zero",
-      "131072+65536 data",
-      "196608+851968 hole zero",
-    ]);
-    expect(await mapOf(next, 131073n, 1)).toEqual(["131073+65535 data"]);
-    expect(await mapOf(next, 0n, 1 << 20, FLAG_REQ_ONE)).toEqual(["0+131072 hole zero"]);
-  });
-
-  test("of a file without holes are one", async () => {
-    await using stack = await overPlugin(plugin, { file: image(pattern(5000)) });
-    expect(await mapOf(stack.next, 10n, 4990)).toEqual(["10+4990 data"]);
-  });
-
-  test("may be asked of an empty file, which has none", async () => {
-    await using stack = await overPlugin(plugin, { file: image(0) });
-    expect(await stack.next.canExtents()).toBe(true);
-  });
-
-  test("are a hole where the file became shorter", async () => {
-    const path = image(pattern(8192));
-    await using stack = await overPlugin(plugin, { file: path });
-    await stack.next.getSize();
-    truncateSync(path, 0);
-    expect(await mapOf(stack.next, 0n, 8192)).toEqual(["0+8192 hole zero"]);
-  });
-});
-
-describe("a directory", () => {
-  /** Two images, a link to one of them, and what cannot be served. */
-  function images(): string {
-    const where = join(folder, `dir-${(number += 1)}`);
-    mkdirSync(join(where, "folder"), { recursive: true });
-    writeFileSync(join(where, "b.img"), pattern(512));
-    writeFileSync(join(where, "a image"), pattern(1024));
-    symlinkSync("b.img", join(where, "link"));
-    symlinkSync("missing", join(where, "nowhere"));
-    expect(Bun.spawnSync(["mkfifo", join(where, "pipe")]).success).toBe(true);
-    return where;
-  }
-
-  test("is served by the names of exports", async () => {
-    const dir = images();
-    const chain = await configured(plugin, { dir });
-    const list = await chain.listExports(clientOf(chain), false);
-    expect(list.entries.map(({ name }) => name)).toEqual(["a image", "b.img", "link"]);
-    for (const [exportName, size] of [
-      ["a image", 1024n],
-      ["b.img", 512n],
-      ["link", 512n],
-    ] as const) {
-      await using stack = await overPlugin(plugin, { dir }, { exportName });
-      expect(await stack.next.getSize()).toBe(size);
-      expect(await readFrom(stack.next, 0n, 512)).toEqual(pattern(512));
-    }
-  });
-
-  test.each([
-    { name: "", says: 'default export ("") not permitted', errno: "EINVAL" },
-    { name: "missing", says: "ENOENT", errno: "ENOENT" },
-    { name: "folder", says: "folder is a directory", errno: "EINVAL" },
-    { name: "..", says: "is a directory", errno: "EINVAL" },
-    { name: "pipe", says: "pipe is a special file", errno: "EINVAL" },
-    { name: "folder/../b.img", says: 'without "/"', errno: "EINVAL" },
-    { name: "/etc/passwd", says: 'without "/"', errno: "EINVAL" },
-  ])("has no export that is $name", async ({ name, says, errno }) => {
-    const chain = await configured(plugin, { dir: images() });
-    const opening = chain.connect(clientOf(chain)).open(false, name, false);
-    const error: unknown = await opening.catch((it: unknown) => it);
-    expect(error).toMatchObject({ errno, message: expect.stringContaining(says) });
-  });
-
-  test("has no export whose name ends early", async () => {
-    const chain = await configured(plugin, { dir: images() });
-    const opening = chain.connect(clientOf(chain)).open(false, "b.img\0", false);
-    await expect(opening).rejects.toThrow("expected the name of a file");
-  });
-
-  test("that is gone fails the list and the client", async () => {
-    const dir = images();
-    const chain = await configured(plugin, { dir });
-    rmSync(dir, { recursive: true });
-    expect(await errnoOf(() => chain.listExports(clientOf(chain), false))).toBe("ENOENT");
-  });
-
-  test("and a file may be given by their descriptors", async () => {
-    const dir = images();
-    const folderFd = openSync(dir, "r");
-    const fileFd = openSync(join(dir, "b.img"), "r+");
-    {
-      await using stack = await overPlugin(
-        plugin,
-        { dirfd: `${folderFd}` },
-        { exportName: "a image" },
-      );
-      expect(await stack.next.getSize()).toBe(1024n);
-      await using file = await overPlugin(plugin, { fd: `${fileFd}` });
-      await file.next.pwrite(new Uint8Array([9]), 0n, 0);
-      expect(await readFrom(file.next, 0n, 2)).toEqual(new Uint8Array([9, 2]));
-    }
-    closeSync(folderFd);
-    closeSync(fileFd);
-    await expect(configured(plugin, { fd: `${fileFd}` })).rejects.toThrow(`fd=${fileFd}: `);
-  });
-});
-
-test("a file is the default export, and the only one", async () => {
-  const chain = await configured(plugin, { file: image(512) });
-  expect((await chain.listExports(clientOf(chain), false)).entries).toEqual([
-    { name: "", description: undefined },
-  ]);
 });
 
 describe("durability", () => {
@@ -420,7 +186,7 @@ describe("what it can do", () => {
   test.skipIf(!canMount)(
     "a read-only file system falls back to read only (needs to mount a tmpfs)",
     async () => {
-      using it = tmpfs();
+      using it = tmpfs(fresh("-tmpfs"));
       expect(it.mounted).toBe(true);
       const path = image(pattern(4096), it.where);
       Bun.spawnSync(["mount", "-o", "remount,ro", it.where]);
@@ -430,7 +196,7 @@ describe("what it can do", () => {
     },
   );
 
-  test.skipIf(root)(
+  test.skipIf(isRoot)(
     "a file without write permission falls back to read only (needs a user)",
     async () => {
       const path = image(pattern(4096));
@@ -439,147 +205,6 @@ describe("what it can do", () => {
       expect(await stack.next.canWrite()).toBe(false);
     },
   );
-});
-
-describe("no space", () => {
-  test.skipIf(!canMount)("a full file system gives ENOSPC (needs to mount a tmpfs)", async () => {
-    using it = tmpfs();
-    expect(it.mounted).toBe(true);
-    const path = image(4 << 20, it.where);
-    await using stack = await overPlugin(plugin, { file: path });
-    expect(await errnoOf(() => stack.next.pwrite(new Uint8Array(2 << 20), 0n, 0))).toBe("ENOSPC");
-    expect(await errnoOf(() => stack.next.pwrite(new Uint8Array(1 << 20), 2n << 20n, 0))).toBe(
-      "ENOSPC",
-    );
-    await stack.next.trim(4 << 20, 0n, 0);
-    expect(blocks(path)).toBe(0);
-    expect(await errnoOf(() => stack.next.zero(2 << 20, 0n, 0))).toBe("ENOSPC");
-    await stack.next.zero(64 << 10, 0n, 0);
-    expect(blocks(path)).toBe(128);
-  });
-
-  test("a limit on file sizes gives EFBIG and not a signal", () => {
-    const path = image(1 << 20);
-    const script = `
-      import { abilities, errnoOf, overPlugin } from "#test/chain";
-      import plugin from "./plugins/file/file.ts";
-      await using stack = await overPlugin(plugin, { file: ${JSON.stringify(path)} });
-      console.log(await errnoOf(() => stack.next.pwrite(new Uint8Array(4096), 524288n, 0)));`;
-    const run = Bun.spawnSync(
-      ["sh", "-c", 'ulimit -f 512; exec "$0" -e "$1"', process.execPath, script],
-      { cwd: join(import.meta.dir, "../..") },
-    );
-    expect({ out: run.stdout.toString(), code: run.exitCode }).toEqual({ out: "EFBIG\n", code: 0 });
-  });
-});
-
-describe("block devices", () => {
-  /** A loop device over a new file of one megabyte. */
-  function loop() {
-    const path = image(pattern(1 << 20));
-    const run = Bun.spawnSync(["losetup", "-f", "--show", path]);
-    const device = run.success ? run.stdout.toString().trim() : undefined;
-    return {
-      path,
-      device,
-      [Symbol.dispose]() {
-        if (device !== undefined) Bun.spawnSync(["losetup", "-d", device]);
-      },
-    };
-  }
-  const usable = (() => {
-    if (!root || Bun.which("losetup") === null) return false;
-    return Bun.spawnSync(["losetup", "-f"]).success;
-  })();
-
-  test.skipIf(!usable)("are served like files (needs root and losetup)", async () => {
-    using it = loop();
-    if (it.device === undefined) throw new Error("losetup found no device");
-    {
-      await using stack = await overPlugin(plugin, { file: it.device });
-      const { next } = stack;
-      expect(await next.getSize()).toBe(1n << 20n);
-      expect(typeof (await next.isRotational())).toBe("boolean");
-      expect(await readFrom(next, 1_000_000n, 100)).toEqual(
-        pattern(1 << 20).subarray(1_000_000, 1_000_100),
-      );
-      await next.pwrite(new Uint8Array(100).fill(0xaa), 1_000_000n, FLAG_FUA);
-      await next.zero(65536, 0n, FLAG_FUA);
-      await next.zero(65536, 65536n, FLAG_MAY_TRIM | FLAG_FUA);
-      await next.zero(100, 131073n, FLAG_FUA);
-      await next.trim(65536, 262144n, FLAG_FUA);
-    }
-    const expected = pattern(1 << 20).fill(0xaa, 1_000_000, 1_000_100);
-    expected.fill(0, 0, 131072).fill(0, 131073, 131173).fill(0, 262144, 327680);
-    expect(Buffer.compare(readFileSync(it.path), expected)).toBe(0);
-  });
-});
-
-describe("parameters", () => {
-  test("file= is required", async () => {
-    await expect(configured(plugin, {})).rejects.toThrow("file= is required");
-  });
-
-  test("only one of file=, dir=, fd= and dirfd= may be given", async () => {
-    await expect(configured(plugin, { file: image(512), dir: folder })).rejects.toThrow(
-      "file: file= and dir= exclude each other: expected one of them",
-    );
-  });
-
-  test("a file is no directory", async () => {
-    const path = image(512);
-    await expect(configured(plugin, { dir: path })).rejects.toThrow(
-      `file: ${path} is not a directory`,
-    );
-  });
-
-  test("a missing file is found at start", async () => {
-    const path = join(folder, "missing.img");
-    await expect(configured(plugin, { file: path })).rejects.toThrow(/missing\.img/);
-  });
-
-  test("a directory is refused", async () => {
-    await expect(configured(plugin, { file: folder })).rejects.toThrow(
-      `file: ${folder} is a directory: expected a regular file or a block device`,
-    );
-  });
-
-  test("a pipe is refused, without waiting for its writer", async () => {
-    const path = join(folder, "pipe");
-    expect(Bun.spawnSync(["mkfifo", path]).success).toBe(true);
-    await expect(configured(plugin, { file: path })).rejects.toThrow("is a special file");
-  });
-
-  test("a file that is gone when a client comes refuses the client", async () => {
-    const path = image(512);
-    const chain = await configured(plugin, { file: path });
-    rmSync(path);
-    const connection = chain.connect(clientOf(chain, 1));
-    expect(await errnoOf(() => connection.open(false, "", false))).toBe("ENOENT");
-  });
-
-  test.each([
-    ["fd", "fd=1: expected an integer from 3 to 2147483647"],
-    ["dirfd", "dirfd=1: expected an integer from 3 to 2147483647"],
-    ["rdelay", "use --filter=delay"],
-    ["x", "unknown parameter x=1: expected one of file, dir, fd, dirfd, cache, fadvise"],
-  ])("%s= is refused", async (key, message) => {
-    await expect(configured(plugin, { [key]: "1" })).rejects.toThrow(message);
-  });
-
-  test.each([
-    ["cache", "one of default, none"],
-    ["fadvise", "one of normal, random, sequential"],
-  ])("%s= takes only its words", async (key, message) => {
-    await expect(configured(plugin, { [key]: "x" })).rejects.toThrow(message);
-  });
-
-  test("every word of fadvise= is taken by the kernel", async () => {
-    for (const fadvise of ["normal", "random", "sequential"]) {
-      await using stack = await overPlugin(plugin, { file: image(4096), fadvise });
-      expect(await readFrom(stack.next, 0n, 1)).toEqual(new Uint8Array(1));
-    }
-  });
 });
 
 test("closes what it opened", async () => {

@@ -1,0 +1,163 @@
+/** What is served: a file, or those of a directory, by name or by descriptor. */
+import { describe, expect, test } from "bun:test";
+import { closeSync, mkdirSync, openSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { clientOf, configured, errnoOf, overPlugin } from "#test/chain";
+
+import plugin from "./file.ts";
+import { imageFolder, pattern, readFrom } from "./images-fixture.ts";
+
+const { folder, fresh, image } = imageFolder();
+
+describe("a directory", () => {
+  /** Two images, a link to one of them, and what cannot be served. */
+  function images(): string {
+    const where = fresh("-dir");
+    mkdirSync(join(where, "folder"), { recursive: true });
+    writeFileSync(join(where, "b.img"), pattern(512));
+    writeFileSync(join(where, "a image"), pattern(1024));
+    symlinkSync("b.img", join(where, "link"));
+    symlinkSync("missing", join(where, "nowhere"));
+    expect(Bun.spawnSync(["mkfifo", join(where, "pipe")]).success).toBe(true);
+    return where;
+  }
+
+  test("is served by the names of exports", async () => {
+    const dir = images();
+    const chain = await configured(plugin, { dir });
+    const list = await chain.listExports(clientOf(chain), false);
+    expect(list.entries.map(({ name }) => name)).toEqual(["a image", "b.img", "link"]);
+    for (const [exportName, size] of [
+      ["a image", 1024n],
+      ["b.img", 512n],
+      ["link", 512n],
+    ] as const) {
+      await using stack = await overPlugin(plugin, { dir }, { exportName });
+      expect(await stack.next.getSize()).toBe(size);
+      expect(await readFrom(stack.next, 0n, 512)).toEqual(pattern(512));
+    }
+  });
+
+  test.each([
+    { name: "", says: 'default export ("") not permitted', errno: "EINVAL" },
+    { name: "missing", says: "ENOENT", errno: "ENOENT" },
+    { name: "folder", says: "folder is a directory", errno: "EINVAL" },
+    { name: "..", says: "is a directory", errno: "EINVAL" },
+    { name: "pipe", says: "pipe is a special file", errno: "EINVAL" },
+    { name: "folder/../b.img", says: 'without "/"', errno: "EINVAL" },
+    { name: "/etc/passwd", says: 'without "/"', errno: "EINVAL" },
+  ])("has no export that is $name", async ({ name, says, errno }) => {
+    const chain = await configured(plugin, { dir: images() });
+    const opening = chain.connect(clientOf(chain)).open(false, name, false);
+    const error: unknown = await opening.catch((it: unknown) => it);
+    expect(error).toMatchObject({ errno, message: expect.stringContaining(says) });
+  });
+
+  test("has no export whose name ends early", async () => {
+    const chain = await configured(plugin, { dir: images() });
+    const opening = chain.connect(clientOf(chain)).open(false, "b.img\0", false);
+    await expect(opening).rejects.toThrow("expected the name of a file");
+  });
+
+  test("that is gone fails the list and the client", async () => {
+    const dir = images();
+    const chain = await configured(plugin, { dir });
+    rmSync(dir, { recursive: true });
+    expect(await errnoOf(() => chain.listExports(clientOf(chain), false))).toBe("ENOENT");
+  });
+
+  test("and a file may be given by their descriptors", async () => {
+    const dir = images();
+    const folderFd = openSync(dir, "r");
+    const fileFd = openSync(join(dir, "b.img"), "r+");
+    {
+      await using stack = await overPlugin(
+        plugin,
+        { dirfd: `${folderFd}` },
+        { exportName: "a image" },
+      );
+      expect(await stack.next.getSize()).toBe(1024n);
+      await using file = await overPlugin(plugin, { fd: `${fileFd}` });
+      await file.next.pwrite(new Uint8Array([9]), 0n, 0);
+      expect(await readFrom(file.next, 0n, 2)).toEqual(new Uint8Array([9, 2]));
+    }
+    closeSync(folderFd);
+    closeSync(fileFd);
+    await expect(configured(plugin, { fd: `${fileFd}` })).rejects.toThrow(`fd=${fileFd}: `);
+  });
+});
+
+test("a file is the default export, and the only one", async () => {
+  const chain = await configured(plugin, { file: image(512) });
+  expect((await chain.listExports(clientOf(chain), false)).entries).toEqual([
+    { name: "", description: undefined },
+  ]);
+});
+
+describe("parameters", () => {
+  test("file= is required", async () => {
+    await expect(configured(plugin, {})).rejects.toThrow("file= is required");
+  });
+
+  test("only one of file=, dir=, fd= and dirfd= may be given", async () => {
+    await expect(configured(plugin, { file: image(512), dir: folder() })).rejects.toThrow(
+      "file: file= and dir= exclude each other: expected one of them",
+    );
+  });
+
+  test("a file is no directory", async () => {
+    const path = image(512);
+    await expect(configured(plugin, { dir: path })).rejects.toThrow(
+      `file: ${path} is not a directory`,
+    );
+  });
+
+  test("a missing file is found at start", async () => {
+    const path = join(folder(), "missing.img");
+    await expect(configured(plugin, { file: path })).rejects.toThrow(/missing\.img/);
+  });
+
+  test("a directory is refused", async () => {
+    await expect(configured(plugin, { file: folder() })).rejects.toThrow(
+      `file: ${folder()} is a directory: expected a regular file or a block device`,
+    );
+  });
+
+  test("a pipe is refused, without waiting for its writer", async () => {
+    const path = join(folder(), "pipe");
+    expect(Bun.spawnSync(["mkfifo", path]).success).toBe(true);
+    await expect(configured(plugin, { file: path })).rejects.toThrow("is a special file");
+  });
+
+  test("a file that is gone when a client comes refuses the client", async () => {
+    const path = image(512);
+    const chain = await configured(plugin, { file: path });
+    rmSync(path);
+    const connection = chain.connect(clientOf(chain, 1));
+    expect(await errnoOf(() => connection.open(false, "", false))).toBe("ENOENT");
+  });
+
+  test.each([
+    ["fd", "fd=1: expected an integer from 3 to 2147483647"],
+    ["dirfd", "dirfd=1: expected an integer from 3 to 2147483647"],
+    ["rdelay", "use --filter=delay"],
+    ["x", "unknown parameter x=1: expected one of file, dir, fd, dirfd, cache, fadvise"],
+  ])("%s= is refused", async (key, message) => {
+    await expect(configured(plugin, { [key]: "1" })).rejects.toThrow(message);
+  });
+
+  test.each([
+    ["cache", "one of default, none"],
+    ["fadvise", "one of normal, random, sequential"],
+  ])("%s= takes only its words", async (key, message) => {
+    await expect(configured(plugin, { [key]: "x" })).rejects.toThrow(message);
+  });
+
+  test("every word of fadvise= is taken by the kernel", async () => {
+    for (const fadvise of ["normal", "random", "sequential"]) {
+      await using stack = await overPlugin(plugin, { file: image(4096), fadvise });
+      expect(await readFrom(stack.next, 0n, 1)).toEqual(new Uint8Array(1));
+    }
+  });
+});
