@@ -151,6 +151,8 @@ export function handleOf(context: LayerContext): NativeHandle {
 }
 
 export function addClose(draft: Draft, module: NativeModule, native: NativeCalls): void {
+  // As in handleOf.
+  draft.handleAddress = (handle) => (handle as NativeHandle).pointer;
   draft.close = async (context) => {
     const handle = handleOf(context);
     try {

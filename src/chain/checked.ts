@@ -29,6 +29,7 @@ import {
   askBlockSize,
   askBoolean,
   askDescription,
+  askFastZero,
   askSize,
   askSupport,
   type DataMethod,
@@ -173,9 +174,7 @@ export class Context implements LayerContext {
   }
 
   canFastZero(): Awaitable<boolean> {
-    return ifWritable(this, "canFastZero", false, () =>
-      after(this.canZero(), (zero) => zero !== "none" && askBoolean(this, "canFastZero")),
-    );
+    return askFastZero(this);
   }
 
   canExtents(): Awaitable<boolean> {

@@ -156,6 +156,8 @@ export interface Layer {
     exportName: string,
     isTls: boolean,
   ): Awaitable<unknown>;
+  /** The address that is told of the handle in debug lines. */
+  handleAddress?(handle: unknown): number;
   /** After `open` the chain opens the layer below if that has not happened yet (generation S). */
   readonly serverOpensNext?: boolean;
   /** `threadModel` is asked again after each open: only then the layer's form is known. */

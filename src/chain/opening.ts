@@ -46,7 +46,14 @@ export async function openLayer(
     await closeLayers(context);
     throw failure;
   }
-  context.control("open returned a handle");
+  context.control(`open returned handle 0x${addressOf(context).toString(16)}`);
+}
+
+let opened = 0;
+
+/** Where C has its handle; in TypeScript there is no such place, and handles are counted. */
+function addressOf({ layer, state }: Context): number {
+  return layer.handleAddress?.(state.handle) ?? ++opened;
 }
 
 /** The layer is told the name of its default export instead of "", except where no client asked. */

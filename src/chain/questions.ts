@@ -153,8 +153,34 @@ export function askAllowed(context: Context, method: DataMethod): Awaitable<bool
   }
 }
 
+const cNames = {
+  canFastZero: booleans.canFastZero.cName,
+  canFua: supported.canFua.cName,
+  canTrim: booleans.canTrim.cName,
+  canZero: supported.canZero.cName,
+} as const;
+
+/** The answer follows from others. As in nbdkit there is a debug line, though no layer is asked. */
+function unasked<K extends keyof typeof cNames>(
+  context: Context,
+  key: K,
+  answer: NonNullable<Answers[K]>,
+): NonNullable<Answers[K]> {
+  context.control(cNames[key]);
+  return (context.state.answers[key] = answer);
+}
+
+/** Fast zeroes are a kind of zeroes. */
+export function askFastZero(context: Context): Awaitable<boolean> {
+  return ifWritable(context, "canFastZero", false, () =>
+    after(context.canZero(), (zero) =>
+      zero === "none" ? unasked(context, "canFastZero", false) : askBoolean(context, "canFastZero"),
+    ),
+  );
+}
+
 /** What cannot be written is not asked for its other ways to write. */
-export function ifWritable<K extends "canFastZero" | "canFua" | "canTrim" | "canZero">(
+export function ifWritable<K extends keyof typeof cNames>(
   context: Context,
   key: K,
   otherwise: NonNullable<Answers[K]>,
@@ -162,9 +188,7 @@ export function ifWritable<K extends "canFastZero" | "canFua" | "canTrim" | "can
 ): Awaitable<NonNullable<Answers[K]>> {
   const known = context.state.answers[key];
   if (known !== undefined) return known;
-  return after(context.canWrite(), (can) =>
-    can ? call() : (context.state.answers[key] = otherwise),
-  );
+  return after(context.canWrite(), (can) => (can ? call() : unasked(context, key, otherwise)));
 }
 
 /** An answer is remembered, an error is not. */

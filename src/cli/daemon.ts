@@ -94,6 +94,7 @@ class Background implements Daemon {
     signalOnParentsEnd(0);
     leaveSession();
     process.chdir("/");
+    log.debug(`forked into background (new pid = ${process.pid})`);
     const { log: target, verbose } = this.#settings;
     if (target === "default" || target === "stderr") {
       this.#stderr = duplicate(2);

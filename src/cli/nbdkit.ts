@@ -58,6 +58,7 @@ async function run(argv: readonly string[], isScript = false): Promise<number> {
       const { settings, action, rest } = line;
       log.verbose = settings.verbose;
       chooseLog(settings.log);
+      if (!isScript) log.debug(versionLine().trimEnd());
       const script = isScript ? undefined : findScriptPlugin(settings.plugin);
       if (script === undefined) return load(action, settings);
       log.debug(`running the plugin ${script}`);

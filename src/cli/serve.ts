@@ -156,6 +156,7 @@ export function endWithParent(): void {
 function lockAllMemory(): void {
   try {
     lockMemory();
+    log.debug("mlockall done");
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new ConfigError(
@@ -187,4 +188,5 @@ function writePidFile(path: string): void {
       cause: error,
     });
   }
+  log.debug(`written pidfile ${path}`);
 }

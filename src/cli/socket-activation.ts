@@ -31,6 +31,7 @@ export function activatedSockets(settings: Settings): readonly number[] | undefi
       `option ${option} cannot be used with socket activation: the sockets are there already`,
     );
   }
+  log.debug(`using socket activation, nr_socks = ${count}`);
   const fds = Array.from({ length: Number(count) }, (_, index) => first + index);
   for (const fd of fds) {
     if (descriptorState(fd) === "closed") {

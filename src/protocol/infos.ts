@@ -28,12 +28,13 @@ export function exportInfo(size: bigint, eflags: number): Uint8Array {
 
 /**
  * What was asked for, in that order, as far as the layers know it. Each kind is answered once, however often
- * it was asked for: replies stay in proportion to questions.
+ * it was asked for: replies stay in proportion to questions. `say` is told what the layers do not know.
  */
 export async function requestedInfos(
   { infos, rawName }: InfoRequest,
   top: NextOps,
   defaultExport: () => Promise<string | undefined>,
+  say: (what: string) => void,
 ): Promise<readonly Uint8Array[]> {
   const replies: Uint8Array[] = [];
   for (const kind of infos) {
@@ -46,12 +47,14 @@ export async function requestedInfos(
       }
       case INFO_DESCRIPTION: {
         const description = await top.exportDescription();
-        if (description !== undefined) replies.push(textInfo(kind, bytesOf(description)));
+        if (description === undefined) say("NBD_INFO_DESCRIPTION: the layers have none");
+        else replies.push(textInfo(kind, bytesOf(description)));
         break;
       }
       case INFO_BLOCK_SIZE: {
         const size = await top.blockSize();
-        if (size.minimum !== 0) replies.push(blockSizeInfo(size));
+        if (size.minimum === 0) say("NBD_INFO_BLOCK_SIZE: the layers have none");
+        else replies.push(blockSizeInfo(size));
         break;
       }
     }

@@ -3,8 +3,10 @@ import type { NextOps } from "#abi/generated/methods.gen";
 
 import type { Exports } from "../lib/exports.ts";
 import { log } from "../lib/log.ts";
-import { quoted } from "../lib/quoted.ts";
+import { textOf } from "../lib/text-bytes.ts";
 import {
+  BASE_ALLOCATION,
+  BASE_ALLOCATION_ID,
   EFLAG_SEND_DF,
   FLAG_FIXED_NEWSTYLE,
   FLAG_NO_ZEROES,
@@ -163,7 +165,6 @@ class Negotiation {
     }
     const option = header.getUint32(8);
     const length = header.getUint32(12);
-    this.#debug(`${optionName(option)}: payload of ${length} bytes`);
     if (length > MAX_OPTION_BYTES) {
       this.#error(
         `${optionName(option)}: payload of ${length} bytes, at most ${MAX_OPTION_BYTES} are taken`,
@@ -228,7 +229,7 @@ class Negotiation {
       this.#error("export name contains a zero byte");
       return "leave";
     }
-    this.#debug(`NBD_OPT_EXPORT_NAME: client requested export "${name}"`);
+    this.#requested(OPT_EXPORT_NAME, name);
     const opened = await this.#open(name);
     if ("refusal" in opened) return "leave";
     const chosen = this.#chosen(opened, raw);
@@ -247,6 +248,7 @@ class Negotiation {
     if (this.#listed) {
       return this.#refuse(OPT_LIST, 0, REP_ERR_INVALID, "exports were listed already");
     }
+    this.#debug("NBD_OPT_LIST: advertising exports");
     let exports: Exports;
     try {
       exports = await this.#options.listExports();
@@ -260,7 +262,7 @@ class Negotiation {
     for (const { name, description } of exports.entries) {
       await this.#options.room();
       if (this.#output.dead) return "leave";
-      this.#replies.reply(OPT_LIST, REP_SERVER, listedExport(name, description));
+      this.#replies.part(OPT_LIST, REP_SERVER, listedExport(name, description));
     }
     this.#replies.reply(OPT_LIST, REP_ACK);
     return "next";
@@ -274,7 +276,7 @@ class Negotiation {
     if (data === undefined) return "leave";
     const request = parseInfo(data);
     if (typeof request === "string") return this.#refuse(option, 0, REP_ERR_INVALID, request);
-    this.#debug(`${optionName(option)}: client requested export ${quoted(request.name)}`);
+    this.#requested(option, request.name);
     const opened = await this.#open(request.name);
     if ("refusal" in opened) {
       this.#replies.error(option, REP_ERR_UNKNOWN, opened.refusal);
@@ -283,14 +285,19 @@ class Negotiation {
     const chosen = this.#chosen(opened, request.rawName);
     let infos: readonly Uint8Array[];
     try {
-      infos = await requestedInfos(request, opened.top, () => this.#options.defaultExport());
+      infos = await requestedInfos(
+        request,
+        opened.top,
+        () => this.#options.defaultExport(),
+        (what) => this.#debug(`${optionName(option)}: ${what}`),
+      );
     } catch (error) {
       await opened.close();
       this.#replies.error(option, REP_ERR_UNKNOWN, this.#told(error));
       return "next";
     }
-    this.#replies.reply(option, REP_INFO, exportInfo(chosen.size, chosen.eflags));
-    for (const info of infos) this.#replies.reply(option, REP_INFO, info);
+    this.#replies.part(option, REP_INFO, exportInfo(chosen.size, chosen.eflags));
+    for (const info of infos) this.#replies.part(option, REP_INFO, info);
     if (option === OPT_INFO) await opened.close();
     this.#replies.reply(option, REP_ACK);
     return option === OPT_INFO ? "next" : chosen;
@@ -329,6 +336,7 @@ class Negotiation {
     if (this.#structured) {
       return this.#refuse(option, 0, REP_ERR_INVALID, "structured replies were agreed on already");
     }
+    this.#debug("NBD_OPT_STRUCTURED_REPLY: client requested structured replies");
     this.#structured = true;
     this.#replies.reply(option, REP_ACK);
     return "next";
@@ -351,8 +359,14 @@ class Negotiation {
     }
     const request = parseMeta(data);
     if (typeof request === "string") return this.#refuse(option, 0, REP_ERR_INVALID, request);
+    this.#requested(option, textOf(request.rawName));
+    this.#debug(
+      `${optionName(option)}: ${sets ? "set" : "query"} count: ${request.queries.length}`,
+    );
     if (sets ? this.#contexts.choose(request) : this.#contexts.lists(request)) {
-      this.#replies.reply(option, REP_META_CONTEXT, contextReply(sets));
+      const id = sets ? BASE_ALLOCATION_ID : 0;
+      this.#debug(`${optionName(option)}: replying with ${BASE_ALLOCATION} id ${id}`);
+      this.#replies.part(option, REP_META_CONTEXT, contextReply(sets));
     }
     this.#replies.reply(option, REP_ACK);
     return "next";
@@ -360,9 +374,11 @@ class Negotiation {
 
   #chosen(opened: OpenExport, rawName: Uint8Array): ChosenExport {
     const structured = this.#structured;
+    const eflags = opened.eflags | (structured ? EFLAG_SEND_DF : 0);
+    this.#debug(`flags: export 0x${eflags.toString(16)}`);
     return {
       ...opened,
-      eflags: opened.eflags | (structured ? EFLAG_SEND_DF : 0),
+      eflags,
       structured,
       allocation: structured && this.#contexts.chosenFor(rawName),
     };
@@ -401,6 +417,10 @@ class Negotiation {
     }
     this.#replies.error(option, reply, text);
     return "next";
+  }
+
+  #requested(option: number, name: string): void {
+    this.#debug(`${optionName(option)}: client requested export '${name}'`);
   }
 
   #debug(message: string): void {

@@ -21,7 +21,16 @@ export class OptionReplies {
     this.#output.flush();
   }
 
+  /** What ends the answer to an option. */
   reply(option: number, type: number, data: Uint8Array = nothing): void {
+    if (log.verbose) {
+      log.debug(`replying to ${optionName(option)} with ${replyName(type)}`, this.#logName);
+    }
+    this.part(option, type, data);
+  }
+
+  /** What comes before that. */
+  part(option: number, type: number, data: Uint8Array): void {
     this.#header(option, type, data.length);
     this.raw(data);
   }
@@ -32,9 +41,6 @@ export class OptionReplies {
   }
 
   #header(option: number, type: number, length: number): void {
-    if (log.verbose) {
-      log.debug(`replying to ${optionName(option)} with ${replyName(type)}`, this.#logName);
-    }
     const header = new DataView(new ArrayBuffer(20));
     header.setBigUint64(0, OPTION_REPLY_MAGIC);
     header.setUint32(8, option);

@@ -145,8 +145,9 @@ export class Transmission {
 
   /** The client sends no more; what it sent completely is still answered. */
   inputEnded(): void {
-    if (this.#reader.incomplete) {
-      log.debug("client left in the middle of a request", this.#options.logName);
+    if (!this.#ended) {
+      const where = this.#reader.incomplete ? " in the middle of a request" : "";
+      log.debug(`client closed input socket${where}, closing connection`, this.#options.logName);
     }
     if (this.#paused) this.#endsAfterInput = true;
     else this.#end();

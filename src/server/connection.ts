@@ -85,9 +85,10 @@ export class Connection {
   #wakeFlush: (() => void) | undefined;
   #patience: Timer | undefined;
 
-  constructor(socket: ClientSocket, shared: Shared, id: number) {
+  /** `alone`: there is no other client, so that log lines need no number. */
+  constructor(socket: ClientSocket, shared: Shared, id: number, alone = false) {
     this.#shared = shared;
-    this.#logName = `${shared.chain.pluginName}[${id}]`;
+    this.#logName = alone ? shared.chain.pluginName : `${shared.chain.pluginName}[${id}]`;
     if ("offer" in shared.tls) {
       const receiver = {
         received: (chunk: Uint8Array) => this.#received(chunk),
@@ -213,7 +214,7 @@ export class Connection {
 
   /** Serve the client. Resolves when all layers are closed and the socket is given up; never rejects. */
   async run(): Promise<void> {
-    log.debug("accepted connection", this.#logName);
+    log.debug("accepted connection");
     try {
       if (await this.#admit()) await this.#serve();
     } catch (error) {
@@ -274,7 +275,8 @@ export class Connection {
 
   async #greetOldstyle(): Promise<ChosenExport> {
     const opened = await this.#open("");
-    log.debug(`oldstyle negotiation: flags: 0x${opened.eflags.toString(16)}`, this.#logName);
+    const flags = `global 0x0 export 0x${opened.eflags.toString(16)}`;
+    log.debug(`oldstyle negotiation: flags: ${flags}`, this.#logName);
     this.#output.append(oldstyleGreeting(opened));
     this.#output.flush();
     return { ...opened, structured: false, allocation: false };

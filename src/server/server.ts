@@ -133,7 +133,7 @@ class RunningServer implements Server {
     const served = Promise.withResolvers<void>();
     await acceptStreams(input, output, (socket) => {
       try {
-        const connection = this.#accept(socket);
+        const connection = this.#accept(socket, true);
         void this.#running.get(connection)?.then(served.resolve);
         return connection;
       } catch (error) {
@@ -172,8 +172,8 @@ class RunningServer implements Server {
     for (const listener of this.#listeners) listener.resume();
   }
 
-  #accept(socket: ClientSocket): Connection {
-    const connection = new Connection(socket, this.#shared, this.#nextId++);
+  #accept(socket: ClientSocket, alone = false): Connection {
+    const connection = new Connection(socket, this.#shared, this.#nextId++, alone);
     if (this.#stopping) connection.stop();
     const run = connection.run().finally(() => this.#running.delete(connection));
     this.#running.set(connection, run);

@@ -180,7 +180,7 @@ test.skipIf(!haveCompiler || !clients)(
     nbdkit -v "$bytes" 'debug=${controls}' --dump-plugin 2>&1 | grep -a -e debug=  -e value= -e asked
     nbdkit ./'none${controls}'
     nbdkit --tls='${controls}'
-    nbdkit -v -U - -e '${controls}' null --run 'nbdinfo --size "$uri"' 2>&1 | grep -a -e '0m' -e requested -e ' open readonly' | sort -u`);
+    nbdkit -v -U - -e '${controls}' null --run 'nbdinfo --size "$uri"' 2>&1 | grep -a -e '0m' -e requested.export -e ' open readonly' | sort -u`);
     const lines = "a\nb\t\\x1b\\x7f\\u009b©\udce9";
     const one = "a\\nb\\t\\x1b\\x7f\\u009b©\udce9";
     expect(result).toEqual({
@@ -189,7 +189,7 @@ test.skipIf(!haveCompiler || !clients)(
         `nbdkit: error: as asked: ${lines}\n` +
         `nbdkit: debug: bytes: config key=debug, value=${one}\n` +
         `nbdkit: debug: as asked: ${one}\n` +
-        `nbdkit: null[1]: debug: newstyle negotiation: NBD_OPT_GO: client requested export "${one}"\n` +
+        `nbdkit: null[1]: debug: newstyle negotiation: NBD_OPT_GO: client requested export '${one}'\n` +
         `nbdkit: null[1]: debug: null: open readonly=0 exportname="${one}" tls=0\n`,
       stderr:
         `nbdkit: error: ./none${lines}: there is no such plugin file\n` +

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { compileModule, haveCompiler } from "#test/modules";
 import { program, run } from "#test/server";
 
+import { versionLine } from "../../src/cli/information.ts";
 import { interpretedBy } from "../../src/cli/script-plugin.ts";
 
 let folder = "";
@@ -43,7 +44,7 @@ describe("a program", () => {
     expect({ stdout, stderr, code }).toEqual({
       code: 7,
       stdout: `${path}\n<--verbose><--unix=-><a=1><b c> ${child.pid} yes\n`,
-      stderr: `nbdkit: debug: running the plugin ${path}\nproblem\n`,
+      stderr: `nbdkit: debug: ${versionLine()}nbdkit: debug: running the plugin ${path}\nproblem\n`,
     });
   });
 

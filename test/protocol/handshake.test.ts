@@ -449,12 +449,10 @@ test("debug lines tell the story of a connection", async () => {
     (line) => line.startsWith("disk[1]") && !line.includes("disk: "),
   );
   expect(story).toEqual([
-    "disk[1]: debug: accepted connection",
     "disk[1]: debug: newstyle negotiation: flags: global 0x3",
     "disk[1]: debug: newstyle negotiation: client flags: 0x3",
-    "disk[1]: debug: newstyle negotiation: NBD_OPT_GO: payload of 6 bytes",
-    'disk[1]: debug: newstyle negotiation: NBD_OPT_GO: client requested export ""',
-    "disk[1]: debug: replying to NBD_OPT_GO with NBD_REP_INFO",
+    "disk[1]: debug: newstyle negotiation: NBD_OPT_GO: client requested export ''",
+    "disk[1]: debug: newstyle negotiation: flags: export 0xd6d",
     "disk[1]: debug: replying to NBD_OPT_GO with NBD_REP_ACK",
     "disk[1]: debug: handshake complete, processing requests with 16 threads",
   ]);
