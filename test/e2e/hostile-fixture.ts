@@ -37,7 +37,7 @@ function giveAway({ buffer }: Uint8Array): void {
 /** What a module may forget to catch. */
 function forget(value: unknown): void {
   void Promise.reject(value);
-  setTimeout(() => {
+  setImmediate(() => {
     throw value;
   });
 }
