@@ -152,8 +152,9 @@ export function boundTo(fd: number): Bound {
   }
 }
 
+/** Abstract names start with a NUL, and all of their bytes count: unix(7). */
 function pathOf(bytes: Uint8Array): string {
-  const end = bytes.indexOf(0);
+  const end = bytes[0] === 0 ? -1 : bytes.indexOf(0);
   return textOf(end === -1 ? bytes : bytes.subarray(0, end));
 }
 

@@ -1,4 +1,6 @@
 /** NBD URIs of the server, for --run and --print-uri: the NBD project's doc/uri.md. */
+import { log } from "../lib/log.ts";
+import { quoted } from "../lib/quoted.ts";
 import { bytesOf } from "../lib/text-bytes.ts";
 import type { Address } from "../server/sockets.ts";
 import type { Settings } from "./settings.ts";
@@ -70,9 +72,17 @@ export function quote(text: string): string {
   return `'${text.replaceAll("'", String.raw`'\''`)}'`;
 }
 
+/** An abstract socket, whose name starts with a NUL, has none. Nor has one without a name. */
+function hasUri(address: Address): boolean {
+  if (!("unix" in address) || /^[^\0]/.test(address.unix)) return true;
+  log.warning(`option --print-uri: no URI stands for the socket ${quoted(address.unix)}`);
+  return false;
+}
+
 /** What --print-uri prints: for each place the URI, the same for a shell, and a command to paste. */
 export function printedUris(addresses: readonly Address[], options: UriOptions): string {
   return addresses
+    .filter(hasUri)
     .map((address) => {
       const uri = uriOf(address, options);
       return `${uri}\n${shellQuoted(uri)}\nnbdinfo ${shellQuoted(uri)}\n`;

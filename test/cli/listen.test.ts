@@ -198,6 +198,26 @@ describe.skipIf(!installed("python3"))("socket activation (needs python3)", () =
     expect(await child.exited).toBe(0);
   });
 
+  test("an abstract socket has no URI that could be printed", async () => {
+    using folder = new Folder();
+    const abstract = launcher.replace("sys.argv[1]", 'b"\\0" + sys.argv[1].encode ()');
+    const [, , , ...words] = launch(folder, 0, "1", ...program, "--print-uri", "null");
+    const child = Bun.spawn(["python3", "-c", abstract, ...words], {
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    const path = `\0${folder.file("sock")}`;
+    let found: bigint | undefined;
+    while (found === undefined && child.exitCode === null) {
+      found = await size({ unix: path }).catch(() => undefined);
+    }
+    child.kill("SIGTERM");
+    expect({ found, code: await child.exited }).toEqual({ found: 0n, code: 0 });
+    expect(await new Response(child.stdout).text()).toBe("");
+    expect(await new Response(child.stderr).text()).toBe(
+      `nbdkit: warning: option --print-uri: no URI stands for the socket "\\x00${path.slice(1)}"\n`,
+    );
+  });
+
   test.each(
     servers.flatMap(([name, command]) =>
       [["-U", "-"], ["-p", "1"], ["-i", "127.0.0.1"], ["-s"], ["--run", "true"]].map(
