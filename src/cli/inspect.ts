@@ -2,6 +2,7 @@
 import type { GenerationId } from "#abi/generation-ids";
 import type { Inspection } from "#abi/inspect";
 
+import { realPath } from "../api/paths.ts";
 import { findNative } from "../chain/find.ts";
 import { print } from "./print.ts";
 
@@ -14,7 +15,7 @@ export interface InspectRequest {
 
 /** The exit status: 0 where this server can run the module, else 1. */
 export async function inspect({ file, generation, json }: InspectRequest): Promise<number> {
-  const path = findNative(file);
+  const path = realPath(findNative(file));
   const { inspectModule } = await import("#abi/inspect");
   const inspection = inOrder(inspectModule(path, generation));
   print(json ? `${JSON.stringify(inspection, undefined, 2)}\n` : inspectionText(inspection));

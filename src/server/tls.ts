@@ -1,6 +1,5 @@
 /** Whether and how the server offers TLS: finds the files, and says what is wrong with them. nbdkit(1), "TLS". */
 import { accessSync, constants, readFileSync, statSync } from "node:fs";
-import { homedir } from "node:os";
 
 import { certificateCredentials, pskCredentials, type TlsCredentials } from "#abi/tls/credentials";
 import { whyNoTls } from "#abi/tls/library";
@@ -105,12 +104,13 @@ function findCertificates({ certificates }: TlsOptions): Folder | Missing {
     if (problem === undefined) return { path: folder };
     problems.push(problem);
   }
-  return { problem: problems.join("; ") };
+  return { problem: problems.join("; ") || "HOME is not set" };
 }
 
 function usualFolders(): readonly string[] {
   if (process.geteuid?.() === 0) return [rootFolder];
-  const home = environmentVariable("HOME") ?? homedir();
+  const home = environmentVariable("HOME");
+  if (home === undefined) return [];
   return [`${home}/.pki/nbdkit`, `${home}/.config/pki/nbdkit`];
 }
 

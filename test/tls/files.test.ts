@@ -1,9 +1,18 @@
 /** The files of --tls-certificates and --tls-psk: where they are looked for, and what is said of wrong ones. */
 import { beforeAll, describe, expect, test } from "bun:test";
-import { chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 
+import { filePath } from "#lib/text-bytes";
 import { temporaryFolder } from "#test/modules";
 import { installed, program, run } from "#test/server";
 
@@ -67,6 +76,9 @@ function folderWith(name: string, changes: Readonly<Record<string, string | null
   }
   return path;
 }
+
+/** Starts what follows with a home whose name is no UTF-8. */
+const intoOdd = String.raw`HOME=$HOME/$(printf 'odd\351'); exec "$@"`;
 
 const garbage = "this is no certificate\n";
 
@@ -203,6 +215,19 @@ describe.skipIf(missing.length > 0)(`certificates${needs}`, () => {
     expect((await start(["--tls=require"], { env: { HOME: home } })).said[0]).toContain(
       "/etc/pki/nbdkit/ca-cert.pem",
     );
+    const odd = { server: ["sh", "-c", intoOdd, "sh", ...program], ...asNobody };
+    expect((await start(["--tls=require"], odd)).said[0]).toContain("/odd\udce9/.pki/nbdkit");
+    cpSync(home, `${home}-odd`, { recursive: true });
+    renameSync(`${home}-odd`, filePath(`${home}/odd\udce9`));
+    expect(await start(["--tls=require"], odd)).toEqual({ code: 0, tls: "2", said: [] });
+  });
+
+  test.skipIf(!isRoot)("are looked for nowhere without HOME (needs root)", async () => {
+    const server = ["env", "-u", "HOME", ...program];
+    const { code, said } = await start(["--tls=require"], { server, asNobody: true });
+    expect(code).toBe(1);
+    expect(said[0]).toContain("there are no certificates: HOME is not set: ");
+    expect((await start([], { server, asNobody: true })).tls).toBe("");
   });
 });
 
