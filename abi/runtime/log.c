@@ -111,10 +111,10 @@ is_control (const unsigned char *at)
 }
 
 /* As src/lib/quoted.ts: nothing that a terminal would obey. Control characters that are not in `kept` are written as in C.
- * NULL without memory.
+ * Lines of errors that a client may have put there look like no other message. NULL without memory.
  */
 static char *
-printable (const char *text, const char *kept)
+printable (const char *text, const char *kept, const char *indent)
 {
   const unsigned char *at = (const unsigned char *) text;
   /* The longest is \u0080, of two bytes. */
@@ -123,8 +123,11 @@ printable (const char *text, const char *kept)
   if (result == NULL)
     return NULL;
   for (; *at != '\0'; at++) {
-    if (!is_control (at) || strchr (kept, *at) != NULL)
+    if (!is_control (at) || strchr (kept, *at) != NULL) {
       *to++ = (char) *at;
+      if (*at == '\n' && at[1] != '\0')
+        to = stpcpy (to, indent);
+    }
     else if (*at == '\n')
       to = stpcpy (to, "\\n");
     else if (*at == '\r')
@@ -165,7 +168,7 @@ print_line (enum kind kind, int fd, const char *format, va_list args)
 
   errno = saved_errno;
   if (vasprintf (&raw, format, args) != -1) {
-    message = printable (raw, kind == ERROR ? "\n\t" : "");
+    message = printable (raw, kind == ERROR ? "\n\t" : "", name == NULL ? "" : "  ");
     free (raw);
   }
   if (fd == RT_ERRORS_TO_SYSLOG)

@@ -101,12 +101,16 @@ function prefixOf(name: string | undefined): string {
   return name === undefined || name === "" ? "" : `${name}: `;
 }
 
-/** A message may have lines of its own, but does nothing else to a terminal: as abi/runtime/log.c does. */
+/**
+ * A message may have lines of its own, but does nothing else to a terminal: as abi/runtime/log.c does. Where a client
+ * may have put them there, they look like no other message.
+ */
 function report(kind: "error" | "warning", message: string, name?: string): void {
   if (target === "nowhere") return;
   const from = prefixOf(name);
   const style = kind === "error" ? red : plain;
-  const text = printable(message, "\n\t");
+  const lines = printable(message, "\n\t");
+  const text = from === "" ? lines : lines.replaceAll(/\n(?=.)/gs, "\n  ");
   if ("fd" in target) writeLine(target.fd, `${from}${kind}: ${text}`, style);
   else target.systemLog(kind === "error" ? from + text : `${from}${kind}: ${text}`);
 }

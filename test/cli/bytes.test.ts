@@ -1,5 +1,5 @@
 /** Bytes that are no UTF-8 in what only this server has, and what does not hold of nbdkit: see also bytes-parity. */
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtempSync, realpathSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -7,6 +7,8 @@ import { join } from "node:path";
 import { compileModule, haveCompiler } from "#test/modules";
 import { installed, type Ran } from "#test/server";
 import { nbdkitFunction, quote, runScript } from "#test/shell";
+
+setDefaultTimeout(60_000);
 
 const clients = installed("nbdinfo") && installed("nbdcopy");
 
@@ -165,6 +167,32 @@ test("a relative path needs a folder that is there", async () => {
     stderr: [...["x", "x", "x", "file: x", "./x.so", "./x.so"].map(gone)].join(""),
   });
 });
+
+test.skipIf(!clients || !haveCompiler)(
+  "nothing that a client sends looks like a message of its own (cc, nbdinfo)",
+  async () => {
+    const naming = await compileModule("test/fixtures/naming.c");
+    const result = await shell(String.raw`
+      name=$(printf 'x\nnbdkit: error: forged')
+      cat >naming.ts <<'END'
+import { definePlugin, NbdError } from "nbdkit";
+export default definePlugin({
+  name: "naming",
+  open(_config, _readonly, name) { throw new NbdError("ENOENT", "no " + name); },
+  getSize: () => 0n,
+  pread() {},
+});
+END
+      for plugin in ./naming.ts ${quote(naming)} "file dir=."; do
+        nbdkit -U - -e "$name" $plugin --run 'nbdinfo --size "$uri" 2>/dev/null'
+      done`);
+    const lines = result.stderr.split("\n");
+    expect(lines.filter((line) => line.startsWith("nbdkit: error: "))).toEqual([]);
+    // The file's name comes twice.
+    expect(lines.filter((line) => line.startsWith("  nbdkit: error: forged")).length).toBe(4);
+    expect(result.code).toBe(1);
+  },
+);
 
 /** Of each kind: ASCII's, DEL, C1 as UTF-8, and two that are nothing special. */
 const controls = String.raw`a
