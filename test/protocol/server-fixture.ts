@@ -199,3 +199,15 @@ export async function until(condition: () => boolean): Promise<void> {
 }
 
 export { NbdError };
+
+/** A plugin whose reads and trims wait; a held request is named after its offset. */
+export function holding(held: Held, extra: object = {}): object {
+  return {
+    pread: async (_handle: unknown, buf: Uint8Array, offset: bigint) => {
+      await held.wait(`${offset}`);
+      buf.fill(Number(offset % 251n));
+    },
+    trim: (_handle: unknown, _count: number, offset: bigint) => held.wait(`${offset}`),
+    ...extra,
+  };
+}
