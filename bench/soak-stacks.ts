@@ -75,16 +75,21 @@ const ours: Readonly<Record<string, readonly (readonly string[])[]>> = {
   offset: [["offset=1024"]],
 };
 
+interface Plugin extends Part {
+  readonly line: string;
+  readonly options?: readonly string[];
+}
+
 const DISK = "2M";
 
 /** `serve` makes FOLDER/disk, of 2 MiB. */
-const plugins: readonly (Part & { readonly line: string })[] = [
+const plugins: readonly Plugin[] = [
   ...["native:memory", "memory"].map((name) => whole(name, [`size=${DISK}`])),
   ...["native:file", "file"].map((name) => whole(name, ["FOLDER/disk"])),
   whole("native:eval", genuinePlugins["eval"]?.[0] ?? []),
-  whole("native:sparse-random", [`size=${DISK}`, "seed=7", "percent=40"]),
+  checking("native:sparse-random", [`size=${DISK}`, "seed=7", "percent=40"]),
   whole("native:data", ['data=(1 2 3 4)*5000 @400000 ("text")*3000 @700000 9', `size=${DISK}`]),
-  whole("native:pattern", [`size=${DISK}`]),
+  checking("native:pattern", [`size=${DISK}`]),
   {
     ...whole("ramdisk-v1", [`size=${DISK}`]),
     arg: () => compileModule("examples/ramdisk-v1/ramdisk-v1.c"),
@@ -95,8 +100,13 @@ const plugins: readonly (Part & { readonly line: string })[] = [
   },
 ];
 
-function whole(name: string, params: readonly string[]): Part & { readonly line: string } {
+function whole(name: string, params: readonly string[]): Plugin {
   return { name, line: name, params, arg: () => name };
+}
+
+/** It takes only the data that it has already, and fails writes of any other: so nobody may write. */
+function checking(name: string, params: readonly string[]): Plugin {
+  return { ...whole(name, params), line: `-r ${name}`, options: ["-r"] };
 }
 
 function pick<T>(random: Random, from: readonly T[]): T {
@@ -149,7 +159,12 @@ export async function randomStack(random: Random): Promise<SoakStack> {
   const params = [...plugin.params, ...parts.flatMap((part) => [...part.params])];
   const args = await Promise.all(parts.map((part) => part.arg()));
   return {
-    args: [...args.map((arg) => `--filter=${arg}`), await plugin.arg(), ...params],
+    args: [
+      ...(plugin.options ?? []),
+      ...args.map((arg) => `--filter=${arg}`),
+      await plugin.arg(),
+      ...params,
+    ],
     line: [
       ...parts.map(({ name }, i) => (args[i]?.includes(":") ? `native:${name}` : name)),
       `${plugin.line}:`,
