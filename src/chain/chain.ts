@@ -9,7 +9,7 @@ import { Context } from "./checked.ts";
 import { lifeCycle } from "./failure.ts";
 import type { ConnectionInfo, Layer } from "./layer.ts";
 import { Link } from "./link.ts";
-import { finishLayers, openLayer, prepareLayers } from "./opening.ts";
+import { endLayers, openLayer, prepareLayers } from "./opening.ts";
 
 /** All layers opened for one client. */
 export interface ChainConnection {
@@ -206,7 +206,7 @@ class OpenChain implements ChainConnection {
   }
 
   async close(): Promise<void> {
-    await finishLayers(this.top);
+    await endLayers(this.top);
   }
 }
 

@@ -14,6 +14,9 @@ export async function openLayer(
 ): Promise<void> {
   const { layer, state, connection } = context;
   const { isTls } = connection;
+  if (state.over) {
+    throw new NbdError("EINVAL", `${layer.name} was asked for open, but its connection is over`);
+  }
   context.control(
     `open readonly=${readonly ? 1 : 0} exportname=${quoted(exportName)} tls=${isTls ? 1 : 0}`,
   );
@@ -143,10 +146,18 @@ export async function reopenLayers(
 }
 
 /** Finalize and close; failures are logged. */
-export async function finishLayers(context: Context): Promise<void> {
+async function finishLayers(context: Context): Promise<void> {
   const failure = await finalizeLayers(context);
   if (failure !== undefined) logFailure(context, failure);
   await closeLayers(context);
+}
+
+/** The same for good: a layer that has kept one of these cannot open it again. */
+export async function endLayers(context: Context): Promise<void> {
+  for (let it: Context | undefined = context; it !== undefined; it = nextOf(it)) {
+    it.state.over = true;
+  }
+  await finishLayers(context);
 }
 
 function logFailure(context: Context, { message }: NbdError): void {

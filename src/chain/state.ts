@@ -29,6 +29,8 @@ export class State {
   handle: unknown = undefined;
   open = false;
   prepared = false;
+  /** Closed for good, with the connection: nobody would close what was opened now. */
+  over = false;
   /** The size as a number where that is exact, else -1: comparing numbers is far cheaper. */
   exactSize = -1;
   answers: Answers = {};

@@ -6,6 +6,7 @@ import { above, clientOf, configuredChain } from "#test/chain";
 
 import type { Chain } from "../../src/chain/chain.ts";
 import { connectionInfo } from "../../src/chain/connection-info.ts";
+import type { LayerContext } from "../../src/chain/layer.ts";
 import { typescriptLayer } from "../../src/chain/typescript.ts";
 
 /** A filter and a plugin that write down their calls; `fail` names a call that throws. */
@@ -246,6 +247,26 @@ test("closing twice closes once", async () => {
   await connection.close();
   await connection.close();
   expect(calls.filter((call) => call === "p close")).toEqual(["p close"]);
+});
+
+test("what a filter has kept of a connection cannot be opened again after its end", async () => {
+  const calls: string[] = [];
+  const [, ...below] = layers(calls);
+  let kept: LayerContext | undefined;
+  const keeping = defineFilter({
+    name: "keeping",
+    // It is more than what filters in TypeScript are told of.
+    prepare: (next) => void (kept = next as LayerContext),
+  });
+  const chain = await configuredChain([typescriptLayer("filter", keeping, "k.ts"), ...below], {});
+  const connection = chain.connect(info);
+  await connection.open(false, "", false);
+  await kept?.reopen(false, "");
+  await connection.close();
+  calls.length = 0;
+  const again = (async () => kept?.reopen(false, ""))();
+  await expect(again).rejects.toThrow("was asked for open, but its connection is over");
+  expect(calls).toEqual([]);
 });
 
 test("each connection has handles of its own", async () => {
