@@ -23,6 +23,8 @@ export default defineFilter({
     );
   },
 
+  shift: (config) => config.offset,
+
   // No range checks below: the seam keeps every request within the size that this filter told.
 
   pread(next, config, buf, offset, flags) {

@@ -53,6 +53,8 @@ export default defineFilter({
     return handle.range;
   },
 
+  shift: (handle) => handle.offset,
+
   pread(next, handle, buf, offset, flags) {
     return next.pread(buf, offset + handle.offset, flags);
   },

@@ -20,6 +20,11 @@ interface Described<P extends Params> {
 export interface FilterDefinition<P extends Params, H>
   extends Described<P>, FilterMethods<Values<P>, H> {
   readonly kind?: "filter";
+  /**
+   * For filters whose `pread` does nothing but to read from the layer below, always the same number of bytes further on:
+   * that number. Where the plugin has a `descriptor` the server then may send what the file has, without calling `pread`.
+   */
+  shift?(handle: H): bigint;
 }
 
 /** A plugin, the lowest layer. */
@@ -28,7 +33,8 @@ export interface PluginDefinition<P extends Params, H>
   readonly kind?: "plugin";
   /**
    * An open file whose bytes are those of the disk, at the same offsets, until `close`; undefined where there is none.
-   * C filters above may then read and write it themselves instead of calling pread, and pwrite without flags.
+   * C filters above may then read and write it themselves instead of calling pread, and pwrite without flags, and the
+   * server may send clients what it has.
    */
   descriptor?(handle: H): number | undefined;
   /** The key that a bare word on the command line stands for. */

@@ -6,8 +6,9 @@ import { ConfigError } from "../api/errors.ts";
 import { Exports } from "../lib/exports.ts";
 import { log } from "../lib/log.ts";
 import { Context } from "./checked.ts";
+import { filePart } from "./direct.ts";
 import { lifeCycle } from "./failure.ts";
-import type { ConnectionInfo, Layer } from "./layer.ts";
+import type { ConnectionInfo, FindFilePart, Layer } from "./layer.ts";
 import { Link } from "./link.ts";
 import { endLayers, openLayer, prepareLayers } from "./opening.ts";
 
@@ -15,6 +16,8 @@ import { endLayers, openLayer, prepareLayers } from "./opening.ts";
 export interface ChainConnection {
   /** The outermost layer, checked. */
   readonly top: NextOps;
+  /** What reads may be answered from without calling the layers. */
+  readonly filePart: FindFilePart;
   /**
    * Open and prepare all layers. On failure what was opened is closed and an NbdError is thrown;
    * `open` may then be called again on a new connection object only.
@@ -181,12 +184,14 @@ export class Chain {
 
 class OpenChain implements ChainConnection {
   readonly top: Context;
+  readonly filePart: FindFilePart;
   readonly #chain: Chain;
   readonly #info: ConnectionInfo;
 
   constructor(chain: Chain, top: Context, info: ConnectionInfo) {
     this.#chain = chain;
     this.top = top;
+    this.filePart = (count, offset) => filePart(top, count, offset);
     this.#info = info;
   }
 

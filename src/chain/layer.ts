@@ -64,6 +64,19 @@ export interface LayerContext extends NextOps, Visit {
   setNext(next: LayerContext | undefined): LayerContext | undefined;
 }
 
+/** Bytes of an open file. */
+export interface FilePart {
+  readonly descriptor: number;
+  readonly offset: bigint;
+  readonly count: number;
+}
+
+/**
+ * Where a file has what a read of `count` bytes at `offset` would return now; undefined where there is no such file, or a
+ * layer wants to know of reads.
+ */
+export type FindFilePart = (count: number, offset: bigint) => FilePart | undefined;
+
 /** Requests that adapters may take from layer to layer without the seam. */
 export type DirectMethod = "cache" | "flush" | "pread" | "pwrite" | "trim";
 
@@ -171,6 +184,8 @@ export interface Layer {
   canWrite?(context: LayerContext): Awaitable<boolean>;
   /** A file whose bytes are those of the disk, at the same offsets: layers above may read and write it instead. */
   descriptor?(context: LayerContext): number | undefined;
+  /** Reads are those of the layer below, so many bytes further on, and nothing else happens in `pread`. */
+  shift?(context: LayerContext): bigint;
   canFlush?(context: LayerContext): Awaitable<boolean>;
   isRotational?(context: LayerContext): Awaitable<boolean>;
   canTrim?(context: LayerContext): Awaitable<boolean>;

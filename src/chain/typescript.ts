@@ -56,6 +56,7 @@ const methods = [
   "pread",
   "pwrite",
   "descriptor",
+  "shift",
 ] as const;
 
 /**
@@ -216,6 +217,7 @@ function filterLayer(it: AnyFilter, path: string): Layer {
     draft.pwrite = (context, buf, offset, flags) =>
       pwrite.call(it, nextOf(context), context.handle, buf, offset, flags);
   }
+  if (it.shift) draft.shift = (context) => it.shift?.(context.handle) ?? 0n;
   addMethods(draft, it, (context) => [nextOf(context), context.handle]);
   return draft;
 }

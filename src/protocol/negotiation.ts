@@ -1,6 +1,7 @@
 /** The newstyle handshake: options until the client has chosen an export, or leaves. */
 import type { NextOps } from "#abi/generated/methods.gen";
 
+import type { FindFilePart } from "../chain/layer.ts";
 import type { Exports } from "../lib/exports.ts";
 import { log } from "../lib/log.ts";
 import { textOf } from "../lib/text-bytes.ts";
@@ -51,6 +52,7 @@ import { errnoText, failure } from "./wire-error.ts";
 /** An export whose layers are open. */
 export interface OpenExport extends ExportFacts {
   readonly top: NextOps;
+  readonly filePart?: FindFilePart;
   close(): Promise<void>;
 }
 

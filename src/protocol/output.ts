@@ -1,4 +1,5 @@
 /** What goes to the client: replies gathered into few writes, and no more of them than the kernel takes. */
+import type { FilePart } from "../chain/layer.ts";
 import { log } from "../lib/log.ts";
 import type { Block, Blocks } from "./blocks.ts";
 
@@ -9,6 +10,21 @@ export interface Sink {
   /** Stop and go on delivering what the client sends. */
   pause(): void;
   resume(): void;
+  /**
+   * Take `header` and behind it what a file has, without reading it. Undefined where that would have to wait, or cannot
+   * be done.
+   */
+  fileReply?: ((header: Uint8Array, part: FilePart) => FileReply | undefined) | undefined;
+}
+
+/** A reply that a socket gets from a file. */
+export interface FileReply {
+  /** Bytes that were not written yet. */
+  readonly held: number;
+  /** How many of them the kernel took, or -1 where the connection is gone. If it took all, this was the last call. */
+  write(): number;
+  /** They will not be written. */
+  drop(): void;
 }
 
 interface Segment {
@@ -49,6 +65,8 @@ export class Output {
   /** Replies with blocks of their own. Replies need no order: these go first where neither has begun. */
   readonly #segments: Segment[] = [];
   #segmentBytes = 0;
+  /** A reply that was begun. */
+  #file: FileReply | undefined;
   readonly #sink: Sink;
   readonly #blocks: Blocks;
 
@@ -60,7 +78,7 @@ export class Output {
 
   /** Bytes that wait to be written. */
   get held(): number {
-    return this.#segmentBytes + this.end - this.#start;
+    return this.#segmentBytes + this.end - this.#start + (this.#file?.held ?? 0);
   }
 
   /** Make room for `length` bytes at the position returned. They count once `end` was moved. */
@@ -114,10 +132,28 @@ export class Output {
     this.#begun = true;
   }
 
+  /** Whether `sendFile` can be of use. */
+  get sendsFiles(): boolean {
+    return this.#sink.fileReply !== undefined;
+  }
+
+  /**
+   * Send `header` and behind it what a file has. False where it cannot be done now: nothing else may wait to be
+   * written, and the data has to be in memory.
+   */
+  sendFile(header: Uint8Array, part: FilePart): boolean {
+    if (this.blocked || this.dead || this.held > 0) return false;
+    this.#file = this.#sink.fileReply?.(header, part);
+    if (this.#file === undefined) return false;
+    this.flush();
+    return true;
+  }
+
   /** Write what was gathered, as far as the kernel takes it. */
   flush(): void {
     if (this.blocked) return;
     if (this.dead) return this.#drop();
+    if (this.#file !== undefined && !this.#writeFile(this.#file)) return;
     // What has begun must end before anything else begins.
     if (this.#begun && !this.#writeBlock()) return;
     while (this.#segments.length > 0) if (!this.#writeSegment()) return;
@@ -135,6 +171,14 @@ export class Output {
     this.dead = true;
     this.blocked = false;
     this.#drop();
+  }
+
+  #writeFile(file: FileReply): boolean {
+    const { held } = file;
+    const taken = file.write();
+    if (taken !== held) return this.#refused(taken, () => {});
+    this.#file = undefined;
+    return true;
   }
 
   #writeBlock(): boolean {
@@ -183,6 +227,8 @@ export class Output {
   }
 
   #drop(): void {
+    this.#file?.drop();
+    this.#file = undefined;
     this.#segments.length = 0;
     this.#segmentBytes = 0;
     this.#reset();

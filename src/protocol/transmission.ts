@@ -19,6 +19,7 @@ import {
   CMD_WRITE_ZEROES,
   MAX_REQUEST_BYTES,
 } from "./constants.ts";
+import { FileReads } from "./file-reads.ts";
 import type { Gate } from "./gate.ts";
 import { Holes, type Part } from "./holes.ts";
 import type { ChosenExport } from "./negotiation.ts";
@@ -71,6 +72,7 @@ export class Transmission {
   readonly #mostInFlight: number;
   /** Holds the request that is received or run. */
   readonly #reader: RequestReader;
+  readonly #files: FileReads;
   /** Looks for zeroes that need not be sent, where the client takes replies with holes. */
   readonly #holes: Holes | undefined;
 
@@ -98,6 +100,7 @@ export class Transmission {
     this.#output = options.output;
     this.#replies = new Replies(options.output, options.export.structured);
     this.#top = options.export.top;
+    this.#files = new FileReads(options.export.filePart, this.#output, this.#replies);
     this.#gate = options.gate;
     this.#mostInFlight = this.#gate.one ? 1 : Math.min(options.threads ?? maxInFlight, maxInFlight);
     const { size, top } = options.export;
@@ -229,8 +232,12 @@ export class Transmission {
 
   /** Whether there is room for one more request: in the output, in flight, and in the thread model. */
   #mayRun(): boolean {
-    if (this.#output.blocked && this.#output.held >= aheadBytes) return false;
     const { count, refused, type } = this.#reader;
+    if (this.#output.blocked) {
+      if (this.#output.held >= aheadBytes) return false;
+      const refuses = refused !== undefined || this.#refusing;
+      if (!refuses && this.#files.suits(this.#reader)) return false;
+    }
     if (this.#inFlight > 0) {
       if (this.#inFlight >= this.#mostInFlight) return false;
       if (this.#bytesInFlight + weightOf(type, count) > maxBytesInFlight) return false;
@@ -256,6 +263,11 @@ export class Transmission {
   }
 
   #readPlainly(): void {
+    try {
+      if (this.#files.answer(this.#reader)) return this.#gate.leave();
+    } catch (error) {
+      return this.#failed(error);
+    }
     if (this.#atOnce >= trustedReads) this.#read();
     else this.#readElsewhere();
   }

@@ -364,7 +364,8 @@ export class Connection {
         throw error;
       }
     });
-    return { top: connection.top, ...facts, close: () => this.#exclusively(close) };
+    const { filePart, top } = connection;
+    return { top, filePart, ...facts, close: () => this.#exclusively(close) };
   }
 
   /** Call into the chain as the thread model allows it outside requests. */

@@ -8,6 +8,7 @@ import { keepAlive, peerCredentials, peerName, receiveNow, setSendBuffer } from 
 import { log } from "../lib/log.ts";
 import type { ClientSocket, Connection } from "./connection.ts";
 import { isAmongLast } from "./descriptors.ts";
+import { fileReplies } from "./file-replies.ts";
 import { forgetHangup, watchHangup } from "./hangups.ts";
 import type { Listening } from "./sockets.ts";
 
@@ -119,9 +120,12 @@ function handlers(
     open(socket) {
       tune(socket);
       const fd = fdOf(socket);
+      const write: ClientSocket["write"] = (bytes, start, length) =>
+        socket.write(bytes, start, length);
       socket.data = accept({
         client: { peerName: peerName(fd), peer: peerCredentials(fd) },
-        write: (bytes, start, length) => socket.write(bytes, start, length),
+        write,
+        fileReply: fileReplies(fd, write),
         receive: (into) => receiveNow(fdOf(socket), into),
         pause() {
           socket.pause();

@@ -11,9 +11,11 @@ import {
   FLAG_REQ_ONE,
   NbdError,
   type NextOps,
+  type Params,
 } from "#api";
 import { above, configured, errnoOf, type StackOptions } from "#test/chain";
 
+import type { FilterDefinition } from "../../src/api/define.ts";
 import { allFilters, type Subject } from "./subjects.ts";
 
 const size = 16384;
@@ -111,6 +113,34 @@ describe.each(filters)("$name", (subject) => {
     }
     expect(later.calls).toEqual(now.calls);
   });
+
+  const module = subject.module as FilterDefinition<Params, unknown>;
+  if (module.shift !== undefined) {
+    test("reads just where it says that it does", async () => {
+      const shifts: unknown[] = [];
+      const watched = defineFilter({
+        ...module,
+        pread(next, handle, buf, offset, flags) {
+          shifts.push(module.shift?.(handle));
+          return module.pread?.(next, handle, buf, offset, flags);
+        },
+      });
+      await using stack = await open({ ...subject, module: watched });
+      stack.calls.length = 0;
+      for (const [count, offset] of [
+        [512, 0n],
+        [1, 700n],
+        [3000, 4096n],
+      ] as const)
+        await stack.next.pread(new Uint8Array(count), offset, 0);
+      const [shift] = shifts;
+      expect(typeof shift).toBe("bigint");
+      expect(shifts).toEqual([shift, shift, shift]);
+      const moved = (count: number, offset: bigint) =>
+        `pread ${count} ${offset + BigInt(shift as bigint)}`;
+      expect(stack.calls).toEqual([moved(512, 0n), moved(1, 700n), moved(3000, 4096n)]);
+    });
+  }
 
   test.each(kinds.filter(reaches))(
     "stays synchronous in %s over a synchronous disk",
