@@ -143,6 +143,8 @@ function compile(sources: readonly string[], target: string, cache: string): voi
       stdin: "ignore",
       stdout: "pipe",
       stderr: "pipe",
+      // Without one a compiler does not find its own parts.
+      env: { ...process.env, PATH: process.env["PATH"] ?? "/usr/local/bin:/usr/bin:/bin" },
     });
   } catch (error) {
     throw new ConfigError(

@@ -1,6 +1,6 @@
 /** What a server does to its own process and node:process cannot: descriptors, sessions, memory, the system's log. */
 import { ptr, read } from "bun:ffi";
-import { closeSync, openSync } from "node:fs";
+import { closeSync, openSync, readdirSync, readlinkSync } from "node:fs";
 
 import { callsOf, systemError } from "./system-error.ts";
 import { cString } from "./text.ts";
@@ -56,6 +56,22 @@ export function descriptorState(fd: number): "closed" | "inherited" | "private" 
 /** Let programs inherit the descriptor, or not. */
 export function setInherited(fd: number, inherited: boolean): void {
   checked("fcntl", libc().fcntl(fd, F_SETFD, inherited ? 0 : FD_CLOEXEC));
+}
+
+/** Descriptors above the standard streams that are not Bun's: Bun has some, which have no names of files. */
+export function foreignDescriptors(): readonly number[] {
+  return readdirSync("/proc/self/fd")
+    .map(Number)
+    .filter((fd) => fd > 2 && isForeign(fd));
+}
+
+function isForeign(fd: number): boolean {
+  try {
+    return !readlinkSync(`/proc/self/fd/${fd}`).startsWith("anon_inode:");
+  } catch {
+    // It was the folder's own.
+    return false;
+  }
 }
 
 /** Let reads and writes of the descriptor wait. */

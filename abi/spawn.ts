@@ -1,9 +1,9 @@
 /** Starts this program once more, with the same words, environment and descriptors, which Bun.spawn cannot byte by byte. */
-import { closeSync, fstatSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { closeSync, fstatSync, readFileSync } from "node:fs";
 
 import { splitWords } from "#lib/environment";
 
-import { setInherited } from "./process.ts";
+import { foreignDescriptors, setInherited } from "./process.ts";
 import { callsOf, systemError } from "./system-error.ts";
 import { cBytes, cStrings } from "./text.ts";
 
@@ -31,7 +31,8 @@ export function startAgain(name: string): Again {
   const ends = new Int32Array(2);
   if (libc.pipe2(ends, O_CLOEXEC) === -1) throw systemError("pipe2");
   const [output = -1, input = -1] = ends;
-  for (const fd of foreignDescriptors(output)) setInherited(fd, true);
+  // Bun would close them in what is started.
+  for (const fd of foreignDescriptors()) setInherited(fd, fd !== output);
   const pid = new Int32Array(1);
   const environment = splitWords(readFileSync("/proc/self/environ")).filter(
     (word) => !word.startsWith(`${name}=`),
@@ -58,23 +59,4 @@ export function startAgain(name: string): Again {
     return signal === 0 ? (word >> 8) & 0xff : 128 + signal;
   };
   return { output, wait };
-}
-
-/**
- * Descriptors above the standard streams that whoever started us gave us, and the one to write to. Bun closes them
- * in what we start, and has some of its own, which have no names of files.
- */
-function foreignDescriptors(ours: number): readonly number[] {
-  return readdirSync("/proc/self/fd")
-    .map(Number)
-    .filter((fd) => fd > 2 && fd !== ours && isForeign(fd));
-}
-
-function isForeign(fd: number): boolean {
-  try {
-    return !readlinkSync(`/proc/self/fd/${fd}`).startsWith("anon_inode:");
-  } catch {
-    // It was the folder's own.
-    return false;
-  }
 }

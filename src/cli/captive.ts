@@ -6,6 +6,7 @@ import { log } from "../lib/log.ts";
 import { bytesOf } from "../lib/text-bytes.ts";
 import { messageOf } from "../lib/thrown.ts";
 import type { Address } from "../server/sockets.ts";
+import { givenDescriptors } from "./given-descriptors.ts";
 import { quote, uriOf, type UriOptions } from "./uri.ts";
 
 /** What the command is told. */
@@ -28,9 +29,23 @@ export interface CaptiveCommand {
   terminate(): void;
 }
 
-/** The shell waits for a line there: a single digit, which all shells take. */
-const gate = 3;
-const wait = `read nbdkit_ready <&${gate} || exit 1; exec ${gate}<&-; unset nbdkit_ready\n`;
+/** The shell waits for a line at the gate: a descriptor of one digit, which all shells take. */
+const waitAt = (gate: number): string =>
+  `read nbdkit_ready <&${gate} || exit 1; exec ${gate}<&-; unset nbdkit_ready\n`;
+
+const gates = [3, 4, 5, 6, 7, 8, 9] as const;
+
+/** Where the shell waits, and its descriptors: at their own places what this process was given. */
+function descriptorsOf({ input, output }: CaptiveStreams) {
+  const given = givenDescriptors();
+  const gate = gates.find((fd) => !given.includes(fd)) ?? 9;
+  const stdio: ("ignore" | "inherit" | "pipe" | number)[] = [input, output, "inherit"];
+  // Above the three, "ignore" leaves a place empty.
+  for (let fd = 3; fd <= Math.max(gate, ...given); fd++) {
+    stdio.push(fd === gate ? "pipe" : given.includes(fd) ? fd : "ignore");
+  }
+  return { gate, stdio };
+}
 
 /** nbdkit-captive(1). It has the user and the group that this process has now, and runs once it is released. */
 export function holdCommand(
@@ -38,8 +53,9 @@ export function holdCommand(
   where: CaptiveAddress,
   streams: CaptiveStreams,
 ): CaptiveCommand {
-  const script = wait + shellVariables(where) + text;
-  const child = startShell(shellCommand(script), streams);
+  const { gate, stdio } = descriptorsOf(streams);
+  const script = waitAt(gate) + shellVariables(where) + text;
+  const child = startShell(shellCommand(script), stdio);
   // Bun has the descriptor for pipes above the three.
   const opener = Number(child.stdio[gate]);
   const release = (): void => {
@@ -51,8 +67,10 @@ export function holdCommand(
     }
     closeSync(opener);
   };
+  let asked = false;
   const terminate = (): void => {
     if (child.exitCode !== null || child.signalCode !== null) return;
+    asked = true;
     // Held, so that it starts nothing that would not be seen.
     signal(child.pid, "SIGSTOP");
     for (const pid of descendants(child.pid)) signal(pid, "SIGTERM");
@@ -61,13 +79,20 @@ export function holdCommand(
   };
   // A command must not outlive a server that ends in a way that nobody foresaw.
   process.on("exit", terminate);
-  const status = child.exited.finally(() => process.off("exit", terminate));
+  const status = child.exited.finally(() => {
+    process.off("exit", terminate);
+    // The shell says nothing of its own end.
+    if (child.signalCode !== null && !asked) {
+      log.error(`the command of --run was killed by ${child.signalCode}`);
+    }
+  });
   return { status, release, terminate };
 }
 
-function startShell(command: string[], { input, output }: CaptiveStreams) {
+function startShell(command: string[], stdio: ReturnType<typeof descriptorsOf>["stdio"]) {
   try {
-    return Bun.spawn(command, { stdio: [input, output, "inherit", "pipe"] });
+    // At least the three are there, which the compiler cannot see.
+    return Bun.spawn(command, { stdio: stdio as ["ignore", "inherit", "inherit"] });
   } catch (error) {
     throw new ConfigError(`option --run: the command cannot be started: ${messageOf(error)}`, {
       cause: error,

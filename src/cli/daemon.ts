@@ -18,6 +18,7 @@ import { startAgain } from "#abi/spawn";
 import { ConfigError } from "../api/errors.ts";
 import { log, sendErrorsTo } from "../lib/log.ts";
 import { chooseLog } from "./error-log.ts";
+import { keepDescriptor } from "./given-descriptors.ts";
 import type { Settings } from "./settings.ts";
 
 /** Tells the new process what it is: where it reports to, and to whom. */
@@ -70,6 +71,7 @@ export function enterDaemon(settings: Settings): Daemon | undefined {
   const report = Number(fd);
   // Bun gives what modules start the variables that there were at first: it may be for another process.
   if (fd === "" || inodeOf(report) !== Number(inode)) return undefined;
+  keepDescriptor(report);
   // Until it serves, ending the one that the user sees ends it too.
   signalOnParentsEnd(constants.signals.SIGTERM);
   if (process.ppid !== Number(parent)) process.exit(1);

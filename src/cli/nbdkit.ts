@@ -15,6 +15,7 @@ import { type Action, parseCommandLine, type Print } from "./command-line.ts";
 import { enterDaemon, startDaemon } from "./daemon.ts";
 import { dumpPlugin } from "./dump.ts";
 import { chooseLog } from "./error-log.ts";
+import { passOnDescriptors } from "./given-descriptors.ts";
 import { dumpConfig, layerHelp, layerVersions, versionLine } from "./information.ts";
 import { inspect } from "./inspect.ts";
 import { longOptions, shortOptions } from "./options.ts";
@@ -31,6 +32,7 @@ import { version } from "./version.ts";
 export async function nbdkit(argv: readonly string[]): Promise<number> {
   process.umask(0o022);
   askForRoom(hasRoom);
+  passOnDescriptors();
   try {
     return await run(argv);
   } catch (error) {

@@ -22,7 +22,10 @@ const doubledMs = 500;
 
 function ignore(): void {}
 
-/** Until it is disposed of, stop signals are reported and SIGPIPE does nothing. */
+/** Bun ignores them, and a handler, unlike that, is not inherited by what is started: nbdkit's scripts die of them. */
+const ignored = ["SIGPIPE", "SIGXFSZ"] as const;
+
+/** Until it is disposed of, stop signals are reported, and those of writing do nothing. */
 export function stopSignals(): StopSignals {
   const first = Promise.withResolvers<"signal" | "module">();
   const signal = Promise.withResolvers<void>();
@@ -46,15 +49,14 @@ export function stopSignals(): StopSignals {
   if (stopAsked.aborted) asked();
   else stopAsked.addEventListener("abort", asked);
   for (const name of names) process.on(name, handle);
-  // A handler, unlike an ignored signal, is not inherited by the command of --run.
-  process.on("SIGPIPE", ignore);
+  for (const name of ignored) process.on(name, ignore);
   return {
     first: first.promise,
     signal: signal.promise,
     [Symbol.dispose]() {
       stopAsked.removeEventListener("abort", asked);
       for (const name of names) process.off(name, handle);
-      process.off("SIGPIPE", ignore);
+      for (const name of ignored) process.off(name, ignore);
     },
   };
 }

@@ -1,8 +1,9 @@
 /** Sockets that systemd, or whoever works like it, has opened for us: sd_listen_fds(3). */
-import { descriptorState, setInherited, unsetVariable } from "#abi/process";
+import { descriptorState, unsetVariable } from "#abi/process";
 
 import { ConfigError } from "../api/errors.ts";
 import { log } from "../lib/log.ts";
+import { keepDescriptor } from "./given-descriptors.ts";
 import type { Settings } from "./settings.ts";
 
 const first = 3;
@@ -39,7 +40,7 @@ export function activatedSockets(settings: Settings): readonly number[] | undefi
         `socket activation: LISTEN_FDS=${count}, but descriptor ${fd} is closed`,
       );
     }
-    setInherited(fd, false);
+    keepDescriptor(fd);
   }
   return fds;
 }

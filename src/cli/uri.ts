@@ -8,6 +8,8 @@ import type { Settings } from "./settings.ts";
 /** What clients must know besides the address. */
 export interface UriOptions {
   readonly exportName: string;
+  /** -4 or -6. */
+  readonly ipFamily?: 4 | 6 | undefined;
   /** Whether TLS is there, and must be used. */
   readonly tls?: "on" | "require" | undefined;
   readonly tlsCertificates?: string | undefined;
@@ -16,8 +18,8 @@ export interface UriOptions {
 
 /** `tls` is the mode once it is settled. */
 export function uriOptions(settings: Settings, tls: "off" | "on" | "require"): UriOptions {
-  const { exportName, tlsCertificates, tlsPsk } = settings;
-  return { exportName, tlsCertificates, tlsPsk, tls: tls === "off" ? undefined : tls };
+  const { exportName, ipFamily, tlsCertificates, tlsPsk } = settings;
+  return { exportName, ipFamily, tlsCertificates, tlsPsk, tls: tls === "off" ? undefined : tls };
 }
 
 export function uriOf(address: Address, options: UriOptions): string {
@@ -28,14 +30,14 @@ export function uriOf(address: Address, options: UriOptions): string {
   const query = tls === undefined ? [] : credentials(tlsPsk, tlsCertificates);
   if ("unix" in address) query.unshift(`socket=${percentEncode(address.unix)}`);
   const tail = query.length === 0 ? "" : `?${query.join("&")}`;
-  return scheme + authorityOf(address) + path + tail;
+  return scheme + authorityOf(address, options.ipFamily) + path + tail;
 }
 
-function authorityOf(address: Address): string {
+function authorityOf(address: Address, family: 4 | 6 | undefined): string {
   if ("unix" in address) return "+unix://";
   // 1 is this machine itself.
   if ("vsock" in address) return `+vsock://1:${address.vsock}`;
-  return `://${hostOf(address.address)}:${address.port}`;
+  return `://${hostOf(address.address, family)}:${address.port}`;
 }
 
 function credentials(psk: string | undefined, certificates: string | undefined): string[] {
@@ -43,11 +45,11 @@ function credentials(psk: string | undefined, certificates: string | undefined):
   return certificates === undefined ? [] : [`tls-certificates=${percentEncode(certificates)}`];
 }
 
-/** Clients on this machine reach all but a particular address as localhost. */
-function hostOf(host: string | undefined): string {
-  if (host === undefined || /^(localhost|127\.0\.0\.1|0\.0\.0\.0|::1?)$/.test(host)) {
-    return "localhost";
-  }
+/** Clients on this machine reach all but a particular address as localhost, which may have no address of IPv6. */
+function hostOf(host: string | undefined, family: 4 | 6 | undefined): string {
+  if (host === undefined) return family === 6 ? "[::1]" : "localhost";
+  if (/^(localhost|127\.0\.0\.1|0\.0\.0\.0)$/.test(host)) return "localhost";
+  if (host === "::") return "[::1]";
   return host.includes(":") ? `[${percentEncode(host).replaceAll("%3A", ":")}]` : host;
 }
 
