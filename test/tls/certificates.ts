@@ -18,6 +18,10 @@ export interface Pki {
   readonly anonymous: string;
   /** Of a client whose certificate another authority has signed. */
   readonly stranger: string;
+  /** Of clients whose certificates are good no more, or not yet, or are those of a server. */
+  readonly outdated: string;
+  readonly early: string;
+  readonly misused: string;
   /** Of a client that trusts another authority than the server's. */
   readonly distrustful: string;
   /** Of a server whose certificate has expired. */
@@ -96,6 +100,9 @@ async function make(): Promise<Pki> {
     certify(folder, "client", [...ofClient, long], "ca"),
     certify(folder, "stranger", [...ofClient, long], "other"),
     certify(folder, "own", [...ofClient, long]),
+    certify(folder, "outdated", [...ofClient, ...past], "ca"),
+    certify(folder, "early", [...ofClient, ...future], "ca"),
+    certify(folder, "misused", ['cn = "no client"', "tls_www_server", long], "ca"),
   ]);
   writeFileSync(join(folder, "crl.template"), "crl_next_update = 3650\ncrl_number = 1\n");
   await certtool(
@@ -111,6 +118,11 @@ async function make(): Promise<Pki> {
 const past = [
   'activation_date = "2020-01-01 00:00:00 UTC"',
   'expiration_date = "2021-02-03 00:00:00 UTC"',
+];
+
+const future = [
+  'activation_date = "2100-01-01 00:00:00 UTC"',
+  'expiration_date = "2110-01-01 00:00:00 UTC"',
 ];
 
 function arrange(folder: string): Pki {
@@ -131,17 +143,22 @@ function arrange(folder: string): Pki {
   };
   const server = { "ca-cert": "ca-cert", "server-cert": "server-cert", "server-key": "server-key" };
   const client = { "ca-cert": "ca-cert", "client-cert": "client-cert", "client-key": "client-key" };
+  const clientWith = (name: string): string =>
+    pack(`of-${name}`, {
+      ...client,
+      "client-cert": `${name}-cert`,
+      "client-key": `${name}-key`,
+    });
   return {
     folder,
     server: pack("of-server", server),
     revoking: pack("of-revoking", { ...server, "ca-crl": "crl" }),
     client: pack("of-client", client),
     anonymous: pack("of-anonymous", { "ca-cert": "ca-cert" }),
-    stranger: pack("of-stranger", {
-      ...client,
-      "client-cert": "stranger-cert",
-      "client-key": "stranger-key",
-    }),
+    stranger: clientWith("stranger"),
+    outdated: clientWith("outdated"),
+    early: clientWith("early"),
+    misused: clientWith("misused"),
     distrustful: pack("of-distrustful", { "ca-cert": "other-cert" }),
     expired: pack("of-expired", { ...server, "server-cert": "old-cert", "server-key": "old-key" }),
     psk: write("psk", `alice:${keys.alice}\nbob:${keys.bob}\n`),

@@ -58,6 +58,11 @@ describe.skipIf(missing.length > 0)(`--tls-verify-peer${needs}`, () => {
       expect(await outcome(verifying(), client)).toBe("served");
     });
 
+    test("takes one whose certificate is for servers, as nbdkit does", async () => {
+      const client = { ...identity(files.misused), ...only };
+      expect(await outcome(verifying(), client)).toBe("served");
+    });
+
     test("refuses one without", async () => {
       expect(await outcome(verifying(), only)).toEqual([
         `${error}the client showed no certificate`,
@@ -76,6 +81,14 @@ describe.skipIf(missing.length > 0)(`--tls-verify-peer${needs}`, () => {
       expect(await outcome(verifying({ certificates: files.revoking }), client)).toEqual([
         expect.stringMatching(/the client's certificate is refused: .*revoked/),
       ]);
+    });
+
+    test.each([
+      ["is good no more", "outdated", /refused: .*expired/],
+      ["is not good yet", "early", /refused: .*not yet/],
+    ] as const)("refuses one that %s", async (_, name, reason) => {
+      const client = { ...identity(files[name]), ...only };
+      expect(await outcome(verifying(), client)).toEqual([expect.stringMatching(reason)]);
     });
 
     test("refuses one that signed itself", async () => {
@@ -110,6 +123,38 @@ describe.skipIf(missing.length > 0)(`--tls-verify-peer${needs}`, () => {
     ]);
   });
 });
+
+const lacking = [...missing, ...["nbdkit", "nbdinfo"].filter((name) => !installed(name))];
+
+describe.skipIf(lacking.length > 0)(
+  `--tls-verify-peer as in nbdkit${lacking.length > 0 ? ` (needs ${lacking.join(", ")})` : ""}`,
+  () => {
+    test.each([
+      ["client", true],
+      ["misused", true],
+      ["outdated", false],
+      ["early", false],
+      ["stranger", false],
+      ["anonymous", false],
+    ] as const)("with the certificate of %s: %p", async (name, isServed) => {
+      for (const command of [program, ["nbdkit"]]) {
+        await using server = await serve(
+          [
+            ...["--tls=require", "--tls-verify-peer", `--tls-certificates=${files.server}`],
+            ...["memory", "1M"],
+          ],
+          { program: command },
+        );
+        const where = `nbds+unix:///?socket=${server.socket}&tls-certificates=${files[name]}`;
+        const { code, stdout } = await run(["nbdinfo", "--size", where]);
+        expect({ code, stdout }).toEqual(
+          isServed ? { code: 0, stdout: "1048576\n" } : { code: 1, stdout: "" },
+        );
+        if (!isServed) await server.printed(/^nbdkit: memory\[1\]: error: .*certificate/m);
+      }
+    });
+  },
+);
 
 const absent = [
   ...missing,
