@@ -1,4 +1,5 @@
 /** The flags of -D: each sets an int variable of a module, or of the server, before the module's `load`. */
+import { initialEnvironment } from "./environment.ts";
 import { log } from "./log.ts";
 import { parseInteger } from "./size.ts";
 
@@ -67,8 +68,8 @@ function setOwn(variable: string, value: number): boolean {
     case "nbdkit_debug_tls_session":
       log.tlsSession = value !== 0;
       return true;
-    // nbdkit has it: what it would show is not there.
     case "nbdkit_debug_environ":
+      if (value !== 0) initialEnvironment().forEach((word) => log.debug(`environ: ${word}`));
       return true;
     default:
       return false;

@@ -12,7 +12,7 @@ export function environmentVariable(name: string): string | undefined {
 }
 
 /** As the process was given it: `NAME=VALUE` each. */
-function initialEnvironment(): readonly string[] {
+export function initialEnvironment(): readonly string[] {
   try {
     return splitWords(readFileSync("/proc/self/environ"));
   } catch {

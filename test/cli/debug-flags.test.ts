@@ -69,6 +69,17 @@ test.skipIf(!installed("nbdinfo"))(
   },
 );
 
+test.each([
+  [["-v", "-D", "nbdkit.environ=1"], ["nbdkit: debug: environ: NBDKIT_TEST=a\\nb ü"]],
+  [["-v", "-D", "nbdkit.environ=0"], []],
+  [["-D", "nbdkit.environ=1"], []],
+])("the environment is told with %j", async (args, lines) => {
+  const env = { NBDKIT_TEST: "a\nb ü" };
+  const { code, stderr } = await run([...program, ...args, "null", "--version"], { env });
+  expect(code).toBe(0);
+  expect(stderr.split("\n").filter((line) => line.includes("NBDKIT_TEST"))).toEqual(lines);
+});
+
 test("modules in TypeScript have no variables", async () => {
   const { code, stderr } = await run([...program, "-D", "null.x=1", "null", "--version"]);
   expect({ code, stderr }).toEqual({ code: 0, stderr: contains("null.x", "null", "null_debug_x") });
