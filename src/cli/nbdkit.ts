@@ -21,7 +21,7 @@ import { inspect } from "./inspect.ts";
 import { longOptions, shortOptions } from "./options.ts";
 import { parseParameters } from "./parameters.ts";
 import { print } from "./print.ts";
-import { runScriptPlugin } from "./script-plugin.ts";
+import { refuseEndlessScript, runScriptPlugin } from "./script-plugin.ts";
 import { endWithParent, serve } from "./serve.ts";
 import type { Settings } from "./settings.ts";
 import { activatedSockets } from "./socket-activation.ts";
@@ -152,6 +152,7 @@ async function loadLayers(settings: Settings): Promise<Chain> {
 
 async function configure(chain: Chain, settings: Settings): Promise<void> {
   for (const [key, value] of parseParameters(settings.parameters, chain.magicConfigKey)) {
+    refuseEndlessScript(chain.pluginName, key, value);
     await chain.config(key, value);
   }
 }

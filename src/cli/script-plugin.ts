@@ -28,6 +28,26 @@ export function interpretedBy(line: string): string | undefined {
   return match.exec(line)?.[1];
 }
 
+/**
+ * The plugin sh starts its script for each call. One whose first line names nbdkit would start a server for each, that
+ * runs the script again, and so on: nbdkit goes on with that until there is no room for more processes.
+ */
+export function refuseEndlessScript(plugin: string, key: string, value: string): void {
+  if (plugin !== "sh" || key !== "script" || value === "-") return;
+  let line;
+  try {
+    line = firstLine(value);
+  } catch {
+    // The plugin will say what is wrong with it.
+    return;
+  }
+  if (!/^#!.*\bnbdkit\b.*[ \t]sh[ \t]*$/.test(line)) return;
+  throw new ConfigError(
+    `${value}: the plugin sh runs this script for each call, but its first line runs nbdkit: ` +
+      "expected a script that begins with #!/bin/sh, and nbdkit sh SCRIPT to serve it",
+  );
+}
+
 /** As much as the kernel looks at. */
 const longestLine = 256;
 

@@ -1,14 +1,18 @@
 /** Plugins that are installed as programs. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { compileModule, haveCompiler } from "#test/modules";
 import { program, run } from "#test/server";
 
+import { moduleDirectories } from "../../src/chain/directories.ts";
 import { versionLine } from "../../src/cli/information.ts";
 import { interpretedBy } from "../../src/cli/script-plugin.ts";
+
+const haveShell =
+  haveCompiler && existsSync(join(moduleDirectories().plugindir, "nbdkit-sh-plugin.so"));
 
 let folder = "";
 beforeAll(() => {
@@ -116,5 +120,33 @@ describe("a script for nbdkit", () => {
     const { code, stderr } = await nbdkit("self");
     expect(code).toBe(1);
     expect(stderr).toStartWith('nbdkit: error: there is no plugin named "self": looked for ');
+  });
+});
+
+describe.skipIf(!haveShell)("a script for the plugin sh (needs nbdkit, cc)", () => {
+  const body = 'case "$1" in get_size) echo 512 ;; pread) exit 1 ;; *) exit 2 ;; esac';
+  const script = (first: string): string => {
+    const path = join(folder, "disk.sh");
+    writeFileSync(path, `${first}\n${body}\n`);
+    chmodSync(path, 0o755);
+    return path;
+  };
+  const served = (path: string) =>
+    run([...program, "-U", "-", "sh", path, "--run", 'nbdinfo --size "$uri"']);
+
+  test.each(["#!/usr/sbin/nbdkit sh", "#!/usr/bin/env -S nbdkit -r sh", "#! /usr/bin/nbdkit sh "])(
+    "whose first line is %s is refused, since it would start itself without end",
+    async (first) => {
+      const path = script(first);
+      const { code, stdout, stderr } = await served(path);
+      expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+      expect(stderr).toStartWith(
+        `nbdkit: error: ${path}: the plugin sh runs this script for each call`,
+      );
+    },
+  );
+
+  test.each(["#!/bin/sh", "#!/bin/sh -e", "# nbdkit sh"])("may begin with %s", async (first) => {
+    expect(await served(script(first))).toEqual({ code: 0, stdout: "512\n", stderr: "" });
   });
 });
