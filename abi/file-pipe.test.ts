@@ -1,15 +1,16 @@
 /** Parts of files in pipes: only those that can be had at once, and all of their bytes. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { kernelTellsWhatIsInMemory } from "#test/kernel";
 
 import { pattern } from "../test/protocol/server-fixture.ts";
-import { FilePipe, isNonBlocking } from "./file-pipe.ts";
+import { FilePipe, isInMemory, isNonBlocking } from "./file-pipe.ts";
 import { pread } from "./libc.ts";
 
+const KiB = 1 << 10;
 const MiB = 1 << 20;
 const header = new TextEncoder().encode("the header");
 const contents = pattern(2 * MiB + 77);
@@ -64,41 +65,28 @@ describe.skipIf(!kernelTellsWhatIsInMemory)("a pipe", () => {
     }
   });
 
+  test("has room for what it says, wherever that lies", () => {
+    using pipe = opened();
+    expect(pipe.room).toBeGreaterThan(256 * KiB - 8192);
+    for (const offset of [0, 1, 4095, 4096]) {
+      expect(pipe.fill(header, fd, BigInt(offset), pipe.room)).toBe(true);
+      expect(emptied(pipe)).toHaveLength(header.length + pipe.room);
+    }
+  });
+
   test.each([
     ["more than fits", 0, 2 * MiB],
     ["what reaches beyond the end", 2 * MiB, 78],
     ["what lies behind the end", 4 * MiB, 10],
-  ])("does not take %s, and stays empty", (_what, offset, count) => {
+  ])("tells that it does not hold %s", (_what, offset, count) => {
     using pipe = opened();
     expect(pipe.fill(header, fd, BigInt(offset), count)).toBe(false);
-    expect(pipe.held).toBe(0);
-  });
-
-  test("does not take what is not in memory", () => {
-    const path = join(folder, "holes");
-    writeFileSync(path, "");
-    const sparse = openSync(path, "r+");
-    try {
-      // Nobody has read the hole yet.
-      Bun.spawnSync(["truncate", "-s", "1M", path]);
-      using pipe = opened();
-      expect(pipe.fill(header, sparse, 65536n, 65536)).toBe(false);
-      expect(pipe.held).toBe(0);
-      expect(pread(sparse, new Uint8Array(65536), 65536n)).toBe(65536);
-      expect(pipe.fill(header, sparse, 65536n, 65536)).toBe(true);
-      expect(emptied(pipe).subarray(header.length)).toEqual(new Uint8Array(65536));
-    } finally {
-      closeSync(sparse);
-    }
   });
 
   test("takes nothing from what is no file", () => {
     using pipe = opened();
     expect(pipe.fill(header, -1, 0n, 10)).toBe(false);
-    const zero = openSync("/dev/zero", "r");
-    expect(pipe.fill(header, zero, 0n, 10)).toBe(false);
-    closeSync(zero);
-    expect(pipe.held).toBe(0);
+    expect(pipe.held).toBe(header.length);
   });
 
   test("gives nothing to what is no socket", () => {
@@ -106,6 +94,36 @@ describe.skipIf(!kernelTellsWhatIsInMemory)("a pipe", () => {
     expect(pipe.fill(header, fd, 0n, 10)).toBe(true);
     expect(pipe.give(-1)).toBe(-1);
     expect(pipe.held).toBe(header.length + 10);
+  });
+});
+
+describe.skipIf(!kernelTellsWhatIsInMemory)("in memory", () => {
+  test("is what was just written, up to the end of the file", () => {
+    expect(isInMemory(fd, 0n, contents.length)).toBe(true);
+    expect(isInMemory(fd, 4095n, 2)).toBe(true);
+    expect(isInMemory(fd, BigInt(2 * MiB), 78)).toBe(false);
+    expect(isInMemory(fd, BigInt(4 * MiB), 10)).toBe(false);
+  });
+
+  test("is a hole once it was read", () => {
+    const path = join(folder, "holes");
+    writeFileSync(path, "");
+    truncateSync(path, MiB);
+    const sparse = openSync(path, "r+");
+    try {
+      expect(isInMemory(sparse, 65536n, 65536)).toBe(false);
+      expect(pread(sparse, new Uint8Array(65536), 65536n)).toBe(65536);
+      expect(isInMemory(sparse, 65536n, 65536)).toBe(true);
+    } finally {
+      closeSync(sparse);
+    }
+  });
+
+  test("is nothing of what is no file", () => {
+    expect(isInMemory(-1, 0n, 10)).toBe(false);
+    const zero = openSync("/dev/zero", "r");
+    expect(isInMemory(zero, 0n, 10)).toBe(false);
+    closeSync(zero);
   });
 });
 

@@ -21,6 +21,8 @@ const EINTR = 4;
 
 /** The most that everybody may ask for. */
 const pipeBytes = 1 << 20;
+/** A pipe with less is of no use. */
+const leastPipeBytes = 256 << 10;
 /** Of struct cachestat_range { off, len }, and behind it struct cachestat { nr_cache, … }, all of 8 bytes. */
 const rangeWords = 2;
 const statWords = 5;
@@ -81,7 +83,10 @@ export class FilePipe implements Disposable {
     const [out = -1, into = -1] = ends;
     c.fcntl(into, F_SETPIPE_SZ, pipeBytes);
     const bytes = c.fcntl(into, F_GETPIPE_SZ, 0);
-    return new FilePipe(out, into, Math.floor(bytes / pageBytes));
+    const pipe = new FilePipe(out, into, Math.floor(bytes / pageBytes));
+    if (bytes >= leastPipeBytes) return pipe;
+    pipe[Symbol.dispose]();
+    return undefined;
   }
 
   private constructor(out: number, into: number, pages: number) {
@@ -90,17 +95,22 @@ export class FilePipe implements Disposable {
     this.#pages = pages;
   }
 
+  /** So much of a file fits in any case, with a header in front of it. */
+  get room(): number {
+    // The header has a page of its own, and what does not begin with a page has one more.
+    return (this.#pages - 2) * libc().pageBytes;
+  }
+
   /**
-   * Put `header` and then `count` bytes of the file into the empty pipe. False where they do not fit, a device would
-   * have to be asked for them, the kernel cannot tell whether it would, or they are beyond the end.
+   * Put `header` and then `count` bytes of the file into the empty pipe, waiting for what is not in memory. False where
+   * not all of it fits, or is there.
    */
   fill(header: Uint8Array, file: number, offset: bigint, count: number): boolean {
-    const { c, pageBytes, position } = libc();
-    const first = Math.floor(Number(offset % BigInt(pageBytes)));
-    const pages = Math.ceil((first + count) / pageBytes);
-    // The header takes the room of a page.
-    if (pages + 1 > this.#pages || !inMemory(file, offset, count, pages)) return false;
-    this.held = Math.max(Number(c.write(this.#in, header, header.length)), 0);
+    const { c, position } = libc();
+    this.held = 0;
+    if (header.length > 0) {
+      this.held = Math.max(Number(c.write(this.#in, header, header.length)), 0);
+    }
     position[0] = offset;
     for (let left = count; left > 0;) {
       const moved = retried(() => c.splice(file, position, this.#in, null, left, filling));
@@ -141,11 +151,12 @@ const filling = SPLICE_F_MOVE | SPLICE_F_NONBLOCK;
 const giving = SPLICE_F_MOVE | SPLICE_F_NONBLOCK;
 
 /**
- * Whether the page cache has all of it. A page that is still being read counts, and would be waited for. But files are
- * read in order, so the last one is asked whether it can be read now.
+ * Whether the page cache has all of a part of a file, as far as the kernel tells. A page that is still being read
+ * counts, and would be waited for. But files are read in order, so the last one is asked whether it can be read now.
  */
-function inMemory(file: number, offset: bigint, count: number, pages: number): boolean {
-  const { c, last, range, stat } = libc();
+export function isInMemory(file: number, offset: bigint, count: number): boolean {
+  const { c, last, pageBytes, range, stat } = libc();
+  const pages = Math.ceil((Number(offset % BigInt(pageBytes)) + count) / pageBytes);
   range[0] = offset;
   range[1] = BigInt(count);
   if (Number(c.syscall(SYS_CACHESTAT, file, range, stat, 0)) !== 0) return false;

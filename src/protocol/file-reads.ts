@@ -9,6 +9,8 @@ import type { Asked, Replies } from "./replies.ts";
 
 /** Smaller ones are cheaper when they are copied, many into one write. */
 const leastBytes = 32 << 10;
+/** Larger ones are read on another thread, while others are served. */
+const mostBytes = 4 << 20;
 
 interface Read extends Asked {
   readonly type: number;
@@ -50,7 +52,7 @@ export class FileReads {
   }
 
   #part({ type, count, offset }: Read): FilePart | undefined {
-    if (type !== CMD_READ || count < leastBytes) return undefined;
+    if (type !== CMD_READ || count < leastBytes || count > mostBytes) return undefined;
     return this.#find?.(count, offset);
   }
 }

@@ -1,5 +1,5 @@
 /** Sends what files have to a client's socket without reading it. */
-import { FilePipe, isNonBlocking } from "#abi/file-pipe";
+import { FilePipe, isInMemory, isNonBlocking } from "#abi/file-pipe";
 
 import type { FilePart } from "../chain/layer.ts";
 import type { FileReply, Sink } from "../protocol/output.ts";
@@ -11,26 +11,41 @@ const mostPipes = 32;
 const spare: FilePipe[] = [];
 let open = 0;
 
+const nothing = new Uint8Array(0);
+
 /** What `Sink.fileReply` is for this socket, whose bytes else go through `write`; undefined where it cannot be. */
 export function fileReplies(socket: number, write: Sink["write"]): Sink["fileReply"] {
   if (!isNonBlocking(socket)) return undefined;
   return (header, part) => {
-    const pipe = filledPipe(header, part);
-    return pipe === undefined ? undefined : new PipedReply(pipe, socket, write);
+    const pipes = filledPipes(header, part);
+    return pipes === undefined ? undefined : new PipedReply(pipes, socket, write);
   };
 }
 
-function filledPipe(header: Uint8Array, part: FilePart): FilePipe | undefined {
-  let pipe = spare.pop();
-  if (pipe === undefined) {
-    if (open === mostPipes) return undefined;
-    pipe = FilePipe.open();
-    if (pipe === undefined) return undefined;
-    open++;
+function filledPipes(header: Uint8Array, part: FilePart): FilePipe[] | undefined {
+  const { count, descriptor, offset } = part;
+  if (!isInMemory(descriptor, offset, count)) return undefined;
+  const pipes: FilePipe[] = [];
+  for (let at = 0; at < count;) {
+    const pipe = emptyPipe();
+    if (pipe !== undefined) pipes.push(pipe);
+    const length = Math.min(count - at, pipe?.room ?? 0);
+    const front = at === 0 ? header : nothing;
+    if (pipe?.fill(front, descriptor, offset + BigInt(at), length) !== true) {
+      pipes.forEach(release);
+      return undefined;
+    }
+    at += length;
   }
-  if (pipe.fill(header, part.descriptor, part.offset, part.count)) return pipe;
-  release(pipe);
-  return undefined;
+  return pipes;
+}
+
+function emptyPipe(): FilePipe | undefined {
+  const pipe = spare.pop();
+  if (pipe !== undefined || open === mostPipes) return pipe;
+  const made = FilePipe.open();
+  if (made !== undefined) open++;
+  return made;
 }
 
 function release(pipe: FilePipe): void {
@@ -43,21 +58,22 @@ function release(pipe: FilePipe): void {
 }
 
 class PipedReply implements FileReply {
-  readonly #pipe: FilePipe;
+  /** In order. Those that were emptied are gone from here. */
+  readonly #pipes: FilePipe[];
   readonly #socket: number;
   readonly #write: Sink["write"];
   /** The next byte, where Bun was asked to write it. */
   readonly #byte = new Uint8Array(new ArrayBuffer(1));
   #offered = false;
 
-  constructor(pipe: FilePipe, socket: number, write: Sink["write"]) {
-    this.#pipe = pipe;
+  constructor(pipes: FilePipe[], socket: number, write: Sink["write"]) {
+    this.#pipes = pipes;
     this.#socket = socket;
     this.#write = write;
   }
 
   get held(): number {
-    return this.#pipe.held + (this.#offered ? 1 : 0);
+    return this.#pipes.reduce((sum, { held }) => sum + held, this.#offered ? 1 : 0);
   }
 
   write(): number {
@@ -69,18 +85,21 @@ class PipedReply implements FileReply {
         if (taken === 0) return before - this.held;
         this.#offered = false;
       }
-      if (this.#pipe.give(this.#socket) < 0) return -1;
-      if (this.#pipe.held === 0) {
-        release(this.#pipe);
-        return before;
+      const [pipe] = this.#pipes;
+      if (pipe === undefined) return before;
+      if (pipe.give(this.#socket) < 0) return -1;
+      if (pipe.held === 0) {
+        release(pipe);
+        this.#pipes.shift();
+        continue;
       }
       // Bun tells of room in a socket only after it could not write to it.
-      if (this.#pipe.take(this.#byte) !== 1) return -1;
+      if (pipe.take(this.#byte) !== 1) return -1;
       this.#offered = true;
     }
   }
 
   drop(): void {
-    release(this.#pipe);
+    this.#pipes.forEach(release);
   }
 }

@@ -103,6 +103,9 @@ describe.skipIf(!kernelTellsWhatIsInMemory).each(places)("$kind", ({ listen }) =
     [4 * MiB - 300_000, 301_000],
     [4095, 262_144],
     [12_345, 700_000],
+    [0, MiB],
+    [4097, 3 * MiB],
+    [1000, 4 * MiB],
   ] as const;
 
   test("the bytes are right at any place, and nobody reads them", async () => {
@@ -114,6 +117,15 @@ describe.skipIf(!kernelTellsWhatIsInMemory).each(places)("$kind", ({ listen }) =
       await expectData(client, at, count);
     }
     expect(it.through).toEqual([]);
+  });
+
+  test("what is larger is read", async () => {
+    await using it = await serving({ listen: listen() });
+    const { client } = await it.ready();
+    client.send(readsOf([[3, 4 * MiB + 1]]));
+    expect(await client.reply()).toEqual({ error: 0, cookie: 0n });
+    await expectData(client, 3, 4 * MiB + 1);
+    expect(it.through).toEqual([`${4 * MiB + 1} 3`]);
   });
 
   test("structured replies have them in one chunk", async () => {
