@@ -91,6 +91,23 @@ test.each([
   },
 );
 
+test("Bun's package will do where npm has not run its install script", async () => {
+  const root = join(folder, "unfinished");
+  const stub = join(root, "node_modules/bun/bin");
+  const real = join(root, "node_modules/@oven/bun-linux-x64/bin");
+  for (const one of [join(root, "bin"), stub, real]) mkdirSync(one, { recursive: true });
+  copyFileSync(launcher, join(root, "bin/nbdkit"));
+  const text = `echo "Error: Bun's postinstall script was not run." >&2\nexit 1\n`;
+  writeFileSync(join(stub, "bun.exe"), text, { mode: 0o755 });
+  symlinkSync(process.execPath, join(real, "bun"));
+  symlinkSync(join(import.meta.dir, "../../src"), join(root, "src"));
+  expect(await run([join(root, "bin/nbdkit"), "-V"], { env: { PATH: path } })).toEqual({
+    code: 0,
+    stdout: versionLine(),
+    stderr: "",
+  });
+});
+
 test("without Bun it says so", async () => {
   const bin = join(folder, "elsewhere", "bin");
   mkdirSync(bin, { recursive: true });
