@@ -1,18 +1,27 @@
 /** Structured reads whose zeroes are told and not sent. */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 
-import type { NextOps } from "#abi/generated/methods.gen";
-import { bytes, type Chunk, chunkError, type NbdClient, request } from "#test/client";
+import { bytes, chunkError, request } from "#test/client";
 
 import type { Extents } from "../../src/lib/extents.ts";
-import { Held, NbdError, pattern, quiet, type Running, running, turns } from "./server-fixture.ts";
+import { Held, NbdError, quiet, running, turns } from "./server-fixture.ts";
+import {
+  assembled,
+  chunksOf,
+  connected,
+  hole,
+  KiB,
+  type Layout,
+  passing,
+  READ,
+  read,
+  size,
+  sparse,
+  zero,
+} from "./sparse-fixture.ts";
 
-const READ = 0;
 const DF = 4;
-const [DATA, HOLE_CHUNK, ERROR] = [1, 2, 0x8001] as const;
-const [hole, zero] = [1, 2] as const;
-const KiB = 1024;
-const size = 1 << 20;
+const ERROR = 0x8001;
 
 let logged: ReturnType<typeof quiet>;
 beforeEach(() => {
@@ -21,94 +30,6 @@ beforeEach(() => {
 afterEach(() => {
   logged[Symbol.dispose]();
 });
-
-/** [first byte, type] of each extent; the last one reaches to the end. */
-type Layout = readonly (readonly [number, number])[];
-
-/** A disk of 1 MiB that is zero where its layout says so. */
-function sparse(layout: Layout, later = false) {
-  const disk = pattern(size);
-  const extents = layout.map(([start, type], i) => ({
-    start,
-    end: layout[i + 1]?.[0] ?? size,
-    type,
-  }));
-  for (const { start, end, type } of extents) if (type & zero) disk.fill(0, start, end);
-  const calls: string[] = [];
-  const answer = <T>(value: T): T | Promise<T> => (later ? Promise.resolve(value) : value);
-  const plugin = {
-    getSize: () => BigInt(size),
-    pread: (_handle: unknown, buf: Uint8Array, offset: bigint) => {
-      calls.push(`pread ${buf.length / KiB} ${Number(offset) / KiB}`);
-      buf.set(disk.subarray(Number(offset), Number(offset) + buf.length));
-      return answer(undefined);
-    },
-    extents: (_handle: unknown, count: number, offset: bigint, _flags: number, list: Extents) => {
-      calls.push(`extents ${count / KiB} ${Number(offset) / KiB}`);
-      for (const { start, end, type } of extents) {
-        list.add(BigInt(start), BigInt(end - start), type);
-      }
-      return answer(undefined);
-    },
-  };
-  return { disk, calls, plugin };
-}
-
-/** What a filter has that answers reads and extents by those of the layers below. */
-const passing = {
-  pread: (next: NextOps, _handle: unknown, buf: Uint8Array, offset: bigint, flags: number) =>
-    next.pread(buf, offset, flags),
-  extents: (
-    next: NextOps,
-    _handle: unknown,
-    count: number,
-    offset: bigint,
-    flags: number,
-    list: Extents,
-  ) => next.extents(count, offset, flags, list),
-};
-
-/** All chunks of one reply. */
-async function chunksOf(nbd: NbdClient): Promise<Chunk[]> {
-  for (const chunks: Chunk[] = []; ;) {
-    const chunk = await nbd.chunk();
-    chunks.push(chunk);
-    if (chunk.flags & 1) return chunks;
-  }
-}
-
-interface Answer {
-  /** [offset, length] of data, [offset, -length] of zeroes, in KiB. */
-  readonly shape: readonly (readonly [number, number])[];
-  readonly data: Uint8Array;
-}
-
-/** What the chunks say of a read. Bytes that none of them tells stay 1. */
-function assembled(chunks: readonly Chunk[], offset: number, count: number): Answer {
-  const data = new Uint8Array(count).fill(1);
-  const shape = chunks.map(({ type, data: payload }): readonly [number, number] => {
-    const view = new DataView(payload.buffer, payload.byteOffset, payload.length);
-    const at = Number(view.getBigUint64(0));
-    if (type === HOLE_CHUNK) {
-      const length = view.getUint32(8);
-      data.fill(0, at - offset, at - offset + length);
-      return [at / KiB, -length / KiB];
-    }
-    expect(type).toBe(DATA);
-    data.set(payload.subarray(8), at - offset);
-    return [at / KiB, (payload.length - 8) / KiB];
-  });
-  return { shape, data };
-}
-
-async function read(nbd: NbdClient, offset: number, count: number, flags = 0): Promise<Answer> {
-  nbd.request({ type: READ, flags, offset: BigInt(offset), count });
-  return assembled(await chunksOf(nbd), offset, count);
-}
-
-async function connected(it: Running): Promise<NbdClient> {
-  return (await it.structured()).client;
-}
 
 describe.each([{ later: false }, { later: true }])(
   "layers that answer later=$later",
