@@ -16,6 +16,8 @@ import { Payload } from "./payload.ts";
 import { type Refusal, refusalOf, type Terms } from "./request.ts";
 
 const nothing = new Uint8Array(0);
+/** A write with so much data is worth a system call for its header alone. */
+export const BULK_BYTES = 64 << 10;
 
 export class RequestReader {
   /** A request is complete and waits to be run; whoever runs it clears this. */
@@ -56,6 +58,8 @@ export class RequestReader {
   #payload: Payload | undefined;
   /** Bytes of a refused WRITE that are still to come. */
   #skip = 0;
+  /** The data of a large write was put into `room`: more such writes may follow it. */
+  #bulk = false;
 
   constructor(terms: Terms, blocks: Blocks, logName: string) {
     this.#terms = terms;
@@ -82,6 +86,7 @@ export class RequestReader {
 
   /** Bytes from the client. Nobody else uses their memory any more: layers are given parts of it, or it is freed. */
   push(chunk: Uint8Array): void {
+    this.#bulk = false;
     if (this.#at < this.#length) this.#chunks.push(chunk);
     else this.#begin(chunk);
   }
@@ -118,18 +123,26 @@ export class RequestReader {
 
   /** Where the client's next bytes may be put instead of being pushed; undefined where that would not help. */
   get room(): Uint8Array | undefined {
-    if (this.#payload === undefined || this.ready || this.#at < this.#length) {
+    if (this.ready || this.broken || this.#at < this.#length || this.#chunks.length > 0) {
       return undefined;
     }
-    return this.#chunks.length === 0 ? this.#payload.room : undefined;
+    if (this.#payload !== undefined) return this.#payload.room;
+    return this.#bulk ? this.#header.subarray(this.#headerBytes) : undefined;
   }
 
   /** So many bytes were put into `room`. */
   fill(count: number): void {
     const payload = this.#payload;
-    if (payload === undefined) return;
-    payload.fill(count);
-    this.#completeIfWhole(payload);
+    if (payload === undefined) {
+      this.#headerBytes += count;
+      if (this.#headerBytes < REQUEST_HEADER_BYTES) return;
+      this.#bulk = false;
+      this.#completeHeader();
+    } else {
+      payload.fill(count);
+      this.#bulk = payload.count >= BULK_BYTES;
+      this.#completeIfWhole(payload);
+    }
   }
 
   /** A WRITE's collected data, for whoever releases it later. */
@@ -164,7 +177,10 @@ export class RequestReader {
     this.#header.set(part, this.#headerBytes);
     this.#headerBytes += part.length;
     this.#at = at + part.length;
-    if (this.#headerBytes < REQUEST_HEADER_BYTES) return;
+    if (this.#headerBytes === REQUEST_HEADER_BYTES) this.#completeHeader();
+  }
+
+  #completeHeader(): void {
     this.#headerBytes = 0;
     this.#parse(this.#headerView, 0);
   }

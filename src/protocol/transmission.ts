@@ -129,7 +129,7 @@ export class Transmission {
     this.#proceed();
   }
 
-  /** Where the next bytes from the client may be put instead: they are those of a write. */
+  /** Where the next bytes from the client may be put instead: they are those of a write, or what follows one. */
   get room(): Uint8Array | undefined {
     return this.#ended ? undefined : this.#reader.room;
   }
@@ -137,7 +137,7 @@ export class Transmission {
   /** So many bytes were put into `room`. */
   filled(count: number): void {
     this.#reader.fill(count);
-    if (this.#reader.ready) this.#proceed();
+    if (this.#reader.ready || this.#reader.broken) this.#proceed();
   }
 
   /** The kernel takes output again. */

@@ -60,7 +60,7 @@ const mostTimerMs = 2 ** 31 - 1;
 /** During the handshake so much may wait to be taken before more is written. */
 const waitingBytes = 64 << 10;
 /** So much is received at once, as others want to be served, too. */
-const mostAtOnce = 1 << 20;
+const mostAtOnce = 4 << 20;
 
 export class Connection {
   readonly #socket: ClientSocket;
@@ -152,7 +152,7 @@ export class Connection {
     else this.#transmission.feed(chunk);
   }
 
-  /** The rest of a write's data is received where it belongs. */
+  /** The rest of a write's data is received where it belongs, and so are large writes behind it. */
   #receiveMore(transmission: Transmission): void {
     for (let left = mostAtOnce; left > 0;) {
       const { room } = transmission;

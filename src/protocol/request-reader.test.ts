@@ -1,0 +1,208 @@
+/** Requests put together of what is delivered and of what is put into `room`, in pieces of any size. */
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+
+import { bytes, request, type RequestFields } from "#test/client";
+
+import { quiet } from "../../test/protocol/server-fixture.ts";
+import { Blocks } from "./blocks.ts";
+import { CMD_DISC, CMD_READ, CMD_WRITE, EFLAG_HAS_FLAGS, EFLAG_READ_ONLY } from "./constants.ts";
+import { BULK_BYTES, RequestReader } from "./request-reader.ts";
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+const size = BigInt(64 * MiB);
+
+let logged: ReturnType<typeof quiet>;
+beforeEach(() => {
+  logged = quiet();
+});
+afterEach(() => {
+  logged[Symbol.dispose]();
+});
+
+/** What a client has sent. Part of it is delivered, the rest waits to be fetched. */
+class Wire {
+  readonly sent: Uint8Array;
+  /** What was taken already. */
+  at = 0;
+  /** So far the client has come. */
+  arrived = 0;
+  /** The most that one call gets. */
+  most = Infinity;
+  calls = 0;
+
+  constructor(sent: Uint8Array) {
+    this.sent = sent;
+  }
+
+  take(length: number): Uint8Array {
+    const part = this.sent.slice(this.at, Math.min(this.at + length, this.arrived));
+    this.at += part.length;
+    return part;
+  }
+
+  readonly receive = (into: Uint8Array): number => {
+    this.calls++;
+    const part = this.take(Math.min(into.length, this.most));
+    into.set(part);
+    return part.length;
+  };
+}
+
+function reader(eflags = EFLAG_HAS_FLAGS): RequestReader {
+  const terms = { size, eflags, structured: false, allocation: false, tellsExtents: false };
+  return new RequestReader(terms, new Blocks(), "test");
+}
+
+/** As transmission and connection do it. Without a wire there is only what is delivered. */
+function drive(it: RequestReader, wire: Wire | undefined, seen: (it: RequestReader) => void): void {
+  for (;;) {
+    if (it.read()) {
+      seen(it);
+      it.ready = false;
+      it.releasePayload();
+      continue;
+    }
+    const { room } = it;
+    const count = room === undefined ? 0 : (wire?.receive(room) ?? 0);
+    if (count === 0) return;
+    it.fill(count);
+  }
+}
+
+function told(it: RequestReader): string {
+  const { cookieLow, count, data, offset, refused, type } = it;
+  const hash = Bun.hash(data).toString(16);
+  return `${type} ${cookieLow} ${offset}+${count} ${data.length}:${hash} ${refused?.errno ?? ""}`;
+}
+
+/** Numbers that look random and are the same in each run. */
+function numbers(seed: number): (below: number) => number {
+  let state = seed;
+  return (below) => {
+    state = (Math.imul(state, 1103515245) + 12345) >>> 0;
+    return Math.floor((state / 2 ** 32) * below);
+  };
+}
+
+function filled(length: number, next: (below: number) => number): Uint8Array {
+  const start = next(256);
+  return new Uint8Array(length).map((_, i) => (start + i * 7 + (i >> 8)) & 255);
+}
+
+/** Large writes in a row, with all kinds of requests in between. */
+function conversation(next: (below: number) => number): Uint8Array {
+  const requests: RequestFields[] = [];
+  for (let i = 0; i < 40; i++) {
+    const cookie = BigInt(i);
+    const kind = next(8);
+    const offset = BigInt(next(60) * MiB);
+    if (kind === 0) requests.push({ type: CMD_READ, cookie, offset, count: 1 + next(MiB) });
+    else if (kind === 1) requests.push({ type: 3, cookie });
+    else {
+      const length = kind === 2 ? 1 + next(9000) : BULK_BYTES + next(4) * next(100_000);
+      const payload = filled(length, next);
+      // Some reach beyond the end.
+      requests.push({ type: CMD_WRITE, cookie, offset: kind === 3 ? size : offset, payload });
+    }
+  }
+  return bytes(...requests.map(request), request({ type: CMD_DISC }));
+}
+
+describe("bytes in `room`", () => {
+  test.each([1, 2, 3, 4, 5, 6, 7, 8])(
+    "make the same requests as those that are delivered, cut at any place (%d)",
+    (seed) => {
+      const next = numbers(seed);
+      const sent = conversation(next);
+      const expected: string[] = [];
+      const plain = reader();
+      plain.push(sent.slice());
+      drive(plain, undefined, (it) => expected.push(told(it)));
+      expect(plain.broken).toBe(true);
+      const found: string[] = [];
+      const wire = new Wire(sent);
+      const mixed = reader();
+      while (!mixed.broken) {
+        wire.arrived = Math.min(wire.arrived + 1 + next(400_000), sent.length);
+        wire.most = next(3) === 0 ? 1 + next(50) : Infinity;
+        // What is delivered comes before what can be fetched.
+        mixed.push(wire.take(1 + next(next(2) === 0 ? 40 : 300_000)));
+        drive(mixed, wire, (it) => found.push(told(it)));
+      }
+      expect(found).toEqual(expected);
+      expect(wire.calls).toBeGreaterThan(20);
+    },
+  );
+
+  test("are the rest of a large write, and the large writes after it", () => {
+    const payload = filled(BULK_BYTES, numbers(1));
+    const sent = bytes(
+      ...[1n, 2n, 3n].map((cookie) => request({ type: CMD_WRITE, cookie, payload })),
+    );
+    const wire = new Wire(sent);
+    wire.arrived = sent.length;
+    const it = reader();
+    it.push(wire.take(1000));
+    const cookies: number[] = [];
+    drive(it, wire, ({ cookieLow, data }) => {
+      expect(Buffer.compare(data, payload)).toBe(0);
+      cookies.push(cookieLow);
+    });
+    expect(cookies).toEqual([1, 2, 3]);
+    expect(wire.at).toBe(sent.length);
+  });
+
+  test("do not begin with a write that is not large", () => {
+    const small = request({ type: CMD_WRITE, payload: new Uint8Array(BULK_BYTES - 1) });
+    const wire = new Wire(bytes(small, small));
+    wire.arrived = wire.sent.length;
+    const it = reader();
+    it.push(wire.take(1000));
+    drive(it, wire, () => {});
+    expect(wire.at).toBe(small.length);
+  });
+
+  test("end with the large writes: what follows is delivered", () => {
+    const large = request({ type: CMD_WRITE, payload: new Uint8Array(BULK_BYTES) });
+    const read = request({ type: CMD_READ, count: 512 });
+    const wire = new Wire(bytes(large, read, read, read));
+    wire.arrived = wire.sent.length;
+    const it = reader();
+    it.push(wire.take(100));
+    const types: number[] = [];
+    drive(it, wire, ({ type }) => types.push(type));
+    // The first read was found where another write was looked for.
+    expect(types).toEqual([CMD_WRITE, CMD_READ]);
+    it.push(wire.take(56));
+    drive(it, wire, ({ type }) => types.push(type));
+    expect(types).toEqual([CMD_WRITE, CMD_READ, CMD_READ, CMD_READ]);
+  });
+
+  test("find memory no sooner than the client fills it", () => {
+    const count = 32 * MiB;
+    const wire = new Wire(request({ type: CMD_WRITE, count, payload: new Uint8Array(2 * MiB) }));
+    const it = reader();
+    it.push(wire.take(28));
+    for (wire.arrived = 28; wire.arrived <= 2 * MiB; wire.arrived += 100_000) {
+      it.push(wire.take(10));
+      drive(it, wire, () => {});
+      expect(it.heldBytes).toBeLessThan(4 * wire.arrived + MiB + KiB);
+    }
+    expect(wire.at).toBeGreaterThan(MiB);
+  });
+
+  test("of a write that the export does not allow are skipped as they are delivered", () => {
+    const large = request({ type: CMD_WRITE, payload: new Uint8Array(2 * BULK_BYTES) });
+    const wire = new Wire(bytes(large, request({ type: 3 })));
+    wire.arrived = wire.sent.length;
+    const it = reader(EFLAG_HAS_FLAGS | EFLAG_READ_ONLY);
+    const found: string[] = [];
+    while (wire.at < wire.sent.length) {
+      it.push(wire.take(50_000));
+      drive(it, wire, (r) => found.push(`${r.type} ${r.refused?.errno}`));
+    }
+    expect(found).toEqual(["1 EROFS", "3 EINVAL"]);
+    expect(wire.calls).toBe(0);
+  });
+});
