@@ -54,16 +54,19 @@ function extentsFrom({ native }: Bridge, list: number, extents: Extents): void {
 
 /** Add what is in `extents` to C's list. */
 export function addToExtents({ native }: Bridge, list: number, extents: Extents): void {
-  const { entries } = extents;
   const triples = new BigUint64Array(new ArrayBuffer(8 * perEntry * part));
-  for (let first = 0; first < entries.length; first += part) {
-    const some = entries.slice(first, first + part);
-    for (const [i, { offset, length, type }] of some.entries()) {
-      triples.set([offset, length, BigInt(type)], i * perEntry);
-    }
-    const err = native.rt_extents_append(list as Pointer, triples, some.length);
+  let n = 0;
+  const append = () => {
+    const err = native.rt_extents_append(list as Pointer, triples, n);
     if (err !== 0) throw new NbdError(errnoName(err), "a list of extents cannot be passed to C");
+    n = 0;
+  };
+  for (const { offset, length, type } of extents) {
+    triples.set([offset, length, BigInt(type)], n * perEntry);
+    n++;
+    if (n === part) append();
   }
+  append();
 }
 
 /** The extents callback of a filter or plugin. */

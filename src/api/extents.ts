@@ -24,7 +24,7 @@ export function shiftedExtents(
   const start = offset + shift;
   const below = new Extents(start, extents.end + shift);
   return after(next.extents(count, start, flags, below), () => {
-    for (const it of below.entries) extents.add(it.offset - shift, it.length, it.type);
+    for (const it of below) extents.add(it.offset - shift, it.length, it.type);
   });
 }
 
@@ -42,7 +42,7 @@ export function fullExtents(
       if (covered >= end) return full;
       const part = new Extents(covered, end);
       const take = (): void => {
-        for (const it of part.entries) full.add(it.offset, it.length, it.type);
+        for (const it of part) full.add(it.offset, it.length, it.type);
         // No layer below the seam says nothing. A list that is full takes no more.
         if (full.covered === covered) throw new Error(`no extents from ${covered} on`);
       };

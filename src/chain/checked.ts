@@ -440,7 +440,7 @@ export class Context implements LayerContext {
   }
 
   private mustTell(extents: Extents, offset: bigint): void {
-    if (extents.entries.length > 0 && extents.covered > offset) return;
+    if (extents.count > 0 && extents.covered > offset) return;
     const { kind, name } = this.layer;
     throw new NbdError("EINVAL", `${name}: extents: ${kind} must return at least one extent`);
   }

@@ -1,4 +1,5 @@
 /** Tests of the list of extents: what is merged, cut, left out and refused. */
+import { heapStats } from "bun:jsc";
 import { describe, expect, test } from "bun:test";
 
 import { extentTypes } from "#abi/generated/constants.gen";
@@ -17,6 +18,12 @@ function added(...parts: readonly (readonly [bigint, bigint, number])[]): Extent
 /** [offset, length, type] of each entry. */
 const listed = (extents: Extents) =>
   extents.entries.map(({ offset, length, type }) => [offset, length, type] as const);
+
+/** Of JavaScript, in this process. */
+function heldBytes(): number {
+  const { heapSize, extraMemorySize } = heapStats();
+  return heapSize + extraMemorySize;
+}
 
 describe("Extents", () => {
   test("keeps what is added, in order", () => {
@@ -106,7 +113,40 @@ describe("Extents", () => {
     const extents = new Extents(0n, largeEnd);
     for (let at = 0n; at < largeEnd; at++) extents.add(at, 1n, Number(at & 1n));
     expect(extents.entries.length).toBe(1_048_576);
+    expect(extents.count).toBe(1_048_576);
     expect(extents.covered).toBe(1_048_576n);
+  });
+
+  test("takes little memory for many entries", () => {
+    Bun.gc(true);
+    const before = heldBytes();
+    const extents = new Extents(0n, largeEnd);
+    for (let at = 0n; at < largeEnd; at++) extents.add(at, 1n, Number(at & 1n));
+    Bun.gc(true);
+    expect(heldBytes() - before).toBeLessThan(32 << 20);
+    expect(extents.covered).toBe(1_048_576n);
+  });
+
+  test("can be looked at one after the other, while it grows", () => {
+    const extents = new Extents(0n, 1000n);
+    const seen: unknown[] = [];
+    for (let at = 0n; at < 20n; at++) extents.add(at, 1n, Number(at & 1n));
+    for (const extent of extents) {
+      seen.push(extent);
+      if (seen.length === 1) extents.add(20n, 1n, 0);
+    }
+    expect(seen).toEqual(
+      Array.from({ length: 21 }, (_, at) => ({ offset: BigInt(at), length: 1n, type: at & 1 })),
+    );
+    expect(extents.entries).toEqual(seen as typeof extents.entries);
+  });
+
+  test("has types of 32 bits, as in C", () => {
+    const extents = added([100n, 10n, -1], [110n, 10n, 0xffffffff], [120n, 10n, 2 ** 32 + 1]);
+    expect(listed(extents)).toEqual([
+      [100n, 20n, 0xffffffff],
+      [120n, 10n, 1],
+    ]);
   });
 });
 

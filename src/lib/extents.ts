@@ -16,6 +16,8 @@ export interface Extent {
 /** The most that one list holds; what is added beyond is left out, which callers take for "not known yet". */
 const mostEntries = 1_048_576;
 const largest = (1n << 63n) - 1n;
+/** Room in a new list: most are short. */
+const fewEntries = 8;
 
 /**
  * Extents of the bytes from `start` up to `end`, in order and without gaps. A method need not describe all of
@@ -29,7 +31,10 @@ const largest = (1n << 63n) - 1n;
 export class Extents {
   readonly start: bigint;
   readonly end: bigint;
-  readonly #entries: Extent[] = [];
+  /** Where each one ends, and its type. A list may have a million of them: objects would take ten times the memory. */
+  #ends = new BigUint64Array(fewEntries);
+  #types = new Uint32Array(fewEntries);
+  #count = 0;
   /** Where the next one must begin; undefined before the first. */
   #next: bigint | undefined;
 
@@ -41,14 +46,28 @@ export class Extents {
     this.end = end;
   }
 
+  /** How many there are. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /** All of them, made anew. To look at one after the other takes less memory: `for (const extent of extents)`. */
   get entries(): readonly Extent[] {
-    return this.#entries;
+    return [...this];
+  }
+
+  *[Symbol.iterator](): Generator<Extent, void, undefined> {
+    let offset = this.start;
+    for (let i = 0; i < this.#count; i++) {
+      const end = this.#ends[i] ?? offset;
+      yield { offset, length: end - offset, type: this.#types[i] ?? 0 };
+      offset = end;
+    }
   }
 
   /** How far the entries reach: `start` while there are none. */
   get covered(): bigint {
-    const last = this.#entries.at(-1);
-    return last === undefined ? this.start : last.offset + last.length;
+    return this.#ends[this.#count - 1] ?? this.start;
   }
 
   /**
@@ -62,7 +81,7 @@ export class Extents {
         `extent of ${length} bytes at ${offset}: expected no negative number`,
       );
     }
-    if (length === 0n || offset >= this.end || this.#entries.length === mostEntries) return;
+    if (length === 0n || offset >= this.end || this.#count === mostEntries) return;
     const end = offset + length < this.end ? offset + length : this.end;
     if (this.#next !== undefined && offset !== this.#next) {
       throw errnoError(
@@ -70,17 +89,28 @@ export class Extents {
         `extent at ${offset}: expected ${this.#next}, where the one before it ends`,
       );
     }
-    const last = this.#entries.at(-1);
-    if (last === undefined && offset > this.start) {
+    const first = this.#count === 0;
+    if (first && offset > this.start) {
       throw errnoError("ERANGE", `the first extent begins at ${offset}, after ${this.start}`);
     }
     this.#next = end;
-    if (last === undefined && end <= this.start) return;
-    if (last !== undefined && last.type === type) {
-      this.#entries[this.#entries.length - 1] = { ...last, length: end - last.offset };
-      return;
+    if (first && end <= this.start) return;
+    // As C does, which has 32 bits for it.
+    const bits = type >>> 0;
+    if (first || this.#types[this.#count - 1] !== bits) this.#append(bits);
+    this.#ends[this.#count - 1] = end;
+  }
+
+  #append(type: number): void {
+    const room = this.#types.length;
+    if (this.#count === room) {
+      const ends = new BigUint64Array(2 * room);
+      ends.set(this.#ends);
+      this.#ends = ends;
+      const types = new Uint32Array(2 * room);
+      types.set(this.#types);
+      this.#types = types;
     }
-    const from = offset < this.start ? this.start : offset;
-    this.#entries.push({ offset: from, length: end - from, type });
+    this.#types[this.#count++] = type;
   }
 }

@@ -19,7 +19,8 @@ function blocks(
     extents.add(at, length, type);
     at += length;
   }
-  return describeBlocks(extents, offset, count, one).map(({ length, type }) => [length, type]);
+  const words = [...describeBlocks(extents, offset, count, one)];
+  return words.flatMap((length, i) => (i % 2 === 0 ? [[length, words[i + 1]]] : []));
 }
 
 describe("blocks", () => {

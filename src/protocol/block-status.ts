@@ -7,42 +7,38 @@ const longest = 0xffffffff;
 /** What is longer is cut here rather than at an odd number, so that clients stay aligned. */
 const longestAligned = 0xffff0000;
 
-export interface StatusBlock {
-  length: number;
-  readonly type: number;
-}
-
 /**
- * The blocks from `offset` on. With `one` it is the first one, no longer than what was asked for; otherwise
- * all that begin within `count` bytes, of which the last may reach further. None where the extents do not
- * begin at `offset`.
+ * The blocks from `offset` on, length and type of one after the other. With `one` it is the first one, no longer than
+ * what was asked for; otherwise all that begin within `count` bytes, of which the last may reach further. None where the
+ * extents do not begin at `offset`.
  */
 export function describeBlocks(
   extents: Extents,
   offset: bigint,
   count: number,
   one: boolean,
-): readonly StatusBlock[] {
-  const [first] = extents.entries;
-  if (first === undefined || first.offset !== offset) return [];
-  if (one) {
-    const length = first.length < BigInt(count) ? Number(first.length) : count;
-    return [{ length, type: first.type & knownTypes }];
-  }
-  const blocks: StatusBlock[] = [];
+): Uint32Array {
+  const blocks = new Uint32Array(one ? 2 : 2 * extents.count);
   const end = offset + BigInt(count);
-  for (const extent of extents.entries) {
-    if (extent.offset >= end) break;
+  let n = 0;
+  for (const extent of extents) {
+    if (extent.offset >= end || (n === 0 && extent.offset !== offset)) break;
     const type = extent.type & knownTypes;
-    if (extent.length > BigInt(longest)) {
-      // The client asks again for what lies behind.
-      blocks.push({ length: longestAligned, type });
-      break;
+    // The client asks again for what lies behind.
+    const cut = extent.length > BigInt(longest);
+    const length = cut ? longestAligned : Number(extent.length);
+    const before = blocks[n - 2] ?? 0;
+    if (one) {
+      blocks.set([extent.length < BigInt(count) ? length : count, type]);
+      return blocks;
     }
-    const length = Number(extent.length);
-    const last = blocks.at(-1);
-    if (last?.type === type && last.length + length <= longest) last.length += length;
-    else blocks.push({ length, type });
+    if (!cut && n > 0 && blocks[n - 1] === type && before + length <= longest) {
+      blocks[n - 2] = before + length;
+    } else {
+      blocks.set([length, type], n);
+      n += 2;
+    }
+    if (cut) break;
   }
-  return blocks;
+  return blocks.subarray(0, n);
 }

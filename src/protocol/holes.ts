@@ -78,7 +78,7 @@ export class Holes {
       this.#inVain = 0;
       return parts;
     }
-    const [first] = extents.entries;
+    const [first] = extents;
     if (first !== undefined && (first.type & EXTENT_ZERO) === 0) {
       this.#dataFrom = first.offset;
       this.#dataUntil = first.offset + first.length;
@@ -97,7 +97,7 @@ export class Holes {
     const parts: Part[] = [];
     const alignment = this.#alignment;
     let at = 0;
-    for (const extent of extents.entries) {
+    for (const extent of extents) {
       const from = Number(extent.offset - offset);
       if (from >= count) break;
       if ((extent.type & EXTENT_ZERO) === 0) continue;

@@ -93,14 +93,9 @@ export class Replies {
   blockStatus(asked: Asked, extents: Extents, count: number, one: boolean): boolean {
     const blocks = describeBlocks(extents, asked.offset, count, one);
     if (blocks.length === 0) return false;
-    const { view, at } = this.#chunk(CHUNK_BLOCK_STATUS, asked, 4 + 8 * blocks.length);
+    const { view, at } = this.#chunk(CHUNK_BLOCK_STATUS, asked, 4 + 4 * blocks.length);
     view.setUint32(at, BASE_ALLOCATION_ID);
-    let next = at + 4;
-    for (const { length, type } of blocks) {
-      view.setUint32(next, length);
-      view.setUint32(next + 4, type);
-      next += 8;
-    }
+    for (let i = 0; i < blocks.length; i++) view.setUint32(at + 4 + 4 * i, blocks[i] ?? 0);
     return true;
   }
 
