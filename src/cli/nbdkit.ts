@@ -24,6 +24,7 @@ import { print } from "./print.ts";
 import { refuseEndlessScript, runScriptPlugin } from "./script-plugin.ts";
 import { endWithParent, serve } from "./serve.ts";
 import type { Settings } from "./settings.ts";
+import { catchWriteSignals } from "./signals.ts";
 import { activatedSockets } from "./socket-activation.ts";
 import { checkStandardStreams } from "./standard-streams.ts";
 import { version } from "./version.ts";
@@ -33,6 +34,7 @@ export async function nbdkit(argv: readonly string[]): Promise<number> {
   process.umask(0o022);
   askForRoom(hasRoom);
   passOnDescriptors();
+  catchWriteSignals();
   try {
     return await run(argv);
   } catch (error) {

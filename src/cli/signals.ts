@@ -22,10 +22,12 @@ const doubledMs = 500;
 
 function ignore(): void {}
 
-/** Bun ignores them, and a handler, unlike that, is not inherited by what is started: nbdkit's scripts die of them. */
-const ignored = ["SIGPIPE", "SIGXFSZ"] as const;
+/** Bun ignores them, and a handler, unlike that, is not inherited by what modules start: nbdkit's scripts die of them. */
+export function catchWriteSignals(): void {
+  for (const name of ["SIGPIPE", "SIGXFSZ"]) process.on(name, ignore);
+}
 
-/** Until it is disposed of, stop signals are reported, and those of writing do nothing. */
+/** Until it is disposed of, stop signals are reported. */
 export function stopSignals(): StopSignals {
   const first = Promise.withResolvers<"signal" | "module">();
   const signal = Promise.withResolvers<void>();
@@ -49,14 +51,12 @@ export function stopSignals(): StopSignals {
   if (stopAsked.aborted) asked();
   else stopAsked.addEventListener("abort", asked);
   for (const name of names) process.on(name, handle);
-  for (const name of ignored) process.on(name, ignore);
   return {
     first: first.promise,
     signal: signal.promise,
     [Symbol.dispose]() {
       stopAsked.removeEventListener("abort", asked);
       for (const name of names) process.off(name, handle);
-      for (const name of ignored) process.off(name, ignore);
     },
   };
 }

@@ -74,10 +74,15 @@ describe.each(servers)("signals (%s)", (_, server) => {
 
   test.skipIf(!haveEval)("are not ignored in scripts (needs nbdkit, cc)", async () => {
     using folder = new Folder();
-    const script = `get_size=${ignored} >'${folder.file("seen")}'; echo 512`;
-    const command = [...server, "-U", "-", "eval", script, "--run", 'nbdinfo --size "$uri"'];
-    expect(await run(command)).toEqual({ code: 0, stdout: "512\n", stderr: "" });
-    expect(await Bun.file(folder.file("seen")).text()).toMatch(none);
+    const scripts = [
+      `config=${ignored} >'${folder.file("early")}'`,
+      `get_size=${ignored} >'${folder.file("late")}'; echo 512`,
+    ];
+    const command = [...server, "-U", "-", "eval", ...scripts, "a=b"];
+    const asked = await run([...command, "--run", 'nbdinfo --size "$uri"']);
+    expect(asked).toEqual({ code: 0, stdout: "512\n", stderr: "" });
+    expect(await Bun.file(folder.file("early")).text()).toMatch(none);
+    expect(await Bun.file(folder.file("late")).text()).toMatch(none);
   });
 
   test("that kill the command of --run are told", async () => {
