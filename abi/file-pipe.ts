@@ -64,8 +64,13 @@ function libc(): ReturnType<typeof load> {
 
 /** Whether nobody ever waits for the socket: only then it can be given something. */
 export function isNonBlocking(fd: number): boolean {
-  const flags = libc().c.fcntl(fd, F_GETFL, 0);
-  return flags !== -1 && (flags & O_NONBLOCK) !== 0;
+  try {
+    const flags = libc().c.fcntl(fd, F_GETFL, 0);
+    return flags !== -1 && (flags & O_NONBLOCK) !== 0;
+  } catch {
+    // Without libc everything else works.
+    return false;
+  }
 }
 
 export class FilePipe implements Disposable {
