@@ -28,7 +28,7 @@ for (const name of ["certtool", "nbdcopy", "nbdkit"]) {
   process.stderr.write(`bench/tls.ts: ${name} is not installed\n`);
   process.exit(1);
 }
-const { server: certificates } = await pki();
+const { server: certificates, psk } = await pki();
 const folder = temporaryFolder();
 const image = join(folder, "image");
 const whole = imageBytes();
@@ -37,7 +37,8 @@ const reader = await compiledReader();
 const found = new Map<string, Record<Name, number[]>>();
 for (let i = 0; i < rounds; i++) {
   for (const name of ["ours", "nbdkit"] as const) {
-    for (const [what, figure] of Object.entries(await round(name))) {
+    const figures = { ...(await withCertificates(name)), ...(await withKeys(name)) };
+    for (const [what, figure] of Object.entries(figures)) {
       const both = found.get(what) ?? { ours: [], nbdkit: [] };
       both[name].push(figure);
       found.set(what, both);
@@ -71,23 +72,43 @@ async function compiledReader(): Promise<string | undefined> {
   }
 }
 
-/** The figures of one server, which starts anew. */
-async function round(name: Name): Promise<Figures> {
-  const options = ["--tls=require", `--tls-certificates=${certificates}`];
-  await using server = await serve([...options, "memory", `${MiB}M`], servers[name]);
-  const uri = `nbds+unix:///?socket=${server.socket}&tls-certificates=${certificates}`;
-  const figures: Record<string, number> = {};
-  const copied = async (what: string, from: string, to: string, connections: number) => {
-    const words = ["nbdcopy", `--connections=${connections}`, from, to];
-    const { cpu, ms } = await measured(server, words);
-    figures[`${what}: ms`] = ms;
-    figures[`${what}: the server's CPU ms`] = cpu;
+/** A server, which starts anew. */
+function started(name: Name, option: string): Promise<Served> {
+  return serve(["--tls=require", option, "memory", `${MiB}M`], servers[name]);
+}
+
+/** Copies to the server and back. */
+async function copied(
+  server: Served,
+  uri: string,
+  connections: number,
+  what: string,
+): Promise<Figures> {
+  const nbdcopy = ["nbdcopy", `--connections=${connections}`];
+  const write = await measured(server, [...nbdcopy, image, uri]);
+  const read = await measured(server, [...nbdcopy, uri, "null:"]);
+  return {
+    [`write ${MiB} MiB, ${what}: ms`]: write.ms,
+    [`write ${MiB} MiB, ${what}: the server's CPU ms`]: write.cpu,
+    [`read ${MiB} MiB, ${what}: ms`]: read.ms,
+    [`read ${MiB} MiB, ${what}: the server's CPU ms`]: read.cpu,
   };
-  for (const connections of [1, 4]) {
-    const suffix = `${MiB} MiB, ${connections === 1 ? "1 connection" : `${connections} connections`}`;
-    await copied(`write ${suffix}`, image, uri, connections);
-    await copied(`read ${suffix}`, uri, "null:", connections);
-  }
+}
+
+async function withKeys(name: Name): Promise<Figures> {
+  await using server = await started(name, `--tls-psk=${psk}`);
+  const uri = `nbds+unix://alice@/?socket=${server.socket}&tls-psk-file=${psk}`;
+  return await copied(server, uri, 1, "keys");
+}
+
+async function withCertificates(name: Name): Promise<Figures> {
+  await using server = await started(name, `--tls-certificates=${certificates}`);
+  const uri = `nbds+unix:///?socket=${server.socket}&tls-certificates=${certificates}`;
+  const figures: Record<string, number> = {
+    ...(await copied(server, uri, 1, "1 connection")),
+    ...(await copied(server, uri, 1, "1 connection, again")),
+    ...(await copied(server, uri, 4, "4 connections")),
+  };
   if (reader !== undefined) {
     const words = [reader, uri, "4096", "32", String(readSeconds)];
     const { cpu, stdout } = await measured(server, words);

@@ -22,7 +22,7 @@ export function sessionDetails(session: Pointer): readonly string[] {
   const lines = [
     `TLS session: ${textOrNone(description)}`,
     ...authentication(session, tls.gnutls_auth_get_type(session)),
-    `TLS: negotiated group: ${groupOf(session) ?? "none"}`,
+    ...group(session),
   ];
   if (description !== null) free(description);
   return lines;
@@ -69,16 +69,17 @@ function oneLine(der: Pointer): string {
   }
 }
 
-function groupOf(session: Pointer): string | undefined {
+function group(session: Pointer): readonly string[] {
   try {
     const { gnutls_group_get: get, gnutls_group_get_name: nameOf } = dlopen(
       libraryName,
       groupSymbols,
     ).symbols;
     const name = nameOf(get(session));
-    return name === null ? undefined : textAt(name as Pointer);
+    return name === null ? [] : [`TLS: negotiated group: ${textAt(name as Pointer)}`];
   } catch {
-    return "not known to this GnuTLS";
+    // This GnuTLS does not tell.
+    return [];
   }
 }
 
