@@ -34,6 +34,31 @@ describe("bytes as text", () => {
     );
   });
 
+  test("are UTF-8 where a decoder says so, beside those that are not", () => {
+    const decoder = new TextDecoder("utf-8", { fatal: true });
+    const isText = (bytes: Uint8Array): boolean => {
+      try {
+        return decoder.decode(bytes) !== "";
+      } catch {
+        return false;
+      }
+    };
+    const lengths = [1, 2, 3, 4];
+    for (let first = 0x80; first < 0x100; first++) {
+      for (let second = 0x70; second < 0x100; second++) {
+        const bytes = Uint8Array.of(0xff, first, second, 0x80, 0xbf);
+        const length = lengths.find((it) => isText(bytes.subarray(1, 1 + it)));
+        const text = textOf(bytes);
+        const expected =
+          length === undefined
+            ? String.fromCharCode(0xdc00 + first)
+            : decoder.decode(bytes.subarray(1, 1 + length));
+        expect(text.slice(1, 1 + expected.length)).toBe(expected);
+        expect(bytesOf(text)).toEqual(bytes);
+      }
+    }
+  });
+
   test("of a character whose second half looks like an escaped byte are the character's", () => {
     expect(bytesOf("\udcff\u{10080}")).toEqual(Uint8Array.of(0xff, 0xf0, 0x90, 0x82, 0x80));
   });

@@ -20,17 +20,21 @@ export function textOf(bytes: Uint8Array): string {
 
 export function bytesOf(text: string): Uint8Array {
   if (text.isWellFormed()) return encoder.encode(text);
-  const parts: Uint8Array[] = [];
+  // No unit of UTF-16 has more than three.
+  const bytes = new Uint8Array(3 * text.length);
+  let length = 0;
   let plainFrom = 0;
-  for (let i = 0; i < text.length; i++) {
+  for (let i = 0; i <= text.length; i++) {
     const byte = text.charCodeAt(i) - escaped;
-    if (byte < 0x80 || byte > 0xff || isLow(text, i)) continue;
-    if (i > plainFrom) parts.push(encoder.encode(text.slice(plainFrom, i)));
-    parts.push(Uint8Array.of(byte));
+    const isByte = byte >= 0x80 && byte <= 0xff && !isLow(text, i);
+    if (!isByte && i < text.length) continue;
+    if (i > plainFrom) {
+      length += encoder.encodeInto(text.slice(plainFrom, i), bytes.subarray(length)).written;
+    }
+    if (isByte) bytes[length++] = byte;
     plainFrom = i + 1;
   }
-  parts.push(encoder.encode(text.slice(plainFrom)));
-  return new Uint8Array(Buffer.concat(parts));
+  return bytes.slice(0, length);
 }
 
 /** How many bytes `bytesOf` makes. */
@@ -58,7 +62,7 @@ function mixedText(bytes: Uint8Array): string {
       at += length;
       continue;
     }
-    parts.push(decoder.decode(bytes.subarray(from, at)));
+    if (at > from) parts.push(decoder.decode(bytes.subarray(from, at)));
     parts.push(String.fromCharCode(escaped + (bytes[at] ?? 0)));
     from = ++at;
   }
@@ -66,15 +70,20 @@ function mixedText(bytes: Uint8Array): string {
   return parts.join("");
 }
 
-/** How many bytes the character has whose first byte is at `at`; 0 where that is no UTF-8. */
+/** How many bytes the character has whose first byte is at `at`; 0 where that is no UTF-8: RFC 3629, section 4. */
 function characterLength(bytes: Uint8Array, at: number): number {
   const first = bytes[at] ?? 0;
+  const second = bytes[at + 1] ?? 0;
   if (first < 0x80) return 1;
+  if (first < 0xc2 || first > 0xf4) return 0;
   const length = first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
-  try {
-    decoder.decode(bytes.subarray(at, at + length));
-    return length;
-  } catch {
-    return 0;
+  // Neither longer forms than needed, nor surrogates, nor more than there are characters.
+  if (first === 0xe0 && second < 0xa0) return 0;
+  if (first === 0xed && second > 0x9f) return 0;
+  if (first === 0xf0 && second < 0x90) return 0;
+  if (first === 0xf4 && second > 0x8f) return 0;
+  for (let i = 1; i < length; i++) {
+    if (((bytes[at + i] ?? 0) & 0xc0) !== 0x80) return 0;
   }
+  return length;
 }
