@@ -1,11 +1,12 @@
 /** Finds the file that a name on the command line means. */
-import { accessSync, constants, existsSync, statSync } from "node:fs";
+import { accessSync, constants, existsSync, type Stats, statSync } from "node:fs";
 import { join } from "node:path";
 
 import { ConfigError } from "../api/errors.ts";
 import { absolutePath } from "../api/paths.ts";
 import { quoted } from "../lib/quoted.ts";
 import { filePath } from "../lib/text-bytes.ts";
+import { messageOf } from "../lib/thrown.ts";
 import { moduleDirectories } from "./directories.ts";
 
 type Kind = "filter" | "plugin";
@@ -89,9 +90,18 @@ function givenFile(what: string, name: string): string | undefined {
   if (name === "") throw new ConfigError(`the name of a ${what} is empty`);
   if (!isPath(name)) return undefined;
   const path = absolutePath(name);
-  if (!isThere(path)) throw new ConfigError(`${name}: there is no such ${what} file`);
-  if (!statSync(filePath(path)).isFile()) throw new ConfigError(`${name}: this is not a file`);
+  if (!fileAt(path, name, what).isFile()) throw new ConfigError(`${name}: this is not a file`);
   return path;
+}
+
+function fileAt(path: string, name: string, what: string): Stats {
+  try {
+    return statSync(filePath(path));
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    const reason = code === "ENOENT" ? `there is no such ${what} file` : messageOf(error);
+    throw new ConfigError(`${name}: ${reason}`, { cause: error });
+  }
 }
 
 function firstOf(what: string, short: string, places: readonly string[]): string {

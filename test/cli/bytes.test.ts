@@ -152,6 +152,22 @@ test("a command that is too long is refused with the reason", async () => {
   });
 });
 
+test("a module whose path leads through a file or is too long is refused with the reason", async () => {
+  const result = await shell(String.raw`
+    >file[E9]
+    nbdkit ./file[E9]/x.so
+    nbdkit ./file/x.so
+    nbdkit ./"$(head -c 300 /dev/zero | tr '\0' x)"`);
+  expect(result).toEqual({
+    code: 1,
+    stdout: "",
+    stderr:
+      "nbdkit: error: ./file\udce9/x.so: ENOTDIR: not a directory\n" +
+      "nbdkit: error: ./file/x.so: there is no such plugin file\n" +
+      `nbdkit: error: ./${"x".repeat(300)}: ENAMETOOLONG: name too long, stat '${folder}/w/./${"x".repeat(300)}'\n`,
+  });
+});
+
 test("a relative path needs a folder that is there", async () => {
   const result = await shell(String.raw`
     mkdir gone; cd gone; rmdir ../gone
