@@ -56,13 +56,15 @@ export class Output {
   blocked = false;
   /** The connection is gone: whatever is written vanishes. */
   dead = false;
+  /** No reply may overtake another one. */
+  inOrder = false;
   /** Gathered replies are in `block` up to `end`. */
   block: Block;
   end = 0;
   #start = 0;
   /** The block goes first: part of it was written, perhaps up to the middle of a reply, or the handshake is in it. */
   #begun = false;
-  /** Replies with blocks of their own. Replies need no order: these go first where neither has begun. */
+  /** Replies with blocks of their own. Unless they are in order, these go first where neither has begun. */
   readonly #segments: Segment[] = [];
   #segmentBytes = 0;
   /** A reply that was begun. */
@@ -97,6 +99,7 @@ export class Output {
       this.release(place);
       return;
     }
+    if (this.inOrder && this.end > this.#start) this.#another(true);
     this.#segments.push({ block, start, end: start + length, recycle: start === 0 });
     this.#segmentBytes += length;
   }
@@ -118,9 +121,7 @@ export class Output {
   detach(): Place {
     const { block } = this;
     const start = this.end;
-    this.#seal(false);
-    this.block = this.#blocks.take(firstBlockBytes);
-    this.#reset();
+    this.#another(false);
     return { block, start };
   }
 
@@ -264,6 +265,13 @@ export class Output {
     log.error("a layer gave away memory that had replies in it: the client is disconnected");
     this.die();
     return true;
+  }
+
+  /** Gather in another block, behind what this one holds. */
+  #another(recycle: boolean): void {
+    this.#seal(recycle);
+    this.block = this.#blocks.take(firstBlockBytes);
+    this.#reset();
   }
 
   /** What the block holds becomes a segment, in front of others where part of it has left. */

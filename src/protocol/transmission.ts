@@ -103,6 +103,8 @@ export class Transmission {
     this.#files = new FileReads(options.export.filePart, this.#output, this.#replies);
     this.#gate = options.gate;
     this.#mostInFlight = this.#gate.one ? 1 : Math.min(options.threads ?? maxInFlight, maxInFlight);
+    // Who has them run one after the other may count on their order.
+    this.#output.inOrder = this.#mostInFlight === 1;
     const { size, top } = options.export;
     const { smallestPiece } = options;
     if (smallestPiece !== undefined) this.#holes = new Holes(top, size, BigInt(smallestPiece));

@@ -1,8 +1,10 @@
 /** How many requests run at once, by the thread model and by -t. */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 
-import { type ThreadModel } from "#api";
+import { EXTENT_HOLE, EXTENT_ZERO, type ThreadModel } from "#api";
+import { bytes, NbdClient, request } from "#test/client";
 
+import type { Extents } from "../../src/lib/extents.ts";
 import { Held, holding, quiet, running, turns, until } from "./server-fixture.ts";
 
 const [READ, DISC, FLUSH, TRIM] = [0, 2, 3, 4] as const;
@@ -35,6 +37,31 @@ describe("thread models", () => {
     }
     held.releaseAll();
     await two.reply();
+  });
+
+  test.each([
+    ["-t 1", { threads: 1 }],
+    ["serialize_requests", { threadModel: "serialize_requests" }],
+  ] as const)("%s: large replies do not overtake small ones", async (_name, options) => {
+    const half = 64 << 10;
+    const extents = (_h: object, _count: number, _at: bigint, _flags: number, list: Extents) => {
+      list.add(0n, BigInt(half), 0);
+      list.add(BigInt(half), BigInt(half), EXTENT_HOLE | EXTENT_ZERO);
+    };
+    await using it = await running({ ...options, size: 2 * half, plugin: { extents } });
+    const { client } = await NbdClient.structured(it.target);
+    const counts = [512, 2 * half, 512, 512, 2 * half, 512];
+    // In one go, so that the replies are gathered.
+    client.send(
+      bytes(...counts.map((count, i) => request({ type: READ, cookie: BigInt(i), count }))),
+    );
+    const order: bigint[] = [];
+    while (order.length < counts.length) {
+      const { cookie, flags } = await client.chunk();
+      if (flags === 1) order.push(cookie);
+    }
+    expect(order).toEqual(counts.map((_count, i) => BigInt(i)));
+    client.terminate();
   });
 
   test("serialize_all_requests: one at a time in all connections, in order of arrival", async () => {
