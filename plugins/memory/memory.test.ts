@@ -120,9 +120,10 @@ describe("extents", () => {
       "10059776+1063682048 hole zero",
     ]);
     expect(await mapOf(stack.next, 100_001n, 40_000)).toEqual([
-      "100001+31071 data",
+      "100001+31071 zero",
       "131072+32768 hole zero",
     ]);
+    expect(await mapOf(stack.next, 100_000n, 1)).toEqual(["100000+31072 data"]);
     expect(await mapOf(stack.next, 5n, 1 << 30, FLAG_REQ_ONE)).toEqual(["5+98299 hole zero"]);
   });
 

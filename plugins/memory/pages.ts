@@ -68,7 +68,8 @@ export class Pages {
     let done = 0;
     while (done < count && found.length < most && left > 0) {
       const from = done;
-      const kind = this.kindOf(page);
+      // Of the first page only what the range has of it counts, as in nbdkit.
+      const kind = this.kindOf(page, done === 0 ? within(offset) : 0);
       do {
         done += pageSize - (done === 0 ? within(offset) : 0);
         if (kind !== "none") left -= 1;
@@ -91,10 +92,10 @@ export class Pages {
     }
   }
 
-  private kindOf(page: number): Kind {
+  private kindOf(page: number, from = 0): Kind {
     const bytes = this.pages.get(page);
     if (bytes === undefined) return "none";
-    return Buffer.compare(bytes, zeroes) === 0 ? "zeroes" : "data";
+    return bytes.compare(zeroes, from, pageSize, from) === 0 ? "zeroes" : "data";
   }
 
   private zeroPart(page: number, from: number, to: number): void {
