@@ -71,7 +71,8 @@ export function message(random: Random): Uint8Array {
   return random.once(3) ? randomOption(random) : randomRequest(random);
 }
 
-function handshake(random: Random, world: string): Uint8Array[] {
+/** Flags and options of a client, most of whom get as far as requests. */
+export function handshake(random: Random, world: string): Uint8Array[] {
   const flags = random.once(12) ? random.pick([0, 1, 2, 4, 0x80000003]) : 3;
   const options = [bytes(flags)];
   if (world.endsWith("tls") && !random.once(4)) options.push(option(5), hello);

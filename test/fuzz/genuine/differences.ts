@@ -1,0 +1,229 @@
+/** How this server is meant to differ from nbdkit 1.32.5, each as narrow as it can be said. */
+import type { Asked, OptionAsked, RequestAsked } from "./talk.ts";
+
+/** The same question, and how each server answered it. */
+export interface Pairing {
+  readonly ours: Asked;
+  readonly genuine: Asked;
+  readonly clientFlags: number;
+  readonly oldstyle: boolean;
+  readonly readonly: boolean;
+  /** What was asked before it. */
+  readonly before: readonly Asked[];
+}
+
+export interface Difference {
+  readonly name: string;
+  readonly why: string;
+  /** Whether it explains how the answers differ. */
+  readonly explains: (it: Pairing) => boolean;
+  /** From here on both servers understand the client differently, and nothing can be compared. */
+  readonly parts?: boolean;
+}
+
+const ACK = 1;
+const INVALID = 0x80000003;
+const META = 4;
+const FIXED = 1;
+
+function options({ ours, genuine }: Pairing): readonly [OptionAsked, OptionAsked] | undefined {
+  return ours.kind === "option" && genuine.kind === "option" ? [ours, genuine] : undefined;
+}
+
+function requests({ ours, genuine }: Pairing): readonly [RequestAsked, RequestAsked] | undefined {
+  return ours.kind === "request" && genuine.kind === "request" ? [ours, genuine] : undefined;
+}
+
+/** An option that each server answered with one reply. */
+function answers(it: Pairing): { option: number; ours: number; genuine: number } | undefined {
+  const [ours, genuine] = options(it) ?? [];
+  const [mine, second] = ours?.replies ?? [];
+  const [theirs, other] = genuine?.replies ?? [];
+  if (ours === undefined || mine === undefined || theirs === undefined) return undefined;
+  if (second !== undefined || other !== undefined) return undefined;
+  return { option: ours.option, ours: mine.type, genuine: theirs.type };
+}
+
+export const differences: readonly Difference[] = [
+  {
+    name: "structured-twice",
+    why: "1.32.5 agrees to structured replies again and again; since 1.33.2 the second time is refused, as here",
+    explains: (it) => {
+      const found = answers(it);
+      return found?.option === 8 && found.ours === INVALID && found.genuine === ACK;
+    },
+  },
+  {
+    name: "told-once",
+    why: "docs/nbdkit.md: who asks twice in one option for the same thing is told once",
+    explains: (it) => {
+      const [ours, genuine] = options(it) ?? [];
+      if (ours === undefined || genuine === undefined) return false;
+      const [mine, theirs] = [ours, genuine].map(({ replies }) =>
+        replies.map(({ type, data }) => `${type} ${Buffer.from(data).toString("hex")}`),
+      );
+      return (
+        [6, 7, 9, 10].includes(ours.option) &&
+        new Set(mine).size === mine?.length &&
+        [...new Set(theirs)].join() === mine.join()
+      );
+    },
+  },
+  {
+    name: "told-before-refused",
+    why: "1.32.5 reads queries one by one: it tells contexts before it refuses the next query",
+    explains: (it) => {
+      const [ours, genuine] = options(it) ?? [];
+      if (ours === undefined || genuine === undefined) return false;
+      const contexts = genuine.replies.slice(0, -1);
+      return (
+        (ours.option === 9 || ours.option === 10) &&
+        ours.replies.length === 1 &&
+        contexts.length > 0 &&
+        contexts.every(({ type }) => type === META) &&
+        ours.replies[0]?.type === INVALID &&
+        genuine.replies.at(-1)?.type === INVALID
+      );
+    },
+  },
+  {
+    name: "more-than-the-payload-says",
+    why: "docs/nbdkit.md: payloads with something behind their end are refused",
+    explains: (it) => {
+      const [ours, genuine] = options(it) ?? [];
+      if (ours === undefined || genuine === undefined) return false;
+      const accepted = genuine.replies.at(-1)?.type === ACK;
+      return (
+        (ours.option === 9 || ours.option === 10) &&
+        ours.replies[0]?.type === INVALID &&
+        accepted &&
+        endOfQueries(ours.payload) < ours.length
+      );
+    },
+  },
+  {
+    name: "contexts-that-are-left",
+    why: "docs/nbdkit.md: a choice of meta contexts that is refused leaves none, and INFO keeps those that were chosen",
+    explains: (it) => {
+      const [ours, genuine] = requests(it) ?? [];
+      if (ours?.answer === undefined || genuine?.answer === undefined || ours.type !== 7) {
+        return false;
+      }
+      const codes = [ours.answer.error, genuine.answer.error];
+      if (!codes.includes(0) || !codes.includes(22)) return false;
+      return it.before.some(
+        (one) =>
+          one.kind === "option" &&
+          (one.option === 6 || (one.option === 10 && one.replies.at(-1)?.type !== ACK)),
+      );
+    },
+  },
+  {
+    name: "payload-without-fixed",
+    why: "1.32.5 takes the payload of an option for the next option where the client is not fixed newstyle",
+    explains: (it) => {
+      const [ours] = options(it) ?? [];
+      return (it.clientFlags & FIXED) === 0 && ours?.option !== 1;
+    },
+    parts: true,
+  },
+  {
+    name: "refused-before-the-payload",
+    why: "1.32.5 refuses some options before their payload has come: only who leaves in its middle can tell",
+    explains: (it) => {
+      const [ours, genuine] = options(it) ?? [];
+      if (ours === undefined || genuine === undefined || ours.complete) return false;
+      return ours.replies.length === 0 && (genuine.replies[0]?.type ?? 0) >= 0x80000000;
+    },
+    parts: true,
+  },
+  {
+    name: "error-chunks",
+    why: "docs/nbdkit.md: errors of structured replies say in words what is wrong, and where",
+    explains: (it) => {
+      const [ours, genuine] = requests(it) ?? [];
+      if (ours?.answer === undefined || genuine?.answer === undefined) return false;
+      if (ours.answer.error === 0 || ours.answer.error !== genuine.answer.error) return false;
+      const { form } = ours.answer;
+      return (form === "8001" || form === "8002") && /^(simple|8001)$/.test(genuine.answer.form);
+    },
+  },
+  {
+    name: "holes",
+    why: "docs/nbdkit.md: large reads are told of zeroes",
+    explains: (it) => {
+      const [ours, genuine] = requests(it) ?? [];
+      if (ours?.answer === undefined || genuine?.answer === undefined) return false;
+      const large = ours.type === 0 && ours.count >= 64 << 10 && (ours.flags & 4) === 0;
+      const { form, error, data } = ours.answer;
+      if (!large || error !== 0 || !/^[12]( [12])*$/.test(form) || genuine.answer.form !== "1") {
+        return false;
+      }
+      return genuine.answer.error === 0 && Buffer.compare(data, genuine.answer.data) === 0;
+    },
+  },
+  {
+    name: "cut-at-4-GiB",
+    why: "docs/nbdkit.md: extents longer than 4 GiB are cut at 4 GiB less 64 KiB; 1.32.5 cuts them at an odd number",
+    explains: (it) => {
+      const [ours, genuine] = requests(it) ?? [];
+      if (ours?.answer?.form !== "5" || genuine?.answer?.form !== "5") return false;
+      const mine = Buffer.from(ours.answer.data);
+      const theirs = Buffer.from(genuine.answer.data);
+      const last = mine.length - 8;
+      return (
+        mine.length === theirs.length &&
+        mine.readUInt32BE(last) === 0xffff0000 &&
+        theirs.readUInt32BE(last) === 0xffffffff &&
+        mine.subarray(0, last).equals(theirs.subarray(0, last)) &&
+        mine.subarray(last + 4).equals(theirs.subarray(last + 4))
+      );
+    },
+  },
+  {
+    name: "oldstyle-flags",
+    why: "docs/nbdkit.md: with -o, 1.32.5 does not know its own flags, and refuses all but reads and writes",
+    explains: (it) => {
+      const [ours, genuine] = requests(it) ?? [];
+      if (!it.oldstyle || ours?.answer === undefined || genuine?.answer === undefined) return false;
+      const needsFlag = [3, 4, 5, 6].includes(ours.type) || (ours.flags & 1) !== 0;
+      return needsFlag && genuine.answer.error === 22;
+    },
+    // What was written is on one of the disks only.
+    parts: true,
+  },
+];
+
+/** Where the queries of a payload end, as far as it has them. */
+function endOfQueries(payload: Uint8Array): number {
+  const view = new DataView(payload.buffer, payload.byteOffset, payload.length);
+  let at = 4 + view.getUint32(0);
+  if (at + 4 > payload.length) return payload.length;
+  const count = view.getUint32(at);
+  at += 4;
+  for (let i = 0; i < count && at + 4 <= payload.length; i++) at += 4 + view.getUint32(at);
+  return at;
+}
+
+/** How nbdkit 1.32.5 ends where it should not: its last words. */
+export const deaths: readonly {
+  readonly name: string;
+  readonly words: RegExp;
+  readonly why: string;
+}[] = [
+  {
+    name: "fast-zero-ends-it",
+    words: /Assertion `c->can_fast_zero == 1' failed/,
+    why: "docs/nbdkit.md: fast zeroes that were not offered end nbdkit",
+  },
+  {
+    name: "write-to-readonly-oldstyle-ends-it",
+    words: /Assertion `c->can_write == 1' failed/,
+    why: "docs/nbdkit.md: with -o, nbdkit ends when a client writes to what is read-only",
+  },
+  {
+    name: "long-extents-end-it",
+    words: /Assertion `.*(length|nr_blocks|num_blocks|count).*' failed/,
+    why: "CVE-2025-47711: extents of 4 GiB and a request of 0xffffffff bytes end 1.32.5",
+  },
+];

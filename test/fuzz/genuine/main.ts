@@ -1,0 +1,96 @@
+/**
+ * Plays the same sessions to this server and to the genuine nbdkit, and compares what both say.
+ *
+ * usage: bun test/fuzz/genuine/main.ts [--seed N] [--seconds N] [--sessions N] [--worlds TEXT]
+ *                                       [--keep FOLDER]
+ *        bun test/fuzz/genuine/main.ts --play FILE...
+ *
+ * --seconds: for each world. --sessions: at most so many in each world. --worlds: those whose name has TEXT in it.
+ * --keep: write sessions that the servers differ in there, instead of printing them. --play: play sessions that were written down.
+ */
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+
+import { minimised } from "../minimise.ts";
+import { format, parse, type Script } from "../script.ts";
+import { Pair } from "./pair.ts";
+import { Search } from "./search.ts";
+import { pairWorld, pairWorlds } from "./worlds.ts";
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    seed: { type: "string", default: `${Date.now() % 1_000_000}` },
+    seconds: { type: "string", default: "10" },
+    sessions: { type: "string", default: "Infinity" },
+    worlds: { type: "string", default: "" },
+    keep: { type: "string" },
+    play: { type: "boolean", default: false },
+  },
+});
+
+const shorteningMs = 15_000;
+
+process.exitCode = values.play ? await replay(positionals) : await searchAll();
+
+async function replay(files: readonly string[]): Promise<number> {
+  let failed = 0;
+  for (const file of files) {
+    const it = parse(readFileSync(file, "utf8"));
+    await using pair = await Pair.open(pairWorld(it.world));
+    const { mistake, met } = await pair.play(it);
+    const names = met.map(({ name }) => name).join(", ");
+    say(`${file}: ${mistake ?? "alike"}${names === "" ? "" : `, but for ${names}`}`);
+    if (mistake !== undefined) failed = 1;
+  }
+  return failed;
+}
+
+async function searchAll(): Promise<number> {
+  const seed = Number(values.seed);
+  const search = new Search();
+  say(`seed ${seed}`);
+  let mistakes = 0;
+  for (const world of pairWorlds().filter(({ world: name }) => name.includes(values.worlds))) {
+    await using pair = await Pair.open(world);
+    const until = performance.now() + Number(values.seconds) * 1000;
+    const most = search.sessions + Number(values.sessions);
+    const goOn = () => performance.now() < until && search.sessions < most;
+    const failure = await search.run(pair, seed, goOn);
+    say(`${world.world}: ${failure?.mistake ?? "alike"}`);
+    if (failure === undefined) continue;
+    mistakes++;
+    keep(world.world, format(await shortened(pair, failure.script)));
+  }
+  const met = [...search.met].map(([name, count]) => `${name} ${count}`).join(", ");
+  say(`${search.sessions} sessions, ${search.asked} messages; stated differences: ${met}`);
+  return mistakes === 0 ? 0 : 1;
+}
+
+function keep(world: string, text: string): void {
+  if (values.keep === undefined) return say(text);
+  mkdirSync(values.keep, { recursive: true });
+  writeFileSync(join(values.keep, `${world.replaceAll("/", "+")}.txt`), text);
+}
+
+/** What is left of it when all is gone without which it still fails. */
+async function shortened(pair: Pair, script: Script): Promise<Script> {
+  const until = performance.now() + shorteningMs;
+  const fails = async (it: Script) => {
+    if (performance.now() > until) return false;
+    const { mistake } = await pair.play(it);
+    if (mistake?.includes(" ended: ") === true) await pair.renew();
+    return mistake !== undefined;
+  };
+  await pair.renew();
+  if (!(await fails(script))) {
+    say("# New servers do not differ: it depends on what was played before.");
+    return script;
+  }
+  return minimised(script, fails);
+}
+
+function say(text: string): void {
+  process.stdout.write(`${text}\n`);
+}

@@ -1,0 +1,32 @@
+/** Plays new sessions to a pair of servers until they differ. */
+import { Random } from "../random.ts";
+import type { Script } from "../script.ts";
+import type { Pair } from "./pair.ts";
+import { session } from "./sessions.ts";
+
+interface Found {
+  readonly script: Script;
+  readonly mistake: string;
+}
+
+export class Search {
+  sessions = 0;
+  /** Options and requests. */
+  asked = 0;
+  /** How often each of the stated differences was met. */
+  readonly met = new Map<string, number>();
+
+  async run(pair: Pair, seed: number, goOn: () => boolean): Promise<Found | undefined> {
+    const random = new Random(seed);
+    let script: Script = { world: pair.world.world, steps: [] };
+    while (goOn()) {
+      script = session(random, pair.world, script);
+      const { asked, met, mistake } = await pair.play(script);
+      this.sessions++;
+      this.asked += asked;
+      for (const { name } of met) this.met.set(name, (this.met.get(name) ?? 0) + 1);
+      if (mistake !== undefined) return { script, mistake };
+    }
+    return undefined;
+  }
+}
