@@ -19,6 +19,7 @@ import {
   NativeCalls,
   type NativeHandle,
   threadModelName,
+  UnderWay,
 } from "./native-layer.ts";
 import type { FilterModule, NativeModule } from "./native-module.ts";
 import { NextPointer, openContext, setNext } from "./native-next.ts";
@@ -224,6 +225,7 @@ function addClosing(draft: Draft, module: FilterModule, native: NativeCalls): vo
     };
   }
   draft.finalize = async (context) => {
+    await handleOf(context).underWay.none();
     try {
       if (module.has("finalize")) await native.number(context, op.RT_OP_FINALIZE);
     } finally {
@@ -252,13 +254,14 @@ function newHandle(
   const named = module.form.openForm === "export-name" || module.form.openForm === "tls";
   const open: Upcalled = (message, parked) =>
     openNext(message.int !== 0, named ? message.text("key") : undefined, parked);
-  const common = { pointer: 0, connection, exportName: connection.intern(exportName) };
+  const underWay = new UnderWay();
+  const common = { pointer: 0, connection, underWay, exportName: connection.intern(exportName) };
   return module.form.ownContexts
     ? ownContext(module, context, backend, open, common)
     : onePointer(module, context, backend, open, common);
 }
 
-type Common = Pick<FilterHandle, "connection" | "exportName" | "pointer">;
+type Common = Pick<FilterHandle, "connection" | "exportName" | "pointer" | "underWay">;
 
 /** What a filter opens the layer below with is also what it calls it with. */
 function onePointer(

@@ -11,6 +11,34 @@ import { RT_OP_BLOCK_SIZE, RT_OP_CLOSE } from "./generated/ops.gen.ts";
 import type { NativeModule } from "./native-module.ts";
 import { type Call, Parked, type Result } from "./request-thread.ts";
 
+/**
+ * The callbacks of one layer that are under way in C. A layer in TypeScript need not wait for what it asks of the layers
+ * below, so that they may be under way when the client is gone already; C would be given what was freed.
+ */
+export class UnderWay {
+  #count = 0;
+  #none: PromiseWithResolvers<void> | undefined;
+
+  readonly #leave = (): void => {
+    this.#count--;
+    if (this.#count === 0) this.#none?.resolve();
+  };
+
+  add(callback: Promise<unknown>): void {
+    this.#count++;
+    callback.then(this.#leave, this.#leave);
+  }
+
+  /** Resolves when there are none. */
+  async none(): Promise<void> {
+    while (this.#count > 0) {
+      this.#none ??= Promise.withResolvers();
+      await this.#none.promise;
+      this.#none = undefined;
+    }
+  }
+}
+
 /** What a C layer's context has for a handle. */
 export interface NativeHandle {
   /** What the module's open returned; 0 is NULL. */
@@ -20,6 +48,7 @@ export interface NativeHandle {
   readonly connection: NativeConnection;
   /** The name with which the layer was opened, where C finds it for nbdkit_export_name. */
   readonly exportName: number;
+  readonly underWay: UnderWay;
   /** Give back what C was lent. */
   free(): void;
 }
@@ -64,7 +93,7 @@ export class NativeCalls {
     const { bridge, module, threads } = this.#module;
     // Contexts are bound by the bridge only, and to parked threads.
     const parked = context.thread instanceof Parked ? context.thread : undefined;
-    return bridge.call(handle.connection, parked, threads, {
+    const result = bridge.call(handle.connection, parked, threads, {
       ...call,
       module,
       nxdata: call.nxdata ?? handle.nxdata,
@@ -72,6 +101,8 @@ export class NativeCalls {
       value: handle.exportName,
       connection: handle.connection,
     });
+    handle.underWay.add(result);
+    return result;
   }
 
   /** The same for a client that has opened nothing. */
@@ -155,6 +186,7 @@ export function addClose(draft: Draft, module: NativeModule, native: NativeCalls
   draft.handleAddress = (handle) => (handle as NativeHandle).pointer;
   draft.close = async (context) => {
     const handle = handleOf(context);
+    await handle.underWay.none();
     try {
       if (module.has("close")) await native.run(context, handle, { op: RT_OP_CLOSE });
     } finally {

@@ -16,6 +16,7 @@ import {
   NativeCalls,
   type NativeHandle,
   threadModelName,
+  UnderWay,
   wordOf,
 } from "./native-layer.ts";
 import { nativeExtents } from "./native-lists.ts";
@@ -83,6 +84,7 @@ function addOpening(draft: Draft, module: NativeModule, native: NativeCalls): vo
       nxdata: 0,
       connection,
       exportName: connection.intern(exportName),
+      underWay: new UnderWay(),
       free: () => connection.release(),
     };
     try {

@@ -32,10 +32,14 @@ export class Blocks {
   /** A block of at least `length` bytes. Its contents are arbitrary. */
   take(length: number): Block {
     const log2 = Math.max(smallestLog2, 32 - Math.clz32(Math.max(length - extraBytes - 1, 0)));
-    const block = this.#free[log2]?.pop();
-    if (block === undefined) return new Block(2 ** log2 + extraBytes);
-    this.#kept -= block.bytes.length;
-    return block;
+    const bytes = 2 ** log2 + extraBytes;
+    const free = this.#free[log2] ?? [];
+    for (let block = free.pop(); block !== undefined; block = free.pop()) {
+      this.#kept -= bytes;
+      // A layer may have taken its memory away, even when it was free.
+      if (block.bytes.length > 0) return block;
+    }
+    return new Block(bytes);
   }
 
   /** Give back what `take` returned, once nobody reads or writes it any more. */

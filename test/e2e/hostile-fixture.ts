@@ -64,8 +64,13 @@ export default defineFilter({
   async pread(next, { how }, buf, offset, flags) {
     if (how === "keep") useLater(buf);
     if (how === "exit") process.exit(3);
+    if (how === "hasty") {
+      void next.pread(buf, offset, flags);
+      return;
+    }
     await next.pread(buf, offset, flags);
     if (how === "take-later") giveAway(buf);
+    if (how === "take-after") setImmediate(() => giveAway(buf));
     for (const [name, make] of Object.entries(thrown)) {
       if (how === name) throw make();
       if (how === `forget-${name}`) forget(make());

@@ -65,6 +65,19 @@ describe("memory that a filter gives away", () => {
     expect((await server.stop()).stderr).toMatch(new RegExp(`^(nbdkit: .*${below}\n){3}$`));
   });
 
+  test("changes nothing where it was answered before", async () => {
+    await using server = await hostile("take-after");
+    const { client } = await NbdClient.ready({ unix: server.socket });
+    await using connection = client;
+    const payload = new Uint8Array(count).fill(9);
+    await connection.ask({ type: WRITE, payload });
+    for (let i = 0; i < 50; i++) {
+      const { data, error } = await connection.ask({ type: READ, count });
+      expect({ data, error }).toEqual({ data: payload, error: 0 });
+    }
+    expect(await server.stop()).toEqual({ code: 0, stderr: "" });
+  });
+
   test("fails a write, and ends the client whose next requests were there", async () => {
     await using server = await hostile("take");
     const { client } = await NbdClient.ready({ unix: server.socket });
@@ -92,6 +105,20 @@ test.skipIf(!haveCompiler)(
       const { data, error } = await connection.ask({ type: READ, count });
       expect({ data, error }).toEqual({ data: payload, error: 0 });
     }
+    expect(await server.stop()).toEqual({ code: 0, stderr: "" });
+  },
+);
+
+test.skipIf(!haveCompiler)(
+  "a C filter is not closed while it is read for a filter that does not wait for it (needs cc)",
+  async () => {
+    const outliving = `--filter=${await compileModule("test/fixtures/outliving.c")}`;
+    await using server = await serve([filter, outliving, "memory", "1M", "how=hasty"]);
+    const { client } = await NbdClient.ready({ unix: server.socket });
+    await using connection = client;
+    expect((await connection.ask({ type: READ, count })).error).toBe(0);
+    connection.terminate();
+    await isServed(server.socket);
     expect(await server.stop()).toEqual({ code: 0, stderr: "" });
   },
 );
