@@ -327,6 +327,28 @@ test("-s waits until a client that has left took its answers", async () => {
   expect({ code, bytes: Number(stdout) }).toEqual({ code: 0, bytes: 28 + 16 + (1 << 20) });
 });
 
+test.skipIf(!installed("perl"))(
+  "-s waits for its client also on a descriptor that would not (needs perl)",
+  async () => {
+    // Bun lets what it starts wait, so that somebody else has to begin.
+    const nonBlocking = "fcntl (STDIN, F_SETFL, O_NONBLOCK) or die; exec @ARGV";
+    const perl = ["perl", "-MFcntl", "-e", nonBlocking];
+    const child = Bun.spawn([...perl, ...program, "-s", "memory", "4k"], {
+      stdio: ["pipe", "pipe", "pipe"],
+    });
+    const reader = child.stdout.getReader();
+    let bytes = (await reader.read()).value?.length ?? 0;
+    void child.stdin.write(asks);
+    void child.stdin.end();
+    for (let part; !(part = await reader.read()).done;) bytes += part.value.length;
+    expect({ bytes, code: await child.exited, stderr: await child.stderr.text() }).toEqual({
+      bytes: 28 + 16 + 512,
+      code: 0,
+      stderr: "",
+    });
+  },
+);
+
 test("-s is stopped by a signal", async () => {
   const child = Bun.spawn([...program, "-s", "memory", "4k"], {
     stdio: ["pipe", "pipe", "ignore"],
