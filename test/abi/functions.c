@@ -113,10 +113,17 @@ intern (void *data)
 }
 
 static void
+intern_one (void *data)
+{
+  *(const char **) data = nbdkit_strdup_intern ("kept");
+}
+
+static void
 strings (void)
 {
   struct worker workers[FUNCTION_THREADS];
   void *connection = rt_connection_new ("task[1]"), *shared = rt_connection_new ("task[0]");
+  const char *kept = NULL;
 
   rt_connection_share (shared);
   start (workers, connection, intern, NULL);
@@ -125,9 +132,12 @@ strings (void)
   start (workers, shared, intern, NULL);
   intern (NULL);
   join (workers);
+  in_callback (shared, intern_one, &kept);
   rt_connection_free (connection);
   rt_connection_free (shared);
   rt_connection_free (NULL);
+  /* What is shared by clients outlasts them. */
+  CHECK (strcmp (kept, "kept") == 0);
 }
 
 /* ---- the client */
@@ -287,6 +297,19 @@ lists (void)
   rt_exports_free (NULL);
 }
 
+/* ---- lines for the log */
+
+/* nbdkit_error does not change errno, whatever becomes of its line. */
+static void
+lines (void)
+{
+  rt_send_errors (INT32_MAX / 4);
+  errno = ENOSPC;
+  nbdkit_error ("nobody sees this: %m");
+  CHECK (errno == ENOSPC);
+  rt_send_errors (2);
+}
+
 /* ---- contexts that nobody serves any more */
 
 static void
@@ -316,6 +339,7 @@ functions (void)
   client ();
   sleepers ();
   lists ();
+  lines ();
   contexts ();
   rt_set_stdio_safe (0);
   CHECK (!nbdkit_stdio_safe ());
