@@ -206,3 +206,48 @@ describe("bytes in `room`", () => {
     expect(wire.calls).toBe(0);
   });
 });
+
+describe("memory that was delivered", () => {
+  const payload = new Uint8Array(20_000).fill(1);
+  const chunkOf = (count: number) =>
+    bytes(...Array.from({ length: count }, () => request({ type: CMD_WRITE, payload }))).slice();
+
+  test("is given back when all writes in it were answered", () => {
+    const it = reader();
+    const chunk = chunkOf(3);
+    it.push(chunk);
+    drive(it, undefined, ({ data }) => expect(Buffer.compare(data, payload)).toBe(0));
+    expect(chunk).toHaveLength(0);
+  });
+
+  test("is kept as long as a write in it waits, though more has come", () => {
+    const it = reader();
+    it.push(chunkOf(1));
+    expect(it.read()).toBe(true);
+    it.push(chunkOf(2));
+    it.push(chunkOf(2));
+    let seen = 0;
+    drive(it, undefined, ({ data }) => {
+      expect(Buffer.compare(data, payload)).toBe(0);
+      seen++;
+    });
+    expect(seen).toBe(5);
+  });
+
+  test("is left to those who answer later", () => {
+    const it = reader();
+    const chunk = chunkOf(3);
+    it.push(chunk);
+    const kept: Uint8Array[] = [];
+    while (it.read()) {
+      kept.push(it.data);
+      it.ready = false;
+      if (kept.length === 2) it.keepPayload();
+      else it.releasePayload();
+    }
+    it.push(chunkOf(1));
+    expect(it.read()).toBe(true);
+    expect(kept.map((data) => Buffer.compare(data, payload))).toEqual([0, 0, 0]);
+    expect(chunk.length).toBeGreaterThan(60_000);
+  });
+});

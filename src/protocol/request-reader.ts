@@ -46,7 +46,7 @@ export class RequestReader {
   /** Chunks that came while the first one was not used up. */
   #chunks: Uint8Array[] = [];
   #chunk: Uint8Array = nothing;
-  /** Layers were given a part of it. */
+  /** Layers use a part of it for something that they answer later. */
   #lent = false;
   #view: DataView = new DataView(new ArrayBuffer(0));
   #at = 0;
@@ -145,20 +145,24 @@ export class RequestReader {
     }
   }
 
-  /** A WRITE's collected data, for whoever releases it later. */
-  takePayload(): Payload | undefined {
+  /** The request will be answered later: its data stays as it is. What was collected is for whoever releases it then. */
+  keepPayload(): Payload | undefined {
     const payload = this.#payload;
+    if (payload === undefined && this.data.length > 0) this.#lent = true;
     this.#payload = undefined;
     this.data = nothing;
     return payload;
   }
 
+  /** The request was answered: nobody uses its data any more. */
   releasePayload(): void {
-    this.takePayload()?.release();
+    this.#payload?.release();
+    this.#payload = undefined;
+    this.data = nothing;
   }
 
   #begin(chunk: Uint8Array): void {
-    if (!this.#lent) freeUsedUp(this.#chunk);
+    if (!this.#lent && this.data.buffer !== this.#chunk.buffer) freeUsedUp(this.#chunk);
     this.#lent = false;
     this.#chunk = chunk;
     this.#length = chunk.length;
@@ -247,7 +251,6 @@ export class RequestReader {
       this.ready = count === 0;
     } else if (this.#chunk.length - this.#at >= count) {
       this.data = this.#chunk.subarray(this.#at, this.#at + count);
-      this.#lent = true;
       this.#at += count;
       this.ready = true;
     } else {

@@ -410,7 +410,7 @@ export class Transmission {
       this.#replies.done(reader);
       return;
     }
-    const payload = reader.takePayload();
+    const payload = reader.keepPayload();
     this.#await(result, payload === undefined ? {} : { payload });
   }
 
