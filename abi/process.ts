@@ -3,7 +3,7 @@ import { ptr, read } from "bun:ffi";
 import { closeSync, openSync, readdirSync, readlinkSync } from "node:fs";
 
 import { callsOf, systemError } from "./system-error.ts";
-import { cString } from "./text.ts";
+import { cBytes, cString } from "./text.ts";
 
 /** Of Linux, the same on x86-64 and aarch64. */
 const F_GETFD = 1;
@@ -14,6 +14,7 @@ const F_DUPFD_CLOEXEC = 1030;
 const FD_CLOEXEC = 1;
 const O_NONBLOCK = 0o4000;
 const PR_SET_PDEATHSIG = 1;
+const PR_SET_NAME = 15;
 const MCL_CURRENT = 1;
 const MCL_FUTURE = 2;
 const MCL_ONFAULT = 4;
@@ -119,6 +120,12 @@ export function flushStreams(): void {
 /** Leave the session of whoever started this process, and with it the terminal. */
 export function leaveSession(): void {
   checked("setsid", libc().setsid());
+}
+
+/** What ps(1), pgrep(1) and killall(1) call this process: at most 15 bytes. To be called on its first thread. */
+export function nameProcess(name: string): void {
+  const text = cBytes(name);
+  checked("prctl", libc().prctl(PR_SET_NAME, ptr(text), 0, 0, 0));
 }
 
 /** Send this process the signal when its parent ends; 0 sends none. Changing the user ends it. */

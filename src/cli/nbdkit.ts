@@ -1,5 +1,5 @@
 /** Runs one command line from parsing to the exit status, in the order of nbdkit's life cycle. */
-import { hasRoom } from "#abi/process";
+import { hasRoom, nameProcess } from "#abi/process";
 
 import { ConfigError, NbdError } from "../api/errors.ts";
 import { loadChain } from "../chain/build.ts";
@@ -62,7 +62,6 @@ async function run(argv: readonly string[], isScript = false): Promise<number> {
       const { settings, action, rest } = line;
       log.verbose = settings.verbose;
       chooseLog(settings.log);
-      if (!isScript) log.debug(versionLine().trimEnd());
       const script = isScript ? undefined : findScriptPlugin(settings.plugin);
       if (script === undefined) return load(action, settings);
       log.debug(`running the plugin ${script}`);
@@ -121,6 +120,9 @@ async function load(action: Action, settings: Settings): Promise<number> {
 /** A daemon loads the modules itself, in a process of its own. */
 async function start(settings: Settings): Promise<number> {
   const daemon = enterDaemon(settings);
+  if (daemon === undefined) log.debug(versionLine().trimEnd());
+  // Or whoever looks for nbdkit finds it by the name of Bun.
+  nameProcess("nbdkit");
   const activated = daemon === undefined ? activatedSockets(settings) : undefined;
   const background = !settings.foreground && activated === undefined;
   if (background && daemon === undefined) return startDaemon();

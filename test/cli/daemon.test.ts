@@ -15,6 +15,7 @@ import { join } from "node:path";
 import { NbdClient } from "#test/client";
 import { isListening, program, run, until } from "#test/server";
 
+import { version } from "../../src/cli/version.ts";
 import { Folder, isRunning, servers } from "./daemon-fixture.ts";
 
 // The machine may be busy, and every server here is started twice.
@@ -44,6 +45,12 @@ describe.each(servers)("a daemon (%s)", (_, command) => {
     // Of nbdkit it is the child that does this, which its parent does not wait for.
     await until(() => link("cwd") === "/" && link("fd/2") === "/dev/null");
     expect(["fd/0", "fd/1", "fd/2"].map(link)).toEqual(Array(3).fill("/dev/null"));
+  });
+
+  test("is found by the name nbdkit", async () => {
+    using folder = new Folder();
+    await using server = await folder.daemon(["-U", "sock", "memory", "4k"], command);
+    expect(readFileSync(`/proc/${server.pid}/comm`, "utf8")).toBe("nbdkit\n");
   });
 
   test("is told to the caller if it cannot serve", async () => {
@@ -176,7 +183,15 @@ describe("a daemon", () => {
     const pid = Number(readFileSync(folder.file("pid"), "utf8"));
     process.kill(pid, "SIGTERM");
     await until(() => !isRunning(pid));
-    expect(readFileSync(log, "utf8")).toMatch(/debug: life: after_fork\n[^]*debug: life: unload/);
+    const said = readFileSync(log, "utf8");
+    expect(said).toMatch(/debug: life: after_fork\n[^]*debug: life: unload/);
+    // As nbdkit says them, and once each.
+    const once = [
+      `nbdkit ${version}`,
+      `forked into background (new pid = ${pid})`,
+      "written pidfile ",
+    ];
+    for (const line of once) expect(said.split(`nbdkit: debug: ${line}`)).toHaveLength(2);
   });
 
   test("may start other servers, which do not take themselves for it", async () => {

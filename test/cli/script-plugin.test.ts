@@ -8,7 +8,6 @@ import { compileModule, haveCompiler } from "#test/modules";
 import { program, run } from "#test/server";
 
 import { moduleDirectories } from "../../src/chain/directories.ts";
-import { versionLine } from "../../src/cli/information.ts";
 import { interpretedBy } from "../../src/cli/script-plugin.ts";
 
 const haveShell =
@@ -48,7 +47,7 @@ describe("a program", () => {
     expect({ stdout, stderr, code }).toEqual({
       code: 7,
       stdout: `${path}\n<--verbose><--unix=-><a=1><b c> ${child.pid} yes\n`,
-      stderr: `nbdkit: debug: ${versionLine()}nbdkit: debug: running the plugin ${path}\nproblem\n`,
+      stderr: `nbdkit: debug: running the plugin ${path}\nproblem\n`,
     });
   });
 
