@@ -1,5 +1,5 @@
 /** The command of --run: a shell beside the server, that is told where the server is. */
-import { closeSync, readFileSync, writeSync } from "node:fs";
+import { closeSync, writeSync } from "node:fs";
 
 import { ConfigError } from "../api/errors.ts";
 import { log } from "../lib/log.ts";
@@ -7,6 +7,7 @@ import { bytesOf } from "../lib/text-bytes.ts";
 import { messageOf } from "../lib/thrown.ts";
 import type { Address } from "../server/sockets.ts";
 import { givenDescriptors } from "./given-descriptors.ts";
+import { endTree } from "./process-tree.ts";
 import { quote, uriOf, type UriOptions } from "./uri.ts";
 
 /** What the command is told. */
@@ -67,22 +68,18 @@ export function holdCommand(
     }
     closeSync(opener);
   };
-  let asked = false;
+  let askAgain: (() => Promise<void>) | undefined;
   const terminate = (): void => {
     if (child.exitCode !== null || child.signalCode !== null) return;
-    asked = true;
-    // Held, so that it starts nothing that would not be seen.
-    signal(child.pid, "SIGSTOP");
-    for (const pid of descendants(child.pid)) signal(pid, "SIGTERM");
-    signal(child.pid, "SIGTERM");
-    signal(child.pid, "SIGCONT");
+    askAgain = endTree(child.pid);
   };
   // A command must not outlive a server that ends in a way that nobody foresaw.
   process.on("exit", terminate);
-  const status = child.exited.finally(() => {
+  const status = child.exited.finally(async () => {
     process.off("exit", terminate);
+    await askAgain?.();
     // The shell says nothing of its own end.
-    if (child.signalCode !== null && !asked) {
+    if (child.signalCode !== null && askAgain === undefined) {
       log.error(`the command of --run was killed by ${child.signalCode}`);
     }
   });
@@ -123,15 +120,6 @@ function escapedPieces(bytes: Uint8Array): string[] {
   return pieces;
 }
 
-function signal(pid: number, name: NodeJS.Signals): void {
-  try {
-    process.kill(pid, name);
-  } catch (error) {
-    // It ended in this moment, or belongs to the user that this process was before.
-    log.debug(`${name} to process ${pid} of the command: ${String(error)}`);
-  }
-}
-
 /** Variables of the shell, not exported, in front of the user's text. */
 export function shellVariables({ address, ...options }: CaptiveAddress): string {
   const port = "port" in address ? address.port : "vsock" in address ? address.vsock : "";
@@ -147,16 +135,4 @@ export function shellVariables({ address, ...options }: CaptiveAddress): string 
     `unixsocket=${quote("unix" in address ? address.unix : "")}`,
   ];
   return variables.join("\n") + "\n";
-}
-
-/** The processes that `pid` started, and theirs. */
-function descendants(pid: number): number[] {
-  let text = "";
-  try {
-    text = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8");
-  } catch {
-    // It has ended, or this kernel does not tell: the command itself is still asked.
-  }
-  const children = text.split(" ").filter(Boolean).map(Number);
-  return children.flatMap((child) => [...descendants(child), child]);
 }
