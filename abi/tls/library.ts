@@ -2,6 +2,7 @@
 import { CFunction, dlopen, FFIType, type Pointer, ptr, read, toArrayBuffer } from "bun:ffi";
 
 import { textOf } from "#lib/text-bytes";
+import { messageOf } from "#lib/thrown";
 
 import { openLibc } from "../libc.ts";
 import { cBytes, textAt } from "../text.ts";
@@ -101,7 +102,7 @@ export function whyNoTls(): string | undefined {
     library();
     return undefined;
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = messageOf(error);
     return `the library GnuTLS cannot be loaded (${libraryName}): ${reason}`;
   }
 }

@@ -5,6 +5,7 @@ import type { Awaitable, NextOps, ThreadModel } from "#abi/generated/methods.gen
 import { ConfigError } from "../api/errors.ts";
 import { Exports } from "../lib/exports.ts";
 import { log } from "../lib/log.ts";
+import { messageOf } from "../lib/thrown.ts";
 import { Context } from "./checked.ts";
 import { filePart } from "./direct.ts";
 import { lifeCycle } from "./failure.ts";
@@ -233,6 +234,6 @@ async function regardless(
   try {
     await lifeCycle(layer, method, call);
   } catch (error) {
-    log.error(error instanceof Error ? error.message : String(error));
+    log.error(messageOf(error));
   }
 }

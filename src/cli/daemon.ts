@@ -17,6 +17,7 @@ import { startAgain } from "#abi/spawn";
 
 import { ConfigError } from "../api/errors.ts";
 import { log, sendErrorsTo } from "../lib/log.ts";
+import { messageOf } from "../lib/thrown.ts";
 import { chooseLog } from "./error-log.ts";
 import { keepDescriptor } from "./given-descriptors.ts";
 import type { Settings } from "./settings.ts";
@@ -38,7 +39,7 @@ export function startDaemon(): number {
   try {
     again = startAgain(variable);
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = messageOf(error);
     throw new ConfigError(
       `the server cannot be started in the background: ${reason} (-f serves in the foreground)`,
       { cause: error },

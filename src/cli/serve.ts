@@ -158,7 +158,7 @@ function lockAllMemory(): void {
     lockMemory();
     log.debug("mlockall done");
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = messageOf(error);
     throw new ConfigError(
       `option --swap: the memory cannot be locked: ${reason}: ` +
         "expected CAP_IPC_LOCK or a high RLIMIT_MEMLOCK",

@@ -17,6 +17,7 @@ import { ConfigError } from "../api/errors.ts";
 import { log } from "../lib/log.ts";
 import { quoted } from "../lib/quoted.ts";
 import { byteLengthOf, filePath } from "../lib/text-bytes.ts";
+import { messageOf } from "../lib/thrown.ts";
 
 /** Where to listen. A port of 0 lets the kernel choose. `fd` is a socket that listens already. */
 export type ListenTarget =
@@ -195,7 +196,7 @@ function codeOf(error: unknown): string {
 }
 
 function reasonOf(error: unknown): string {
-  return codeOf(error) || (error instanceof Error ? error.message : String(error));
+  return codeOf(error) || messageOf(error);
 }
 
 function refused(where: string, error: unknown, hint = ""): ConfigError {
