@@ -66,7 +66,11 @@ export function openLibc<const S extends Record<string, FFIFunction>>(wanted: S)
       failure ??= error;
     }
   }
-  throw new Error(`cannot load libc (tried ${names.join(", ")})`, { cause: failure });
+  const reason = failure instanceof Error ? failure.message : String(failure);
+  const hint = reason.includes("JIT") ? ": Bun needs 4 GB of address space (ulimit -v)" : "";
+  throw new Error(`cannot load libc (tried ${names.join(", ")}): ${reason}${hint}`, {
+    cause: failure,
+  });
 }
 
 function load() {

@@ -53,7 +53,14 @@ let hasRoom: HasRoom = () => true;
 
 /** How it can be known that nobody reads the log. Until then lines are written as they come. */
 export function askForRoom(ask: HasRoom): void {
-  hasRoom = ask;
+  hasRoom = (fd, waitMs) => {
+    try {
+      return ask(fd, waitMs);
+    } catch {
+      // What is wrong is going to be logged, perhaps just this.
+      return true;
+    }
+  };
 }
 
 const program = "nbdkit";

@@ -105,6 +105,18 @@ describe.each(kinds)("a log that nobody reads, where a write %s", (_what, flags)
   );
 });
 
+// A sanitizer needs all of the address space.
+const isPlain = program[0] === process.execPath;
+
+test.skipIf(!isPlain)("a server without room for its own code says so", async () => {
+  const limited = ["sh", "-c", 'ulimit -v 1800000; exec "$@"', "sh", ...program];
+  const { code, stdout, stderr } = await run([...limited, "-U", "-", "null", "--run", "true"]);
+  expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+  expect(stderr).toMatch(
+    /^nbdkit: error: Error: cannot load libc .*: Bun needs 4 GB of address space/,
+  );
+});
+
 describe("stdout that cannot be written", () => {
   const full = (...args: string[]) =>
     run(["sh", "-c", '"$@" >/dev/full', "sh", ...program, ...args]);
