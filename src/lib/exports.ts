@@ -23,7 +23,7 @@ export function isNbdString(text: string): boolean {
  *
  * @example
  * listExports(config, _readonly, _isTls, exports) {
- *   for (const file of readdirSync(config.dir)) exports.add(file, "an image");
+ *   for (const file of readdirSync(filePath(config.dir), "buffer")) exports.add(textOf(file));
  * }
  */
 export class Exports {
