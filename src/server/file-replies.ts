@@ -6,6 +6,8 @@ import type { FileReply, Sink } from "../protocol/output.ts";
 
 /** For clients that have not taken all of a reply. The others' replies are read, as each pipe takes two descriptors. */
 const mostPipes = 32;
+/** So many are kept for later: the largest reply needs five. */
+const mostSpare = 8;
 
 /** Pipes that are empty. */
 const spare: FilePipe[] = [];
@@ -49,7 +51,7 @@ function emptyPipe(): FilePipe | undefined {
 }
 
 function release(pipe: FilePipe): void {
-  if (pipe.held === 0) {
+  if (pipe.held === 0 && spare.length < mostSpare) {
     spare.push(pipe);
   } else {
     pipe[Symbol.dispose]();

@@ -182,6 +182,8 @@ describe.skipIf(!kernelTellsWhatIsInMemory).each(places)("$kind", ({ listen }) =
         await expectData(client, Number(cookie) * 999, 300_000);
       }
     }
+    // Few pipes are kept.
+    expect(descriptors() - before).toBeLessThan(40 * 3 + 2 * 8 + 10);
   });
 
   test.each([{ ends: "the client leaves" }, { ends: "the server stops" }])(
