@@ -43,6 +43,8 @@ export interface Sanitizer {
  * does not let it see anything.
  */
 export function prepareSanitizer(folder: string): Sanitizer {
+  // Some tests run the server as somebody else.
+  chmodSync(folder, 0o755);
   const reports = join(folder, "reports");
   mkdirSync(reports);
   const compiler = join(folder, "cc");
