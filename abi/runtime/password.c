@@ -88,11 +88,12 @@ read_terminal (char **password)
     nbdkit_error ("tcgetattr: %m");
     return -1;
   }
-  printf ("password: ");
-  fflush (stdout);
+  /* What was typed before is thrown away, so that the question comes afterwards: a program may answer it at once. */
   silent = before;
   silent.c_lflag &= ~(tcflag_t) ECHO;
   tcsetattr (STDIN_FILENO, TCSAFLUSH, &silent);
+  printf ("password: ");
+  fflush (stdout);
   fd = fcntl (STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
   result = read_file (fd, "the terminal", password);
   tcsetattr (STDIN_FILENO, TCSAFLUSH, &before);
