@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 
 import { bytes, infoPayload, metaPayload, NbdClient, option } from "#test/client";
-import { installed, serve } from "#test/server";
+import { installed, program as thisServer, run, serve } from "#test/server";
 
 import { pki } from "./certificates.ts";
 import { missing } from "./tls-fixture.ts";
@@ -65,6 +65,20 @@ async function typesOf(client: NbdClient): Promise<(number | string)[]> {
 }
 
 describe.skipIf(absent.length > 0)(`STARTTLS as in nbdkit${needs}`, () => {
+  test("with --oldstyle there is none, and --tls=require is refused", async () => {
+    const { server } = await pki();
+    const certificates = `--tls-certificates=${server}`;
+    for (const program of [thisServer, ["nbdkit"]]) {
+      await using it = await serve(["-o", "--tls=on", certificates, "memory", "1M"], { program });
+      await using client = await NbdClient.connect({ unix: it.socket });
+      expect((await client.oldstyle()).size).toBe(1n << 20n);
+      const refused = ["-U", "-", "-o", "--tls=require", certificates, "null", "--run", "true"];
+      const { code, stderr } = await run([...program, ...refused]);
+      expect(code).toBe(1);
+      expect(stderr).toMatch(/oldstyle.*(TLS|tls)/);
+    }
+  });
+
   for (const mode of ["off", "on", "require"]) {
     test(`with --tls=${mode}`, async () => {
       const { server } = await pki();
