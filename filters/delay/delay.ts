@@ -81,6 +81,7 @@ export function delayFilter(sleep: Sleep) {
     name: "delay",
     longName: "nbdkit delay filter",
     params,
+    everyRead: true,
 
     async open(next, config, readonly, exportName, _isTls, client) {
       await later(config["delay-open"]?.value ?? 0, client, () => next(readonly, exportName));

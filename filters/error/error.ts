@@ -56,6 +56,7 @@ export function errorFilter(random: () => number) {
     name: "error",
     longName: "nbdkit error injection filter",
     params,
+    everyRead: true,
 
     async open(next, config, readonly, exportName) {
       await next(readonly, exportName);

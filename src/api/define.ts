@@ -21,6 +21,11 @@ export interface FilterDefinition<P extends Params, H>
   extends Described<P>, FilterMethods<Values<P>, H> {
   readonly kind?: "filter";
   /**
+   * For filters whose `pread` may refuse, delay or count: clients are told of no zeroes without it. Where a filter does not
+   * say so, and has `extents` beside `pread`, the server may answer reads by what `extents` tells of zeroes.
+   */
+  readonly everyRead?: boolean;
+  /**
    * For filters whose `pread` does nothing but to read from the layer below, always the same number of bytes further on:
    * that number. Where the plugin has a `descriptor` the server then may send what the file has, without calling `pread`.
    */

@@ -55,13 +55,14 @@ export class Chain {
   /**
    * Whether what the layers tell of zeroes holds for reads too. A filter that answers one of the two itself and not the
    * other may have bytes that the extents below know nothing of: nbdkit's cache filter has. And C modules were written
-   * for a server that reads whatever the extents say: some filters count or refuse requests, some scripts tell holes
+   * for a server that reads whatever the extents say, as some in TypeScript want it, too: some filters count or refuse requests, some scripts tell holes
    * where there is data.
    */
   get extentsHoldForReads(): boolean {
     return this.layers.every(
-      ({ kind, pread, extents, inTypeScript }) =>
+      ({ everyRead, kind, pread, extents, inTypeScript }) =>
         inTypeScript === true &&
+        everyRead !== true &&
         (kind === "plugin" || (pread === undefined) === (extents === undefined)),
     );
   }

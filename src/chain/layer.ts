@@ -130,6 +130,8 @@ export interface Layer {
   readonly magicConfigKey?: string | undefined;
   /** It was written for this server, and knows that it need not be read where its extents tell zeroes. */
   readonly inTypeScript?: boolean;
+  /** More happens in `pread` than that bytes are found: it has to be called also where the extents tell zeroes. */
+  readonly everyRead?: boolean;
   /** `key=value` pairs for --dump-plugin that only the adapter knows: api_version, struct_size, has_X. */
   readonly dumpFields: readonly (readonly [string, string])[];
 

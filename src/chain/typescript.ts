@@ -111,6 +111,10 @@ function checkDefinition(kind: string, exported: unknown, path: string): AnyFilt
       throw new ConfigError(`${path}: ${kind}.${method} is ${found}: expected a function`);
     }
   }
+  if (it["everyRead"] !== undefined && typeof it["everyRead"] !== "boolean") {
+    const found = shown(it["everyRead"]);
+    throw new ConfigError(`${path}: ${kind}.everyRead is ${found}: expected true or false`);
+  }
   if (kind === "plugin") {
     for (const method of ["open", "getSize", "pread"]) {
       if (typeof it[method] !== "function") {
@@ -217,6 +221,7 @@ function filterLayer(it: AnyFilter, path: string): Layer {
     draft.pwrite = (context, buf, offset, flags) =>
       pwrite.call(it, nextOf(context), context.handle, buf, offset, flags);
   }
+  if (it.everyRead === true) draft.everyRead = true;
   if (it.shift) draft.shift = (context) => it.shift?.(context.handle) ?? 0n;
   addMethods(draft, it, (context) => [nextOf(context), context.handle]);
   return draft;

@@ -346,6 +346,10 @@ describe("modules that are none", () => {
       exported: { name: "f", canWrite: true },
       message: "x.ts: filter.canWrite is true: expected a function",
     },
+    {
+      exported: { name: "f", everyRead: () => true },
+      message: "expected true or false",
+    },
   ])("$message", ({ exported, message }) => {
     expect(() => typescriptLayer("filter", exported, "x.ts")).toThrow(message);
   });

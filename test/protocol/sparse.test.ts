@@ -177,6 +177,18 @@ describe("no holes are told", () => {
     expect((await read(await connected(it), 0, 64 * KiB)).shape).toEqual([[0, -64]]);
   });
 
+  test("not where a filter wants to see every read", async () => {
+    const { plugin } = sparse([[0, zero]]);
+    const refuse = () => {
+      throw new NbdError("ENOMEM", "no reads today");
+    };
+    const filter = { name: "refuses", ...passing, pread: refuse, everyRead: true };
+    await using it = await running({ plugin, filters: [filter] });
+    const nbd = await connected(it);
+    const { type, data } = await nbd.askChunk({ type: 0, offset: 0n, count: 64 * KiB });
+    expect([type, data[3]]).toEqual([0x8001, 12]);
+  });
+
   test("of space that is not allocated, but does not read as zeroes", async () => {
     const { plugin } = sparse([[0, hole]]);
     await using it = await running({ plugin });

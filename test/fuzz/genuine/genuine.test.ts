@@ -24,6 +24,7 @@ const few = [
   "null/1M/bare/readonly",
   "memory/1M/exportname-strict/no-sr",
   "memory/1M/offset-over-nozero/one",
+  "memory/1M/error-of-reads/one",
   "memory/1M/bare/oldstyle",
 ];
 
