@@ -27,6 +27,7 @@ const libc = callsOf({
   // Variadic in C, as prctl and syslog are: with integers and pointers both ABIs of Linux pass them like fixed ones.
   fcntl: { args: ["i32", "i32", "i32"], returns: "i32" },
   getpwnam: { args: ["cstring"], returns: "ptr" },
+  getservbyname: { args: ["cstring", "cstring"], returns: "ptr" },
   fflush: { args: ["ptr"], returns: "i32" },
   mlockall: { args: ["i32"], returns: "i32" },
   poll: { args: ["ptr", "u64", "i32"], returns: "i32" },
@@ -145,6 +146,12 @@ export function lockMemory(): void {
 export function userNamed(name: string): number | undefined {
   const entry = libc().getpwnam(cString(name));
   return entry === null ? undefined : read.u32(entry, 16);
+}
+
+/** The TCP port of that service. struct servent: { char *name; char **aliases; int port; ... }, the port big-endian. */
+export function portNamed(service: string): number | undefined {
+  const entry = libc().getservbyname(cString(service), "tcp");
+  return entry === null ? undefined : read.u8(entry, 16) * 256 + read.u8(entry, 17);
 }
 
 /** Remove a variable for C modules and what they start, too, which `delete process.env` does not. */

@@ -1,4 +1,6 @@
 /** Where clients connect: what -p, -i, -U, --vsock and --listen mean together. */
+import { portNamed } from "#abi/process";
+
 import { ConfigError } from "../api/errors.ts";
 import { absolutePath } from "../api/paths.ts";
 import { quoted } from "../lib/quoted.ts";
@@ -59,7 +61,7 @@ function unixPlace(value: string): Place {
 
 /** Of -p and -i: one of either kind goes with all of the other, and several go in pairs. */
 function portPlaces({ ports, addresses, vsock, run, sockets, uris }: PlaceOptions): Place[] {
-  const numbers = ports.map((text) => parsePort(text, "-p/--port", vsock));
+  const numbers = ports.map((text) => parsePort(text, "-p/--port", { vsock, named: !vsock }));
   if (vsock) {
     return (numbers.length > 0 ? numbers : [defaultPort]).map((port) => ({ kind: "vsock", port }));
   }
@@ -80,12 +82,20 @@ function portPlaces({ ports, addresses, vsock, run, sockets, uris }: PlaceOption
 }
 
 /** Without --vsock, which may follow, a port has 16 bits; that is seen to when all is known. */
-export function parsePort(value: string, shown: string, vsock = true): number {
+export function parsePort(
+  value: string,
+  shown: string,
+  { vsock, named = false }: { readonly vsock: boolean; readonly named?: boolean },
+): number {
   const most = vsock ? mostVsockPort : mostPort;
   if (/^[0-9]{1,10}$/.test(value) && Number(value) <= most) return Number(value);
-  throw new ConfigError(
-    `option ${shown}: ${quoted(value)}: expected a port number from 0 to ${Number(value) > mostPort && vsock ? mostVsockPort : mostPort}`,
-  );
+  const port = named && /^[A-Za-z]/.test(value) ? portNamed(value) : undefined;
+  if (port !== undefined) return port;
+  // Where both may be meant, most mean TCP.
+  const shownMost = vsock && named && !(Number(value) > mostPort) ? mostPort : most;
+  const names = named ? ", or the name of a TCP service" : "";
+  const accepted = `a port number from 0 to ${shownMost}${names}`;
+  throw new ConfigError(`option ${shown}: ${quoted(value)}: expected ${accepted}`);
 }
 
 export function checkSocket(value: string, shown: string): void {
@@ -118,7 +128,8 @@ export function parseListen(value: string, shown: string): Place {
   const [, vsock, host = "", port] =
     /^nbd(\+vsock)?:\/\/(\[[^\]/]*\]|[^:/[\]]*)(?::([0-9]+))?\/?$/.exec(value) ??
     refuse("nbd://HOST:PORT, nbd+unix:///?socket=PATH or nbd+vsock://:PORT");
-  const number = port === undefined ? defaultPort : parsePort(port, shown, vsock !== undefined);
+  const number =
+    port === undefined ? defaultPort : parsePort(port, shown, { vsock: vsock !== undefined });
   if (vsock !== undefined) {
     if (host !== "") refuse("no context in front of the port: clients of all contexts are served");
     return { kind: "vsock", port: number };

@@ -1,5 +1,6 @@
 /** What the options mean, and which of them are refused, without starting anything. */
 import { describe, expect, test } from "bun:test";
+import { existsSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
 
 import { parseCommandLine } from "../../src/cli/command-line.ts";
@@ -254,6 +255,17 @@ describe("what a plugin that is a program gets", () => {
   });
 });
 
+/** What the machine calls the port; not every one has names. */
+const services = existsSync("/etc/services") ? readFileSync("/etc/services", "utf8") : "";
+
+test.skipIf(!/^http\s+80\/tcp/m.test(services))(
+  "a port may be the name of a service (needs /etc/services)",
+  () => {
+    const line = parseCommandLine(["-p", "http", "null"]);
+    expect(line).toMatchObject({ settings: { listen: [{ kind: "tcp", port: 80 }] } });
+  },
+);
+
 describe("refusals", () => {
   const refused: readonly (readonly [readonly string[], string])[] = [
     [[], "no plugin was given on the command line: see `nbdkit --help` or the manual nbdkit(1)"],
@@ -261,6 +273,10 @@ describe("refusals", () => {
     [["-p", "1", "-U", "x", "null"], "options -p/--port and -U/--unix cannot be used together"],
     [["-p", "abc", "null"], 'option -p/--port: "abc": expected a port number from 0 to 65535'],
     [["-p", "65536", "null"], 'option -p/--port: "65536": expected a port number from 0 to 65535'],
+    [
+      ["--vsock", "-p", "http", "null"],
+      'option -p/--port: "http": expected a port number from 0 to 4294967295',
+    ],
     [["-p", "-1", "null"], 'option -p/--port: "-1": expected a port number'],
     [["-p", "", "null"], 'option -p/--port: "": expected a port number'],
     [["-p", "x", "-p", "1", "null"], 'option -p/--port: "x": expected a port number'],

@@ -184,7 +184,10 @@ describe("refusals", () => {
       ["--dump-plugin"],
       "no plugin was given on the command line: nbdkit PLUGIN --dump-plugin tells of a plugin, and nbdkit --dump-config of the server",
     ],
-    [["-p", "x", "null"], 'option -p/--port: "x": expected a port number from 0 to 65535'],
+    [
+      ["-p", "x", "null"],
+      'option -p/--port: "x": expected a port number from 0 to 65535, or the name of a TCP service',
+    ],
     [
       ["-o", "--tls=require", "null", "--help"],
       "options -o/--oldstyle and --tls=require cannot be used together: the oldstyle protocol has no TLS",
