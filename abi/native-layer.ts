@@ -75,7 +75,8 @@ export function threadModelName(model: number): ThreadModel {
  * nbdkit_error what it has to say.
  */
 export function failed(number: number): NbdError {
-  const name: Errno = number === 0 ? "EIO" : errnoName(number);
+  // A number that means nothing is what nbdkit tells clients of it.
+  const name: Errno = number === 0 ? "EIO" : errnoName(number, "EINVAL");
   return new NbdError(name, "");
 }
 

@@ -87,9 +87,9 @@ for (const [name, number] of Object.entries(errnos)) {
   if (name !== "ENOTSUP") names.set(number, name as Errno);
 }
 
-/** The name of a number, or EIO where Linux has no such error. */
-export function errnoName(number: number): Errno {
-  return names.get(number) ?? "EIO";
+/** The name of a number, or `otherwise` where Linux has no such error. */
+export function errnoName(number: number, otherwise: Errno = "EIO"): Errno {
+  return names.get(number) ?? otherwise;
 }
 
 export function isErrno(name: string): name is Errno {

@@ -149,6 +149,15 @@ describe.skipIf(!haveCompiler)("C modules (needs cc)", () => {
       });
     }
 
+    test("an error number that Linux does not have is EINVAL, as in nbdkit", async () => {
+      await using stack = await nativeStack([await filter("failing-filter")], {
+        "fail-in": "pread",
+        "fail-with": "1000",
+      });
+      const connection = await stack.connect();
+      expect(await errnoOf(() => read(connection))).toBe("EINVAL");
+    });
+
     test("a filter that gives no reason is EIO", async () => {
       await using stack = await nativeStack([await filter("failing-filter")], {
         "fail-in": "pwrite",
