@@ -19,6 +19,7 @@ export interface Compared {
 }
 
 interface World {
+  readonly world: string;
   /** Replies come in the order of requests. */
   readonly ordered: boolean;
   readonly oldstyle: boolean;

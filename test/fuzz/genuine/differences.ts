@@ -6,6 +6,8 @@ export interface Pairing {
   readonly ours: Asked;
   readonly genuine: Asked;
   readonly clientFlags: number;
+  /** Its name. */
+  readonly world: string;
   readonly oldstyle: boolean;
   readonly readonly: boolean;
   /** What was asked before it. */
@@ -178,6 +180,15 @@ export const differences: readonly Difference[] = [
         mine.subarray(0, last).equals(theirs.subarray(0, last)) &&
         mine.subarray(last + 4).equals(theirs.subarray(last + 4))
       );
+    },
+  },
+  {
+    name: "file-system-decides",
+    why: "which zeroes of a file that were not punched are a hole depends on when the kernel writes them out",
+    explains: (it) => {
+      const [ours, genuine] = requests(it) ?? [];
+      if (!it.world.startsWith("file/") || !it.world.includes("/nozero-notrim/")) return false;
+      return ours?.answer?.form === "5" && genuine?.answer?.form === "5";
     },
   },
   {

@@ -16,6 +16,8 @@ export interface Ground {
   readonly ordered: boolean;
   /** Zeroes that are not handed on are written one by one: not many gigabytes of them. */
   readonly modest: boolean;
+  /** Requests that nobody may make. */
+  readonly spares: readonly number[];
   /** Zeroes may be asked for that are written fast: elsewhere that ends nbdkit 1.32.5. */
   readonly fast: boolean;
 }
@@ -34,7 +36,7 @@ const base = "base:allocation";
 export function session(random: Random, ground: Ground, before: Script): Script {
   const fresh = { world: ground.world, steps: steps(random, ground) };
   // What a bent client says is not known to be read in one order by several threads.
-  if (!ground.ordered || !random.once(3)) return fresh;
+  if (!ground.ordered || ground.spares.length > 0 || !random.once(3)) return fresh;
   const bent = mutated(random, random.once(2) ? fresh : before, fresh);
   const kept = bent.steps.filter(({ kind }) => kind === "send" || kind === "turn");
   return { world: ground.world, steps: random.once(3) ? kept : [...kept, { kind: "end" }] };
@@ -52,7 +54,7 @@ export function restoring(ground: Ground): Script {
   };
   for (const start of size > 2n * usedBytes ? [0n, size - usedBytes] : [0n]) {
     const length = Number(least(size - start, usedBytes));
-    if (ground.oldstyle) add(1, start, length, new Uint8Array(length));
+    if (ground.oldstyle || ground.spares.includes(6)) add(1, start, length, new Uint8Array(length));
     else add(6, start, length);
     for (let at = 0; at < length; at += 4 * patternBytes) {
       const count = Math.min(patternBytes, length - at);
@@ -106,7 +108,8 @@ function readingRequest(random: Random, ground: Ground): Uint8Array {
 }
 
 function anyRequest(random: Random, ground: Ground): Uint8Array {
-  const types = ground.oldstyle ? [0, 0, 1, 1, 7, 8] : [0, 0, 1, 1, 3, 4, 5, 6, 7, 7];
+  const all = ground.oldstyle ? [0, 0, 1, 1, 7, 8] : [0, 0, 1, 1, 3, 4, 5, 6, 7, 7];
+  const types = all.filter((type) => !ground.spares.includes(type));
   return ask(random, ground, random.once(30) ? random.pick([8, 9, 0xffff]) : random.pick(types));
 }
 
