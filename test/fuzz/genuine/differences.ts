@@ -125,7 +125,7 @@ export const differences: readonly Difference[] = [
     why: "1.32.5 takes the payload of an option for the next option where the client is not fixed newstyle",
     explains: (it) => {
       const [ours] = options(it) ?? [];
-      return (it.clientFlags & FIXED) === 0 && ours?.option !== 1;
+      return (it.clientFlags & FIXED) === 0 && ours !== undefined && ours.option !== 1;
     },
     parts: true,
   },
