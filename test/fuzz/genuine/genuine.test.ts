@@ -26,6 +26,7 @@ const few = [
   "memory/1M/offset-over-nozero/one",
   "memory/1M/error-of-reads/one",
   "memory/1M/bare/oldstyle",
+  "memory/1M/bare/mask-0",
 ];
 
 describe.skipIf(missing.length > 0)(`nbdkit and this server${needs}`, () => {

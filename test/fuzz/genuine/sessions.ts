@@ -12,6 +12,8 @@ export interface Ground {
   readonly size: bigint;
   readonly readonly: boolean;
   readonly oldstyle: boolean;
+  /** The flags of the handshake that clients may have. */
+  readonly handshakeFlags: number;
   /** Requests run one after the other, in their order. */
   readonly ordered: boolean;
   /** Zeroes that are not handed on are written one by one: not many gigabytes of them. */
@@ -44,7 +46,7 @@ export function session(random: Random, ground: Ground, before: Script): Script 
 
 /** Make the used parts of the disk what they were: zeroes, and a pattern in between. */
 export function restoring(ground: Ground): Script {
-  const parts: Uint8Array[] = ground.oldstyle ? [] : [...agreed()];
+  const parts: Uint8Array[] = ground.oldstyle ? [] : [...agreed(ground)];
   const { size } = ground;
   let cookie = 1n;
   const add = (type: number, offset: bigint, count: number, payload?: Uint8Array) => {
@@ -69,8 +71,15 @@ function pattern(count: number): Uint8Array {
   return Uint8Array.from({ length: count }, (_, i) => (i * 7 + (i >> 9)) % 251);
 }
 
-function agreed(): readonly Uint8Array[] {
-  return [bytes(3), option(8), option(10, metaPayload("", [base])), option(7, infoPayload(""))];
+function agreed({ handshakeFlags }: Ground): readonly Uint8Array[] {
+  // Without fixed newstyle there is no other option.
+  if ((handshakeFlags & 1) === 0) return [bytes(handshakeFlags), option(1)];
+  return [
+    bytes(handshakeFlags),
+    option(8),
+    option(10, metaPayload("", [base])),
+    option(7, infoPayload("")),
+  ];
 }
 
 function least(a: bigint, b: bigint): bigint {
@@ -81,7 +90,7 @@ function steps(random: Random, ground: Ground): Step[] {
   const result: Step[] = [];
   if (!ground.oldstyle) {
     // Whose option was misunderstood may wait for its answer for ever.
-    const first = ground.ordered && random.once(4) ? handshake(random, "") : agreed();
+    const first = ground.ordered && random.once(4) ? handshake(random, "") : agreed(ground);
     result.push(send(...first));
   }
   const count = random.below(random.once(4) ? 60 : 15);

@@ -212,6 +212,7 @@ export function pairWorld(name: string): PairWorld {
     readonly: options.includes("-r"),
     oldstyle: options.includes("-o"),
     ordered: options.includes("-t1"),
+    handshakeFlags: 3 & Number(/mask-handshake=(\d)/.exec(options.join(" "))?.[1] ?? 3),
     modest: chain.modest ?? false,
     spares: chain.spares ?? [],
     fast: plugin !== "file" && chain.modest !== true,
