@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 
-import { NbdClient } from "#test/client";
+import { bytes, NbdClient, request } from "#test/client";
 import { compileModule, haveCompiler } from "#test/modules";
 import { program, run, serve } from "#test/server";
 
@@ -83,9 +83,9 @@ describe("memory that a filter gives away", () => {
     const { client } = await NbdClient.ready({ unix: server.socket });
     await using connection = client;
     expect((await connection.ask({ type: WRITE, payload: new Uint8Array(8) })).error).toBe(EIO);
-    const write = { type: WRITE, payload: new Uint8Array(8) };
-    connection.request(write);
-    connection.request(write);
+    const write = request({ type: WRITE, payload: new Uint8Array(8) });
+    // In one piece, so that both are delivered in the same memory.
+    connection.send(bytes(write, write));
     await connection.closed;
     await isServed(server.socket);
     expect((await server.stop()).code).toBe(0);
