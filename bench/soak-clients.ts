@@ -2,6 +2,9 @@
 import { type Export, NbdClient } from "#test/client";
 import type { Served } from "#test/server";
 
+/** The server that clients connect to. */
+export type Address = Pick<Served, "socket" | "uri">;
+
 import type { Random } from "./soak-stacks.ts";
 
 const READ = 0;
@@ -19,7 +22,7 @@ export interface Region {
 }
 
 /** A client that is ready for requests. Rejects where it is turned away, and leaves then. */
-export async function connected(server: Served): Promise<{ client: NbdClient; export: Export }> {
+export async function connected(server: Address): Promise<{ client: NbdClient; export: Export }> {
   const client = await NbdClient.connect({ unix: server.socket });
   try {
     await client.hello();
@@ -48,7 +51,7 @@ export const kinds = [
 type Kind = (typeof kinds)[number];
 
 /** One client of a random kind. It changes nothing outside the region. Rejects where the server ends it. */
-export async function vanishing(server: Served, region: Region, random: Random): Promise<Kind> {
+export async function vanishing(server: Address, region: Region, random: Random): Promise<Kind> {
   const kind = random() < 0.1 ? pickProgram(random) : (kinds[below(random, 5)] ?? "raw");
   if (kind === "nbdsh" || kind === "nbdcopy") {
     await killed(kind, server, region, random);
@@ -113,7 +116,7 @@ function request(client: NbdClient, region: Region, random: Random, cookie: bigi
   }
 }
 
-async function halfHandshake(server: Served, random: Random): Promise<void> {
+async function halfHandshake(server: Address, random: Random): Promise<void> {
   const client = await NbdClient.connect({ unix: server.socket });
   if (random() < 0.7) client.send(new Uint8Array([0, 0, 0, 3, 0x49, 0x48].slice(below(random, 3))));
   if (random() < 0.3) await pause(below(random, 200));
@@ -138,7 +141,7 @@ while True:
 /** A real client's process that SIGKILL ends in the middle. */
 async function killed(
   kind: "nbdcopy" | "nbdsh",
-  server: Served,
+  server: Address,
   region: Region,
   random: Random,
 ): Promise<void> {
@@ -185,7 +188,7 @@ export class Keeper {
   }
 
   /** Connect, change something, read all of it back, and leave: politely or not. */
-  async visit(server: Served): Promise<void> {
+  async visit(server: Address): Promise<void> {
     const ready = await connected(server).catch(() => undefined);
     // The limit filter, or a server under load, may turn us away.
     if (ready === undefined) return;
