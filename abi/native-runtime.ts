@@ -22,6 +22,7 @@ import { messageOf } from "#lib/thrown";
 
 import { runtimeSymbols } from "./generated/symbols.gen.ts";
 import { openLibc } from "./libc.ts";
+import { cString } from "./text.ts";
 
 const root = join(import.meta.dir, "..");
 const folders = ["include", "abi/runtime", "abi/generated"] as const;
@@ -197,7 +198,7 @@ export function openRuntime(): Native {
   for (const folder of cacheFolders()) {
     const path = compiledRuntime(folder);
     const reason = loadGlobally(path);
-    if (reason === undefined) return dlopen(path, runtimeSymbols).symbols;
+    if (reason === undefined) return named(dlopen(path, runtimeSymbols).symbols);
     // The file system forbids it (noexec), or it was compiled on another machine, for another libc.
     log.debug(`the native runtime cannot be used: ${reason}`);
     reasons.push(reason);
@@ -206,6 +207,12 @@ export function openRuntime(): Native {
     `the native runtime cannot be loaded: ${reasons.join("; ")}: ` +
       "set XDG_CACHE_HOME or TMPDIR to a folder on a file system that allows programs",
   );
+}
+
+/** Its lines start as those of JavaScript do. */
+function named(native: Native): Native {
+  if (log.serverName !== undefined) native.rt_set_server_name(cString(log.serverName));
+  return native;
 }
 
 /** Let modules find it. Returns why they cannot. */

@@ -160,12 +160,12 @@ export function unsetVariable(name: string): void {
   libc().unsetenv(name);
 }
 
-/** openlog(3) keeps the address. An ArrayBuffer's memory does not move. */
-const identity = new Uint8Array(new ArrayBuffer(16));
+/** openlog(3) keeps the address. The memory of cBytes does not move. */
+let identity = cBytes("");
 
 /** Opens the system's log under the name. What is returned writes an error there, also for C: syslog(3). */
 export function openSystemLog(name: string): (message: string) => void {
-  identity.set(Buffer.from(name.slice(0, identity.length - 1)));
+  identity = cBytes(name);
   libc().openlog(ptr(identity), LOG_PID, LOG_DAEMON);
   return (message) => libc().syslog(LOG_DAEMON | LOG_ERR, "%s", cString(message));
 }

@@ -33,7 +33,7 @@ _nbdkit_layers() {
     case $previous in
       --filter) printf '%s\n' "--filter=$word" ;;
       --debug | --export | --export-name | --exportname | --filter-generation | --group) ;;
-      --ip-addr | --ipaddr | --listen | --log | --mask-handshake | --pid-file | --pidfile | --port) ;;
+      --ip-addr | --ipaddr | --listen | --log | --mask-handshake | --name | --pid-file | --pidfile | --port) ;;
       --run | --selinux-label | --threads | --time-out | --timeout | --tls | --tls-certificates) ;;
       --tls-psk | --unix | --user) ;;
       -D | -e | -g | -i | -P | -p | -t | -U | -u) ;;

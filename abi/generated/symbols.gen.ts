@@ -47,6 +47,7 @@ export const runtimeSymbols = {
   rt_exports_wants_default: { args: ["ptr"], returns: "i32" },
   rt_exports_want_default: { args: ["ptr"], returns: "void" },
   rt_set_verbose: { args: ["i32"], returns: "void" },
+  rt_set_server_name: { args: ["cstring"], returns: "void" },
   rt_set_log_name: { args: ["ptr"], returns: "void" },
   rt_gnutls_log: { args: ["cstring", "i32"], returns: "i32" },
   rt_send_errors: { args: ["i32"], returns: "void" },

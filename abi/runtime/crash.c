@@ -52,8 +52,10 @@ append (char *line, size_t size, const char *text)
 static void
 say (const char *title, const char *op, const char *words)
 {
-  char line[5000] = "nbdkit: the ";
+  char line[5000] = "";
 
+  append (line, sizeof line - 1, rt_program ());
+  append (line, sizeof line - 1, ": the ");
   append (line, sizeof line - 1, title);
   append (line, sizeof line - 1, op == NULL ? " crashed" : " crashed in ");
   append (line, sizeof line - 1, op == NULL ? "" : op);

@@ -18,6 +18,14 @@ uint32_t rt_module_next_table (int32_t module, void *table, uint32_t size);
  * On failure returns -1 with errno set. Called by the generated next_ops tables, on any thread. */
 int64_t rt_upcall (void *nxdata, struct rt_message *message);
 
+/* ---- log.c */
+
+/* What --name says, or NULL: for nbdkit_name (3). */
+const char *rt_server_name (void);
+
+/* What lines start with: "nbdkit" or "nbdkit[NAME]". */
+const char *rt_program (void);
+
 /* ---- messages.c */
 
 extern struct rt_slot *rt_slot_array;

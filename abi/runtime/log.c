@@ -29,6 +29,22 @@ rt_set_verbose (int32_t on)
   atomic_store (&verbose, on);
 }
 
+static const char *server_name;
+
+static const char *program = "nbdkit";
+
+const char *
+rt_server_name (void)
+{
+  return server_name;
+}
+
+const char *
+rt_program (void)
+{
+  return program;
+}
+
 static _Thread_local const char *thread_name;
 
 void
@@ -87,7 +103,7 @@ write_all (int fd, const char *line, size_t length)
 static void
 write_line (int fd, const char *line, size_t length)
 {
-  char words[100];
+  char *words;
   uint32_t before = atomic_load (&lost);
 
   if (before > 0) {
@@ -97,8 +113,12 @@ write_line (int fd, const char *line, size_t length)
     }
     /* In front of it: the end of a line that was written in part. */
     before = atomic_exchange (&lost, 0);
-    write_all (fd, words, (size_t) snprintf (words, sizeof words,
-               "\nnbdkit: warning: %u line(s) of modules are lost, since nobody read the log\n", before));
+    int n = asprintf (&words, "\n%s: warning: %u line(s) of modules are lost, since nobody read the log\n", program,
+                      before);
+    if (n != -1) {
+      write_all (fd, words, (size_t) n);
+      free (words);
+    }
   }
   write_all (fd, line, length);
 }
@@ -143,6 +163,18 @@ printable (const char *text, const char *kept, const char *indent)
   return result;
 }
 
+/* Called once, before any module is loaded. */
+void
+rt_set_server_name (const char *name)
+{
+  char *shown = printable (name, "", ""), *line;
+
+  server_name = strdup (name);
+  if (shown != NULL && asprintf (&line, "nbdkit[%s]", shown) != -1)
+    program = line;
+  free (shown);
+}
+
 enum kind { ERROR, DEBUG };
 
 /* On a terminal errors are red, and what modules say is bold. */
@@ -151,8 +183,8 @@ make_line (char **line, enum kind kind, int fd, const char *name, const char *me
 {
   bool tty = isatty (fd) == 1;
 
-  return asprintf (line, "%snbdkit: %s%s%s: %s\n%s", !tty ? "" : kind == ERROR ? "\033[1;31m" : "\033[1m",
-                   name == NULL ? "" : name, name == NULL ? "" : ": ", kind == ERROR ? "error" : "debug", message,
+  return asprintf (line, "%s%s: %s%s%s: %s\n%s", !tty ? "" : kind == ERROR ? "\033[1;31m" : "\033[1m",
+                   program, name == NULL ? "" : name, name == NULL ? "" : ": ", kind == ERROR ? "error" : "debug", message,
                    tty ? "\033[0m" : "");
 }
 

@@ -177,6 +177,9 @@ void rt_exports_want_default (void *exports);
 /* Debug lines are printed where `verbose` is not 0. */
 void rt_set_verbose (int32_t verbose);
 
+/* What --name says, or NULL. The runtime keeps a copy for good. Lines start with nbdkit[NAME] then. */
+void rt_set_server_name (const char *name);
+
 /* Lines of this thread start with this name, which must stay, where it runs no callback for a client; NULL: none. */
 void rt_set_log_name (const void *name);
 

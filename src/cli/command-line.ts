@@ -271,6 +271,7 @@ class Draft {
       ...this.#optional("user", "user", String),
       ...this.#optional("group", "group", String),
       swap: this.#has("swap"),
+      ...this.#optional("name", "name", String),
       log: logTarget(this.#last("log") ?? "") ?? "default",
       verbose: this.#has("verbose"),
     };

@@ -4,7 +4,7 @@ import { openSync } from "node:fs";
 import { openSystemLog } from "#abi/process";
 
 import { ConfigError } from "../api/errors.ts";
-import { sendErrorsTo } from "../lib/log.ts";
+import { log, sendErrorsTo } from "../lib/log.ts";
 import { filePath } from "../lib/text-bytes.ts";
 import { messageOf } from "../lib/thrown.ts";
 import type { LogTarget } from "./settings.ts";
@@ -14,7 +14,7 @@ export function chooseLog(target: LogTarget): void {
   if (target === "default" || target === "stderr") {
     sendErrorsTo({ fd: 2 });
   } else if (target === "syslog") {
-    sendErrorsTo({ systemLog: openSystemLog("nbdkit") });
+    sendErrorsTo({ systemLog: openSystemLog(log.serverName ?? "nbdkit") });
   } else if (target === "null") {
     sendErrorsTo("nowhere");
   } else {

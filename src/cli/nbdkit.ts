@@ -61,6 +61,7 @@ async function run(argv: readonly string[], isScript = false): Promise<number> {
     case "load": {
       const { settings, action, rest } = line;
       log.verbose = settings.verbose;
+      log.serverName = settings.name;
       chooseLog(settings.log);
       const script = isScript ? undefined : findScriptPlugin(settings.plugin);
       if (script === undefined) return load(action, settings);

@@ -84,6 +84,11 @@ const table = [
     help: "the bits of the handshake's flags that clients may see",
   },
   {
+    name: "name",
+    value: "NAME",
+    help: "the name of this server in its error and debug messages: nbdkit[NAME]",
+  },
+  {
     name: "newstyle",
     letter: "n",
     aliases: ["new-style"],

@@ -74,6 +74,8 @@ export interface Settings {
   readonly group?: string;
   /** Lock all memory. */
   readonly swap: boolean;
+  /** What its messages call this server, besides nbdkit. */
+  readonly name?: string;
   readonly log: LogTarget;
   readonly verbose: boolean;
 }

@@ -8,6 +8,8 @@ import { bytesOf } from "./text-bytes.ts";
 export interface Log {
   /** -v was given. */
   verbose: boolean;
+  /** --name: what all lines, those of C modules included, call this server: `nbdkit[NAME]`. */
+  serverName: string | undefined;
   /** `name` says where it came from: `file[3]`, or nothing outside connections. */
   error(message: string, name?: string): void;
   debug(message: string, name?: string): void;
@@ -63,7 +65,11 @@ export function askForRoom(ask: HasRoom): void {
   };
 }
 
-const program = "nbdkit";
+/** What each line begins with. A name from the command line must not begin a line of its own. */
+function program(): string {
+  return log.serverName === undefined ? "nbdkit" : `nbdkit[${printable(log.serverName)}]`;
+}
+
 /** The least that a pipe takes without waiting where it takes anything. */
 const pageBytes = 4096;
 /** Whoever reads the log may be busy. Clients wait meanwhile, so that it is not waited for again and again. */
@@ -85,10 +91,10 @@ function writeLine(fd: number, text: string, style: readonly [string, string] = 
     // In front of it: the end of a line that was written in part.
     write(
       fd,
-      `\n${program}: warning: ${before} line(s) of the log are lost, since nobody read it\n`,
+      `\n${program()}: warning: ${before} line(s) of the log are lost, since nobody read it\n`,
     );
   }
-  write(fd, `${start}${program}: ${text}\n${end}`);
+  write(fd, `${start}${program()}: ${text}\n${end}`);
 }
 
 function write(fd: number, text: string): void {
@@ -124,6 +130,7 @@ function report(kind: "error" | "warning", message: string, name?: string): void
 
 export const log: Log = {
   verbose: false,
+  serverName: undefined,
   controlpath: true,
   datapath: true,
   tlsSession: false,

@@ -204,7 +204,10 @@ const mayMount = isRoot && installed("unshare") && Bun.spawnSync(["unshare", "-m
 describe.skipIf(!haveCompiler || !mayMount || !installed("python3"))(
   "a daemon (needs cc, python3, unshare)",
   () => {
-    test.each(servers)("tells the system's log of errors (%s)", async (_, command) => {
+    test.each([
+      ...servers.map((row) => [...row, "nbdkit"] as const),
+      ["ours with --name", [...program, "--name=left"], "left"] as const,
+    ])("tells the system's log of errors (%s)", async (_, command, name) => {
       using folder = new Folder();
       mkdirSync(folder.file("dev"));
       const dev = folder.file("dev");
@@ -231,7 +234,7 @@ describe.skipIf(!haveCompiler || !mayMount || !installed("python3"))(
       expect(stderr).toBe("");
       // Facility "daemon", severity "error". nbdkit names the thread instead of the connection.
       const from = String.raw`shutting-down(\[1\]|\.\d+)`;
-      expect(stdout).toMatch(new RegExp(`^<27>.* nbdkit\\[${pid}\\]: ${from}: read at 512\n$`));
+      expect(stdout).toMatch(new RegExp(`^<27>.* ${name}\\[${pid}\\]: ${from}: read at 512\n$`));
     });
   },
 );

@@ -75,6 +75,27 @@ describe.each(modules)("what a plugin in %s says", (_language, make) => {
   );
 });
 
+describe.each(modules)("with --name, a plugin in %s", (_language, make) => {
+  test.each([
+    ["in", "nbdkit[in]"],
+    ["", "nbdkit[]"],
+    ["two\nlines %s \x1b[2J", "nbdkit[two\\nlines %s \\x1b[2J]"],
+  ])("starts its lines as the server does: %j", async (name, start) => {
+    using folder = new Folder();
+    const args = ["-v", `--name=${name}`, "-D", "no.such=1", await make(folder), "--version"];
+    const { code, stderr } = await run([...program, ...args]);
+    const lines = stderr.trimEnd().split("\n");
+    expect({ code, others: lines.filter((line) => !line.startsWith(`${start}: `)) }).toEqual({
+      code: 0,
+      others: [],
+    });
+    const rest = lines.map((line) => line.slice(start.length));
+    expect(rest).toContain(": debug: quiet\\t\\x1b[2J\\n\\x7fü");
+    expect(rest).toContain(": error: loud ü");
+    expect(rest).toContain(": warning: debug flag -D no.such was not used");
+  });
+});
+
 describe.skipIf(!installed("script"))("on a terminal (needs script)", () => {
   const wrong = ["null", "--run", "true", "no-such-key=1"];
   const start = "\x1b[1;31mnbdkit: error: ";

@@ -113,6 +113,15 @@ const rows: readonly Row[] = [
     stdout: "newstyle\nnewstyle-fixed\n",
   },
   {
+    option: "--name",
+    script: `nbdkit --name=left -v memory 64k --run '${nbdsh("len(h.pread(512, 0))")}'
+      nbdkit --name=left --name "the right" memory 64k no-such=1`,
+    stdout: "512\n",
+    stderr:
+      /^nbdkit\[left\]: memory\[\d+\]: debug: memory: pread count=512 offset=0$[^]*^nbdkit\[the right\]: error: .*no-such/m,
+    silent: /^nbdkit:/m,
+  },
+  {
     option: "-n",
     script: `nbdkit -n memory 64k --run '${nbdsh("h.get_protocol()")}'`,
     stdout: "newstyle-fixed\n",

@@ -32,11 +32,11 @@ const spellings = (option: (typeof options)[number]) => [
 ];
 const nbdkits = options.filter(({ ours }) => ours === undefined);
 
-/** Of nbdkit 1.45.2. */
+/** Of nbdkit 1.48.1. */
 const newest = `
   -4 -6 -D -P -U -V -e -f -g -i -n -o -p -r -s -t -u -v --debug --dump-config --dump-plugin --exit-with-parent --export
   --export-name --exportname --filter --foreground --group --help --ip-addr --ipaddr --ipv4-only --ipv6-only
-  --keep-alive --keepalive --log --long-options --mask-handshake --new-style --newstyle --no-fork --no-mc
+  --keep-alive --keepalive --log --long-options --mask-handshake --name --new-style --newstyle --no-fork --no-mc
   --no-meta-contexts --no-sr --no-structured-replies --old-style --oldstyle --pid-file --pidfile --port --print-uri
   --print-url --read-only --readonly --run --selinux-label --short-options --show-uri --show-url --single --stdin
   --swap --threads --time-out --timeout --tls --tls-certificates --tls-psk --tls-verify-peer --unix --user --verbose
