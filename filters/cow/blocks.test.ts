@@ -4,16 +4,22 @@ import * as fc from "fast-check";
 
 import { ALLOCATED, Blocks, type BlockState, HOLE, TRIMMED } from "./blocks.ts";
 
+/** The blocks of a disk that has an overlay for itself. */
+function blocksIn(pageBlocks: number): Blocks {
+  let claimed = 0;
+  return new Blocks(pageBlocks, (blocks) => (claimed += blocks) - blocks);
+}
+
 describe("block states", () => {
   test("start as holes, for any block number", () => {
-    const blocks = new Blocks(4096);
+    const blocks = blocksIn(4096);
     expect([blocks.get(0), blocks.get(2 ** 51 - 1)]).toEqual([HOLE, HOLE]);
     // The most that one request can cover: 4 GiB in blocks of 4096.
     expect(blocks.run(0, 2 ** 20)).toBe(2 ** 20);
   });
 
   test("work at the far end of the largest disk", () => {
-    const blocks = new Blocks(4096);
+    const blocks = blocksIn(4096);
     const last = 2 ** 51 - 1;
     blocks.set(last, 1, ALLOCATED);
     expect([blocks.get(last - 1), blocks.get(last), blocks.place(last)]).toEqual([
@@ -25,14 +31,14 @@ describe("block states", () => {
   });
 
   test("pages get places in the order in which they are asked for", () => {
-    const blocks = new Blocks(8);
+    const blocks = blocksIn(8);
     expect([blocks.place(80), blocks.place(3), blocks.place(87), blocks.place(8)]).toEqual([
       0, 11, 7, 16,
     ]);
   });
 
   test("a run of allocated blocks ends where its page ends, other runs do not", () => {
-    const blocks = new Blocks(8);
+    const blocks = blocksIn(8);
     blocks.set(4, 10, ALLOCATED);
     expect([
       blocks.run(0, 100),
@@ -54,7 +60,7 @@ describe("block states", () => {
     });
     fc.assert(
       fc.property(fc.array(range, { maxLength: 12 }), (ranges) => {
-        const blocks = new Blocks(pageBlocks);
+        const blocks = blocksIn(pageBlocks);
         const model: BlockState[] = Array.from({ length: count }, () => HOLE);
         for (const { first, length, state } of ranges) {
           const some = Math.min(length, count - first);
@@ -77,7 +83,7 @@ describe("block states", () => {
     const numbers = fc.uniqueArray(fc.nat(2 ** 31 - 1), { maxLength: 50 });
     fc.assert(
       fc.property(numbers, fc.constantFrom(1, 4, 4096), (all, pageBlocks) => {
-        const blocks = new Blocks(pageBlocks);
+        const blocks = blocksIn(pageBlocks);
         expect(new Set(all.map((block) => blocks.place(block))).size).toBe(all.length);
         expect(Math.max(0, ...all.map((block) => blocks.place(block)))).toBeLessThan(
           Math.max(1, all.length * pageBlocks),

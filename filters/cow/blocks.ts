@@ -11,8 +11,8 @@ export type BlockState = typeof ALLOCATED | typeof HOLE | typeof TRIMMED;
 /** The states of neighbouring blocks, two bits each, and where the overlay file has them. */
 interface Page {
   readonly bits: Uint8Array;
-  /** The place of the page in the overlay, counted in pages; -1 until one of its blocks is allocated. */
-  slot: number;
+  /** Where its first block lies in the overlay, counted in blocks; -1 until one of its blocks is allocated. */
+  place: number;
 }
 
 /**
@@ -25,10 +25,17 @@ interface Page {
 export class Blocks {
   readonly pageBlocks: number;
   private readonly pages = new Map<number, Page>();
-  private slots = 0;
+  private readonly claim: (blocks: number) => number;
 
-  constructor(pageBlocks: number) {
+  /** `claim` gives so many blocks of the overlay to the caller, and returns the first one's number. */
+  constructor(pageBlocks: number, claim: (blocks: number) => number) {
     this.pageBlocks = pageBlocks;
+    this.claim = claim;
+  }
+
+  /** No block has left HOLE yet. */
+  get untouched(): boolean {
+    return this.pages.size === 0;
   }
 
   get(block: number): BlockState {
@@ -74,17 +81,14 @@ export class Blocks {
   /** Where `block` lies in the overlay, counted in blocks. Gives its page a place if it has none. */
   place(block: number): number {
     const page = this.page(Math.floor(block / this.pageBlocks));
-    if (page.slot < 0) {
-      page.slot = this.slots;
-      this.slots += 1;
-    }
-    return page.slot * this.pageBlocks + (block % this.pageBlocks);
+    if (page.place < 0) page.place = this.claim(this.pageBlocks);
+    return page.place + (block % this.pageBlocks);
   }
 
   private page(number: number): Page {
     let page = this.pages.get(number);
     if (page === undefined) {
-      page = { bits: new Uint8Array(Math.ceil(this.pageBlocks / 4)), slot: -1 };
+      page = { bits: new Uint8Array(Math.ceil(this.pageBlocks / 4)), place: -1 };
       this.pages.set(number, page);
     }
     return page;

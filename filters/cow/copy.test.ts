@@ -7,6 +7,7 @@ import * as fc from "fast-check";
 import { NbdError, type NextOps } from "#api";
 import { above, type Stack } from "#test/chain";
 
+import { fives } from "./below-fixture.ts";
 import { Copy } from "./copy.ts";
 import cow from "./cow.ts";
 import { gate, settled } from "./gate-fixture.ts";
@@ -251,10 +252,12 @@ describe("many requests at the same time", () => {
 });
 
 describe("an overlay whose disk is full", () => {
-  const next = { pread: (buf: Uint8Array) => void buf.fill(5) } as unknown as NextOps;
-  const below = { next, size: BigInt(size), caches: false };
+  const below = fives(BigInt(size));
   const full = (savesReads = false) =>
-    new Copy(new Overlay(openSync("/dev/full", "r+")), block, () => savesReads);
+    new Copy(new Overlay(openSync("/dev/full", "r+")), {
+      blockSize: block,
+      savesReads: () => savesReads,
+    });
   const errno = (call: () => unknown) => {
     try {
       call();
@@ -265,7 +268,7 @@ describe("an overlay whose disk is full", () => {
   };
 
   test("fails writes with ENOSPC, and the block stays what it was", () => {
-    using copy = full();
+    const copy = full();
     expect(errno(() => copy.write(below, new Uint8Array(block), 0n))).toBe("ENOSPC");
     expect(errno(() => copy.write(below, new Uint8Array(10), 5000n))).toBe("ENOSPC");
     expect(errno(() => copy.discard(below, 10, 5000n))).toBe("ENOSPC");
@@ -275,7 +278,7 @@ describe("an overlay whose disk is full", () => {
   });
 
   test("still zeroes whole blocks", () => {
-    using copy = full();
+    const copy = full();
     expect(errno(() => copy.discard(below, 2 * block, 0n))).toBe("no error");
     const buf = new Uint8Array(block).fill(1);
     expect(errno(() => copy.read(below, buf, 0n))).toBe("no error");
@@ -283,7 +286,7 @@ describe("an overlay whose disk is full", () => {
   });
 
   test("does not fail reads that would be kept", () => {
-    using copy = full(true);
+    const copy = full(true);
     const buf = new Uint8Array(100);
     expect(errno(() => copy.read(below, buf, 7n))).toBe("no error");
     expect(errno(() => copy.cache(below, 10 * block, 0n, true))).toBe("no error");

@@ -1,4 +1,4 @@
-/** The writable copy that all clients of one cow layer share: which blocks are where, and how to read and change them. */
+/** The writable copy of one export, which all its clients share: which blocks are where, and how to read and change them. */
 import {
   after,
   type Awaitable,
@@ -32,6 +32,13 @@ export interface Below {
   readonly caches: boolean;
 }
 
+export interface CopyOptions {
+  /** A power of two. */
+  readonly blockSize: number;
+  /** Whether blocks that are read are kept; asked for every read that reaches the layer below. */
+  readonly savesReads: () => boolean;
+}
+
 /**
  * No locks are needed, even where the layer below answers later. The overlay is read and written
  * synchronously, so only reading from below can be interrupted by other requests. What is below never
@@ -39,7 +46,7 @@ export interface Below {
  * below looks at the state again: still HOLE means that nobody changed the block meanwhile; else the
  * data from below is obsolete, and the request goes on with what the block is now.
  */
-export class Copy implements Disposable {
+export class Copy {
   private readonly overlay: Overlay;
   private readonly blocks: Blocks;
   private readonly blockSize: number;
@@ -47,18 +54,21 @@ export class Copy implements Disposable {
   private readonly mask: bigint;
   private readonly savesReads: () => boolean;
 
-  /** `blockSize` is a power of two. `savesReads` is asked for every read that reaches the layer below. */
-  constructor(overlay: Overlay, blockSize: number, savesReads: () => boolean = () => false) {
+  constructor(overlay: Overlay, { blockSize, savesReads }: CopyOptions) {
     this.overlay = overlay;
     this.blockSize = blockSize;
     this.shift = BigInt(Math.log2(blockSize));
     this.mask = BigInt(blockSize) - 1n;
-    this.blocks = new Blocks(Math.min(mostPageBlocks, Math.max(1, pageBytes / blockSize)));
+    this.blocks = new Blocks(
+      Math.min(mostPageBlocks, Math.max(1, pageBytes / blockSize)),
+      (blocks) => overlay.claim(blocks * blockSize) / blockSize,
+    );
     this.savesReads = savesReads;
   }
 
-  [Symbol.dispose](): void {
-    this.overlay[Symbol.dispose]();
+  /** Nothing was written, zeroed, trimmed or kept. */
+  get untouched(): boolean {
+    return this.blocks.untouched;
   }
 
   read(below: Below, buf: Uint8Array, offset: bigint): Awaitable<void> {

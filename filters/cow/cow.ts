@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 
 import { after, type BlockSize, defineFilter, filePath, param, parseBool, parseSize } from "#api";
 
-import { Copy } from "./copy.ts";
+import { Copies } from "./copies.ts";
 import { Overlay } from "./overlay.ts";
 
 const smallestBlock = 4096n;
@@ -28,8 +28,8 @@ function advice({ minimum, preferred, maximum }: BlockSize, block: number): Bloc
   return { minimum, preferred: Math.min(maximum, Math.max(preferred, wanted)), maximum };
 }
 
-/** The copy of each loaded layer, by its parameters, of which every layer has its own. */
-const copies = new WeakMap<object, Copy>();
+/** The copies of each layer, by its parameters: each layer has an object of its own. */
+const layers = new WeakMap<object, Copies>();
 
 export default defineFilter({
   name: "cow",
@@ -55,26 +55,32 @@ export default defineFilter({
     const onRead = config["cow-on-read"];
     const savesReads =
       typeof onRead === "string" ? () => existsSync(filePath(onRead)) : () => onRead;
-    copies.set(config, new Copy(Overlay.create(), config["cow-block-size"], savesReads));
+    const options = { blockSize: config["cow-block-size"], savesReads };
+    layers.set(config, new Copies(Overlay.create(), options));
   },
 
   cleanup(config) {
-    copies.get(config)?.[Symbol.dispose]();
-    copies.delete(config);
+    layers.get(config)?.[Symbol.dispose]();
+    layers.delete(config);
   },
 
   async open(next, config, _readonly, exportName) {
-    const copy = copies.get(config);
-    if (copy === undefined) throw new Error("open was called before get_ready or after cleanup");
+    const copies = layers.get(config);
+    if (copies === undefined) throw new Error("open was called before get_ready or after cleanup");
     // Read-only: nothing is ever written to the layer below.
     await next(true, exportName);
     const { "cow-on-cache": savesCached, "cow-block-size": block } = config;
-    return { copy, size: 0n, caches: false, savesCached, block };
+    const copy = copies.enter(exportName);
+    return { copies, exportName, copy, size: 0n, caches: false, savesCached, block };
   },
 
   async prepare(next, handle) {
     handle.size = await next.getSize();
     handle.caches = (await next.canCache()) !== "none";
+  },
+
+  close({ copies, exportName }) {
+    copies.leave(exportName);
   },
 
   /** Writes of less than a block copy the rest of it. */

@@ -1,4 +1,4 @@
-/** The temporary file that holds what was written. It has no name, so it vanishes with the process at the latest. */
+/** The temporary file that holds what was written to all exports of a layer. It has no name, so it vanishes with the process at the latest. */
 import { randomUUID } from "node:crypto";
 import { closeSync, constants, openSync, readSync, unlinkSync, writeSync } from "node:fs";
 
@@ -9,6 +9,7 @@ const largestPosition = Number.MAX_SAFE_INTEGER;
 
 export class Overlay implements Disposable {
   private readonly fd: number;
+  private claimed = 0;
 
   /** `fd` is a file open for reading and writing; it is closed by `Symbol.dispose`. */
   constructor(fd: number) {
@@ -26,6 +27,13 @@ export class Overlay implements Disposable {
       const { message } = NbdError.from(error, `cow: cannot create a temporary file in ${folder}`);
       throw new ConfigError(message, { cause: error });
     }
+  }
+
+  /** Give `bytes` of the file to the caller, and return where they begin. They take no space until they are written. */
+  claim(bytes: number): number {
+    const start = this.claimed;
+    this.claimed += bytes;
+    return start;
   }
 
   read(buf: Uint8Array, position: number): void {

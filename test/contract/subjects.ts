@@ -12,8 +12,8 @@ export interface Subject {
   readonly texts: Readonly<Record<string, string>>;
   /** Requests that do not reach the layer below, or reach it as something else; with the reason. */
   readonly keeps?: { readonly kinds: readonly string[]; readonly because: string };
-  /** What it makes of a disk before it is served. */
-  readonly prepare?: (disk: Uint8Array) => void;
+  /** What it makes of a disk before it is served. Disks of other numbers are served from elsewhere, as far as it can. */
+  readonly prepare?: (disk: Uint8Array, number?: number) => void;
 }
 
 type Exception = Partial<Omit<Subject, "module" | "name">>;
@@ -32,13 +32,13 @@ const filters: Readonly<Record<string, Exception>> = {
   partition: { texts: { partition: "1" }, prepare: putPartition },
 };
 
-/** An MBR with one partition of 24 sectors that begins at the fifth. */
-function putPartition(disk: Uint8Array): void {
+/** An MBR with one partition of 24 sectors that begins at the fifth, or later by `number`. */
+function putPartition(disk: Uint8Array, number = 0): void {
   const view = new DataView(disk.buffer, disk.byteOffset, 512);
   disk.fill(0, 0, 512);
   view.setUint8(446 + 4, 0x83);
-  view.setUint32(446 + 8, 4, true);
-  view.setUint32(446 + 12, 24, true);
+  view.setUint32(446 + 8, 4 + number, true);
+  view.setUint32(446 + 12, 24 + number, true);
   view.setUint16(510, 0xaa55, true);
 }
 
