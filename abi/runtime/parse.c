@@ -12,7 +12,7 @@
 #include "internal.h"
 #include "nbdkit-plugin.h"
 
-/* The power of two that a suffix stands for, or -1. */
+/* The power of two that a suffix stands for, or -1. A _ may stand in front of the letter, which 0x1_b needs. */
 static int
 suffix_shift (const char *suffix)
 {
@@ -22,7 +22,9 @@ suffix_shift (const char *suffix)
 
   if (suffix[0] == '\0')
     return 0;
-  if (suffix[1] == '\0') {
+  if (suffix[0] == '_')
+    suffix++;
+  if (suffix[0] != '\0' && suffix[1] == '\0') {
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
       if (tolower ((unsigned char) suffix[0]) == known[i].letter)
         return known[i].shift;
@@ -30,12 +32,37 @@ suffix_shift (const char *suffix)
   return -1;
 }
 
+/* The number that the digits at `text` are the beginning of: 0x means hexadecimal, 0 octal. Returns where it ends, or
+ * NULL where it is larger than 2^63-1. As src/lib/size.ts has it; strtoumax (3) takes more with some C libraries. */
+static const char *
+parse_digits (const char *text, uint64_t *result)
+{
+  unsigned base = 10;
+
+  if (text[0] == '0' && (text[1] == 'x' || text[1] == 'X') && isxdigit ((unsigned char) text[2])) {
+    base = 16;
+    text += 2;
+  }
+  else if (text[0] == '0')
+    base = 8;
+  for (*result = 0; isxdigit ((unsigned char) *text); text++) {
+    unsigned digit = isdigit ((unsigned char) *text) ? (unsigned) (*text - '0')
+                                                     : (unsigned) (tolower ((unsigned char) *text) - 'a' + 10);
+    if (digit >= base)
+      break;
+    if (*result > ((uint64_t) INT64_MAX - digit) / base)
+      return NULL;
+    *result = *result * base + digit;
+  }
+  return text;
+}
+
 RT_EXPORT int64_t
 nbdkit_parse_size (const char *text)
 {
   const char *at = text;
-  uint64_t size = 0;
-  int shift;
+  uint64_t size;
+  int shift = 0;
 
   while (isspace ((unsigned char) *at))
     at++;
@@ -45,24 +72,19 @@ nbdkit_parse_size (const char *text)
     nbdkit_error ("could not parse size string (%s): expected a number of bytes", text);
     return -1;
   }
-  for (; isdigit ((unsigned char) *at); at++) {
-    unsigned digit = (unsigned) (*at - '0');
-    if (size > ((uint64_t) INT64_MAX - digit) / 10)
-      goto too_large;
-    size = size * 10 + digit;
-  }
-  shift = suffix_shift (at);
+  at = parse_digits (at, &size);
+  if (at != NULL)
+    shift = suffix_shift (at);
   if (shift == -1) {
-    nbdkit_error ("could not parse size string (%s): the suffix may be one of b, k, m, g, t, p, e, s", text);
+    nbdkit_error ("could not parse size string (%s): \"%s\" is no suffix: expected one of b, k, m, g, t, p, e, s", text,
+                  at);
     return -1;
   }
-  if (size > (uint64_t) INT64_MAX >> shift)
-    goto too_large;
+  if (at == NULL || size > (uint64_t) INT64_MAX >> shift) {
+    nbdkit_error ("could not parse size string (%s): the size is larger than 2^63-1", text);
+    return -1;
+  }
   return (int64_t) (size << shift);
-
-too_large:
-  nbdkit_error ("could not parse size string (%s): the size is larger than 2^63-1", text);
-  return -1;
 }
 
 RT_EXPORT int

@@ -58,7 +58,8 @@ describe("size", () => {
 });
 
 describe("parameters", () => {
-  const accepted = "a size in bytes, with an optional suffix b, k, m, g, t, p, e or s (512 bytes)";
+  const accepted =
+    "a size in bytes (decimal, 0x… or octal 0…), with an optional suffix b, k, m, g, t, p, e or s (512 bytes)";
   test.each([
     ["offset", "-1"],
     ["offset", "abc"],

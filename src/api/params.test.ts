@@ -34,7 +34,7 @@ describe("a value", () => {
       "size",
       param.size({ help }),
       "1q",
-      "a size in bytes, with an optional suffix b, k, m, g, t, p, e or s (512 bytes)",
+      "a size in bytes (decimal, 0x… or octal 0…), with an optional suffix b, k, m, g, t, p, e or s (512 bytes)",
     ],
     ["bool", param.bool({ help }), "maybe", "true or false"],
     ["integer", integer, "11", "an integer from -1 to 10"],

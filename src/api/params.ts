@@ -52,7 +52,8 @@ function refuse(key: string, text: string, accepted: string): never {
   throw new ConfigError(`${key}=${text}: expected ${accepted}`);
 }
 
-const sizeWords = "a size in bytes, with an optional suffix b, k, m, g, t, p, e or s (512 bytes)";
+const sizeWords =
+  "a size in bytes (decimal, 0x… or octal 0…), with an optional suffix b, k, m, g, t, p, e or s (512 bytes)";
 
 /**
  * The kinds of parameters. Each takes the text of `help` and, as the module likes, `default`, `required` and

@@ -13,12 +13,17 @@ const suffixes: Readonly<Record<string, bigint>> = {
 };
 const largest = (1n << 63n) - 1n;
 
-/** A size in bytes, or undefined where `text` is not one: decimal digits, then at most one of b k m g t p e s. */
+/**
+ * A size in bytes, or undefined where `text` is not one: a decimal, octal (0...) or hexadecimal (0x...) number, then at
+ * most one of b k m g t p e s. A _ may stand in front of that letter, which `0x1_b` needs. As abi/runtime/parse.c has it.
+ */
 export function parseSize(text: string): bigint | undefined {
-  const match = /^[ \t\n\v\f\r]*\+?([0-9]+)([a-zA-Z]?)$/.exec(text);
-  const scale = suffixes[match?.[2]?.toLowerCase() ?? "?"];
+  const match = /^[ \t\n\v\f\r]*\+?(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)(?:_?([a-zA-Z]))?$/.exec(
+    text,
+  );
+  const scale = suffixes[match?.[2]?.toLowerCase() ?? ""];
   if (match?.[1] === undefined || scale === undefined) return undefined;
-  const size = BigInt(match[1]) * scale;
+  const size = numberOf(match[1]) * scale;
   return size <= largest ? size : undefined;
 }
 
@@ -34,9 +39,13 @@ export function parseInteger(text: string): bigint | undefined {
   const match = /^[ \t\n\v\f\r]*([-+]?)(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)$/.exec(text);
   const digits = match?.[2];
   if (digits === undefined) return undefined;
-  const octal = /^0[0-7]+$/.test(digits);
-  const value = BigInt(octal ? `0o${digits.slice(1)}` : digits);
+  const value = numberOf(digits);
   return match?.[1] === "-" ? -value : value;
+}
+
+/** The digits as C reads them, where a 0 in front means octal. */
+function numberOf(digits: string): bigint {
+  return BigInt(/^0[0-7]+$/.test(digits) ? `0o${digits.slice(1)}` : digits);
 }
 
 const perUnit: Readonly<Record<string, bigint>> = {

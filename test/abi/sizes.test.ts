@@ -1,0 +1,28 @@
+/** nbdkit_parse_size, as C modules call it, reads what the server's own parameters take. */
+import { expect, test } from "bun:test";
+
+import { compileModule, haveCompiler } from "#test/modules";
+import { program, run } from "#test/server";
+
+import { noSizes, sizes } from "../../src/lib/size-fixture.ts";
+
+test.skipIf(!haveCompiler)(
+  "a C module gets the sizes that TypeScript reads (needs cc)",
+  async () => {
+    const filter = await compileModule("test/fixtures/parsing.c");
+    const table = [...sizes, ...noSizes.map((text) => [text, -1n] as const)];
+    const { code, stderr } = await run([
+      ...program,
+      ...["-v", `--filter=${filter}`, "null"],
+      ...table.map(([text]) => `parse-size=${text}`),
+      "--dump-plugin",
+    ]);
+    const read = [...stderr.matchAll(/ parse-size=(.*) -> (-?[0-9]+)$/gm)];
+    expect(code).toBe(0);
+    expect(read.map(([, text, size]) => `${text} ${size}`)).toEqual(
+      table.map(([text, size]) => `${text} ${size}`),
+    );
+    const refused = [...stderr.matchAll(/error: .*could not parse size string \((.*)\): /gm)];
+    expect(refused.map(([, text]) => text)).toEqual([...noSizes]);
+  },
+);
