@@ -17,6 +17,7 @@ import { homedir, tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 
 import { ConfigError } from "#api";
+import { errnoName } from "#lib/errno";
 import { log } from "#lib/log";
 import { messageOf } from "#lib/thrown";
 
@@ -192,13 +193,16 @@ export type { Native };
 const RTLD_NOW = 2;
 const RTLD_GLOBAL = 0x100;
 
+let opened: Native | undefined;
+
 /** Load the runtime into the global scope, once. */
 export function openRuntime(): Native {
+  if (opened !== undefined) return opened;
   const reasons: string[] = [];
   for (const folder of cacheFolders()) {
     const path = compiledRuntime(folder);
     const reason = loadGlobally(path);
-    if (reason === undefined) return named(dlopen(path, runtimeSymbols).symbols);
+    if (reason === undefined) return (opened = named(withOwnSymbols(path)));
     // The file system forbids it (noexec), or it was compiled on another machine, for another libc.
     log.debug(`the native runtime cannot be used: ${reason}`);
     reasons.push(reason);
@@ -213,6 +217,14 @@ export function openRuntime(): Native {
 function named(native: Native): Native {
   if (log.serverName !== undefined) native.rt_set_server_name(cString(log.serverName));
   return native;
+}
+
+/** The functions of the runtime. Modules find none of them and none of Bun's afterwards: theirs may have the same names. */
+function withOwnSymbols(path: string): Native {
+  const { symbols } = dlopen(path, runtimeSymbols);
+  const err = symbols.rt_hide_symbols();
+  if (err !== 0) log.error(`C modules may call functions of Bun by mistake: ${errnoName(err)}`);
+  return symbols;
 }
 
 /** Let modules find it. Returns why they cannot. */

@@ -7,11 +7,15 @@ export const testPackages: Readonly<Record<string, string>> = {
   e2fsprogs: "tests with ext4 file systems",
   fdisk: "tests with partition tables (sfdisk)",
   gcc: "everything that loads C modules",
+  "g++": "a module in C++",
   gdb: "stack traces of crashed C modules",
   "gnutls-bin": "TLS tests with certificates",
   jq: "the genuine cdi plugin, which reads manifests with it",
   "libc6-dev": "everything that loads C modules",
   "libnbd-bin": "tests with the clients nbdinfo and nbdcopy",
+  "libsqlite3-dev": "a module that brings SQLite",
+  "libssl-dev": "a module that brings OpenSSL",
+  "libuv1-dev": "a module that brings libuv",
   "man-db": "showing the manual pages",
   mandoc: "checks of the manual pages",
   "nbd-client": "tests with the client nbd-client",
@@ -29,6 +33,7 @@ export const testPackages: Readonly<Record<string, string>> = {
   valgrind: "memory checks of the native runtime",
   xorriso: "the genuine iso plugin",
   "xz-utils": "the genuine xz filter's files",
+  "zlib1g-dev": "a module that brings zlib",
   zsh: "tests of the completion for zsh",
 };
 

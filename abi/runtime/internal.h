@@ -127,7 +127,8 @@ uint32_t rt_caller_generation (const void *return_address);
 const char *rt_module_title (uint32_t module);
 const char *rt_module_title_at (uintptr_t address);
 
-/* Name the module when the process dies of a signal in one. (crash.c) */
+/* Name the module when the process dies of a signal in one. Modules that are loaded later may install handlers of their
+ * own, which stay in force and may call this one. (crash.c) */
 void rt_crash_install (void);
 
 /* Room for the handler where the thread's own stack is exhausted; to be freed at the thread's end. */

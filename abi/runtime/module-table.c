@@ -98,7 +98,6 @@ rt_module_describe (uint32_t module, const void *address, const char *title)
   if (atomic_load (&entry->title) == NULL)
     atomic_store (&entry->title, strdup (title));
   atomic_store (&by_module[module], entry);
-  rt_crash_install ();
 }
 
 uint32_t

@@ -76,8 +76,11 @@ keep_dlerror (void)
 void *
 rt_dlopen (const char *path)
 {
-  void *library = dlopen (path, RTLD_NOW | RTLD_GLOBAL);
+  void *library;
 
+  /* Before: a handler that the module installs while it is loaded gets the signal first. */
+  rt_crash_install ();
+  library = dlopen (path, RTLD_NOW | RTLD_GLOBAL);
   keep_dlerror ();
   return library;
 }

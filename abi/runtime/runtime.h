@@ -197,6 +197,10 @@ void rt_on_shutdown (void (*asked) (void));
 /* How many error lines modules have printed. */
 uint32_t rt_errors_printed (void);
 
+/* Let modules that are loaded from now on see nothing of the program but libc's and nbdkit's functions. To be called once
+ * JavaScript has the addresses of the functions of this header, which are hidden as well. Returns 0 or an errno. */
+int32_t rt_hide_symbols (void);
+
 /* dlopen (path, RTLD_NOW | RTLD_GLOBAL), dlsym, and the text of the last failure (or ""). */
 void *rt_dlopen (const char *path);
 void *rt_dlsym (void *library, const char *name);
