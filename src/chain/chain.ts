@@ -2,6 +2,7 @@
 import { threadModels } from "#abi/generated/constants.gen";
 import type { Awaitable, NextOps, ThreadModel } from "#abi/generated/methods.gen";
 
+import { after } from "../api/awaitable.ts";
 import { ConfigError } from "../api/errors.ts";
 import { Exports } from "../lib/exports.ts";
 import { log } from "../lib/log.ts";
@@ -163,13 +164,25 @@ export class Chain {
     log.debug(`${layer.name}: config key=${key}, value=${value}`);
     if (layer.config !== undefined) {
       const next = (k: string, v: string) => this.configAt(index + 1, k, v);
-      return lifeCycle(layer.name, "config", () => layer.config?.(next, key, value));
+      const done = lifeCycle(layer.name, "config", () => layer.config?.(next, key, value));
+      return after(done, () => this.shareParameters(layer));
     }
     if (layer.kind === "filter") return this.configAt(index + 1, key, value);
     throw new ConfigError(
       `${layer.name}: this plugin does not need command line configuration, but was given ${key}=${value}. ` +
         `Try using: nbdkit --help ${layer.path}`,
     );
+  }
+
+  /**
+   * In C the parameters of a filter are globals: a filter that is stacked twice takes a parameter once, the outermost
+   * instance does, and all instances have it. Other state is each instance's own.
+   */
+  private shareParameters({ parameters }: Layer): void {
+    if (parameters === undefined) return;
+    for (const { parameters: others } of this.layers) {
+      if (others?.module === parameters.module) Object.assign(others.values, parameters.values);
+    }
   }
 
   private configCompleteAt(index: number): Awaitable<void> {

@@ -114,6 +114,14 @@ type LayerNextDefaultExport = (
 /** Opens the layer below; `thread` is the native thread that the caller is parked on, if it is one. */
 type LayerNextOpen = (readonly: boolean, exportName: string, thread?: unknown) => Awaitable<void>;
 
+/** The parameters of one instance of a module in TypeScript. */
+interface LayerParameters {
+  /** The same object for all instances of the module. */
+  readonly module: object;
+  /** By their keys. Each instance has an object of its own. */
+  readonly values: Record<string, unknown>;
+}
+
 /**
  * A filter or plugin in the chain, like nbdkit's `struct backend`. Adapters implement only what their
  * module has and check nothing; checked.ts supplies the defaults, the fall-backs and the checks.
@@ -128,6 +136,8 @@ export interface Layer {
   readonly description?: string | undefined;
   readonly configHelp?: string | undefined;
   readonly magicConfigKey?: string | undefined;
+  /** The chain gives all instances of a module the same values. */
+  readonly parameters?: LayerParameters;
   /** It was written for this server, and knows that it need not be read where its extents tell zeroes. */
   readonly inTypeScript?: boolean;
   /** More happens in `pread` than that bytes are found: it has to be called also where the extents tell zeroes. */

@@ -71,7 +71,13 @@ export function typescriptLayer(
 ): Layer {
   const found = checked(kind, exported, path);
   const definition = version === undefined ? found : { version, ...found };
-  return isPlugin(definition) ? pluginLayer(definition, path) : filterLayer(definition, path);
+  const values = initialValues(definition.params ?? {});
+  const draft = isPlugin(definition)
+    ? pluginLayer(definition, path, values)
+    : filterLayer(definition, path, values);
+  // The cast is true by `checked`. Bun loads a file once, so all layers of it get this very object.
+  draft.parameters = { module: exported as object, values };
+  return draft;
 }
 
 function checked(kind: string, exported: unknown, path: string): AnyFilter | AnyPlugin {
@@ -127,7 +133,7 @@ function checkDefinition(kind: string, exported: unknown, path: string): AnyFilt
 }
 
 /** The parameters' values while they are collected. */
-function values(params: Params): Config {
+function initialValues(params: Params): Config {
   const config: Config = {};
   for (const [key, { initial }] of Object.entries(params)) config[key] = initial;
   return config;
@@ -178,9 +184,8 @@ function nextOf(context: LayerContext): NextOps {
   return context.next as LayerContext;
 }
 
-function filterLayer(it: AnyFilter, path: string): Layer {
+function filterLayer(it: AnyFilter, path: string, config: Config): Draft {
   const params = it.params ?? {};
-  const config = values(params);
   const draft = described(it, path);
   draft.config = (next, key, value) => {
     if (take(params, config, it.name, key, value)) return undefined;
@@ -227,9 +232,8 @@ function filterLayer(it: AnyFilter, path: string): Layer {
   return draft;
 }
 
-function pluginLayer(it: AnyPlugin, path: string): Layer {
+function pluginLayer(it: AnyPlugin, path: string, config: Config): Draft {
   const params = it.params ?? {};
-  const config = values(params);
   const draft = described(it, path);
   draft.magicConfigKey = it.magicConfigKey;
   draft.dumpFields = pluginFields(it);
