@@ -35,6 +35,7 @@ export interface Model {
 export const headers = {
   common: "include/nbdkit-common.h",
   filter: "include/nbdkit-filter.h",
+  generations: "include/nbdkit-filter-generations.h",
   plugin: "include/nbdkit-plugin.h",
   runtime: "abi/runtime/runtime.h",
 } as const;
@@ -46,7 +47,9 @@ const pluginVersions = [1, 2] as const;
 export async function readModel(root: string): Promise<Model> {
   const tree = { root, folders: ["include", "abi/runtime"] };
   const macros = await Promise.all(
-    [headers.common, headers.filter, headers.plugin].map((file) => scanMacros(tree, file)),
+    [headers.common, headers.generations, headers.filter, headers.plugin].map((file) =>
+      scanMacros(tree, file),
+    ),
   );
   const [old, plugin] = await Promise.all(
     pluginVersions.map((version) =>

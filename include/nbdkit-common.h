@@ -43,6 +43,12 @@
 #define NBDKIT_DOTTED_(major, minor, micro)                                                        \
   NBDKIT_TEXT_ (major) "." NBDKIT_TEXT_ (minor) "." NBDKIT_TEXT_ (micro)
 
+/* A macro's value as text, or its name where it is not defined. */
+#define NBDKIT_SHOWN_(macro) NBDKIT_TEXT_ (macro)
+
+/* A compile error that shows this name if the condition is false, in C90 and C++98 as well. */
+#define NBDKIT_ASSERT_(name, condition) extern const char nbdkit_##name##_[(condition) ? 1 : -1]
+
 /* How many requests may be in flight at once: one connection at a time; one request at a time; one
  * request at a time in each connection; no limit. */
 #define NBDKIT_THREAD_MODEL_SERIALIZE_CONNECTIONS 0
@@ -156,7 +162,11 @@ extern int nbdkit_add_extent (struct nbdkit_extents *extents, uint64_t offset, u
                               uint32_t type);
 
 /* For filters: lists of their own, for the range from start to before end. */
-struct nbdkit_extent;
+struct nbdkit_extent {
+  uint64_t offset;
+  uint64_t length;
+  uint32_t type;
+};
 extern struct nbdkit_extents *nbdkit_extents_new (uint64_t start, uint64_t end);
 extern void nbdkit_extents_free (struct nbdkit_extents *extents);
 extern size_t nbdkit_extents_count (const struct nbdkit_extents *extents);
@@ -170,7 +180,10 @@ extern int nbdkit_add_export (struct nbdkit_exports *exports, const char *name,
 extern int nbdkit_use_default_export (struct nbdkit_exports *exports);
 
 /* For filters: what is in such a list, or in one of their own. */
-struct nbdkit_export;
+struct nbdkit_export {
+  char *name;
+  char *description;
+};
 extern void nbdkit_exports_free (struct nbdkit_exports *exports);
 extern size_t nbdkit_exports_count (const struct nbdkit_exports *exports);
 extern struct nbdkit_export nbdkit_get_export (const struct nbdkit_exports *exports, size_t i);

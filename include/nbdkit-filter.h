@@ -1,15 +1,25 @@
 /* What a filter in C is compiled against, in every generation of the interface.
  *
- * A generation is one layout of struct nbdkit_filter, or one set of signatures. Without further ado it is S:
- * open takes only `readonly`, the server itself opens the next layer, and the declarations of nbdkit-plugin.h
- * come along. A source that defines THREAD_MODEL before the include, as nbdkit 1.2 wants it, gets A, where
- * open calls the next layer. All others are chosen before the include, in the source or by -D, such as
+ * A generation is one layout of struct nbdkit_filter, or one set of signatures. The source chooses it before
+ * the include, by one of these macros:
  *
- *   #define NBDKIT_FILTER_GENERATION NBDKIT_GENERATION_K
+ *   NBDKIT_FILTER_API_VERSION 1   callbacks without flags and err. With THREAD_MODEL it is generation A, nbdkit
+ *                                 1.2, where open calls the next layer; without it S, where open takes only
+ *                                 `readonly`, the server itself opens the next layer, and the declarations
+ *                                 of nbdkit-plugin.h come along.
+ *   NBDKIT_FILTER_API_VERSION 2   generation C, nbdkit 1.4 to 1.10
+ *   NBDKIT_FILTER_API_VERSION 4   generation D, nbdkit 1.12
+ *   NBDKIT_FILTER_API_VERSION 5   generation E, nbdkit 1.14
+ *   NBDKIT_FILTER_API_VERSION 6   generation M, nbdkit 1.44 and later
+ *   NBDKIT_FILTER_GENERATION NBDKIT_GENERATION_K
+ *                                 that generation: here nbdkit 1.30 to 1.34
  *
- * for a filter written for nbdkit 1.30, 1.32 or 1.34. A to D need THREAD_MODEL; later ones have the callback
- * thread_model instead. From F0 on NBDKIT_FILTER_VERSION is the release that the filter claims to be
- * compiled for: genuine servers take only their own, to the last digit.
+ * A source that defines none of them gets the generation that nbdkit.pc passes to the compiler. Without that
+ * it gets A if it defines THREAD_MODEL, and otherwise S.
+ *
+ * A to D need THREAD_MODEL; later ones have the callback thread_model instead. From F0 on
+ * NBDKIT_FILTER_VERSION is the release that the filter claims to be compiled for: genuine servers accept only
+ * their own release, to the last digit.
  *
  * Usable from C90, C11 and C++.
  *
@@ -18,40 +28,7 @@
 #ifndef NBDKIT_FILTER_H
 #define NBDKIT_FILTER_H
 
-/* In order of time, with room for those between: the releases from, and what is new. Small letters were
- * never in a stable release. */
-#define NBDKIT_GENERATION_S 100   /* proposed before the first release */
-#define NBDKIT_GENERATION_A 200   /* 1.1.27, 1.2: open calls the next layer; _thread_model */
-#define NBDKIT_GENERATION_B 300   /* 1.3.0, 1.4 to 1.8: flags and err; can_zero, can_fua; no _struct_size */
-#define NBDKIT_GENERATION_C 400   /* 1.9.9, 1.10: can_multi_conn */
-#define NBDKIT_GENERATION_D 500   /* 1.11.10, 1.12: can_extents, extents */
-#define NBDKIT_GENERATION_E 600   /* 1.13.4, 1.14: can_cache, cache; thread_model for _thread_model */
-#define NBDKIT_GENERATION_F0 700  /* 1.15.1: _version for version; can_fast_zero; readonly for prepare */
-#define NBDKIT_GENERATION_F 800   /* 1.15.2, 1.16: reopen of the next layer */
-#define NBDKIT_GENERATION_f1 900  /* 1.17.1: preconnect */
-#define NBDKIT_GENERATION_G 1000  /* 1.18.0, 1.20: get_ready */
-#define NBDKIT_GENERATION_g1 1100 /* 1.21.12: after_fork */
-#define NBDKIT_GENERATION_g2 1200 /* 1.21.20: exportname for open */
-#define NBDKIT_GENERATION_g3 1300 /* 1.21.22: list_exports */
-#define NBDKIT_GENERATION_H 1400  /* 1.21.24, 1.22: is_tls for open, thread_model for get_ready */
-#define NBDKIT_GENERATION_I 1500  /* 1.23.6, 1.24: default_export, export_description; is_tls for list_exports */
-#define NBDKIT_GENERATION_i1 1600 /* 1.25.4: one nbdkit_next for two pointers; prepare and finalize for reopen */
-#define NBDKIT_GENERATION_J 1700  /* 1.25.8, 1.26, 1.28: cleanup; get_ready, after_fork without next */
-#define NBDKIT_GENERATION_K 1800  /* 1.29.16, 1.30 to 1.34: block_size */
-#define NBDKIT_GENERATION_L 1900  /* 1.35.9, 1.36 to 1.42: dump_plugin */
-#define NBDKIT_GENERATION_M 2000  /* 1.43.9, 1.44: thread_model is told the next layer's */
-
-#ifndef NBDKIT_FILTER_GENERATION
-#ifdef THREAD_MODEL
-#define NBDKIT_FILTER_GENERATION NBDKIT_GENERATION_A
-#else
-#define NBDKIT_FILTER_GENERATION NBDKIT_GENERATION_S
-#endif
-#endif
-#if NBDKIT_FILTER_GENERATION % 100 != 0 || NBDKIT_FILTER_GENERATION < NBDKIT_GENERATION_S          \
-    || NBDKIT_FILTER_GENERATION > NBDKIT_GENERATION_M
-#error "NBDKIT_FILTER_GENERATION must be NBDKIT_GENERATION_S or another one of nbdkit-filter.h"
-#endif
+#include <nbdkit-filter-generations.h>
 
 #if NBDKIT_FILTER_GENERATION >= NBDKIT_GENERATION_F
 #include <stdlib.h>
@@ -60,73 +37,6 @@
 #include <nbdkit-common.h>
 #if NBDKIT_FILTER_GENERATION == NBDKIT_GENERATION_S
 #include <nbdkit-plugin.h>
-#endif
-
-/* What _api_version becomes. It was raised for the first releases of a new layout only until 1.16. */
-#if NBDKIT_FILTER_GENERATION >= NBDKIT_GENERATION_F0
-#define NBDKIT_FILTER_API_VERSION 6
-#elif NBDKIT_FILTER_GENERATION >= NBDKIT_GENERATION_E
-#define NBDKIT_FILTER_API_VERSION 5
-#elif NBDKIT_FILTER_GENERATION >= NBDKIT_GENERATION_D
-#define NBDKIT_FILTER_API_VERSION 4
-#elif NBDKIT_FILTER_GENERATION >= NBDKIT_GENERATION_B
-#define NBDKIT_FILTER_API_VERSION 2
-#else
-#define NBDKIT_FILTER_API_VERSION 1
-#endif
-
-/* The release that the filter is for: the last one of the generation, but the one that is most widely
- * installed for K. */
-#if NBDKIT_FILTER_GENERATION >= NBDKIT_GENERATION_F0
-#define NBDKIT_VERSION_MAJOR 1
-#if NBDKIT_FILTER_GENERATION == NBDKIT_GENERATION_F0
-#define NBDKIT_VERSION_MINOR 15
-#define NBDKIT_VERSION_MICRO 1
-#elif NBDKIT_FILTER_GENERATION == NBDKIT_GENERATION_F
-#define NBDKIT_VERSION_MINOR 16
-#define NBDKIT_VERSION_MICRO 6
-#elif NBDKIT_FILTER_GENERATION == NBDKIT_GENERATION_f1
-#define NBDKIT_VERSION_MINOR 17
-#define NBDKIT_VERSION_MICRO 11
-#elif NBDKIT_FILTER_GENERATION == NBDKIT_GENERATION_G
-#define NBDKIT_VERSION_MINOR 21
-#define NBDKIT_VERSION_MICRO 11
-#elif NBDKIT_FILTER_GENERATION == NBDKIT_GENERATION_g1
-#define NBDKIT_VERSION_MINOR 21
-#define NBDKIT_VERSION_MICRO 19
-#elif NBDKIT_FILTER_GENERATION == NBDKIT_GENERATION_g2
-#define NBDKIT_VERSION_MINOR 21
-#define NBDKIT_VERSION_MICRO 21
-#elif NBDKIT_FILTER_GENERATION == NBDKIT_GENERATION_g3
-#define NBDKIT_VERSION_MINOR 21
-#define NBDKIT_VERSION_MICRO 23
-#elif NBDKIT_FILTER_GENERATION == NBDKIT_GENERATION_H
-#define NBDKIT_VERSION_MINOR 23
-#define NBDKIT_VERSION_MICRO 5
-#elif NBDKIT_FILTER_GENERATION == NBDKIT_GENERATION_I
-#define NBDKIT_VERSION_MINOR 25
-#define NBDKIT_VERSION_MICRO 3
-#elif NBDKIT_FILTER_GENERATION == NBDKIT_GENERATION_i1
-#define NBDKIT_VERSION_MINOR 25
-#define NBDKIT_VERSION_MICRO 7
-#elif NBDKIT_FILTER_GENERATION == NBDKIT_GENERATION_J
-#define NBDKIT_VERSION_MINOR 29
-#define NBDKIT_VERSION_MICRO 15
-#elif NBDKIT_FILTER_GENERATION == NBDKIT_GENERATION_K
-#define NBDKIT_VERSION_MINOR 32
-#define NBDKIT_VERSION_MICRO 5
-#elif NBDKIT_FILTER_GENERATION == NBDKIT_GENERATION_L
-#define NBDKIT_VERSION_MINOR 43
-#define NBDKIT_VERSION_MICRO 8
-#elif NBDKIT_FILTER_GENERATION == NBDKIT_GENERATION_M
-#define NBDKIT_VERSION_MINOR 45
-#define NBDKIT_VERSION_MICRO 2
-#endif
-#ifndef NBDKIT_FILTER_VERSION
-#define NBDKIT_FILTER_VERSION                                                                      \
-  NBDKIT_DOTTED_ (NBDKIT_VERSION_MAJOR, NBDKIT_VERSION_MINOR, NBDKIT_VERSION_MICRO)
-#endif
-#define NBDKIT_VERSION_STRING NBDKIT_FILTER_VERSION
 #endif
 
 /* Generation S has 4 bytes of padding after _api_version, where A has its thread model. The register
@@ -244,17 +154,6 @@ struct nbdkit_next_ops {
 #if NBDKIT_FILTER_GENERATION >= NBDKIT_GENERATION_E
   int (*cache) (NBDKIT_NXDATA_, uint32_t count, uint64_t offset NBDKIT_FLAGS_);
 #endif
-};
-
-/* What nbdkit_get_extent and nbdkit_get_export return. */
-struct nbdkit_extent {
-  uint64_t offset;
-  uint64_t length;
-  uint32_t type;
-};
-struct nbdkit_export {
-  char *name;
-  char *description;
 };
 
 /* Functions of the server that are not the same in all generations. The first two ask the next layer: for all
@@ -452,18 +351,40 @@ struct nbdkit_filter {
   } while (0)
 #endif
 
+/* What the source defines after the include does not change the struct any more. The names of these arrays say
+ * what to do, in the message of the compiler. */
+#ifdef NBDKIT_FILTER_WITHOUT_THREAD_MODEL_
+#define NBDKIT_FILTER_IN_TIME_                                                                     \
+  NBDKIT_ASSERT_ (define_THREAD_MODEL_before_the_include,                                          \
+                  sizeof NBDKIT_SHOWN_ (THREAD_MODEL) == sizeof "THREAD_MODEL");                   \
+  NBDKIT_ASSERT_ (define_NBDKIT_FILTER_API_VERSION_before_the_include,                             \
+                  NBDKIT_FILTER_API_VERSION == NBDKIT_FILTER_API_VERSION_)
+#else
+#define NBDKIT_FILTER_IN_TIME_                                                                     \
+  NBDKIT_ASSERT_ (define_NBDKIT_FILTER_API_VERSION_before_the_include,                             \
+                  NBDKIT_FILTER_API_VERSION == NBDKIT_FILTER_API_VERSION_)
+#endif
+
 /* Defines filter_init, which the server calls to get at the struct. */
 #define NBDKIT_REGISTER_FILTER(filter)                                                             \
+  NBDKIT_FILTER_IN_TIME_;                                                                          \
   NBDKIT_CXX_LANG_C struct nbdkit_filter *filter_init (void) NBDKIT_VISIBLE_;                      \
   NBDKIT_CXX_LANG_C struct nbdkit_filter *filter_init (void)                                       \
   {                                                                                                \
-    (filter)._api_version = NBDKIT_FILTER_API_VERSION;                                             \
+    (filter)._api_version = NBDKIT_FILTER_API_VERSION_;                                            \
     NBDKIT_FILTER_SET_ABI_ (filter);                                                               \
     return &(filter);                                                                              \
   }
 
 #ifdef __cplusplus
 }
+#endif
+
+#ifdef NBDKIT_FILTER_IS_OLD_
+#define nbdkit_next_ops NBDKIT_FILTER_IS_OLD_ nbdkit_next_ops
+#endif
+#ifdef NBDKIT_FILTER_IS_NEW_
+#define nbdkit_next NBDKIT_FILTER_IS_NEW_ nbdkit_next
 #endif
 
 #endif /* NBDKIT_FILTER_H */

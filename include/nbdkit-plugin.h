@@ -13,8 +13,12 @@
 #ifndef NBDKIT_API_VERSION
 #define NBDKIT_API_VERSION 1
 #endif
-#if NBDKIT_API_VERSION != 1 && NBDKIT_API_VERSION != 2
-#error "NBDKIT_API_VERSION must be 1 or 2"
+#if NBDKIT_API_VERSION == 1
+#define NBDKIT_API_VERSION_ 1
+#elif NBDKIT_API_VERSION == 2
+#define NBDKIT_API_VERSION_ 2
+#else
+#error "NBDKIT_API_VERSION must be 1 or 2: 1 for data callbacks without flags, 2 for those with flags"
 #endif
 
 #include <nbdkit-common.h>
@@ -130,11 +134,13 @@ struct nbdkit_plugin {
 
 /* Defines plugin_init, which the server calls to get at the struct. */
 #define NBDKIT_REGISTER_PLUGIN(plugin)                                                             \
+  NBDKIT_ASSERT_ (define_NBDKIT_API_VERSION_before_the_include,                                    \
+                  NBDKIT_API_VERSION == NBDKIT_API_VERSION_);                                      \
   NBDKIT_CXX_LANG_C struct nbdkit_plugin *plugin_init (void) NBDKIT_VISIBLE_;                      \
   NBDKIT_CXX_LANG_C struct nbdkit_plugin *plugin_init (void)                                       \
   {                                                                                                \
     (plugin)._struct_size = sizeof (plugin);                                                       \
-    (plugin)._api_version = NBDKIT_API_VERSION;                                                    \
+    (plugin)._api_version = NBDKIT_API_VERSION_;                                                   \
     (plugin)._thread_model = THREAD_MODEL;                                                         \
     return &(plugin);                                                                              \
   }

@@ -3,6 +3,7 @@
 /** What the tests need, and what is skipped without it. */
 export const testPackages: Readonly<Record<string, string>> = {
   bsdutils: "tests of what terminals show (script)",
+  clang: "compiling the headers in every form with another compiler",
   dosfstools: "the genuine floppy plugin, whose file system fsck.vfat reads",
   e2fsprogs: "tests with ext4 file systems",
   fdisk: "tests with partition tables (sfdisk)",

@@ -38,7 +38,7 @@ generation=M
 Name: nbdkit
 Description: Filters and plugins for an NBD server
 Version: ${config.get("version")}
-Cflags: -I\${includedir} -DNBDKIT_FILTER_GENERATION=NBDKIT_GENERATION_\${generation}
+Cflags: -I\${includedir} -DNBDKIT_FILTER_GENERATION_DEFAULT=NBDKIT_GENERATION_\${generation}
 Libs:
 `;
 }

@@ -13,7 +13,8 @@
 
 #include <nbdkit-common.h>
 
-/* This has to come before the include, and is what makes it a filter of 1.2. */
+/* Both have to come before the include. With a thread model, version 1 is that of nbdkit 1.2. */
+#define NBDKIT_FILTER_API_VERSION 1
 #define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL
 #include <nbdkit-filter.h>
 

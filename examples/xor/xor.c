@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The first version: callbacks have no flags, and the server opens the layer below. */
+#define NBDKIT_FILTER_API_VERSION 1
 #include <nbdkit-filter.h>
 
 /* Written data is changed in a copy, piece by piece: a request may be as large as 64 MiB. */

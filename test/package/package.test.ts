@@ -155,6 +155,20 @@ NBDKIT_REGISTER_FILTER (filter)
   );
 
   withTools(
+    "every example in C is compiled by the same recipe",
+    async () => {
+      for (const name of ["ramdisk-v1", "ramdisk-v2", "tail-guard", "xor"]) {
+        const source = join(root, "examples", name, `${name}.c`);
+        const compile = `cc -Wall -Werror -pthread -shared -fPIC $(pkg-config --cflags nbdkit) -o ${name}.so '${source}'`;
+        expect(await sh(`export ${pkgConfig}; ${compile}`)).toEqual(done(""));
+      }
+      const { stdout } = await sh("nbdkit --inspect ./xor.so; nbdkit --inspect ./tail-guard.so");
+      expect(stdout).toMatch(/generation: S\n[^]*generation: A\n/);
+    },
+    compileMs,
+  );
+
+  withTools(
     "pkg-config tells the folders that the server looks in",
     async () => {
       const env = { NBDKIT_FILTERDIR: "", NBDKIT_PLUGINDIR: "" };

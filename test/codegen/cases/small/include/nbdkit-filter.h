@@ -1,5 +1,4 @@
-#define NBDKIT_GENERATION_S 1
-#define NBDKIT_GENERATION_A 2
+#include "nbdkit-filter-generations.h"
 #include "nbdkit-plugin.h"
 typedef int nbdkit_next_config (void *nxdata, const char *key, const char *value);
 #if NBDKIT_FILTER_GENERATION == NBDKIT_GENERATION_A

@@ -1,0 +1,234 @@
+/** How a filter or plugin in C says which form of the API it is for, and what the compiler says where that fails. */
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
+
+import { installed } from "#test/server";
+
+import { includes, type Ran, run, strict } from "./compiler-fixture.ts";
+
+// Compilers are slow on a busy machine.
+setDefaultTimeout(60_000);
+
+const compilers = ["gcc", "clang", "g++", "clang++"];
+const ok = { code: 0, stdout: "", stderr: "" };
+
+/** What `pkg-config --cflags nbdkit` prints, but for the directory. */
+const recipe = (generation = "M") =>
+  `-DNBDKIT_FILTER_GENERATION_DEFAULT=NBDKIT_GENERATION_${generation}`;
+
+function compile(compiler: string, source: string, flags: readonly string[] = []): Promise<Ran> {
+  const language = compiler.endsWith("++") ? ["-xc++", "-std=c++98"] : ["-xc", "-std=c90"];
+  const args = [...includes, ...language, "-pedantic", ...strict, ...flags, "-fsyntax-only", "-"];
+  return run([compiler, ...args], { input: `${source.trimEnd()}\n` });
+}
+
+/** The error lines alone, without the place. */
+const errors = ({ stderr }: Ran) =>
+  [...stderr.matchAll(/error: (.*)/g)].map(([, text = ""]) => text.replaceAll(/[‘’'"]/g, ""));
+
+/** Sources in the forms of three releases, which set their callbacks by assignment for C++98. */
+const forms = {
+  first: `#include <nbdkit-filter.h>
+    extern int up_pread (struct nbdkit_next_ops *, void *, void *, void *, uint32_t, uint64_t);
+    int up_pread (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, void *buf,
+                  uint32_t count, uint64_t offset)
+    { (void) handle; return next_ops->pread (nxdata, buf, count, offset); }
+    static struct nbdkit_filter filter;
+    extern void set (void); void set (void) { filter.pread = up_pread; }
+    NBDKIT_REGISTER_FILTER (filter)
+  `,
+  twoPointers: `#include <nbdkit-filter.h>
+    extern int up_pread (struct nbdkit_next_ops *, void *, void *, void *, uint32_t, uint64_t,
+                         uint32_t, int *);
+    int up_pread (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, void *buf,
+                  uint32_t count, uint64_t offset, uint32_t flags, int *err)
+    { (void) handle; return next_ops->pread (nxdata, buf, count, offset, flags, err); }
+    static struct nbdkit_filter filter;
+    extern void set (void); void set (void) { filter.pread = up_pread; }
+    NBDKIT_REGISTER_FILTER (filter)
+  `,
+  newest: `#include <nbdkit-filter.h>
+    extern int up_pread (nbdkit_next *, void *, void *, uint32_t, uint64_t, uint32_t, int *);
+    int up_pread (nbdkit_next *next, void *handle, void *buf, uint32_t count, uint64_t offset,
+                  uint32_t flags, int *err)
+    { (void) handle; return next->pread (next, buf, count, offset, flags, err); }
+    static struct nbdkit_filter filter;
+    extern void set (void); void set (void) { filter.pread = up_pread; }
+    NBDKIT_REGISTER_FILTER (filter)
+  `,
+} as const;
+const version = (number: number) => `#define NBDKIT_FILTER_API_VERSION ${number}\n`;
+const generation = (id: string) => `#define NBDKIT_FILTER_GENERATION NBDKIT_GENERATION_${id}\n`;
+const threadModel = "#define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL\n";
+
+describe.each(compilers)("%s", (compiler) => {
+  const withCompiler = test.skipIf(!installed(compiler));
+
+  withCompiler.each([
+    { says: version(1), is: "S" },
+    { says: version(1) + threadModel, is: "A" },
+    { says: version(2) + threadModel, is: "C" },
+    { says: version(4) + threadModel, is: "D" },
+    { says: version(5), is: "E" },
+    { says: version(6), is: "M" },
+    { says: version(6) + generation("K"), is: "K" },
+    { says: version(2) + generation("B") + threadModel, is: "B" },
+    { says: generation("J"), is: "J" },
+    { says: "", is: "M" },
+    { says: "", flags: [recipe("K")], is: "K" },
+    { says: "", flags: [recipe("B")], is: "B" },
+    { says: version(6), flags: [recipe("K")], is: "K" },
+    { says: version(6), flags: [recipe("C")], is: "M" },
+    { says: threadModel, flags: [recipe("D")], is: "D" },
+    { says: "", flags: [], is: "S" },
+    { says: threadModel, flags: [], is: "A" },
+    { says: version(6), flags: [], is: "M" },
+  ])("the source decides, then nbdkit.pc: $is", async ({ says, is, flags = [recipe()] }) => {
+    const source = `${says}#include <nbdkit-filter.h>
+      #if NBDKIT_FILTER_GENERATION != NBDKIT_GENERATION_${is}
+      #error "another generation"
+      #endif
+    `;
+    expect(await compile(compiler, source, flags)).toEqual(ok);
+  });
+
+  withCompiler.each([
+    { what: "the first form", source: version(1) + forms.first },
+    { what: "the form of nbdkit 1.2", source: version(1) + threadModel + forms.first },
+    { what: "that of 1.10", source: version(2) + threadModel + forms.twoPointers },
+    { what: "that of 1.14", source: version(5) + forms.twoPointers },
+    { what: "that of 1.22", source: generation("H") + forms.twoPointers },
+    { what: "the newest by its number", source: version(6) + forms.newest },
+    { what: "the newest without a word", source: forms.newest },
+  ])("compiles by the recipe: $what", async ({ source }) => {
+    expect(await compile(compiler, source, [recipe()])).toEqual(ok);
+  });
+
+  const refused: readonly {
+    readonly what: string;
+    readonly source: string;
+    readonly says: string;
+    readonly flags?: readonly string[];
+  }[] = [
+    {
+      what: "the first form by the recipe alone",
+      source: forms.first,
+      says:
+        "struct nbdkit_next_ops is of filters for nbdkit 1.24 and earlier: " +
+        "define NBDKIT_FILTER_API_VERSION before the include, as 1 (callbacks without flags and err)",
+    },
+    {
+      what: "the form of two pointers by the recipe alone",
+      source: forms.twoPointers,
+      says:
+        "or NBDKIT_FILTER_GENERATION as NBDKIT_GENERATION_F (1.16), _G (1.18, 1.20), _H (1.22) " +
+        "or _I (1.24)",
+    },
+    {
+      what: "the newest form without the recipe",
+      source: forms.newest,
+      flags: [],
+      says:
+        "nbdkit_next is of filters for nbdkit 1.26 and later: define NBDKIT_FILTER_API_VERSION as 6 " +
+        "before the include",
+    },
+    {
+      what: "a thread model by the recipe alone",
+      source: threadModel + forms.first,
+      says:
+        "THREAD_MODEL is of filters for nbdkit 1.2 to 1.12: define NBDKIT_FILTER_API_VERSION before " +
+        "the include, as 1 (nbdkit 1.2), 2 (1.4 to 1.10), 4 (1.12)",
+    },
+    {
+      what: "an API version that there is not",
+      source: version(3) + forms.twoPointers,
+      says: "NBDKIT_FILTER_API_VERSION must be 1 (nbdkit 1.2), 2 (1.4 to 1.10), 4 (1.12), 5 (1.14) or 6",
+    },
+    {
+      what: "a generation that there is not",
+      source: generation("Z") + forms.newest,
+      says: "NBDKIT_FILTER_GENERATION must be NBDKIT_GENERATION_S or another one of nbdkit-filter.h",
+    },
+    {
+      what: "a generation in nbdkit.pc that there is not",
+      source: forms.newest,
+      flags: [recipe("Z")],
+      says: "NBDKIT_FILTER_GENERATION must be NBDKIT_GENERATION_S or another one of nbdkit-filter.h",
+    },
+    ...[
+      { number: 1, id: "B", must: "NBDKIT_GENERATION_S or _A" },
+      { number: 2, id: "D", must: "NBDKIT_GENERATION_B or _C" },
+      { number: 4, id: "C", must: "NBDKIT_GENERATION_D" },
+      { number: 5, id: "M", must: "NBDKIT_GENERATION_E" },
+      { number: 6, id: "E", must: "NBDKIT_GENERATION_F0 or a later one" },
+    ].map(({ number, id, must }) => ({
+      what: `API version ${number} and generation ${id}`,
+      source: version(number) + generation(id) + forms.newest,
+      says:
+        `NBDKIT_FILTER_API_VERSION is ${number}, so NBDKIT_FILTER_GENERATION must be ${must}: ` +
+        "change one of the two, or define only one",
+    })),
+    {
+      what: "a thread model after the include",
+      source: forms.first.replace("\n", `\n${threadModel}`),
+      flags: [],
+      says: "nbdkit_define_THREAD_MODEL_before_the_include_",
+    },
+    {
+      what: "a filter's API version after the include",
+      source: forms.newest.replace("\n", `\n#undef NBDKIT_FILTER_API_VERSION\n${version(2)}`),
+      says: "nbdkit_define_NBDKIT_FILTER_API_VERSION_before_the_include_",
+    },
+    {
+      what: "no thread model in generation C",
+      source: version(2) + forms.twoPointers,
+      says: "THREAD_MODEL",
+    },
+  ];
+  withCompiler.each(refused)(
+    "refuses $what, and says what to write",
+    async ({ source, says, flags = [recipe()] }) => {
+      const ran = await compile(compiler, source, flags);
+      expect(ran.code).not.toBe(0);
+      expect(errors(ran).join("\n")).toContain(says);
+    },
+  );
+
+  const plugin = (before: string, after = "") =>
+    `${before}#include <nbdkit-plugin.h>\n${after}
+    static struct nbdkit_plugin plugin;
+    NBDKIT_REGISTER_PLUGIN (plugin)
+    `;
+  const apiVersion = (number: number) => `#define NBDKIT_API_VERSION ${number}\n`;
+
+  withCompiler("plugins of both versions compile by the recipe", async () => {
+    const says = [apiVersion(1) + threadModel, apiVersion(2) + threadModel];
+    for (const source of [plugin("", threadModel), ...says.map((before) => plugin(before))]) {
+      expect(await compile(compiler, source, [recipe()])).toEqual(ok);
+    }
+  });
+
+  withCompiler.each([
+    {
+      what: "an API version that there is not",
+      source: plugin(apiVersion(3) + threadModel),
+      says: "NBDKIT_API_VERSION must be 1 or 2: 1 for data callbacks without flags, 2 for those with flags",
+    },
+    {
+      what: "an API version after the include",
+      source: plugin(threadModel, `#undef NBDKIT_API_VERSION\n${apiVersion(2)}`),
+      says: "nbdkit_define_NBDKIT_API_VERSION_before_the_include_",
+    },
+    { what: "no thread model", source: plugin(apiVersion(2)), says: "THREAD_MODEL" },
+  ])("refuses a plugin with $what, and says what to write", async ({ source, says }) => {
+    const ran = await compile(compiler, source);
+    expect([ran.code !== 0, errors(ran).join("\n")]).toEqual([true, expect.stringContaining(says)]);
+  });
+
+  withCompiler("a source that only mentions what it does not use is left alone", async () => {
+    const source = `${version(6)}#include <nbdkit-filter.h>
+      extern int size (struct nbdkit_next_ops *next_ops);
+      int size (struct nbdkit_next_ops *next_ops) { return next_ops != 0; }
+    `;
+    expect(await compile(compiler, source, [recipe()])).toEqual(ok);
+  });
+});
