@@ -10,6 +10,7 @@ import type { FilterHead } from "./generation.ts";
 import { openLibc } from "./libc.ts";
 import { copyMemory, copyText } from "./memory.ts";
 import type { Native } from "./native-runtime.ts";
+import { restoreOpenFiles } from "./open-files.ts";
 import { cString, textAt as textAtPointer } from "./text.ts";
 
 export type ModuleKind = "filter" | "plugin";
@@ -27,6 +28,7 @@ export interface OpenedModule {
 
 /** Load the shared object at `path`; it has to be of this kind, if one is given. Throws ConfigError. */
 export function openModule(native: Native, path: string, wanted?: ModuleKind): OpenedModule {
+  restoreOpenFiles();
   const library = native.rt_dlopen(cString(path));
   if (library === null) throw new ConfigError(`${path}: ${loadProblem(native, path)}`);
   const kind = kindOf(path, wanted, (name) => native.rt_dlsym(library, name) !== null);

@@ -1,6 +1,8 @@
 /** The command of --run: a shell beside the server, that is told where the server is. */
 import { closeSync, writeSync } from "node:fs";
 
+import { initialOpenFiles } from "#abi/open-files";
+
 import { ConfigError } from "../api/errors.ts";
 import { log } from "../lib/log.ts";
 import { bytesOf } from "../lib/text-bytes.ts";
@@ -34,6 +36,12 @@ export interface CaptiveCommand {
 const waitAt = (gate: number): string =>
   `read nbdkit_ready <&${gate} || exit 1; exec ${gate}<&-; unset nbdkit_ready\n`;
 
+/** The command gets the limit of open files that the server was started with. */
+function openFiles(): string {
+  const limit = initialOpenFiles();
+  return limit === undefined ? "" : `ulimit -Sn ${limit}\n`;
+}
+
 const gates = [3, 4, 5, 6, 7, 8, 9] as const;
 
 /** Where the shell waits, and its descriptors: at their own places what this process was given. */
@@ -55,7 +63,7 @@ export function holdCommand(
   streams: CaptiveStreams,
 ): CaptiveCommand {
   const { gate, stdio } = descriptorsOf(streams);
-  const script = waitAt(gate) + shellVariables(where) + text;
+  const script = waitAt(gate) + openFiles() + shellVariables(where) + text;
   const child = startShell(shellCommand(script), stdio);
   // Bun has the descriptor for pipes above the three.
   const opener = Number(child.stdio[gate]);

@@ -1,4 +1,5 @@
 /** Runs one command line from parsing to the exit status, in the order of nbdkit's life cycle. */
+import { rememberOpenFiles } from "#abi/open-files";
 import { hasRoom, nameProcess } from "#abi/process";
 
 import { ConfigError, NbdError } from "../api/errors.ts";
@@ -34,6 +35,7 @@ export async function nbdkit(argv: readonly string[]): Promise<number> {
   process.umask(0o022);
   askForRoom(hasRoom);
   passOnDescriptors();
+  rememberOpenFiles();
   catchWriteSignals();
   try {
     return await run(argv);

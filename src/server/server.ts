@@ -1,11 +1,12 @@
 /** Serves a chain to many clients. Command line, signals and processes are src/cli's. */
 import { closeSync } from "node:fs";
 
+import { openFilesLimit } from "#abi/open-files";
+
 import type { Chain } from "../chain/chain.ts";
 import { log } from "../lib/log.ts";
 import { Lock } from "../protocol/lock.ts";
 import { type ClientSocket, Connection, type Shared } from "./connection.ts";
-import { descriptorLimit } from "./descriptors.ts";
 import { type Hooks, type Listener, startAccepting } from "./listener.ts";
 import {
   type Address,
@@ -158,7 +159,7 @@ class RunningServer implements Server {
     this.#full = true;
     for (const listener of this.#listeners) listener.pause();
     const message =
-      `${this.connections} clients are connected, and few of the ${descriptorLimit()} descriptors that the ` +
+      `${this.connections} clients are connected, and few of the ${openFilesLimit()} descriptors that the ` +
       "system allows are left: others wait until somebody leaves";
     // Once is enough: at the limit each client that leaves makes room for one.
     if (this.#saidFull) log.debug(message);

@@ -1,0 +1,52 @@
+/** The limit of open files. Bun raises it at its start, and what C modules and commands get is the one from before. */
+import { unsetVariable } from "./process.ts";
+import { callsOf, systemError } from "./system-error.ts";
+
+const RLIMIT_NOFILE = 7;
+const unlimited = 2n ** 64n - 1n;
+
+const libc = callsOf({
+  getrlimit: { args: ["i32", "buffer"], returns: "i32" },
+  setrlimit: { args: ["i32", "buffer"], returns: "i32" },
+});
+
+/** Set by the launcher: its process, which becomes this one, and the limit as ulimit(1) prints it. */
+const variable = "NBDKIT_OPEN_FILES";
+
+let initial: bigint | undefined;
+
+/** Take over the limit that the server was started with. The parent of a daemon hands on its own. */
+export function rememberOpenFiles(): void {
+  const value = process.env[variable];
+  if (value === undefined) return;
+  unsetVariable(variable);
+  const [, pid, limit] = /^(\d+):(\d+|unlimited)$/.exec(value) ?? [];
+  if (limit === undefined || ![process.pid, process.ppid].includes(Number(pid))) return;
+  initial = limit === "unlimited" ? unlimited : BigInt(limit);
+}
+
+/** The limit that the server was started with, as ulimit(1) takes it; undefined where it is not known. */
+export function initialOpenFiles(): string | undefined {
+  return initial === unlimited ? "unlimited" : initial?.toString();
+}
+
+/** Give the whole process the limit that it was started with: a module that uses select(2) relies on it. */
+export function restoreOpenFiles(): void {
+  if (initial === undefined) return;
+  const limits = readLimits();
+  if (limits[0] === initial) return;
+  limits[0] = initial;
+  if (libc().setrlimit(RLIMIT_NOFILE, limits) === -1) throw systemError("setrlimit");
+}
+
+/** How many descriptors this process may have now. */
+export function openFilesLimit(): number {
+  return Number(readLimits()[0]);
+}
+
+/** struct rlimit { rlim_t rlim_cur, rlim_max; }. */
+function readLimits(): BigUint64Array {
+  const limits = new BigUint64Array(2);
+  if (libc().getrlimit(RLIMIT_NOFILE, limits) === -1) throw systemError("getrlimit");
+  return limits;
+}
