@@ -35,7 +35,7 @@ _nbdkit_layers() {
       --debug | --export | --export-name | --exportname | --filter-generation | --group) ;;
       --ip-addr | --ipaddr | --listen | --log | --mask-handshake | --name | --pid-file | --pidfile | --port) ;;
       --run | --selinux-label | --threads | --time-out | --timeout | --tls | --tls-certificates) ;;
-      --tls-psk | --unix | --user) ;;
+      --tls-priority | --tls-psk | --unix | --user) ;;
       -D | -e | -g | -i | -P | -p | -t | -U | -u) ;;
       *)
         case $word in

@@ -1,10 +1,11 @@
 /** What the server proves itself with, and whom it trusts: certificates in files, or keys that it shares with its users. */
-import { readFileSync } from "node:fs";
+import type { Pointer } from "bun:ffi";
 
 import { ConfigError } from "#api";
 
 import { cBytes } from "../text.ts";
 import { Datum, errorText, library, Out } from "./library.ts";
+import { priorityFor } from "./priority.ts";
 import { TlsSession } from "./session.ts";
 import type { Emit } from "./wire.ts";
 
@@ -19,6 +20,11 @@ export interface CertificateFiles {
   readonly ca: TlsFile;
   /** Certificates that are good no more. */
   readonly crl?: TlsFile | undefined;
+  /** At least one. Which of them a client is shown depends on the algorithms that it takes. */
+  readonly pairs: readonly CertificatePair[];
+}
+
+interface CertificatePair {
   readonly certificate: TlsFile;
   readonly key: TlsFile;
 }
@@ -38,19 +44,6 @@ const CRD_CERTIFICATE = 1;
 const CRD_PSK = 4;
 const CERT_REQUIRE = 2;
 
-/** Below TLS 1.2 nothing is safe, and the NBD protocol forbids it. */
-const priorities = "NORMAL:-VERS-DTLS-ALL:-VERS-TLS1.1:-VERS-TLS1.0";
-const pskPriorities = `${priorities}:+ECDHE-PSK:+DHE-PSK:+PSK`;
-/**
- * With keys a client's first choice of ciphers, AES-256-GCM, cannot be agreed on in TLS 1.3, since it goes with another
- * hash, and the next one takes four times as long as AES where the processor knows that. In TLS 1.2, where neither kind
- * of AES-GCM goes with ECDHE, it is still better than AES-CBC. Each is taken out, and put at the end.
- */
-const aesFirst = ["CHACHA20-POLY1305", "AES-256-CBC", "AES-128-CBC"]
-  .map((cipher) => `:-${cipher}:+${cipher}`)
-  .concat(":%SERVER_PRECEDENCE")
-  .join("");
-
 /**
  * Certificates, all in PEM form. With `verifyPeer` a client has to show a certificate that one of `ca` has signed.
  * Throws ConfigError that says which file is wrong.
@@ -58,13 +51,14 @@ const aesFirst = ["CHACHA20-POLY1305", "AES-256-CBC", "AES-128-CBC"]
 export function certificateCredentials(
   files: CertificateFiles,
   verifyPeer: boolean,
+  priorities: string | undefined,
 ): TlsCredentials {
   const { tls } = library();
   const out = new Out();
   check("no credentials", tls.gnutls_certificate_allocate_credentials(out.address));
   const credentials = out.value;
   const warnings: string[] = [];
-  const { ca, certificate, crl, key } = files;
+  const { ca, crl, pairs } = files;
   const trusted = tls.gnutls_certificate_set_x509_trust_mem(
     credentials,
     new Datum(ca.bytes).address,
@@ -82,16 +76,12 @@ export function certificateCredentials(
       tls.gnutls_certificate_set_x509_crl_mem(credentials, list.address, PEM),
     );
   }
-  const pair = [new Datum(certificate.bytes), new Datum(key.bytes)] as const;
-  const paired = tls.gnutls_certificate_set_x509_key_mem(
-    credentials,
-    pair[0].address,
-    pair[1].address,
-    PEM,
-  );
-  if (paired < 0) throw badPair(files, paired);
-  warnings.push(...expiryOf(certificate), ...expiryOf(ca));
-  const priority = priorityOf(priorities);
+  for (const pair of pairs) {
+    addPair(credentials, pair);
+    warnings.push(...expiryOf(pair.certificate));
+  }
+  warnings.push(...expiryOf(ca));
+  const priority = priorityFor("certificates", priorities);
   return {
     kind: "X.509 certificates",
     warnings,
@@ -105,13 +95,13 @@ export function certificateCredentials(
 }
 
 /** The keys in a file with lines `user:hexadecimal`, which is read again for each client. */
-export function pskCredentials(path: string): TlsCredentials {
+export function pskCredentials(path: string, priorities: string | undefined): TlsCredentials {
   const { tls } = library();
   const out = new Out();
   check("no credentials", tls.gnutls_psk_allocate_server_credentials(out.address));
   const credentials = out.value;
   check(path, tls.gnutls_psk_set_server_credentials_file(credentials, cBytes(path)));
-  const priority = priorityOf(knowsAes() ? pskPriorities + aesFirst : pskPriorities);
+  const priority = priorityFor("keys", priorities);
   return {
     kind: "pre-shared keys (PSK)",
     warnings: [],
@@ -124,24 +114,19 @@ function check(what: string, code: number): void {
   if (code < 0) throw new ConfigError(`${what}: ${errorText(code)}`);
 }
 
-/** Whether the processor has instructions for AES, as the kernel says. */
-function knowsAes(): boolean {
-  try {
-    return /^(flags|Features)\s*:.*\baes\b/m.test(readFileSync("/proc/cpuinfo", "latin1"));
-  } catch {
-    return false;
-  }
-}
-
-function priorityOf(text: string) {
-  const out = new Out();
-  const code = library().tls.gnutls_priority_init(out.address, cBytes(text), null);
-  check(`the TLS priorities ${text} are not known to GnuTLS`, code);
-  return out.value;
+function addPair(credentials: Pointer, pair: CertificatePair): void {
+  const [certificate, key] = [new Datum(pair.certificate.bytes), new Datum(pair.key.bytes)];
+  const code = library().tls.gnutls_certificate_set_x509_key_mem(
+    credentials,
+    certificate.address,
+    key.address,
+    PEM,
+  );
+  if (code < 0) throw badPair(pair, code);
 }
 
 /** Which of the two files is wrong. */
-function badPair({ certificate, key }: CertificateFiles, code: number): ConfigError {
+function badPair({ certificate, key }: CertificatePair, code: number): ConfigError {
   using parsed = parseCertificate(certificate);
   if (parsed.code < 0) {
     return new ConfigError(

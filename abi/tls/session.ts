@@ -2,12 +2,14 @@
 import { type Pointer, ptr } from "bun:ffi";
 
 import { NbdError } from "#api";
+import { log } from "#lib/log";
 import { quoted } from "#lib/quoted";
 
 import { cBytes, textAt } from "../text.ts";
 import { sessionDetails } from "./details.ts";
 import { errorText, library, Out } from "./library.ts";
 import { logFor } from "./log.ts";
+import type { Priority } from "./priority.ts";
 import { Arrived, type Emit, wire } from "./wire.ts";
 
 /** The names in a client's certificate, in the form of RFC 4514. */
@@ -61,8 +63,9 @@ export class TlsSession implements Disposable {
   #end: "end" | NbdError | undefined;
   #code = 0;
 
-  constructor(emit: Emit, priority: Pointer, { type, credentials }: Proof, logName: string) {
+  constructor(emit: Emit, priority: Priority, { type, credentials }: Proof, logName: string) {
     const { tls } = library();
+    log.debug(`TLS: priority string: ${priority.text}`, logName);
     this.#logName = cBytes(logName);
     logFor(this.#logName);
     const out = new Out();
@@ -70,7 +73,7 @@ export class TlsSession implements Disposable {
     this.#session = out.value;
     this.#emit = emit;
     this.#hasKeys = type === CRD_PSK;
-    this.#check(tls.gnutls_priority_set(this.#session, priority));
+    this.#check(tls.gnutls_priority_set(this.#session, priority.pointer));
     this.#check(tls.gnutls_credentials_set(this.#session, type, credentials));
     wire().attach(this.#session);
     logFor(null);

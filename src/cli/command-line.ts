@@ -207,6 +207,7 @@ class Draft {
       tls: this.#tls(),
       ...this.#optional("tlsCertificates", "tls-certificates", absolutePath),
       ...this.#optional("tlsPsk", "tls-psk", absolutePath),
+      ...this.#optional("tlsPriority", "tls-priority", String),
       tlsVerifyPeer: this.#has("tls-verify-peer"),
       ...this.#protocol(),
       ...this.#process(),

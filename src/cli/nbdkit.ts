@@ -138,6 +138,7 @@ async function start(settings: Settings): Promise<number> {
     mode: settings.tls,
     certificates: settings.tlsCertificates,
     psk: settings.tlsPsk,
+    priority: settings.tlsPriority,
     verifyPeer: settings.tlsVerifyPeer,
   });
   sharing.isTls = tls.mode === "require";

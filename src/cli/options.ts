@@ -166,6 +166,11 @@ const table = [
     value: "FOLDER",
     help: "where the server's certificate and key are",
   },
+  {
+    name: "tls-priority",
+    value: "PRIORITY",
+    help: "the ciphers and versions of TLS that clients may use: a priority string of GnuTLS",
+  },
   { name: "tls-psk", value: "FILE", help: "the file of keys shared with clients" },
   { name: "tls-verify-peer", help: "refuse clients without a good certificate" },
   {

@@ -45,6 +45,8 @@ export interface Settings {
   readonly tlsCertificates?: string;
   /** An absolute path. Wins over certificates. */
   readonly tlsPsk?: string;
+  /** A priority string of GnuTLS. */
+  readonly tlsPriority?: string;
   readonly tlsVerifyPeer: boolean;
 
   readonly readonly: boolean;

@@ -1,5 +1,5 @@
 /** Whether and how the server offers TLS: finds the files, and says what is wrong with them. nbdkit(1), "TLS". */
-import { accessSync, constants, readFileSync, statSync } from "node:fs";
+import { accessSync, constants, readdirSync, readFileSync, statSync } from "node:fs";
 
 import { certificateCredentials, pskCredentials, type TlsCredentials } from "#abi/tls/credentials";
 import { whyNoTls } from "#abi/tls/library";
@@ -18,6 +18,8 @@ export interface TlsOptions {
   readonly certificates?: string | undefined;
   /** A file of keys that clients share with the server: certificates are not looked for then. */
   readonly psk?: string | undefined;
+  /** What --tls-priority says. */
+  readonly priority?: string | undefined;
   /** Clients have to show a certificate. */
   readonly verifyPeer: boolean;
 }
@@ -40,7 +42,8 @@ export function prepareTls(options: TlsOptions): ServerTls {
   const missing = mode === "require" || mode === "on" || isFound(source) ? whyNoTls() : undefined;
   if (missing !== undefined) return withoutLibrary(options, missing);
   if (!isFound(source)) return withoutFiles(mode, source.problem);
-  const credentials = typeof source === "string" ? loadKeys(source) : load(source, options);
+  const credentials =
+    typeof source === "string" ? loadKeys(source, options) : load(source, options);
   for (const warning of credentials.warnings) log.warning(warning);
   log.debug(`TLS enabled using: ${credentials.kind}`);
   const offer = { handshakeMs, newSession: credentials.newSession };
@@ -93,7 +96,30 @@ function withoutFiles(mode: TlsOptions["mode"], problem: string): ServerTls {
   return { mode: "off" };
 }
 
-const needed = ["ca-cert.pem", "server-cert.pem", "server-key.pem"] as const;
+const authority = "ca-cert.pem";
+
+type Pair = readonly [certificate: string, key: string];
+const mainPair: Pair = ["server-cert.pem", "server-key.pem"];
+
+/** The names of the server's certificates and their keys: server-cert.pem, then server-cert-0.pem and so on. */
+function pairsIn(folder: string): readonly Pair[] {
+  const names = new Set(namesIn(folder));
+  const numbered = [...names]
+    .flatMap((name) => /^server-cert-(0|[1-9][0-9]*)\.pem$/.exec(name)?.[1] ?? [])
+    .toSorted((a, b) => Number(a) - Number(b))
+    .map((number): Pair => [`server-cert-${number}.pem`, `server-key-${number}.pem`]);
+  const hasMain = numbered.length === 0 || mainPair.some((name) => names.has(name));
+  return hasMain ? [mainPair, ...numbered] : numbered;
+}
+
+function namesIn(folder: string): readonly string[] {
+  try {
+    return readdirSync(filePath(folder), "utf8");
+  } catch {
+    // Reading one of the files says why.
+    return [];
+  }
+}
 
 /** The first folder that has all the files that are needed. */
 function findCertificates({ certificates }: TlsOptions): Folder | Missing {
@@ -115,7 +141,7 @@ function usualFolders(): readonly string[] {
 }
 
 function unreadable(folder: string): string | undefined {
-  for (const name of needed) {
+  for (const name of [authority, ...pairsIn(folder).flat()]) {
     try {
       accessSync(filePath(`${folder}/${name}`), constants.R_OK);
     } catch (error) {
@@ -137,16 +163,17 @@ function reasonOf(error: unknown, path: string): string {
   return `cannot read ${path}: ${words[code] ?? code}`;
 }
 
-function load({ path }: Folder, { verifyPeer }: TlsOptions): TlsCredentials {
-  const [ca, certificate, key] = needed.map((name) => fileOf(`${path}/${name}`));
-  if (ca === undefined || certificate === undefined || key === undefined) {
-    throw new ConfigError(`${path}: cannot read the certificates`);
-  }
+function load({ path }: Folder, { priority, verifyPeer }: TlsOptions): TlsCredentials {
   const crlPath = `${path}/ca-crl.pem`;
   const crl = statSync(filePath(crlPath), { throwIfNoEntry: false });
+  const pairs = pairsIn(path).map(([certificate, key]) => ({
+    certificate: fileOf(`${path}/${certificate}`),
+    key: fileOf(`${path}/${key}`),
+  }));
   const credentials = certificateCredentials(
-    { ca, certificate, key, crl: crl && fileOf(crlPath) },
+    { ca: fileOf(`${path}/${authority}`), pairs, crl: crl && fileOf(crlPath) },
     verifyPeer,
+    priority,
   );
   log.debug(`successfully loaded TLS certificates from ${path}`);
   return credentials;
@@ -161,11 +188,11 @@ function fileOf(path: string): { readonly path: string; readonly bytes: Uint8Arr
 }
 
 /** The file is read again for each client: what is wrong in a line is said, but nobody else is locked out by it. */
-function loadKeys(path: string): TlsCredentials {
+function loadKeys(path: string, { priority }: TlsOptions): TlsCredentials {
   const text = Buffer.from(fileOf(path).bytes).toString("latin1");
   for (const [index, line] of text.split("\n").entries()) {
     if (line === "" || line.startsWith("#") || /^[^:]+:([0-9A-Fa-f]{2})+\r?$/.test(line)) continue;
     log.warning(`${path}: line ${index + 1}: expected USER:KEY, with the key in hexadecimal`);
   }
-  return pskCredentials(path);
+  return pskCredentials(path, priority);
 }

@@ -39,7 +39,7 @@ const newest = `
   --keep-alive --keepalive --log --long-options --mask-handshake --name --new-style --newstyle --no-fork --no-mc
   --no-meta-contexts --no-sr --no-structured-replies --old-style --oldstyle --pid-file --pidfile --port --print-uri
   --print-url --read-only --readonly --run --selinux-label --short-options --show-uri --show-url --single --stdin
-  --swap --threads --time-out --timeout --tls --tls-certificates --tls-psk --tls-verify-peer --unix --user --verbose
+  --swap --threads --time-out --timeout --tls --tls-certificates --tls-priority --tls-psk --tls-verify-peer --unix --user --verbose
   --version --vsock
 `
   .trim()

@@ -1,0 +1,162 @@
+/** --tls-priority, several certificates of the server, and exchanges of keys that quantum computers cannot undo. */
+import { beforeAll, describe, expect, test } from "bun:test";
+import { cpSync, mkdtempSync, renameSync, rmSync } from "node:fs";
+import { join } from "node:path";
+
+import { postQuantum } from "#abi/tls/priority";
+import { temporaryFolder } from "#test/modules";
+import { installed, program, run, serve } from "#test/server";
+
+import { tlsBridge } from "./bridge.ts";
+import { type Pki, pki } from "./certificates.ts";
+import { missing } from "./tls-fixture.ts";
+
+const absent = [...missing, ...(installed("openssl") ? [] : ["openssl"])];
+const needs = absent.length > 0 ? ` (needs ${absent.join(", ")})` : "";
+
+let files: Pki;
+beforeAll(async () => {
+  if (missing.length === 0) files = await pki();
+});
+
+interface Met {
+  /** What OpenSSL's client says. */
+  readonly client: string;
+  readonly server: string;
+}
+
+/** A handshake with OpenSSL's client. */
+async function meet(server: readonly string[], client: readonly string[]): Promise<Met> {
+  await using serving = await serve(["-v", "--tls=require", ...server, "memory", "1M"]);
+  await using bridge = await tlsBridge(serving.socket);
+  const where = ["-connect", `127.0.0.1:${bridge.port}`, "-servername", "localhost"];
+  const { stdout, stderr } = await run(["openssl", "s_client", ...where, ...client], { stdin: "" });
+  const { stderr: said } = await serving.stop();
+  return { client: stdout + stderr, server: said };
+}
+
+const certificates = (): string => `--tls-certificates=${files.server}`;
+
+describe.skipIf(absent.length > 0)(`--tls-priority${needs}`, () => {
+  test("says which versions there are", async () => {
+    const priority = "NORMAL:-VERS-TLS1.3";
+    const old = await meet([certificates(), `--tls-priority=${priority}`], ["-tls1_2"]);
+    expect(old.server).toContain(`debug: TLS: priority string: ${priority}\n`);
+    expect(old.server).toContain("TLS handshake complete: (TLS1.2)");
+    const newer = await meet([certificates(), `--tls-priority=${priority}`], ["-tls1_3"]);
+    expect(newer.server).toContain("error: TLS handshake");
+    expect(newer.server).not.toContain("TLS handshake complete");
+    const usual = await meet([certificates()], ["-tls1_3"]);
+    expect(usual.server).toContain("TLS handshake complete: (TLS1.3)");
+  });
+
+  test("says which ciphers there are", async () => {
+    const only = "NORMAL:-CIPHER-ALL:+CHACHA20-POLY1305";
+    const { server } = await meet([certificates(), `--tls-priority=${only}`], []);
+    expect(server).toMatch(/TLS handshake complete: .*\(CHACHA20-POLY1305\)/);
+  });
+
+  test("is taken as it is with keys, too", async () => {
+    const keys = ["-psk_identity", "alice", "-psk", files.keys.alice, "-tls1_2"];
+    const psk = `--tls-psk=${files.psk}`;
+    const without = await meet([psk, "--tls-priority=NORMAL"], keys);
+    expect(without.server).not.toContain("TLS handshake complete");
+    const named = await meet([psk, "--tls-priority=NORMAL:-KX-ALL:+ECDHE-PSK"], keys);
+    expect(named.server).toContain("TLS handshake complete: (TLS1.2)-(ECDHE-");
+  });
+
+  test.each(["", "NO-SUCH", "NORMAL:+NO-SUCH"])("%j is refused at the start", async (priority) => {
+    const server = [...program, "--tls=require", certificates(), `--tls-priority=${priority}`];
+    const { code, stdout, stderr } = await run([...server, "null", "--run", "true"]);
+    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+    expect(stderr).toStartWith(`nbdkit: error: option --tls-priority: "${priority}": `);
+    expect(stderr).toContain("expected a priority string of GnuTLS");
+    if (priority.includes(":")) expect(stderr).toContain('at "+NO-SUCH"');
+  });
+});
+
+describe.skipIf(absent.length > 0)(`several certificates${needs}`, () => {
+  /** A folder with an ECDSA certificate as usual, and an RSA one as number `number`. */
+  async function folderWithRsa(number: number): Promise<string> {
+    const folder = mkdtempSync(join(temporaryFolder(), "pairs-"));
+    cpSync(files.server, folder, { recursive: true });
+    const at = (name: string): string => join(folder, name);
+    const key = at(`server-key-${number}.pem`);
+    for (const args of [
+      ["--generate-privkey", "--key-type=rsa", "--bits=2048", "--outfile", key],
+      [
+        "--generate-certificate",
+        ...["--load-ca-certificate", join(files.folder, "ca-cert.pem")],
+        ...["--load-ca-privkey", join(files.folder, "ca-key.pem")],
+        ...["--load-privkey", key, "--template", join(files.folder, "server.template")],
+        ...["--outfile", at(`server-cert-${number}.pem`)],
+      ],
+    ]) {
+      const { code, stderr } = await run(["certtool", ...args]);
+      if (code !== 0) throw new Error(stderr);
+    }
+    return folder;
+  }
+
+  const shown = async (folder: string, algorithms: string): Promise<string> => {
+    const met = await meet([`--tls-certificates=${folder}`], ["-sigalgs", algorithms]);
+    return /^Peer signature type: (.*)$/m.exec(met.client)?.[1] ?? "none";
+  };
+
+  test("each client is shown one that it understands", async () => {
+    const folder = await folderWithRsa(7);
+    expect([await shown(folder, "ECDSA+SHA256"), await shown(folder, "RSA-PSS+SHA256")]).toEqual([
+      "ECDSA",
+      "RSA-PSS",
+    ]);
+    expect(await shown(files.server, "RSA-PSS+SHA256")).toBe("none");
+  });
+
+  test("server-cert.pem is not needed then, but what is there has to be whole", async () => {
+    const folder = await folderWithRsa(0);
+    const [main, key] = ["server-cert.pem", "server-key.pem"].map((name) => join(folder, name));
+    if (main === undefined || key === undefined) throw new Error("no names");
+    rmSync(main);
+    const start = () =>
+      run([
+        ...[...program, "--tls=require", `--tls-certificates=${folder}`],
+        ...["null", "--run", "true"],
+      ]);
+    const lacking = await start();
+    expect({ code: lacking.code, stdout: lacking.stdout }).toEqual({ code: 1, stdout: "" });
+    expect(lacking.stderr).toContain(`cannot read ${main}: no such file`);
+    rmSync(key);
+    expect(await start()).toEqual({ code: 0, stdout: "", stderr: "" });
+    expect(await shown(folder, "RSA-PSS+SHA256")).toBe("RSA-PSS");
+    renameSync(join(folder, "server-key-0.pem"), join(folder, "server-key-1.pem"));
+    const keyless = await start();
+    expect(keyless.code).toBe(1);
+    expect(keyless.stderr).toContain(`cannot read ${folder}/server-key-0.pem: no such file`);
+  });
+});
+
+describe("the usual priorities", () => {
+  const normal = ["SECP256R1", "X25519"];
+  const signatures = ["RSA-SHA256", "ML-DSA-65"];
+  const all = [...normal, "X25519-MLKEM768", "SECP256R1-MLKEM768"];
+
+  test("have groups with ML-KEM first, and the others behind them", () => {
+    expect(postQuantum({ all, normal, signatures }, () => true)).toBe(
+      ":-GROUP-ALL:+GROUP-X25519-MLKEM768:+GROUP-SECP256R1-MLKEM768:+GROUP-SECP256R1:+GROUP-X25519" +
+        ":+SIGN-ML-DSA-65",
+    );
+    // NORMAL may have them already.
+    expect(postQuantum({ all, normal: all, signatures: [] }, () => true)).toBe(
+      ":-GROUP-ALL:+GROUP-X25519-MLKEM768:+GROUP-SECP256R1-MLKEM768:+GROUP-SECP256R1:+GROUP-X25519",
+    );
+  });
+
+  test("have only what GnuTLS takes", () => {
+    const known = (word: string): boolean => word !== "+GROUP-X25519-MLKEM768";
+    expect(postQuantum({ all, normal, signatures: [] }, known)).toBe(
+      ":-GROUP-ALL:+GROUP-SECP256R1-MLKEM768:+GROUP-SECP256R1:+GROUP-X25519",
+    );
+    expect(postQuantum({ all, normal, signatures }, () => false)).toBe("");
+    expect(postQuantum({ all: normal, normal, signatures: [] }, () => true)).toBe("");
+  });
+});
