@@ -1,19 +1,7 @@
-/** Compiles the native runtime when its sources have changed, and loads it so that modules find `nbdkit_*` in it. */
+/** Loads the native runtime so that modules find `nbdkit_*` in it, and compiles it first where it is kept nowhere. */
 import { dlopen, type FFIFunction } from "bun:ffi";
-import { randomUUID } from "node:crypto";
-import {
-  accessSync,
-  appendFileSync,
-  constants,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-} from "node:fs";
-import { homedir, tmpdir, userInfo } from "node:os";
+import { appendFileSync, existsSync, renameSync, writeFileSync } from "node:fs";
+import { homedir } from "node:os";
 import { join } from "node:path";
 
 import { ConfigError } from "#api";
@@ -22,195 +10,29 @@ import { log } from "#lib/log";
 import { messageOf } from "#lib/thrown";
 
 import { runtimeSymbols } from "./generated/symbols.gen.ts";
-import { openLibc } from "./libc.ts";
+import { type LibraryFile, openLibrary } from "./load-library.ts";
+import { compilerName, compileRuntime, runtimeName } from "./runtime-compiler.ts";
+import {
+  canKeep,
+  type KeptFolder,
+  keptFolders,
+  removeOldWork,
+  temporaryFolders,
+  WorkFolder,
+} from "./runtime-folders.ts";
 import { cString } from "./text.ts";
-
-const root = join(import.meta.dir, "..");
-const folders = ["include", "abi/runtime", "abi/generated"] as const;
-/** The compiler and its own flags: CC may be `ccache gcc`. */
-const compiler = (process.env["CC"] ?? "").split(/\s+/).filter(Boolean);
-if (compiler.length === 0) compiler.push("cc");
-const flags = [
-  "-std=c11",
-  "-O2",
-  "-g",
-  "-fPIC",
-  "-shared",
-  "-pthread",
-  "-Wall",
-  "-Wextra",
-  "-Werror",
-  "-fvisibility=hidden",
-];
-
-/** The C files of the runtime and the headers that they include. */
-function runtimeSources(): { readonly sources: string[]; readonly headers: string[] } {
-  const files = folders.flatMap((folder) =>
-    readdirSync(join(root, folder))
-      .toSorted()
-      .map((name) => join(root, folder, name)),
-  );
-  return {
-    sources: files.filter((file) => file.endsWith(".c")),
-    headers: files.filter((file) => file.endsWith(".h")),
-  };
-}
-
-/** The compiled runtime's path in `cache`; compiles it first where it is missing or older sources were compiled. */
-function compiledRuntime(cache: string): string {
-  const { sources, headers } = runtimeSources();
-  const hash = new Bun.CryptoHasher("sha256");
-  hash.update([...compiler, ...flags, process.arch].join("\0"));
-  for (const file of [...sources, ...headers]) hash.update(readFileSync(file)).update("\0");
-  const name = `runtime-${hash.digest("hex").slice(0, 24)}.so`;
-  const target = join(cache, name);
-  if (!isIntact(target)) compile(sources, target, cache);
-  return target;
-}
-
-/** What follows the library in its file: the SHA-256 of the library. The loader does not look there. */
-const digestBytes = 32;
-
-/** A crash may have left a part of the file, or nothing. The process would die of loading that. */
-function isIntact(target: string): boolean {
-  let file;
-  try {
-    file = readFileSync(target);
-  } catch {
-    return false;
-  }
-  const end = Math.max(0, file.length - digestBytes);
-  return digest(file.subarray(0, end)).equals(file.subarray(end));
-}
-
-function digest(library: Uint8Array): Buffer {
-  return new Bun.CryptoHasher("sha256").update(library).digest();
-}
-
-/** Folders that only we can write to, the best first. */
-function* cacheFolders(): Generator<string> {
-  const bases = [process.env["XDG_CACHE_HOME"] ?? "", `${homedir()}/.cache`];
-  for (const base of bases.filter(isNameable)) {
-    const folder = join(base, "nbdkit-bun");
-    if (isOurs(folder)) yield folder;
-  }
-  // Nothing is kept then: a shared temporary folder could hold somebody else's library.
-  const base = isNameable(tmpdir()) ? tmpdir() : "/tmp";
-  const folder = temporaryFolder(join(base, `nbdkit-bun-${userInfo().username}-`));
-  process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
-  yield folder;
-}
-
-/** Another user could put a library there that we would run: HOME may still be that of whoever called sudo. */
-function isOurs(folder: string): boolean {
-  try {
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
-    accessSync(folder, constants.W_OK);
-    const { mode, uid } = statSync(folder);
-    if (uid === process.geteuid?.() && (mode & 0o022) === 0) return true;
-    log.debug(`${folder} is not used for the native runtime: others may write to it`);
-  } catch (error) {
-    log.debug(`${folder} is not used for the native runtime: ${messageOf(error)}`);
-  }
-  return false;
-}
-
-/** Not relative, as the folder changes, and nothing that is not UTF-8: Bun starts the compiler with other names then. */
-function isNameable(folder: string): boolean {
-  return folder.startsWith("/") && !folder.includes("\ufffd");
-}
-
-function temporaryFolder(prefix: string): string {
-  try {
-    return mkdtempSync(prefix);
-  } catch (error) {
-    const reason = messageOf(error);
-    throw new ConfigError(
-      `C modules need a folder for the native runtime, and there is none to write to: ${reason}: ` +
-        "set XDG_CACHE_HOME or TMPDIR",
-      { cause: error },
-    );
-  }
-}
-
-function compile(sources: readonly string[], target: string, cache: string): void {
-  log.debug(`compiling the native runtime into ${target}`);
-  removeOldDrafts(cache);
-  // Numbers of processes are not enough: containers may share the folder.
-  const draft = `${target}.${randomUUID()}.tmp`;
-  const includes = folders.map((folder) => `-I${join(root, folder)}`);
-  let result;
-  try {
-    result = Bun.spawnSync([...compiler, ...flags, ...includes, "-o", draft, ...sources, "-ldl"], {
-      stdin: "ignore",
-      stdout: "pipe",
-      stderr: "pipe",
-      // Without one a compiler does not find its own parts.
-      env: { ...process.env, PATH: process.env["PATH"] ?? "/usr/local/bin:/usr/bin:/bin" },
-    });
-  } catch (error) {
-    throw new ConfigError(
-      `C modules need a C compiler once, to build the native runtime: cannot run ${compiler.join(" ")}: ` +
-        "install gcc and libc6-dev, or set CC",
-      { cause: error },
-    );
-  }
-  if (!result.success) {
-    rmSync(draft, { force: true });
-    const end = result.signalCode ?? `status ${result.exitCode}`;
-    throw new ConfigError(
-      `the native runtime could not be compiled by ${compiler.join(" ")} in ${cache} (${end}):\n${result.stderr.toString()}`,
-    );
-  }
-  try {
-    appendFileSync(draft, digest(readFileSync(draft)));
-    renameSync(draft, target);
-  } catch (error) {
-    rmSync(draft, { force: true });
-    const reason = messageOf(error);
-    throw new ConfigError(`the native runtime cannot be kept in ${cache}: ${reason}`, {
-      cause: error,
-    });
-  }
-}
-
-const hourMs = 3_600_000;
-
-/** What compilers left that were killed. No compiler takes an hour. */
-function removeOldDrafts(cache: string): void {
-  for (const name of readdirSync(cache)) {
-    if (!name.endsWith(".tmp")) continue;
-    const path = join(cache, name);
-    const found = statSync(path, { throwIfNoEntry: false });
-    if (found !== undefined && found.mtimeMs < Date.now() - hourMs) rmSync(path, { force: true });
-  }
-}
+import { checkFolder } from "./trusted.ts";
 
 type Symbols = typeof runtimeSymbols;
 type Native = ReturnType<typeof dlopen<Symbols & Record<string, FFIFunction>>>["symbols"];
 export type { Native };
 
-const RTLD_NOW = 2;
-const RTLD_GLOBAL = 0x100;
-
 let opened: Native | undefined;
 
-/** Load the runtime into the global scope, once. */
+/** Load the runtime into the global scope, once. Throws ConfigError. */
 export function openRuntime(): Native {
-  if (opened !== undefined) return opened;
-  const reasons: string[] = [];
-  for (const folder of cacheFolders()) {
-    const path = compiledRuntime(folder);
-    const reason = loadGlobally(path);
-    if (reason === undefined) return (opened = named(withOwnSymbols(path)));
-    // The file system forbids it (noexec), or it was compiled on another machine, for another libc.
-    log.debug(`the native runtime cannot be used: ${reason}`);
-    reasons.push(reason);
-  }
-  throw new ConfigError(
-    `the native runtime cannot be loaded: ${reasons.join("; ")}: ` +
-      "set XDG_CACHE_HOME or TMPDIR to a folder on a file system that allows programs",
-  );
+  opened ??= named(withOwnSymbols(load()));
+  return opened;
 }
 
 /** Its lines start as those of JavaScript do. */
@@ -227,11 +49,133 @@ function withOwnSymbols(path: string): Native {
   return symbols;
 }
 
-/** Let modules find it. Returns why they cannot. */
-function loadGlobally(path: string): string | undefined {
-  const libc = openLibc({
-    dlopen: { args: ["cstring", "i32"], returns: "ptr" },
-    dlerror: { args: [], returns: "cstring" },
-  });
-  return libc.dlopen(path, RTLD_NOW | RTLD_GLOBAL) === null ? String(libc.dlerror()) : undefined;
+/** Why the library of a folder cannot be loaded, by folder. */
+type Failures = Map<string, string>;
+
+/** Returns the name by which the loader finds it again. */
+function load(): string {
+  const name = runtimeName();
+  const root = join(import.meta.dir, "..");
+  const folders = keptFolders({ cacheHome: process.env["XDG_CACHE_HOME"], home: homedir(), root });
+  const failures: Failures = new Map();
+  return loadKept(folders, name, failures) ?? loadNew(folders, name, failures);
+}
+
+function loadKept(
+  folders: readonly KeptFolder[],
+  name: string,
+  failures: Failures,
+): string | undefined {
+  for (const { path: folder } of folders) {
+    const path = join(folder, name);
+    if (!existsSync(path)) continue;
+    try {
+      checkFolder(folder);
+      using library = openLibrary(path);
+      if (!isIntact(library.bytes)) throw new Error(`${path} is not complete`);
+      const loaded = tryLoad(library, folder, failures);
+      if (loaded !== undefined) return loaded;
+    } catch (error) {
+      log.debug(`the native runtime in ${folder} is not used: ${messageOf(error)}`);
+    }
+  }
+  return undefined;
+}
+
+/** Compiles it in the first folder that can keep it, else in a temporary one. */
+function loadNew(folders: readonly KeptFolder[], name: string, failures: Failures): string {
+  let compiled: Uint8Array | undefined;
+  for (const { folder, isKept } of placesFor(folders, failures)) {
+    using work = makeWorkFolder(folder, failures);
+    if (work === undefined) continue;
+    const draft = join(work.path, name);
+    if (compiled === undefined) {
+      announce(isKept ? folder : undefined, folders);
+      compileRuntime(draft, work.path);
+    } else writeFileSync(draft, compiled);
+    using library = openLibrary(draft);
+    compiled = library.bytes;
+    if (isKept) keep(library, join(folder, name));
+    const loaded = tryLoad(library, folder, failures);
+    if (loaded !== undefined) return loaded;
+  }
+  throw noPlace(compiled !== undefined, failures);
+}
+
+/** One by one, since a folder is made only where those before it do not do. */
+function* placesFor(folders: readonly KeptFolder[], failures: Failures) {
+  for (const folder of folders) {
+    if (failures.has(folder.path) || !canKeep(folder)) continue;
+    removeOldWork(folder.path);
+    yield { folder: folder.path, isKept: true };
+  }
+  for (const folder of temporaryFolders()) yield { folder, isKept: false };
+}
+
+function noPlace(isCompiled: boolean, failures: Failures): ConfigError {
+  const reasons = [...failures.values()].join("; ");
+  return new ConfigError(
+    isCompiled
+      ? `the native runtime cannot be loaded: ${reasons}: ` +
+          "set XDG_CACHE_HOME or TMPDIR to a folder on a file system that allows programs"
+      : `C modules need a folder to compile the native runtime in: ${reasons}: ` +
+          "set XDG_CACHE_HOME or TMPDIR to a folder that can be written to",
+  );
+}
+
+/** One line, since the server is silent for seconds. */
+function announce(keptIn: string | undefined, folders: readonly KeptFolder[]): void {
+  const what = `compiling the native runtime with ${compilerName}, which takes some seconds`;
+  if (keptIn !== undefined) log.notice(`${what}: it is kept in ${keptIn}`);
+  else {
+    const all = folders.map(({ path }) => path).join(", ");
+    log.warning(
+      `${what}, at every start: it can be kept in none of ${all} (-v says why): ` +
+        "make one of them, or set XDG_CACHE_HOME to a folder that only this user can write to",
+    );
+  }
+}
+
+function makeWorkFolder(folder: string, failures: Failures): WorkFolder | undefined {
+  try {
+    return new WorkFolder(folder);
+  } catch (error) {
+    failures.set(folder, messageOf(error));
+    return undefined;
+  }
+}
+
+function tryLoad(library: LibraryFile, folder: string, failures: Failures): string | undefined {
+  try {
+    return library.load();
+  } catch (error) {
+    // It may also have been compiled on another machine, for another libc.
+    const reason = messageOf(error);
+    log.debug(`the native runtime cannot be used: ${reason}`);
+    failures.set(folder, reason);
+    return undefined;
+  }
+}
+
+/** What follows the library in its file: the SHA-256 of the library. The loader does not look there. */
+const digestBytes = 32;
+
+/** A crash may have left a part of the file, or nothing. The process would die of loading that. */
+function isIntact(file: Uint8Array): boolean {
+  const end = Math.max(0, file.length - digestBytes);
+  return digest(file.subarray(0, end)).equals(file.subarray(end));
+}
+
+function digest(library: Uint8Array): Buffer {
+  return new Bun.CryptoHasher("sha256").update(library).digest();
+}
+
+/** The draft gets its last name when it is complete. Without that it can still be loaded. */
+function keep({ path: draft, bytes }: LibraryFile, path: string): void {
+  try {
+    appendFileSync(draft, digest(bytes));
+    renameSync(draft, path);
+  } catch (error) {
+    log.warning(`the native runtime cannot be kept as ${path}: ${messageOf(error)}`);
+  }
 }

@@ -17,6 +17,8 @@ export interface Log {
   moduleDebug(message: string): void;
   /** Something is wrong that does not keep the server from doing what it was asked for. */
   warning(message: string): void;
+  /** Something that the user waits for, or wants to know. */
+  notice(message: string): void;
   /** `-D nbdkit.backend.controlpath`: whether debug lines tell of layers being opened, asked and closed. */
   controlpath: boolean;
   /** `-D nbdkit.backend.datapath`: whether debug lines tell of layers being read and written. */
@@ -118,14 +120,15 @@ function prefixOf(name: string | undefined): string {
  * A message may have lines of its own, but does nothing else to a terminal: as abi/runtime/log.c does. Where a client
  * may have put them there, they look like no other message.
  */
-function report(kind: "error" | "warning", message: string, name?: string): void {
+function report(kind: "error" | "warning" | "", message: string, name?: string): void {
   if (target === "nowhere") return;
   const from = prefixOf(name);
   const style = kind === "error" ? red : plain;
   const lines = printable(message, "\n\t");
   const text = from === "" ? lines : lines.replaceAll(/\n(?=.)/gs, "\n  ");
-  if ("fd" in target) writeLine(target.fd, `${from}${kind}: ${text}`, style);
-  else target.systemLog(kind === "error" ? from + text : `${from}${kind}: ${text}`);
+  const whole = from + prefixOf(kind) + text;
+  if ("fd" in target) writeLine(target.fd, whole, style);
+  else target.systemLog(kind === "error" ? from + text : whole);
 }
 
 export const log: Log = {
@@ -146,5 +149,8 @@ export const log: Log = {
   },
   warning(message) {
     report("warning", message);
+  },
+  notice(message) {
+    report("", message);
   },
 };

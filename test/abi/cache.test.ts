@@ -1,13 +1,18 @@
 /** The compiled native runtime that is kept in a folder: who makes it, and what may have become of it. */
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import {
   chmodSync,
+  chownSync,
+  existsSync,
+  lchownSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
+  symlinkSync,
   utimesSync,
   writeFileSync,
 } from "node:fs";
@@ -15,21 +20,50 @@ import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 
 import { compileModule, haveCompiler } from "#test/modules";
-import { program, run } from "#test/server";
+import { copyPackage } from "#test/package";
+import { installed, program, run } from "#test/server";
 
 /** Compiling the runtime takes seconds where the machine is busy. */
 const patience = 60_000;
+/** The runtime is kept under a name that no other folder of this machine has. */
+const cc = `cc -DCACHE_TEST=${process.pid}${Date.now()}`;
+const isRoot = process.getuid?.() === 0;
+const mayMount = isRoot && installed("unshare") && Bun.spawnSync(["unshare", "-m", "true"]).success;
+
+/** This project's files, which may keep a runtime. */
+let copied = "";
+const server = () => [...program.slice(0, -1), join(copied, "src/main.ts")];
+
 /** Serve a chain with C in it, with `cache` for the folder. */
-async function start(cache: string, env: Readonly<Record<string, string>> = {}) {
+async function start(
+  cache: string,
+  env: Readonly<Record<string, string>> = {},
+  prefix: readonly string[] = [],
+) {
   const filter = await compileModule("examples/xor/xor.c");
   const args = [`--filter=${filter}`, "-U", "-", "--run", "echo served", "null", "xor-key=1"];
-  const { code, stdout, stderr } = await run([...program, ...args], {
-    env: { CC: "", XDG_CACHE_HOME: cache, ...env },
+  const { code, stdout, stderr } = await run([...prefix, ...server(), ...args], {
+    env: { CC: cc, XDG_CACHE_HOME: cache, ...env },
   });
-  return { code, stdout, stderr: stderr.replaceAll(cache, "CACHE") };
+  return {
+    code,
+    stdout,
+    stderr: (cache === "" ? stderr : stderr.replaceAll(cache, "CACHE")).replaceAll(
+      copied,
+      "PACKAGE",
+    ),
+  };
 }
 
 const served = { code: 0, stdout: "served\n", stderr: "" };
+
+/** What is printed where it was compiled. */
+function compiledIn(folder: string, compiler = cc) {
+  const line = `nbdkit: compiling the native runtime with ${compiler}, which takes some seconds: it is kept in ${folder}\n`;
+  return { ...served, stderr: line };
+}
+
+const here = "CACHE/nbdkit-bun";
 
 function temporaryFolder(): Disposable & { readonly path: string; readonly files: string[] } {
   const path = mkdtempSync(join(tmpdir(), "nbdkit-cache-"));
@@ -47,10 +81,13 @@ describe.skipIf(!haveCompiler)("the kept native runtime (needs cc)", () => {
   let runtime: Uint8Array = new Uint8Array();
   /** A compiler that is done at once: it copies what was compiled before. */
   let copier = "";
+  let copiedName = "";
   let compiled: ReturnType<typeof temporaryFolder> | undefined;
   beforeAll(async () => {
+    copied = mkdtempSync(join(tmpdir(), "nbdkit-package-"));
+    copyPackage(copied);
     using folder = temporaryFolder();
-    expect(await start(folder.path)).toEqual(served);
+    expect(await start(folder.path)).toEqual(compiledIn(here));
     const [file = ""] = folder.files;
     name = basename(file);
     runtime = readFileSync(file);
@@ -59,8 +96,14 @@ describe.skipIf(!haveCompiler)("the kept native runtime (needs cc)", () => {
     writeFileSync(join(compiled.path, "runtime.so"), runtime);
     const script = `#!/bin/sh\nwhile [ "$1" != -o ]; do shift; done\nexec cp "\${0%/*}/runtime.so" "$2"\n`;
     writeFileSync(copier, script, { mode: 0o755 });
+    expect(await start(compiled.path, { CC: copier })).toMatchObject({ code: 0 });
+    copiedName = basename(compiled.files[0] ?? "");
   }, patience);
-  afterAll(() => compiled?.[Symbol.dispose]());
+  afterAll(() => {
+    compiled?.[Symbol.dispose]();
+    rmSync(copied, { recursive: true, force: true });
+  });
+  beforeEach(() => rmSync(join(copied, "build"), { recursive: true, force: true }));
 
   /** Where the runtime is looked for in `folder`. */
   function place(folder: { readonly path: string }): string {
@@ -73,7 +116,7 @@ describe.skipIf(!haveCompiler)("the kept native runtime (needs cc)", () => {
     async () => {
       using folder = temporaryFolder();
       const both = await Promise.all([start(folder.path), start(folder.path)]);
-      expect(both).toEqual([served, served]);
+      for (const one of both) expect(one).toMatchObject({ code: 0, stdout: "served\n" });
       expect(folder.files.map((file) => file.replace(/.*[.]/, ""))).toEqual(["so"]);
     },
     patience,
@@ -94,24 +137,99 @@ describe.skipIf(!haveCompiler)("the kept native runtime (needs cc)", () => {
       using folder = temporaryFolder();
       const file = place(folder);
       writeFileSync(file, runtime.subarray(0, length));
-      expect(await start(folder.path)).toEqual(served);
+      expect(await start(folder.path)).toEqual(compiledIn(here));
       expect(folder.files).toEqual([file]);
       expect(statSync(file).size).toBeGreaterThan(length);
     },
     patience,
   );
 
+  describe.skipIf(!isRoot)("(needs root)", () => {
+    /** A library that leaves a file behind where it is loaded, with its digest, as if it were the runtime. */
+    async function plant(file: string, marker: string): Promise<void> {
+      const source = join(dirname(copied), `${basename(copied)}-planted.c`);
+      const text = `#include <fcntl.h>
+__attribute__ ((constructor)) static void run (void) { open (${JSON.stringify(marker)}, O_CREAT, 0600); }
+`;
+      writeFileSync(source, text);
+      const library = readFileSync(await compileModule(source, { flags: ["-D_GNU_SOURCE"] }));
+      rmSync(source);
+      const digest = new Bun.CryptoHasher("sha256").update(library).digest();
+      writeFileSync(file, Buffer.concat([library, digest]), { mode: 0o755 });
+    }
+
+    test.each([
+      {
+        what: "other users can write to the folder",
+        spoil: (folder: string) => chmodSync(`${folder}/home/.cache/nbdkit-bun`, 0o777),
+      },
+      {
+        what: "other users can rename the folder",
+        spoil: (folder: string) => chmodSync(`${folder}/home/.cache`, 0o777),
+      },
+      {
+        what: "the home is another user's",
+        spoil: (folder: string) => chownSync(`${folder}/home`, 65_534, 65_534),
+      },
+      {
+        what: "a folder above the home is another user's",
+        spoil: (folder: string) => chownSync(folder, 65_534, 65_534),
+      },
+      {
+        what: "the file is another user's",
+        spoil: (folder: string) =>
+          chownSync(`${folder}/home/.cache/nbdkit-bun/${copiedName}`, 65_534, 0),
+      },
+      {
+        what: "other users can write to the file",
+        spoil: (folder: string) =>
+          chmodSync(`${folder}/home/.cache/nbdkit-bun/${copiedName}`, 0o766),
+      },
+      {
+        what: "the file is a link",
+        spoil: (folder: string) => {
+          const file = `${folder}/home/.cache/nbdkit-bun/${copiedName}`;
+          renameSync(file, `${folder}/elsewhere.so`);
+          symlinkSync(`${folder}/elsewhere.so`, file);
+        },
+      },
+      {
+        what: "a link on the way is another user's",
+        spoil: (folder: string) => {
+          renameSync(`${folder}/home/.cache`, `${folder}/real`);
+          symlinkSync(`${folder}/real`, `${folder}/home/.cache`);
+          lchownSync(`${folder}/home/.cache`, 65_534, 65_534);
+        },
+      },
+    ])(
+      "is not loaded where $what",
+      async ({ spoil }) => {
+        for (const variable of ["HOME", "XDG_CACHE_HOME"]) {
+          using folder = temporaryFolder();
+          const cache = join(folder.path, "home/.cache");
+          mkdirSync(join(cache, "nbdkit-bun"), { recursive: true, mode: 0o700 });
+          const marker = join(folder.path, "ran");
+          await plant(join(cache, "nbdkit-bun", copiedName), marker);
+          spoil(folder.path);
+          const env = variable === "HOME" ? { HOME: join(folder.path, "home") } : {};
+          const result = await start(variable === "HOME" ? "" : cache, { CC: copier, ...env });
+          expect(existsSync(marker)).toBe(false);
+          expect(result).toMatchObject({ code: 0, stdout: "served\n" });
+        }
+      },
+      patience,
+    );
+  });
+
   test(
-    "is not taken from where others can write to",
+    "is kept in the package, and all users find it there",
     async () => {
       using folder = temporaryFolder();
-      const file = place(folder);
-      writeFileSync(file, "somebody else's");
-      chmodSync(dirname(file), 0o777);
-      const env = { CC: copier, HOME: folder.path, TMPDIR: folder.path };
-      expect(await start(folder.path, env)).toEqual(served);
-      expect(readFileSync(file, "utf8")).toBe("somebody else's");
-      expect(folder.files).toEqual([file]);
+      writeFileSync(join(folder.path, "file"), "");
+      const unusable = join(folder.path, "file");
+      expect(await start(unusable)).toEqual(compiledIn("PACKAGE/build"));
+      expect(readdirSync(join(copied, "build"))).toEqual([name]);
+      expect(await start("", { PATH: "" })).toEqual(served);
     },
     patience,
   );
@@ -120,15 +238,12 @@ describe.skipIf(!haveCompiler)("the kept native runtime (needs cc)", () => {
     "is looked for elsewhere where it cannot be loaded",
     async () => {
       using folder = temporaryFolder();
-      expect(await start(folder.path, { CC: copier })).toEqual(served);
-      const [file = ""] = folder.files;
-      // As it is on a file system without programs, or from a machine with another libc.
+      // As it is from a machine with another libc.
       const other = Buffer.from("no library");
       const digest = new Bun.CryptoHasher("sha256").update(other).digest();
-      writeFileSync(file, Buffer.concat([other, digest]));
-      const home = join(folder.path, "home");
-      expect(await start(folder.path, { CC: copier, HOME: home })).toEqual(served);
-      expect(readdirSync(join(home, ".cache/nbdkit-bun"))).toEqual([basename(file)]);
+      writeFileSync(place(folder), Buffer.concat([other, digest]));
+      expect(await start(folder.path)).toEqual(compiledIn("PACKAGE/build"));
+      expect(await start(folder.path, { PATH: "" })).toEqual(served);
     },
     patience,
   );
@@ -138,26 +253,30 @@ describe.skipIf(!haveCompiler)("the kept native runtime (needs cc)", () => {
     async () => {
       using folder = temporaryFolder();
       const file = place(folder);
-      const [old, fresh] = [`${file}.old.tmp`, `${file}.fresh.tmp`];
-      for (const draft of [old, fresh]) writeFileSync(draft, "");
+      const old = join(dirname(file), "nbdkit-bun-old.tmp");
+      const fresh = join(dirname(file), "nbdkit-bun-fresh.tmp");
+      for (const work of [old, fresh]) {
+        mkdirSync(work);
+        writeFileSync(join(work, name), "");
+      }
       const before = Date.now() / 1000 - 7200;
       utimesSync(old, before, before);
-      expect(await start(folder.path, { CC: copier })).toEqual(served);
+      expect(await start(folder.path, { CC: copier })).toEqual(compiledIn(here, copier));
       expect(folder.files.filter((one) => one.endsWith(".tmp"))).toEqual([fresh]);
     },
     patience,
   );
 
   test(
-    "says what is wrong where it cannot be kept, and leaves nothing",
+    "serves where it cannot be kept, says why, and leaves nothing",
     async () => {
       using folder = temporaryFolder();
-      const file = place(folder);
+      const file = join(dirname(place(folder)), copiedName);
       mkdirSync(file);
-      const { code, stdout, stderr } = await start(folder.path);
-      expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
-      expect(stderr).toStartWith(
-        "nbdkit: error: the native runtime cannot be kept in CACHE/nbdkit-bun: ",
+      const { code, stdout, stderr } = await start(folder.path, { CC: copier });
+      expect({ code, stdout }).toEqual({ code: 0, stdout: "served\n" });
+      expect(stderr).toContain(
+        `nbdkit: warning: the native runtime cannot be kept as ${here}/${basename(file)}: `,
       );
       expect(folder.files).toEqual([file]);
     },
@@ -168,7 +287,8 @@ describe.skipIf(!haveCompiler)("the kept native runtime (needs cc)", () => {
     "CC may have words of its own",
     async () => {
       using folder = temporaryFolder();
-      expect(await start(folder.path, { CC: "cc -DUNUSED=1" })).toEqual(served);
+      const compiler = `${cc} -DUNUSED=1`;
+      expect(await start(folder.path, { CC: compiler })).toEqual(compiledIn(here, compiler));
     },
     patience,
   );
@@ -179,19 +299,66 @@ describe.skipIf(!haveCompiler)("the kept native runtime (needs cc)", () => {
       code: 1,
       stdout: "",
       stderr:
+        compiledIn(here, "no-such-cc").stderr +
         "nbdkit: error: C modules need a C compiler once, to build the native runtime: " +
         "cannot run no-such-cc: install gcc and libc6-dev, or set CC\n",
     });
   });
 
-  test("says what is missing where nothing can be written to", async () => {
-    const nowhere = "/proc";
-    expect(await start(nowhere, { HOME: nowhere, TMPDIR: nowhere })).toEqual({
-      code: 1,
-      stdout: "",
-      stderr: expect.stringMatching(
-        /^nbdkit: error: C modules need a folder .*: set XDG_CACHE_HOME or TMPDIR\n$/,
-      ),
+  describe.skipIf(!mayMount)("(needs unshare)", () => {
+    /** Folders where nothing can be written to: read-only file systems. */
+    const readOnly = (folders: readonly string[]): readonly string[] => {
+      const mounts = folders
+        .map((it) => `mount --bind '${it}' '${it}' && mount -o remount,ro,bind '${it}' && `)
+        .join("");
+      return ["unshare", "-m", "/bin/sh", "-c", `${mounts}exec "$@"`, "sh"];
+    };
+
+    test(
+      "is compiled at every start where it cannot be kept, which is said",
+      async () => {
+        using folder = temporaryFolder();
+        mkdirSync(join(copied, "build"));
+        const prefix = readOnly(["/var/cache", join(copied, "build"), folder.path]);
+        const { code, stdout, stderr } = await start(
+          folder.path,
+          { CC: copier, HOME: folder.path },
+          prefix,
+        );
+        expect({ code, stdout }).toEqual({ code: 0, stdout: "served\n" });
+        expect(stderr).toBe(
+          `nbdkit: warning: compiling the native runtime with ${copier}, which takes some seconds, at every start: ` +
+            "it can be kept in none of CACHE/nbdkit-bun, PACKAGE/build, /var/cache/nbdkit-bun, CACHE/.cache/nbdkit-bun (-v says why): " +
+            "make one of them, or set XDG_CACHE_HOME to a folder that only this user can write to\n",
+        );
+      },
+      patience,
+    );
+
+    test("is kept and loaded where a file system forbids programs", async () => {
+      using folder = temporaryFolder();
+      const path = join(folder.path, "nbdkit-bun");
+      mkdirSync(path);
+      const script = `mount --bind '${path}' '${path}' && mount -o remount,noexec,bind '${path}' && exec "$@"`;
+      const noexec = ["unshare", "-m", "/bin/sh", "-c", script, "sh"];
+      const first = await start(folder.path, { CC: copier }, noexec);
+      expect(first).toEqual(compiledIn(here, copier));
+      expect(await start(folder.path, { CC: copier, PATH: "/usr/bin:/bin" }, noexec)).toEqual(
+        served,
+      );
+    });
+
+    test("says what is missing where nothing can be written to", async () => {
+      mkdirSync(join(copied, "build"));
+      const prefix = readOnly(["/var/cache", join(copied, "build"), "/var/tmp", "/tmp"]);
+      const result = await start("", { HOME: "/proc", TMPDIR: "/proc" }, prefix);
+      expect(result).toEqual({
+        code: 1,
+        stdout: "",
+        stderr: expect.stringMatching(
+          /^nbdkit: error: C modules need a folder .*: set XDG_CACHE_HOME or TMPDIR .*\n$/,
+        ),
+      });
     });
   });
 
@@ -199,11 +366,11 @@ describe.skipIf(!haveCompiler)("the kept native runtime (needs cc)", () => {
     using folder = temporaryFolder();
     const killed = join(folder.path, "cc");
     writeFileSync(killed, "#!/bin/sh\nkill -9 $$\n", { mode: 0o755 });
-    for (const [cc, end] of [
+    for (const [compiler, end] of [
       ["false", "status 1"],
       [killed, "SIGKILL"],
     ] as const) {
-      const { code, stderr } = await start(folder.path, { CC: cc });
+      const { code, stderr } = await start(folder.path, { CC: compiler });
       expect({ code, stderr: stderr.trimEnd() }).toEqual({
         code: 1,
         stderr: expect.stringMatching(new RegExp(`could not be compiled by .*[(]${end}[)]:$`)),

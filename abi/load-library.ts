@@ -1,0 +1,87 @@
+/** Loads a library into the global scope through the descriptor that its bytes were checked by. */
+import { closeSync, existsSync, readFileSync, writeSync } from "node:fs";
+
+import { openLibc } from "./libc.ts";
+import { callsOf, systemError } from "./system-error.ts";
+import { openTrusted } from "./trusted.ts";
+
+const RTLD_NOW = 2;
+const RTLD_GLOBAL = 0x100;
+const MFD_CLOEXEC = 1;
+const MFD_EXEC = 0x10;
+
+/** A file that was opened once. */
+export interface LibraryFile extends Disposable {
+  readonly path: string;
+  readonly bytes: Uint8Array;
+  /**
+   * Load it, and return the name by which dlopen(3) finds it again. The descriptor stays open then: the loader knows
+   * libraries by their names, and another file could get this one. Throws an error that says why it cannot be loaded.
+   */
+  load(): string;
+}
+
+/** Open it in a directory that `checkFolder` accepted. Throws an error that names the path. */
+export function openLibrary(path: string): LibraryFile {
+  let fd: number | undefined = openTrusted(path);
+  const bytes = readFileSync(fd);
+  return {
+    path,
+    bytes,
+    load() {
+      if (fd === undefined) throw new Error(`${path} is closed`);
+      const name = nameOf(fd) ?? path;
+      const reason = dlopenGlobally(name);
+      if (reason === undefined) {
+        fd = undefined;
+        return name;
+      }
+      // A file system that forbids programs (noexec) forbids libraries as well, but memory does not.
+      return loadFromMemory(bytes, `${path}: ${reason}`);
+    },
+    [Symbol.dispose]() {
+      if (fd !== undefined) closeSync(fd);
+    },
+  };
+}
+
+function loadFromMemory(bytes: Uint8Array, reason: string): string {
+  const fd = memoryFile();
+  const name = nameOf(fd);
+  if (name !== undefined) {
+    for (let at = 0; at < bytes.length;) at += writeSync(fd, bytes, at);
+    if (dlopenGlobally(name) === undefined) return name;
+  }
+  closeSync(fd);
+  throw new Error(reason);
+}
+
+const memory = callsOf({ memfd_create: { args: ["cstring", "u32"], returns: "i32" } });
+
+/** A descriptor of memory that may be executed. */
+function memoryFile(): number {
+  const libc = memory();
+  for (const flags of [MFD_CLOEXEC | MFD_EXEC, MFD_CLOEXEC]) {
+    const fd = libc.memfd_create("nbdkit-runtime", flags);
+    if (fd !== -1) return fd;
+    const error = systemError("memfd_create");
+    // Linux before 6.3 does not know MFD_EXEC.
+    if (error.code !== "EINVAL") throw error;
+  }
+  throw systemError("memfd_create");
+}
+
+/** What a descriptor is called; undefined without /proc. */
+function nameOf(fd: number): string | undefined {
+  const name = `/proc/self/fd/${fd}`;
+  return existsSync(name) ? name : undefined;
+}
+
+/** Returns why it fails. */
+function dlopenGlobally(name: string): string | undefined {
+  const libc = openLibc({
+    dlopen: { args: ["cstring", "i32"], returns: "ptr" },
+    dlerror: { args: [], returns: "cstring" },
+  });
+  return libc.dlopen(name, RTLD_NOW | RTLD_GLOBAL) === null ? String(libc.dlerror()) : undefined;
+}
