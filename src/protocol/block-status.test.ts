@@ -6,6 +6,7 @@ import { describeBlocks } from "./block-status.ts";
 
 const GiB = 1n << 30n;
 const most = 0xffffffff;
+const longest = 0xffff0000;
 
 function blocks(
   parts: readonly (readonly [bigint, number])[],
@@ -44,6 +45,7 @@ describe("blocks", () => {
     expect(blocks([[100n, 3]], 150, true)).toEqual([[100, 3]]);
     expect(blocks([[8n * GiB, 2]], most, true)).toEqual([[most, 2]]);
     expect(blocks([[8n * GiB, 2]], 1, true)).toEqual([[1, 2]]);
+    expect(blocks([[BigInt(longest) + 1n, 2]], most, true)).toEqual([[longest + 1, 2]]);
   });
 
   test("have no bits but those of base:allocation, and neighbours that look the same are one", () => {
@@ -62,20 +64,19 @@ describe("blocks", () => {
     ]);
   });
 
-  test("that no 32 bits can hold are cut at a round length, and nothing follows them", () => {
+  test("longer than 4 GiB less 64 KiB are cut at a round length, and nothing follows them", () => {
     const parts = (length: bigint) =>
       [
         [length, 0],
         [512n, 3],
       ] as const;
-    expect(blocks(parts(BigInt(most)), most)).toEqual([[most, 0]]);
-    expect(blocks(parts(BigInt(most) - 1n), most)).toEqual([
-      [most - 1, 0],
+    expect(blocks(parts(BigInt(longest)), most)).toEqual([
+      [longest, 0],
       [512, 3],
     ]);
-    for (const length of [BigInt(most) + 1n, 4n * GiB + 1n, 1n << 61n]) {
-      expect(blocks(parts(length), most)).toEqual([[0xffff0000, 0]]);
-      expect(blocks(parts(length), 1)).toEqual([[0xffff0000, 0]]);
+    for (const length of [BigInt(longest) + 1n, BigInt(most), 4n * GiB + 1n, 1n << 61n]) {
+      expect(blocks(parts(length), most)).toEqual([[longest, 0]]);
+      expect(blocks(parts(length), 1)).toEqual([[longest, 0]]);
     }
   });
 
@@ -91,6 +92,18 @@ describe("blocks", () => {
     ).toEqual([
       [3 * 2 ** 30, 0],
       [3 * 2 ** 30, 0],
+    ]);
+    expect(
+      blocks(
+        [
+          [1n, 4],
+          [BigInt(longest), 0],
+        ],
+        most,
+      ),
+    ).toEqual([
+      [1, 0],
+      [longest, 0],
     ]);
   });
 

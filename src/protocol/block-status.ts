@@ -3,9 +3,8 @@ import { EXTENT_HOLE, EXTENT_ZERO, type Extents } from "../lib/extents.ts";
 
 /** Of `base:allocation`: the bits are those of extents. */
 const knownTypes = EXTENT_HOLE | EXTENT_ZERO;
-const longest = 0xffffffff;
-/** What is longer is cut here rather than at an odd number, so that clients stay aligned. */
-const longestAligned = 0xffff0000;
+/** The longest block: a longer extent is cut here and not at 2^32-1, so that clients stay aligned. */
+const longest = 0xffff0000;
 
 /**
  * The blocks from `offset` on, length and type of one after the other. With `one` it is the first one, no longer than
@@ -24,14 +23,14 @@ export function describeBlocks(
   for (const extent of extents) {
     if (extent.offset >= end || (n === 0 && extent.offset !== offset)) break;
     const type = extent.type & knownTypes;
-    // The client asks again for what lies behind.
-    const cut = extent.length > BigInt(longest);
-    const length = cut ? longestAligned : Number(extent.length);
-    const before = blocks[n - 2] ?? 0;
     if (one) {
-      blocks.set([extent.length < BigInt(count) ? length : count, type]);
+      blocks.set([extent.length < BigInt(count) ? Number(extent.length) : count, type]);
       return blocks;
     }
+    // The client asks again for what lies behind.
+    const cut = extent.length > BigInt(longest);
+    const length = cut ? longest : Number(extent.length);
+    const before = blocks[n - 2] ?? 0;
     if (!cut && n > 0 && blocks[n - 1] === type && before + length <= longest) {
       blocks[n - 2] = before + length;
     } else {
