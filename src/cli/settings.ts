@@ -41,9 +41,9 @@ export interface Settings {
   readonly printUri: boolean;
 
   readonly tls: TlsMode;
-  /** An absolute path. */
+  /** As it was given: a URI and --run show it so. */
   readonly tlsCertificates?: string;
-  /** An absolute path. Wins over certificates. */
+  /** As it was given. Wins over certificates. */
   readonly tlsPsk?: string;
   /** A priority string of GnuTLS. */
   readonly tlsPriority?: string;

@@ -24,10 +24,11 @@ export function uriOptions(settings: Settings, tls: "off" | "on" | "require"): U
 
 export function uriOf(address: Address, options: UriOptions): string {
   const { exportName, tls, tlsCertificates, tlsPsk } = options;
-  // Clients of a server that only offers TLS may do without.
-  const scheme = tls === "require" ? "nbds" : "nbd";
+  // Clients of a server that only offers TLS may do without, and need no credentials then.
+  const required = tls === "require";
+  const scheme = required ? "nbds" : "nbd";
   const path = exportName === "" ? "" : `/${percentEncode(exportName)}`;
-  const query = tls === undefined ? [] : credentials(tlsPsk, tlsCertificates);
+  const query = required ? credentials(tlsPsk, tlsCertificates) : [];
   if ("unix" in address) query.unshift(`socket=${percentEncode(address.unix)}`);
   const tail = query.length === 0 ? "" : `?${query.join("&")}`;
   return scheme + authorityOf(address, options.ipFamily) + path + tail;
@@ -64,9 +65,9 @@ function percentEncode(text: string): string {
     .join("");
 }
 
-/** For a shell, in quotes where it has to be. */
-function shellQuoted(text: string): string {
-  return /^[A-Za-z0-9._~/:=@%+,-]+$/.test(text) ? text : quote(text);
+/** A URI for a shell, as nbdkit prints it. What double quotes do not keep from the shell is percent-encoded. */
+function shellQuoted(uri: string): string {
+  return /^[A-Za-z0-9._/:=,-]+$/.test(uri) ? uri : `"${uri}"`;
 }
 
 /** For a shell, always in quotes. */
@@ -81,13 +82,14 @@ function hasUri(address: Address): boolean {
   return false;
 }
 
-/** What --print-uri prints: for each place the URI, the same for a shell, and a command to paste. */
+/** What --print-uri prints, in nbdkit's words: for each place the URI, the same for a shell, and a command to paste. */
 export function printedUris(addresses: readonly Address[], options: UriOptions): string {
   return addresses
     .filter(hasUri)
     .map((address) => {
       const uri = uriOf(address, options);
-      return `${uri}\n${shellQuoted(uri)}\nnbdinfo ${shellQuoted(uri)}\n`;
+      const word = shellQuoted(uri);
+      return `${uri}\nShell-quoted URI: ${word}\nCommand to query the NBD endpoint:\n  nbdinfo ${word}\n`;
     })
     .join("");
 }

@@ -69,7 +69,7 @@ function setOwn(variable: string, value: number): boolean {
       log.tlsSession = value !== 0;
       return true;
     case "nbdkit_debug_environ":
-      if (value !== 0) initialEnvironment().forEach((word) => log.debug(`environ: ${word}`));
+      if (value !== 0) initialEnvironment().forEach((word) => log.debug(word));
       return true;
     default:
       return false;

@@ -6,6 +6,7 @@ import { whyNoTls } from "#abi/tls/library";
 import { logGnutls } from "#abi/tls/log";
 
 import { ConfigError } from "../api/errors.ts";
+import { absolutePath } from "../api/paths.ts";
 import { environmentVariable } from "../lib/environment.ts";
 import { log } from "../lib/log.ts";
 import { filePath } from "../lib/text-bytes.ts";
@@ -34,11 +35,11 @@ const handshakeMs = 40_000;
 
 const rootFolder = "/etc/pki/nbdkit";
 
-/** Throws ConfigError where TLS was asked for and cannot be had. */
+/** Throws ConfigError where TLS was asked for and cannot be had. A daemon leaves its folder: paths count from now. */
 export function prepareTls(options: TlsOptions): ServerTls {
   const { mode } = options;
   if (mode === "off") return { mode: "off" };
-  const source = options.psk === undefined ? findCertificates(options) : options.psk;
+  const source = options.psk === undefined ? findCertificates(options) : absolutePath(options.psk);
   const missing = mode === "require" || mode === "on" || isFound(source) ? whyNoTls() : undefined;
   if (missing !== undefined) return withoutLibrary(options, missing);
   if (!isFound(source)) return withoutFiles(mode, source.problem);
@@ -123,7 +124,7 @@ function namesIn(folder: string): readonly string[] {
 
 /** The first folder that has all the files that are needed. */
 function findCertificates({ certificates }: TlsOptions): Folder | Missing {
-  const folders = certificates === undefined ? usualFolders() : [certificates];
+  const folders = certificates === undefined ? usualFolders() : [absolutePath(certificates)];
   const problems: string[] = [];
   for (const folder of folders) {
     const problem = unreadable(folder);

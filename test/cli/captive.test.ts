@@ -52,14 +52,18 @@ describe("the URI", () => {
       "nbds+unix://?socket=/s&tls-psk-file=/k",
     ],
     [secure({ port: 1 }, { tlsCertificates: "/c" }), "nbd://localhost:1"],
+    [secure({ port: 1 }, { tls: "on", tlsPsk: "k" }), "nbd://localhost:1"],
+    [secure({ port: 1 }, { tls: "require", tlsPsk: "k/k" }), "nbds://localhost:1?tls-psk-file=k/k"],
   ])("%j", ({ address, ...options }, uri) => {
     expect(uriOf(address, options)).toBe(uri);
   });
 
   test("is printed plainly, for a shell, and in a command", () => {
     expect(printedUris([{ unix: "/s" }, { port: 1 }], { exportName: "" })).toBe(
-      "nbd+unix://?socket=/s\n'nbd+unix://?socket=/s'\nnbdinfo 'nbd+unix://?socket=/s'\n" +
-        "nbd://localhost:1\nnbd://localhost:1\nnbdinfo nbd://localhost:1\n",
+      'nbd+unix://?socket=/s\nShell-quoted URI: "nbd+unix://?socket=/s"\n' +
+        'Command to query the NBD endpoint:\n  nbdinfo "nbd+unix://?socket=/s"\n' +
+        "nbd://localhost:1\nShell-quoted URI: nbd://localhost:1\n" +
+        "Command to query the NBD endpoint:\n  nbdinfo nbd://localhost:1\n",
     );
   });
 });

@@ -118,7 +118,7 @@ describe("settings", () => {
       selinuxLabel: "x:y",
       printUri: true,
       tls: "require",
-      tlsCertificates: resolve("certs"),
+      tlsCertificates: "certs",
       tlsPsk: "/keys",
       tlsVerifyPeer: true,
       maskHandshake: 1,

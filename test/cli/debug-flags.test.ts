@@ -70,7 +70,7 @@ test.skipIf(!installed("nbdinfo"))(
 );
 
 test.each([
-  [["-v", "-D", "nbdkit.environ=1"], ["nbdkit: debug: environ: NBDKIT_TEST=a\\nb ü"]],
+  [["-v", "-D", "nbdkit.environ=1"], ["nbdkit: debug: NBDKIT_TEST=a\\nb ü"]],
   [["-v", "-D", "nbdkit.environ=0"], []],
   [["-D", "nbdkit.environ=1"], []],
 ])("the environment is told with %j", async (args, lines) => {

@@ -50,7 +50,7 @@ describe("several places", () => {
     const places = ["-p0", "-i127.0.0.1", "--listen", `nbd+unix:///?socket=${unix}`];
     const args = [...places, "--listen=nbd://[::1]:0", "--print-uri"];
     await using server = await folder.daemon([...args, "memory", "4k"]);
-    const uris = server.ran.stdout.split("\n").filter((_, line) => line % 3 === 0);
+    const uris = server.ran.stdout.split("\n").filter((_, line) => line % 4 === 0);
     const ports = uris.map((uri) => Number(/:([0-9]+)$/.exec(uri)?.[1] ?? 0));
     expect(uris.join(" ")).toContain(`nbd+unix://?socket=${unix}`);
     const targets = [

@@ -151,7 +151,8 @@ const rows: readonly Row[] = [
   {
     option: "--print-uri",
     script: "nbdkit -U - --print-uri memory 64k --run true",
-    stdout: /^(nbd\+unix:\/\/\?socket=\S+)\n'\1'\nnbdinfo '\1'\n$/,
+    stdout:
+      /^(nbd\+unix:\/\/\?socket=\S+)\nShell-quoted URI: "\1"\nCommand to query the NBD endpoint:\n  nbdinfo "\1"\n$/,
   },
   {
     option: "-r",

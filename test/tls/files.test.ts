@@ -16,6 +16,7 @@ import { filePath } from "#lib/text-bytes";
 import { temporaryFolder } from "#test/modules";
 import { installed, program, run } from "#test/server";
 
+import { Folder } from "../cli/daemon-fixture.ts";
 import { type Pki, pki } from "./certificates.ts";
 import { missing, needs } from "./tls-fixture.ts";
 
@@ -338,5 +339,30 @@ describe.skipIf(parity.length > 0)(
       },
       60_000,
     );
+  },
+);
+
+test.skipIf(missing.length > 0 || !installed("nbdinfo"))(
+  `paths are told as they were given, and a daemon still finds its keys${needs || " (needs nbdinfo)"}`,
+  async () => {
+    using started = new Folder();
+    cpSync(files.psk, started.file("keys"));
+    cpSync(files.server, started.file("certificates"), { recursive: true });
+    const told = await run(
+      [
+        ...[...program, "--tls=require", "--tls-psk=./keys", "--tls-certificates=certificates"],
+        ...["null", "1M", "--run", 'echo "$tls_psk $tls_certificates $uri"'],
+      ],
+      { cwd: started.path },
+    );
+    expect(told.stdout).toMatch(
+      /^\.\/keys certificates nbds\+unix:\/\/\?socket=\S+&tls-psk-file=\.\/keys\n$/,
+    );
+    const psk = ["--tls=require", "--tls-psk=keys", "-U", "sock", "null", "1M"];
+    await using daemon = await started.daemon(psk);
+    expect(daemon.ran).toEqual({ code: 0, stdout: "", stderr: "" });
+    const query = `socket=${started.file("sock")}&tls-psk-file=${files.psk}`;
+    const size = await run(["nbdinfo", "--size", `nbds+unix://alice@/?${query}`]);
+    expect(size).toEqual({ code: 0, stdout: "1048576\n", stderr: "" });
   },
 );
