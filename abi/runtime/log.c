@@ -131,6 +131,7 @@ is_control (const unsigned char *at)
 }
 
 /* As src/lib/quoted.ts: nothing that a terminal would obey. Control characters that are not in `kept` are written as in C.
+ * Where none is kept, a backslash is doubled, so that it can be told from one that was written here.
  * Lines of errors that a client may have put there look like no other message. NULL without memory.
  */
 static char *
@@ -143,7 +144,9 @@ printable (const char *text, const char *kept, const char *indent)
   if (result == NULL)
     return NULL;
   for (; *at != '\0'; at++) {
-    if (!is_control (at) || strchr (kept, *at) != NULL) {
+    if (*at == '\\' && *kept == '\0')
+      to = stpcpy (to, "\\\\");
+    else if (!is_control (at) || strchr (kept, *at) != NULL) {
       *to++ = (char) *at;
       if (*at == '\n' && at[1] != '\0')
         to = stpcpy (to, indent);

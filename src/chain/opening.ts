@@ -3,7 +3,6 @@ import type { Awaitable } from "#abi/generated/methods.gen";
 
 import { NbdError } from "../api/errors.ts";
 import { log } from "../lib/log.ts";
-import { quoted } from "../lib/quoted.ts";
 import type { Context } from "./checked.ts";
 
 /** Open `context` and, through it or after it, the layers below. */
@@ -18,7 +17,7 @@ export async function openLayer(
     throw new NbdError("EINVAL", `${layer.name} was asked for open, but its connection is over`);
   }
   context.control(
-    `open readonly=${readonly ? 1 : 0} exportname=${quoted(exportName)} tls=${isTls ? 1 : 0}`,
+    `open readonly=${readonly ? 1 : 0} exportname="${exportName}" tls=${isTls ? 1 : 0}`,
   );
   if (readonly) state.answers.canWrite = false;
   let opening: Promise<void> | undefined;
@@ -129,7 +128,7 @@ export async function reopenLayers(
   readonly: boolean,
   exportName: string,
 ): Promise<void> {
-  context.control(`reopen readonly=${readonly ? 1 : 0} exportname=${quoted(exportName)}`);
+  context.control(`reopen readonly=${readonly ? 1 : 0} exportname="${exportName}"`);
   if (context.state.open) {
     const failure = await finalizeLayers(context);
     if (failure !== undefined) throw failure;

@@ -2,7 +2,7 @@
 import { writeSync } from "node:fs";
 import { isatty } from "node:tty";
 
-import { printable } from "./quoted.ts";
+import { printable, withoutControls } from "./quoted.ts";
 import { bytesOf } from "./text-bytes.ts";
 
 export interface Log {
@@ -124,7 +124,7 @@ function report(kind: "error" | "warning" | "", message: string, name?: string):
   if (target === "nowhere") return;
   const from = prefixOf(name);
   const style = kind === "error" ? red : plain;
-  const lines = printable(message, "\n\t");
+  const lines = withoutControls(message, "\n\t");
   const text = from === "" ? lines : lines.replaceAll(/\n(?=.)/gs, "\n  ");
   const whole = from + prefixOf(kind) + text;
   if ("fd" in target) writeLine(target.fd, whole, style);

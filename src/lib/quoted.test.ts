@@ -1,7 +1,7 @@
 /** Text of others in messages. */
 import { expect, test } from "bun:test";
 
-import { printable, quoted } from "./quoted.ts";
+import { printable, quoted, withoutControls } from "./quoted.ts";
 
 test.each([
   { text: "plain ä", result: '"plain ä"' },
@@ -15,6 +15,10 @@ test.each([
   expect(quoted(text)).toBe(result);
 });
 
-test("some control characters can be kept, and quotes are nothing special without quotes", () => {
-  expect(printable('a\n\t"\\\u001b', "\n\t")).toBe(String.raw`a${"\n\t"}"\\x1b`);
+test("without quotes, quotes are nothing special, and backslashes are doubled", () => {
+  expect(printable('a\n"\\n\u001b')).toBe(String.raw`a\n"\\n\x1b`);
+});
+
+test("some control characters can be kept, and backslashes stay", () => {
+  expect(withoutControls('a\n\t"\\\u001b', "\n\t")).toBe(String.raw`a${"\n\t"}"\\x1b`);
 });

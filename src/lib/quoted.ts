@@ -4,11 +4,16 @@ const letters: Readonly<Record<string, string>> = { "\n": "\\n", "\r": "\\r", "\
 
 /** In quotes. Bytes that are no UTF-8 stay as they are. */
 export function quoted(text: string): string {
-  return `"${printable(text.replaceAll(/["\\]/g, String.raw`\$&`))}"`;
+  return `"${printable(text).replaceAll('"', String.raw`\"`)}"`;
 }
 
-/** Without control characters, but for those in `kept`. */
-export function printable(text: string, kept = ""): string {
+/** Control characters are written as in C, and backslashes doubled, so that one is told from the other. */
+export function printable(text: string): string {
+  return withoutControls(text.replaceAll("\\", String.raw`\\`), "");
+}
+
+/** Control characters but those in `kept` are written as in C. */
+export function withoutControls(text: string, kept: string): string {
   // oxlint-disable-next-line no-control-regex -- these it is about
   return text.replaceAll(/[\u0000-\u001f\u007f-\u009f]/g, (control) =>
     kept.includes(control) ? control : (letters[control] ?? escaped(control)),

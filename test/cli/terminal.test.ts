@@ -14,8 +14,8 @@ import { debug, definePlugin, error } from "nbdkit";
 export default definePlugin({
   name: "talking",
   load() {
-    debug("quiet\\t\\x1b[2J\\n\\x7fü");
-    error("loud ü");
+    debug("quiet\\t\\x1b[2J\\n\\x7fü \\\\n");
+    error("loud ü \\\\n");
   },
   open: () => ({}),
   getSize: () => 512n,
@@ -52,8 +52,8 @@ const modules: readonly (readonly [string, (folder: Folder) => Promise<string>])
   ...(haveCompiler ? [["C", () => compileModule("test/fixtures/talking.c")] as const] : []),
 ];
 
-const quiet = "nbdkit: debug: quiet\\t\\x1b[2J\\n\\x7fü";
-const loud = "nbdkit: error: loud ü";
+const quiet = "nbdkit: debug: quiet\\t\\x1b[2J\\n\\x7fü \\\\n";
+const loud = "nbdkit: error: loud ü \\n";
 
 describe.each(modules)("what a plugin in %s says", (_language, make) => {
   const spoken = async (folder: Folder) => [...program, "-v", await make(folder), "--version"];
@@ -90,8 +90,8 @@ describe.each(modules)("with --name, a plugin in %s", (_language, make) => {
       others: [],
     });
     const rest = lines.map((line) => line.slice(start.length));
-    expect(rest).toContain(": debug: quiet\\t\\x1b[2J\\n\\x7fü");
-    expect(rest).toContain(": error: loud ü");
+    expect(rest).toContain(": debug: quiet\\t\\x1b[2J\\n\\x7fü \\\\n");
+    expect(rest).toContain(": error: loud ü \\n");
     expect(rest).toContain(": warning: debug flag -D no.such was not used");
   });
 });
