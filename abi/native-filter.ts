@@ -1,5 +1,5 @@
 /** The adapter of C filters of every generation: one request at a time becomes a call on a request thread. */
-import { ConfigError, NbdError } from "#api";
+import { after, ConfigError, NbdError } from "#api";
 import type { Draft, Layer, LayerContext } from "#chain/layer";
 
 import type { Message, Upcalled } from "./bridge.ts";
@@ -299,11 +299,21 @@ function ownContext(
   const first = new NextPointer(module, below(context), true);
   let next: NextPointer | undefined = first;
   let opened = false;
+  /** next_open after set_next has taken the chain's layers away opens others in their place. */
+  const openAnew = async (message: Message, parked: Parked): Promise<void> => {
+    const { id } = context.connection;
+    const readonly = message.int !== 0;
+    const layers = await context.bind(parked).openNext(readonly, message.text("key"), id === 0);
+    context.setNext(layers);
+    next = new NextPointer(module, layers, true);
+  };
   const own = bridge.newTarget((message, parked) => {
     switch (message.op) {
       case op.RT_OP_OPEN:
-        opened = true;
-        return open(message, parked);
+        // A filter may open them itself after its next_open has failed.
+        return after(next === undefined ? openAnew(message, parked) : open(message, parked), () => {
+          opened = true;
+        });
       case op.RT_OP_CONTEXT_OPEN:
         return openContext(module, backend.below, message, parked);
       case op.RT_OP_CONTEXT_SET_NEXT: {

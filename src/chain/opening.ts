@@ -85,7 +85,10 @@ export async function prepareLayers(context: Context): Promise<void> {
   }
 }
 
-/** Outermost first, only what was prepared. A failure does not keep the others from it; the first one is returned. */
+/**
+ * Outermost first, only what was prepared. A failure does not keep the others from it; the first one is returned. A
+ * layer whose finalize has failed once fails again without a call, as in nbdkit.
+ */
 export async function finalizeLayers(context: Context): Promise<NbdError | undefined> {
   const { layer, state } = context;
   let failure: NbdError | undefined;
@@ -94,6 +97,9 @@ export async function finalizeLayers(context: Context): Promise<NbdError | undef
     failure = await failureIn(context, "finalize", () => layer.finalize?.(context));
     // The layers below stay usable until their own turn.
     state.prepared = false;
+    state.finalizeFailed = failure !== undefined;
+  } else if (state.finalizeFailed) {
+    failure = new NbdError("EIO", "");
   }
   const next = nextOf(context);
   const below = next === undefined ? undefined : await finalizeLayers(next);

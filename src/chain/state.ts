@@ -29,6 +29,8 @@ export class State {
   handle: unknown = undefined;
   open = false;
   prepared = false;
+  /** Its finalize has failed: it is never called again, and finalizing fails until the layer is opened anew. */
+  finalizeFailed = false;
   /** Closed for good, with the connection: nobody would close what was opened now. */
   over = false;
   /** The size as a number where that is exact, else -1: comparing numbers is far cheaper. */
@@ -58,6 +60,7 @@ export class State {
     this.handle = undefined;
     this.open = false;
     this.prepared = false;
+    this.finalizeFailed = false;
     this.exactSize = -1;
     this.answers = {};
   }

@@ -155,6 +155,20 @@ describe("reopen", () => {
     await it.connection.close();
     expect(it.said()).toEqual(["outer finalize", "outer close"]);
   });
+
+  test("fails for good once finalize has failed", async () => {
+    const it = await chainOf((call) => {
+      if (call === "inner finalize") throw new NbdError("EIO", "told to fail");
+    });
+    await it.opened();
+    const next = it.context().next as LayerContext;
+    it.said();
+    for (let i = 0; i < 3; i++) expect(await errnoOf(() => next.reopen(false, "y"))).toBe("EIO");
+    // Called once, and the layers stay as they were.
+    expect(it.said()).toEqual(["inner finalize"]);
+    await it.connection.close();
+    expect(it.said()).toEqual(["outer finalize", "outer close", "inner close", "p close 1"]);
+  });
 });
 
 describe("another stack", () => {
