@@ -12,16 +12,9 @@ import { CallNumbers } from "./call-numbers.ts";
 import { CallQueue, type QueueLink } from "./call-queue.ts";
 import type { NativeConnection } from "./connection.ts";
 import { layouts } from "./generated/layouts.gen.ts";
-import {
-  RT_CALL_BIT,
-  RT_DONE,
-  RT_ERRORS_TO_NOBODY,
-  RT_ERRORS_TO_SYSLOG,
-  RT_MAX_CALLS,
-  RT_MAX_SLOTS,
-  RT_OP_OPEN,
-} from "./generated/ops.gen.ts";
+import * as op from "./generated/ops.gen.ts";
 import { type Answered, MessageMemory, type Reply } from "./message-memory.ts";
+import { onShownPid } from "./module-pid.ts";
 import { type Native, openRuntime } from "./native-runtime.ts";
 import {
   type Call,
@@ -41,6 +34,21 @@ const messageWords = layouts.message.size / 4;
 const pollAtMost = 2;
 const pollMicroseconds = 60;
 const NO_MODULE = -1;
+/** Requests, which have a thread of their own where they may run in parallel. */
+const dataOps: ReadonlySet<number> = new Set([
+  op.RT_OP_PREAD,
+  op.RT_OP_PWRITE,
+  op.RT_OP_FLUSH,
+  op.RT_OP_TRIM,
+  op.RT_OP_ZERO,
+  op.RT_OP_EXTENTS,
+  op.RT_OP_CACHE,
+  op.RT_OP__PREAD_V1,
+  op.RT_OP__PWRITE_V1,
+  op.RT_OP__FLUSH_V1,
+  op.RT_OP__TRIM_V1,
+  op.RT_OP__ZERO_V1,
+]);
 
 /** Who is called by `next->…` through one nxdata. Returns what C shall see; throws NbdError to fail. */
 export type Upcalled = (message: Message, parked: Parked) => Answered;
@@ -66,10 +74,10 @@ export class Bridge implements ThreadLink, QueueLink {
   readonly #slots: MessageMemory;
   readonly #calls: MessageMemory;
   readonly #threads: (RequestThread | undefined)[] = [];
-  readonly #numbers = new CallNumbers(RT_MAX_CALLS);
+  readonly #numbers = new CallNumbers(op.RT_MAX_CALLS);
   readonly #targets = new Map<number, Upcalled>();
   readonly #found = new Uint32Array(new ArrayBuffer(4 * 512));
-  readonly #kicks = new Uint32Array(new ArrayBuffer(4 * RT_MAX_SLOTS));
+  readonly #kicks = new Uint32Array(new ArrayBuffer(4 * op.RT_MAX_SLOTS));
   #kicked = 0;
   /** Messages to which C has not replied. */
   #inC = 0;
@@ -78,6 +86,8 @@ export class Bridge implements ThreadLink, QueueLink {
   #skippedPolls = 0;
   #nextTarget = 1;
   #lifecycle: RequestThread | undefined;
+  /** The queue of the client whose calls the life-cycle thread runs. */
+  #aloneQueue: CallQueue | undefined;
 
   constructor() {
     this.native = openRuntime();
@@ -86,7 +96,7 @@ export class Bridge implements ThreadLink, QueueLink {
       returns: "void",
       threadsafe: true,
     });
-    if (wake.ptr === null || this.native.rt_start(RT_MAX_SLOTS, wake.ptr) !== 0) {
+    if (wake.ptr === null || this.native.rt_start(op.RT_MAX_SLOTS, wake.ptr) !== 0) {
       throw new ConfigError("the native runtime cannot start: out of memory");
     }
     const slots = this.native.rt_slots();
@@ -95,8 +105,8 @@ export class Bridge implements ThreadLink, QueueLink {
       throw new ConfigError("the native runtime cannot start: no memory for messages");
     }
     // Addresses of the user half are safe integers, so not the bigints of the type.
-    this.#slots = new MessageMemory(slots as Pointer, RT_MAX_SLOTS * layouts.slot.size);
-    this.#calls = new MessageMemory(calls as Pointer, RT_MAX_CALLS * layouts.message.size);
+    this.#slots = new MessageMemory(slots as Pointer, op.RT_MAX_SLOTS * layouts.slot.size);
+    this.#calls = new MessageMemory(calls as Pointer, op.RT_MAX_CALLS * layouts.message.size);
     this.native.rt_set_verbose(log.verbose ? 1 : 0);
     serverStops.addEventListener("abort", () => this.native.rt_server_ends(1));
     this.#followProcess();
@@ -104,9 +114,10 @@ export class Bridge implements ThreadLink, QueueLink {
 
   /** What concerns the whole process: where errors go, whose stdin and stdout are, and that it shall end. */
   #followProcess(): void {
+    onShownPid((pid) => this.native.rt_set_pid(pid));
     watchErrorTarget((target) => {
-      if (target === "nowhere") this.native.rt_send_errors(RT_ERRORS_TO_NOBODY);
-      else this.native.rt_send_errors("fd" in target ? target.fd : RT_ERRORS_TO_SYSLOG);
+      if (target === "nowhere") this.native.rt_send_errors(op.RT_ERRORS_TO_NOBODY);
+      else this.native.rt_send_errors("fd" in target ? target.fd : op.RT_ERRORS_TO_SYSLOG);
     });
     const taken = (): void => this.native.rt_set_stdio_safe(0);
     if (streamsTaken.aborted) taken();
@@ -119,15 +130,25 @@ export class Bridge implements ThreadLink, QueueLink {
 
   /** Run a life-cycle callback: all of them on one thread, one after the other. */
   async lifecycle(call: Call): Promise<Result> {
-    this.#lifecycle ??= this.#newThread();
+    const thread = this.#lifecycleThread();
     // Nothing else keeps the process alive before it listens: the wake-up does not.
     const alive = setInterval(() => {}, 2 ** 30);
     try {
       // Within the config of a filter, that of the layers below is called on top of it.
-      return await (this.#lifecycle.parked ?? this.#lifecycle).call(call);
+      return await (thread.parked ?? thread).call(call);
     } finally {
       clearInterval(alive);
     }
+  }
+
+  /** Where modules are loaded: on the life-cycle thread, where nothing is under way on that; else -1. */
+  loadingSlot(): number {
+    const thread = this.#lifecycleThread();
+    return thread.idle ? thread.slot : -1;
+  }
+
+  #lifecycleThread(): RequestThread {
+    return (this.#lifecycle ??= this.#newThread());
   }
 
   /**
@@ -141,7 +162,23 @@ export class Bridge implements ThreadLink, QueueLink {
     call: Call,
   ): Promise<Result> {
     if (parked?.active === true) return parked.call(call);
-    return (connection.queue ??= new CallQueue(this, limit)).call(call);
+    const { lifecycleThread } = connection.info;
+    const queue = (connection.queue ??= new CallQueue(this, limit));
+    if (lifecycleThread === undefined) return queue.call(call);
+    return this.#alone(queue, lifecycleThread, call);
+  }
+
+  /**
+   * Run a callback for the only client that there is, where nbdkit does: on the thread that the modules were loaded on. What
+   * layers ask for while that waits for their answer is run by others.
+   */
+  #alone(queue: CallQueue, runs: "all" | "control", call: Call): Promise<Result> {
+    const thread = this.#lifecycleThread();
+    if ((runs === "control" && dataOps.has(call.op)) || thread.parked !== undefined) {
+      return queue.call(call);
+    }
+    this.#aloneQueue = queue;
+    return thread.call(call);
   }
 
   #newThread(): RequestThread {
@@ -224,7 +261,7 @@ export class Bridge implements ThreadLink, QueueLink {
     this.#inC = Math.max(0, this.#inC - n);
     for (let i = 0; i < n; i++) {
       const found = this.#found[i] ?? 0;
-      if (found >= RT_CALL_BIT) this.#returned(found - RT_CALL_BIT);
+      if (found >= op.RT_CALL_BIT) this.#returned(found - op.RT_CALL_BIT);
       else this.#slotMessage(found);
     }
   }
@@ -244,7 +281,7 @@ export class Bridge implements ThreadLink, QueueLink {
     if (numbered === undefined) return;
     const { down, owner } = numbered;
     // NULL of open, -1 of all others.
-    const ret = down.call.op === RT_OP_OPEN ? 0 : -1;
+    const ret = down.call.op === op.RT_OP_OPEN ? 0 : -1;
     down.settle({ ret, size: -1n, stored: err, errno: err });
     owner.returned();
     this.#numbers.feed();
@@ -253,11 +290,14 @@ export class Bridge implements ThreadLink, QueueLink {
   #slotMessage(slot: number): void {
     const base = slot * slotWords + outWords;
     const thread = this.#threadOf(slot);
-    if (this.#slots.word(base, "kind") === RT_DONE) {
+    if (this.#slots.word(base, "kind") === op.RT_DONE) {
       thread.done(base);
     } else {
       const number = this.#slots.word(base, "module");
       thread.parks(base, number === 0 ? undefined : this.#numbers.downOf(number - 1));
+      if (thread === this.#lifecycle) {
+        for (const down of thread.takeWaiting()) this.#aloneQueue?.add(down);
+      }
     }
   }
 

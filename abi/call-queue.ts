@@ -36,10 +36,13 @@ export class CallQueue {
 
   /** Run a callback on a thread that nothing is under way on. */
   call(call: Call): Promise<Result> {
-    return downcall(call, (down) => {
-      this.#underWay++;
-      if (!this.#enter(down)) this.#waiting.push(down);
-    });
+    return downcall(call, (down) => this.add(down));
+  }
+
+  /** The same for a call that waited elsewhere. */
+  add(down: Down): void {
+    this.#underWay++;
+    if (!this.#enter(down)) this.#waiting.push(down);
   }
 
   #enter(down: Down): boolean {

@@ -31,7 +31,7 @@ let bridge: Bridge | undefined;
 export function loadNativeLayer(kind: ModuleKind, path: string, options: NativeOptions): Layer {
   bridge ??= new Bridge();
   const { native } = bridge;
-  const opened = openModule(native, path, kind);
+  const opened = openModule(native, path, kind, bridge.loadingSlot());
   const struct = kind === "filter" ? readFilter(opened, options.generation) : readPlugin(opened);
   if (struct.generation === "either") warnOfEither(path);
   checkStruct(struct);

@@ -26,14 +26,25 @@ export interface OpenedModule {
   readonly struct: number;
 }
 
-/** Load the shared object at `path`; it has to be of this kind, if one is given. Throws ConfigError. */
-export function openModule(native: Native, path: string, wanted?: ModuleKind): OpenedModule {
+/** The calling thread loads the module. */
+const noSlot = -1;
+
+/**
+ * Load the shared object at `path`; it has to be of this kind, if one is given. The native thread of `slot` does it,
+ * which is idle. Throws ConfigError.
+ */
+export function openModule(
+  native: Native,
+  path: string,
+  wanted?: ModuleKind,
+  slot = noSlot,
+): OpenedModule {
   restoreOpenFiles();
-  const library = native.rt_dlopen(cString(path));
+  const library = native.rt_dlopen(cString(path), slot);
   if (library === null) throw new ConfigError(`${path}: ${loadProblem(native, path)}`);
   const kind = kindOf(path, wanted, (name) => native.rt_dlsym(library, name) !== null);
   const init = native.rt_dlsym(library, `${kind}_init`);
-  const struct = init === null ? null : native.rt_call_init(init);
+  const struct = init === null ? null : native.rt_call_init(init, slot);
   if (init === null || struct === null) {
     throw new ConfigError(`${path}: ${kind} registration function failed`);
   }

@@ -137,6 +137,18 @@ export class RequestThread {
     return top instanceof Parked ? top : undefined;
   }
 
+  /** Whether nothing is under way on it. */
+  get idle(): boolean {
+    return this.#stack.length === 0;
+  }
+
+  /** Take the calls of connections that wait for it to be idle: others run them. */
+  takeWaiting(): readonly Down[] {
+    const taken = this.#queue.filter(({ call }) => call.connection !== undefined);
+    for (const down of taken) this.#queue.splice(this.#queue.indexOf(down), 1);
+    return taken;
+  }
+
   /** Run a callback with nothing below it. */
   call(call: Call): Promise<Result> {
     return this.enqueue(this.#queue, call);

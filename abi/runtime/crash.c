@@ -25,6 +25,21 @@ static struct sigaction previous[NR_SIGNALS];
 
 static const char *const op_names[] = RT_OP_NAMES;
 
+/* The path of the module that this thread loads. */
+static __thread const char *loading __attribute__ ((tls_model ("initial-exec")));
+
+void
+rt_crash_loading (const char *path)
+{
+  loading = path;
+}
+
+bool
+rt_in_module (void)
+{
+  return loading != NULL || rt_this_downcall () != NULL;
+}
+
 static uintptr_t
 program_counter (const void *context)
 {
@@ -55,10 +70,11 @@ say (const char *title, const char *op, const char *words)
   char line[5000] = "";
 
   append (line, sizeof line - 1, rt_program ());
-  append (line, sizeof line - 1, ": the ");
+  append (line, sizeof line - 1, loading == NULL ? ": the " : ": ");
   append (line, sizeof line - 1, title);
   append (line, sizeof line - 1, op == NULL ? " crashed" : " crashed in ");
   append (line, sizeof line - 1, op == NULL ? "" : op);
+  append (line, sizeof line - 1, loading == NULL ? "" : " while it was loaded");
   append (line, sizeof line - 1, ": ");
   append (line, sizeof line - 1, words);
   append (line, sizeof line, "\n");
@@ -103,7 +119,9 @@ handler (int number, siginfo_t *info, void *context)
 
   while (i + 1 < NR_SIGNALS && signals[i].number != number)
     i++;
-  if (downcall != NULL) {
+  if (loading != NULL)
+    title = loading;
+  else if (downcall != NULL) {
     title = rt_module_title (downcall->module);
     if (downcall->op < sizeof op_names / sizeof op_names[0])
       op = op_names[downcall->op];

@@ -86,6 +86,10 @@ void rt_next_remember (struct rt_next *next, uint32_t op, int64_t answer);
  * message what it returned, its errno as flags, and as err what it told by nbdkit_set_error or through a pointer. */
 void rt_run (struct rt_message *message, uint32_t call);
 
+/* Have a function called by the request thread of a slot, which must be idle, and wait for that. -1: call it. */
+#define RT_ERRAND 6 /* rt_message.kind */
+void rt_run_errand (int32_t slot, void (*run) (void *), void *data);
+
 /* nbdkit_set_error for the callback that runs on this thread. */
 void rt_store_error (int err);
 
@@ -130,6 +134,19 @@ const char *rt_module_title_at (uintptr_t address);
 /* Name the module when the process dies of a signal in one. Modules that are loaded later may install handlers of their
  * own, which stay in force and may call this one. (crash.c) */
 void rt_crash_install (void);
+
+/* The module of that path is loaded on this thread from now on; NULL: no more. (crash.c) */
+void rt_crash_loading (const char *path);
+
+/* Whether this thread runs the code of a module that it loads, or a callback. Safe in a signal handler. */
+bool rt_in_module (void);
+
+/* What modules get from getpid. (process.c) */
+void rt_process_start (void);
+
+/* Let what is loaded from now on find `ours` in place of the function `theirs` of the same name in a library. Returns 0
+ * or an errno. (symbols.c) */
+int rt_replace_symbol (const char *name, void *theirs, void *ours);
 
 /* Room for the handler where the thread's own stack is exhausted; to be freed at the thread's end. */
 void *rt_crash_stack_new (void);

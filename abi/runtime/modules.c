@@ -73,15 +73,32 @@ keep_dlerror (void)
   snprintf (dl_error, sizeof dl_error, "%s", text == NULL ? "" : text);
 }
 
+static char loaded[4096];
+
+static void
+load (void *data)
+{
+  void **library = data;
+
+  rt_crash_loading (loaded);
+  *library = dlopen (loaded, RTLD_NOW | RTLD_GLOBAL);
+  keep_dlerror ();
+  rt_crash_loading (NULL);
+}
+
 void *
-rt_dlopen (const char *path)
+rt_dlopen (const char *path, int32_t slot)
 {
   void *library;
 
   /* Before: a handler that the module installs while it is loaded gets the signal first. */
   rt_crash_install ();
-  library = dlopen (path, RTLD_NOW | RTLD_GLOBAL);
-  keep_dlerror ();
+  if (strlen (path) >= sizeof loaded) {
+    snprintf (dl_error, sizeof dl_error, "%s", strerror (ENAMETOOLONG));
+    return NULL;
+  }
+  strcpy (loaded, path);
+  rt_run_errand (slot, load, &library);
   return library;
 }
 
@@ -100,13 +117,22 @@ rt_dlerror (void)
   return dl_error;
 }
 
-void *
-rt_call_init (void *function)
+static void
+call_init (void *data)
 {
-  void *(*init) (void);
+  void **function = data, *(*init) (void);
 
-  *(void **) &init = function;
-  return init ();
+  *(void **) &init = *function;
+  rt_crash_loading (loaded);
+  *function = init ();
+  rt_crash_loading (NULL);
+}
+
+void *
+rt_call_init (void *function, int32_t slot)
+{
+  rt_run_errand (slot, call_init, &function);
+  return function;
 }
 
 void *

@@ -201,13 +201,18 @@ uint32_t rt_errors_printed (void);
  * JavaScript has the addresses of the functions of this header, which are hidden as well. Returns 0 or an errno. */
 int32_t rt_hide_symbols (void);
 
-/* dlopen (path, RTLD_NOW | RTLD_GLOBAL), dlsym, and the text of the last failure (or ""). */
-void *rt_dlopen (const char *path);
+/* The program's first process, which modules of a daemon get from getpid until it has detached: nbdkit forks there. 0: they
+ * get the number of this process. */
+void rt_set_pid (int32_t pid);
+
+/* dlopen (path, RTLD_NOW | RTLD_GLOBAL), dlsym, and the text of the last failure (or ""). dlopen is run by the idle request
+ * thread of that slot, or by the caller if that is -1. */
+void *rt_dlopen (const char *path, int32_t slot);
 void *rt_dlsym (void *library, const char *name);
 const char *rt_dlerror (void);
 
-/* Call filter_init or plugin_init. */
-void *rt_call_init (void *function);
+/* Have filter_init or plugin_init of what was loaded last called, on the same thread. */
+void *rt_call_init (void *function, int32_t slot);
 
 /* A copy of `text` from malloc, for C to keep. */
 void *rt_strdup (const char *text);

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -74,6 +75,7 @@ rt_start (uint32_t max, void *wake)
   if (err != 0)
     return err;
   max_slots = max;
+  rt_process_start ();
   return pthread_key_create (&foreign_key, foreign_thread_ends);
 }
 
@@ -109,6 +111,38 @@ run_downcall (uint32_t slot)
   rt_post (slot);
 }
 
+/* There is one at a time, since JavaScript waits for it. */
+static struct {
+  void (*run) (void *);
+  void *data;
+  sem_t done;
+} errand;
+
+void
+rt_run_errand (int32_t slot, void (*run) (void *), void *data)
+{
+  uint32_t to = (uint32_t) slot;
+
+  if (slot < 0) {
+    run (data);
+    return;
+  }
+  sem_init (&errand.done, 0, 0);
+  errand.run = run;
+  errand.data = data;
+  rt_slot_array[to].in.kind = RT_ERRAND;
+  rt_kick (&to, 1);
+  while (sem_wait (&errand.done) == -1 && errno == EINTR)
+    ;
+}
+
+static void
+run_errand (void)
+{
+  errand.run (errand.data);
+  sem_post (&errand.done);
+}
+
 static void *
 request_thread (void *value)
 {
@@ -121,6 +155,8 @@ request_thread (void *value)
     rt_wait_for_message (slot);
     if (rt_slot_array[slot].in.kind == RT_SERVE)
       stays = rt_serve (slot);
+    else if (rt_slot_array[slot].in.kind == RT_ERRAND)
+      run_errand ();
     else
       run_downcall (slot);
   }

@@ -19,6 +19,11 @@ export interface ConnectionInfo extends Client {
   readonly logName: string;
   exportName?: string | undefined;
   isTls: boolean;
+  /**
+   * What is called on the thread that C modules were loaded on: "all", or "control", which is all but requests for data.
+   * By default nothing.
+   */
+  readonly lifecycleThread?: "all" | "control" | undefined;
   tlsNames?: Client["tlsNames"];
 }
 

@@ -5,6 +5,7 @@
 import { closeSync, fstatSync, readSync, writeSync } from "node:fs";
 import { constants } from "node:os";
 
+import { showPid } from "#abi/module-pid";
 import {
   descriptorState,
   discard,
@@ -76,6 +77,8 @@ export function enterDaemon(settings: Settings): Daemon | undefined {
   // Until it serves, ending the one that the user sees ends it too.
   signalOnParentsEnd(constants.signals.SIGTERM);
   if (process.ppid !== Number(parent)) process.exit(1);
+  // nbdkit forks when it detaches, and modules notice by the number: before, it is the first process's.
+  showPid(Number(parent));
   return new Background(report, settings);
 }
 
@@ -96,6 +99,7 @@ class Background implements Daemon {
   detach(): void {
     signalOnParentsEnd(0);
     leaveSession();
+    showPid(0);
     process.chdir("/");
     log.debug(`forked into background (new pid = ${process.pid})`);
     const { log: target, verbose } = this.#settings;

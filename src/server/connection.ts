@@ -62,6 +62,11 @@ const waitingBytes = 64 << 10;
 /** So much is received at once, as others want to be served, too. */
 const mostAtOnce = 4 << 20;
 
+/** nbdkit starts threads for the requests of -s where they may run in parallel, and for nothing else. */
+function lifecycleThread({ chain, threads }: Shared): "all" | "control" {
+  return chain.threadModel === "parallel" && threads !== 1 ? "control" : "all";
+}
+
 export class Connection {
   readonly #socket: ClientSocket;
   /** The same, where clients may have TLS. */
@@ -103,6 +108,7 @@ export class Connection {
     this.#socket = this.#secured ?? socket;
     this.#info = connectionInfo(id, this.#logName, {
       ...socket.client,
+      lifecycleThread: alone ? lifecycleThread(shared) : undefined,
       ended: this.#ended.signal,
       // Not in the middle of the request that asks for it.
       disconnect: (force) => queueMicrotask(() => this.#disconnect(force)),

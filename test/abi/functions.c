@@ -370,7 +370,7 @@ void
 check_generation (const char *path)
 {
   const uint64_t range[2] = { 4096, 21480 };
-  void *library = rt_dlopen (path), *symbols[3], *extents;
+  void *library = rt_dlopen (path, -1), *symbols[3], *extents;
   unsigned (*generation) (void);
   void (*check) (void), *(*next_table) (void);
   struct rt_message m = { .kind = RT_DOWNCALL, .op = RT_OP_EXTENTS, .count = 4096, .offset = 4096 };
@@ -388,7 +388,7 @@ check_generation (const char *path)
     return;
 
   /* In a callback, and by a jump. */
-  m.module = (uint32_t) rt_module_add (adapter_of (generation ()), rt_call_init (rt_dlsym (library, "filter_init")));
+  m.module = (uint32_t) rt_module_add (adapter_of (generation ()), rt_call_init (rt_dlsym (library, "filter_init"), -1));
   rt_module_describe (m.module, symbols[0], "filter next-extents (somewhere)");
   m.nxdata = (uintptr_t) next_table ();
   extents = rt_extents_new (range);

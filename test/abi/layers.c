@@ -99,7 +99,7 @@ void
 load_layer (const char *path)
 {
   struct layer *layer = &layers[nr_layers];
-  void *library = rt_dlopen (path), *init, *theirs;
+  void *library = rt_dlopen (path, -1), *init, *theirs;
   bool is_filter;
   uint64_t size;
   const char *name;
@@ -113,7 +113,7 @@ load_layer (const char *path)
   if (init == NULL)
     init = rt_dlsym (library, "plugin_init");
   CHECK (init != NULL);
-  theirs = rt_call_init (init);
+  theirs = rt_call_init (init, -1);
   CHECK (theirs != NULL);
   memcpy (layer->copy.bytes, theirs, 16);
   layer->form = form_of (layer, is_filter);

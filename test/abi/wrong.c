@@ -124,7 +124,7 @@ misuse (void)
   while (rt_module_add (RT_ADAPTER_PLUGIN, &m) >= 0)
     ;
   CHECK (rt_module_add (RT_ADAPTER_PLUGIN, &m) == -ENOSPC);
-  CHECK (rt_dlopen ("/nowhere.so") == NULL && strstr (rt_dlerror (), "nowhere") != NULL);
+  CHECK (rt_dlopen ("/nowhere.so", -1) == NULL && strstr (rt_dlerror (), "nowhere") != NULL);
   CHECK (close_connection (slot, 1) == 0);
   unload (slot);
 }

@@ -1,4 +1,4 @@
-/* Hides from modules what the program that loads them exports.
+/* Chooses what modules find under a name: hides what the program that loads them exports, and replaces functions of libc.
  *
  * The dynamic linker looks for every symbol in the program first. Bun's program exports libuv's functions, as stubs that
  * end the process, and those of Node's addons, and so modules and their libraries would call these instead of their own.
@@ -82,6 +82,15 @@ covers (const struct dl_phdr_info *info, const ElfW (Phdr) *segment, uintptr_t a
 }
 
 static bool
+has_address (const struct dl_phdr_info *info, uintptr_t address)
+{
+  for (int i = 0; i < info->dlpi_phnum; i++)
+    if (covers (info, &info->dlpi_phdr[i], address))
+      return true;
+  return false;
+}
+
+static bool
 read_object (const struct dl_phdr_info *info, struct object *object)
 {
   *object = (struct object) { 0 };
@@ -113,17 +122,20 @@ is_copy (const struct object *object, uint32_t symbol)
 
 /* The copies of one variable (environ and __environ) have one address, and one relocation. */
 static bool
-is_libc_variable (const struct object *object, uint32_t symbol)
+is_libc_variable (const struct object *object, const ElfW (Sym) *symbol)
 {
   for (uint32_t i = 0; i < object->nr_symbols; i++)
-    if (object->symbols[i].st_value == object->symbols[symbol].st_value && is_copy (object, i))
+    if (object->symbols[i].st_value == symbol->st_value && is_copy (object, i))
       return true;
   return false;
 }
 
+/* What is done with a symbol that is defined in the object. */
+typedef void change (const struct object *object, ElfW (Sym) *symbol, const void *data);
+
 /* Returns 0 or an errno. */
 static int
-hide (const struct object *object, const char *prefix)
+change_symbols (const struct object *object, change *change, const void *data)
 {
   uintptr_t page = (uintptr_t) sysconf (_SC_PAGESIZE);
   uintptr_t start = (uintptr_t) object->symbols & ~(page - 1);
@@ -132,18 +144,23 @@ hide (const struct object *object, const char *prefix)
 
   if (mprotect ((void *) start, size, object->protection | PROT_WRITE) == -1)
     return errno;
-  for (uint32_t i = 1; i < object->nr_symbols; i++) {
-    ElfW (Sym) *symbol = &object->symbols[i];
-    bool is_data = ELF64_ST_TYPE (symbol->st_info) == STT_OBJECT;
-
-    if (symbol->st_shndx == SHN_UNDEF || (is_data && is_libc_variable (object, i)))
-      continue;
-    if (strncmp (object->strings + symbol->st_name, prefix, strlen (prefix)) != 0)
-      continue;
-    symbol->st_value = 0;
-    symbol->st_shndx = SHN_UNDEF;
-  }
+  for (uint32_t i = 1; i < object->nr_symbols; i++)
+    if (object->symbols[i].st_shndx != SHN_UNDEF)
+      change (object, &object->symbols[i], data);
   return mprotect ((void *) start, size, object->protection) == -1 ? errno : 0;
+}
+
+static void
+hide (const struct object *object, ElfW (Sym) *symbol, const void *prefix)
+{
+  bool is_data = ELF64_ST_TYPE (symbol->st_info) == STT_OBJECT;
+
+  if (strncmp (object->strings + symbol->st_name, prefix, strlen (prefix)) != 0)
+    return;
+  if (is_data && is_libc_variable (object, symbol))
+    return;
+  symbol->st_value = 0;
+  symbol->st_shndx = SHN_UNDEF;
 }
 
 struct hidden {
@@ -155,16 +172,15 @@ visit (struct dl_phdr_info *info, size_t size, void *data)
 {
   struct hidden *hidden = data;
   struct object object;
-  bool is_program = hidden->seen++ == 0, is_ours = false;
+  bool is_program = hidden->seen++ == 0, is_ours;
   int err;
 
   (void) size;
-  for (int i = 0; i < info->dlpi_phnum; i++)
-    is_ours |= covers (info, &info->dlpi_phdr[i], (uintptr_t) &rt_hide_symbols);
+  is_ours = has_address (info, (uintptr_t) &rt_hide_symbols);
   if ((!is_program && !is_ours) || !read_object (info, &object))
     return 0;
   /* Of the runtime modules need all that is not for JavaScript. Where it is a part of the program, there is no Bun. */
-  err = is_program && is_ours ? 0 : hide (&object, is_program ? "" : "rt_");
+  err = is_program && is_ours ? 0 : change_symbols (&object, hide, is_program ? "" : "rt_");
   if (err != 0)
     hidden->err = err;
   return 0;
@@ -177,4 +193,45 @@ rt_hide_symbols (void)
 
   dl_iterate_phdr (visit, &hidden);
   return hidden.err;
+}
+
+struct replacement {
+  const char *name;
+  uintptr_t theirs, ours;
+  uintptr_t base; /* what values of the library's symbols count from */
+  int err;
+};
+
+static void
+replace (const struct object *object, ElfW (Sym) *symbol, const void *data)
+{
+  const struct replacement *it = data;
+
+  if (it->base + symbol->st_value == it->theirs && strcmp (object->strings + symbol->st_name, it->name) == 0)
+    symbol->st_value = it->ours - it->base;
+}
+
+static int
+visit_library (struct dl_phdr_info *info, size_t size, void *data)
+{
+  struct replacement *it = data;
+  struct object object;
+
+  (void) size;
+  if (!has_address (info, it->theirs))
+    return 0;
+  it->base = info->dlpi_addr;
+  it->err = read_object (info, &object) ? change_symbols (&object, replace, it) : ENOEXEC;
+  return 1;
+}
+
+int
+rt_replace_symbol (const char *name, void *theirs, void *ours)
+{
+  struct replacement it = {
+    .name = name, .theirs = (uintptr_t) theirs, .ours = (uintptr_t) ours, .err = ENOENT,
+  };
+
+  dl_iterate_phdr (visit_library, &it);
+  return it.err;
 }
