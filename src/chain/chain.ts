@@ -12,6 +12,7 @@ import { filePart } from "./direct.ts";
 import { lifeCycle } from "./failure.ts";
 import type { ConnectionInfo, FindFilePart, Layer } from "./layer.ts";
 import { Link } from "./link.ts";
+import { withNext } from "./next-function.ts";
 import { endLayers, openLayer, prepareLayers } from "./opening.ts";
 
 /** All layers opened for one client. */
@@ -163,8 +164,11 @@ export class Chain {
     if (layer === undefined) return undefined;
     log.debug(`${layer.name}: config key=${key}, value=${value}`);
     if (layer.config !== undefined) {
-      const next = (k: string, v: string) => this.configAt(index + 1, k, v);
-      const done = lifeCycle(layer.name, "config", () => layer.config?.(next, key, value));
+      const done = lifeCycle(layer.name, "config", () =>
+        withNext(`${layer.kind} ${layer.name}`, "config", (watch) =>
+          layer.config?.((k, v) => watch(this.configAt(index + 1, k, v)), key, value),
+        ),
+      );
       return after(done, () => this.shareParameters(layer));
     }
     if (layer.kind === "filter") return this.configAt(index + 1, key, value);
@@ -190,8 +194,11 @@ export class Chain {
     if (layer === undefined) return undefined;
     log.debug(`${layer.name}: config_complete`);
     if (layer.configComplete !== undefined) {
-      const next = () => this.configCompleteAt(index + 1);
-      return lifeCycle(layer.name, "config_complete", () => layer.configComplete?.(next));
+      return lifeCycle(layer.name, "config_complete", () =>
+        withNext(`${layer.kind} ${layer.name}`, "config_complete", (watch) =>
+          layer.configComplete?.(() => watch(this.configCompleteAt(index + 1))),
+        ),
+      );
     }
     return this.configCompleteAt(index + 1);
   }

@@ -3,69 +3,76 @@
  * and flags, remembers answers, supplies what a layer lacks, and turns exceptions into error numbers.
  * Rules: nbdkit-plugin(3) and nbdkit-filter(3), "CALLBACKS". Where nbdkit asserts, this throws.
  */
-import {
-  FLAG_FAST_ZERO,
-  FLAG_FUA,
-  FLAG_MAY_TRIM,
-  FLAG_REQ_ONE,
-} from "#abi/generated/constants.gen";
+import { FLAG_FUA } from "#abi/generated/constants.gen";
 import type { Awaitable, Support } from "#abi/generated/methods.gen";
 
 import { after, isPromise, promiseOf } from "../api/awaitable.ts";
 import { NbdError } from "../api/errors.ts";
 import type { BlockSize } from "../lib/block-size.ts";
-import { type Errno, errnos } from "../lib/errno.ts";
+import type { Errno } from "../lib/errno.ts";
 import type { Extents } from "../lib/extents.ts";
 import { log } from "../lib/log.ts";
+import { type Call, Calls } from "./calls.ts";
 import { nobody } from "./connection-info.ts";
 import { directLayer } from "./direct.ts";
-import { emulateCache, emulateZero } from "./emulate.ts";
-import { failureOf, mustKeep } from "./failure.ts";
+import { failureOf, mustKeep, wrongAnswer } from "./failure.ts";
 import type { ConnectionInfo, Direct, DirectMethod, Layer, LayerContext, Visit } from "./layer.ts";
 import type { Link } from "./link.ts";
+import { unfinished } from "./next-function.ts";
 import { closeLayers, finalizeLayers, openLayer, prepareLayers, reopenLayers } from "./opening.ts";
 import {
-  askAllowed,
   askBlockSize,
   askBoolean,
   askDescription,
   askFastZero,
   askSize,
   askSupport,
-  type DataMethod,
   ifWritable,
 } from "./questions.ts";
+import {
+  cache,
+  emulatesFua,
+  extents,
+  flush,
+  mustAskFua,
+  thenFlush,
+  trim,
+  zero,
+} from "./requests.ts";
+import { accept, learn, refuse, underWrite } from "./rules.ts";
 import { State } from "./state.ts";
-
-const underWrite = FLAG_FUA;
-const underExtents = FLAG_REQ_ONE;
-const underZero = FLAG_FUA | FLAG_MAY_TRIM | FLAG_FAST_ZERO;
-
-const nothing: Uint8Array = new Uint8Array(0);
 
 export class Context implements LayerContext {
   readonly layer: Layer;
   readonly connection: ConnectionInfo;
-  readonly state: State;
+  state: State;
   readonly thread: unknown;
-  /** Only `setNext` changes it. */
-  next: Context | undefined;
+  /** Those that this context was asked and that have not been answered yet. */
+  calls: Calls | undefined;
+  /** The layer below, in the view that is bound to no thread. Only `setNext` changes it. */
+  #below: Context | undefined;
+  /** What a filter in TypeScript gets as `next` for the next call. */
+  #lent: Context | undefined;
   /** The view that is bound to no thread. */
   readonly #unbound: Context | undefined;
+  /** The filter that has this view as its `next`, where it has it for one call only. */
+  readonly user: Layer | undefined;
 
   constructor(
     state: State,
-    next: Context | undefined,
+    below: Context | undefined,
     connection: ConnectionInfo,
     thread: unknown = undefined,
     unbound: Context | undefined = undefined,
+    user: Layer | undefined = undefined,
   ) {
     this.layer = state.link.layer;
-    this.next = next;
+    this.#below = below;
     this.connection = connection;
     this.state = state;
     this.thread = thread;
     this.#unbound = unbound;
+    this.user = user;
   }
 
   /** Contexts of the layer at `link` and those below it, none of them open. */
@@ -97,9 +104,33 @@ export class Context implements LayerContext {
     return this.#unbound ?? this;
   }
 
+  /**
+   * What the layer gets as `next`. A filter in TypeScript gets a view for each call that it answers later, so that the
+   * calls which it makes there are known to be those of that call; calls that are answered at once share one.
+   */
+  get next(): Context | undefined {
+    const lent = this.#lent;
+    return lent !== undefined && !lent.isBusy ? lent : this.#lend();
+  }
+
+  /** The layer below, for calls that belong to no call of this layer. */
+  get lower(): Context | undefined {
+    const below = this.unbound.#below;
+    return this.thread === undefined ? below : below?.bind(this.thread);
+  }
+
+  /** Whether it was asked for something that it has not answered yet. */
+  get isBusy(): boolean {
+    return this.calls !== undefined && this.calls.count > 0;
+  }
+
+  /** What the layer got as `next` is its own from now on, for work that belongs to no call: `prepare`. */
+  keepNext(): void {
+    this.#lent = undefined;
+  }
+
   bind(thread: unknown): Context {
-    const next = this.next?.bind(thread);
-    return new Context(this.state, next, this.connection, thread, this.unbound);
+    return new Context(this.state, undefined, this.connection, thread, this.unbound);
   }
 
   direct(method: DirectMethod): Direct | undefined {
@@ -132,10 +163,9 @@ export class Context implements LayerContext {
   }
 
   setNext(next: Context | undefined): Context | undefined {
-    const { unbound, thread } = this;
-    const old = unbound.next;
-    unbound.next = next?.unbound;
-    if (unbound !== this) this.next = next?.unbound.bind(thread);
+    const { unbound } = this;
+    const old = unbound.#below;
+    unbound.#below = next?.unbound;
     return old;
   }
 
@@ -198,161 +228,78 @@ export class Context implements LayerContext {
   pread(buf: Uint8Array, offset: bigint, flags: number): Awaitable<void> {
     const count = buf.length;
     if (!this.state.fits(count, offset)) {
-      return this.learn("pread", count, offset, () => this.pread(buf, offset, flags));
+      const again = () => this.pread(buf, offset, flags);
+      return this.#whole("pread", count, offset, learn(this, "pread", count, offset, again));
     }
-    if (flags !== 0) this.refuse(`pread with flags ${flags}, which takes none`);
+    if (flags !== 0) refuse(this, `pread with flags ${flags}, which takes none`);
     if (log.verbose && log.datapath) this.trace(`pread count=${count} offset=${offset}`);
     const { layer } = this;
-    if (layer.pread === undefined) return this.below().pread(buf, offset, flags);
-    try {
-      const result = layer.pread(this, buf, offset, flags);
-      if (isPromise(result)) return this.later(result, "pread", buf, count);
-      return mustKeep(buf, count, layer.name, "pread");
-    } catch (error) {
-      throw this.failure(error, "pread");
+    if (layer.pread === undefined) {
+      return this.#whole("pread", count, offset, this.below().pread(buf, offset, flags));
     }
+    let result: unknown;
+    try {
+      result = layer.pread(this, buf, offset, flags);
+    } catch (error) {
+      return this.#threw(this.failure(error, "pread"), "pread", count, offset);
+    }
+    if (result === undefined && this.#isDone && buf.length === count) return undefined;
+    return this.#answered(result, "pread", count, offset, buf);
   }
 
   pwrite(buf: Uint8Array, offset: bigint, flags: number): Awaitable<void> {
     const { layer, state } = this;
     const count = buf.length;
     if (state.answers.canWrite !== true || !this.state.fits(count, offset)) {
-      return this.learn("pwrite", count, offset, () => this.pwrite(buf, offset, flags));
+      const again = () => this.pwrite(buf, offset, flags);
+      return this.#whole("pwrite", count, offset, learn(this, "pwrite", count, offset, again));
     }
     if (flags !== 0) {
-      if (this.mustAskFua(flags))
-        return after(this.canFua(), () => this.pwrite(buf, offset, flags));
-      this.accept("pwrite", flags, underWrite);
-      const plain = flags & ~FLAG_FUA;
-      if (this.emulatesFua()) return this.thenFlush(this.pwrite(buf, offset, plain));
+      if (mustAskFua(this, flags)) {
+        const done = after(this.canFua(), () => this.pwrite(buf, offset, flags));
+        return this.#whole("pwrite", count, offset, done);
+      }
+      accept(this, "pwrite", flags, underWrite);
+      if (emulatesFua(this)) {
+        const done = thenFlush(this, this.pwrite(buf, offset, flags & ~FLAG_FUA));
+        return this.#whole("pwrite", count, offset, done);
+      }
     }
     if (log.verbose && log.datapath) {
       this.trace(`pwrite count=${count} offset=${offset} fua=${flags & FLAG_FUA ? 1 : 0}`);
     }
-    if (layer.pwrite === undefined) return this.below("pwrite", "EROFS").pwrite(buf, offset, flags);
-    try {
-      const result = layer.pwrite(this, buf, offset, flags);
-      if (isPromise(result)) return this.later(result, "pwrite", buf, count);
-      return mustKeep(buf, count, layer.name, "pwrite");
-    } catch (error) {
-      throw this.failure(error, "pwrite");
+    if (layer.pwrite === undefined) {
+      const done = this.below("pwrite", "EROFS").pwrite(buf, offset, flags);
+      return this.#whole("pwrite", count, offset, done);
     }
+    let result: unknown;
+    try {
+      result = layer.pwrite(this, buf, offset, flags);
+    } catch (error) {
+      return this.#threw(this.failure(error, "pwrite"), "pwrite", count, offset);
+    }
+    if (result === undefined && this.#isDone && buf.length === count) return undefined;
+    return this.#answered(result, "pwrite", count, offset, buf);
   }
 
   flush(flags: number): Awaitable<void> {
-    const { layer, state } = this;
-    if (state.answers.canFlush !== true || !state.prepared) {
-      this.mustBePrepared("flush");
-      return after(this.canFlush(), (can) =>
-        can ? this.flush(flags) : this.refuse("flush, which it cannot do"),
-      );
-    }
-    if (flags !== 0) this.refuse(`flush with flags ${flags}, which takes none`);
-    return this.flushNow(layer);
+    return this.#whole("flush", 0, 0n, flush(this, flags));
   }
 
   trim(count: number, offset: bigint, flags: number): Awaitable<void> {
-    const { layer, state } = this;
-    if (state.answers.canTrim !== true || !this.state.fits(count, offset)) {
-      return this.learn("trim", count, offset, () => this.trim(count, offset, flags));
-    }
-    if (flags !== 0) {
-      if (this.mustAskFua(flags))
-        return after(this.canFua(), () => this.trim(count, offset, flags));
-      this.accept("trim", flags, underWrite);
-      if (this.emulatesFua()) return this.thenFlush(this.trim(count, offset, flags & ~FLAG_FUA));
-    }
-    if (log.verbose && log.datapath)
-      this.trace(`trim count=${count} offset=${offset} fua=${flags & FLAG_FUA ? 1 : 0}`);
-    if (layer.trim === undefined) {
-      return this.below("trim", "EINVAL").trim(count, offset, flags);
-    }
-    return this.run("trim", () => layer.trim?.(this, count, offset, flags));
+    return this.#whole("trim", count, offset, trim(this, count, offset, flags));
   }
 
   zero(count: number, offset: bigint, flags: number): Awaitable<void> {
-    const { layer, state } = this;
-    const can = state.answers.canZero;
-    if (can === undefined || can === "none" || !this.state.fits(count, offset)) {
-      return this.learn("zero", count, offset, () => this.zero(count, offset, flags));
-    }
-    if (this.mustAskFua(flags)) return after(this.canFua(), () => this.zero(count, offset, flags));
-    this.accept("zero", flags, underZero);
-    if (flags & FLAG_FAST_ZERO && state.answers.canFastZero !== true) {
-      return after(this.canFastZero(), (fast) =>
-        fast
-          ? this.zero(count, offset, flags)
-          : this.refuse("zero with FAST_ZERO, which it cannot do"),
-      );
-    }
-    // As nbdkit: by the outermost layer that answers so, be it only what the layer below has answered.
-    const emulates = can === "emulate" || (layer.kind === "plugin" && layer.zero === undefined);
-    if (!emulates && flags & FLAG_FUA && this.emulatesFua()) {
-      return this.thenFlush(this.zero(count, offset, flags & ~FLAG_FUA));
-    }
-    if (log.verbose && log.datapath) {
-      const bit = (flag: number) => (flags & flag ? 1 : 0);
-      this.trace(
-        `zero count=${count} offset=${offset} may_trim=${bit(FLAG_MAY_TRIM)} fua=${bit(FLAG_FUA)} fast=${bit(FLAG_FAST_ZERO)}`,
-      );
-    }
-    if (emulates) {
-      // Clients try it and do otherwise: that is no line in the log worth.
-      if (flags & FLAG_FAST_ZERO) throw new NbdError("EOPNOTSUPP", "");
-      return emulateZero(this, count, offset, flags);
-    }
-    if (layer.zero === undefined) {
-      return this.below().zero(count, offset, flags);
-    }
-    const instead = (error: unknown): Awaitable<void> => {
-      const failure = this.failure(error, "zero");
-      if (failure.number !== errnos.EOPNOTSUPP || flags & FLAG_FAST_ZERO) throw failure;
-      return emulateZero(this, count, offset, flags);
-    };
-    try {
-      const result = layer.zero(this, count, offset, flags);
-      return isPromise(result) ? promiseOf(result).then(undefined, instead) : undefined;
-    } catch (error) {
-      return instead(error);
-    }
+    return this.#whole("zero", count, offset, zero(this, count, offset, flags));
   }
 
-  extents(count: number, offset: bigint, flags: number, extents: Extents): Awaitable<void> {
-    const { layer, state } = this;
-    const can = state.answers.canExtents;
-    if (can === undefined || !this.state.fits(count, offset)) {
-      const go = () => this.extents(count, offset, flags, extents);
-      return this.learn("extents", count, offset, go);
-    }
-    this.accept("extents", flags, underExtents);
-    if (log.verbose && log.datapath) {
-      const one = flags & FLAG_REQ_ONE ? 1 : 0;
-      this.trace(`extents count=${count} offset=${offset} req_one=${one}`);
-    }
-    // What is not known to be a hole has to be read.
-    if (!can) return this.run("extents", () => extents.add(offset, BigInt(count), 0));
-    if (layer.extents === undefined && layer.kind === "filter") {
-      return this.below().extents(count, offset, flags, extents);
-    }
-    const done = this.run("extents", () => layer.extents?.(this, count, offset, flags, extents));
-    return after(done, () => this.mustTell(extents, offset));
+  extents(count: number, offset: bigint, flags: number, found: Extents): Awaitable<void> {
+    return this.#whole("extents", count, offset, extents(this, count, offset, flags, found));
   }
 
   cache(count: number, offset: bigint, flags: number): Awaitable<void> {
-    const { layer, state } = this;
-    const can = state.answers.canCache;
-    if (can === undefined || can === "none" || !this.state.fits(count, offset)) {
-      return this.learn("cache", count, offset, () => this.cache(count, offset, flags));
-    }
-    if (flags !== 0) this.refuse(`cache with flags ${flags}, which takes none`);
-    if (log.verbose && log.datapath) this.trace(`cache count=${count} offset=${offset}`);
-    if (can === "emulate") {
-      return emulateCache(this, count, offset);
-    }
-    if (layer.cache !== undefined)
-      return this.run("cache", () => layer.cache?.(this, count, offset, flags));
-    if (layer.kind === "plugin") return undefined;
-    return this.below().cache(count, offset, flags);
+    return this.#whole("cache", count, offset, cache(this, count, offset, flags));
   }
 
   // ---- helpers
@@ -375,6 +322,11 @@ export class Context implements LayerContext {
     return failureOf(error, this.layer.name, method, this.connection.logName);
   }
 
+  /** How messages name the layer. */
+  get title(): string {
+    return `${this.layer.kind} ${this.layer.name}`;
+  }
+
   /** A debug line about something else than data. */
   control(message: string): void {
     if (log.verbose && log.controlpath) this.trace(message);
@@ -384,94 +336,146 @@ export class Context implements LayerContext {
     log.debug(`${this.layer.name}: ${message}`, this.connection.logName);
   }
 
-  /** `lent`: what the layer must still have when it has answered. */
-  private later(result: Promise<void>, method: string, lent = nothing, count = 0): Promise<void> {
-    const { name } = this.layer;
-    const kept = (): void => mustKeep(lent, count, name, method);
-    return promiseOf(result).then(kept, (error: unknown) => {
-      throw this.failure(error, method);
-    });
-  }
-
-  private run(method: string, call: () => Awaitable<void>): Awaitable<void> {
-    try {
-      const result = call();
-      return isPromise(result) ? this.later(result, method) : undefined;
-    } catch (error) {
-      throw this.failure(error, method);
-    }
-  }
-
-  /** Ask what was not asked yet, say what is wrong, or go on. */
-  private learn(
-    method: DataMethod,
+  /** Call the layer for a request without data. */
+  run(
+    method: string,
     count: number,
     offset: bigint,
-    go: () => Awaitable<void>,
-  ): Awaitable<void> {
-    this.mustBePrepared(method);
-    return after(this.getSize(), (size) =>
-      after(askAllowed(this, method), (allowed) => {
-        if (!allowed) this.refuse(`${method}, which it cannot do`);
-        if (this.state.fits(count, offset)) return go();
-        return this.refuse(`${method} count=${count} offset=${offset}, outside its size (${size})`);
-      }),
-    );
-  }
-
-  mustBeOpen(method: string): void {
-    if (!this.state.open) this.refuse(`${method}, but it is not open`);
-  }
-
-  private mustBePrepared(method: string): void {
-    this.mustBeOpen(method);
-    if (this.state.prepared) return;
-    if (!this.connection.ended.aborted) this.refuse(`${method}, but it is not prepared`);
-    // A filter's own thread has not heard yet that there is nobody left: readahead's, on every other disconnect.
-    this.trace(`${method} for a client that is gone`);
-    throw new NbdError("ESHUTDOWN", "");
-  }
-
-  private accept(method: string, flags: number, possible: number): void {
-    if (flags & ~possible) this.refuse(`${method} with unknown flags ${flags & ~possible}`);
-    if (flags & FLAG_FUA && this.state.answers.canFua === "none") {
-      this.refuse(`${method} with FUA, which it cannot do`);
+    call: () => Awaitable<void>,
+  ): void | Promise<void> {
+    let result: unknown;
+    try {
+      result = call();
+    } catch (error) {
+      return this.#threw(this.failure(error, method), method, count, offset);
     }
+    if (result === undefined && this.#isDone) return undefined;
+    return this.#answered(result, method, count, offset);
   }
 
-  private mustTell(extents: Extents, offset: bigint): void {
-    if (extents.count > 0 && extents.covered > offset) return;
-    const { kind, name } = this.layer;
-    throw new NbdError("EINVAL", `${name}: extents: ${kind} must return at least one extent`);
+  /** Call the layer for something else than data. What it throws goes on as it is. */
+  question<T>(method: string, call: () => Awaitable<T>): Awaitable<T> {
+    let result: Awaitable<T>;
+    try {
+      result = call();
+    } catch (error) {
+      return this.#threw(error, method, 0, 0n);
+    }
+    const same = <V>(it: V): V => it;
+    if (isPromise(result)) return this.#later(result, this.#begin(method, 0, 0n), same, same);
+    return this.#isDone ? result : this.#unfinished(this.#begin(method, 0, 0n));
   }
 
-  /** The layer above broke a rule: nbdkit would abort here. */
-  private refuse(what: string): never {
-    throw new NbdError("EINVAL", `${this.layer.name} was asked for ${what}`);
+  /** Whether all that the layer has asked of the one below, in the call that has just ended, was answered. */
+  get #isDone(): boolean {
+    const lent = this.#lent;
+    return lent === undefined || !lent.isBusy;
   }
 
-  private mustAskFua(flags: number): boolean {
-    return (flags & FLAG_FUA) !== 0 && this.state.answers.canFua === undefined;
+  /** What a request's method has returned: nothing, or a promise of it, or what it must not. */
+  #answered(
+    result: unknown,
+    method: string,
+    count: number,
+    offset: bigint,
+    buf?: Uint8Array,
+  ): void | Promise<void> {
+    const check = (answer: unknown): void => {
+      if (answer !== undefined) throw wrongAnswer(this.title, method, answer);
+      if (buf !== undefined) mustKeep(buf, count, this.layer.name, method);
+    };
+    if (isPromise(result)) {
+      const failed = (error: unknown) => this.failure(error, method);
+      return this.#later(result, this.#begin(method, count, offset), check, failed);
+    }
+    if (!this.#isDone) return this.#unfinished(this.#begin(method, count, offset));
+    return check(result);
   }
 
-  /** FUA by a flush afterwards is up to the layer that says "emulate", not to those that pass it on. */
-  private emulatesFua(): boolean {
-    const { layer, state } = this;
-    return (
-      state.answers.canFua === "emulate" &&
-      (layer.kind === "plugin" || (layer.canFua !== undefined && layer.takesFua !== true))
+  /** The layer answers later. The view that it got as `next` is its own until then. */
+  #begin(method: string, count: number, offset: bigint): Call {
+    const next = this.#lent;
+    this.#lent = undefined;
+    return (this.calls ??= new Calls()).begin(method, count, offset, next);
+  }
+
+  #later<T, U>(
+    result: Promise<T>,
+    call: Call,
+    check: (answer: T) => U,
+    failed: (error: unknown) => unknown,
+  ): Promise<U> {
+    const { next } = call;
+    const settled = promiseOf(result).then(
+      (answer) => {
+        if (next?.isBusy === true) return this.#unfinished(call);
+        this.calls?.end(call);
+        return check(answer);
+      },
+      (error: unknown) => {
+        const failure = failed(error);
+        if (next?.isBusy === true) return this.#wait(call, failure);
+        this.calls?.end(call);
+        throw failure;
+      },
     );
+    call.answer = settled;
+    return settled;
   }
 
-  /** As in nbdkit, a plugin is flushed also where it does not let clients flush. */
-  private thenFlush(done: Awaitable<void>): Awaitable<void> {
-    const { layer } = this;
-    return after(done, () => (layer.kind === "plugin" ? this.flushNow(layer) : this.flush(0)));
+  /**
+   * The layer has answered, but not all that it asked of the layer below for that was answered. Errors there would be
+   * lost, and what is still done with the memory would meet what it is used for next: so the call ends with that.
+   */
+  async #wait(call: Call, failure: unknown): Promise<never> {
+    const { next } = call;
+    if (next !== undefined) {
+      // It refuses all that comes from now on.
+      next.state = next.state.retired;
+      await next.calls?.idle();
+    }
+    this.calls?.end(call);
+    throw failure;
   }
 
-  private flushNow(layer: Layer): Awaitable<void> {
-    if (log.verbose && log.datapath) this.trace("flush");
-    if (layer.flush === undefined) return this.below("flush", "EINVAL").flush(0);
-    return this.run("flush", () => layer.flush?.(this, 0));
+  #unfinished(call: Call): Promise<never> {
+    const calls = call.next?.calls;
+    const below = `next.${calls?.newest?.method ?? call.method}`;
+    calls?.onFailure((error) => {
+      const { message } = this.failure(error, call.method);
+      if (message !== "") log.error(message, this.connection.logName);
+    });
+    return this.#wait(call, unfinished(this.title, call.method, below));
+  }
+
+  /** The layer threw at once. */
+  #threw(error: unknown, method: string, count: number, offset: bigint): Promise<never> {
+    if (this.#isDone) throw error;
+    return this.#wait(this.#begin(method, count, offset), error);
+  }
+
+  /** Count a call that may take several steps as one that is under way. */
+  #whole(
+    method: string,
+    count: number,
+    offset: bigint,
+    result: void | Promise<void>,
+  ): void | Promise<void> {
+    if (result === undefined || this.calls?.newest?.answer === result) return result;
+    const lent = this.#lent;
+    const call = (this.calls ??= new Calls()).begin(method, count, offset, lent);
+    if (lent?.isBusy === true) this.#lent = undefined;
+    const end = (): void => this.calls?.end(call);
+    result.then(end, end);
+    call.answer = result;
+    return result;
+  }
+
+  #lend(): Context | undefined {
+    const { layer, thread, unbound } = this;
+    const below = unbound.#below;
+    if (below === undefined || layer.inTypeScript !== true) return this.lower;
+    const { connection, state } = below;
+    return (this.#lent = new Context(state, undefined, connection, thread, below, layer));
   }
 }

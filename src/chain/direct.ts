@@ -16,7 +16,7 @@ const allowed: Readonly<Record<DirectMethod, (answers: Answers) => boolean>> = {
 export function directLayer(from: Context, method: DirectMethod): Direct | undefined {
   if (log.verbose && log.datapath) return undefined;
   let size = from.state.answers.getSize;
-  for (let at: Context | undefined = from; at !== undefined; at = at.next) {
+  for (let at: Context | undefined = from; at !== undefined; at = at.lower) {
     const { layer, state } = at;
     const { getSize } = state.answers;
     if (!state.prepared || getSize === undefined || size === undefined) return undefined;
@@ -31,7 +31,7 @@ export function directLayer(from: Context, method: DirectMethod): Direct | undef
 export function filePart(from: Context, count: number, offset: bigint): FilePart | undefined {
   if (log.verbose && log.datapath) return undefined;
   let place = offset;
-  for (let at: Context | undefined = from; at !== undefined; at = at.next) {
+  for (let at: Context | undefined = from; at !== undefined; at = at.lower) {
     const { layer, state } = at;
     if (!state.fits(count, place)) return undefined;
     if (layer.pread === undefined) continue;

@@ -5,7 +5,7 @@ import { isPromise, promiseOf } from "../api/awaitable.ts";
 import { ConfigError, NbdError } from "../api/errors.ts";
 import { isErrno } from "../lib/errno.ts";
 import { log } from "../lib/log.ts";
-import { messageOf, stackOf } from "../lib/thrown.ts";
+import { messageOf, shown, stackOf } from "../lib/thrown.ts";
 
 /** Errors that were thrown by mistake, so that each is logged once however far it travels. */
 const seen = new WeakSet<object>();
@@ -53,6 +53,18 @@ export function mustKeep(lent: Uint8Array, count: number, layer: string, method:
   if (lent.length === count) return;
   const what = "transferred or detached the memory that it was lent";
   throw new NbdError("EIO", `${layer}: ${method} ${what}`);
+}
+
+/** A method that answers by what it does returned something. */
+export function wrongAnswer(title: string, method: string, answer: unknown): NbdError {
+  const isPlain = typeof answer !== "object" && typeof answer !== "function";
+  const what = isPlain || answer === null ? shown(answer) : `an object (${kindOf(answer)})`;
+  const text = `${title}: ${method} returned ${what}: expected undefined or a promise of it`;
+  return new NbdError("EIO", text);
+}
+
+function kindOf(it: object): string {
+  return Object.prototype.toString.call(it).slice("[object ".length, -1);
 }
 
 /** Call, and throw what `wrap` makes of what was thrown, now or later. */

@@ -7,6 +7,7 @@ import { type Exports, isNbdString } from "../lib/exports.ts";
 import { log } from "../lib/log.ts";
 import { attempt, failureOf } from "./failure.ts";
 import type { ConnectionInfo, Layer, Visit } from "./layer.ts";
+import { type Watch, withNext } from "./next-function.ts";
 
 /** A default export of a layer for one client; what the client is told must not change. */
 interface Default {
@@ -29,9 +30,9 @@ export class Link {
     const { layer, next } = this;
     this.#trace(visit, "preconnect");
     if (layer.preconnect === undefined) return next?.preconnect(readonly, visit);
-    return this.#run("preconnect", visit, () =>
+    return this.#run("preconnect", visit, (watch) =>
       layer.preconnect?.(
-        (ro, thread = visit.thread) => next?.preconnect(ro, { ...visit, thread }),
+        (ro, thread = visit.thread) => watch(next?.preconnect(ro, { ...visit, thread })),
         readonly,
         visit,
       ),
@@ -92,9 +93,10 @@ export class Link {
   #listed(readonly: boolean, exports: Exports, visit: Visit): Awaitable<void> {
     const { layer, next } = this;
     if (layer.listExports !== undefined) {
-      return this.#run("list_exports", visit, () =>
+      return this.#run("list_exports", visit, (watch) =>
         layer.listExports?.(
-          (ro, list, thread = visit.thread) => next?.listExports(ro, list, { ...visit, thread }),
+          (ro, list, thread = visit.thread) =>
+            watch(next?.listExports(ro, list, { ...visit, thread })),
           readonly,
           visit.connection.isTls,
           exports,
@@ -114,9 +116,9 @@ export class Link {
   #askDefault(readonly: boolean, visit: Visit): Awaitable<string | undefined> {
     const { layer, next } = this;
     if (layer.defaultExport !== undefined) {
-      return this.#run("default_export", visit, () =>
+      return this.#run("default_export", visit, (watch) =>
         layer.defaultExport?.(
-          (ro, thread = visit.thread) => next?.defaultExport(ro, { ...visit, thread }),
+          (ro, thread = visit.thread) => watch(next?.defaultExport(ro, { ...visit, thread })),
           readonly,
           visit.connection.isTls,
           visit,
@@ -126,9 +128,11 @@ export class Link {
     return next === undefined ? "" : next.defaultExport(readonly, visit);
   }
 
-  #run<T>(method: string, visit: Visit, call: () => Awaitable<T>): Awaitable<T> {
-    return attempt(call, (error) =>
-      failureOf(error, this.layer.name, method, visit.connection.logName),
+  #run<T>(method: string, visit: Visit, call: (watch: Watch) => Awaitable<T>): Awaitable<T> {
+    const { kind, name } = this.layer;
+    return attempt(
+      () => withNext(`${kind} ${name}`, method, call),
+      (error) => failureOf(error, name, method, visit.connection.logName),
     );
   }
 

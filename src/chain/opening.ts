@@ -22,7 +22,7 @@ export async function openLayer(
   if (readonly) state.answers.canWrite = false;
   let opening: Promise<void> | undefined;
   const openNext = (ro: boolean, name: string, thread?: unknown): Awaitable<void> => {
-    const { next } = context;
+    const next = context.lower;
     if (next === undefined || next.state.open) return undefined;
     if (opening !== undefined) return opening;
     const below = thread === undefined ? next : next.bind(thread);
@@ -72,13 +72,15 @@ async function resolvedName(
 
 /** Innermost first. A layer whose filter did not open the next one has nothing to prepare below it. */
 export async function prepareLayers(context: Context): Promise<void> {
-  const { layer, next, state } = context;
+  const { layer, lower, state } = context;
   if (!state.open || state.prepared) return;
-  if (next !== undefined) await prepareLayers(next);
+  if (lower !== undefined) await prepareLayers(lower);
   const readonly = state.answers.canWrite === false;
   context.control(`prepare readonly=${readonly ? 1 : 0}`);
   try {
-    await layer.prepare?.(context, readonly);
+    const preparing = layer.prepare?.(context, readonly);
+    context.keepNext();
+    await preparing;
     state.prepared = true;
   } catch (error) {
     throw context.failure(error, "prepare");
@@ -94,14 +96,15 @@ export async function finalizeLayers(context: Context): Promise<NbdError | undef
   let failure: NbdError | undefined;
   if (state.prepared) {
     context.control("finalize");
-    failure = await failureIn(context, "finalize", () => layer.finalize?.(context));
+    const finalize = () => layer.finalize?.(context);
+    failure = await failureIn(context, "finalize", () => context.question("finalize", finalize));
     // The layers below stay usable until their own turn.
     state.prepared = false;
     state.finalizeFailed = failure !== undefined;
   } else if (state.finalizeFailed) {
     failure = new NbdError("EIO", "");
   }
-  const next = nextOf(context);
+  const next = context.lower;
   const below = next === undefined ? undefined : await finalizeLayers(next);
   if (failure === undefined) return below;
   if (below !== undefined) logFailure(context, below);
@@ -119,13 +122,9 @@ export async function closeLayers(context: Context): Promise<void> {
     if (failure !== undefined) logFailure(context, failure);
   }
   state.reset();
-  const next = nextOf(context);
+  // As it is now: a layer may have put another one there, or none, when it was finalized or closed.
+  const next = context.lower;
   if (next !== undefined) await closeLayers(next);
-}
-
-/** The layer below as it is now: a layer may have put another one there, or none, when it was finalized or closed. */
-function nextOf({ unbound, thread }: Context): Context | undefined {
-  return thread === undefined ? unbound.next : unbound.next?.bind(thread);
 }
 
 /** Give up the layers' handles and open them anew: for layers that try again after errors. */
@@ -159,7 +158,7 @@ async function finishLayers(context: Context): Promise<void> {
 
 /** The same for good: a layer that has kept one of these cannot open it again. */
 export async function endLayers(context: Context): Promise<void> {
-  for (let it: Context | undefined = context; it !== undefined; it = nextOf(it)) {
+  for (let it: Context | undefined = context; it !== undefined; it = it.lower) {
     it.state.over = true;
   }
   await finishLayers(context);

@@ -13,6 +13,7 @@ import {
 import type { Context } from "./checked.ts";
 import { attempt } from "./failure.ts";
 import type { Layer } from "./layer.ts";
+import { mustBeOpen } from "./rules.ts";
 import type { Answers } from "./state.ts";
 
 type BooleanKey =
@@ -86,15 +87,16 @@ export function askBlockSize(context: Context): Awaitable<BlockSize> {
 export function askDescription(context: Context): Awaitable<string | undefined> {
   const { layer, state } = context;
   const cName = "export_description";
-  context.mustBeOpen(cName);
+  mustBeOpen(context, cName);
   context.control(cName);
   if (layer.exportDescription === undefined) {
     return layer.kind === "plugin" ? undefined : context.below().exportDescription();
   }
   return attempt(
     () =>
-      after(layer.exportDescription?.(context), (text) =>
-        state.link.checkedString(cName, text, context.connection),
+      after(
+        context.question("exportDescription", () => layer.exportDescription?.(context)),
+        (text) => state.link.checkedString(cName, text, context.connection),
       ),
     (error) => context.failure(error, cName),
   );
@@ -127,30 +129,6 @@ export function askSupport(context: Context, key: SupportKey): Awaitable<Support
       throw new NbdError("EIO", `${layer.name}: ${cName} returned ${answer}, not one of ${words}`);
     });
   });
-}
-
-/** Requests for a range. */
-export type DataMethod = "cache" | "extents" | "pread" | "pwrite" | "trim" | "zero";
-
-/** Whether the layer takes such requests. */
-export function askAllowed(context: Context, method: DataMethod): Awaitable<boolean> {
-  switch (method) {
-    case "pread":
-      return true;
-    case "pwrite":
-      return context.canWrite();
-    case "trim":
-      return context.canTrim();
-    case "zero":
-      return after(context.canZero(), (can) => can !== "none");
-    case "extents":
-      // Who cannot tell gets a default; only the answer is needed.
-      return after(context.canExtents(), () => true);
-    case "cache":
-      return after(context.canCache(), (can) => can !== "none");
-    default:
-      return method satisfies never;
-  }
 }
 
 const cNames = {
@@ -201,11 +179,11 @@ function ask<K extends keyof Answers>(
   const { answers } = context.state;
   const known = answers[key];
   if (known !== undefined) return known;
-  context.mustBeOpen(cName);
+  mustBeOpen(context, cName);
   context.control(cName);
   // `answers` of now: those of a layer that was closed meanwhile are gone.
   return attempt(
-    () => after(call(), (answer) => (answers[key] = answer)),
+    () => after(context.question(key, call), (answer) => (answers[key] = answer)),
     (error) => context.failure(error, cName),
   );
 }

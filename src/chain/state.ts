@@ -36,10 +36,19 @@ export class State {
   /** The size as a number where that is exact, else -1: comparing numbers is far cheaper. */
   exactSize = -1;
   answers: Answers = {};
+  /** Stands in for the state in views that have had their time. */
+  readonly isRetired: boolean;
+  #retired: State | undefined;
 
-  constructor(link: Link, shared: boolean) {
+  constructor(link: Link, shared: boolean, isRetired = false) {
     this.link = link;
     this.shared = shared;
+    this.isRetired = isRetired;
+  }
+
+  /** One that is never open. */
+  get retired(): State {
+    return this.isRetired ? this : (this.#retired ??= new State(this.link, this.shared, true));
   }
 
   /** Whether the range lies within the size that is known, and the connection is ready for data. */

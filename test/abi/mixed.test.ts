@@ -267,16 +267,22 @@ describe.skipIf(!haveCompiler)("mixed chains (needs cc)", () => {
     },
   );
 
-  test("a layer may go on below after it has answered", async () => {
+  test("a layer may go on below after it has answered, by the next of prepare", async () => {
     let late: Promise<unknown> = Promise.resolve();
+    let background: NextOps | undefined;
     const prefetch = scriptLayer("filter", {
       name: "prefetch",
+      prepare(next: NextOps) {
+        background = next;
+      },
       async pread(next: NextOps, _handle: unknown, buf: Uint8Array, offset: bigint) {
         await next.pread(buf, offset, 0);
         const ahead = new Uint8Array(64);
         late = Promise.all([
-          next.pread(ahead, 0n, 0),
-          new Promise((resolve) => setImmediate(resolve)).then(() => next.pread(ahead, 64n, 0)),
+          background?.pread(ahead, 0n, 0),
+          new Promise((resolve) => setImmediate(resolve)).then(() =>
+            background?.pread(ahead, 64n, 0),
+          ),
         ]);
       },
     });

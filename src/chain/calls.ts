@@ -1,0 +1,61 @@
+/** The calls of one context that have not been answered yet. */
+import type { Context } from "./checked.ts";
+
+/** A call that a layer answers later. */
+export interface Call {
+  readonly method: string;
+  /** The range; both are 0 where the method has none. */
+  readonly count: number;
+  readonly offset: bigint;
+  /** What the layer got as `next` for this call. The calls that it waits for are those of that context. */
+  readonly next: Context | undefined;
+  /** The promise that the caller got; undefined until it is made. */
+  answer: Promise<unknown> | undefined;
+  /** Its index among the calls. */
+  place: number;
+}
+
+/** The calls of one context. */
+export class Calls {
+  readonly #all: Call[] = [];
+  #idle: PromiseWithResolvers<void> | undefined;
+
+  get count(): number {
+    return this.#all.length;
+  }
+
+  /** The one that began last, of those that are under way. */
+  get newest(): Call | undefined {
+    return this.#all.at(-1);
+  }
+
+  begin(method: string, count: number, offset: bigint, next: Context | undefined): Call {
+    const place = this.#all.length;
+    const call: Call = { method, count, offset, next, answer: undefined, place };
+    this.#all.push(call);
+    return call;
+  }
+
+  end(call: Call): void {
+    const last = this.#all.pop();
+    if (last !== undefined && last !== call) {
+      this.#all[call.place] = last;
+      last.place = call.place;
+    }
+    if (this.#all.length === 0) this.#idle?.resolve();
+  }
+
+  /** Hand over the errors of those that are under way, which the layer does not wait for. */
+  onFailure(handle: (error: unknown) => void): void {
+    for (const { answer } of this.#all) answer?.then(undefined, handle);
+  }
+
+  /** Resolves when all have been answered. */
+  async idle(): Promise<void> {
+    while (this.#all.length > 0) {
+      this.#idle ??= Promise.withResolvers();
+      await this.#idle.promise;
+      this.#idle = undefined;
+    }
+  }
+}

@@ -1,0 +1,90 @@
+/** What the layer above must keep to: where nbdkit asserts, this throws. nbdkit-filter(3), "CALLBACKS". */
+import {
+  FLAG_FAST_ZERO,
+  FLAG_FUA,
+  FLAG_MAY_TRIM,
+  FLAG_REQ_ONE,
+} from "#abi/generated/constants.gen";
+import type { Awaitable } from "#abi/generated/methods.gen";
+
+import { after } from "../api/awaitable.ts";
+import { NbdError } from "../api/errors.ts";
+import type { Context } from "./checked.ts";
+
+/** Flags that requests may have. */
+export const underWrite = FLAG_FUA;
+export const underExtents = FLAG_REQ_ONE;
+export const underZero = FLAG_FUA | FLAG_MAY_TRIM | FLAG_FAST_ZERO;
+
+export function refuse({ layer }: Context, what: string): never {
+  throw new NbdError("EINVAL", `${layer.name} was asked for ${what}`);
+}
+
+export function mustBeOpen(context: Context, method: string): void {
+  const { state, user } = context;
+  if (state.open) return;
+  if (!state.isRetired || user === undefined) refuse(context, `${method}, but it is not open`);
+  const { kind, name } = user;
+  const what = "for a call that it had answered already: only the next of prepare is for that";
+  throw new NbdError("EIO", `${kind} ${name}: next.${method} was called ${what}`);
+}
+
+export function mustBePrepared(context: Context, method: string): void {
+  mustBeOpen(context, method);
+  if (context.state.prepared) return;
+  if (!context.connection.ended.aborted) refuse(context, `${method}, but it is not prepared`);
+  // A thread of a filter does not know yet that the client has left: readahead's, at every other disconnect.
+  context.trace(`${method} for a client that is gone`);
+  throw new NbdError("ESHUTDOWN", "");
+}
+
+/** Refuse flags that the request cannot have. */
+export function accept(context: Context, method: string, flags: number, possible: number): void {
+  if (flags & ~possible) refuse(context, `${method} with unknown flags ${flags & ~possible}`);
+  if (flags & FLAG_FUA && context.state.answers.canFua === "none") {
+    refuse(context, `${method} with FUA, which it cannot do`);
+  }
+}
+
+/** Ask what was not asked yet, then refuse the request or go on with it. */
+export function learn(
+  context: Context,
+  method: DataMethod,
+  count: number,
+  offset: bigint,
+  go: () => Awaitable<void>,
+): Awaitable<void> {
+  mustBePrepared(context, method);
+  return after(context.getSize(), (size) =>
+    after(askAllowed(context, method), (allowed) => {
+      if (!allowed) refuse(context, `${method}, which it cannot do`);
+      if (context.state.fits(count, offset)) return go();
+      const range = `count=${count} offset=${offset}`;
+      return refuse(context, `${method} ${range}, outside its size (${size})`);
+    }),
+  );
+}
+
+/** Requests for a range. */
+type DataMethod = "cache" | "extents" | "pread" | "pwrite" | "trim" | "zero";
+
+/** Whether the layer takes such requests. */
+function askAllowed(context: Context, method: DataMethod): Awaitable<boolean> {
+  switch (method) {
+    case "pread":
+      return true;
+    case "pwrite":
+      return context.canWrite();
+    case "trim":
+      return context.canTrim();
+    case "zero":
+      return after(context.canZero(), (can) => can !== "none");
+    case "extents":
+      // Who cannot tell gets a default; only the answer is needed.
+      return after(context.canExtents(), () => true);
+    case "cache":
+      return after(context.canCache(), (can) => can !== "none");
+    default:
+      return method satisfies never;
+  }
+}
