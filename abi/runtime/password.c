@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -69,35 +70,90 @@ read_file (int fd, const char *what, char **password)
   return read_line (file, what, password);
 }
 
-/* Ask on the terminal, with echo off. */
+/* What a signal that ends the process puts right first: a shell that goes on would show nothing of what is typed. */
+static struct {
+  int fd;
+  struct termios before;
+} terminal;
+
+static const int ending[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM };
+#define ENDING (sizeof ending / sizeof ending[0])
+static struct sigaction previous[ENDING];
+
+static void
+show_and_end (int number)
+{
+  int saved_errno = errno;
+
+  tcsetattr (terminal.fd, TCSANOW, &terminal.before);
+  for (size_t i = 0; i < ENDING; i++)
+    if (ending[i] == number)
+      sigaction (number, &previous[i], NULL);
+  /* Blocked until the handler returns. */
+  raise (number);
+  errno = saved_errno;
+}
+
+static int
+hide_input (int fd)
+{
+  struct sigaction action = { .sa_handler = show_and_end };
+  struct termios silent;
+
+  if (tcgetattr (fd, &terminal.before) == -1)
+    return -1;
+  terminal.fd = fd;
+  for (size_t i = 0; i < ENDING; i++) {
+    sigaction (ending[i], NULL, &previous[i]);
+    if (previous[i].sa_handler != SIG_IGN)
+      sigaction (ending[i], &action, NULL);
+  }
+  /* What was typed before is thrown away, so that the question comes afterwards: a program may answer it at once. */
+  silent = terminal.before;
+  silent.c_lflag &= ~(tcflag_t) ECHO;
+  return tcsetattr (fd, TCSAFLUSH, &silent);
+}
+
+static void
+show_input (void)
+{
+  tcsetattr (terminal.fd, TCSAFLUSH, &terminal.before);
+  for (size_t i = 0; i < ENDING; i++)
+    sigaction (ending[i], &previous[i], NULL);
+}
+
+/* Ask on the terminal of the process, wherever stdin comes from, with echo off. Only a process that has no terminal is
+ * asked on its stdin, which may still be one. */
 static int
 read_terminal (char **password)
 {
-  struct termios before, silent;
-  int fd, result;
+  int in, out, result;
 
   if (!nbdkit_stdio_safe ()) {
-    nbdkit_error ("stdin is not free to ask for the password: write it, or give +FILE or -FD");
+    nbdkit_error ("password=- cannot be used with -s or after config phase: write +FILE or -FD instead");
     return -1;
   }
-  if (!isatty (STDIN_FILENO)) {
-    nbdkit_error ("stdin is not a terminal: cannot ask for the password");
+  in = out = open ("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
+  if (in == -1) {
+    if (!isatty (STDIN_FILENO)) {
+      nbdkit_error ("password=-: stdin is not a tty, and /dev/tty cannot be opened: write +FILE or -FD instead");
+      return -1;
+    }
+    in = fcntl (STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
+    out = STDERR_FILENO;
+  }
+  if (in == -1 || hide_input (in) == -1) {
+    nbdkit_error ("password=-: the terminal cannot be asked: %m");
+    if (in != -1)
+      close (in);
     return -1;
   }
-  if (tcgetattr (STDIN_FILENO, &before) == -1) {
-    nbdkit_error ("tcgetattr: %m");
-    return -1;
-  }
-  /* What was typed before is thrown away, so that the question comes afterwards: a program may answer it at once. */
-  silent = before;
-  silent.c_lflag &= ~(tcflag_t) ECHO;
-  tcsetattr (STDIN_FILENO, TCSAFLUSH, &silent);
-  printf ("password: ");
-  fflush (stdout);
-  fd = fcntl (STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
-  result = read_file (fd, "the terminal", password);
-  tcsetattr (STDIN_FILENO, TCSAFLUSH, &before);
-  printf ("\n");
+  dprintf (out, "password: ");
+  /* read_file closes its descriptor. */
+  result = read_file (fcntl (in, F_DUPFD_CLOEXEC, 3), "the terminal", password);
+  show_input ();
+  dprintf (out, "\n");
+  close (in);
   return result;
 }
 
@@ -110,18 +166,19 @@ nbdkit_read_password (const char *value, char **password)
   if (strcmp (value, "-") == 0)
     return read_terminal (password);
   if (value[0] == '-') {
-    char *end;
-    long fd = strtol (value + 1, &end, 10);
+    int fd;
 
-    if (*end != '\0' || fd < 0 || fd > 1 << 20) {
-      nbdkit_error ("could not parse the password's file descriptor (%s): expected -FD", value);
+    if (nbdkit_parse_int ("password file descriptor", value + 1, &fd) == -1)
+      return -1;
+    if (fd < 0) {
+      nbdkit_error ("password file descriptor: %s: expected no negative number", value);
       return -1;
     }
     if (fd <= STDERR_FILENO) {
-      nbdkit_error ("the password cannot be read from file descriptor %ld: expected 3 or more", fd);
+      nbdkit_error ("cannot use password -FD for stdin/stdout/stderr: %s: expected 3 or more", value);
       return -1;
     }
-    return read_file ((int) fd, value, password);
+    return read_file (fd, value, password);
   }
   if (value[0] == '+')
     return read_file (open (value + 1, O_RDONLY | O_CLOEXEC), value + 1, password);

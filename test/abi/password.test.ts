@@ -1,37 +1,99 @@
-/** A C module asks for a password on the terminal. */
-import { expect, test } from "bun:test";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+/** A C module asks for a password: on the terminal, or from a file or descriptor. */
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { compileModule, haveCompiler } from "#test/modules";
-import { installed, program } from "#test/server";
+import { installed, program, run } from "#test/server";
 
-test.skipIf(!haveCompiler || !installed("script"))(
-  "what is typed is not shown, and what comes afterwards is (needs cc and script)",
-  async () => {
-    const filter = await compileModule("test/fixtures/parsing.c");
-    const folder = mkdtempSync(join(tmpdir(), "nbdkit-password-"));
-    try {
-      const words = [...program, "-v", `--filter=${filter}`, "null", "read-password=-"];
-      const server = [...words, "--dump-plugin"].map((word) => `'${word}'`).join(" ");
-      const script = ["script", "-qec", `${server} 2>errors; stty -a >after`, "/dev/null"];
-      const child = Bun.spawn(script, { cwd: folder, stdio: ["pipe", "pipe", "inherit"] });
-      let shown = "";
-      for await (const part of child.stdout.pipeThrough(new TextDecoderStream())) {
-        const asked = shown.includes("password: ");
-        shown += part;
-        if (asked || !shown.includes("password: ")) continue;
-        void child.stdin.write("secret\n");
-        void child.stdin.flush();
-      }
-      void child.stdin.end();
-      expect(await child.exited).toBe(0);
-      expect(shown).not.toContain("secret");
-      expect(readFileSync(join(folder, "errors"), "utf8")).toContain("read-password=- -> secret\n");
-      expect(readFileSync(join(folder, "after"), "utf8")).toMatch(/ echo /);
-    } finally {
-      rmSync(folder, { recursive: true });
-    }
+let folder = "";
+let words: readonly string[] = [];
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), "nbdkit-password-"));
+  if (!haveCompiler) return;
+  const filter = await compileModule("test/fixtures/parsing.c");
+  words = [...program, "-v", `--filter=${filter}`, "null"];
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const asks = (value: string): string[] => [...words, `read-password=${value}`, "--dump-plugin"];
+const quote = (command: readonly string[]): string => command.map((word) => `'${word}'`).join(" ");
+
+/** What a terminal shows while the shell runs the script, and `typed` is typed once a password is asked for. */
+async function onTerminal(script: string, typed: string): Promise<string> {
+  const child = Bun.spawn(["script", "-qec", script, "/dev/null"], {
+    cwd: folder,
+    stdio: ["pipe", "pipe", "inherit"],
+  });
+  let shown = "";
+  for await (const part of child.stdout.pipeThrough(new TextDecoderStream())) {
+    const asked = shown.includes("password: ");
+    shown += part;
+    if (asked || !shown.includes("password: ")) continue;
+    void child.stdin.write(typed);
+    void child.stdin.flush();
+  }
+  void child.stdin.end();
+  expect(await child.exited).toBe(0);
+  return shown;
+}
+
+const fileOf = (name: string): string => readFileSync(join(folder, name), "utf8");
+
+test.skipIf(!haveCompiler || !installed("script")).each([
+  ["", "its stdin is the terminal"],
+  ["</dev/null", "its stdin is something else"],
+])(
+  "what is typed is not shown, and what comes afterwards is: %s (needs cc and script)",
+  async (stdin) => {
+    const script = `${quote(asks("-"))} ${stdin} >output 2>errors; stty -a >after`;
+    expect(await onTerminal(script, "secret\n")).not.toContain("secret");
+    expect(fileOf("errors")).toContain("read-password=- -> secret\n");
+    expect(fileOf("output")).not.toContain("password: ");
+    expect(fileOf("after")).toMatch(/ echo /);
   },
 );
+
+test.skipIf(!haveCompiler || !installed("script"))(
+  "a terminal shows what is typed again when the question is broken off (needs cc and script)",
+  async () => {
+    const script = `trap : INT; ${quote(asks("-"))} 2>errors; echo $? >status; stty -a >after`;
+    await onTerminal(script, "\x03");
+    expect(fileOf("status")).toBe("130\n");
+    expect(fileOf("after")).toMatch(/ echo /);
+  },
+);
+
+test.skipIf(!haveCompiler || !installed("setsid"))(
+  "without a terminal nothing is asked (needs cc and setsid)",
+  async () => {
+    const { code, stderr } = await run(["setsid", "--wait", ...asks("-")]);
+    expect(code).toBe(0);
+    expect(stderr).toContain("error: password=-: stdin is not a tty");
+    expect(stderr).toContain("read-password=- -> -1\n");
+  },
+);
+
+test.skipIf(!haveCompiler)("from files and descriptors (needs cc)", async () => {
+  writeFileSync(join(folder, "password"), "se cret\nmore\n");
+  const answers = [
+    ["plain", "plain"],
+    ["+password", "se cret"],
+    ["-3", "se cret"],
+    ["+gone", "NULL", "could not open gone to read the password: No such file or directory"],
+    ["-0", "NULL", "cannot use password -FD for stdin/stdout/stderr"],
+    ["-2", "NULL", "cannot use password -FD for stdin/stdout/stderr"],
+    ["-x", "NULL", 'password file descriptor: could not parse number: "x"'],
+    ["-3x", "NULL", 'password file descriptor: could not parse number: "3x"'],
+    ["--3", "NULL", "password file descriptor: --3: expected no negative number"],
+    ["-9999999999", "NULL", 'password file descriptor: could not parse number: "9999999999"'],
+  ] as const;
+  for (const [value, password, message] of answers) {
+    const script = `${quote(asks(value))} 3<password`;
+    const { code, stderr } = await run(["sh", "-c", script], { cwd: folder });
+    expect(code).toBe(0);
+    expect(stderr).toContain(`read-password=${value} -> ${password}\n`);
+    if (message !== undefined) expect(stderr).toContain(`error: ${message}`);
+  }
+});
