@@ -6,8 +6,7 @@ const keepSize = 1;
 const punch = 2;
 const zeroing = 16;
 /** Whence of lseek(2). */
-const seekData = 3;
-const seekHole = 4;
+const whences = { end: 2, data: 3, hole: 4 } as const;
 /** Flag of preadv2(2): fail with EAGAIN where the data is not in memory. */
 const nowait = 8;
 /** Requests of ioctl(2), the same on x86-64 and aarch64. */
@@ -47,6 +46,8 @@ const symbols = {
   preadv2: { args: ["i32", "ptr", "i32", "i64", "i32"], returns: FFIType.i64_fast },
   fallocate: { args: ["i32", "i32", "i64", "i64"], returns: "i32" },
   lseek: { args: ["i32", "i64", "i32"], returns: "i64" },
+  fdatasync: { args: ["i32"], returns: "i32" },
+  close: { args: ["i32"], returns: "i32" },
   posix_fadvise: { args: ["i32", "i64", "i64", "i32"], returns: "i32" },
   // Variadic in C: with a pointer or integer after `request` both ABIs of Linux pass it like a fixed one.
   ioctl: { args: ["i32", "u64", "ptr"], returns: "i32" },
@@ -173,11 +174,26 @@ export function fallocate(fd: number, kind: FallocateKind, offset: bigint, lengt
   return retried(it, () => it.c.fallocate(fd, modes[kind], offset, length));
 }
 
-/** lseek(2) to the next data or hole at or after `offset`. Returns its offset, or the negated errno: -ENXIO after the last. */
-export function seek(fd: number, to: "data" | "hole", offset: bigint): bigint {
+/**
+ * lseek(2) to the next data or hole at or after `offset`, or to so many bytes after the end. Returns the position, or
+ * the negated errno: -ENXIO after the last data or hole.
+ */
+export function seek(fd: number, to: keyof typeof whences, offset: bigint): bigint {
   const it = libc();
-  const found = it.c.lseek(fd, offset, to === "data" ? seekData : seekHole);
+  const found = it.c.lseek(fd, offset, whences[to]);
   return found >= 0n ? found : BigInt(-read.i32(it.errno, 0));
+}
+
+/** fdatasync(2). Returns 0 or the negated errno. */
+export function fdatasync(fd: number): number {
+  const it = libc();
+  return retried(it, () => it.c.fdatasync(fd));
+}
+
+/** close(2). Returns 0 or the negated errno; the descriptor is closed in any case, so an interrupted one is, too. */
+export function close(fd: number): number {
+  const it = libc();
+  return it.c.close(fd) === 0 ? 0 : -read.i32(it.errno, 0);
 }
 
 /** posix_fadvise(2); length 0 means to the end of the file. Returns 0 or the negated errno. */

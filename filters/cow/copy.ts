@@ -40,8 +40,9 @@ export interface CopyOptions {
 }
 
 /**
- * No locks are needed, even where the layer below answers later. The overlay is read and written
- * synchronously, so only reading from below can be interrupted by other requests. What is below never
+ * No locks are needed, even where the layer below answers later. The overlay is written synchronously,
+ * and what has a place there keeps it, so a read of the overlay may take as long as it likes. Else only
+ * reading from below can be interrupted by other requests. What is below never
  * changes, and a block that left HOLE never comes back to it. So a request that waited for data from
  * below looks at the state again: still HOLE means that nobody changed the block meanwhile; else the
  * data from below is obsolete, and the request goes on with what the block is now.
@@ -79,8 +80,7 @@ export class Copy {
       const state = this.blocks.get(block);
       switch (state) {
         case ALLOCATED:
-          this.overlay.read(part, this.position(at));
-          return count;
+          return after(this.overlay.read(part, this.position(at)), () => count);
         case TRIMMED:
           part.fill(0);
           return count;

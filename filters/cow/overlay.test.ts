@@ -1,9 +1,9 @@
 import { describe, expect, test } from "bun:test";
-import { mkdtempSync, openSync, readdirSync, readlinkSync, rmSync } from "node:fs";
+import { fdatasyncSync, mkdtempSync, openSync, readdirSync, readlinkSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { NbdError } from "#api";
+import { NbdError, storage } from "#api";
 
 import { Overlay } from "./overlay.ts";
 
@@ -54,14 +54,27 @@ describe("overlay", () => {
     );
   });
 
-  test("gives back what was written, and zeroes where nothing was", () => {
+  test("gives back what was written, and zeroes where nothing was", async () => {
     using it = temp();
     using overlay = Overlay.create(it.folder);
     const far = 2 ** 40 + 123;
     overlay.write(Uint8Array.of(1, 2, 3), far);
     const buf = new Uint8Array(7).fill(9);
-    overlay.read(buf, far - 2);
+    await overlay.read(buf, far - 2);
     expect([...buf]).toEqual([0, 0, 1, 2, 3, 0, 0]);
+  });
+
+  test("gives back what left the page cache", async () => {
+    using it = temp();
+    const fd = openSync(join(it.folder, "overlay"), "w+");
+    using overlay = new Overlay(fd);
+    const bytes = Uint8Array.from({ length: 10_000 }, (_, i) => i % 251);
+    overlay.write(bytes, 0);
+    fdatasyncSync(fd);
+    storage.advise(fd, 0n, 0, "dontneed");
+    const buf = new Uint8Array(10_001);
+    await overlay.read(buf, 0);
+    expect(buf).toEqual(Uint8Array.of(...bytes, 0));
   });
 
   test("a full disk is ENOSPC", () => {
@@ -71,13 +84,13 @@ describe("overlay", () => {
     expect(write).toThrow(NbdError);
   });
 
-  test("a position that is not exact as a number is refused, not taken for another one", () => {
+  test("a position that is not exact as a number is refused, not taken for another one", async () => {
     using it = temp();
     using overlay = Overlay.create(it.folder);
     const write = () => overlay.write(new Uint8Array(1), Number.MAX_SAFE_INTEGER);
     expect(write).toThrow("at 9007199254740991: too far");
     const buf = new Uint8Array(1).fill(9);
-    overlay.read(buf, 0);
+    await overlay.read(buf, 0);
     expect(buf[0]).toBe(0);
   });
 });

@@ -2,13 +2,22 @@
 import { randomUUID } from "node:crypto";
 import { closeSync, constants, openSync, readSync, unlinkSync, writeSync } from "node:fs";
 
-import { ConfigError, environmentVariable, filePath, NbdError } from "#api";
+import {
+  type Awaitable,
+  ConfigError,
+  environmentVariable,
+  filePath,
+  NbdError,
+  storage,
+} from "#api";
 
 /** Above this node:fs takes a position for none, and writes where the last write ended. */
 const largestPosition = Number.MAX_SAFE_INTEGER;
 
 export class Overlay implements Disposable {
   private readonly fd: number;
+  /** Whether the file system tells what is in memory. */
+  private canReadNow = true;
   private claimed = 0;
 
   /** `fd` is a file open for reading and writing; it is closed by `Symbol.dispose`. */
@@ -36,10 +45,36 @@ export class Overlay implements Disposable {
     return start;
   }
 
-  read(buf: Uint8Array, position: number): void {
+  /** At once where the page cache has it, else on another thread. */
+  read(buf: Uint8Array, position: number): Awaitable<void> {
     try {
-      for (let done = 0; done < buf.length;) {
-        const got = readSync(this.fd, buf, done, buf.length - done, position + done);
+      const count = this.readNow(buf, position);
+      if (count === buf.length) return undefined;
+      return this.readLater(buf, position, Math.max(count, 0));
+    } catch (error) {
+      throw NbdError.from(error, reading(buf, position));
+    }
+  }
+
+  /** Returns the number of bytes, or -1. */
+  private readNow(buf: Uint8Array, position: number): number {
+    if (this.canReadNow) {
+      try {
+        return storage.preadNow(this.fd, buf, BigInt(position));
+      } catch (error) {
+        if (!(error instanceof NbdError) || error.errno !== "EOPNOTSUPP") throw error;
+        // In a tmpfs, for instance.
+        this.canReadNow = false;
+      }
+    }
+    return readSync(this.fd, buf, 0, buf.length, position);
+  }
+
+  private async readLater(buf: Uint8Array, position: number, had: number): Promise<void> {
+    try {
+      for (let done = had; done < buf.length;) {
+        const at = BigInt(position + done);
+        const got = await storage.onThread.pread(this.fd, buf.subarray(done), at);
         // Beyond the end of the file nothing was written yet.
         if (got === 0) {
           buf.fill(0, done);
@@ -48,7 +83,7 @@ export class Overlay implements Disposable {
         done += got;
       }
     } catch (error) {
-      throw NbdError.from(error, `reading ${buf.length} bytes of the overlay at ${position}`);
+      throw NbdError.from(error, reading(buf, position));
     }
   }
 
@@ -69,6 +104,10 @@ export class Overlay implements Disposable {
   [Symbol.dispose](): void {
     closeSync(this.fd);
   }
+}
+
+function reading(buf: Uint8Array, position: number): string {
+  return `reading ${buf.length} bytes of the overlay at ${position}`;
 }
 
 function writing(buf: Uint8Array, position: number): string {

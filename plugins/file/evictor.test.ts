@@ -9,25 +9,25 @@ function evictor() {
   return { said, it: new Evictor(file.fd, file.calls) };
 }
 
-test("drops what was read", () => {
+test("drops what was read", async () => {
   const { it, said } = evictor();
-  it.read(512n, 100);
+  await it.read(512n, 100);
   expect(said).toEqual(["advise 512 100"]);
 });
 
-test("drops what was written again when eight more writes came", () => {
+test("drops what was written again when eight more writes came", async () => {
   const { it, said } = evictor();
-  for (let at = 0n; at < 9n; at += 1n) it.wrote(at, 1);
+  for (let at = 0n; at < 9n; at += 1n) await it.wrote(at, 1);
   expect(said.length).toBe(10);
   expect(said.at(-1)).toBe("advise 0 1");
 });
 
-test("drops everything that was written after a flush, once", () => {
+test("drops everything that was written after a flush, once", async () => {
   const { it, said } = evictor();
-  it.wrote(0n, 1);
-  it.wrote(1n, 1);
+  await it.wrote(0n, 1);
+  await it.wrote(1n, 1);
   said.length = 0;
-  it.flushed();
-  it.flushed();
+  await it.flushed();
+  await it.flushed();
   expect(said).toEqual(["advise 0 1", "advise 1 1"]);
 });

@@ -19,30 +19,30 @@ export class Evictor {
     this.calls = calls;
   }
 
-  read(offset: bigint, count: number): void {
-    this.drop({ offset, count });
+  read(offset: bigint, count: number): Promise<void> {
+    return this.drop({ offset, count });
   }
 
   /**
    * The kernel drops only clean pages. The first advice makes it start to write the range; the
    * second one, some writes later, drops it.
    */
-  wrote(offset: bigint, count: number): void {
+  async wrote(offset: bigint, count: number): Promise<void> {
     const range = { offset, count };
-    this.drop(range);
     this.written.push(range);
     const oldest = this.written.length > depth ? this.written.shift() : undefined;
-    if (oldest !== undefined) this.drop(oldest);
+    await this.drop(range);
+    if (oldest !== undefined) await this.drop(oldest);
   }
 
   /** Everything written is on the disk. */
-  flushed(): void {
+  async flushed(): Promise<void> {
     const { written } = this;
     this.written = [];
-    for (const range of written) this.drop(range);
+    for (const range of written) await this.drop(range);
   }
 
-  private drop({ offset, count }: Range): void {
-    this.calls.advise(this.fd, offset, count, "dontneed");
+  private drop({ offset, count }: Range): Promise<void> {
+    return this.calls.advise(this.fd, offset, count, "dontneed");
   }
 }

@@ -1,11 +1,9 @@
 /** Serve a file or a block device. The manual is README.md, beside this file. */
-import { closeSync } from "node:fs";
-
 import { after, type Awaitable, ConfigError, definePlugin, FLAG_FUA, NbdError, param } from "#api";
 
 import { calls } from "./calls.ts";
 import { addHoles, tellsHoles } from "./holes.ts";
-import { type OpenFile, openFile, sizeOf } from "./open-file.ts";
+import { closeFile, type OpenFile, openFile, sizeOf } from "./open-file.ts";
 import { fileIn, namesIn, type Source, sourceOf } from "./source.ts";
 import { trimRange, zeroFast } from "./sparse.ts";
 import { blame, readFully, writeFully } from "./transfer.ts";
@@ -67,15 +65,13 @@ export default definePlugin({
   /** Of a directory clients have to choose a file. */
   defaultExport: (config) => (sourceIn(config).kind === "file" ? "" : undefined),
 
-  open(config, readonly, exportName): OpenFile {
+  open(config, readonly, exportName): Promise<OpenFile> {
     const evict = config.cache === "none";
     const path = fileIn(sourceIn(config), exportName);
     return openFile(path, { readonly, evict, fadvise: config.fadvise }, calls);
   },
 
-  close(file) {
-    closeSync(file.fd);
-  },
+  close: closeFile,
 
   getSize: sizeOf,
   canWrite: (file) => file.writable,
@@ -102,9 +98,9 @@ export default definePlugin({
     const result = writeFully(file, buf, offset);
     const { evictor } = file;
     if (evictor === undefined) return flags & FLAG_FUA ? after(result, () => sync(file)) : result;
-    return after(result, () => {
-      evictor.wrote(offset, buf.length);
-      return durable(file, flags);
+    return after(result, async () => {
+      await evictor.wrote(offset, buf.length);
+      await durable(file, flags);
     });
   },
 
@@ -125,9 +121,9 @@ export default definePlugin({
 
   extents: addHoles,
 
-  cache(file, count, offset) {
+  async cache(file, count, offset) {
     try {
-      file.calls.advise(file.fd, offset, count, "willneed");
+      await file.calls.advise(file.fd, offset, count, "willneed");
     } catch (error) {
       throw blame(file, error);
     }
@@ -147,7 +143,7 @@ function durable(file: OpenFile, flags: number): Awaitable<void> {
 async function sync(file: OpenFile): Promise<void> {
   try {
     await file.sync();
-    file.evictor?.flushed();
+    await file.evictor?.flushed();
   } catch (error) {
     throw NbdError.from(error, `flushing ${file.path}`);
   }

@@ -5,7 +5,7 @@ import { EXTENT_HOLE, EXTENT_ZERO, Extents, FLAG_REQ_ONE } from "#api";
 import { errnoOf } from "#test/chain";
 
 import { addHoles, tellsHoles } from "./holes.ts";
-import { failing, fakeFile } from "./open-file-fixture.ts";
+import { failing, fakeFile, remote } from "./open-file-fixture.ts";
 
 /** A file with holes and data by turns, each of `length` bytes; it begins with a hole. */
 function striped(length: bigint, size: bigint) {
@@ -15,7 +15,7 @@ function striped(length: bigint, size: bigint) {
     if (found < size) return found;
     return to === "hole" && at < size ? size : undefined;
   };
-  return fakeFile({ seek });
+  return fakeFile({ seekNow: seek });
 }
 
 const told = (extents: Extents) =>
@@ -32,7 +32,7 @@ describe("holes", () => {
       [100n, 100n, 0],
       [200n, 100n, hole],
     ]);
-    expect(said).toEqual(["seek data 50", "seek hole 100", "seek data 200"]);
+    expect(said).toEqual(["seekNow data 50", "seekNow hole 100", "seekNow data 200"]);
   });
 
   test("are not looked for once one extent is known that is all that was asked for", () => {
@@ -40,7 +40,7 @@ describe("holes", () => {
     const extents = new Extents(150n, 1000n);
     addHoles(file, 800, 150n, FLAG_REQ_ONE, extents);
     expect(told(extents)).toEqual([[150n, 50n, 0]]);
-    expect(said).toEqual(["seek data 150", "seek hole 150"]);
+    expect(said).toEqual(["seekNow data 150", "seekNow hole 150"]);
   });
 
   test("are looked for up to a limit", () => {
@@ -51,21 +51,33 @@ describe("holes", () => {
   });
 
   test("that change all the time do not keep the server", () => {
-    const { file, said } = fakeFile({ seek: (_to: string, at: bigint) => at });
+    const { file, said } = fakeFile({ seekNow: (_to: string, at: bigint) => at });
     addHoles(file, 100, 0n, 0, new Extents(0n, 100n));
     expect(said.length).toBe(4096);
   });
 
   test("that cannot be found fail the request, with the file's name", async () => {
-    const { file } = fakeFile({ seek: failing("EIO") });
+    const { file } = fakeFile({ seekNow: failing("EIO") });
     const go = () => addHoles(file, 100, 0n, 0, new Extents(0n, 100n));
     expect(await errnoOf(go)).toBe("EIO");
     expect(go).toThrow("fake.img: said the test");
   });
 
+  test("are looked for on another thread where the file system may wait", async () => {
+    const { file, said } = fakeFile({ seek: (_to: string, at: bigint) => at + 100n }, remote);
+    const extents = new Extents(0n, 1000n);
+    await addHoles(file, 150, 0n, 0, extents);
+    expect(told(extents)).toEqual([
+      [0n, 100n, hole],
+      [100n, 100n, 0],
+    ]);
+    expect(await tellsHoles(file)).toBe(true);
+    expect(said).toEqual(["seek data 0", "seek hole 100", "seek hole 0"]);
+  });
+
   test("are told where the file system knows them", () => {
-    expect(tellsHoles(fakeFile({ seek: () => 0n }).file)).toBe(true);
-    expect(tellsHoles(fakeFile({ seek: () => undefined }).file)).toBe(true);
-    expect(tellsHoles(fakeFile({ seek: failing("EINVAL") }).file)).toBe(false);
+    expect(tellsHoles(fakeFile({ seekNow: () => 0n }).file)).toBe(true);
+    expect(tellsHoles(fakeFile({ seekNow: () => undefined }).file)).toBe(true);
+    expect(tellsHoles(fakeFile({ seekNow: failing("EINVAL") }).file)).toBe(false);
   });
 });

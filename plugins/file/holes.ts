@@ -1,5 +1,13 @@
 /** Tells which parts of a file are holes, as far as its file system knows. */
-import { debug, EXTENT_HOLE, EXTENT_ZERO, type Extents, FLAG_REQ_ONE, NbdError } from "#api";
+import {
+  type Awaitable,
+  debug,
+  EXTENT_HOLE,
+  EXTENT_ZERO,
+  type Extents,
+  FLAG_REQ_ONE,
+  NbdError,
+} from "#api";
 
 import { type OpenFile } from "./open-file.ts";
 import { blame } from "./transfer.ts";
@@ -10,14 +18,19 @@ const hole = EXTENT_HOLE | EXTENT_ZERO;
 const mostSteps = 2048;
 
 /** Whether the file system can tell. */
-export function tellsHoles(file: OpenFile): boolean {
-  try {
-    file.calls.seek(file.fd, "hole", 0n);
-    return true;
-  } catch (error) {
+export function tellsHoles(file: OpenFile): Awaitable<boolean> {
+  const cannot = (error: unknown): false => {
     if (!(error instanceof NbdError)) throw error;
     debug(`extents disabled: ${file.path}: ${error.message}`);
     return false;
+  };
+  const { calls, fd, pace } = file;
+  if (!pace.atOnce) return calls.seek(fd, "hole", 0n).then(() => true, cannot);
+  try {
+    calls.seekNow(fd, "hole", 0n);
+    return true;
+  } catch (error) {
+    return cannot(error);
   }
 }
 
@@ -28,24 +41,63 @@ export function addHoles(
   offset: bigint,
   flags: number,
   extents: Extents,
-): void {
-  const end = offset + BigInt(count);
-  const most = flags & FLAG_REQ_ONE ? 1 : mostSteps;
-  let at = offset;
-  let looksFor: "data" | "hole" = "data";
+): Awaitable<void> {
+  const search = new Search(offset, offset + BigInt(count), flags & FLAG_REQ_ONE ? 1 : mostSteps);
+  if (!file.pace.atOnce) return searchLater(file, search, extents);
+  const { calls, fd, pace } = file;
+  const start = pace.now();
   try {
-    // Each extent takes two steps at most, unless somebody changes the file meanwhile.
-    for (let found = 0, step = 0; found < most && at < end && step < 2 * mostSteps; step += 1) {
-      // No more data: a hole up to the end of the file, or beyond a file that became shorter.
-      const next: bigint = file.calls.seek(file.fd, looksFor, at) ?? end;
-      if (next > at) {
-        extents.add(at, next - at, looksFor === "data" ? hole : 0);
-        found += 1;
-        at = next;
-      }
-      looksFor = looksFor === "data" ? "hole" : "data";
+    while (!search.over) search.found(calls.seekNow(fd, search.looksFor, search.at), extents);
+  } catch (error) {
+    throw blame(file, error);
+  }
+  pace.took(start);
+  return undefined;
+}
+
+async function searchLater(file: OpenFile, search: Search, extents: Extents): Promise<void> {
+  const { calls, fd, pace } = file;
+  try {
+    while (!search.over) {
+      const start = pace.now();
+      search.found(await calls.seek(fd, search.looksFor, search.at), extents);
+      pace.took(start);
     }
   } catch (error) {
     throw blame(file, error);
+  }
+}
+
+/** Looks for data and holes by turns. */
+class Search {
+  at: bigint;
+  looksFor: "data" | "hole" = "data";
+  readonly #end: bigint;
+  readonly #most: number;
+  #extents = 0;
+  #steps = 0;
+
+  constructor(at: bigint, end: bigint, most: number) {
+    this.at = at;
+    this.#end = end;
+    this.#most = most;
+  }
+
+  /** Each extent takes two steps at most, unless the file changes meanwhile. */
+  get over(): boolean {
+    return this.at >= this.#end || this.#extents === this.#most || this.#steps === 2 * mostSteps;
+  }
+
+  /** `found`: where the next data or hole begins. */
+  found(found: bigint | undefined, extents: Extents): void {
+    // No more data: a hole up to the end of the file, or beyond a file that became shorter.
+    const next = found ?? this.#end;
+    if (next > this.at) {
+      extents.add(this.at, next - this.at, this.looksFor === "data" ? hole : 0);
+      this.#extents += 1;
+      this.at = next;
+    }
+    this.#steps += 1;
+    this.looksFor = this.looksFor === "data" ? "hole" : "data";
   }
 }

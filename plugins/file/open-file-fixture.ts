@@ -2,7 +2,9 @@
 import { NbdError } from "#api";
 
 import { type Calls } from "./calls.ts";
+import { Changes } from "./changes.ts";
 import { type OpenFile } from "./open-file.ts";
+import { Pace } from "./pace.ts";
 import { syncer } from "./syncer.ts";
 
 type Fakes = { [K in keyof Calls]?: (...args: never[]) => unknown };
@@ -20,7 +22,8 @@ export function fakeFile(
         said.push([name, first, second].filter((it) => it !== undefined).join(" "));
         // The casts are true in tests: a fake has its call's parameters or fewer.
         const fake = fakes[name] as ((...all: unknown[]) => unknown) | undefined;
-        return fake === undefined ? usual(name, args) : fake(...args);
+        const go = () => (fake === undefined ? usual(name, args) : fake(...args));
+        return /Now$|Sync$/.test(name) ? go() : Promise.try(go);
       };
     },
   });
@@ -32,6 +35,8 @@ export function fakeFile(
     writable: true,
     rotational: false,
     sector: undefined,
+    pace: new Pace("disk", () => 0),
+    changes: new Changes(),
     evictor: undefined,
     sync: syncer(() => calls.fdatasync(-1)),
     lacks: new Set(),
@@ -40,11 +45,11 @@ export function fakeFile(
   return { file, said };
 }
 
-/** Transfers take all; fdatasync is done at once. */
+/** Transfers take all. */
 function usual(name: keyof Calls, args: readonly unknown[]): unknown {
   const [buf] = args;
-  const all = buf instanceof Uint8Array ? buf.length : undefined;
-  return name === "pread" || name === "pwrite" || name === "fdatasync" ? Promise.resolve(all) : all;
+  if (name === "size") return 4096n;
+  return buf instanceof Uint8Array ? buf.length : undefined;
 }
 
 /** A fake that always fails with `errno`. */
@@ -53,3 +58,8 @@ export function failing(errno: ConstructorParameters<typeof NbdError>[0]): () =>
     throw new NbdError(errno, "said the test");
   };
 }
+
+/** What makes a file one of a network file system. */
+export const remote: Partial<OpenFile> = { pace: new Pace("remote") };
+/** What makes a file one of a tmpfs. */
+export const inMemory: Partial<OpenFile> = { pace: new Pace("memory") };

@@ -1,10 +1,13 @@
 /** Opens the file or block device, and tells what it is. */
-import { closeSync, fstatSync, openSync, readFileSync, statSync } from "node:fs";
+import * as fs from "node:fs";
+import { promisify } from "node:util";
 
-import { debug, filePath, NbdError, storage } from "#api";
+import { type Awaitable, debug, filePath, NbdError, storage } from "#api";
 
 import { type Calls } from "./calls.ts";
+import { Changes } from "./changes.ts";
 import { Evictor } from "./evictor.ts";
+import { Pace, type Storage, storageOf } from "./pace.ts";
 import { syncer } from "./syncer.ts";
 
 /** One client's open file. */
@@ -17,6 +20,8 @@ export interface OpenFile {
   /** The logical sector size of a block device; undefined for a regular file. */
   readonly sector: number | undefined;
   readonly evictor: Evictor | undefined;
+  readonly pace: Pace;
+  readonly changes: Changes;
   /** Brings everything written so far to the disk. */
   readonly sync: () => Promise<void>;
   /** What turned out not to work with this file, and is not tried again. */
@@ -30,55 +35,91 @@ export interface OpenOptions {
   readonly fadvise: "normal" | "random" | "sequential";
 }
 
-/** Why the file at `path` cannot be served, or undefined. Opening a pipe would wait for its writer, so ask first. */
-export function unfit(path: string): string | undefined {
-  const stat = statSync(filePath(path));
+/** Why what was found at `path` cannot be served, or undefined. Opening a pipe would wait for its writer, so ask first. */
+export function unfit(
+  path: string,
+  stat: Pick<fs.Stats, "isBlockDevice" | "isDirectory" | "isFile">,
+) {
   if (stat.isFile() || stat.isBlockDevice()) return undefined;
   const kind = stat.isDirectory() ? "a directory" : "a special file";
   return `${path} is ${kind}: expected a regular file or a block device`;
 }
 
-export function openFile(path: string, options: OpenOptions, calls: Calls): OpenFile {
-  const { fd, writable } = openDescriptor(path, options.readonly);
+// These run on other threads. Bun has few of them: so what follows the opening runs on those of `calls`.
+const open = promisify(fs.open);
+const stat = promisify(fs.stat);
+const fstat = promisify(fs.fstat);
+const statfs = promisify(fs.statfs);
+
+export async function openFile(
+  path: string,
+  options: OpenOptions,
+  calls: Calls,
+): Promise<OpenFile> {
+  const { fd, writable } = await openDescriptor(path, options.readonly);
   try {
-    const stat = fstatSync(fd, { bigint: true });
-    const device = stat.isBlockDevice();
-    if (options.fadvise !== "normal") calls.advise(fd, 0n, 0, options.fadvise);
+    const found = await fstat(fd, { bigint: true });
+    const device = found.isBlockDevice();
+    if (options.fadvise !== "normal") calls.adviseNow(fd, 0n, 0, options.fadvise);
     return {
       path,
       fd,
       calls,
       writable,
-      rotational: device && isRotational(stat.rdev),
+      rotational: device && isRotational(found.rdev),
       sector: device ? storage.sectorSize(fd) : undefined,
+      pace: device ? paceOf(found.rdev, "disk") : await paceOfFile(path, found.dev),
+      changes: new Changes(),
       evictor: options.evict ? new Evictor(fd, calls) : undefined,
       sync: syncer(() => calls.fdatasync(fd)),
       lacks: new Set(),
     };
   } catch (error) {
-    closeSync(fd);
-    throw error;
+    fs.closeSync(fd);
+    throw NbdError.from(error, `opening ${path}`);
   }
 }
 
-/** The size now. A file that grew has its new size for the clients that connect afterwards. */
-export function sizeOf(file: OpenFile): bigint {
-  if (file.sector !== undefined) return storage.deviceSize(file.fd);
-  return fstatSync(file.fd, { bigint: true }).size;
+/** By the number of the device, which is the disk or what stands for a file system. */
+const paces = new Map<bigint, Pace>();
+
+function paceOf(device: bigint, kind: Storage): Pace {
+  const pace = paces.get(device) ?? new Pace(kind);
+  paces.set(device, pace);
+  return pace;
 }
 
-function openDescriptor(path: string, readonly: boolean): { fd: number; writable: boolean } {
+async function paceOfFile(path: string, device: bigint): Promise<Pace> {
+  return paces.get(device) ?? paceOf(device, storageOf((await statfs(filePath(path))).type));
+}
+
+/** The size now. A file that grew has its new size for the clients that connect afterwards. */
+export function sizeOf(file: OpenFile): Awaitable<bigint> {
+  const { calls, fd, pace, sector } = file;
+  if (sector !== undefined) return storage.deviceSize(fd);
+  return pace.storage === "remote" ? calls.size(fd) : fs.fstatSync(fd, { bigint: true }).size;
+}
+
+/** A file system on another machine is given what was written before a file is closed. */
+export function closeFile({ calls, fd, pace }: OpenFile): Awaitable<void> {
+  return pace.storage === "remote" ? calls.close(fd) : fs.closeSync(fd);
+}
+
+async function openDescriptor(
+  path: string,
+  readonly: boolean,
+): Promise<{ fd: number; writable: boolean }> {
   try {
-    const reason = unfit(path);
+    const reason = unfit(path, await stat(filePath(path)));
     if (reason !== undefined) throw new NbdError("EINVAL", reason);
     if (!readonly) {
       try {
-        return { fd: openSync(filePath(path), "r+"), writable: true };
+        return { fd: await open(filePath(path), "r+"), writable: true };
       } catch (error) {
         debug(`cannot open ${path} for writing, trying to read only: ${String(error)}`);
       }
     }
-    return { fd: openSync(filePath(path), "r"), writable: false };
+    return { fd: await open(filePath(path), "r"), writable: false };
   } catch (error) {
     throw NbdError.from(error, `opening ${path}`);
   }
@@ -91,7 +132,7 @@ function isRotational(rdev: bigint): boolean {
   const folder = `/sys/dev/block/${major}:${minor}`;
   for (const path of [`${folder}/queue/rotational`, `${folder}/../queue/rotational`]) {
     try {
-      return readFileSync(path, "utf8").trim() === "1";
+      return fs.readFileSync(path, "utf8").trim() === "1";
     } catch (error) {
       debug(`cannot read ${path}: ${String(error)}`);
     }

@@ -39,7 +39,7 @@ export function sourceOf(choice: Choice): Source {
   try {
     // Links that change later shall not give clients different disks.
     if (typeof value === "string") path = realPath(path);
-    wrong = kind === "file" ? unfit(path) : notDirectory(path);
+    wrong = kind === "file" ? unfit(path, statSync(filePath(path))) : notDirectory(path);
   } catch (error) {
     wrong = NbdError.from(error, path).message;
   }

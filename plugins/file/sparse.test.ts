@@ -4,8 +4,9 @@ import { describe, expect, test } from "bun:test";
 import { FLAG_FAST_ZERO, FLAG_MAY_TRIM } from "#api";
 import { errnoOf } from "#test/chain";
 
-import { failing, fakeFile } from "./open-file-fixture.ts";
+import { failing, fakeFile, remote } from "./open-file-fixture.ts";
 import { trimRange, zeroFast } from "./sparse.ts";
+import { writeFully } from "./transfer.ts";
 
 const unsupported = failing("EOPNOTSUPP");
 
@@ -92,22 +93,6 @@ describe("zeroing a block device", () => {
     expect(await errnoOf(() => zeroFast(file, 512, 0n, flags))).toBe("EOPNOTSUPP");
     expect(said).toEqual(["punchHole 0 512"]);
   });
-
-  test("lets others run between the pieces of a large range", async () => {
-    const { file, said } = fakeFile({}, device);
-    let others = 0;
-    const result = zeroFast(file, 40 << 20, 0n, 0);
-    setImmediate(() => {
-      others = said.length;
-    });
-    await result;
-    expect(said).toEqual([
-      "zeroRange 0 16777216",
-      "zeroRange 16777216 16777216",
-      "zeroRange 33554432 8388608",
-    ]);
-    expect(others).toBeLessThan(3);
-  });
 });
 
 describe("trimming", () => {
@@ -122,6 +107,17 @@ describe("trimming", () => {
     await trimRange(file, 10, 3n);
     await trimRange(file, 10, 3n);
     expect(said).toEqual(["punchHole 3 10"]);
+  });
+
+  test("waits for a write of the same range that is under way", async () => {
+    const first = Promise.withResolvers<number>();
+    const { file, said } = fakeFile({ pwrite: () => first.promise }, remote);
+    const both = [writeFully(file, new Uint8Array(10), 0n), trimRange(file, 10, 5n)];
+    await trimRange(file, 10, 20n);
+    expect(said).toEqual(["pwrite 10 0", "punchHole 20 10"]);
+    first.resolve(10);
+    await Promise.all(both);
+    expect(said[2]).toBe("punchHole 5 10");
   });
 
   test("reports an error of the disk", async () => {

@@ -3,7 +3,8 @@ import { describe, expect, test } from "bun:test";
 
 import { errnoOf } from "#test/chain";
 
-import { failing, fakeFile } from "./open-file-fixture.ts";
+import { failing, fakeFile, inMemory, remote } from "./open-file-fixture.ts";
+import { Pace } from "./pace.ts";
 import { readFully, writeFully } from "./transfer.ts";
 
 const buf = () => new Uint8Array(100);
@@ -32,8 +33,16 @@ describe("reading", () => {
     expect(said).toEqual(["preadNow 100 0", "pread 100 0", "pread 50 50"]);
   });
 
-  test("waits for the device where nothing can tell, and does not ask again", async () => {
-    const { file, said } = fakeFile({ preadNow: failing("EOPNOTSUPP"), preadSync: () => 50 });
+  test("uses another thread where nothing can tell, and does not ask again", async () => {
+    const { file, said } = fakeFile({ preadNow: failing("EOPNOTSUPP") });
+    await readFully(file, buf(), 0n);
+    await readFully(file, buf(), 100n);
+    expect(said).toEqual(["preadNow 100 0", "pread 100 0", "pread 100 100"]);
+  });
+
+  test("reads at once where nothing can tell but all is in memory", () => {
+    const fakes = { preadNow: failing("EOPNOTSUPP"), preadSync: () => 50 };
+    const { file, said } = fakeFile(fakes, inMemory);
     expect(readFully(file, buf(), 0n)).toBeUndefined();
     expect(readFully(file, new Uint8Array(50), 0n)).toBeUndefined();
     expect(said).toEqual([
@@ -52,16 +61,90 @@ describe("reading", () => {
 
   test.each(["preadNow", "pread", "preadSync"] as const)("keeps the error of %s", async (call) => {
     const way = call === "preadSync" ? failing("EOPNOTSUPP") : () => -1;
-    const { file } = fakeFile({ preadNow: way, [call]: failing("ENOMEDIUM") });
+    const where = call === "preadSync" ? inMemory : {};
+    const { file } = fakeFile({ preadNow: way, [call]: failing("ENOMEDIUM") }, where);
     expect(await errnoOf(() => readFully(file, buf(), 0n))).toBe("ENOMEDIUM");
   });
 });
 
 describe("writing", () => {
   test("goes on after short writes", () => {
-    const { file, said } = fakeFile({ pwriteSync: () => 50 });
+    const { file, said } = fakeFile({ pwriteSync: () => 50 }, inMemory);
     expect(writeFully(file, buf(), 7n)).toBeUndefined();
     expect(said).toEqual(["pwriteSync 100 7", "pwriteSync 50 57"]);
+  });
+
+  const block = () => new Uint8Array(4096);
+
+  test("puts whole blocks of a disk into memory at once", () => {
+    const { file, said } = fakeFile();
+    expect(writeFully(file, block(), 8192n)).toBeUndefined();
+    expect(said).toEqual(["pwriteSync 4096 8192"]);
+  });
+
+  test.each([
+    ["the first block", 100n, ["preadNow 1 100"]],
+    ["the last block", 8192n, ["preadNow 1 8291"]],
+  ])("uses another thread where %s has to be read first", async (_what, at, asked) => {
+    const { file, said } = fakeFile({ preadNow: () => -1 });
+    await writeFully(file, buf(), at);
+    expect(said).toEqual([...asked, `pwrite 100 ${at}`]);
+  });
+
+  test("changes a part of a block at once where the block is in memory", () => {
+    const { file, said } = fakeFile();
+    expect(writeFully(file, buf(), 100n)).toBeUndefined();
+    expect(said).toEqual(["preadNow 1 100", "preadNow 1 199", "pwriteSync 100 100"]);
+  });
+
+  test("uses another thread where the file system may wait", async () => {
+    const { file, said } = fakeFile({}, remote);
+    await writeFully(file, block(), 8192n);
+    expect(said).toEqual(["pwrite 4096 8192"]);
+  });
+
+  test("uses another thread for a while once the disk was slow", async () => {
+    let now = 0;
+    let takes = 60;
+    const pwriteSync = (part: Uint8Array) => {
+      now += takes;
+      return part.length;
+    };
+    const { file, said } = fakeFile({ pwriteSync }, { pace: new Pace("disk", () => now) });
+    expect(writeFully(file, block(), 0n)).toBeUndefined();
+    takes = 0;
+    await writeFully(file, block(), 4096n);
+    now += 5000;
+    expect(writeFully(file, block(), 8192n)).toBeUndefined();
+    expect(said).toEqual(["pwriteSync 4096 0", "pwrite 4096 4096", "pwriteSync 4096 8192"]);
+  });
+
+  test("goes on with other threads as long as they are slow", async () => {
+    let now = 0;
+    const pwrite = (part: Uint8Array) => {
+      now += 60;
+      return part.length;
+    };
+    const pwriteSync = (part: Uint8Array) => pwrite(part);
+    const { file, said } = fakeFile({ pwrite, pwriteSync }, { pace: new Pace("disk", () => now) });
+    expect(writeFully(file, block(), 0n)).toBeUndefined();
+    for (let i = 0; i < 3; i++) {
+      now += 4900;
+      await writeFully(file, block(), 0n);
+    }
+    expect(said.slice(1)).toEqual(Array.from({ length: 3 }, () => "pwrite 4096 0"));
+  });
+
+  test("a write waits for one of the same range that is under way, and no other does", async () => {
+    const first = Promise.withResolvers<number>();
+    const pwrite = (part: Uint8Array, at: bigint) => (at === 0n ? first.promise : part.length);
+    const { file, said } = fakeFile({ pwrite });
+    const both = [writeFully(file, large(), 0n), writeFully(file, block(), 1n << 20n)];
+    expect(writeFully(file, block(), 2n << 20n)).toBeUndefined();
+    expect(said).toEqual(["pwrite 1048577 0", "pwriteSync 4096 2097152"]);
+    first.resolve(large().length);
+    await Promise.all(both);
+    expect(said[2]).toBe("pwrite 4096 1048576");
   });
 
   test("moves large ranges on another thread, and goes on after short writes", async () => {

@@ -1,59 +1,88 @@
-/** Reads and writes whole ranges: at once where the page cache has them, else on another thread. */
-import { fstatSync } from "node:fs";
+/** Reads and writes whole ranges: at once where the page cache takes or has them, else on another thread. */
+import { after, type Awaitable, NbdError } from "#api";
 
-import { type Awaitable, NbdError } from "#api";
-
-import { type OpenFile } from "./open-file.ts";
+import { type OpenFile, sizeOf } from "./open-file.ts";
 
 /** Copying more than this takes long enough that other clients should be served meanwhile. */
 const longest = 1 << 20;
+/** A write of a part of a block reads the rest from the disk. */
+const blockBytes = 4096;
 
 /** Fill `buf`. Answers at once where no device has to be asked. */
 export function readFully(file: OpenFile, buf: Uint8Array, offset: bigint): Awaitable<void> {
-  const { fd, calls, lacks } = file;
   if (buf.length > longest) return readLater(file, buf, offset, 0);
-  if (lacks.has("preadNow")) return readWaiting(file, buf, offset);
-  let count: number;
-  try {
-    count = calls.preadNow(fd, buf, offset);
-  } catch (error) {
-    if (!(error instanceof NbdError) || error.errno !== "EOPNOTSUPP") throw blame(file, error);
-    lacks.add("preadNow");
-    return readWaiting(file, buf, offset);
-  }
+  const count = readNow(file, buf, offset);
   if (count === buf.length) return undefined;
+  if (count === undefined && file.pace.storage === "memory") return readWaiting(file, buf, offset);
   // Linux 5.9 and 5.10 also answer 0 for data that is not in memory, so 0 is not yet the end.
-  return readLater(file, buf, offset, Math.max(count, 0));
+  return readLater(file, buf, offset, Math.max(count ?? 0, 0));
 }
 
-/** Write all of `buf`: into the page cache at once, or on another thread where there is much of it. */
+/** Write all of `buf`: into the page cache at once, or on another thread where that may wait. */
 export function writeFully(file: OpenFile, buf: Uint8Array, offset: bigint): Awaitable<void> {
-  if (buf.length > longest) return writeLater(file, buf, offset);
-  const { fd, calls } = file;
+  if (!isWrittenAtOnce(file, buf, offset)) {
+    return file.changes.run(offset, buf.length, () => writeLater(file, buf, offset));
+  }
+  const { fd, calls, pace } = file;
   try {
+    const start = pace.now();
     let done = calls.pwriteSync(fd, buf, offset);
     while (done < buf.length) {
       done += some(file, calls.pwriteSync(fd, buf.subarray(done), offset + BigInt(done)));
     }
+    pace.took(start);
   } catch (error) {
     throw blame(file, error);
   }
   return undefined;
 }
 
-function readWaiting(file: OpenFile, buf: Uint8Array, offset: bigint): void {
+function isWrittenAtOnce(file: OpenFile, buf: Uint8Array, offset: bigint): boolean {
+  const { changes, pace } = file;
+  if (buf.length > longest || !pace.atOnce || changes.overlap(offset, buf.length)) return false;
+  if (pace.storage === "memory") return true;
+  // Above 2^53 some are taken for aligned, and written at once.
+  const start = Number(offset) % blockBytes;
+  const end = (start + buf.length) % blockBytes;
+  if (start !== 0 && !isInMemory(file, offset)) return false;
+  return end === 0 || isInMemory(file, offset + BigInt(buf.length - 1));
+}
+
+const byte = new Uint8Array(new ArrayBuffer(1));
+
+/** Whether the byte's block is in the page cache. Where the kernel cannot tell, it may be. */
+function isInMemory(file: OpenFile, offset: bigint): boolean {
+  const count = readNow(file, byte, offset);
+  return count === undefined || count === 1;
+}
+
+/** See `preadNow`. Undefined where the file cannot be read so. */
+function readNow(file: OpenFile, buf: Uint8Array, offset: bigint): number | undefined {
+  const { fd, calls, lacks } = file;
+  if (lacks.has("preadNow")) return undefined;
+  try {
+    return calls.preadNow(fd, buf, offset);
+  } catch (error) {
+    if (!(error instanceof NbdError) || error.errno !== "EOPNOTSUPP") throw blame(file, error);
+    lacks.add("preadNow");
+    return undefined;
+  }
+}
+
+function readWaiting(file: OpenFile, buf: Uint8Array, offset: bigint): Awaitable<void> {
   const { fd, calls } = file;
   try {
     let done = 0;
     while (done < buf.length) {
       const rest = done === 0 ? buf : buf.subarray(done);
       const count = calls.preadSync(fd, rest, offset + BigInt(done));
-      if (count === 0) throw beyondEnd(file, buf, offset);
+      if (count === 0) return beyondEnd(file, buf, offset);
       done += count;
     }
   } catch (error) {
     throw blame(file, error);
   }
+  return undefined;
 }
 
 async function readLater(
@@ -67,7 +96,7 @@ async function readLater(
     let done = had;
     while (done < buf.length) {
       const count = await calls.pread(fd, buf.subarray(done), offset + BigInt(done));
-      if (count === 0) throw beyondEnd(file, buf, offset);
+      if (count === 0) await beyondEnd(file, buf, offset);
       done += count;
     }
   } catch (error) {
@@ -76,12 +105,14 @@ async function readLater(
 }
 
 async function writeLater(file: OpenFile, buf: Uint8Array, offset: bigint): Promise<void> {
-  const { fd, calls } = file;
+  const { fd, calls, pace } = file;
   try {
+    const start = pace.now();
     let done = 0;
     while (done < buf.length) {
       done += some(file, await calls.pwrite(fd, buf.subarray(done), offset + BigInt(done)));
     }
+    if (buf.length <= longest) pace.took(start);
   } catch (error) {
     throw blame(file, error);
   }
@@ -93,12 +124,15 @@ function some(file: OpenFile, count: number): number {
   throw new NbdError("EIO", `${file.path} took 0 bytes of a write`);
 }
 
-function beyondEnd(file: OpenFile, buf: Uint8Array, offset: bigint): NbdError {
-  const size = file.sector === undefined ? ` (it has ${fstatSync(file.fd).size} bytes now)` : "";
-  return new NbdError(
-    "EIO",
-    `read of ${buf.length} bytes at ${offset} goes beyond the end of the file, which became shorter${size}`,
-  );
+/** Throws. A file says how long it is now; a block device has its size for ever. */
+function beyondEnd(file: OpenFile, buf: Uint8Array, offset: bigint): Awaitable<never> {
+  return after(file.sector === undefined ? sizeOf(file) : undefined, (size) => {
+    const now = size === undefined ? "" : ` (it has ${size} bytes now)`;
+    throw new NbdError(
+      "EIO",
+      `read of ${buf.length} bytes at ${offset} goes beyond the end of the file, which became shorter${now}`,
+    );
+  });
 }
 
 /** The error with the file's name. */

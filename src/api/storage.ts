@@ -1,6 +1,7 @@
 /** What files and block devices can do beyond node:fs. libc is loaded by the first call, not before. */
 import { getSystemErrorMap } from "node:util";
 
+import * as blocking from "#abi/blocking";
 import { type Advice } from "#abi/libc";
 import * as libc from "#abi/libc";
 
@@ -79,10 +80,13 @@ export function advise(fd: number, offset: bigint, count: number, advice: Advice
 
 /** The offset of the next data (or hole) at or after `offset`, or undefined where there is none. */
 export function seek(fd: number, to: "data" | "hole", offset: bigint): bigint | undefined {
-  const found = libc.seek(fd, to, offset);
-  if (found >= 0n) return found;
-  if (found === BigInt(-errnos.ENXIO)) return undefined;
-  return fail(Number(-found), `looking for a ${to} from ${offset}`);
+  return found(libc.seek(fd, to, offset), to, offset);
+}
+
+function found(it: bigint, to: "data" | "hole", offset: bigint): bigint | undefined {
+  if (it >= 0n) return it;
+  if (it === BigInt(-errnos.ENXIO)) return undefined;
+  return fail(Number(-it), `looking for a ${to} from ${offset}`);
 }
 
 /** The size of a block device in bytes. */
@@ -108,3 +112,70 @@ export function zeroDevice(fd: number, offset: bigint, count: number): void {
   const result = libc.deviceRange(fd, "zeroOut", offset, BigInt(count));
   if (result < 0) fail(-result, `zeroing ${at(count, offset)}`);
 }
+
+function done(result: number, what: string, count: number, offset: bigint): void {
+  if (result < 0) fail(-result, `${what} ${at(count, offset)}`);
+}
+
+/**
+ * The same calls on other threads, for what may have to wait for a disk or a server: other clients are served
+ * meanwhile. Until the promise settles the buffer must stay as it is and the descriptor open. One descriptor has at most
+ * 8 calls under way at once; the others wait for those.
+ *
+ * @example
+ * async flush(handle) {
+ *   await storage.onThread.fdatasync(handle.fd);
+ * }
+ */
+export const onThread = {
+  async pread(fd: number, buf: Uint8Array, offset: bigint): Promise<number> {
+    const count = await blocking.transferOnThread("pread", fd, buf, offset);
+    return count >= 0 ? count : fail(-count, `reading ${at(buf.length, offset)}`);
+  },
+  async pwrite(fd: number, buf: Uint8Array, offset: bigint): Promise<number> {
+    const count = await blocking.transferOnThread("pwrite", fd, buf, offset);
+    return count >= 0 ? count : fail(-count, `writing ${at(buf.length, offset)}`);
+  },
+  /** Bring all that was written to the disk. */
+  async fdatasync(fd: number): Promise<void> {
+    const result = await blocking.onThread("fdatasync", fd);
+    if (result < 0) fail(-result, "fdatasync");
+  },
+  async punchHole(fd: number, offset: bigint, count: number): Promise<void> {
+    const result = await blocking.onThread("fallocate", fd, "punchHole", offset, BigInt(count));
+    done(result, "punching a hole of", count, offset);
+  },
+  async zeroRange(fd: number, offset: bigint, count: number): Promise<void> {
+    const result = await blocking.onThread("fallocate", fd, "zeroRange", offset, BigInt(count));
+    done(result, "zeroing", count, offset);
+  },
+  async allocate(fd: number, offset: bigint, count: number): Promise<void> {
+    const result = await blocking.onThread("fallocate", fd, "allocate", offset, BigInt(count));
+    done(result, "allocating", count, offset);
+  },
+  async advise(fd: number, offset: bigint, count: number, advice: Advice): Promise<void> {
+    const result = await blocking.onThread("fadvise", fd, offset, BigInt(count), advice);
+    done(result, `advising ${advice} for`, count, offset);
+  },
+  async seek(fd: number, to: "data" | "hole", offset: bigint): Promise<bigint | undefined> {
+    return found(await blocking.onThread("seek", fd, to, offset), to, offset);
+  },
+  /** The size of a file or block device in bytes. */
+  async size(fd: number): Promise<bigint> {
+    const size = await blocking.onThread("seek", fd, "end", 0n);
+    return size >= 0n ? size : fail(Number(-size), "asking for the size");
+  },
+  async discardDevice(fd: number, offset: bigint, count: number): Promise<void> {
+    const result = await blocking.onThread("deviceRange", fd, "discard", offset, BigInt(count));
+    done(result, "discarding", count, offset);
+  },
+  async zeroDevice(fd: number, offset: bigint, count: number): Promise<void> {
+    const result = await blocking.onThread("deviceRange", fd, "zeroOut", offset, BigInt(count));
+    done(result, "zeroing", count, offset);
+  },
+  /** Network file systems write what is in memory before a file is closed. */
+  async close(fd: number): Promise<void> {
+    const result = await blocking.onThread("close", fd);
+    if (result < 0) fail(-result, "closing");
+  },
+} as const;
