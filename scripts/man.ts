@@ -19,7 +19,7 @@ export function manuals(): readonly Manual[] {
     .map((file): Manual => {
       const name = basename(file, ".md");
       // What is for those who write modules is in section 3, as with nbdkit.
-      const section = /-(filter|plugin)$/.test(name) ? 3 : 1;
+      const section = /-(filter|functions|plugin)$/.test(name) ? 3 : 1;
       return { name, section, version, source: `docs/${file}` };
     });
   const modules = (["filter", "plugin"] as const).flatMap((kind) =>

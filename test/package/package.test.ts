@@ -53,7 +53,9 @@ const done = (stdout: string): Ran => ({ code: 0, stdout, stderr: "" });
 
 /** The block of code in a manual of the package that has this text in it. */
 function example(manual: string, text: string): string {
-  const blocks = readFileSync(at("node_modules/nbdkit/docs", manual), "utf8")
+  const page = readFileSync(at("node_modules/nbdkit/docs", manual), "utf8");
+  const fenced = [...page.matchAll(/^```\w+\n([^]*?)^```$/gm)].map(([, code = ""]) => code);
+  const indented = page
     .split(/\n(?=\S)/)
     .map((part) =>
       part
@@ -61,10 +63,10 @@ function example(manual: string, text: string): string {
         .slice(1)
         .join("\n\n"),
     )
-    .filter((part) => part.includes(text));
-  const [block] = blocks;
+    .map((block) => block.replaceAll(/^ {4}/gm, "") + "\n");
+  const block = [...fenced, ...indented].find((code) => code.includes(text));
   if (block === undefined) throw new Error(`${manual} has no code with ${text}`);
-  return block.replaceAll(/^ {4}/gm, "") + "\n";
+  return block;
 }
 
 test("holds what is needed, and no tests", () => {

@@ -1,0 +1,122 @@
+/** The examples in the manuals for authors: each is compiled, loaded by the server, and asked by a client. */
+import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { NbdClient } from "#test/client";
+import { compileModule, haveCompiler } from "#test/modules";
+import { installed, program, run, serve } from "#test/server";
+
+// Compilers are slow on a busy machine.
+setDefaultTimeout(60_000);
+
+const root = join(import.meta.dirname, "../..");
+const manuals = ["nbdkit-filter.md", "nbdkit-functions.md", "nbdkit-plugin.md"];
+const folder = mkdtempSync(join(tmpdir(), "nbdkit-examples-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+interface Example {
+  readonly language: string;
+  readonly code: string;
+  /** The module's name. */
+  readonly name: string;
+  readonly kind: "filter" | "plugin" | "test";
+  /** What the comment before it says that the command line has. */
+  readonly parameters: readonly string[];
+}
+
+/** Every block of code whose language is said: the others are declarations and commands. */
+const examples: readonly Example[] = manuals.flatMap((manual) => {
+  const text = readFileSync(join(root, "docs", manual), "utf8");
+  const blocks = text.matchAll(/(?:<!-- parameters: (.*) -->\n\n)?^```(\w*)\n([^]*?)^```$/gm);
+  return [...blocks].map(([, parameters, language = "", code = ""]): Example => {
+    const kind = code.includes("bun:test")
+      ? "test"
+      : /FILTER|defineFilter/.test(code)
+        ? "filter"
+        : "plugin";
+    const name = /\bname\s*[:=]\s*"([a-z-]+)"/.exec(code)?.[1] ?? "";
+    return { language, code, name, kind, parameters: parameters?.split(" ") ?? [] };
+  });
+});
+
+/** The path of a module that the server can load. */
+async function built({ language, code, name, kind }: Example): Promise<string> {
+  const source = join(folder, `${name}-${kind}.${language}`);
+  writeFileSync(source, code);
+  if (language === "ts") return source;
+  // What `pkg-config --cflags nbdkit` prints, but for the directory.
+  return compileModule(source, {
+    defines: { NBDKIT_FILTER_GENERATION_DEFAULT: "NBDKIT_GENERATION_M" },
+  });
+}
+
+const EPERM = 1;
+/** What a client finds: the size, the first byte, and the error of a write of the last 512 bytes. */
+const found: Readonly<
+  Record<string, { size: bigint; first: number; write: number | "read-only" }>
+> = {
+  "c plugin ones": { size: 1048576n, first: 0xff, write: "read-only" },
+  "c plugin fill": { size: 65536n, first: 7, write: "read-only" },
+  "c filter half": { size: 524288n, first: 0, write: 0 },
+  "c filter guard": { size: 1048576n, first: 0, write: EPERM },
+  "ts plugin ones": { size: 1048576n, first: 0xff, write: "read-only" },
+  "ts plugin tiny": { size: 1048576n, first: 0, write: 0 },
+  "ts filter limit": { size: 65536n, first: 0, write: 0 },
+  "ts filter invert": { size: 1048576n, first: 0xff, write: 0 },
+};
+const titleOf = ({ language, kind, name }: Example) => `${language} ${kind} ${name}`;
+const modules = examples.filter(({ kind }) => kind !== "test");
+
+test("no example is left out", () => {
+  expect(modules.map(titleOf).toSorted()).toEqual(Object.keys(found).toSorted());
+});
+
+describe("a client finds what the example promises", () => {
+  for (const example of modules) {
+    const title = titleOf(example);
+    const needs = example.language === "c" ? " (needs cc)" : "";
+    test.skipIf(example.language === "c" && !haveCompiler)(`${title}${needs}`, async () => {
+      const path = await built(example);
+      const chain = example.kind === "plugin" ? [path] : [`--filter=${path}`, "memory", "1M"];
+      await using server = await serve([...chain, ...example.parameters]);
+      const { client, export: disk } = await NbdClient.ready({ unix: server.socket });
+      await using connection = client;
+      const first = (await connection.ask({ type: 0, count: 512, offset: 0n })).data[0];
+      const at = disk.size - 512n;
+      const payload = new Uint8Array(512).fill(0x5a);
+      const readOnly = (disk.eflags & 2) !== 0;
+      const write = readOnly
+        ? "read-only"
+        : (await connection.ask({ type: 1, payload, offset: at })).error;
+      expect({ size: disk.size, first, write }).toEqual(found[title] as never);
+      if (write === 0) {
+        const { data } = await connection.ask({ type: 0, count: 512, offset: at });
+        expect(data).toEqual(payload);
+      }
+      await connection[Symbol.asyncDispose]();
+      expect((await server.stop()).code).toBe(0);
+    });
+  }
+});
+
+test.skipIf(!installed("nbdinfo"))(
+  "the example of a test passes in `bun test` (needs nbdinfo)",
+  async () => {
+    const [example] = examples.filter(({ kind }) => kind === "test");
+    const ones = modules.find(({ language, name }) => language === "ts" && name === "ones");
+    const place = mkdtempSync(join(folder, "test-"));
+    writeFileSync(join(place, "ones.test.ts"), example?.code ?? "");
+    writeFileSync(join(place, "ones.ts"), ones?.code ?? "");
+    const command = program.map((word) => `'${word}'`).join(" ");
+    writeFileSync(join(place, "nbdkit"), `#!/bin/sh\nexec ${command} "$@"\n`, { mode: 0o755 });
+    symlinkSync(process.execPath, join(place, "bun"));
+    const env = { PATH: `${place}:${process.env["PATH"] ?? ""}` };
+    const { code, stderr } = await run(["bun", "test"], { cwd: place, env });
+    expect({ code, stderr }).toEqual({
+      code: 0,
+      stderr: expect.stringContaining(" 1 pass\n 0 fail"),
+    });
+  },
+);

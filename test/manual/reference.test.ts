@@ -1,0 +1,61 @@
+/**
+ * The manuals for authors: that every member, function, macro and export is described, with the declaration that the
+ * headers have. `UPDATE=1` writes the declarations anew.
+ */
+import { describe, expect, test } from "bun:test";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { camelCase } from "../../codegen/names.ts";
+import { declarations, macros, pages, root, type Section, sectionsOf } from "./reference.ts";
+
+const all = await pages();
+const manualOf = (file: string) => readFileSync(join(root, "docs", file), "utf8");
+const texts = all.map(({ file }) => manualOf(file)).join("\n");
+
+/** Whether the text has the name as a word of its own. */
+const names = (text: string, name: string) =>
+  new RegExp(`(?<!\\w)${RegExp.escape(name)}(?!\\w)`).test(text);
+
+describe.each(all.map((page) => [page.file, page] as const))("%s", (file, { entries, named }) => {
+  const known = new Map(entries.map((entry) => [entry.name, entry]));
+  const sections = sectionsOf(manualOf(file)).filter((it) => it.names.some((x) => known.has(x)));
+  const entriesOf = (section: Section) => section.names.flatMap((name) => known.get(name) ?? []);
+
+  test("has a heading for each declaration of the headers, and for no other", () => {
+    const headed = sections.flatMap(({ names: list }) => list);
+    const camel = new Set(entries.map(({ name }) => camelCase(name)));
+    expect(entries.map(({ name }) => name).filter((name) => !headed.includes(name))).toEqual([]);
+    expect(headed.filter((name) => !known.has(name) && !camel.has(name))).toEqual([]);
+  });
+
+  test("declares each as the headers and the types do (UPDATE=1 writes them)", () => {
+    if (process.env["UPDATE"] === "1") {
+      let manual = manualOf(file);
+      for (const section of sections) {
+        const old = `### ${section.heading}\n\n${section.block === "" ? "" : `${section.block}\n\n`}`;
+        const block = declarations(entriesOf(section));
+        manual = manual.replace(old, () => `### ${section.heading}\n\n${block}\n\n`);
+      }
+      writeFileSync(join(root, "docs", file), manual);
+    }
+    const now = sectionsOf(manualOf(file)).filter((it) => it.names.some((x) => known.has(x)));
+    const wrong = now.filter((section) => section.block !== declarations(entriesOf(section)));
+    expect(wrong.map(({ heading, block }) => ({ heading, block }))).toEqual([]);
+  });
+
+  test("says of each since which release it is there, and more than that", () => {
+    const short = sections.filter(
+      ({ prose }) => !/Since\s+nbdkit\s+\d/.test(prose) || prose.length < 60,
+    );
+    expect(short.map(({ heading }) => heading)).toEqual([]);
+  });
+
+  test("names what has no heading of its own", () => {
+    expect([...new Set(named)].filter((name) => !names(manualOf(file), name))).toEqual([]);
+  });
+});
+
+test("every macro of the headers is in one of the manuals", async () => {
+  expect((await macros()).filter((name) => !names(texts, name))).toEqual([]);
+});

@@ -1,0 +1,185 @@
+/** What the manuals of both kinds of modules must describe: members and functions, as headers and generated types have them. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { structOf } from "../../codegen/ir.ts";
+import { exportedFunctions, type Model, readModel } from "../../codegen/model.ts";
+import { camelCase } from "../../codegen/names.ts";
+
+export const root = join(import.meta.dirname, "../..");
+
+/** Something that has a heading of its own in a manual. */
+interface Entry {
+  readonly name: string;
+  /** As the newest form of the headers declares it. */
+  readonly c: string;
+  /** As the interfaces of TypeScript declare it, if they do. */
+  readonly typescript: string | undefined;
+}
+
+export interface Page {
+  readonly file: string;
+  readonly entries: readonly Entry[];
+  /** What the page has to name, though it has no heading. */
+  readonly named: readonly string[];
+}
+
+/** How a module in TypeScript says what C has in fields that are no functions. */
+const dataInTypeScript: Readonly<Record<string, string>> = {
+  name: "name: string",
+  longname: "longName?: string",
+  version: "version?: string",
+  description: "description?: string",
+  config_help: "params?: Params",
+  magic_config_key: "magicConfigKey?: string",
+};
+
+/** The pages, and all that the headers have. */
+export async function pages(): Promise<readonly Page[]> {
+  const model = await readModel(root);
+  const filter = fieldsOf(model, "nbdkit_filter");
+  const next = fieldsOf(model, "nbdkit_next_ops");
+  const newest = new Set(
+    model.generations
+      .slice(-1)
+      .flatMap(({ unit }) => structOf(unit, "nbdkit_next_ops").fields.map(({ name }) => name)),
+  );
+  const plugin = new Map(
+    structOf(model.plugin, "nbdkit_plugin").fields.map(({ name, text }) => [name, text]),
+  );
+  return [
+    page(
+      "nbdkit-plugin.md",
+      plugin,
+      methodsOf("PluginMethods"),
+      definitionOf("Described", "PluginDefinition"),
+    ),
+    page("nbdkit-filter.md", filter, methodsOf("FilterMethods"), [
+      ...definitionOf("Described", "FilterDefinition"),
+      ...next.keys().map((name) => (newest.has(name) ? `next->${name}` : `next_ops->${name}`)),
+      ...methodsOf("NextOps")
+        .keys()
+        .map((name) => `next.${name}`),
+      ...model.generations.flatMap(({ id, unit }) => [`| ${id}`, ...unit.functionTypes.keys()]),
+    ]),
+    page(
+      "nbdkit-functions.md",
+      new Map(exportedFunctions(model).map(({ name, text }) => [name, text])),
+      new Map(),
+      typescriptExports(),
+    ),
+  ];
+}
+
+/** The macros that modules may use; a name that ends in `_` is the headers' own. */
+export async function macros(): Promise<readonly string[]> {
+  const model = await readModel(root);
+  return model.macros.map(({ name }) => name).filter((name) => /^NBDKIT_.*[^_]$/.test(name));
+}
+
+/** The fields that a struct has in any generation, each in its newest form. */
+function fieldsOf({ generations }: Model, struct: string): Map<string, string> {
+  const fields = generations.flatMap(({ unit }) => structOf(unit, struct).fields);
+  return new Map(fields.map(({ name, text }) => [name, text]));
+}
+
+function page(
+  file: string,
+  declared: ReadonlyMap<string, string>,
+  methods: ReadonlyMap<string, string>,
+  named: readonly string[] = [],
+): Page {
+  const entries = [...declared]
+    .filter(([name]) => !name.startsWith("_"))
+    .map(([name, text]): Entry => {
+      const c = text.replace(/^extern /, "");
+      return { name, c, typescript: methods.get(camelCase(name)) ?? dataInTypeScript[name] };
+    });
+  return {
+    file,
+    entries,
+    named: [...named, ...[...declared.keys()].filter((name) => name.startsWith("_"))],
+  };
+}
+
+/** The methods of a generated interface, by their names. */
+function methodsOf(name: string): Map<string, string> {
+  const text = readFileSync(join(root, "abi/generated/methods.gen.ts"), "utf8");
+  const body = new RegExp(`export interface ${name}\\b.*\\{\\n([^]*?)\\n\\}`).exec(text)?.[1] ?? "";
+  return new Map(
+    [...body.matchAll(/^ {2}(\w+)(\??\(.*\): .*);$/gm)].map(([, method = "", rest = ""]) => [
+      method,
+      method + rest.replace(/^\?/, ""),
+    ]),
+  );
+}
+
+/** What modules in TypeScript may have besides the methods. */
+function definitionOf(...interfaces: readonly string[]): readonly string[] {
+  const text = readFileSync(join(root, "src/api/define.ts"), "utf8");
+  return interfaces.flatMap((name) => {
+    const body = new RegExp(`interface ${name}\\b[^{]*\\{\\n([^]*?)\\n\\}`).exec(text)?.[1] ?? "";
+    return [...body.matchAll(/^ {2}(?:readonly )?(\w+)\??[:(]/gm)].map(([, found = ""]) => found);
+  });
+}
+
+/** What modules in TypeScript may import. */
+function typescriptExports(): readonly string[] {
+  const text = readFileSync(join(root, "src/api/index.ts"), "utf8").replaceAll(
+    /\/\*[^]*?\*\//g,
+    "",
+  );
+  const lists = [...text.matchAll(/export (?:type )?(?:\* as (\w+)|\{([^}]*)\})/g)];
+  return lists.flatMap(([, all, list = ""]) =>
+    all === undefined
+      ? [...list.matchAll(/(\w+)\s*(?:,|$)/g)].map((found) => found[1] ?? "")
+      : [all],
+  );
+}
+
+const widest = 76;
+
+/** A declaration on as many lines as it needs, which end behind a parameter. */
+function wrapped(text: string): string {
+  const lines = [""];
+  for (const word of text.split(/(?<=,) /)) {
+    const last = lines.at(-1) ?? "";
+    if (last !== "" && last.length + 1 + word.length > widest) lines.push(`    ${word}`);
+    else lines[lines.length - 1] = last === "" ? word : `${last} ${word}`;
+  }
+  return lines.join("\n");
+}
+
+/** The block of code that stands below a heading for these entries. */
+export function declarations(entries: readonly Entry[]): string {
+  const lines = entries.flatMap(({ c, typescript }) =>
+    typescript === undefined ? [`${c};`] : [`${c};`, typescript],
+  );
+  return lines
+    .map(wrapped)
+    .join("\n")
+    .replaceAll(/^(?=.)/gm, "    ");
+}
+
+/** A heading of level 3 with names in backticks, and what follows it. */
+export interface Section {
+  readonly heading: string;
+  readonly names: readonly string[];
+  /** The block of declarations, if it comes first. */
+  readonly block: string;
+  readonly prose: string;
+}
+
+export function sectionsOf(manual: string): readonly Section[] {
+  const parts = manual.split(/^(?=#{2,3} )/m).filter((part) => part.startsWith("### `"));
+  return parts.map((part) => {
+    const [, heading = "", body = ""] = /^### (.*)\n\n?([^]*)$/.exec(part) ?? [];
+    const [, block = "", prose = ""] = /^((?: {4}.*\n)*)([^]*)$/.exec(body) ?? [];
+    return {
+      heading,
+      names: [...heading.matchAll(/`([^`]+)`/g)].map((found) => found[1] ?? ""),
+      block: block.trimEnd(),
+      prose: prose.trim(),
+    };
+  });
+}
