@@ -11,6 +11,7 @@ import { messageOf } from "#lib/thrown";
 
 import { runtimeSymbols } from "./generated/symbols.gen.ts";
 import { type LibraryFile, openLibrary } from "./load-library.ts";
+import { endAsC } from "./process.ts";
 import { compilerName, compileRuntime, runtimeName } from "./runtime-compiler.ts";
 import {
   canKeep,
@@ -31,7 +32,9 @@ let opened: Native | undefined;
 
 /** Load the runtime into the global scope, once. Throws ConfigError. */
 export function openRuntime(): Native {
-  opened ??= named(withOwnSymbols(load()));
+  if (opened !== undefined) return opened;
+  opened = named(withOwnSymbols(load()));
+  endAsC();
   return opened;
 }
 

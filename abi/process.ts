@@ -1,6 +1,7 @@
 /** What a server does to its own process and node:process cannot: descriptors, sessions, memory, the system's log. */
-import { ptr, read } from "bun:ffi";
+import { type Pointer, ptr, read } from "bun:ffi";
 import { closeSync, openSync, readdirSync, readlinkSync } from "node:fs";
+import { constants } from "node:os";
 
 import { callsOf, systemError } from "./system-error.ts";
 import { cBytes, cString } from "./text.ts";
@@ -21,9 +22,12 @@ const MCL_ONFAULT = 4;
 const LOG_PID = 1;
 const LOG_DAEMON = 3 << 3;
 const LOG_ERR = 3;
+const RTLD_DEFAULT = 0;
 
 const libc = callsOf({
+  dlsym: { args: ["u64", "cstring"], returns: "ptr" },
   dup2: { args: ["i32", "i32"], returns: "i32" },
+  exit: { args: ["i32"], returns: "void" },
   // Variadic in C, as prctl and syslog are: with integers and pointers both ABIs of Linux pass them like fixed ones.
   fcntl: { args: ["i32", "i32", "i32"], returns: "i32" },
   getpwnam: { args: ["cstring"], returns: "ptr" },
@@ -33,6 +37,7 @@ const libc = callsOf({
   poll: { args: ["ptr", "u64", "i32"], returns: "i32" },
   openlog: { args: ["ptr", "i32", "i32"], returns: "void" },
   prctl: { args: ["i32", "u64", "u64", "u64", "u64"], returns: "i32" },
+  signal: { args: ["i32", "ptr"], returns: "ptr" },
   setsid: { args: [], returns: "i32" },
   syslog: { args: ["i32", "cstring", "cstring"], returns: "void" },
   unsetenv: { args: ["cstring"], returns: "i32" },
@@ -113,9 +118,43 @@ export function hasRoom(fd: number, waitMs: number): boolean {
   }
 }
 
-/** Write out what C modules have printed. */
+/**
+ * Write out what C modules have printed, and give back what they have read ahead: in a file, the next reader of stdin
+ * goes on behind what they took. What was read ahead of a pipe is lost, as with nbdkit.
+ */
 export function flushStreams(): void {
-  libc().fflush(null);
+  const { dlsym, fflush } = libc();
+  fflush(null);
+  const stdin = dlsym(RTLD_DEFAULT, "stdin");
+  if (stdin !== null) fflush(read.ptr(stdin, 0) as Pointer);
+}
+
+let runsC = false;
+
+/** C code was loaded: `endProcess` has to end as C programs do. */
+export function endAsC(): void {
+  runsC = true;
+}
+
+/** The signals that end a process and whose handlers in JavaScript do not run any more. */
+const ending = [constants.signals.SIGHUP, constants.signals.SIGINT].concat(
+  constants.signals.SIGQUIT,
+  constants.signals.SIGTERM,
+);
+
+/**
+ * End the process. With C modules exit(3) does it, since theirs are what it runs: handlers of atexit(3), destructors,
+ * and streams with something in them. Bun ends without all that.
+ */
+export function endProcess(status: number): never {
+  // After all other listeners.
+  if (runsC) process.once("exit", exitAsC);
+  process.exit(status);
+}
+
+function exitAsC(status: number): void {
+  for (const number of ending) libc().signal(number, null);
+  libc().exit(status);
 }
 
 /** Leave the session of whoever started this process, and with it the terminal. */

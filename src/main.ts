@@ -1,10 +1,12 @@
 #!/usr/bin/env bun
 /** The program: runs the command line and ends with its status. */
 
+import { endProcess } from "#abi/process";
+
 import { programArguments } from "./cli/argv.ts";
 import { fail, watchFaults } from "./cli/faults.ts";
 import { nbdkit } from "./cli/nbdkit.ts";
 
 watchFaults();
 // Native threads may still wait for work: nothing that could need them is left.
-process.exit(await nbdkit(programArguments()).catch(fail));
+endProcess(await nbdkit(programArguments()).catch(fail));

@@ -69,19 +69,19 @@ nbdkit_parse_size (const char *text)
   if (*at == '+')
     at++;
   if (!isdigit ((unsigned char) *at)) {
-    nbdkit_error ("could not parse size string (%s): expected a number of bytes", text);
+    nbdkit_error ("could not parse size string: %s: expected a number of bytes", text);
     return -1;
   }
   at = parse_digits (at, &size);
   if (at != NULL)
     shift = suffix_shift (at);
   if (shift == -1) {
-    nbdkit_error ("could not parse size string (%s): \"%s\" is no suffix: expected one of b, k, m, g, t, p, e, s", text,
-                  at);
+    nbdkit_error ("could not parse size: unknown suffix: %s: expected one of b, k, m, g, t, p, e, s at the end of %s",
+                  at, text);
     return -1;
   }
   if (at == NULL || size > (uint64_t) INT64_MAX >> shift) {
-    nbdkit_error ("could not parse size string (%s): the size is larger than 2^63-1", text);
+    nbdkit_error ("could not parse size: %s: it is larger than 2^63-1", text);
     return -1;
   }
   return (int64_t) (size << shift);

@@ -33,6 +33,7 @@ refuses("example3 refuses a size that is none", {
   error: "could not parse size: unknown suffix 'Q'",
   differs: {
     why: "ours names the value, and the suffixes that it takes",
-    error: "could not parse size string (1Q): the suffix may be one of b, k, m, g, t, p, e, s",
+    error:
+      "could not parse size: unknown suffix: Q: expected one of b, k, m, g, t, p, e, s at the end of 1Q",
   },
 });
