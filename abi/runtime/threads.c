@@ -1,6 +1,7 @@
 /* Request threads: which slots are theirs, what they run, and how they park for an answer. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
@@ -9,7 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "exported.h"
 #include "internal.h"
+#include "ops.gen.h"
 
 /* A callback that runs on a thread. Frames nest when a C layer below another one runs on its thread. */
 struct frame {
@@ -81,6 +84,48 @@ rt_start (uint32_t max, void *wake)
 
 /* ---- running callbacks */
 
+static const char *const op_names[] = RT_OP_NAMES;
+
+/* Whether the callback answers by what it does, and returns 0 or -1. */
+static bool
+is_request (uint32_t op)
+{
+  switch (op) {
+  case RT_OP_PREAD:
+  case RT_OP_PWRITE:
+  case RT_OP_FLUSH:
+  case RT_OP_TRIM:
+  case RT_OP_ZERO:
+  case RT_OP_EXTENTS:
+  case RT_OP_CACHE:
+  case RT_OP__PREAD_V1:
+  case RT_OP__PWRITE_V1:
+  case RT_OP__FLUSH_V1:
+  case RT_OP__TRIM_V1:
+  case RT_OP__ZERO_V1:
+    return true;
+  default:
+    return false;
+  }
+}
+
+/* The module may have failed, or have done a part of it: what it meant is not known. */
+static void
+refuse_result (struct rt_message *m)
+{
+  const char *title = rt_module_title (m->module), *name = op_names[m->op];
+  int length = (int) strlen (name);
+
+  if (*name == '_') { /* "_pread_v1" */
+    name++;
+    length -= 4;
+  }
+  nbdkit_error ("%s: %.*s returned %" PRIi64 ": expected 0 or -1", title == NULL ? "a module" : title, length, name,
+                m->ret);
+  m->ret = -1;
+  m->err = EIO;
+}
+
 void
 rt_run (struct rt_message *m, uint32_t call)
 {
@@ -95,6 +140,8 @@ rt_run (struct rt_message *m, uint32_t call)
   m->flags = (uint32_t) errno;
   if (m->err == 0)
     m->err = frame.error;
+  if (m->ret != 0 && m->ret != -1 && is_request (m->op))
+    refuse_result (m);
   this_frame = outer;
   this_call = outer_call;
 }

@@ -5,7 +5,7 @@ import { type GenerationId, generationIds } from "#abi/generated/generations.gen
 import { defineFilter, Extents, type NextOps } from "#api";
 import { log } from "#lib/log";
 import { clientOf, configuredChain, diskPlugin, errnoOf } from "#test/chain";
-import { NbdClient } from "#test/client";
+import { NbdClient, type RequestFields } from "#test/client";
 import { compileModule, haveCompiler } from "#test/modules";
 import { nativeLayer, scriptLayer } from "#test/native";
 import { serve } from "#test/server";
@@ -171,8 +171,62 @@ describe.skipIf(!haveCompiler)("filters that break rules (needs cc)", () => {
       expect(await act(top, 22)).toBe("EIO");
       // Clients of nbdkit are told this, too.
       expect(await act(top, 23)).toBe("EINVAL");
-      expect(await act(top, 24)).toBe("no error");
       await works(top);
+    });
+
+    test.each(generationIds)("%s: neither 0 nor -1", async (id) => {
+      const { chain } = await chainOf(id);
+      const { top } = await opened(chain);
+      expect(await act(top, 24)).toBe("EIO");
+      await works(top);
+    });
+
+    test("neither 0 nor -1, to a C filter above that calls them by itself", async () => {
+      const above = nativeLayer("filter", await compileModule("examples/xor/xor.c"));
+      const plugin = scriptLayer("plugin", diskPlugin(new Uint8Array(65536), []));
+      const layers = [above, await actingFilter("M"), plugin];
+      const { top } = await opened(await configuredChain(layers, { "xor-key": "1" }));
+      // From the second read on it does.
+      for (let i = 0; i < 3; i++) {
+        expect(await errnoOf(() => top.pread(new Uint8Array(512), 0n, 0))).toBe("no error");
+        expect(await act(top, 24)).toBe("EIO");
+      }
+    });
+
+    const requests: Readonly<Record<string, RequestFields>> = {
+      pread: { type: 0, count: 512 },
+      pwrite: { type: 1, payload: new Uint8Array(512) },
+      flush: { type: 3 },
+      trim: { type: 4, count: 512 },
+      cache: { type: 5, count: 512 },
+      zero: { type: 6, count: 512 },
+    };
+
+    test.each([1, 2])("a plugin of API %i: neither 0 nor -1", async (api) => {
+      const path = await compileModule("test/fixtures/returning.c", {
+        defines: { NBDKIT_API_VERSION: String(api) },
+        name: `returning-${api}`,
+      });
+      const used = Object.entries(requests).filter(([name]) => api === 2 || name !== "cache");
+      for (const [returns, expectedError] of [
+        ["0", 0],
+        ["-1", 28], // ENOSPC
+        ["42", 5], // EIO
+        ["-2", 5],
+      ] as const) {
+        await using server = await serve([path, `returns=${returns}`]);
+        const { client } = await NbdClient.ready({ unix: server.socket });
+        for (const [name, request] of used) {
+          expect([name, (await client.ask(request)).error]).toEqual([name, expectedError]);
+        }
+        client.terminate();
+        const { stderr } = await server.stop();
+        const expected = used.map(
+          ([name]) =>
+            `nbdkit: returning[1]: error: plugin returning (PATH): ${name} returned ${returns}: expected 0 or -1\n`,
+        );
+        expect(stderr.replaceAll(path, "PATH")).toBe(expectedError === 5 ? expected.join("") : "");
+      }
     });
 
     test.each(generationIds)("%s: a size that there is not", async (id) => {
