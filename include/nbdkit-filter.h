@@ -157,12 +157,16 @@ struct nbdkit_next_ops {
 };
 
 /* Functions of the server that are not the same in all generations. The first two ask the next layer: for all
- * extents of a range, and for extents at multiples of `align`. */
+ * extents of a range, and for extents at multiples of `align`, a power of 2, of a list that begins at `offset`. Range
+ * and disk may begin and end within a block. */
 #if NBDKIT_FILTER_GENERATION >= NBDKIT_GENERATION_I
 extern struct nbdkit_extents *nbdkit_extents_full (NBDKIT_NEXT_, uint32_t count, uint64_t offset,
                                                    uint32_t flags, int *err);
 #endif
-#if NBDKIT_FILTER_GENERATION >= NBDKIT_GENERATION_g1
+#if NBDKIT_FILTER_GENERATION >= NBDKIT_GENERATION_M
+extern int nbdkit_extents_aligned (NBDKIT_NEXT_, uint64_t count, uint64_t offset, uint32_t flags,
+                                   uint32_t align, struct nbdkit_extents *extents, int *err);
+#elif NBDKIT_FILTER_GENERATION >= NBDKIT_GENERATION_g1
 extern int nbdkit_extents_aligned (NBDKIT_NEXT_, uint32_t count, uint64_t offset, uint32_t flags,
                                    uint32_t align, struct nbdkit_extents *extents, int *err);
 #endif

@@ -163,7 +163,7 @@ export const exportedFunctions = [
   "nbdkit_exports_count",
   // struct nbdkit_export nbdkit_get_export (const struct nbdkit_exports *exports, size_t i): Returns a struct of 16 bytes.
   "nbdkit_get_export",
-  // int nbdkit_extents_aligned (nbdkit_next *next, uint32_t count, uint64_t offset, uint32_t flags, uint32_t align, struct nbdkit_extents *extents, int *err): From generation g1 to I the first parameter is two: next_ops and nxdata.
+  // int nbdkit_extents_aligned (nbdkit_next *next, uint64_t count, uint64_t offset, uint32_t flags, uint32_t align, struct nbdkit_extents *extents, int *err): From generation g1 to I the first parameter is two: next_ops and nxdata.
   "nbdkit_extents_aligned",
   // struct nbdkit_exports *nbdkit_exports_new (void): In generations g3 and H it takes an int.
   "nbdkit_exports_new",

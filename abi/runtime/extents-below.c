@@ -115,46 +115,80 @@ full (const struct below *below, uint32_t count, uint64_t offset, int *err)
   return extents;
 }
 
+/* Append an extent, without what lies before `offset`, where the caller's list begins. */
+static int
+add_from (struct nbdkit_extents *extents, struct nbdkit_extent extent, uint64_t offset, int *err)
+{
+  if (extent.offset < offset) {
+    extent.length -= offset - extent.offset;
+    extent.offset = offset;
+  }
+  return add (extents, extent, err);
+}
+
 /* The first block, up to `end`, as one extent, whose type is what all of its parts have in common. `answer` is what is
  * known so far. */
 static int
-merge_block (const struct below *below, const struct nbdkit_extents *answer, uint64_t offset, uint64_t end,
-             struct nbdkit_extents *extents, int *err)
+merge_block (const struct below *below, const struct nbdkit_extents *answer, uint64_t end, struct nbdkit_extent *block,
+             int *err)
 {
-  struct nbdkit_extent block = { .offset = offset, .length = end - offset, .type = nbdkit_get_extent (answer, 0).type };
   struct below whole = *below;
-  uint64_t at = offset;
+  uint64_t at = 0;
 
+  *block = nbdkit_get_extent (answer, 0);
   whole.flags &= ~(uint32_t) NBDKIT_FLAG_REQ_ONE;
   for (size_t i = 0; i < nbdkit_extents_count (answer) && at < end; i++) {
     struct nbdkit_extent extent = nbdkit_get_extent (answer, i);
 
-    block.type &= extent.type;
+    block->type &= extent.type;
     at = extent.offset + extent.length;
   }
+  block->length = end - block->offset;
   if (at < end) {
     struct nbdkit_extents *rest = full (&whole, (uint32_t) (end - at), at, err);
 
     if (rest == NULL)
       return -1;
     for (size_t i = 0; i < nbdkit_extents_count (rest); i++)
-      block.type &= nbdkit_get_extent (rest, i).type;
+      block->type &= nbdkit_get_extent (rest, i).type;
     nbdkit_extents_free (rest);
   }
-  return add (extents, block, err);
+  return 0;
+}
+
+/* The whole blocks that have the range; the last one ends with the disk, which is where the caller's list ends. */
+struct blocks {
+  uint64_t start, end, size;
+};
+
+static bool
+blocks_of (uint64_t count, uint64_t offset, uint32_t align, const struct nbdkit_extents *extents, struct blocks *blocks)
+{
+  uint64_t end = offset + count, most = UINT32_MAX - (align - 1), range[2];
+
+  rt_extents_range (extents, range);
+  if (end <= offset || end > INT64_MAX || offset >= range[1])
+    return false;
+  blocks->start = offset & ~(uint64_t) (align - 1);
+  blocks->size = range[1];
+  blocks->end = (end + align - 1) & ~(uint64_t) (align - 1);
+  if (blocks->end > blocks->size)
+    blocks->end = blocks->size;
+  /* The layer below takes 32 bits, and an answer may tell of less than was asked. */
+  if (blocks->end - blocks->start > most)
+    blocks->end = blocks->start + (most & ~(uint64_t) (align - 1));
+  return true;
 }
 
 static int
-aligned (const struct below *below, uint32_t count, uint64_t offset, uint32_t align, struct nbdkit_extents *extents,
-         int *err)
+aligned (const struct below *below, const struct blocks *blocks, uint64_t offset, uint32_t align,
+         struct nbdkit_extents *extents, int *err)
 {
+  uint64_t first_end = blocks->size - blocks->start < align ? blocks->size : blocks->start + align;
   struct nbdkit_extents *answer;
-  uint64_t range[2], end;
   int result = 0;
 
-  rt_extents_range (extents, range);
-  answer = ask (below, count, offset, range[1], err);
-  end = range[1] - offset < align ? range[1] : offset + align;
+  answer = ask (below, (uint32_t) (blocks->end - blocks->start), blocks->start, blocks->size, err);
   if (answer == NULL)
     return -1;
   for (size_t i = 0; i < nbdkit_extents_count (answer) && result == 0; i++) {
@@ -162,11 +196,13 @@ aligned (const struct below *below, uint32_t count, uint64_t offset, uint32_t al
     uint64_t remainder = extent.length % align;
 
     if (i == 0 && extent.length < align) {
-      result = merge_block (below, answer, offset, end, extents, err);
+      result = merge_block (below, answer, first_end, &extent, err);
+      if (result == 0)
+        result = add_from (extents, extent, offset, err);
       break;
     }
     extent.length -= remainder;
-    result = add (extents, extent, err);
+    result = add_from (extents, extent, offset, err);
     /* What follows begins within a block. */
     if (remainder != 0)
       break;
@@ -182,20 +218,22 @@ aligned (const struct below *below, uint32_t count, uint64_t offset, uint32_t al
  */
 
 static int
-extents_aligned (const struct below *below, uint32_t count, uint64_t offset, uint32_t align,
+extents_aligned (const struct below *below, uint64_t count, uint64_t offset, uint32_t align,
                  struct nbdkit_extents *extents, int *err)
 {
+  struct blocks blocks;
   int unused, result;
 
   if (err == NULL)
     err = &unused;
-  if (align == 0 || (align & (align - 1)) != 0 || offset % align != 0 || count % align != 0) {
-    nbdkit_error ("nbdkit_extents_aligned: %" PRIu32 " bytes at %" PRIu64 " are not whole blocks of %" PRIu32, count,
-                  offset, align);
+  if (align == 0 || (align & (align - 1)) != 0 || !blocks_of (count, offset, align, extents, &blocks)) {
+    nbdkit_error ("nbdkit_extents_aligned: %" PRIu64 " bytes at %" PRIu64 " in blocks of %" PRIu32
+                  ": the blocks must be a power of 2, and the range within the list",
+                  count, offset, align);
     errno = *err = EINVAL;
     return -1;
   }
-  result = aligned (below, count, offset, align, extents, err);
+  result = aligned (below, &blocks, offset, align, extents, err);
   if (result == -1)
     errno = *err;
   return result;
@@ -238,7 +276,9 @@ nbdkit_extents_aligned (void *a, uint64_t b, uint64_t c, uint64_t d, uint64_t e,
   uint32_t generation = rt_caller_generation (__builtin_return_address (0));
   bool one = generation >= NBDKIT_GENERATION_i1;
   struct below below = below_of (a, one ? a : pointer (b), (uint32_t) (one ? d : e), generation);
+  /* The count has had 64 bits since 1.46. Before, the upper half of its register is nothing. */
+  uint64_t count = generation >= NBDKIT_GENERATION_M ? b : (uint32_t) (one ? b : c);
 
-  return extents_aligned (&below, (uint32_t) (one ? b : c), one ? c : d, (uint32_t) (one ? e : f),
-                          pointer (one ? f : g), pointer (one ? g : h));
+  return extents_aligned (&below, count, one ? c : d, (uint32_t) (one ? e : f), pointer (one ? f : g),
+                          pointer (one ? g : h));
 }
