@@ -54,24 +54,21 @@ const symbols = {
   __errno_location: { args: [], returns: "ptr" },
 } as const;
 
-/** glibc, then musl's names. */
-const names = ["libc.so.6", "libc.musl-x86_64.so.1", "libc.musl-aarch64.so.1", "libc.so"];
+/**
+ * glibc is always loaded under this name, and musl takes the name for its own. Where a library is not there, the dlopen of
+ * bun:ffi looks in the current folder, which may be another user's: so no other name is tried.
+ */
+const libcName = "libc.so.6";
 
-/** Load functions of libc. Throws where no libc has all of them. */
+/** Load functions of libc. Throws where it does not have all of them. */
 export function openLibc<const S extends Record<string, FFIFunction>>(wanted: S) {
-  let failure: unknown;
-  for (const name of names) {
-    try {
-      return dlopen(name, wanted).symbols;
-    } catch (error) {
-      failure ??= error;
-    }
+  try {
+    return dlopen(libcName, wanted).symbols;
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    const hint = reason.includes("JIT") ? ": Bun needs 4 GB of address space (ulimit -v)" : "";
+    throw new Error(`cannot load libc (${libcName}): ${reason}${hint}`, { cause: error });
   }
-  const reason = failure instanceof Error ? failure.message : String(failure);
-  const hint = reason.includes("JIT") ? ": Bun needs 4 GB of address space (ulimit -v)" : "";
-  throw new Error(`cannot load libc (tried ${names.join(", ")}): ${reason}${hint}`, {
-    cause: failure,
-  });
 }
 
 function load() {

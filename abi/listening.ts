@@ -1,10 +1,11 @@
 /** Makes sockets that listen, as Bun cannot: with options, labels and families of our choice, and for Bun to adopt. */
-import { dlopen, type Pointer, read, toArrayBuffer } from "bun:ffi";
+import { type Pointer, read, toArrayBuffer } from "bun:ffi";
 import { closeSync } from "node:fs";
 
 import { bytesOf, textOf } from "#lib/text-bytes";
 
 import { callsOf, lastErrno, systemError } from "./system-error.ts";
+import { openSystemLibrary } from "./system-library.ts";
 import { cBytes } from "./text.ts";
 
 /** Of Linux, the same on x86-64 and aarch64. */
@@ -164,9 +165,9 @@ function pathOf(bytes: Uint8Array): string {
 export function labelled<T>(label: string, make: () => T): T {
   // What it needs is loaded before the call that it may tell of.
   lastErrno();
-  const selinux = dlopen("libselinux.so.1", {
+  const selinux = openSystemLibrary("libselinux.so.1", {
     setsockcreatecon: { args: ["ptr"], returns: "i32" },
-  }).symbols;
+  });
   if (selinux.setsockcreatecon(cBytes(label)) === -1) {
     throw systemError("setsockcreatecon");
   }

@@ -1,6 +1,6 @@
 /** Compiles the native runtime. */
 import { readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 
 import { ConfigError } from "#api";
 
@@ -51,9 +51,15 @@ export function runtimeName(): string {
 export function compileRuntime(output: string, work: string): void {
   const { sources } = runtimeSources();
   const includes = folders.map((folder) => `-I${join(root, folder)}`);
+  const [program = "", ...words] = compiler;
+  // A name without / is looked for before the current folder changes.
+  const path = program.includes("/")
+    ? resolve(program)
+    : Bun.which(program, { PATH: searchPath(), cwd: "/" });
   let result;
   try {
-    result = Bun.spawnSync([...compiler, ...flags, ...includes, "-o", output, ...sources, "-ldl"], {
+    const args = [...words, ...flags, ...includes, "-o", output, ...sources, "-ldl"];
+    result = Bun.spawnSync([path ?? program, ...args], {
       cwd: work,
       stdin: "ignore",
       stdout: "pipe",

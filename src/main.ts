@@ -1,4 +1,3 @@
-#!/usr/bin/env bun
 /** The program: runs the command line and ends with its status. */
 
 import { endProcess } from "#abi/process";

@@ -1,6 +1,7 @@
 /** All about a session, for people who look for a mistake: -D nbdkit.tls.session=1. */
-import { dlopen, type Pointer, ptr } from "bun:ffi";
+import { type Pointer, ptr } from "bun:ffi";
 
+import { openSystemLibrary } from "../system-library.ts";
 import { textAt } from "../text.ts";
 import { library, libraryName, Out } from "./library.ts";
 
@@ -71,10 +72,10 @@ function oneLine(der: Pointer): string {
 
 function group(session: Pointer): readonly string[] {
   try {
-    const { gnutls_group_get: get, gnutls_group_get_name: nameOf } = dlopen(
+    const { gnutls_group_get: get, gnutls_group_get_name: nameOf } = openSystemLibrary(
       libraryName,
       groupSymbols,
-    ).symbols;
+    );
     const name = nameOf(get(session));
     return name === null ? [] : [`TLS: negotiated group: ${textAt(name as Pointer)}`];
   } catch {

@@ -1,10 +1,11 @@
 /** The functions of GnuTLS that TLS needs, loaded when they are first asked for, and kept. */
-import { CFunction, dlopen, FFIType, type Pointer, ptr, read, toArrayBuffer } from "bun:ffi";
+import { CFunction, FFIType, type Pointer, ptr, read, toArrayBuffer } from "bun:ffi";
 
 import { textOf } from "#lib/text-bytes";
 import { messageOf } from "#lib/thrown";
 
 import { openLibc } from "../libc.ts";
+import { openSystemLibrary } from "../system-library.ts";
 import { cBytes, textAt } from "../text.ts";
 
 /** The library's name since 2013. All functions that TLS cannot do without are of 3.5.7 (2016) or older. */
@@ -71,7 +72,7 @@ const libcSymbols = {
 const RTLD_NOW = 2;
 
 function load() {
-  const { tls, c } = { tls: dlopen(libraryName, symbols).symbols, c: openLibc(libcSymbols) };
+  const { tls, c } = { tls: openSystemLibrary(libraryName, symbols), c: openLibc(libcSymbols) };
   return { tls, c, free: freeOf(c) };
 }
 

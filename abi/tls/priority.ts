@@ -1,10 +1,11 @@
 /** Which ciphers, key exchanges and versions of TLS clients may have: GnuTLS's priority strings. */
-import { dlopen, type Pointer, ptr, read } from "bun:ffi";
+import { type Pointer, ptr, read } from "bun:ffi";
 import { readFileSync } from "node:fs";
 
 import { ConfigError } from "#api";
 import { quoted } from "#lib/quoted";
 
+import { openSystemLibrary } from "../system-library.ts";
 import { cBytes, textAt } from "../text.ts";
 import { errorText, library, libraryName, Out } from "./library.ts";
 
@@ -110,7 +111,7 @@ const listing = {
 function algorithms(): Algorithms {
   let of;
   try {
-    of = dlopen(libraryName, listing).symbols;
+    of = openSystemLibrary(libraryName, listing);
   } catch {
     return { all: [], normal: [], signatures: [] };
   }
