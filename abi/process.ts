@@ -92,10 +92,15 @@ export function setBlocking(fd: number): void {
 export function discard(fd: number): void {
   const nowhere = openSync("/dev/null", "r+");
   try {
-    checked("dup2", libc().dup2(nowhere, fd));
+    redirect(fd, nowhere);
   } finally {
     closeSync(nowhere);
   }
+}
+
+/** Let a descriptor stand for what another one stands for: dup2(2). */
+export function redirect(fd: number, to: number): void {
+  checked("dup2", libc().dup2(to, fd));
 }
 
 /** struct pollfd { int fd; short events, revents; }, over memory that does not move. */

@@ -1,6 +1,6 @@
 /** Runs one command line from parsing to the exit status, in the order of nbdkit's life cycle. */
 import { rememberOpenFiles } from "#abi/open-files";
-import { hasRoom, nameProcess } from "#abi/process";
+import { discard, hasRoom, nameProcess } from "#abi/process";
 
 import { ConfigError, NbdError } from "../api/errors.ts";
 import { loadChain } from "../chain/build.ts";
@@ -19,6 +19,7 @@ import { chooseLog } from "./error-log.ts";
 import { passOnDescriptors } from "./given-descriptors.ts";
 import { dumpConfig, layerHelp, layerVersions, versionLine } from "./information.ts";
 import { inspect } from "./inspect.ts";
+import { sendConsoleToStderr } from "./module-output.ts";
 import { longOptions, shortOptions } from "./options.ts";
 import { parseParameters } from "./parameters.ts";
 import { print } from "./print.ts";
@@ -27,7 +28,12 @@ import { endWithParent, serve } from "./serve.ts";
 import type { Settings } from "./settings.ts";
 import { catchWriteSignals } from "./signals.ts";
 import { activatedSockets } from "./socket-activation.ts";
-import { checkStandardStreams } from "./standard-streams.ts";
+import {
+  checkStandardStreams,
+  clientHasStderr,
+  type StandardStreams,
+  takeStandardStreams,
+} from "./standard-streams.ts";
 import { version } from "./version.ts";
 
 /** The exit status. Rejects only for bugs. */
@@ -93,6 +99,7 @@ function printed(what: Print): string {
 }
 
 async function load(action: Action, settings: Settings): Promise<number> {
+  sendConsoleToStderr();
   switch (action) {
     case "serve":
       return start(settings);
@@ -130,10 +137,7 @@ async function start(settings: Settings): Promise<number> {
   const background = !settings.foreground && activated === undefined;
   if (background && daemon === undefined) return startDaemon();
   if (settings.exitWithParent) endWithParent();
-  if (settings.single) {
-    checkStandardStreams();
-    takeStreams();
-  }
+  const streams = settings.single ? streamsOfClient(settings) : undefined;
   const tls = prepareTls({
     mode: settings.tls,
     certificates: settings.tlsCertificates,
@@ -148,7 +152,18 @@ async function start(settings: Settings): Promise<number> {
   await chain.configComplete();
   takeStreams();
   await chain.getReady();
-  return serve(chain, settings, { daemon, activated, tls });
+  return serve(chain, settings, { daemon, activated, tls, streams });
+}
+
+/** -s: what modules print from now on must not reach the client. */
+function streamsOfClient({ log: target }: Settings): StandardStreams {
+  checkStandardStreams();
+  takeStreams();
+  if (clientHasStderr()) {
+    discard(2);
+    chooseLog(target === "default" || target === "stderr" ? "syslog" : target);
+  }
+  return takeStandardStreams();
 }
 
 async function loadLayers(settings: Settings): Promise<Chain> {

@@ -17,10 +17,16 @@ import { type CaptiveCommand, holdCommand } from "./captive.ts";
 import type { Daemon } from "./daemon.ts";
 import { surviveFaults } from "./faults.ts";
 import { type ListenPlaces, listenPlaces } from "./listen-places.ts";
+import { sendStdoutToStderr } from "./module-output.ts";
 import { print } from "./print.ts";
 import type { Settings } from "./settings.ts";
 import { type StopSignals, stopSignals } from "./signals.ts";
-import { type StandardStreams, takeStandardStreams } from "./standard-streams.ts";
+import {
+  discardOutput,
+  followStderr,
+  type StandardStreams,
+  takeStandardStreams,
+} from "./standard-streams.ts";
 import { printedUris, type UriOptions, uriOptions } from "./uri.ts";
 import { changeUser, userId } from "./user.ts";
 
@@ -31,11 +37,15 @@ export interface Origin {
   /** Sockets that somebody opened for us. */
   readonly activated?: readonly number[] | undefined;
   readonly tls: ServerTls;
+  /** Where they had to be taken before modules were loaded. */
+  readonly streams?: StandardStreams | undefined;
 }
 
 /** The exit status: that of the command of --run, else 0. */
 export async function serve(chain: Chain, settings: Settings, origin: Origin): Promise<number> {
-  using streams = takeStandardStreams();
+  using streams = origin.streams ?? takeStandardStreams();
+  sendStdoutToStderr();
+  if (!isAllTypeScript(chain)) discardOutput();
   using stop = stopSignals();
   if (settings.swap) lockAllMemory();
   using places = placesFor(settings, origin);
@@ -59,6 +69,10 @@ export async function serve(chain: Chain, settings: Settings, origin: Origin): P
   places[Symbol.dispose]();
   // Waited for here: until then signals are listened to.
   return await status;
+}
+
+function isAllTypeScript({ layers }: Chain): boolean {
+  return layers.every(({ inTypeScript }) => inTypeScript === true);
 }
 
 function serverOptions(settings: Settings): Omit<ServerOptions, "listen" | "onBound" | "tls"> {
@@ -114,6 +128,7 @@ class Life {
     // Which ended it.
     if (exitWithParent) endWithParent();
     daemon?.detach();
+    if (daemon !== undefined && isAllTypeScript(this.#chain)) followStderr();
     if (pidFile !== undefined) writePidFile(pidFile);
     await this.#chain.afterFork();
     if (printUri) print(printedUris(addresses, this.#uri), this.#streams.output);

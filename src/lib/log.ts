@@ -86,21 +86,28 @@ const plain = ["", ""] as const;
 
 function writeLine(fd: number, text: string, style: readonly [string, string] = plain): void {
   const [start, end] = style !== plain && isatty(fd) ? style : plain;
+  writeOrLose(fd, bytesOf(`${start}${program()}: ${text}\n${end}`));
+}
+
+/** Write to stderr what a module prints, as it is. */
+export function printToStderr(bytes: Uint8Array): void {
+  writeOrLose(2, bytes);
+}
+
+/** Where lines were lost that are not reported yet, the reader has to be back first. */
+function writeOrLose(fd: number, bytes: Uint8Array): void {
   const before = lost.get(fd) ?? 0;
   if (before > 0) {
     if (!hasRoom(fd, 0)) return void lost.set(fd, before + 1);
     lost.delete(fd);
     // In front of it: the end of a line that was written in part.
-    write(
-      fd,
-      `\n${program()}: warning: ${before} line(s) of the log are lost, since nobody read it\n`,
-    );
+    const words = `${before} line(s) of the log are lost, since nobody read it`;
+    write(fd, bytesOf(`\n${program()}: warning: ${words}\n`));
   }
-  write(fd, `${start}${program()}: ${text}\n${end}`);
+  write(fd, bytes);
 }
 
-function write(fd: number, text: string): void {
-  const line = bytesOf(text);
+function write(fd: number, line: Uint8Array): void {
   for (let at = 0; at < line.length;) {
     if (!hasRoom(fd, patienceMs)) return void lost.set(fd, (lost.get(fd) ?? 0) + 1);
     try {

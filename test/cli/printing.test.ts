@@ -1,0 +1,118 @@
+/** Where what modules print with console and process.stdout goes: to stderr, and never to the client of -s. */
+import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
+
+import { NbdClient } from "#test/client";
+import { installed, isListening, program, run, until } from "#test/server";
+
+import { Folder } from "./daemon-fixture.ts";
+import { start } from "./process-fixture.ts";
+
+const printing = join(import.meta.dir, "printing-fixture.ts");
+
+const printed = (where: string) =>
+  `log in ${where}: 1\ninfo in ${where}\ndebug in ${where}\n{ where: '${where}' }\nwrite in ${where}\n`;
+
+/** What each part of a life prints, with one read by one client. */
+const before = ["module", "load", "key", "config_complete", "get_ready", "after_fork"];
+const reading = ["open", "pread"].map(printed).join("") + "stdout in pread\n";
+const after = ["close", "unload"].map(printed).join("");
+
+const chains: readonly (readonly [string, readonly string[]])[] = [
+  ["in TypeScript", []],
+  ["with C", ["--filter=nofilter"]],
+];
+
+describe.each(chains)("what a module prints in a chain %s", (kind, filters) => {
+  const skipped = filters.length > 0 && !installed("nbdkit");
+  const inWorker = kind === "with C" ? "" : "worker in pread\n";
+
+  test.skipIf(skipped)("is on stderr", async () => {
+    using folder = new Folder();
+    const socket = folder.file("sock");
+    await using server = start("-U", socket, ...filters, printing, "key=value");
+    await until(() => isListening(socket));
+    const { client } = await NbdClient.ready({ unix: socket });
+    expect((await client.ask({ type: 0, count: 1 })).data).toEqual(Uint8Array.of(7));
+    await client[Symbol.asyncDispose]();
+    server.process.kill("SIGTERM");
+    expect(await server.ended()).toEqual({
+      code: 0,
+      stdout: "",
+      stderr: before.map(printed).join("") + reading + inWorker + after,
+    });
+  });
+
+  test.skipIf(skipped)("does not reach the client of -s", async () => {
+    const child = Bun.spawn([...program, "-s", ...filters, printing, "key=value"], {
+      stdio: ["pipe", "pipe", "pipe"],
+    });
+    void child.stdin.write(readAndLeave);
+    void child.stdin.end();
+    const said = Buffer.from(await new Response(child.stdout).bytes());
+    expect(withoutFlags(said)).toBe(answer);
+    const words = before.map(printed);
+    words.splice(2, 0, "worker in load\n");
+    const stderr = await new Response(child.stderr).text();
+    expect(stderr).toBe(words.join("") + reading + inWorker + after);
+    expect(await child.exited).toBe(0);
+  });
+});
+
+test("an inetd that gives -s its socket three times gets nothing but answers", async () => {
+  const script = `
+import socket, subprocess, sys
+ours, theirs = socket.socketpair()
+child = subprocess.Popen(sys.argv[2:], stdin=theirs, stdout=theirs, stderr=theirs)
+theirs.close()
+ours.sendall(bytes.fromhex(sys.argv[1]))
+ours.shutdown(socket.SHUT_WR)
+said = b""
+while True:
+    some = ours.recv(65536)
+    if not some: break
+    said += some
+print(said.hex(), child.wait())
+`;
+  const server = [...program, "-s", printing, "key=value"];
+  const { stdout, stderr } = await run([
+    "python3",
+    "-c",
+    script,
+    readAndLeave.toString("hex"),
+    ...server,
+  ]);
+  const [said = "", code] = stdout.trim().split(" ");
+  expect({ said: withoutFlags(Buffer.from(said, "hex")), code, stderr }).toEqual({
+    said: answer,
+    code: "0",
+    stderr: "",
+  });
+});
+
+test("--dump-plugin has what process.stdout gets, and not what console prints", async () => {
+  const { code, stdout, stderr } = await run([...program, "--dump-plugin", printing]);
+  expect(stdout.endsWith("printing=yes\n")).toBe(true);
+  expect(stdout).not.toContain(" in ");
+  expect({ code, stderr }).toEqual({
+    code: 0,
+    stderr: printed("module") + printed("load") + printed("unload"),
+  });
+});
+
+/** Client flags, EXPORT_NAME "", a read of 1 byte, and a disconnect. */
+const readAndLeave = Buffer.concat([
+  Buffer.from([0, 0, 0, 3]),
+  Buffer.from("IHAVEOPT"),
+  Buffer.from([0, 0, 0, 1, 0, 0, 0, 0]),
+  Buffer.from("25609513000000000000000000000001000000000000000000000001", "hex"),
+  Buffer.from("25609513000000020000000000000002000000000000000000000000", "hex"),
+]);
+
+/** The greeting, the size of the export, a reply and the byte that was read. */
+const answer = `${Buffer.from("NBDMAGICIHAVEOPT").toString("hex")} 0000000000001000 ${"67446698000000000000000000000001"}07`;
+
+function withoutFlags(said: Buffer): string {
+  const hex = said.toString("hex");
+  return `${hex.slice(0, 32)} ${hex.slice(36, 52)} ${hex.slice(56)}`;
+}
