@@ -61,8 +61,10 @@ const found: Readonly<
   "c plugin fill": { size: 65536n, first: 7, write: "read-only" },
   "c filter half": { size: 524288n, first: 0, write: 0 },
   "c filter guard": { size: 1048576n, first: 0, write: EPERM },
+  "c filter skip": { size: 983040n, first: 0, write: "read-only" },
   "ts plugin ones": { size: 1048576n, first: 0xff, write: "read-only" },
   "ts plugin tiny": { size: 1048576n, first: 0, write: 0 },
+  "ts plugin two-disks": { size: 65536n, first: 0, write: "read-only" },
   "ts filter limit": { size: 65536n, first: 0, write: 0 },
   "ts filter invert": { size: 1048576n, first: 0xff, write: 0 },
 };
@@ -100,6 +102,26 @@ describe("a client finds what the example promises", () => {
     });
   }
 });
+
+test.skipIf(!installed("nbdinfo") || !haveCompiler)(
+  "the examples with extents move them and tell holes (needs nbdinfo and cc)",
+  async () => {
+    for (const [title, map] of [
+      ["c filter skip", "0 983040 3 hole,zero"],
+      ["ts plugin tiny", "0 1048576 3 hole,zero"],
+      ["ts filter invert", "0 1048576 0 data"],
+    ] as const) {
+      const example = modules.find((it) => titleOf(it) === title);
+      if (example === undefined) throw new Error(`no example ${title}`);
+      const path = await built(example);
+      const chain = example.kind === "plugin" ? [path] : [`--filter=${path}`, "memory", "1M"];
+      await using server = await serve([...chain, ...example.parameters]);
+      const { stdout, stderr } = await run(["nbdinfo", "--map", server.uri]);
+      const found = stdout.trim().replaceAll(/ +/g, " ");
+      expect({ title, found, stderr }).toEqual({ title, found: map, stderr: "" });
+    }
+  },
+);
 
 test.skipIf(!installed("nbdinfo"))(
   "the example of a test passes in `bun test` (needs nbdinfo)",
