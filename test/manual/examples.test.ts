@@ -117,8 +117,8 @@ test.skipIf(!installed("nbdinfo") || !haveCompiler)(
       const chain = example.kind === "plugin" ? [path] : [`--filter=${path}`, "memory", "1M"];
       await using server = await serve([...chain, ...example.parameters]);
       const { stdout, stderr } = await run(["nbdinfo", "--map", server.uri]);
-      const found = stdout.trim().replaceAll(/ +/g, " ");
-      expect({ title, found, stderr }).toEqual({ title, found: map, stderr: "" });
+      const told = stdout.trim().replaceAll(/ +/g, " ");
+      expect({ title, told, stderr }).toEqual({ title, told: map, stderr: "" });
     }
   },
 );
