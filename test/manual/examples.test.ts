@@ -46,11 +46,17 @@ async function built({ language, code, name, kind }: Example): Promise<string> {
   const source = join(folder, `${name}-${kind}.${language}`);
   writeFileSync(source, code);
   if (language === "ts") return source;
-  // What `pkg-config --cflags nbdkit` prints, but for the directory.
-  return compileModule(source, {
-    defines: { NBDKIT_FILTER_GENERATION_DEFAULT: "NBDKIT_GENERATION_M" },
-  });
+  const defines = { NBDKIT_FILTER_GENERATION_DEFAULT: "NBDKIT_GENERATION_M" };
+  if (language === "c") return compileModule(source, { defines });
+  const target = join(folder, `${name}.so`);
+  const flags = ["-std=c++11", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-I", "include"];
+  const made = await run(["c++", ...flags, "-o", target, source], { cwd: root });
+  expect(made).toEqual({ code: 0, stdout: "", stderr: "" });
+  return target;
 }
+
+/** What a module in this language needs. */
+const compilers: Readonly<Record<string, string>> = { c: "cc", cpp: "c++" };
 
 const EPERM = 1;
 /** What a client finds: the size, the first byte, and the error of a write of the last 512 bytes. */
@@ -61,6 +67,7 @@ const found: Readonly<
   "c plugin fill": { size: 65536n, first: 7, write: "read-only" },
   "c filter half": { size: 524288n, first: 0, write: 0 },
   "c filter guard": { size: 1048576n, first: 0, write: EPERM },
+  "cpp plugin hello": { size: 65536n, first: 0x48, write: "read-only" },
   "c filter skip": { size: 983040n, first: 0, write: "read-only" },
   "ts plugin ones": { size: 1048576n, first: 0xff, write: "read-only" },
   "ts plugin tiny": { size: 1048576n, first: 0, write: 0 },
@@ -78,8 +85,10 @@ test("no example is left out", () => {
 describe("a client finds what the example promises", () => {
   for (const example of modules) {
     const title = titleOf(example);
-    const needs = example.language === "c" ? " (needs cc)" : "";
-    test.skipIf(example.language === "c" && !haveCompiler)(`${title}${needs}`, async () => {
+    const compiler = compilers[example.language];
+    const needs = compiler === undefined ? "" : ` (needs ${compiler})`;
+    const lacks = compiler !== undefined && !installed(compiler);
+    test.skipIf(lacks)(`${title}${needs}`, async () => {
       const path = await built(example);
       const chain = example.kind === "plugin" ? [path] : [`--filter=${path}`, "memory", "1M"];
       await using server = await serve([...chain, ...example.parameters]);
