@@ -146,12 +146,20 @@ rt_run (struct rt_message *m, uint32_t call)
   this_call = outer_call;
 }
 
+void
+rt_clear (const struct rt_message *m)
+{
+  if (m->op == RT_OP_PREAD || m->op == RT_OP__PREAD_V1)
+    memset ((void *) (uintptr_t) m->buf, 0, m->count);
+}
+
 /* The downcall that was sent to this thread in particular. */
 static void
 run_downcall (uint32_t slot)
 {
   struct rt_message m = rt_slot_array[slot].in;
 
+  rt_clear (&m);
   rt_run (&m, 0);
   m.kind = RT_DONE;
   rt_slot_array[slot].out = m;

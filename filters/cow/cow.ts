@@ -34,6 +34,7 @@ const layers = new WeakMap<object, Copies>();
 export default defineFilter({
   name: "cow",
   longName: "nbdkit copy-on-write (COW) filter",
+  fillsReads: true,
   params: {
     "cow-block-size": param.custom(parseBlockSize, {
       default: 65536,

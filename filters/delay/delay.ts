@@ -82,6 +82,7 @@ export function delayFilter(sleep: Sleep) {
     longName: "nbdkit delay filter",
     params,
     everyRead: true,
+    fillsReads: true,
 
     async open(next, config, readonly, exportName, _isTls, client) {
       await later(config["delay-open"]?.value ?? 0, client, () => next(readonly, exportName));

@@ -57,6 +57,7 @@ export function errorFilter(random: () => number) {
     longName: "nbdkit error injection filter",
     params,
     everyRead: true,
+    fillsReads: true,
 
     async open(next, config, readonly, exportName) {
       await next(readonly, exportName);

@@ -25,6 +25,7 @@ const sources = new WeakMap<object, Source>();
 export default definePlugin({
   name: "file",
   longName: "nbdkit file plugin",
+  fillsReads: true,
   magicConfigKey: "file",
   params: {
     file: param.path({ help: "The file or block device to serve." }),

@@ -12,6 +12,7 @@ const kinds = { none: EXTENT_HOLE | EXTENT_ZERO, zeroes: EXTENT_ZERO, data: 0 } 
 export default definePlugin({
   name: "memory",
   longName: "nbdkit memory plugin",
+  fillsReads: true,
   magicConfigKey: "size",
   params: {
     size: param.size({ required: true, help: "The size of the disk." }),

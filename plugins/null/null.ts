@@ -4,6 +4,7 @@ import { definePlugin, EXTENT_HOLE, EXTENT_ZERO, param } from "#api";
 export default definePlugin({
   name: "null",
   longName: "nbdkit null plugin",
+  fillsReads: true,
   magicConfigKey: "size",
   params: {
     size: param.size({ default: 0n, help: "The size of the disk (default 0)." }),

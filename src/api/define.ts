@@ -4,6 +4,11 @@ import type { FilterMethods, PluginMethods } from "#abi/generated/methods.gen";
 import type { Params, Values } from "./params.ts";
 
 interface Described<P extends Params> {
+  /**
+   * A `pread` that succeeds has filled all of its buffer, or had `next.pread` fill it. Without this the server clears the
+   * buffer before: a `pread` that forgets some bytes then answers zeroes, and not what was there before.
+   */
+  readonly fillsReads?: boolean;
   /** ASCII letters, digits and '-', not starting with '-'. */
   readonly name: string;
   readonly longName?: string;

@@ -69,6 +69,17 @@ export class Chain {
     );
   }
 
+  /**
+   * Whether reads that succeed leave nothing of what the buffer held before. Buffers of layers in C are cleared by the
+   * thread that calls them.
+   */
+  get readsAreFilled(): boolean {
+    return this.layers.every(
+      ({ fillsReads, inTypeScript, pread, shift }) =>
+        pread === undefined || shift !== undefined || fillsReads === true || inTypeScript !== true,
+    );
+  }
+
   async config(key: string, value: string): Promise<void> {
     await this.configAt(0, key, value);
   }

@@ -147,6 +147,8 @@ export interface Layer {
   readonly inTypeScript?: boolean;
   /** More happens in `pread` than that bytes are found: it has to be called also where the extents tell zeroes. */
   readonly everyRead?: boolean;
+  /** A `pread` that succeeds has filled its buffer, as far as the layer below has: nothing that it held before is left. */
+  readonly fillsReads?: boolean;
   /** `key=value` pairs for --dump-plugin that only the adapter knows: api_version, struct_size, has_X. */
   readonly dumpFields: readonly (readonly [string, string])[];
 

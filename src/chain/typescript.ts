@@ -117,9 +117,11 @@ function checkDefinition(kind: string, exported: unknown, path: string): AnyFilt
       throw new ConfigError(`${path}: ${kind}.${method} is ${found}: expected a function`);
     }
   }
-  if (it["everyRead"] !== undefined && typeof it["everyRead"] !== "boolean") {
-    const found = shown(it["everyRead"]);
-    throw new ConfigError(`${path}: ${kind}.everyRead is ${found}: expected true or false`);
+  for (const key of ["everyRead", "fillsReads"]) {
+    if (it[key] !== undefined && typeof it[key] !== "boolean") {
+      const found = shown(it[key]);
+      throw new ConfigError(`${path}: ${kind}.${key} is ${found}: expected true or false`);
+    }
   }
   if (kind === "plugin") {
     for (const method of ["open", "getSize", "pread"]) {
@@ -174,6 +176,7 @@ function described(it: AnyFilter | AnyPlugin, path: string): Draft {
     inTypeScript: true,
     dumpFields: [],
   };
+  if (it.fillsReads === true) draft.fillsReads = true;
   if (it.load) draft.load = it.load.bind(it);
   if (it.unload) draft.unload = it.unload.bind(it);
   return draft;

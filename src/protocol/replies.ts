@@ -78,11 +78,6 @@ export class Replies {
     dataChunkHeader(view, asked, { at, offset: asked.offset, length: count }, true);
   }
 
-  /** The chunks of a read, complete in `place`. */
-  chunks(place: Place, length: number): void {
-    this.#output.adopt(place, length);
-  }
-
   /** A read whose `count` bytes stand in `place`, behind the room for the header. */
   data(place: Place, asked: Asked, count: number): void {
     this.dataHeader(place.block, place.start, asked, count);

@@ -15,9 +15,11 @@ export class SparseRead {
   length = 0;
   readonly #top: NextOps;
   readonly #asked: Asked;
+  readonly #readsAreFilled: boolean;
 
-  constructor(top: NextOps, { cookieHigh, cookieLow, offset }: Asked) {
+  constructor(top: NextOps, { cookieHigh, cookieLow, offset }: Asked, readsAreFilled: boolean) {
     this.#top = top;
+    this.#readsAreFilled = readsAreFilled;
     this.#asked = { cookieHigh, cookieLow, offset };
   }
 
@@ -29,6 +31,16 @@ export class SparseRead {
     this.length = length;
     this.place = output.place(length);
     return this.#from(this.place, parts, 0, this.place.start);
+  }
+
+  /** The chunks are complete. */
+  tell(output: Output): void {
+    if (this.place !== undefined) output.adopt(this.place, this.length);
+  }
+
+  /** The read has failed. */
+  discard(output: Output): void {
+    if (this.place !== undefined) output.release(this.place);
   }
 
   #from(place: Place, parts: readonly Part[], first: number, start: number): Awaitable<void> {
@@ -48,7 +60,9 @@ export class SparseRead {
       dataChunkHeader(view, this.#asked, where, last);
       const data = at + dataHeaderBytes;
       at = data + part.length;
-      const result = this.#top.pread(bytes.subarray(data, at), where.offset, 0);
+      const buf = bytes.subarray(data, at);
+      if (!this.#readsAreFilled) buf.fill(0);
+      const result = this.#top.pread(buf, where.offset, 0);
       if (result !== undefined) return result.then(() => this.#from(place, parts, i + 1, at));
     }
     return undefined;

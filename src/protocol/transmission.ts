@@ -43,6 +43,8 @@ export interface TransmissionOptions {
   readonly threads?: number | undefined;
   /** Set where the client may be told of zeroes; what is read beside them keeps to multiples of this. */
   readonly smallestPiece?: number | undefined;
+  /** Else the memory of a read is cleared before. */
+  readonly readsAreFilled?: boolean | undefined;
   /** Called once, when nothing more will be run: the client left, or is sent away. */
   onEnd(): void;
 }
@@ -68,6 +70,7 @@ export class Transmission {
   readonly #output: Output;
   readonly #replies: Replies;
   readonly #top: NextOps;
+  readonly #readsAreFilled: boolean;
   readonly #gate: Gate;
   readonly #mostInFlight: number;
   /** Holds the request that is received or run. */
@@ -100,6 +103,7 @@ export class Transmission {
     this.#output = options.output;
     this.#replies = new Replies(options.output, options.export.structured);
     this.#top = options.export.top;
+    this.#readsAreFilled = options.readsAreFilled === true;
     this.#files = new FileReads(options.export.filePart, this.#output, this.#replies);
     this.#gate = options.gate;
     this.#mostInFlight = this.#gate.one ? 1 : Math.min(options.threads ?? maxInFlight, maxInFlight);
@@ -281,31 +285,23 @@ export class Transmission {
     if (flags & CMD_FLAG_DF) return this.#readPlainly();
     const parts = holes.parts(offset, count);
     if (parts === undefined) return this.#readPlainly();
-    const sparse = new SparseRead(this.#top, reader);
+    const sparse = new SparseRead(this.#top, reader, this.#readsAreFilled);
     const fill = (known: readonly Part[]) => sparse.fill(this.#output, known);
     let result: void | Promise<void>;
     try {
       const all = [{ at: 0, length: count, zero: false }];
       result = parts instanceof Promise ? parts.then((known) => fill(known ?? all)) : fill(parts);
     } catch (error) {
-      this.#discard(sparse);
+      sparse.discard(this.#output);
       this.#failed(error);
       return;
     }
     if (result === undefined) {
       this.#gate.leave();
-      this.#tellParts(sparse);
+      sparse.tell(this.#output);
     } else {
       this.#await(result, { sparse });
     }
-  }
-
-  #tellParts({ length, place }: SparseRead): void {
-    if (place !== undefined) this.#replies.chunks(place, length);
-  }
-
-  #discard({ place }: SparseRead): void {
-    if (place !== undefined) this.#output.release(place);
   }
 
   /** Read right to where the reply is sent from. */
@@ -317,6 +313,7 @@ export class Transmission {
     const at = output.reserve(headerBytes + count);
     const start = at + headerBytes;
     const data = output.block.bytes.subarray(start, start + count);
+    if (!this.#readsAreFilled) data.fill(0);
     let result: void | Promise<void>;
     try {
       result = this.#top.pread(data, offset, 0);
@@ -342,6 +339,7 @@ export class Transmission {
     const place = this.#output.place(headerBytes + count);
     const start = place.start + headerBytes;
     const data = place.block.bytes.subarray(start, start + count);
+    if (!this.#readsAreFilled) data.fill(0);
     let result: void | Promise<void>;
     try {
       result = this.#top.pread(data, offset, 0);
@@ -444,7 +442,7 @@ export class Transmission {
       this.#succeeded(pending);
     } else {
       if (pending.place !== undefined) this.#output.release(pending.place);
-      if (pending.sparse !== undefined) this.#discard(pending.sparse);
+      pending.sparse?.discard(this.#output);
       this.#report(pending, failed.error);
     }
     // All that settle in one go are answered by one write.
@@ -456,7 +454,7 @@ export class Transmission {
   #succeeded(pending: Pending): void {
     const { count, extents, place, sparse } = pending;
     if (this.#output.dead) return;
-    if (sparse !== undefined) return this.#tellParts(sparse);
+    if (sparse !== undefined) return sparse.tell(this.#output);
     if (place !== undefined) this.#replies.data(place, pending, count);
     else if (extents !== undefined) this.#tellExtents(pending, extents);
     else this.#replies.done(pending);

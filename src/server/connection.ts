@@ -342,6 +342,7 @@ export class Connection {
       gate: new Gate(model, requestLock),
       threads,
       smallestPiece: piece,
+      readsAreFilled: chain.readsAreFilled,
       onEnd: () => this.#ended.abort("disconnected"),
     });
     this.#transmission = transmission;
