@@ -1,8 +1,11 @@
 /** Delay requests, to imitate a slow or remote disk. The manual is README.md, beside this file. */
+import { stat } from "node:fs/promises";
+
 import {
   type Awaitable,
   type Client,
   defineFilter,
+  filePath,
   FLAG_FAST_ZERO,
   lastGiven,
   NbdError,
@@ -12,6 +15,16 @@ import {
 } from "#api";
 
 import { duration } from "./duration.ts";
+
+/** Whether there is a file, or anything else, of that name. */
+export type Exists = (path: string) => Promise<boolean>;
+
+/** On another thread: the file system may be slow. A link that leads nowhere is none, as for access(2). */
+const reallyExists: Exists = (path) =>
+  stat(filePath(path)).then(
+    () => true,
+    () => false,
+  );
 
 /** Resolves after `ms` milliseconds, or throws ESHUTDOWN when `ended` fires. */
 export type Sleep = (ms: number, ended: AbortSignal) => Promise<void>;
@@ -30,6 +43,7 @@ const params = {
   }),
   "delay-open": duration("Delay clients that connect."),
   "delay-close": duration("Delay clients that disconnect."),
+  "delay-trigger": param.path({ help: "Delay only while there is a file of this name." }),
 };
 
 /** The delays of one connection, in milliseconds. */
@@ -42,6 +56,8 @@ interface Delays {
   readonly cache: number;
   readonly close: number;
   readonly refuseFastZero: boolean;
+  /** Without this file nothing is delayed. */
+  readonly trigger: string | undefined;
   readonly ended: AbortSignal;
 }
 
@@ -57,6 +73,7 @@ function delaysOf(config: Values<typeof params>, { ended }: Client): Delays {
     cache: config["delay-cache"]?.value ?? 0,
     close: config["delay-close"]?.value ?? 0,
     refuseFastZero: zero > 0 && !config["delay-fast-zero"],
+    trigger: config["delay-trigger"],
     ended,
   };
 }
@@ -69,13 +86,20 @@ function staysToTheEnd(ended: AbortSignal): boolean {
 }
 
 /** The filter, with a clock of your own. Each request waits for itself: others go on meanwhile. */
-export function delayFilter(sleep: Sleep) {
+export function delayFilter(sleep: Sleep, exists: Exists = reallyExists) {
+  const wait = async (
+    ms: number,
+    { ended, trigger }: Pick<Delays, "ended" | "trigger">,
+  ): Promise<void> => {
+    if (trigger === undefined || (await exists(trigger))) await sleep(ms, ended);
+  };
+
   /** With no delay the answer is that of `go`, at once, so that a synchronous chain stays so. */
   const later = <T>(
     ms: number,
-    { ended }: { readonly ended: AbortSignal },
+    delays: Pick<Delays, "ended" | "trigger">,
     go: () => Awaitable<T>,
-  ): Awaitable<T> => (ms === 0 ? go() : sleep(ms, ended).then(go));
+  ): Awaitable<T> => (ms === 0 ? go() : wait(ms, delays).then(go));
 
   return defineFilter({
     name: "delay",
@@ -85,13 +109,14 @@ export function delayFilter(sleep: Sleep) {
     fillsReads: true,
 
     async open(next, config, readonly, exportName, _isTls, client) {
-      await later(config["delay-open"]?.value ?? 0, client, () => next(readonly, exportName));
-      return delaysOf(config, client);
+      const delays = delaysOf(config, client);
+      await later(config["delay-open"]?.value ?? 0, delays, () => next(readonly, exportName));
+      return delays;
     },
 
     // Not in `close`: what is below shall still be open while a client waits for its farewell.
-    finalize: (_next, { close, ended }) =>
-      close > 0 && staysToTheEnd(ended) ? sleep(close, never) : undefined,
+    finalize: (_next, { close, ended, trigger }) =>
+      close > 0 && staysToTheEnd(ended) ? wait(close, { ended: never, trigger }) : undefined,
 
     canFastZero: (next, delays) => delays.refuseFastZero || next.canFastZero(),
 
