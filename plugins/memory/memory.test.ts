@@ -42,6 +42,12 @@ describe("memory plugin", () => {
     expect(await readFrom(stack.next, 0n, 1)).toEqual([9]);
   });
 
+  test("advises whole pages", async () => {
+    await using stack = await overPlugin(plugin, { size: "1m" });
+    const blockSize = { minimum: 1, preferred: 32768, maximum: 4294967295 };
+    expect(await stack.next.blockSize()).toEqual(blockSize);
+  });
+
   test("two disks do not share anything", async () => {
     await using one = await overPlugin(plugin, { size: "1m" });
     await using two = await overPlugin(plugin, { size: "1m" });
@@ -91,17 +97,20 @@ describe("memory plugin", () => {
     await expect(configured(plugin, {})).rejects.toThrow("size= is required");
   });
 
-  test("accepts allocator=sparse", async () => {
-    await using stack = await overPlugin(plugin, { size: "1", allocator: "sparse" });
-    expect(await stack.next.getSize()).toBe(1n);
-  });
+  test.each(["sparse", "malloc", "malloc,mlock=false"])(
+    "accepts allocator=%s",
+    async (allocator) => {
+      await using stack = await overPlugin(plugin, { size: "1", allocator });
+      expect(await stack.next.getSize()).toBe(1n);
+    },
+  );
 
   test.each([
-    ["malloc", "allocator=malloc: not supported here: expected sparse"],
-    ["malloc,mlock=true", "allocator=malloc,mlock=true: not supported here"],
-    ["zstd", "allocator=zstd: not supported here"],
-    ["sparse,x=1", "allocator=sparse,x=1: expected sparse"],
-    ["best", "allocator=best: expected sparse"],
+    ["malloc,mlock=true", "allocator=malloc,mlock=true: only mlock=false is known here (--swap"],
+    ["malloc,x=1", "allocator=malloc,x=1: only mlock=false is known here"],
+    ["zstd", "allocator=zstd: pages are not compressed here: expected sparse or malloc"],
+    ["sparse,x=1", "allocator=sparse,x=1: it takes no further parameters"],
+    ["best", "allocator=best: expected sparse or malloc"],
   ])("refuses allocator=%s", async (allocator, message) => {
     await expect(configured(plugin, { size: "1m", allocator })).rejects.toThrow(message);
   });

@@ -1,10 +1,16 @@
 /** A RAM disk that all clients share. The manual is README.md, beside this file. */
 import { ConfigError, definePlugin, EXTENT_HOLE, EXTENT_ZERO, FLAG_REQ_ONE, param } from "#api";
 
-import { Pages } from "./pages.ts";
+import { Pages, pageSize } from "./pages.ts";
 
-/** Pages of nbdkit's other allocators are not made here, but their names are known. */
-const others = /^(malloc|zstd)(,|$)/;
+/** nbdkit's allocators. All memory is taken in pages here, which is what malloc does but for reserving it. */
+const allocators = /^(sparse|malloc(,mlock=(0|false|f|no|n|off))?)$/;
+/** What those that differ in more than speed are asked for. */
+const others: Readonly<Record<string, string>> = {
+  zstd: "pages are not compressed here: expected sparse or malloc",
+  malloc: "only mlock=false is known here (--swap locks all memory of the server)",
+  sparse: "it takes no further parameters",
+};
 
 /** What clients are told of a run of pages. */
 const kinds = { none: EXTENT_HOLE | EXTENT_ZERO, zeroes: EXTENT_ZERO, data: 0 } as const;
@@ -16,15 +22,16 @@ export default definePlugin({
   magicConfigKey: "size",
   params: {
     size: param.size({ required: true, help: "The size of the disk." }),
-    allocator: param.custom((text) => (text === "sparse" ? text : refuse(text)), {
+    allocator: param.custom((text) => (allocators.test(text) ? text : refuse(text)), {
       default: "sparse",
-      accepted: "sparse",
-      help: "How memory is found; only sparse (default sparse).",
+      accepted: "sparse or malloc",
+      help: "sparse or malloc: both take memory as it is written to (default sparse).",
     }),
   },
 
   open: (config) => ({ size: config.size, pages: pagesOf(config) }),
   getSize: (handle) => handle.size,
+  blockSize: () => ({ minimum: 1, preferred: pageSize, maximum: 0xffffffff }),
   canFastZero: () => true,
   canFua: () => "native",
   canMultiConn: () => true,
@@ -64,7 +71,9 @@ function pagesOf(config: object): Pages {
   return pages;
 }
 
+/** Undefined for a name that nbdkit does not know. */
 function refuse(text: string): undefined {
-  if (!others.test(text)) return undefined;
-  throw new ConfigError(`allocator=${text}: not supported here: expected sparse`);
+  const [name = ""] = text.split(",", 1);
+  if (Object.hasOwn(others, name)) throw new ConfigError(`allocator=${text}: ${others[name]}`);
+  return undefined;
 }

@@ -72,6 +72,24 @@ export const differences: readonly Difference[] = [
     },
   },
   {
+    name: "memory-tells-blocks",
+    why: "nbdkit's memory plugin tells block sizes since 1.38",
+    explains: (it) => {
+      const [ours, genuine] = options(it) ?? [];
+      if (ours === undefined || genuine === undefined || !it.world.startsWith("memory/"))
+        return false;
+      const [mine = [], theirs] = [ours, genuine].map(({ replies }) =>
+        replies.map(({ type, data }) => `${type} ${Buffer.from(data).toString("hex")}`),
+      );
+      const others = mine.filter((reply) => reply !== "3 00030000000100008000ffffffff");
+      return (
+        (ours.option === 6 || ours.option === 7) &&
+        others.length === mine.length - 1 &&
+        [...new Set(theirs)].join() === others.join()
+      );
+    },
+  },
+  {
     name: "told-before-refused",
     why: "1.32.5 reads queries one by one: it tells contexts before it refuses the next query",
     explains: (it) => {
