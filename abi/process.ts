@@ -30,6 +30,9 @@ const libc = callsOf({
   exit: { args: ["i32"], returns: "void" },
   // Variadic in C, as prctl and syslog are: with integers and pointers both ABIs of Linux pass them like fixed ones.
   fcntl: { args: ["i32", "i32", "i32"], returns: "i32" },
+  getpwuid: { args: ["u32"], returns: "ptr" },
+  initgroups: { args: ["ptr", "u32"], returns: "i32" },
+  setgroups: { args: ["u64", "buffer"], returns: "i32" },
   getpwnam: { args: ["cstring"], returns: "ptr" },
   getservbyname: { args: ["cstring", "cstring"], returns: "ptr" },
   fflush: { args: ["ptr"], returns: "i32" },
@@ -190,6 +193,21 @@ export function lockMemory(): void {
 export function userNamed(name: string): number | undefined {
   const entry = libc().getpwnam(cString(name));
   return entry === null ? undefined : read.u32(entry, 16);
+}
+
+/**
+ * Set the supplementary groups to those that the group database has for the user, and the group of this process. A number
+ * that no user has is in no group.
+ */
+export function takeGroupsOf(user: number): void {
+  const group = process.getegid?.() ?? 0;
+  const entry = libc().getpwuid(user);
+  if (entry === null) {
+    checked("setgroups", libc().setgroups(1n, Uint32Array.of(group)));
+  } else {
+    // struct passwd begins with the name.
+    checked("initgroups", libc().initgroups(read.ptr(entry, 0) as Pointer, group));
+  }
 }
 
 /** The TCP port of that service. struct servent: { char *name; char **aliases; int port; ... }, the port big-endian. */

@@ -6,27 +6,48 @@ import { log } from "../lib/log.ts";
 import type { ListenTarget } from "../server/sockets.ts";
 import type { Place } from "./settings.ts";
 
-/** Disposing of it removes what was made for it. */
+/** Disposing of it removes the directories that were made for it. */
 export interface ListenPlaces extends Disposable {
   readonly targets: readonly ListenTarget[];
+  /**
+   * Give these directories to the user that is going to remove them. The sockets must be there: from then on that user
+   * could put another file in their place.
+   */
+  giveTo(owner: number): void;
 }
 
-/** `owner`: who will have to remove what was made, if that is not the user of now. */
-export function listenPlaces(places: readonly Place[], owner?: number): ListenPlaces {
-  const folders = new DisposableStack();
+export function listenPlaces(places: readonly Place[]): ListenPlaces {
+  const stack = new DisposableStack();
   try {
-    const targets = places.map((place) => targetOf(place, folders, owner));
-    const made = folders.move();
-    return { targets, [Symbol.dispose]: () => made.dispose() };
+    const folders: string[] = [];
+    const targets = places.map((place) => targetOf(place, folders, stack));
+    const made = stack.move();
+    return {
+      targets,
+      giveTo: (owner) => folders.forEach((folder) => give(folder, owner)),
+      [Symbol.dispose]: () => made.dispose(),
+    };
   } finally {
-    folders.dispose();
+    stack.dispose();
   }
 }
 
-function targetOf(place: Place, folders: DisposableStack, owner: number | undefined): ListenTarget {
+function give(folder: string, owner: number): void {
+  try {
+    chownSync(folder, owner, -1);
+  } catch (error) {
+    // Changing the user fails then as well, and says why.
+    log.debug(`${folder} cannot be given to user ${owner}: ${String(error)}`);
+  }
+}
+
+function targetOf(place: Place, folders: string[], stack: DisposableStack): ListenTarget {
   switch (place.kind) {
-    case "private":
-      return { unix: join(privateFolder(folders, owner), "socket") };
+    case "private": {
+      const folder = privateFolder(stack);
+      folders.push(folder);
+      return { unix: join(folder, "socket") };
+    }
     case "tcp": {
       const { port, address } = place;
       return address === undefined ? { port } : { port, address };
@@ -41,7 +62,7 @@ function targetOf(place: Place, folders: DisposableStack, owner: number | undefi
 }
 
 /** A folder that only this user may enter. */
-function privateFolder(folders: DisposableStack, owner: number | undefined): string {
+function privateFolder(stack: DisposableStack): string {
   // Not in $TMPDIR, whose length is not known: the path of a socket must be short.
   const folder = mkdtempSync("/tmp/nbdkit");
   const remove = (): void => {
@@ -51,15 +72,9 @@ function privateFolder(folders: DisposableStack, owner: number | undefined): str
       log.debug(`${folder} cannot be removed: ${String(error)}`);
     }
   };
-  try {
-    if (owner !== undefined) chownSync(folder, owner, -1);
-  } catch (error) {
-    // Then changing the user fails, too, and says why.
-    log.debug(`${folder} cannot be given to user ${owner}: ${String(error)}`);
-  }
   // Also when a second signal or a bug ends the program.
   process.on("exit", remove);
-  folders.defer(() => {
+  stack.defer(() => {
     remove();
     process.off("exit", remove);
   });

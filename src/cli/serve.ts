@@ -49,7 +49,7 @@ export async function serve(chain: Chain, settings: Settings, origin: Origin): P
   using stop = stopSignals();
   if (settings.swap) lockAllMemory();
   using places = placesFor(settings, origin);
-  const life = new Life(chain, settings, origin, streams);
+  const life = new Life(chain, settings, origin, streams, places);
   const server = await startServer(chain, {
     ...serverOptions(settings),
     listen: places.targets,
@@ -91,10 +91,9 @@ function serverOptions(settings: Settings): Omit<ServerOptions, "listen" | "onBo
   };
 }
 
-function placesFor({ listen, single, user }: Settings, { activated }: Origin): ListenPlaces {
-  const owner = user === undefined ? undefined : userId(user);
-  if (activated === undefined) return listenPlaces(single ? [] : listen, owner);
-  return { targets: activated.map((fd) => ({ fd })), [Symbol.dispose]() {} };
+function placesFor({ listen, single }: Settings, { activated }: Origin): ListenPlaces {
+  if (activated === undefined) return listenPlaces(single ? [] : listen);
+  return { targets: activated.map((fd) => ({ fd })), giveTo() {}, [Symbol.dispose]() {} };
 }
 
 /** What happens between binding and stopping. */
@@ -103,14 +102,22 @@ class Life {
   readonly #settings: Settings;
   readonly #origin: Origin;
   readonly #streams: StandardStreams;
+  readonly #places: ListenPlaces;
   readonly #uri: UriOptions;
   #command: CaptiveCommand | undefined;
 
-  constructor(chain: Chain, settings: Settings, origin: Origin, streams: StandardStreams) {
+  constructor(
+    chain: Chain,
+    settings: Settings,
+    origin: Origin,
+    streams: StandardStreams,
+    places: ListenPlaces,
+  ) {
     this.#chain = chain;
     this.#settings = settings;
     this.#origin = origin;
     this.#streams = streams;
+    this.#places = places;
     const { mode } = origin.tls;
     this.#uri = uriOptions(settings, mode === "unsupported" ? "off" : mode);
   }
@@ -124,6 +131,8 @@ class Life {
     if (run !== undefined && address !== undefined) {
       this.#command = holdCommand(run, { address, ...this.#uri }, this.#streams);
     }
+    const owner = user === undefined ? undefined : userId(user);
+    if (owner !== undefined) this.#places.giveTo(owner);
     changeUser(user, group);
     // Which ended it.
     if (exitWithParent) endWithParent();

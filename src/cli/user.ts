@@ -1,22 +1,42 @@
 /** Changes the user and group of the process: -u and -g. */
-import { userNamed } from "#abi/process";
+import { takeGroupsOf, userNamed } from "#abi/process";
 
 import { ConfigError } from "../api/errors.ts";
 import { log } from "../lib/log.ts";
 import { quoted } from "../lib/quoted.ts";
 import { messageOf } from "../lib/thrown.ts";
 
-/** The group first, which only the old user may change. nbdkit(1), "-g". */
+/**
+ * The groups first, which only the old user may change. nbdkit(1), "-g". Without -g the supplementary groups become those
+ * of the new user: nbdkit keeps the old ones, which may be root's.
+ */
 export function changeUser(user: string | undefined, group: string | undefined): void {
   if (group !== undefined) {
     change("group", "-g/--group", group, (id) => process.setgid?.(id));
     change("group", "-g/--group", group, (id) => process.setgroups?.([id]));
     log.debug(`changed group to ${group}`);
+  } else if (user !== undefined) {
+    takeGroups(user);
   }
   if (user !== undefined) {
     change("user", "-u/--user", user, (id) => process.setuid?.(id));
     log.debug(`changed user to ${user}`);
   }
+}
+
+/** A server that stays the same user keeps its groups, which it may not be able to change. */
+function takeGroups(user: string): void {
+  const id = userId(user);
+  if (id === undefined || id === process.geteuid?.()) return;
+  try {
+    takeGroupsOf(id);
+  } catch (error) {
+    throw new ConfigError(
+      `option -u/--user: cannot change the supplementary groups to those of ${user}: ${messageOf(error)}`,
+      { cause: error },
+    );
+  }
+  log.debug(`changed supplementary groups to ${process.getgroups?.().join(" ")}`);
 }
 
 /** The number of the user that -u means; undefined where it means none. */

@@ -1,6 +1,6 @@
 /** What the server does to its own process: user, memory, parent, where errors go, and modules that want it to stop. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
-import { mkdirSync, readFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { NbdClient } from "#test/client";
@@ -15,6 +15,7 @@ setDefaultTimeout(60_000);
 const life = join(import.meta.dir, "life-fixture.ts");
 const plugin = () => compileModule("test/fixtures/shutting-down.c");
 const isRoot = process.getuid?.() === 0;
+const mayMount = isRoot && installed("unshare") && Bun.spawnSync(["unshare", "-m", "true"]).success;
 
 /** Lines of /proc/PID/status. */
 function status(pid: number, ...names: readonly string[]): Record<string, string> {
@@ -42,6 +43,49 @@ describe.skipIf(!isRoot)("-u and -g (needs root)", () => {
     expect(stdout).toMatch(/^Gid:\s65534\s65534\s65534\s65534$/m);
     expect(stdout).toMatch(/^Groups:\s65534 ?$/m);
   });
+
+  const groupsOf = (stdout: string) => /^Groups:\s*(.*?) *$/m.exec(stdout)?.[1];
+
+  test.skipIf(!installed("setpriv"))(
+    "-u alone takes the groups of the user, not those that the server was started with (needs setpriv)",
+    async () => {
+      const many = ["setpriv", "--groups=0,6,44"];
+      const show = "cat /proc/$PPID/status";
+      for (const user of ["nobody", "65534", "4000000"]) {
+        const args = ["-U", "-", "-u", user, "null", "--run", show];
+        const { code, stdout, stderr } = await run([...many, ...program, ...args]);
+        const groups = groupsOf(stdout);
+        // Its own groups are its first one alone, which -g would give it.
+        expect({ code, stderr, groups }).toEqual({ code: 0, stderr: "", groups: "0" });
+        expect(stdout).toMatch(/^Gid:\s0\s0\s0\s0$/m);
+      }
+    },
+  );
+
+  test.skipIf(!mayMount)("-u alone takes groups that list the user (needs unshare)", async () => {
+    using folder = new Folder();
+    const database = folder.file("group");
+    writeFileSync(database, `${readFileSync("/etc/group", "utf8")}members:x:4242:daemon,nobody\n`);
+    const script = `mount --bind '${database}' /etc/group && exec "$@"`;
+    const others = ["unshare", "-m", "/bin/sh", "-c", script, "sh"];
+    for (const user of ["nobody", "65534"]) {
+      const args = ["-U", "-", "-u", user, "null", "--run", "cat /proc/$PPID/status"];
+      const { code, stdout, stderr } = await run([...others, ...program, ...args]);
+      const groups = groupsOf(stdout);
+      expect({ code, stderr, groups }).toEqual({ code: 0, stderr: "", groups: "0 4242" });
+    }
+  });
+
+  test.skipIf(!installed("setpriv"))(
+    "-u keeps the groups where the user stays the same (needs setpriv)",
+    async () => {
+      const many = ["setpriv", "--groups=0,6,44", "--bounding-set=-setgid", "--inh-caps=-setgid"];
+      const args = ["-U", "-", "-u", "root", "null", "--run", "cat /proc/$PPID/status"];
+      const { code, stdout, stderr } = await run([...many, ...program, ...args]);
+      const groups = groupsOf(stdout);
+      expect({ code, stderr, groups }).toEqual({ code: 0, stderr: "", groups: "0 6 44" });
+    },
+  );
 
   test("come before the pid file, which the new user writes", async () => {
     // The folder is root's alone.
@@ -198,8 +242,6 @@ client.sendall (bytes.fromhex ("00000003") + b"IHAVEOPT" + bytes.fromhex ("00000
   + "256095130000000000000000000000010000000000000200" + "00000001"))
 print (log.recv (1000).decode ())
 `;
-
-const mayMount = isRoot && installed("unshare") && Bun.spawnSync(["unshare", "-m", "true"]).success;
 
 describe.skipIf(!haveCompiler || !mayMount || !installed("python3"))(
   "a daemon (needs cc, python3, unshare)",
