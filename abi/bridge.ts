@@ -270,7 +270,7 @@ export class Bridge implements ThreadLink, QueueLink {
     const numbered = this.#numbers.release(number);
     if (numbered === undefined) return;
     const { down, owner } = numbered;
-    down.settle(readResult(this.#calls, number * messageWords, down.call));
+    down.settle(this.#result(this.#calls, number * messageWords, down));
     owner.returned();
     this.#numbers.feed();
   }
@@ -282,7 +282,7 @@ export class Bridge implements ThreadLink, QueueLink {
     const { down, owner } = numbered;
     // NULL of open, -1 of all others.
     const ret = down.call.op === op.RT_OP_OPEN ? 0 : -1;
-    down.settle({ ret, size: -1n, stored: err, errno: err });
+    down.settle({ ret, size: -1n, stored: err, errno: err, said: "" });
     owner.returned();
     this.#numbers.feed();
   }
@@ -324,8 +324,18 @@ export class Bridge implements ThreadLink, QueueLink {
     this.drain();
   }
 
-  readResult(base: number, call: Call): Result {
-    return readResult(this.#slots, base, call);
+  readResult(base: number, down: Down): Result {
+    return this.#result(this.#slots, base, down);
+  }
+
+  #result(from: MessageMemory, base: number, { call, below }: Down): Result {
+    call.results?.(from.readBlockSize(base));
+    const result = from.readResult(base, call.returnsSize === true);
+    const said = from.pointer(base, "key") as Pointer;
+    if (said === 0) return below === undefined ? result : { ...result, said: below };
+    const text = textAt(said) ?? "";
+    this.native.rt_said_free(said);
+    return { ...result, said: text };
   }
 
   dispatch(
@@ -410,11 +420,6 @@ export class Bridge implements ThreadLink, QueueLink {
     if (pointer === null) throw new NbdError("ENOMEM", "no memory for a string");
     return { pointer: Number(pointer), release: () => this.native.rt_free(pointer) };
   }
-}
-
-function readResult(from: MessageMemory, base: number, call: Call): Result {
-  call.results?.(from.readBlockSize(base));
-  return from.readResult(base, call.returnsSize === true);
 }
 
 /** The view of memory that is JavaScript's own. */

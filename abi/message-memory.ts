@@ -87,6 +87,7 @@ export class MessageMemory {
       size: returnsSize ? (this.#i64[(base + at.ret) / 2] ?? 0n) : 0n,
       stored: u32[base + at.err] ?? 0,
       errno: u32[base + at.flags] ?? 0,
+      said: "",
     };
   }
 

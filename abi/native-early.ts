@@ -77,7 +77,8 @@ export function addEarly(
     draft.preconnect = (next, readonly, visit) =>
       early(visit, { preconnect: next }, async (connection) => {
         const call = { op: op.RT_OP_PRECONNECT, nxdata, readonly };
-        if ((await native.visit(visit, connection, call)).ret === -1) throw failed(0);
+        const { ret, said } = await native.visit(visit, connection, call);
+        if (ret === -1) throw failed(0, said);
       });
   }
   if (module.has("list_exports")) {
@@ -88,7 +89,8 @@ export function addEarly(
         const known = exports.entries.length;
         const call = { op: op.RT_OP_LIST_EXPORTS, nxdata, readonly, exports: list.pointer };
         const taken = { ...call, isTls: knowsTls && isTls };
-        if ((await native.visit(visit, connection, taken)).ret === -1) throw failed(0);
+        const { ret, said } = await native.visit(visit, connection, taken);
+        if (ret === -1) throw failed(0, said);
         exportsFrom(bridge, list.pointer, exports, known);
       });
   }

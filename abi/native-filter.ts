@@ -202,7 +202,7 @@ function addOpening(
         const { own, exportName: key } = handle;
         const call = { op: op.RT_OP_OPEN, nxdata: own, readonly, flags, key, isTls };
         const result = await native.run(context, handle, call);
-        if (result.ret === 0) throw failed(result.stored);
+        if (result.ret === 0) throw failed(result.stored, result.said);
         handle.pointer = result.ret;
         if (form === "either") known ??= opened ? "A" : "S";
       } else if (draft.serverOpensNext !== true) {

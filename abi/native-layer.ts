@@ -72,12 +72,12 @@ export function threadModelName(model: number): ThreadModel {
 
 /**
  * The failure of a callback. Its message is empty, for "already reported": the module has said with
- * nbdkit_error what it has to say.
+ * nbdkit_error what it has to say, which clients are told.
  */
-export function failed(number: number): NbdError {
+export function failed(number: number, reported = ""): NbdError {
   // A number that means nothing is what nbdkit tells clients of it.
   const name: Errno = number === 0 ? "EIO" : errnoName(number, "EINVAL");
-  return new NbdError(name, "");
+  return new NbdError(name, "", { reported });
 }
 
 export class NativeCalls {
@@ -123,7 +123,7 @@ export class NativeCalls {
       size = found;
     };
     const result = await this.run(context, handleOf(context), { op: RT_OP_BLOCK_SIZE, results });
-    if (result.ret === -1) throw failed(0);
+    if (result.ret === -1) throw failed(0, result.said);
     return size;
   }
 
@@ -136,19 +136,19 @@ export class NativeCalls {
   /** A data callback. */
   async data(context: LayerContext, call: Omit<Call, "module">): Promise<void> {
     const result = await this.run(context, handleOf(context), call);
-    if (result.ret === -1) throw failed(this.#errnoRule(result));
+    if (result.ret === -1) throw failed(this.#errnoRule(result), result.said);
   }
 
   /** A callback of type int that answers a question, or prepares or finalizes. */
   async number(context: LayerContext, op: number, readonly = false): Promise<number> {
     const result = await this.run(context, handleOf(context), { op, readonly });
-    if (result.ret === -1) throw failed(0);
+    if (result.ret === -1) throw failed(0, result.said);
     return result.ret;
   }
 
   async size(context: LayerContext, op: number): Promise<bigint> {
     const result = await this.run(context, handleOf(context), { op, returnsSize: true });
-    if (result.size === -1n) throw failed(0);
+    if (result.size === -1n) throw failed(0, result.said);
     return result.size;
   }
 

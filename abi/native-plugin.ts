@@ -89,7 +89,7 @@ function addOpening(draft: Draft, module: NativeModule, native: NativeCalls): vo
     };
     try {
       const result = await native.run(context, handle, { op: op.RT_OP_OPEN, readonly });
-      if (result.ret === 0) throw failed(result.stored);
+      if (result.ret === 0) throw failed(result.stored, result.said);
       handle.pointer = result.ret;
       return handle;
     } catch (error) {

@@ -1,6 +1,7 @@
 /** One native thread as JavaScript knows it, and what is under way on it. */
 import { ptr } from "bun:ffi";
 
+import { NbdError } from "#api";
 import type { BlockSize } from "#lib/block-size";
 import { log } from "#lib/log";
 import { messageOf } from "#lib/thrown";
@@ -45,13 +46,15 @@ export interface Result {
   readonly stored: number;
   /** errno when it returned. */
   readonly errno: number;
+  /** Where it failed, what it or a layer below it logged last; clients may be told it. */
+  readonly said: string;
 }
 
 /** What a thread needs of the bridge. */
 export interface ThreadLink {
   sendCall(slot: number, call: Call, address: number): void;
   sendAnswer(slot: number, answer: Reply, err: number): void;
-  readResult(base: number, call: Call): Result;
+  readResult(base: number, down: Down): Result;
   /** Run the upcall whose message is in the thread's slot. `known` is a view of C's memory at `knownAddress`. */
   dispatch(
     parked: Parked,
@@ -67,6 +70,8 @@ export interface Down {
   readonly call: Call;
   readonly address: number;
   readonly settle: (result: Result) => void;
+  /** Why a layer below it has failed, where that is in TypeScript: C does not know it. */
+  below?: string;
 }
 
 /** Make a record of a call and hand it to `use`; resolves when the callback has returned. */
@@ -92,6 +97,12 @@ function takeBack(lent: ArrayBuffer | undefined): void {
     // Something native still works with it, for a layer that did not wait for that.
     log.debug(`memory that C has lent cannot be taken back: ${messageOf(error)}`);
   }
+}
+
+/** What clients are told of a failure. */
+function saidBy(error: unknown): string {
+  const message = messageOf(error);
+  return message === "" && error instanceof NbdError ? error.reported : message;
 }
 
 /** A thread that waits in an upcall. C layers further down are run on it, one after the other. */
@@ -170,7 +181,7 @@ export class RequestThread {
   done(base: number): void {
     const down = this.#stack.pop();
     if (down === undefined || down instanceof Parked) return;
-    down.settle(this.#bridge.readResult(base, down.call));
+    down.settle(this.#bridge.readResult(base, down));
     this.#advance();
   }
 
@@ -189,6 +200,7 @@ export class RequestThread {
       this.#advance();
     };
     const fail = (error: unknown) => {
+      if (down !== undefined) down.below = saidBy(error);
       parked.answer = { ret: -1, err: this.#bridge.report(error, down?.call.connection?.logName) };
       this.#advance();
     };

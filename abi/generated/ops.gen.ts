@@ -83,6 +83,7 @@ export const RT_DIRECT_DESCRIPTOR = 2;
 export const RT_CALL_BIT = 0x80000000;
 export const RT_OPEN_EITHER = 1;
 export const RT_MAX_SLOTS = 4096;
+export const RT_MAX_SAID = 4096;
 export const RT_MAX_CALLS = 16384;
 export const RT_ERRORS_TO_SYSLOG = 0x40000001;
 export const RT_ERRORS_TO_NOBODY = 0x40000002;

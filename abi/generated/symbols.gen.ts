@@ -53,6 +53,7 @@ export const runtimeSymbols = {
   rt_send_errors: { args: ["i32"], returns: "void" },
   rt_on_shutdown: { args: ["ptr"], returns: "void" },
   rt_errors_printed: { args: [], returns: "u32" },
+  rt_said_free: { args: ["ptr"], returns: "void" },
   rt_hide_symbols: { args: [], returns: "i32" },
   rt_set_pid: { args: ["i32"], returns: "void" },
   rt_dlopen: { args: ["cstring", "i32"], returns: "ptr" },

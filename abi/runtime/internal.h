@@ -97,6 +97,9 @@ void rt_run_errand (int32_t slot, void (*run) (void *), void *data);
 /* nbdkit_set_error for the callback that runs on this thread. */
 void rt_store_error (int err);
 
+/* The text of nbdkit_error, for the callback that runs on this thread: clients get it if the callback fails. */
+void rt_store_said (const char *message);
+
 /* A client's connection (connection.c). */
 struct rt_connection {
   char *log_name;

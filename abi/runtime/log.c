@@ -203,6 +203,8 @@ print_line (enum kind kind, int fd, const char *format, va_list args)
 
   errno = saved_errno;
   if (vasprintf (&raw, format, args) != -1) {
+    if (kind == ERROR)
+      rt_store_said (raw);
     message = printable (raw, kind == ERROR ? "\n\t" : "", name == NULL ? "" : "  ");
     free (raw);
   }

@@ -167,6 +167,8 @@ run_neighbour (const struct rt_message *layer, const struct rt_message *m)
   /* On a thread of a module's own there is none: nbdkit_export_name fails there. */
   call.connection = (uint64_t) (uintptr_t) connection;
   rt_run (&call, 0);
+  /* The callback on this thread that asked has it, too. */
+  rt_said_free ((void *) (uintptr_t) call.key);
   if (call.ret != -1)
     return call.ret;
   errno = call.err != 0 ? call.err : layer->flags & RT_DIRECT_ERRNO && call.flags != 0 ? (int) call.flags : EIO;

@@ -35,6 +35,9 @@
 /* The most slots, so the most native threads that may be in the chain at once. */
 #define RT_MAX_SLOTS 4096
 
+/* The most bytes of an error that clients get, as many as an NBD string may have. */
+#define RT_MAX_SAID 4096
+
 /* The most calls that may be in queues or under way at once. */
 #define RT_MAX_CALLS 16384
 
@@ -53,7 +56,7 @@ struct rt_message {
   int64_t ret;      /* done, answer */
   int32_t err;      /* done: from nbdkit_set_error, or 0. answer: 0, or the errno of the failure */
   int32_t readonly; /* any argument of type int */
-  uint64_t key;     /* strings; also exportname */
+  uint64_t key;     /* strings; also exportname. done: what the callback said with nbdkit_error, if it failed, or 0 */
   uint64_t value; /* also the export name with which the layer of a connection was opened */
   uint64_t connection; /* downcall: from rt_connection_new, or 0 where there is none */
   uint64_t extents;   /* struct nbdkit_extents *, of extents */
@@ -196,6 +199,9 @@ void rt_on_shutdown (void (*asked) (void));
 
 /* How many error lines modules have printed. */
 uint32_t rt_errors_printed (void);
+
+/* Free the text that the result of a failed callback has as `key`. */
+void rt_said_free (void *said);
 
 /* Let modules that are loaded from now on see nothing of the program but libc's and nbdkit's functions. To be called once
  * JavaScript has the addresses of the functions of this header, which are hidden as well. Returns 0 or an errno. */

@@ -17,6 +17,7 @@
 /* A callback that runs on a thread. Frames nest when a C layer below another one runs on its thread. */
 struct frame {
   int error; /* from nbdkit_set_error */
+  char *said; /* the last text of nbdkit_error, or NULL */
   const struct rt_message *downcall;
 };
 
@@ -126,6 +127,28 @@ refuse_result (struct rt_message *m)
   m->err = EIO;
 }
 
+/* What a callback that has failed said last, for JavaScript to free. The layer above may fail for the same reason. */
+static char *
+said_of (struct frame *frame, const struct rt_message *m)
+{
+  bool failed = m->ret == -1 || (m->ret == 0 && m->op == RT_OP_OPEN);
+  char *said = frame->said, *copy = NULL;
+
+  if (said == NULL)
+    return NULL;
+  if (this_frame == NULL) {
+    if (failed)
+      return said;
+    free (said);
+    return NULL;
+  }
+  free (this_frame->said);
+  this_frame->said = said;
+  if (failed)
+    copy = strdup (said);
+  return copy;
+}
+
 void
 rt_run (struct rt_message *m, uint32_t call)
 {
@@ -144,6 +167,7 @@ rt_run (struct rt_message *m, uint32_t call)
     refuse_result (m);
   this_frame = outer;
   this_call = outer_call;
+  m->key = (uint64_t) (uintptr_t) said_of (&frame, m);
 }
 
 void
@@ -302,6 +326,21 @@ rt_upcall (void *nxdata, struct rt_message *m)
   m->maximum = in->maximum;
   errno = saved_errno;
   return in->ret;
+}
+
+void
+rt_store_said (const char *message)
+{
+  if (this_frame == NULL)
+    return;
+  free (this_frame->said);
+  this_frame->said = strndup (message, RT_MAX_SAID);
+}
+
+void
+rt_said_free (void *said)
+{
+  free (said);
 }
 
 void

@@ -17,11 +17,18 @@ import { messageOf } from "../lib/thrown.ts";
 export class NbdError extends Error {
   override readonly name = "NbdError";
   readonly errno: Errno;
+  /** Where the message is empty: what a C layer has logged of it already, and clients are told. */
+  readonly reported: string;
 
-  constructor(errno: Errno, message: string, options?: ErrorOptions) {
+  constructor(
+    errno: Errno,
+    message: string,
+    options?: ErrorOptions & { readonly reported?: string },
+  ) {
     super(message, options);
     // Modules in JavaScript are checked by nobody else.
     this.errno = isErrno(errno) ? errno : "EIO";
+    this.reported = options?.reported ?? "";
   }
 
   /** The number that C sees in errno. */

@@ -396,10 +396,9 @@ class Negotiation {
 
   /** Log what a layer threw, and say it in a few words. */
   #told(error: unknown): string {
-    const { message, errno } = failure(error);
-    if (message === "") return errnoText(errno);
-    this.#error(message);
-    return message;
+    const { message, errno, told } = failure(error);
+    if (message !== "") this.#error(message);
+    return told || errnoText(errno);
   }
 
   /** The option's payload, or undefined where the client left. */

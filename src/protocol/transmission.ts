@@ -464,10 +464,9 @@ export class Transmission {
 
   /** What a layer threw. */
   #report(request: Running, error: unknown): void {
-    const { errno, message } = failure(error);
-    // Modules in C have logged what they had to say.
+    const { errno, message, told } = failure(error);
     if (message !== "") log.error(message, this.#options.logName);
-    this.#refuse(request, { errno, message });
+    this.#refuse(request, { errno, message: told });
   }
 
   #refuse(request: Running, { errno, message, at }: Refusal): void {

@@ -47,10 +47,21 @@ export function errnoText(errno: Errno): string {
   return texts[errno] ?? errno;
 }
 
+export interface Failure {
+  readonly errno: Errno;
+  /** What has to be logged; empty where a module in C has done it. */
+  readonly message: string;
+  /** What the client is told. */
+  readonly told: string;
+}
+
 /** What a layer's failure says: the chain throws NbdError, which carries an errno, and EIO stands for all else. */
-export function failure(error: unknown): { readonly errno: Errno; readonly message: string } {
-  if (typeof error !== "object" || error === null) return { errno: "EIO", message: String(error) };
+export function failure(error: unknown): Failure {
+  if (typeof error !== "object" || error === null) {
+    return { errno: "EIO", message: String(error), told: String(error) };
+  }
   const errno = "errno" in error && typeof error.errno === "string" ? error.errno : "";
   const message = "message" in error && typeof error.message === "string" ? error.message : "";
-  return { errno: isErrno(errno) ? errno : "EIO", message };
+  const reported = "reported" in error && typeof error.reported === "string" ? error.reported : "";
+  return { errno: isErrno(errno) ? errno : "EIO", message, told: message || reported };
 }
