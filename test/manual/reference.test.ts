@@ -17,9 +17,11 @@ const texts = all.map(({ file }) => manualOf(file)).join("\n");
 const names = (text: string, name: string) =>
   new RegExp(`(?<!\\w)${RegExp.escape(name)}(?!\\w)`).test(text);
 
+const firstRelease = (prose: string) => /Since\s+nbdkit\s+(\d+\.\d+)/.exec(prose)?.[1];
+
 describe.each(all.map((page) => [page.file, page] as const))("%s", (file, { entries, named }) => {
   const known = new Map(entries.map((entry) => [entry.name, entry]));
-  const sections = sectionsOf(manualOf(file)).filter((it) => it.names.some((x) => known.has(x)));
+  const sections = sectionsOf(manualOf(file));
   const entriesOf = (section: Section) => section.names.flatMap((name) => known.get(name) ?? []);
 
   test("has a heading for each declaration of the headers, and for no other", () => {
@@ -39,7 +41,7 @@ describe.each(all.map((page) => [page.file, page] as const))("%s", (file, { entr
       }
       writeFileSync(join(root, "docs", file), manual);
     }
-    const now = sectionsOf(manualOf(file)).filter((it) => it.names.some((x) => known.has(x)));
+    const now = sectionsOf(manualOf(file));
     const wrong = now.filter((section) => section.block !== declarations(entriesOf(section)));
     expect(wrong.map(({ heading, block }) => ({ heading, block }))).toEqual([]);
   });
@@ -49,6 +51,16 @@ describe.each(all.map((page) => [page.file, page] as const))("%s", (file, { entr
       ({ prose }) => !/Since\s+nbdkit\s+\d/.test(prose) || prose.length < 60,
     );
     expect(short.map(({ heading }) => heading)).toEqual([]);
+  });
+
+  test("says the release that the generations say", () => {
+    const wrong = sections.flatMap((section) =>
+      entriesOf(section)
+        .filter(({ since }) => since !== undefined)
+        .map(({ name, since }) => [name, since, firstRelease(section.prose)] as const)
+        .filter(([, since, said]) => since !== said),
+    );
+    expect(wrong).toEqual([]);
   });
 
   test("names what has no heading of its own", () => {

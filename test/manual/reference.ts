@@ -15,6 +15,8 @@ interface Entry {
   readonly c: string;
   /** As the interfaces of TypeScript declare it, if they do. */
   readonly typescript: string | undefined;
+  /** The first stable release of nbdkit that has it, where the headers say so. */
+  readonly since: string | undefined;
 }
 
 export interface Page {
@@ -54,14 +56,20 @@ export async function pages(): Promise<readonly Page[]> {
       methodsOf("PluginMethods"),
       definitionOf("Described", "PluginDefinition"),
     ),
-    page("nbdkit-filter.md", filter, methodsOf("FilterMethods"), [
-      ...definitionOf("Described", "FilterDefinition"),
-      ...next.keys().map((name) => (newest.has(name) ? `next->${name}` : `next_ops->${name}`)),
-      ...methodsOf("NextOps")
-        .keys()
-        .map((name) => `next.${name}`),
-      ...model.generations.flatMap(({ id, unit }) => [`| ${id}`, ...unit.functionTypes.keys()]),
-    ]),
+    page(
+      "nbdkit-filter.md",
+      filter,
+      methodsOf("FilterMethods"),
+      [
+        ...definitionOf("Described", "FilterDefinition"),
+        ...next.keys().map((name) => (newest.has(name) ? `next->${name}` : `next_ops->${name}`)),
+        ...methodsOf("NextOps")
+          .keys()
+          .map((name) => `next.${name}`),
+        ...model.generations.flatMap(({ id, unit }) => [`| ${id}`, ...unit.functionTypes.keys()]),
+      ],
+      filterSince(model),
+    ),
     page(
       "nbdkit-functions.md",
       new Map(exportedFunctions(model).map(({ name, text }) => [name, text])),
@@ -83,17 +91,48 @@ function fieldsOf({ generations }: Model, struct: string): Map<string, string> {
   return new Map(fields.map(({ name, text }) => [name, text]));
 }
 
+/** The first stable release of each generation that brought a field. */
+const stable: Readonly<Record<string, string>> = {
+  S: "1.2",
+  B: "1.4",
+  C: "1.10",
+  D: "1.12",
+  E: "1.14",
+  F0: "1.16",
+  f1: "1.18",
+  G: "1.18",
+  g1: "1.22",
+  g3: "1.22",
+  I: "1.24",
+  J: "1.26",
+  K: "1.30",
+  L: "1.36",
+};
+
+/** In which release each field of a filter came. */
+function filterSince({ generations }: Model): Map<string, string | undefined> {
+  // A Map keeps the last entry of a key, which is that of the oldest generation.
+  const oldestLast = generations.toReversed();
+  return new Map(
+    oldestLast.flatMap(({ id, unit }) =>
+      structOf(unit, "nbdkit_filter").fields.map(({ name }) => [name, stable[id] ?? id] as const),
+    ),
+  );
+}
+
 function page(
   file: string,
   declared: ReadonlyMap<string, string>,
   methods: ReadonlyMap<string, string>,
   named: readonly string[] = [],
+  since: ReadonlyMap<string, string | undefined> = new Map(),
 ): Page {
   const entries = [...declared]
     .filter(([name]) => !name.startsWith("_"))
     .map(([name, text]): Entry => {
       const c = text.replace(/^extern /, "");
-      return { name, c, typescript: methods.get(camelCase(name)) ?? dataInTypeScript[name] };
+      const typescript = methods.get(camelCase(name)) ?? dataInTypeScript[name];
+      return { name, c, typescript, since: since.get(name) };
     });
   return {
     file,
