@@ -169,11 +169,14 @@ function typescriptExports(): readonly string[] {
     "",
   );
   const lists = [...text.matchAll(/export (?:type )?(?:\* as (\w+)|\{([^}]*)\})/g)];
-  return lists.flatMap(([, all, list = ""]) =>
+  const names = lists.flatMap(([, all, list = ""]) =>
     all === undefined
       ? [...list.matchAll(/(\w+)\s*(?:,|$)/g)].map((found) => found[1] ?? "")
       : [all],
   );
+  const storage = readFileSync(join(root, "src/api/storage.ts"), "utf8");
+  const calls = storage.matchAll(/^(?:export (?:async )?(?:function|const)| {2}async) (\w+)/gm);
+  return [...names, ...[...calls].map(([, name = ""]) => name)];
 }
 
 const widest = 76;
