@@ -1,4 +1,6 @@
 /** The system calls that the plugin makes, as one object, so that tests can watch them and let them fail. */
+import { fstatSync } from "node:fs";
+
 import { storage } from "#api";
 
 type Storage = typeof storage;
@@ -8,6 +10,7 @@ export type Calls = Storage["onThread"] &
   Pick<Storage, "preadNow" | "preadSync" | "pwriteSync"> & {
     readonly adviseNow: Storage["advise"];
     readonly seekNow: Storage["seek"];
+    readonly sizeNow: (fd: number) => bigint;
   };
 
 /** The real ones. */
@@ -18,4 +21,5 @@ export const calls: Calls = {
   pwriteSync: storage.pwriteSync,
   adviseNow: storage.advise,
   seekNow: storage.seek,
+  sizeNow: (fd) => fstatSync(fd, { bigint: true }).size,
 };

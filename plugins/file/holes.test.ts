@@ -15,7 +15,7 @@ function striped(length: bigint, size: bigint) {
     if (found < size) return found;
     return to === "hole" && at < size ? size : undefined;
   };
-  return fakeFile({ seekNow: seek });
+  return fakeFile({ seekNow: seek, sizeNow: () => size });
 }
 
 const told = (extents: Extents) =>
@@ -54,6 +54,31 @@ describe("holes", () => {
     const { file, said } = fakeFile({ seekNow: (_to: string, at: bigint) => at });
     addHoles(file, 100, 0n, 0, new Extents(0n, 100n));
     expect(said.length).toBe(4096);
+  });
+
+  test("end where the file does, also where it became shorter", async () => {
+    const nowhere = () => undefined;
+    for (const [size, expected] of [
+      [
+        500n,
+        [
+          [100n, 400n, hole],
+          [500n, 500n, 0],
+        ],
+      ],
+      [1000n, [[100n, 900n, hole]]],
+      [2000n, [[100n, 900n, hole]]],
+      [100n, [[100n, 900n, 0]]],
+      [0n, [[100n, 900n, 0]]],
+    ] as const) {
+      const now = fakeFile({ seekNow: nowhere, sizeNow: () => size });
+      const later = fakeFile({ seek: nowhere, size: () => size }, remote);
+      for (const { file } of [now, later]) {
+        const extents = new Extents(100n, 1000n);
+        await addHoles(file, 900, 100n, 0, extents);
+        expect(told(extents)).toEqual(expected.map(([at, length, type]) => [at, length, type]));
+      }
+    }
   });
 
   test("that cannot be found fail the request, with the file's name", async () => {

@@ -1,5 +1,6 @@
 /** Tells which parts of a file are holes, as far as its file system knows. */
 import {
+  after,
   type Awaitable,
   debug,
   EXTENT_HOLE,
@@ -9,7 +10,7 @@ import {
   NbdError,
 } from "#api";
 
-import { type OpenFile } from "./open-file.ts";
+import { type OpenFile, sizeOf } from "./open-file.ts";
 import { blame } from "./transfer.ts";
 
 const hole = EXTENT_HOLE | EXTENT_ZERO;
@@ -47,11 +48,15 @@ export function addHoles(
   const { calls, fd, pace } = file;
   const start = pace.now();
   try {
-    while (!search.over) search.found(calls.seekNow(fd, search.looksFor, search.at), extents);
+    while (!search.over) {
+      const next = calls.seekNow(fd, search.looksFor, search.at);
+      pace.took(start);
+      if (next === undefined) return after(sizeOf(file), (size) => search.ended(size, extents));
+      search.found(next, extents);
+    }
   } catch (error) {
     throw blame(file, error);
   }
-  pace.took(start);
   return undefined;
 }
 
@@ -60,8 +65,10 @@ async function searchLater(file: OpenFile, search: Search, extents: Extents): Pr
   try {
     while (!search.over) {
       const start = pace.now();
-      search.found(await calls.seek(fd, search.looksFor, search.at), extents);
+      const next = await calls.seek(fd, search.looksFor, search.at);
       pace.took(start);
+      if (next === undefined) search.ended(await sizeOf(file), extents);
+      else search.found(next, extents);
     }
   } catch (error) {
     throw blame(file, error);
@@ -88,10 +95,8 @@ class Search {
     return this.at >= this.#end || this.#extents === this.#most || this.#steps === 2 * mostSteps;
   }
 
-  /** `found`: where the next data or hole begins. */
-  found(found: bigint | undefined, extents: Extents): void {
-    // No more data: a hole up to the end of the file, or beyond a file that became shorter.
-    const next = found ?? this.#end;
+  /** `next`: where the next data or hole begins. */
+  found(next: bigint, extents: Extents): void {
     if (next > this.at) {
       extents.add(this.at, next - this.at, this.looksFor === "data" ? hole : 0);
       this.#extents += 1;
@@ -99,5 +104,19 @@ class Search {
     }
     this.#steps += 1;
     this.looksFor = this.looksFor === "data" ? "hole" : "data";
+  }
+
+  /**
+   * There is no more data up to the end of the file, which has `size` bytes now. A file that became shorter has no hole
+   * behind its end, though SEEK_DATA says the same there: reading it fails, and only what is told as data is read.
+   */
+  ended(size: bigint, extents: Extents): void {
+    if (size > this.at) {
+      const until = size < this.#end ? size : this.#end;
+      extents.add(this.at, until - this.at, this.looksFor === "data" ? hole : 0);
+      this.at = until;
+    }
+    if (this.#end > this.at) extents.add(this.at, this.#end - this.at, 0);
+    this.at = this.#end;
   }
 }

@@ -97,7 +97,7 @@ async function paceOfFile(path: string, device: bigint): Promise<Pace> {
 export function sizeOf(file: OpenFile): Awaitable<bigint> {
   const { calls, fd, pace, sector } = file;
   if (sector !== undefined) return storage.deviceSize(fd);
-  return pace.storage === "remote" ? calls.size(fd) : fs.fstatSync(fd, { bigint: true }).size;
+  return pace.storage === "remote" ? calls.size(fd) : calls.sizeNow(fd);
 }
 
 /** A file system on another machine is given what was written before a file is closed. */

@@ -95,11 +95,15 @@ describe("extents", () => {
     expect(await stack.next.canExtents()).toBe(true);
   });
 
-  test("are a hole where the file became shorter", async () => {
+  test("are no hole where the file became shorter", async () => {
     const path = image(pattern(8192));
     await using stack = await overPlugin(plugin, { file: path });
     await stack.next.getSize();
+    truncateSync(path, 4096);
+    expect(await mapOf(stack.next, 0n, 8192)).toEqual(["0+8192 data"]);
     truncateSync(path, 0);
+    expect(await mapOf(stack.next, 0n, 8192)).toEqual(["0+8192 data"]);
+    truncateSync(path, 8192);
     expect(await mapOf(stack.next, 0n, 8192)).toEqual(["0+8192 hole zero"]);
   });
 });
