@@ -27,7 +27,7 @@ test("answers the negated error number", () => {
     Number(libc.seek(-1, "data", 0n)),
     libc.fadvise(-1, 0n, 0n, "normal"),
     Number(libc.deviceSize(-1)),
-    libc.sectorSize(-1),
+    libc.deviceNumber(-1, "sectorSize"),
     libc.deviceRange(-1, "discard", 0n, 512n),
   ]).toEqual(Array(9).fill(-errnos.EBADF));
   expect(libc.isLoaded()).toBe(true);

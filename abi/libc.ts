@@ -10,7 +10,12 @@ const whences = { end: 2, data: 3, hole: 4 } as const;
 /** Flag of preadv2(2): fail with EAGAIN where the data is not in memory. */
 const nowait = 8;
 /** Requests of ioctl(2), the same on x86-64 and aarch64. */
-const blkSectorSize = 0x1268;
+const deviceNumbers = {
+  sectorSize: 0x1268,
+  minimumIo: 0x1278,
+  optimalIo: 0x1279,
+  rotational: 0x127e,
+} as const;
 const blkDiscard = 0x1277;
 const blkZeroOut = 0x127f;
 const blkSize = 0x80081272;
@@ -206,11 +211,12 @@ export function deviceSize(fd: number): bigint {
   return result < 0 ? BigInt(result) : (it.words[0] ?? 0n);
 }
 
-/** The logical sector size in bytes of a block device (BLKSSZGET), or the negated errno. */
-export function sectorSize(fd: number): number {
+/** A number that a block device tells (BLKSSZGET, BLKIOMIN, BLKIOOPT, BLKROTATIONAL), or the negated errno. */
+export function deviceNumber(fd: number, what: keyof typeof deviceNumbers): number {
   const it = libc();
+  // The last one has 16 bits, the others 32.
   it.words.fill(0n);
-  const result = retried(it, () => it.c.ioctl(fd, blkSectorSize, it.words));
+  const result = retried(it, () => it.c.ioctl(fd, deviceNumbers[what], it.words));
   return result < 0 ? result : Number((it.words[0] ?? 0n) & 0xffff_ffffn);
 }
 

@@ -1,5 +1,14 @@
 /** Serve a file or a block device. The manual is README.md, beside this file. */
-import { after, type Awaitable, ConfigError, definePlugin, FLAG_FUA, NbdError, param } from "#api";
+import {
+  after,
+  type Awaitable,
+  ConfigError,
+  definePlugin,
+  FLAG_FUA,
+  lastGiven,
+  NbdError,
+  param,
+} from "#api";
 
 import { calls } from "./calls.ts";
 import { addHoles, tellsHoles } from "./holes.ts";
@@ -14,10 +23,19 @@ const refused: Readonly<Record<string, string>> = {
   wdelay: "use --filter=delay",
 };
 
-const keys = ["file", "dir", "fd", "dirfd", "cache", "fadvise"];
+const keys = ["file", "dir", "fd", "dirfd", "reduce-memory-pressure", "fadvise"];
+
+/** What `cache` means, as reduce-memory-pressure was called before nbdkit 1.46. */
+const memoryPressures: Readonly<Record<string, boolean>> = { default: false, none: true };
 
 /** Descriptors that the server does not use itself. */
 const descriptor = { min: 3, max: 0x7fffffff };
+
+/** What --dump-plugin tells: nbdkit-file-plugin(1). */
+const abilities = [
+  ...["block_size", "blkrotational", "blksszget", "blkdiscard", "blkzeroout", "extents"],
+  ...["falloc_fl_punch_hole", "falloc_fl_zero_range"],
+];
 
 /** What each loaded layer serves, by its parameters. */
 const sources = new WeakMap<object, Source>();
@@ -29,13 +47,21 @@ export default definePlugin({
   magicConfigKey: "file",
   params: {
     file: param.path({ help: "The file or block device to serve." }),
-    dir: param.path({ help: "Serve the files in this directory, by the names of exports." }),
+    dir: param.path({
+      aliases: ["directory"],
+      help: "Serve the files in this directory, by the names of exports.",
+    }),
     fd: param.integer({ ...descriptor, help: "Serve the file that this descriptor stands for." }),
     dirfd: param.integer({ ...descriptor, help: "As dir, of the directory's descriptor." }),
-    cache: param.choice(["default", "none"], {
-      default: "default",
-      help: "none: keep the file out of the page cache (default default).",
-    }),
+    "reduce-memory-pressure": param.ordered(
+      param.bool({ help: "Keep the file out of the page cache (default false)." }),
+    ),
+    cache: param.ordered(
+      param.custom((text) => memoryPressures[text], {
+        accepted: "one of default, none",
+        help: "none: the same as reduce-memory-pressure=true.",
+      }),
+    ),
     fadvise: param.choice(["normal", "random", "sequential"], {
       default: "normal",
       help: "How the file will be accessed: normal, random or sequential (default normal).",
@@ -53,8 +79,7 @@ export default definePlugin({
   },
 
   dumpPlugin() {
-    for (const call of ["blksszget", "blkzeroout", "falloc_fl_punch_hole", "falloc_fl_zero_range"])
-      process.stdout.write(`file_${call}=yes\n`);
+    for (const name of abilities) process.stdout.write(`file_${name}=yes\n`);
   },
 
   async listExports(config, _readonly, _isTls, exports) {
@@ -67,7 +92,7 @@ export default definePlugin({
   defaultExport: (config) => (sourceIn(config).kind === "file" ? "" : undefined),
 
   open(config, readonly, exportName): Promise<OpenFile> {
-    const evict = config.cache === "none";
+    const evict = lastGiven(config.cache, config["reduce-memory-pressure"]) ?? false;
     const path = fileIn(sourceIn(config), exportName);
     return openFile(path, { readonly, evict, fadvise: config.fadvise }, calls);
   },
@@ -75,6 +100,7 @@ export default definePlugin({
   close: closeFile,
 
   getSize: sizeOf,
+  blockSize: (file) => file.blockSize,
   canWrite: (file) => file.writable,
   canFlush: () => true,
   isRotational: (file) => file.rotational,
@@ -105,7 +131,7 @@ export default definePlugin({
     });
   },
 
-  /** With cache=none the pages have to be given back after each request. */
+  /** With reduce-memory-pressure the pages have to be given back after each request. */
   descriptor: (file) => (file.evictor === undefined ? file.fd : undefined),
 
   flush(file) {

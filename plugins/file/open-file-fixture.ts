@@ -3,6 +3,7 @@ import { NbdError } from "#api";
 
 import { type Calls } from "./calls.ts";
 import { Changes } from "./changes.ts";
+import { noBlockSize } from "./device.ts";
 import { type OpenFile } from "./open-file.ts";
 import { Pace } from "./pace.ts";
 import { syncer } from "./syncer.ts";
@@ -34,6 +35,7 @@ export function fakeFile(
     calls,
     writable: true,
     rotational: false,
+    blockSize: noBlockSize,
     sector: undefined,
     pace: new Pace("disk", () => 0),
     changes: new Changes(),

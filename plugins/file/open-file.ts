@@ -2,10 +2,11 @@
 import * as fs from "node:fs";
 import { promisify } from "node:util";
 
-import { type Awaitable, debug, filePath, NbdError, storage } from "#api";
+import { type Awaitable, type BlockSize, debug, filePath, NbdError, storage } from "#api";
 
 import { type Calls } from "./calls.ts";
 import { Changes } from "./changes.ts";
+import { deviceOf, noBlockSize } from "./device.ts";
 import { Evictor } from "./evictor.ts";
 import { Pace, type Storage, storageOf } from "./pace.ts";
 import { syncer } from "./syncer.ts";
@@ -17,6 +18,7 @@ export interface OpenFile {
   readonly calls: Calls;
   readonly writable: boolean;
   readonly rotational: boolean;
+  readonly blockSize: BlockSize;
   /** The logical sector size of a block device; undefined for a regular file. */
   readonly sector: number | undefined;
   readonly evictor: Evictor | undefined;
@@ -59,15 +61,16 @@ export async function openFile(
   const { fd, writable } = await openDescriptor(path, options.readonly);
   try {
     const found = await fstat(fd, { bigint: true });
-    const device = found.isBlockDevice();
+    const device = found.isBlockDevice() ? deviceOf(fd, path) : undefined;
     if (options.fadvise !== "normal") calls.adviseNow(fd, 0n, 0, options.fadvise);
     return {
       path,
       fd,
       calls,
       writable,
-      rotational: device && isRotational(found.rdev),
-      sector: device ? storage.sectorSize(fd) : undefined,
+      rotational: device?.rotational ?? false,
+      blockSize: device?.blockSize ?? noBlockSize,
+      sector: device?.sector,
       pace: device ? paceOf(found.rdev, "disk") : await paceOfFile(path, found.dev),
       changes: new Changes(),
       evictor: options.evict ? new Evictor(fd, calls) : undefined,
@@ -123,19 +126,4 @@ async function openDescriptor(
   } catch (error) {
     throw NbdError.from(error, `opening ${path}`);
   }
-}
-
-/** Linux keeps it in the queue of the whole disk, one level above a partition. */
-function isRotational(rdev: bigint): boolean {
-  const major = ((rdev >> 8n) & 0xfffn) | ((rdev >> 32n) & ~0xfffn);
-  const minor = (rdev & 0xffn) | ((rdev >> 12n) & ~0xffn);
-  const folder = `/sys/dev/block/${major}:${minor}`;
-  for (const path of [`${folder}/queue/rotational`, `${folder}/../queue/rotational`]) {
-    try {
-      return fs.readFileSync(path, "utf8").trim() === "1";
-    } catch (error) {
-      debug(`cannot read ${path}: ${String(error)}`);
-    }
-  }
-  return false;
 }

@@ -120,7 +120,7 @@ describe("parameters", () => {
 
   test("a directory is refused", async () => {
     await expect(configured(plugin, { file: folder() })).rejects.toThrow(
-      `file: ${folder()} is a directory: expected a regular file or a block device`,
+      `file: ${folder()} is a directory: use dir= to serve files within it`,
     );
   });
 
@@ -142,7 +142,10 @@ describe("parameters", () => {
     ["fd", "fd=1: expected an integer from 3 to 2147483647"],
     ["dirfd", "dirfd=1: expected an integer from 3 to 2147483647"],
     ["rdelay", "use --filter=delay"],
-    ["x", "unknown parameter x=1: expected one of file, dir, fd, dirfd, cache, fadvise"],
+    [
+      "x",
+      "unknown parameter x=1: expected one of file, dir, fd, dirfd, reduce-memory-pressure, fadvise",
+    ],
   ])("%s= is refused", async (key, message) => {
     await expect(configured(plugin, { [key]: "1" })).rejects.toThrow(message);
   });

@@ -39,7 +39,7 @@ export function sourceOf(choice: Choice): Source {
   try {
     // Links that change later shall not give clients different disks.
     if (typeof value === "string") path = realPath(path);
-    wrong = kind === "file" ? unfit(path, statSync(filePath(path))) : notDirectory(path);
+    wrong = unlike(kind, key, path);
   } catch (error) {
     wrong = NbdError.from(error, path).message;
   }
@@ -78,6 +78,11 @@ async function isServed(path: string): Promise<boolean> {
   return found !== undefined && (found.isFile() || found.isBlockDevice());
 }
 
-function notDirectory(path: string): string | undefined {
-  return statSync(filePath(path)).isDirectory() ? undefined : `${path} is not a directory`;
+/** Why the path is not what the parameter `key` has to name, or undefined. */
+function unlike(kind: Source["kind"], key: string, path: string): string | undefined {
+  const found = statSync(filePath(path));
+  if (kind === "directory") return found.isDirectory() ? undefined : `${path} is not a directory`;
+  if (!found.isDirectory()) return unfit(path, found);
+  const instead = key === "fd" ? "dirfd" : "dir";
+  return `${path} is a directory: use ${instead}= to serve files within it`;
 }

@@ -97,8 +97,31 @@ export function deviceSize(fd: number): bigint {
 
 /** The size of a block device's logical sectors in bytes. */
 export function sectorSize(fd: number): number {
-  const size = libc.sectorSize(fd);
+  const size = libc.deviceNumber(fd, "sectorSize");
   return size > 0 ? size : fail(-size, "asking for the sector size of a block device");
+}
+
+/** What a block device says of requests to it. Sizes are in bytes. */
+export interface DeviceLimits {
+  /** Smaller requests cost as much, or more. */
+  readonly minimum: number;
+  /** The size of the best requests; 0 where the device does not say. */
+  readonly optimal: number;
+  /** Requests cost less in their order. */
+  readonly rotational: boolean;
+}
+
+/** What the kernel knows of a block device: minimum_io_size, optimal_io_size and rotational in /sys/block. */
+export function deviceLimits(fd: number): DeviceLimits {
+  const ask = (what: "minimumIo" | "optimalIo" | "rotational"): number => {
+    const number = libc.deviceNumber(fd, what);
+    return number >= 0 ? number : fail(-number, `asking a block device for ${what}`);
+  };
+  return {
+    minimum: ask("minimumIo"),
+    optimal: ask("optimalIo"),
+    rotational: ask("rotational") !== 0,
+  };
 }
 
 /** Tell a block device that a range is not needed any more. What it reads as afterwards is open. */

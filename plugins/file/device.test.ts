@@ -1,0 +1,83 @@
+/** What clients are told of block devices. */
+import { describe, expect, test } from "bun:test";
+import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
+
+import { overPlugin } from "#test/chain";
+
+import { blockSizeOf } from "./device.ts";
+import plugin from "./file.ts";
+
+describe("block sizes", () => {
+  test.each([
+    { what: "a disk", minimum: 512, optimal: 0, least: 512, best: 512 },
+    { what: "a disk of 4 KiB sectors", minimum: 4096, optimal: 0, least: 4096, best: 4096 },
+    { what: "stripes", minimum: 65536, optimal: 262144, least: 65536, best: 262144 },
+    { what: "large chunks", minimum: 524288, optimal: 1048576, least: 65536, best: 1048576 },
+    { what: "thin LVM", minimum: 1048576, optimal: 1048576, least: 65536, best: 1048576 },
+    { what: "stripes of three disks", minimum: 65536, optimal: 196608, least: 65536, best: 65536 },
+    { what: "an odd optimum", minimum: 512, optimal: 33553920, least: 512, best: 512 },
+    {
+      what: "an optimum above 32 MiB",
+      minimum: 4096,
+      optimal: 1 << 27,
+      least: 4096,
+      best: 1 << 25,
+    },
+    { what: "an optimum of 31 bits", minimum: 4096, optimal: 2 ** 31, least: 4096, best: 1 << 25 },
+    { what: "no advice", minimum: 0, optimal: 0, least: 1, best: 512 },
+  ])("of $what", ({ minimum, optimal, least, best }) => {
+    const maximum = 0xffffffff;
+    expect(blockSizeOf({ minimum, optimal })).toEqual({ minimum: least, preferred: best, maximum });
+  });
+
+  test("a regular file has none", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "nbdkit-device-"));
+    writeFileSync(join(folder, "disk"), "data");
+    {
+      await using stack = await overPlugin(plugin, { file: join(folder, "disk") });
+      expect(await stack.next.blockSize()).toEqual({ minimum: 0, preferred: 0, maximum: 0 });
+      expect(await stack.next.isRotational()).toBe(false);
+    }
+    rmSync(folder, { recursive: true });
+  });
+});
+
+/** A block device of 4 KiB sectors over a file of 1 MiB; undefined where there can be none. */
+function loopDevice() {
+  const folder = mkdtempSync(join(tmpdir(), "nbdkit-loop-"));
+  const image = join(folder, "image");
+  writeFileSync(image, "");
+  truncateSync(image, 1 << 20);
+  const made = Bun.which("losetup") && Bun.spawnSync(["losetup", "-f", "--show", "-b4096", image]);
+  const path = made ? made.stdout.toString().trim() : "";
+  const remove = (): void => {
+    if (path !== "") Bun.spawnSync(["losetup", "-d", path]);
+    rmSync(folder, { recursive: true });
+  };
+  if (path !== "") return { path, [Symbol.dispose]: remove };
+  remove();
+  return undefined;
+}
+
+const loops = ((): boolean => {
+  using loop = loopDevice();
+  return loop !== undefined;
+})();
+
+test.skipIf(!loops)("a block device says what its queue does (needs a loop device)", async () => {
+  using loop = loopDevice();
+  if (loop === undefined) throw new Error("no loop device");
+  const queue = (name: string): string =>
+    readFileSync(`/sys/block/${basename(loop.path)}/queue/${name}`, "utf8").trim();
+  await using stack = await overPlugin(plugin, { file: loop.path });
+  expect(await stack.next.getSize()).toBe(1n << 20n);
+  expect(await stack.next.isRotational()).toBe(queue("rotational") === "1");
+  expect(queue("minimum_io_size")).toBe("4096");
+  expect(await stack.next.blockSize()).toEqual({
+    minimum: 4096,
+    preferred: Number(queue("optimal_io_size")) || 4096,
+    maximum: 4294967295,
+  });
+});
