@@ -208,12 +208,23 @@ export class Connection {
   /** A layer asks for it: with `force` the client is dropped, else it gets answers to what it asked before. */
   #disconnect(force: boolean): void {
     if (force) {
-      this.#socket.terminate();
+      this.#drop();
       this.gone();
     } else {
       this.#refusing = true;
       this.#transmission?.refuse();
     }
+  }
+
+  /**
+   * End the stream at once. A TLS client is told with close_notify, where its socket takes that, so that it sees an end
+   * and not a broken connection. The kernel still delivers what was sent before, but not for ever: a client that takes
+   * nothing is cut off.
+   */
+  #drop(): void {
+    this.#secured?.farewell();
+    this.#socket.end();
+    setTimeout(() => this.#socket.terminate(), lingerMs).unref();
   }
 
   // ---- its life

@@ -183,7 +183,7 @@ export class TlsTransport implements ClientSocket, Disposable {
 
   /** Tell the client that all was said: what cuts the connection short looks different to it. */
   farewell(): void {
-    if (this.#session === undefined || this.#lost || this.#state === "over") return;
+    if (this.#session === undefined || this.#lost || this.#state !== "secure") return;
     this.#state = "over";
     this.#session.close();
   }
