@@ -28,7 +28,6 @@ for n in (${count}, 1):
         print("read")
     except nbd.Error as ex:
         print(ex.string)
-h.close()
 `;
 
 describe.skipIf(lacking.length > 0)(`disconnecting${needs}`, () => {
