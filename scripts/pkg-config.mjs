@@ -1,13 +1,14 @@
 /**
- * Writes share/pkgconfig/nbdkit.pc for the place where this package is installed: C authors compile with it. The
- * folders are those that the server itself looks in.
+ * Writes share/pkgconfig/nbdkit.pc for the place where this package is installed: include/pkgconfig/nbdkit.pc, with which C
+ * authors compile, and the directories that the server of this machine looks for modules in.
  */
 import { spawnSync } from "node:child_process";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
+const general = join(root, "include", "pkgconfig", "nbdkit.pc");
 const file = join(root, "share", "pkgconfig", "nbdkit.pc");
 
 const { status, stdout } = spawnSync(join(root, "bin", "nbdkit"), ["--dump-config"], {
@@ -15,10 +16,11 @@ const { status, stdout } = spawnSync(join(root, "bin", "nbdkit"), ["--dump-confi
   stdio: ["ignore", "pipe", "inherit"],
 });
 if (status === 0) {
+  const config = new Map(stdout.split("\n").map((line) => line.split(/=(.*)/s)));
   mkdirSync(dirname(file), { recursive: true });
-  writeFileSync(file, contents(new Map(stdout.split("\n").map((line) => line.split(/=(.*)/s)))));
+  writeFileSync(file, contents(readFileSync(general, "utf8"), config));
 } else {
-  // The server works without it.
+  // C authors have the other file.
   process.stderr.write(`nbdkit: ${file} is not written: \`nbdkit --dump-config\` fails\n`);
 }
 
@@ -27,18 +29,11 @@ function quoted(path) {
   return path.replaceAll(/[\s#"'\\]/g, String.raw`\$&`);
 }
 
-function contents(config) {
-  return `prefix=${quoted(root)}
-includedir=\${prefix}/include
-libdir=${quoted(config.get("libdir"))}
-plugindir=${quoted(config.get("plugindir"))}
-filterdir=${quoted(config.get("filterdir"))}
-generation=M
-
-Name: nbdkit
-Description: Filters and plugins for an NBD server
-Version: ${config.get("version")}
-Cflags: -I\${includedir} -DNBDKIT_FILTER_GENERATION_DEFAULT=NBDKIT_GENERATION_\${generation}
-Libs:
-`;
+function contents(text, config) {
+  const directories = ["libdir", "plugindir", "filterdir"].map(
+    (name) => `${name}=${quoted(config.get(name))}\n`,
+  );
+  return text
+    .replace(/^prefix=.*$/m, () => `prefix=${quoted(root)}`)
+    .replace(/^includedir=.*\n/m, (line) => line + directories.join(""));
 }

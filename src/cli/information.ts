@@ -1,4 +1,5 @@
 /** What --help, --version and --dump-config print about this program and its layers. */
+import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 
 import { hostCpu, moduleDirectories } from "../chain/directories.ts";
@@ -47,7 +48,7 @@ export function dumpConfig(): string {
     ["mandir", join(root, "man")],
     ["max_api_version", "2"],
     ["name", "nbdkit"],
-    ["pkgconfigdir", join(root, "share", "pkgconfig")],
+    ["pkgconfigdir", pkgConfigFolder()],
     ["plugindir", plugindir],
     ["root_tls_certificates_dir", "/etc/pki/nbdkit"],
     ["run_default_socket", "Unix"],
@@ -64,6 +65,12 @@ export function dumpConfig(): string {
     ["vsock_option", "yes"],
     ["zstd", "no"],
   ]);
+}
+
+/** npm's install scripts add this machine's directories to the file of the package. Without them that file has to do. */
+function pkgConfigFolder(): string {
+  const folder = join(root, "share", "pkgconfig");
+  return existsSync(join(folder, "nbdkit.pc")) ? folder : join(root, "include", "pkgconfig");
 }
 
 /** Lines of `key=value`, but for what has no value. */

@@ -16,6 +16,7 @@ import { haveCompiler } from "#test/modules";
 import { installed, type Ran, run } from "#test/server";
 
 import { moduleDirectories } from "../../src/chain/directories.ts";
+import { version } from "../../src/cli/version.ts";
 
 const root = join(import.meta.dirname, "../..");
 const installMs = 180_000;
@@ -23,6 +24,7 @@ const installMs = 180_000;
 const compileMs = 120_000;
 
 let folder = "";
+let tarball = "";
 const at = (...parts: string[]) => join(folder, ...parts);
 
 beforeAll(async () => {
@@ -30,7 +32,7 @@ beforeAll(async () => {
   const pack = await run(["npm", "pack", "--silent", "--pack-destination", folder], { cwd: root });
   expect(pack).toMatchObject({ code: 0 });
   writeFileSync(at("package.json"), '{ "private": true }\n');
-  const tarball = at(pack.stdout.trim().split("\n").at(-1) ?? "");
+  tarball = at(pack.stdout.trim().split("\n").at(-1) ?? "");
   const quiet = ["--no-audit", "--no-fund", "--prefer-offline", "--loglevel=error"];
   const install = await run(["npm", "install", ...quiet, tarball], {
     cwd: folder,
@@ -114,6 +116,33 @@ test("nothing in the current folder changes the server", async () => {
   const { stdout } = await sh(`cd '${evil}' && nbdkit --dump-config`);
   expect(stdout).not.toContain("mine");
 });
+
+test(
+  "all is there where npm runs no install scripts (needs pkgconf)",
+  async () => {
+    const bare = mkdtempSync(join(folder, "bare-"));
+    writeFileSync(join(bare, "package.json"), '{ "private": true }\n');
+    const quiet = ["--no-audit", "--no-fund", "--prefer-offline", "--loglevel=error"];
+    const install = ["npm", "install", "--ignore-scripts", ...quiet, tarball];
+    expect(await run(install, { cwd: bare, timeoutMs: installMs })).toMatchObject({ code: 0 });
+    const config = await run([join(bare, "node_modules/.bin/nbdkit"), "--dump-config"], {
+      cwd: "/",
+    });
+    expect(config).toMatchObject({ code: 0, stderr: "" });
+    const folderOfPc = /^pkgconfigdir=(.*)$/m.exec(config.stdout)?.[1] ?? "";
+    expect(existsSync(join(folderOfPc, "nbdkit.pc"))).toBe(true);
+    if (!installed("pkg-config")) return;
+    const env = { PKG_CONFIG_PATH: folderOfPc };
+    const cflags = await run(["pkg-config", "--cflags", "nbdkit"], { env });
+    expect(cflags).toMatchObject({ code: 0, stderr: "" });
+    const [include = ""] = /(?<=^-I)\S+/.exec(cflags.stdout) ?? [];
+    expect(existsSync(join(include, "nbdkit-filter.h"))).toBe(true);
+    expect(await run(["pkg-config", "--modversion", "nbdkit"], { env })).toEqual(
+      done(`${version}\n`),
+    );
+  },
+  installMs,
+);
 
 describe("for C authors", () => {
   const pkgConfig = 'PKG_CONFIG_PATH=$(nbdkit --dump-config | sed -n "s/^pkgconfigdir=//p")';
