@@ -17,7 +17,7 @@ import {
   canKeep,
   type KeptFolder,
   keptFolders,
-  removeOldWork,
+  removeOldFiles,
   temporaryFolders,
   WorkFolder,
 } from "./runtime-folders.ts";
@@ -109,7 +109,7 @@ function loadNew(folders: readonly KeptFolder[], name: string, failures: Failure
 function* placesFor(folders: readonly KeptFolder[], failures: Failures) {
   for (const folder of folders) {
     if (failures.has(folder.path) || !canKeep(folder)) continue;
-    removeOldWork(folder.path);
+    removeOldFiles(folder.path);
     yield { folder: folder.path, isKept: true };
   }
   for (const folder of temporaryFolders()) yield { folder, isKept: false };

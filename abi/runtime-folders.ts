@@ -1,6 +1,6 @@
 /** The directories that may keep the compiled native runtime, and those that the compiler works in. */
 import { randomUUID } from "node:crypto";
-import { accessSync, constants, mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
+import { accessSync, constants, lstatSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -84,14 +84,20 @@ export function temporaryFolders(): readonly string[] {
 }
 
 const hourMs = 3_600_000;
+/** How long each kind of file may stay. No compiler takes an hour. */
+const ages = [
+  { names: /^nbdkit-bun-.*\.tmp$/, mostMs: hourMs },
+  { names: /^runtime-.*\.so$/, mostMs: 90 * 24 * hourMs },
+];
 
-/** Remove what killed servers left in a folder that `canKeep`. No compiler takes an hour. */
-export function removeOldWork(folder: string): void {
+/** Remove, from a folder that `canKeep`, what killed servers left and the runtimes of earlier versions. */
+export function removeOldFiles(folder: string): void {
   for (const name of readdirSync(folder)) {
-    if (!/^nbdkit-bun-.*\.tmp$/.test(name)) continue;
+    const kind = ages.find(({ names }) => names.test(name));
+    if (kind === undefined) continue;
     const path = join(folder, name);
-    const found = statSync(path, { throwIfNoEntry: false });
-    if (found !== undefined && found.mtimeMs < Date.now() - hourMs) {
+    const found = lstatSync(path, { throwIfNoEntry: false });
+    if (found !== undefined && found.mtimeMs < Date.now() - kind.mostMs) {
       rmSync(path, { recursive: true, force: true });
     }
   }

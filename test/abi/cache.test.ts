@@ -249,20 +249,27 @@ __attribute__ ((constructor)) static void run (void) { open (${JSON.stringify(ma
   );
 
   test(
-    "what a killed compiler left is removed later",
+    "what a killed compiler left is removed later, and so are runtimes of earlier versions",
     async () => {
       using folder = temporaryFolder();
-      const file = place(folder);
-      const old = join(dirname(file), "nbdkit-bun-old.tmp");
-      const fresh = join(dirname(file), "nbdkit-bun-fresh.tmp");
-      for (const work of [old, fresh]) {
-        mkdirSync(work);
-        writeFileSync(join(work, name), "");
-      }
-      const before = Date.now() / 1000 - 7200;
-      utimesSync(old, before, before);
+      const kept = dirname(place(folder));
+      const make = (file: string, ageHours: number) => {
+        const path = join(kept, file);
+        if (file.endsWith(".so")) writeFileSync(path, "");
+        else mkdirSync(path);
+        const then = Date.now() / 1000 - ageHours * 3600;
+        utimesSync(path, then, then);
+        return path;
+      };
+      make("nbdkit-bun-old.tmp", 2);
+      make("runtime-old.so", 100 * 24);
+      const fresh = [
+        make("nbdkit-bun-fresh.tmp", 0),
+        make("runtime-fresh.so", 80 * 24),
+        make("other-old.so", 100 * 24),
+      ];
       expect(await start(folder.path, { CC: copier })).toEqual(compiledIn(here, copier));
-      expect(folder.files.filter((one) => one.endsWith(".tmp"))).toEqual([fresh]);
+      expect(folder.files.toSorted()).toEqual([...fresh, join(kept, copiedName)].toSorted());
     },
     patience,
   );
