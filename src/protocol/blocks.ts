@@ -42,13 +42,14 @@ export class Blocks {
     return new Block(bytes);
   }
 
-  /** Give back what `take` returned, once nobody reads or writes it any more. */
-  give(block: Block): void {
+  /** Give back what `take` returned, once it is not read or written any more. Returns whether it is kept for later. */
+  give(block: Block): boolean {
     const { length } = block.bytes;
     // A layer took its memory away.
-    if (length === 0) return;
-    if (this.#kept + length > keptBytes) return;
+    if (length === 0) return true;
+    if (this.#kept + length > keptBytes) return false;
     this.#kept += length;
     (this.#free[31 - Math.clz32(length - extraBytes)] ??= []).push(block);
+    return true;
   }
 }

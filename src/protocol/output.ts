@@ -1,6 +1,7 @@
 /** What goes to the client: replies gathered into few writes, and no more of them than the kernel takes. */
 import type { FilePart } from "../chain/layer.ts";
 import { log } from "../lib/log.ts";
+import { freeUsedUp } from "../lib/used-up.ts";
 import type { Block, Blocks } from "./blocks.ts";
 
 /** The connection's socket. */
@@ -193,7 +194,7 @@ export class Output {
     }
     this.#reset();
     if (block.bytes.length > 2 * Output.fullBytes) {
-      this.#blocks.give(block);
+      this.#giveBack(block);
       this.block = this.#blocks.take(Output.fullBytes);
     }
     return true;
@@ -208,7 +209,7 @@ export class Output {
     if (taken === length) {
       this.#segments.shift();
       this.#segmentBytes -= length;
-      if (segment.recycle) this.#blocks.give(segment.block);
+      if (segment.recycle) this.#giveBack(segment.block);
       return true;
     }
     return this.#refused(taken, () => {
@@ -230,9 +231,17 @@ export class Output {
   #drop(): void {
     this.#file?.drop();
     this.#file = undefined;
+    for (const { block, recycle } of this.#segments) if (recycle) this.#giveBack(block);
     this.#segments.length = 0;
     this.#segmentBytes = 0;
+    this.#giveBack(this.block);
+    this.block = this.#blocks.take(firstBlockBytes);
     this.#reset();
+  }
+
+  /** What is too large to be kept is freed now, as the collector would find it late. The layers are done with it. */
+  #giveBack(block: Block): void {
+    if (!this.#blocks.give(block)) freeUsedUp(block.bytes);
   }
 
   #reset(): void {

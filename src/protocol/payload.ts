@@ -1,4 +1,5 @@
 /** Collects the data of one WRITE that does not lie in one piece of input. */
+import { freeUsedUp } from "../lib/used-up.ts";
 import type { Block, Blocks } from "./blocks.ts";
 
 /** A client that announces much and sends nothing gets no more memory than this. */
@@ -53,10 +54,15 @@ export class Payload {
     this.#blocks.give(this.#block);
   }
 
+  /** The rest will not come: no layer has seen the memory, so it is freed now rather than by the collector. */
+  abandon(): void {
+    freeUsedUp(this.#block.bytes);
+  }
+
   #grow(capacity: number): void {
     const larger = this.#blocks.take(Math.min(this.count, capacity));
     larger.bytes.set(this.bytes);
-    this.release();
+    if (!this.#blocks.give(this.#block)) freeUsedUp(this.#block.bytes);
     this.#block = larger;
   }
 }

@@ -94,6 +94,7 @@ export class RequestReader {
   clear(): void {
     this.#chunks = [];
     this.#begin(nothing);
+    if (this.#payload !== undefined && this.#payload.missing > 0) this.#payload.abandon();
     this.#payload = undefined;
     this.data = nothing;
     this.ready = false;

@@ -13,6 +13,7 @@ import { oldstyleGreeting } from "../protocol/oldstyle.ts";
 import { Output, type Sink } from "../protocol/output.ts";
 import { Transmission } from "../protocol/transmission.ts";
 import { failure } from "../protocol/wire-error.ts";
+import type { IdleCollection } from "./idle-collection.ts";
 import { TlsTransport } from "./tls-transport.ts";
 import type { ServerTls } from "./tls.ts";
 
@@ -43,6 +44,7 @@ export interface Shared {
   /** What a client may spend on the handshake. */
   readonly timeoutSeconds: number | undefined;
   readonly tls: ServerTls;
+  readonly collection: IdleCollection;
   /** Nobody is greeted before. */
   readonly ready: Promise<void>;
   /** Held for a whole connection in model serialize_connections. */
@@ -126,12 +128,14 @@ export class Connection {
 
   /** Nobody else uses the chunk's memory from then on. */
   data(chunk: Uint8Array): void {
+    this.#shared.collection.active();
     if (this.#secured !== undefined) return this.#secured.data(chunk);
     this.#received(chunk);
     if (this.#transmission !== undefined) this.#receiveMore(this.#transmission);
   }
 
   drained(): void {
+    this.#shared.collection.active();
     if (this.#secured === undefined) this.#drained();
     else this.#secured.drained();
   }
@@ -244,6 +248,7 @@ export class Connection {
     clearTimeout(this.#patience);
     this.#socket.end();
     this.#secured?.[Symbol.dispose]();
+    this.#shared.collection.left();
   }
 
   /** Wait for the connection's turn and ask the layers whether they want the client. */

@@ -7,6 +7,7 @@ import type { Chain } from "../chain/chain.ts";
 import { log } from "../lib/log.ts";
 import { Lock } from "../protocol/lock.ts";
 import { type ClientSocket, Connection, type Shared } from "./connection.ts";
+import { IdleCollection } from "./idle-collection.ts";
 import { type Hooks, type Listener, startAccepting } from "./listener.ts";
 import {
   type Address,
@@ -93,6 +94,7 @@ class RunningServer implements Server {
       oldstyle: options.oldstyle ?? false,
       timeoutSeconds: options.timeoutSeconds,
       tls: options.tls ?? { mode: "off" },
+      collection: new IdleCollection(),
       connectionLock: new Lock(),
       requestLock: new Lock(),
       ready: this.#ready.promise,

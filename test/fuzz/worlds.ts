@@ -6,6 +6,7 @@ import type { Chain } from "../../src/chain/chain.ts";
 import { typescriptLayer } from "../../src/chain/typescript.ts";
 import { Lock } from "../../src/protocol/lock.ts";
 import type { Shared } from "../../src/server/connection.ts";
+import { IdleCollection } from "../../src/server/idle-collection.ts";
 import type { Facts } from "./judge.ts";
 import { type Answers, Moody, moody } from "./moody.ts";
 import { nullTls } from "./null-tls.ts";
@@ -80,6 +81,7 @@ function sharedOf(chain: Chain, temper: Temper): Shared {
     oldstyle: false,
     timeoutSeconds: undefined,
     tls: { mode: "off" },
+    collection: new IdleCollection(),
     ready: Promise.resolve(),
     connectionLock: new Lock(),
     requestLock: new Lock(),
