@@ -16,6 +16,7 @@ import * as op from "./generated/ops.gen.ts";
 import { type Answered, MessageMemory, type Reply } from "./message-memory.ts";
 import { onShownPid } from "./module-pid.ts";
 import { type Native, openRuntime } from "./native-runtime.ts";
+import { onOwnDescriptors } from "./own-descriptors.ts";
 import {
   type Call,
   type Down,
@@ -114,6 +115,7 @@ export class Bridge implements ThreadLink, QueueLink {
 
   /** What concerns the whole process: where errors go, whose stdin and stdout are, and that it shall end. */
   #followProcess(): void {
+    onOwnDescriptors((fd) => this.native.rt_own_descriptor(fd));
     onShownPid((pid) => this.native.rt_set_pid(pid));
     watchErrorTarget((target) => {
       if (target === "nowhere") this.native.rt_send_errors(op.RT_ERRORS_TO_NOBODY);

@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include "internal.h"
-#include "ops.gen.h"
 
 #define STACK_SIZE 32768
 
@@ -23,23 +22,6 @@ static const struct { int number; const char *words; } signals[] = {
 /* What JavaScript's engine had installed for itself. */
 static struct sigaction previous[NR_SIGNALS];
 
-static const char *const op_names[] = RT_OP_NAMES;
-
-/* The path of the module that this thread loads. */
-static __thread const char *loading __attribute__ ((tls_model ("initial-exec")));
-
-void
-rt_crash_loading (const char *path)
-{
-  loading = path;
-}
-
-bool
-rt_in_module (void)
-{
-  return loading != NULL || rt_this_downcall () != NULL;
-}
-
 static uintptr_t
 program_counter (const void *context)
 {
@@ -51,35 +33,6 @@ program_counter (const void *context)
   (void) context;
   return 0;
 #endif
-}
-
-/* No stdio here: only what signal-safety(7) allows. */
-static void
-append (char *line, size_t size, const char *text)
-{
-  size_t at = strlen (line);
-
-  while (at + 1 < size && *text != '\0')
-    line[at++] = *text++;
-  line[at] = '\0';
-}
-
-static void
-say (const char *title, const char *op, const char *words)
-{
-  char line[5000] = "";
-
-  append (line, sizeof line - 1, rt_program ());
-  append (line, sizeof line - 1, loading == NULL ? ": the " : ": ");
-  append (line, sizeof line - 1, title);
-  append (line, sizeof line - 1, op == NULL ? " crashed" : " crashed in ");
-  append (line, sizeof line - 1, op == NULL ? "" : op);
-  append (line, sizeof line - 1, loading == NULL ? "" : " while it was loaded");
-  append (line, sizeof line - 1, ": ");
-  append (line, sizeof line - 1, words);
-  append (line, sizeof line, "\n");
-  if (write (STDERR_FILENO, line, strlen (line)) == -1)
-    return;
 }
 
 /* The signal takes effect as `action` has it. A fault happens again as soon as the handler has returned. */
@@ -108,30 +61,33 @@ leave_to_previous (const struct sigaction *old, int number, siginfo_t *info, voi
     old->sa_handler (number);
 }
 
+static const void *
+stack_pointer (const void *context)
+{
+#if defined(__x86_64__)
+  return (const void *) ((const ucontext_t *) context)->uc_mcontext.gregs[REG_RSP];
+#elif defined(__aarch64__)
+  return (const void *) ((const ucontext_t *) context)->uc_mcontext.sp;
+#else
+  (void) context;
+  return NULL;
+#endif
+}
+
 static void
 handler (int number, siginfo_t *info, void *context)
 {
-  const struct rt_message *downcall = rt_this_downcall ();
   const struct sigaction plain = { .sa_handler = SIG_DFL };
-  const char *title = NULL, *op = NULL;
+  struct rt_accused accused;
   int saved_errno = errno;
   size_t i = 0;
 
   while (i + 1 < NR_SIGNALS && signals[i].number != number)
     i++;
-  if (loading != NULL)
-    title = loading;
-  else if (downcall != NULL) {
-    title = rt_module_title (downcall->module);
-    if (downcall->op < sizeof op_names / sizeof op_names[0])
-      op = op_names[downcall->op];
-  }
-  else /* perhaps a thread of a module's own */
-    title = rt_module_title_at (program_counter (context));
-  if (title == NULL)
+  if (!rt_accuse (&accused, program_counter (context), stack_pointer (context)))
     leave_to_previous (&previous[i], number, info, context);
   else {
-    say (title, op, signals[i].words);
+    rt_accuse_say (&accused, " crashed", signals[i].words);
     leave_to (&plain, number, info);
   }
   errno = saved_errno;

@@ -142,13 +142,30 @@ const char *rt_module_title_at (uintptr_t address);
  * own, which stay in force and may call this one. (crash.c) */
 void rt_crash_install (void);
 
-/* The module of that path is loaded on this thread from now on; NULL: no more. (crash.c) */
-void rt_crash_loading (const char *path);
+/* Who does what a thread does (accuse.c). */
+struct rt_accused {
+  const char *title; /* "filter NAME (PATH)", or the path of a module that is being loaded */
+  const char *op;    /* the callback, or NULL */
+  bool is_loading;
+};
+
+/* JavaScript's thread is the calling one. */
+void rt_accuse_start (void);
+
+/* The module of that path is loaded on this thread from now on; NULL: no more. */
+void rt_accuse_loading (const char *path);
 
 /* Whether this thread runs the code of a module that it loads, or a callback. Safe in a signal handler. */
 bool rt_in_module (void);
 
-/* What modules get from getpid. (process.c) */
+/* Find out by what the thread runs, by an address in its code, or by addresses on its stack unless that is NULL. False
+ * where it is no module. Safe in a signal handler. */
+bool rt_accuse (struct rt_accused *accused, uintptr_t address, const void *stack);
+
+/* Print the title, what it did (" crashed"), in which callback, and what there is to say of it. Safe in a signal handler. */
+void rt_accuse_say (const struct rt_accused *accused, const char *deed, const char *words);
+
+/* Stand between modules and the process. (process.c) */
 void rt_process_start (void);
 
 /* Let what is loaded from now on find `ours` in place of the function `theirs` of the same name in a library. Returns 0

@@ -15,7 +15,7 @@
 
 /* Entries are never removed or changed in what a reader may look at: signal handlers read them at any time. */
 struct entry {
-  uintptr_t base, start, end;
+  uintptr_t base, start, end; /* of its code */
   uint32_t generation;
   const char *_Atomic title;
 };
@@ -46,12 +46,12 @@ entry_at (uintptr_t base)
   return NULL;
 }
 
-/* Of the loaded file that has the entry's base: what it covers. */
+/* Of the loaded file that has the entry's base: where its code is. */
 static int
 measure (struct dl_phdr_info *info, size_t size, void *data)
 {
   struct entry *entry = data;
-  uintptr_t start = UINTPTR_MAX, end = 0;
+  uintptr_t start = UINTPTR_MAX, end = 0, from = UINTPTR_MAX, to = 0;
 
   (void) size;
   for (int i = 0; i < info->dlpi_phnum; i++) {
@@ -62,11 +62,15 @@ measure (struct dl_phdr_info *info, size_t size, void *data)
       continue;
     start = at < start ? at : start;
     end = at + segment->p_memsz > end ? at + segment->p_memsz : end;
+    if (!(segment->p_flags & PF_X))
+      continue;
+    from = at < from ? at : from;
+    to = at + segment->p_memsz > to ? at + segment->p_memsz : to;
   }
   if (entry->base < start || entry->base >= end)
     return 0;
-  entry->start = start;
-  entry->end = end;
+  entry->start = from;
+  entry->end = to;
   return 1;
 }
 

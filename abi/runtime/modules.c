@@ -80,10 +80,10 @@ load (void *data)
 {
   void **library = data;
 
-  rt_crash_loading (loaded);
+  rt_accuse_loading (loaded);
   *library = dlopen (loaded, RTLD_NOW | RTLD_GLOBAL);
   keep_dlerror ();
-  rt_crash_loading (NULL);
+  rt_accuse_loading (NULL);
 }
 
 void *
@@ -123,9 +123,9 @@ call_init (void *data)
   void **function = data, *(*init) (void);
 
   *(void **) &init = *function;
-  rt_crash_loading (loaded);
+  rt_accuse_loading (loaded);
   *function = init ();
-  rt_crash_loading (NULL);
+  rt_accuse_loading (NULL);
 }
 
 void *

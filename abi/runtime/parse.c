@@ -104,11 +104,11 @@ nbdkit_parse_bool (const char *text)
 }
 
 static int
-path_is_missing (const char *path)
+path_is_missing (const char *path, const char *what)
 {
   if (path != NULL && *path != '\0')
     return 0;
-  nbdkit_error ("cannot convert null or empty path to an absolute path");
+  nbdkit_error ("cannot %s", what);
   return 1;
 }
 
@@ -118,7 +118,7 @@ nbdkit_absolute_path (const char *path)
 {
   char *folder, *result;
 
-  if (path_is_missing (path))
+  if (path_is_missing (path, "convert null or empty path to an absolute path"))
     return NULL;
   if (*path == '/') {
     result = strdup (path);
@@ -145,7 +145,7 @@ nbdkit_realpath (const char *path)
 {
   char *result;
 
-  if (path_is_missing (path))
+  if (path_is_missing (path, "resolve a null or empty path"))
     return NULL;
   result = realpath (path, NULL);
   if (result == NULL)

@@ -211,6 +211,9 @@ int32_t rt_hide_symbols (void);
  * get the number of this process. */
 void rt_set_pid (int32_t pid);
 
+/* The descriptor is the server's: modules that close it get EBADF, until there is something else. */
+void rt_own_descriptor (int32_t fd);
+
 /* dlopen (path, RTLD_NOW | RTLD_GLOBAL), dlsym, and the text of the last failure (or ""). dlopen is run by the idle request
  * thread of that slot, or by the caller if that is -1. */
 void *rt_dlopen (const char *path, int32_t slot);

@@ -2,6 +2,7 @@
 import { closeSync, writeSync } from "node:fs";
 
 import { initialOpenFiles } from "#abi/open-files";
+import { ownDescriptor, ownProcessDescriptor } from "#abi/own-descriptors";
 
 import { ConfigError } from "../api/errors.ts";
 import { log } from "../lib/log.ts";
@@ -65,8 +66,10 @@ export function holdCommand(
   const { gate, stdio } = descriptorsOf(streams);
   const script = waitAt(gate) + openFiles() + shellVariables(where) + text;
   const child = startShell(shellCommand(script), stdio);
+  ownProcessDescriptor(child.pid);
   // Bun has the descriptor for pipes above the three.
   const opener = Number(child.stdio[gate]);
+  ownDescriptor(opener);
   const release = (): void => {
     try {
       writeSync(opener, "\n");

@@ -6,6 +6,7 @@ import { closeSync, fstatSync, readSync, writeSync } from "node:fs";
 import { constants } from "node:os";
 
 import { showPid } from "#abi/module-pid";
+import { ownDescriptor } from "#abi/own-descriptors";
 import {
   descriptorState,
   discard,
@@ -105,6 +106,7 @@ class Background implements Daemon {
     const { log: target, verbose } = this.#settings;
     if (target === "default" || target === "stderr") {
       this.#stderr = duplicate(2);
+      ownDescriptor(this.#stderr);
       sendErrorsTo({ fd: this.#stderr });
     }
     // With -v debug messages go on.

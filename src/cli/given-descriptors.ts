@@ -1,5 +1,5 @@
 /** Descriptors above the standard streams that this process was started with, as `nbdkit ... 9<lock` does. */
-import { foreignDescriptors, setInherited } from "#abi/process";
+import { descriptorState, foreignDescriptors, setInherited } from "#abi/process";
 
 let given: readonly number[] = [];
 
@@ -17,5 +17,6 @@ export function keepDescriptor(fd: number): void {
 
 /** What the command of --run gets besides its streams. */
 export function givenDescriptors(): readonly number[] {
-  return given;
+  // A module may have closed some.
+  return given.filter((fd) => descriptorState(fd) !== "closed");
 }

@@ -1,6 +1,7 @@
 /** Takes stdin and stdout away from modules before clients are served. */
 import { closeSync, fstatSync } from "node:fs";
 
+import { ownDescriptor } from "#abi/own-descriptors";
 import {
   descriptorState,
   discard,
@@ -29,6 +30,8 @@ export function takeStandardStreams(): StandardStreams {
   flushStreams();
   const input = duplicate(0);
   const output = duplicate(1);
+  ownDescriptor(input);
+  ownDescriptor(output);
   discard(0);
   redirect(1, 2);
   // Bun opens what was closed, but not for others.

@@ -2,6 +2,7 @@
 import { closeSync } from "node:fs";
 
 import { listenLong } from "#abi/listening";
+import { ownDescriptor } from "#abi/own-descriptors";
 import { duplicate } from "#abi/process";
 import { keepAlive, peerCredentials, peerName, receiveNow, setSendBuffer } from "#abi/socket";
 
@@ -66,6 +67,7 @@ class SocketListener implements Listener {
 
   resume(): void {
     if (this.#running !== undefined) return;
+    ownDescriptor(this.#fd);
     this.#running = Bun.listen<Connection>(adopting(this.#fd, this.#handlers));
     listenLong(this.#fd);
   }
@@ -73,6 +75,7 @@ class SocketListener implements Listener {
   pause(): void {
     if (this.#running === undefined) return;
     const kept = duplicate(this.#fd);
+    ownDescriptor(kept);
     this.#running.stop(false);
     this.#running = undefined;
     this.#fd = kept;
@@ -120,6 +123,7 @@ function handlers(
     open(socket) {
       tune(socket);
       const fd = fdOf(socket);
+      ownDescriptor(fd);
       const write: ClientSocket["write"] = (bytes, start, length) =>
         socket.write(bytes, start, length);
       socket.data = accept({

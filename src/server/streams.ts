@@ -1,6 +1,7 @@
 /** One client on descriptors that are there already: a socket, or pipes and files, as stdin and stdout may be. */
 import { close, fstatSync, read, write } from "node:fs";
 
+import { ownDescriptor } from "#abi/own-descriptors";
 import { setBlocking } from "#abi/process";
 import { peerCredentials, peerName } from "#abi/socket";
 
@@ -40,6 +41,8 @@ class Streams implements ClientSocket {
   constructor(input: number, output: number) {
     this.#input = input;
     this.#output = output;
+    ownDescriptor(input);
+    ownDescriptor(output);
     setBlocking(input);
     setBlocking(output);
     this.client = { peerName: peerName(input), peer: peerCredentials(input) };
