@@ -161,13 +161,11 @@ export class NativeCalls {
   async lifecycleOrExit(call: Omit<Call, "module">, what: string): Promise<number> {
     const { native } = this.#module.bridge;
     const before = native.rt_errors_printed();
-    const { ret } = await this.lifecycle(call);
+    const { ret, said } = await this.lifecycle(call);
     if (ret !== -1) return ret;
     // Most modules say what is wrong, and nbdkit adds nothing to that.
-    const silent = native.rt_errors_printed() === before;
-    throw new ConfigError(
-      silent ? `${this.#module.text("name")}: the module's ${what} failed` : "",
-    );
+    if (native.rt_errors_printed() !== before) throw failed(0, said);
+    throw new ConfigError(`${this.#module.text("name")}: the module's ${what} failed`);
   }
 
   /** Key and value for C to keep until the server exits: nbdkit-plugin(3), ".config". */

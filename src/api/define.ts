@@ -66,7 +66,7 @@ export interface PluginDefinition<P extends Params, H>
 export function defineFilter<const P extends Params = {}, H = Values<P>>(
   filter: FilterDefinition<P, H>,
 ): FilterDefinition<P, H> & { readonly kind: "filter" } {
-  return { ...filter, kind: "filter" };
+  return withKind(filter, "filter");
 }
 
 /**
@@ -83,5 +83,14 @@ export function defineFilter<const P extends Params = {}, H = Values<P>>(
 export function definePlugin<const P extends Params = {}, H = Values<P>>(
   plugin: PluginDefinition<P, H>,
 ): PluginDefinition<P, H> & { readonly kind: "plugin" } {
-  return { ...plugin, kind: "plugin" };
+  return withKind(plugin, "plugin");
+}
+
+/** A copy keeps the prototype, by which the server refuses objects of classes. */
+function withKind<T extends object, const K extends string>(
+  definition: T,
+  kind: K,
+): T & { readonly kind: K } {
+  const prototype = Object.getPrototypeOf(definition) as object | null;
+  return Object.assign(Object.create(prototype) as object, definition, { kind });
 }

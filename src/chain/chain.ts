@@ -14,6 +14,7 @@ import type { ConnectionInfo, FindFilePart, Layer } from "./layer.ts";
 import { Link } from "./link.ts";
 import { withNext } from "./next-function.ts";
 import { endLayers, openLayer, prepareLayers } from "./opening.ts";
+import { explained } from "./unknown-parameter.ts";
 
 /** All layers opened for one client. */
 export interface ChainConnection {
@@ -81,7 +82,12 @@ export class Chain {
   }
 
   async config(key: string, value: string): Promise<void> {
-    await this.configAt(0, key, value);
+    const asked = new Set<Layer>();
+    try {
+      await this.configAt(0, asked, key, value);
+    } catch (error) {
+      throw explained(error, key, [...asked]);
+    }
   }
 
   /** Tell all layers that configuration is complete, then settle the thread model. */
@@ -170,19 +176,20 @@ export class Chain {
     this.threadModel = least;
   }
 
-  private configAt(index: number, key: string, value: string): Awaitable<void> {
+  private configAt(index: number, asked: Set<Layer>, key: string, value: string): Awaitable<void> {
     const layer = this.layers[index];
     if (layer === undefined) return undefined;
+    asked.add(layer);
     log.debug(`${layer.name}: config key=${key}, value=${value}`);
     if (layer.config !== undefined) {
       const done = lifeCycle(layer.name, "config", () =>
         withNext(`${layer.kind} ${layer.name}`, "config", (watch) =>
-          layer.config?.((k, v) => watch(this.configAt(index + 1, k, v)), key, value),
+          layer.config?.((k, v) => watch(this.configAt(index + 1, asked, k, v)), key, value),
         ),
       );
       return after(done, () => this.shareParameters(layer));
     }
-    if (layer.kind === "filter") return this.configAt(index + 1, key, value);
+    if (layer.kind === "filter") return this.configAt(index + 1, asked, key, value);
     throw new ConfigError(
       `${layer.name}: this plugin does not need command line configuration, but was given ${key}=${value}. ` +
         `Try using: nbdkit --help ${layer.path}`,

@@ -1,9 +1,10 @@
 /** Finds the file that a name on the command line means. */
-import { accessSync, constants, existsSync, type Stats, statSync } from "node:fs";
+import { accessSync, constants, existsSync, readdirSync, type Stats, statSync } from "node:fs";
 import { join } from "node:path";
 
 import { ConfigError } from "../api/errors.ts";
 import { absolutePath } from "../api/paths.ts";
+import { didYouMean } from "../lib/near.ts";
 import { quoted } from "../lib/quoted.ts";
 import { filePath } from "../lib/text-bytes.ts";
 import { messageOf } from "../lib/thrown.ts";
@@ -104,10 +105,42 @@ function fileAt(path: string, name: string, what: string): Stats {
   }
 }
 
-function firstOf(what: string, short: string, places: readonly string[]): string {
+function firstOf(what: Kind | "module", short: string, places: readonly string[]): string {
   const found = places.find((place) => isThere(place));
   if (found !== undefined) return found;
+  const where = `looked for ${places.join(" and ")}`;
   throw new ConfigError(
-    `there is no ${what} named ${quoted(short)}: looked for ${places.join(" and ")}`,
+    `there is no ${what} named ${quoted(short)}: ${where}${hintFor(what, short)}`,
   );
+}
+
+/** What may have been meant by a name that no module of this kind has. */
+function hintFor(kind: Kind | "module", short: string): string {
+  if (kind === "module") return didYouMean(short, [...namesOf("plugin"), ...namesOf("filter")]);
+  const near = didYouMean(short, namesOf(kind));
+  const other = kind === "plugin" ? "filter" : "plugin";
+  if (namesOf(other).includes(short)) {
+    return `: ${short} is a ${other}: ${other === "filter" ? `--filter=${short} puts it on top of a plugin` : "it goes without --filter"}`;
+  }
+  return near === "" ? didYouMean(short, namesOf(other), (name) => `the ${other} ${name}`) : near;
+}
+
+/** The short names of this server's modules of a kind, and of those that are installed. */
+function namesOf(kind: Kind): readonly string[] {
+  const { filterdir, plugindir } = moduleDirectories();
+  const installed = new RegExp(`^nbdkit-(.+)-${kind}(\\.so)?$`);
+  const files = namesIn(kind === "filter" ? filterdir : plugindir);
+  return [
+    ...namesIn(join(root, `${kind}s`)),
+    ...files.flatMap((file) => installed.exec(file)?.[1] ?? []),
+  ];
+}
+
+function namesIn(folder: string): readonly string[] {
+  try {
+    return readdirSync(filePath(folder)).toSorted();
+  } catch {
+    // No C module is installed.
+    return [];
+  }
 }

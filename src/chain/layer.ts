@@ -140,6 +140,8 @@ export interface Layer {
   readonly version?: string | undefined;
   readonly description?: string | undefined;
   readonly configHelp?: string | undefined;
+  /** Of its parameters, aliases included; undefined where only `configHelp` tells some of them. */
+  readonly keys?: readonly string[];
   readonly magicConfigKey?: string | undefined;
   /** The chain gives all instances of a module the same values. */
   readonly parameters?: LayerParameters;

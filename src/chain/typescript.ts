@@ -3,61 +3,12 @@ import { plugin as pluginStruct } from "#abi/generated/layouts.gen";
 import type { NextOps } from "#abi/generated/methods.gen";
 
 import { after } from "../api/awaitable.ts";
-import type { FilterDefinition, PluginDefinition } from "../api/define.ts";
 import { ConfigError } from "../api/errors.ts";
 import { findParam, helpOf, type Params } from "../api/params.ts";
-import { messageOf, shown } from "../lib/thrown.ts";
+import { type AnyFilter, type AnyPlugin, checkedDefinition, perConnection } from "./definition.ts";
 import type { Draft, Layer, LayerContext } from "./layer.ts";
 
-type AnyFilter = FilterDefinition<Params, unknown>;
-type AnyPlugin = PluginDefinition<Params, unknown>;
 type Config = Record<string, unknown>;
-
-/** Methods that take (context) and (context, …) in the layer, (next, handle, …) in a filter, (handle, …) in a plugin. */
-const perConnection = [
-  "finalize",
-  "prepare",
-  "getSize",
-  "exportDescription",
-  "blockSize",
-  "canWrite",
-  "canFlush",
-  "isRotational",
-  "canTrim",
-  "canZero",
-  "canFastZero",
-  "canExtents",
-  "canFua",
-  "canMultiConn",
-  "canCache",
-  "flush",
-  "trim",
-  "zero",
-  "extents",
-  "cache",
-] as const;
-
-const methods = [
-  ...perConnection,
-  "load",
-  "unload",
-  "config",
-  "configComplete",
-  "threadModel",
-  "dumpPlugin",
-  "getReady",
-  "afterFork",
-  "cleanup",
-  "preconnect",
-  "listExports",
-  "defaultExport",
-  "open",
-  "close",
-  "pread",
-  "pwrite",
-  "descriptor",
-  "shift",
-] as const;
 
 /**
  * Wrap the filter or plugin that the file at `path` exports. Throws ConfigError where it is neither. `version` is what
@@ -69,69 +20,19 @@ export function typescriptLayer(
   path: string,
   version?: string,
 ): Layer {
-  const found = checked(kind, exported, path);
+  const found = checkedDefinition(kind, exported, path);
   const definition = version === undefined ? found : { version, ...found };
   const values = initialValues(definition.params ?? {});
   const draft = isPlugin(definition)
     ? pluginLayer(definition, path, values)
     : filterLayer(definition, path, values);
-  // The cast is true by `checked`. Bun loads a file once, so all layers of it get this very object.
+  // The cast is true by `checkedDefinition`. Bun loads a file once, so all layers of it get this very object.
   draft.parameters = { module: exported as object, values };
   return draft;
 }
 
-function checked(kind: string, exported: unknown, path: string): AnyFilter | AnyPlugin {
-  try {
-    return checkDefinition(kind, exported, path);
-  } catch (error) {
-    if (error instanceof ConfigError) throw error;
-    // A getter, or a proxy.
-    const reason = messageOf(error);
-    throw new ConfigError(`${path}: the ${kind} cannot be looked at: ${reason}`, { cause: error });
-  }
-}
-
 function isPlugin(it: AnyFilter | AnyPlugin): it is AnyPlugin {
   return it.kind === "plugin";
-}
-
-function checkDefinition(kind: string, exported: unknown, path: string): AnyFilter | AnyPlugin {
-  if (typeof exported !== "object" || exported === null) {
-    throw new ConfigError(
-      `${path}: the module has no default export: expected \`export default define${kind === "filter" ? "Filter" : "Plugin"}({...})\``,
-    );
-  }
-  const it = exported as { kind?: unknown; name?: unknown } & Record<string, unknown>;
-  const isKind = it.kind ?? kind;
-  if (isKind !== kind) {
-    throw new ConfigError(`${path}: this is a ${String(isKind)}, but it was given as a ${kind}`);
-  }
-  if (typeof it.name !== "string" || !/^[a-zA-Z0-9][a-zA-Z0-9-]*$/.test(it.name)) {
-    throw new ConfigError(
-      `${path}: ${kind}.name (${shown(it.name)}) must be ASCII letters, digits and '-', starting with a letter or digit`,
-    );
-  }
-  for (const method of methods) {
-    if (it[method] !== undefined && typeof it[method] !== "function") {
-      const found = shown(it[method]);
-      throw new ConfigError(`${path}: ${kind}.${method} is ${found}: expected a function`);
-    }
-  }
-  for (const key of ["everyRead", "fillsReads"]) {
-    if (it[key] !== undefined && typeof it[key] !== "boolean") {
-      const found = shown(it[key]);
-      throw new ConfigError(`${path}: ${kind}.${key} is ${found}: expected true or false`);
-    }
-  }
-  if (kind === "plugin") {
-    for (const method of ["open", "getSize", "pread"]) {
-      if (typeof it[method] !== "function") {
-        throw new ConfigError(`${path}: plugin must have a ${method} method`);
-      }
-    }
-  }
-  // The cast is true by the checks above as far as can be told at run time: signatures are checked by use.
-  return { ...it, kind } as unknown as AnyFilter | AnyPlugin;
 }
 
 /** The parameters' values while they are collected. */
@@ -173,6 +74,7 @@ function described(it: AnyFilter | AnyPlugin, path: string): Draft {
     version: it.version,
     description: it.description,
     configHelp: helpOf(it.params ?? {}),
+    keys: Object.entries(it.params ?? {}).flatMap(([key, { aliases }]) => [key, ...aliases]),
     inTypeScript: true,
     dumpFields: [],
   };

@@ -1,6 +1,7 @@
 /** Splits the command line into options and words, with the habits of getopt_long(3). Commander does the splitting. */
 import { Command, CommanderError, Option } from "commander";
 
+import { didYouMean } from "../lib/near.ts";
 import { display, longNames, options, type OptionSpec } from "./options.ts";
 
 /** One option as it was given. */
@@ -124,7 +125,10 @@ function unknownNames(argv: readonly string[]): Map<string, readonly OptionSpec[
 }
 
 function refuseName(program: Command, name: string, candidates: readonly OptionSpec[]): never {
-  if (candidates.length === 0) program.error(`unknown option '--${name}'`);
+  if (candidates.length === 0) {
+    const near = didYouMean(name, options.flatMap(longNames), (long) => `--${long}`);
+    program.error(`unknown option '--${name}'${near}`);
+  }
   const meanings = candidates.map(display).join(", ");
   program.error(`option '--${name}' is ambiguous: it may mean ${meanings}`);
 }

@@ -58,8 +58,7 @@ async function run(argv: readonly string[], isScript = false): Promise<number> {
   const line = parseCommandLine(argv);
   switch (line.kind) {
     case "usage":
-      log.error(line.problem);
-      print(usage());
+      log.error(`${line.problem} (try nbdkit --help)`);
       return 1;
     case "print":
       print(printed(line.what));

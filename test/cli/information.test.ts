@@ -169,13 +169,15 @@ describe("refusals", () => {
 
   test.each([
     [["--foo", "null"], "unknown option '--foo'"],
+    [["--verbos-e", "null"], "unknown option '--verbos-e': did you mean --verbose?"],
     [["null", "-x"], "unknown option '-x'"],
     [["null", "--foreground=1"], "option '--foreground' takes no value"],
     [["null", "--foreg="], "option '--foreg' takes no value"],
     [["null", "--port"], "option '-p, --port <PORT>' argument missing"],
     [["--dump", "null"], "option '--dump' is ambiguous: it may mean --dump-config, --dump-plugin"],
-  ])("%j shows the usage on stdout", async (args, message) => {
-    expect(await nbdkit(...args)).toEqual({ code: 1, stdout: usage(), stderr: oneLine(message) });
+  ])("%j gets one line, and is sent to --help", async (args, message) => {
+    const stderr = oneLine(`${message} (try nbdkit --help)`);
+    expect(await nbdkit(...args)).toEqual({ code: 1, stdout: "", stderr });
   });
 
   test.each([

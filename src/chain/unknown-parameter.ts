@@ -1,0 +1,28 @@
+/** Says which layers were asked for a parameter that none of them knows, and which one may have been meant. */
+import { ConfigError, NbdError } from "../api/errors.ts";
+import { didYouMean } from "../lib/near.ts";
+import { messageOf } from "../lib/thrown.ts";
+import type { Layer } from "./layer.ts";
+
+/** `error` is what the last of the `asked` layers, outermost first, threw. It stays what it is where one knows the key. */
+export function explained(error: unknown, key: string, asked: readonly Layer[]): unknown {
+  const known = asked.flatMap(keysOf);
+  if (known.includes(key)) return error;
+  const names = asked.map(({ kind, name }) => `${kind} ${name}`).join(", ");
+  const who = asked.length > 1 ? ` (asked: ${names})` : "";
+  const meant = didYouMean(key, known, (near) => `${near}=`);
+  if (who + meant === "") return error;
+  const message = messageOf(error);
+  if (message !== "") return new ConfigError(`${message}${who}${meant}`, { cause: error });
+  // A C module has said itself what is wrong. It may also be the value of a parameter that its help does not name.
+  if (!(error instanceof NbdError && /\bunknown (?:key|option|parameter)\b/i.test(error.reported)))
+    return error;
+  return new ConfigError(`no layer knows the parameter ${key}=${who}${meant}`, { cause: error });
+}
+
+/** The keys of a layer. Those of a C module are known as far as its help names them, one at the start of a line. */
+function keysOf({ keys, configHelp }: Layer): readonly string[] {
+  if (keys !== undefined) return keys;
+  const lines = (configHelp ?? "").matchAll(/^\s*(?:\([^)]*\)\s*)?\[?([A-Za-z][A-Za-z0-9._-]*)=/gm);
+  return Array.from(lines, ([, key]) => key ?? "");
+}

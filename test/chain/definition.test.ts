@@ -1,0 +1,96 @@
+/** Which mistakes in what a module in TypeScript exports are found when it is loaded, and which members are the author's. */
+import { describe, expect, test } from "bun:test";
+
+import { defineFilter, definePlugin, param } from "#api";
+
+import { typescriptLayer } from "../../src/chain/typescript.ts";
+
+const plugin = { name: "p", open: () => ({}), getSize: () => 1n, pread: () => {} };
+const filter = { name: "f" };
+
+function load(kind: "filter" | "plugin", members: object): string {
+  try {
+    typescriptLayer(kind, { ...(kind === "filter" ? filter : plugin), ...members }, "x.ts");
+    return "loaded";
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+describe("a misspelt member", () => {
+  test.each([
+    ["filter", "pRead", "pread"],
+    ["filter", "get_size", "getSize"],
+    ["filter", "getsize", "getSize"],
+    ["filter", "canFlsh", "canFlush"],
+    ["filter", "read", "pread"],
+    ["filter", "write", "pwrite"],
+    ["filter", "every_read", "everyRead"],
+    ["filter", "long_name", "longName"],
+    ["filter", "longname", "longName"],
+    ["filter", "Close", "close"],
+    ["plugin", "can_fua", "canFua"],
+    ["plugin", "magic_config_key", "magicConfigKey"],
+    ["plugin", "parms", "params"],
+    ["plugin", "descripter", "descriptor"],
+  ] as const)("of a %s, %s, is refused with %s", (kind, key, meant) => {
+    for (const value of [() => {}, 1, undefined]) {
+      expect(load(kind, { [key]: value })).toBe(
+        `x.ts: ${kind}.${key}: there is no such member: did you mean ${meant}? ` +
+          "(A helper of your own may be called so with an underscore in front.)",
+      );
+    }
+  });
+
+  test.each([
+    ["filter", "descriptor", "plugin"],
+    ["filter", "magicConfigKey", "plugin"],
+    ["plugin", "prepare", "filter"],
+    ["plugin", "shift", "filter"],
+  ] as const)("of a %s, %s, that only the other kind has, is refused", (kind, key, owner) => {
+    expect(load(kind, { [key]: () => {} })).toBe(
+      `x.ts: ${kind}.${key}: only a ${owner} has this member`,
+    );
+  });
+
+  test("of C is refused with what there is instead", () => {
+    expect(load("plugin", { config_help: "size=N" })).toBe(
+      "x.ts: plugin.config_help: expected the help of each parameter in `params`",
+    );
+  });
+});
+
+test("members of the author's own are let alone", () => {
+  const own = { helper() {}, counts: new Map(), _read() {}, _pread: 1, Limits: {}, [Symbol()]: 1 };
+  expect(load("filter", own)).toBe("loaded");
+  expect(load("plugin", own)).toBe("loaded");
+});
+
+test("an object of a class, whose methods would not be found, is refused", () => {
+  class Mine {
+    name = "mine";
+    open() {}
+    getSize() {
+      return 1n;
+    }
+    pread() {}
+  }
+  const message =
+    "is an object of the class Mine: expected a plain object, whose methods are its own";
+  const of = (kind: "filter" | "plugin", it: object) => () => typescriptLayer(kind, it, "x.ts");
+  expect(of("plugin", new Mine())).toThrow(`x.ts: the plugin ${message}`);
+  expect(of("plugin", definePlugin(new Mine()))).toThrow(`x.ts: the plugin ${message}`);
+  expect(of("filter", defineFilter({ name: new Mine().name }))).not.toThrow();
+});
+
+describe("the table of parameters", () => {
+  test.each([
+    [{ params: 5 }, "filter.params is 5: expected an object"],
+    [{ params: { size: "1M" } }, 'filter.params.size is "1M": expected what a function of `param`'],
+    [{ params: { size: param.size } }, "expected what a function of `param` returns"],
+    [{ params: { "a b": param.string({ help: "" }) } }, '"a b" cannot be the key of a parameter'],
+    [{ params: { "9": param.string({ help: "" }) } }, '"9" cannot be the key of a parameter'],
+  ])("is looked at when the module is loaded (%#)", (members, message) => {
+    expect(load("filter", members)).toContain(message);
+  });
+});
