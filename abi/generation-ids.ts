@@ -32,14 +32,14 @@ export const releases: readonly Row[] = [
   { first: "1.25.8", id: "J", releases: "1.25.8 to 1.29.15 (stable: 1.26, 1.28)" },
   { first: "1.29.16", id: "K", releases: "1.29.16 to 1.35.8 (stable: 1.30, 1.32, 1.34)" },
   { first: "1.35.9", id: "L", releases: "1.35.9 to 1.43.8 (stable: 1.36, 1.38, 1.40, 1.42)" },
-  { first: "1.43.9", id: "M", releases: "1.43.9 to 1.45.2 (stable: 1.44)" },
+  { first: "1.43.9", id: "M", releases: "1.43.9 to 1.48.1 (stable: 1.44, 1.46, 1.48)" },
 ];
 
 /** In the order in which they came. */
 export const generationIds: readonly GenerationId[] = ["S", ...releases.map(({ id }) => id)];
 
-/** The newest release whose layout is known. Of a stable series also what comes after its known releases is known. */
-export const newestKnown = "1.45.2";
+/** The newest release whose layout is known. Later releases of its stable series have the same one. */
+export const newestKnown = "1.48.1";
 
 /** The next release had another number. */
 export const newestOfApi2 = "1.13.9";

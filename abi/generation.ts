@@ -31,6 +31,8 @@ export interface Recognised {
   /** "either": S or A, which shows when it is opened. */
   readonly id: GenerationId | "either";
   readonly apiVersion: number;
+  /** The release, newer than all that are known: the struct has to show whether it is still the newest known one. */
+  readonly unknownRelease?: string | undefined;
 }
 
 /** What is larger is no size, but two ints or a pointer. */
@@ -61,11 +63,17 @@ function isAfter(text: string, last: string): boolean {
   return version !== undefined && limit !== undefined && compare(version, limit) > 0;
 }
 
+/** Nothing that modules see changes within a stable series. */
+function isOfNewestSeries([major, minor]: Version): boolean {
+  const newest = parseVersion(newestKnown);
+  return newest !== undefined && major === newest[0] && minor === newest[1] && minor % 2 === 0;
+}
+
 /** Which generation filters of this release are of; "newer" than all known ones, or undefined where it is none. */
 export function generationOfVersion(text: string): GenerationId | "newer" | undefined {
   const version = parseVersion(text);
   if (version === undefined) return undefined;
-  if (isAfter(text, newestKnown)) return "newer";
+  if (isAfter(text, newestKnown) && !isOfNewestSeries(version)) return "newer";
   const row = releases.findLast(({ first }) => {
     const from = parseVersion(first);
     return from !== undefined && compare(from, version) <= 0;
@@ -80,7 +88,7 @@ export function recogniseFilter(
   wanted: GenerationId | undefined,
 ): Recognised {
   if (head.first >= 2 && head.first <= 6) {
-    return { id: newer(path, head, wanted), apiVersion: head.first };
+    return { ...newer(path, head, wanted), apiVersion: head.first };
   }
   checkFirst(path, head);
   if (wanted !== undefined) checkWanted(path, 1, wanted);
@@ -135,13 +143,15 @@ function checkWanted(path: string, api: number, wanted: GenerationId): void {
   );
 }
 
-function newer(path: string, head: FilterHead, wanted: GenerationId | undefined): GenerationId {
+type Told = Pick<Recognised, "unknownRelease"> & { readonly id: GenerationId };
+
+function newer(path: string, head: FilterHead, wanted: GenerationId | undefined): Told {
   const api = head.first;
   if (wanted !== undefined) checkWanted(path, api, wanted);
   const possible = generationsOfApi[api] ?? [];
   const [only] = possible;
-  if (possible.length === 1 && only !== undefined) return only;
-  return api === 2 ? ofApi2(path, head, wanted) : ofApi6(path, head, wanted);
+  if (possible.length === 1 && only !== undefined) return { id: only };
+  return api === 2 ? { id: ofApi2(path, head, wanted) } : ofApi6(path, head, wanted);
 }
 
 /**
@@ -170,23 +180,20 @@ function ofApi2(path: string, head: FilterHead, wanted: GenerationId | undefined
   );
 }
 
-function ofApi6(path: string, head: FilterHead, wanted: GenerationId | undefined): GenerationId {
+function ofApi6(path: string, head: FilterHead, wanted: GenerationId | undefined): Told {
   const version = head.text(8);
   const id = version === undefined ? undefined : generationOfVersion(version);
   const possible = generationsOfApi[6] ?? [];
   if (id !== undefined && id !== "newer" && possible.includes(id)) {
-    if (wanted === undefined || wanted === id) return id;
+    if (wanted === undefined || wanted === id) return { id };
     throw new ConfigError(
       `${path}: this filter is of nbdkit ${version}, so of generation ${id}, but --filter-generation says ${wanted}: leave the option out`,
     );
   }
-  if (wanted !== undefined) return wanted;
-  const newest = possible.at(-1) ?? "M";
+  if (wanted !== undefined) return { id: wanted };
+  if (id === "newer") return { id: possible.at(-1) ?? "M", unknownRelease: version };
   throw new ConfigError(
-    id === "newer"
-      ? `${path}: this filter is of nbdkit ${version}, and ${newestKnown} is the newest that is known here: ` +
-          `if its nbdkit-filter.h has still the same struct, say --filter-generation=FILTER=${newest}`
-      : `${path}: it cannot be told of which nbdkit this filter is (_version = ${shown(version)}): ${choices(possible)}`,
+    `${path}: it cannot be told of which nbdkit this filter is (_version = ${shown(version)}): ${choices(possible)}`,
   );
 }
 

@@ -9,7 +9,13 @@ import { type ElfFile, readElf } from "./elf.ts";
 import { threadModels } from "./generated/constants.gen.ts";
 import type { GenerationId } from "./generation-ids.ts";
 import { recogniseFilter, releasesOf } from "./generation.ts";
-import { checkStruct, type ModuleStruct, readFilter, readPlugin } from "./module-struct.ts";
+import {
+  checkStruct,
+  type ModuleStruct,
+  readFilter,
+  readPlugin,
+  unknownReleaseWords,
+} from "./module-struct.ts";
 import { type Native, openRuntime } from "./native-runtime.ts";
 import {
   filterHead,
@@ -47,6 +53,8 @@ export interface Inspection {
   /** Shared libraries that it needs. */
   libraries?: readonly string[];
   machine?: string;
+  /** What may be wrong with it although it can be run. */
+  warning?: string;
   /** Whether this server can run it. */
   runnable: boolean;
   /** Why not. */
@@ -125,6 +133,9 @@ function addStruct(
     result.api_version = apiVersion;
   }
   const struct = opened.kind === "filter" ? readFilter(opened, wanted) : readPlugin(opened);
+  if (struct.unknownRelease !== undefined) {
+    result.warning = unknownReleaseWords(struct).slice(opened.path.length + 2);
+  }
   result.api_version = struct.apiVersion;
   result.struct_size = struct.structSize;
   result.callbacks = callbacksOf(struct);

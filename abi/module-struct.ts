@@ -5,10 +5,12 @@ import { pluginApiVersions } from "./generated/constants.gen.ts";
 import { generations } from "./generated/generations.gen.ts";
 import { layouts, type StructLayout } from "./generated/layouts.gen.ts";
 import { RT_ADAPTER_PLUGIN } from "./generated/ops.gen.ts";
-import { type GenerationId, generationIds } from "./generation-ids.ts";
-import { recogniseFilter } from "./generation.ts";
+import { type GenerationId, generationIds, newestKnown } from "./generation-ids.ts";
+import { type FilterHead, recogniseFilter } from "./generation.ts";
 import {
   filterHead,
+  hasAddress,
+  isText,
   type ModuleKind,
   type OpenedModule,
   structBytes,
@@ -22,6 +24,8 @@ export interface ModuleStruct {
   /** Of a filter. "either" is S or A, which shows when it is opened. */
   readonly generation?: GenerationId | "either";
   readonly apiVersion: number;
+  /** Of a filter for an nbdkit that is not known here, but whose struct reads as that of the newest known one. */
+  readonly unknownRelease?: string | undefined;
   /** As the module was compiled. */
   readonly structSize: number;
   /** The field; undefined where the struct has none. */
@@ -41,6 +45,7 @@ interface Form {
   readonly adapter: number;
   readonly generation?: GenerationId | "either";
   readonly apiVersion: number;
+  readonly unknownRelease?: string | undefined;
   readonly structSize: number;
 }
 
@@ -80,11 +85,43 @@ function readStruct(opened: OpenedModule, form: Form): ModuleStruct {
 /** Throws ConfigError where it is no struct of a filter that can be run. */
 export function readFilter(opened: OpenedModule, wanted: GenerationId | undefined): ModuleStruct {
   const head = filterHead(opened);
-  const { id, apiVersion } = recogniseFilter(opened.path, head, wanted);
+  const { id, apiVersion, unknownRelease } = recogniseFilter(opened.path, head, wanted);
   const { filter: layout, adapter } = generations[id === "either" ? "A" : id];
   // From B on it is not told: all of one generation have the same.
   const structSize = apiVersion === 1 ? Number(head.size) : layout.size;
-  return readStruct(opened, { layout, adapter, generation: id, apiVersion, structSize });
+  const form = { layout, adapter, generation: id, apiVersion, structSize, unknownRelease };
+  const struct = readStruct(opened, form);
+  if (unknownRelease !== undefined) checkUnknown(opened, struct, head);
+  return struct;
+}
+
+/** What the user should know of a filter of a release that is not known. */
+export function unknownReleaseWords({ path, unknownRelease }: ModuleStruct): string {
+  return (
+    `${path}: this filter is for nbdkit ${unknownRelease}, and ${newestKnown} is the newest release that is known here: ` +
+    `it runs as a filter of ${newestKnown}, since its struct reads like one`
+  );
+}
+
+/** Throws ConfigError unless the struct reads as that of the newest known release. */
+function checkUnknown(opened: OpenedModule, struct: ModuleStruct, head: FilterHead): void {
+  const view = new DataView(struct.bytes.buffer);
+  const size = head.symbolSize();
+  const differs = (what: string): ConfigError =>
+    new ConfigError(
+      `${opened.path}: this filter is for nbdkit ${struct.unknownRelease}, ${newestKnown} is the newest release that is known ` +
+        `here, and the struct is another one (${what}): rebuild the filter for nbdkit ${newestKnown}`,
+    );
+  if (size !== undefined && size !== struct.structSize) {
+    throw differs(`it has ${size} bytes, not ${struct.structSize}`);
+  }
+  for (const [name, { kind, offset }] of Object.entries(struct.layout.fields)) {
+    if (kind !== "function" && kind !== "string") continue;
+    const address = view.getBigUint64(offset, true);
+    if (address === 0n) continue;
+    const reads = kind === "function" ? hasAddress(opened, address) : isText(address);
+    if (!reads) throw differs(`.${name} is 0x${address.toString(16)}, which is no ${kind}`);
+  }
 }
 
 /** No struct of any release comes near it: such a number is no size. */

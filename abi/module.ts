@@ -9,7 +9,13 @@ import { log } from "#lib/log";
 import { Bridge } from "./bridge.ts";
 import { generations } from "./generated/generations.gen.ts";
 import type { GenerationId } from "./generation-ids.ts";
-import { checkStruct, type ModuleStruct, readFilter, readPlugin } from "./module-struct.ts";
+import {
+  checkStruct,
+  type ModuleStruct,
+  readFilter,
+  readPlugin,
+  unknownReleaseWords,
+} from "./module-struct.ts";
 import { nativeFilter } from "./native-filter.ts";
 import type { NativeModule } from "./native-module.ts";
 import { nativePlugin } from "./native-plugin.ts";
@@ -34,6 +40,7 @@ export function loadNativeLayer(kind: ModuleKind, path: string, options: NativeO
   const opened = openModule(native, path, kind, bridge.loadingSlot());
   const struct = kind === "filter" ? readFilter(opened, options.generation) : readPlugin(opened);
   if (struct.generation === "either") warnOfEither(path);
+  if (struct.unknownRelease !== undefined) log.warning(unknownReleaseWords(struct));
   checkStruct(struct);
   options.debugFlags?.apply(struct.text("name") ?? "", (variable, value) =>
     setVariable(native, opened, variable, value),

@@ -113,6 +113,16 @@ export function textAt(
   );
 }
 
+/** Whether a text can be read there. */
+export function isText(address: bigint): boolean {
+  return copyText(Number(address)) !== undefined;
+}
+
+/** Whether the address is within what was loaded from the module's file. */
+export function hasAddress({ base }: OpenedModule, address: bigint): boolean {
+  return baseOf(address) === base;
+}
+
 /** Large enough for what tells the generations apart: all of them have this much. */
 const headBytes = 32;
 

@@ -43,6 +43,7 @@ const words: Readonly<Record<keyof Inspection, string>> = {
   machine: "machine",
   description: "description",
   config_help: "parameters",
+  warning: "warning",
   runnable: "can be run",
   reason: "reason",
 };

@@ -2,14 +2,15 @@
 import { describe, expect, test } from "bun:test";
 
 import { type GenerationId, generationIds } from "#abi/generation-ids";
-import { compileModule, haveCompiler } from "#test/modules";
+import { NbdClient } from "#test/client";
+import { compileModule, type CompileOptions, haveCompiler } from "#test/modules";
 import { nativeLayer } from "#test/native";
-import { program, run } from "#test/server";
+import { program, run, serve } from "#test/server";
 
 const stripped = ["-s"];
 const compiled = (
   id: GenerationId,
-  defines: Readonly<Record<string, string>> = {},
+  defines: CompileOptions["defines"] = {},
   flags: readonly string[] = [],
 ) =>
   compileModule("test/fixtures/any-generation.c", {
@@ -50,10 +51,62 @@ describe.skipIf(!haveCompiler)("filters of every generation (needs cc)", () => {
     expect(await recognised(path, `--filter-generation=${path}=C`)).toMatchObject({ code: 0 });
   });
 
-  test("what is newer than all that is known needs the user's word", async () => {
-    const path = await compiled("M", { NBDKIT_FILTER_VERSION: '"1.46.0"' });
-    expect(() => nativeLayer("filter", path)).toThrow("1.45.2 is the newest that is known here");
-    expect(nativeLayer("filter", path, { generation: "M" }).version).toBe("1.46.0");
+  describe("of a release that is not known", () => {
+    const unknown = { NBDKIT_FILTER_VERSION: '"1.50.3"' };
+
+    test("whose struct reads as the newest one runs, with one line of warning", async () => {
+      const path = await compiled("M", unknown);
+      await using server = await serve([`--filter=${path}`, "memory", "1M"]);
+      const { client } = await NbdClient.ready({ unix: server.socket });
+      expect((await client.ask({ type: 0, offset: 0n, count: 512 })).error).toBe(0);
+      client.terminate();
+      const { stderr } = await server.stop();
+      expect(stderr).toBe(
+        `nbdkit: warning: ${path}: this filter is for nbdkit 1.50.3, and 1.48.1 is the newest release that is known here: ` +
+          "it runs as a filter of 1.48.1, since its struct reads like one\n",
+      );
+    });
+
+    test("is inspected with the same words", async () => {
+      const path = await compiled("M", unknown);
+      const { code, stdout } = await run([...program, "--inspect", "--json", path]);
+      const found: unknown = JSON.parse(stdout);
+      expect({ code, found }).toMatchObject({
+        code: 0,
+        found: {
+          generation: "M",
+          version: "1.50.3",
+          warning: expect.stringMatching(/^this filter is for nbdkit 1\.50\.3, and 1\.48\.1 is/),
+        },
+      });
+    });
+
+    test("runs without a warning where the user says the generation", async () => {
+      const path = await compiled("M", unknown);
+      expect(nativeLayer("filter", path, { generation: "M" }).version).toBe("1.50.3");
+    });
+
+    test.each([
+      ["1", /the struct is another one \(\.pread is 0x1234, which is no function\)/],
+      ["2", /the struct is another one \(\.pread is 0x[0-9a-f]+, which is no function\)/],
+      ["3", /the struct is another one \(\.description is 0x1234, which is no string\)/],
+      ["4", /filter\.name \('with_line'\) field must contain only/],
+    ])("is refused where the struct does not read so: %s", async (wrong, words) => {
+      const path = await compiled("M", { ...unknown, WRONG: wrong }, stripped);
+      expect(() => nativeLayer("filter", path)).toThrow(words);
+    });
+
+    test("is refused where the file says that the struct has another size", async () => {
+      const path = await compiled("M", { ...unknown, LONGER: true });
+      expect(() => nativeLayer("filter", path)).toThrow(
+        "the struct is another one (it has 344 bytes, not 336)",
+      );
+    });
+
+    test("is refused with an API number that is not known", async () => {
+      const path = await compiled("M", { ...unknown, API: 7 });
+      expect(() => nativeLayer("filter", path)).toThrow("(_api_version = 7, need at most 6)");
+    });
   });
 
   test("the user's word does not change what the file says", async () => {
