@@ -247,9 +247,6 @@ class Negotiation {
     if (length !== 0) {
       return this.#refuse(OPT_LIST, length, REP_ERR_INVALID, "it has a payload");
     }
-    if (this.#listed) {
-      return this.#refuse(OPT_LIST, 0, REP_ERR_INVALID, "exports were listed already");
-    }
     this.#debug("NBD_OPT_LIST: advertising exports");
     let exports: Exports;
     try {
@@ -258,9 +255,9 @@ class Negotiation {
       this.#replies.error(OPT_LIST, REP_ERR_PLATFORM, this.#told(error));
       return "next";
     }
+    // A client that lists may ask about each export, as with nbdkit; but it cannot list without end.
+    if (!this.#listed) this.#optionsLeft += MAX_OPTIONS * exports.entries.length;
     this.#listed = true;
-    // nbdkit gives a client that lists more time, and so do we.
-    this.#optionsLeft += MAX_OPTIONS * exports.entries.length;
     for (const { name, description } of exports.entries) {
       await this.#options.room();
       if (this.#output.dead) return "leave";

@@ -1,7 +1,7 @@
 /** Writes what the server says during the handshake. */
 import { log } from "../lib/log.ts";
 import { OPTION_REPLY_MAGIC, optionName, replyName } from "./constants.ts";
-import type { Output } from "./output.ts";
+import { Output } from "./output.ts";
 import { textBytes } from "./replies.ts";
 
 const nothing = new Uint8Array(0);
@@ -27,12 +27,14 @@ export class OptionReplies {
       log.debug(`replying to ${optionName(option)} with ${replyName(type)}`, this.#logName);
     }
     this.part(option, type, data);
+    this.#output.flush();
   }
 
-  /** What comes before that. */
+  /** What comes before that. Parts are gathered: a list of thousands of exports takes few writes. */
   part(option: number, type: number, data: Uint8Array): void {
     this.#header(option, type, data.length);
-    this.raw(data);
+    this.#output.append(data);
+    if (this.#output.held >= Output.aheadBytes) this.#output.flush();
   }
 
   /** An error, with its text for people. */

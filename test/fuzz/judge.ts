@@ -154,10 +154,10 @@ class Handshake {
         this.#expect(option, this.#replies(option), ACK);
         return this.#ends("the client aborted");
       case 3: {
-        if (!empty || this.#listed) return this.#refused(option, INVALID);
+        if (!empty) return this.#refused(option, INVALID);
         this.#expect(option, this.#replies(option, SERVER), ACK);
+        if (!this.#listed) this.#left += 32 * listedExports;
         this.#listed = true;
-        this.#left += 32 * listedExports;
         return "next";
       }
       case 5:

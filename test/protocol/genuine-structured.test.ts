@@ -39,6 +39,19 @@ const differences: readonly {
     why: "nbdkit refuses it since 1.33.2",
   },
   {
+    what: "a list that is asked for twice",
+    steps: [
+      [3, empty],
+      [3, empty],
+    ],
+    genuine: [[2, 1], [0x80000003]],
+    ours: [
+      [2, 1],
+      [2, 1],
+    ],
+    why: "nbdkit answers it since 1.45",
+  },
+  {
     what: "block sizes of the memory plugin",
     steps: [[6, infoPayload("", [3])]],
     genuine: [[3, 1]],

@@ -97,7 +97,6 @@ describe.skipIf(missing.length > 0)(name, () => {
     const sequence: readonly (readonly [number, Uint8Array])[] = [
       [3, new Uint8Array(3)],
       [3, new Uint8Array(0)],
-      [3, new Uint8Array(0)],
       [6, infoPayload("")],
       [6, infoPayload("name", [1])],
       [6, infoPayload("", [0])],

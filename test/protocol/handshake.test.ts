@@ -119,14 +119,15 @@ describe("ABORT and LIST", () => {
     expect(logged.lines).toEqual([]);
   });
 
-  test("LIST answers one export without a name, once", async () => {
+  test("LIST answers one export without a name, again and again", async () => {
     await using it = await running();
     const client = await it.connect();
     await client.hello();
-    const replies = await client.option(3);
-    expect(types(replies)).toEqual([SERVER, ACK]);
-    expect(replies[0]?.data).toEqual(new Uint8Array(4));
-    expect(types(await client.option(3))).toEqual([ERR_INVALID]);
+    for (let i = 0; i < 3; i++) {
+      const replies = await client.option(3);
+      expect(types(replies)).toEqual([SERVER, ACK]);
+      expect(replies[0]?.data).toEqual(new Uint8Array(4));
+    }
     await goes(client);
   });
 

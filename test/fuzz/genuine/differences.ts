@@ -72,6 +72,20 @@ export const differences: readonly Difference[] = [
     },
   },
   {
+    name: "listed-again",
+    why: "1.32.5 lists its exports once; since 1.45 again and again, as here",
+    explains: (it) => {
+      const [ours, genuine] = options(it) ?? [];
+      return (
+        ours?.option === 3 &&
+        ours.replies.at(-1)?.type === ACK &&
+        genuine?.replies.length === 1 &&
+        genuine.replies[0]?.type === INVALID &&
+        it.before.some((one) => one.kind === "option" && one.option === 3)
+      );
+    },
+  },
+  {
     name: "memory-tells-blocks",
     why: "nbdkit's memory plugin tells block sizes since 1.38",
     explains: (it) => {
