@@ -63,13 +63,33 @@ export function fileIn(source: Source, exportName: string): string {
 /** The names of files and block devices in a directory, also of those that a symbolic link leads to. */
 export async function namesIn(path: string): Promise<string[]> {
   try {
-    const entries = await readdir(filePath(path), "buffer");
-    const names = entries.map(textOf);
-    const found = await Promise.all(names.map((name) => isServed(`${path}/${name}`)));
-    return names.filter((_, index) => found[index]).toSorted();
+    const entries = await entriesOf(path);
+    const served = entries.map(({ name, kind }) =>
+      kind === undefined ? isServed(`${path}/${name}`) : kind === "file",
+    );
+    const found = await Promise.all(served);
+    return entries.flatMap(({ name }, index) => (found[index] === true ? name : [])).toSorted();
   } catch (error) {
     throw NbdError.from(error, `reading the directory ${path}`);
   }
+}
+
+/** What a directory says of something in it; `kind` is undefined where only stat(2) knows what it is. */
+interface Entry {
+  readonly name: string;
+  readonly kind?: "directory" | "file" | undefined;
+}
+
+async function entriesOf(path: string): Promise<readonly Entry[]> {
+  // Bun tells kinds only with names in UTF-8.
+  const entries = await readdir(filePath(path), { withFileTypes: true });
+  if (entries.some(({ name }) => name.includes("\ufffd"))) {
+    return (await readdir(filePath(path), "buffer")).map((name) => ({ name: textOf(name) }));
+  }
+  return entries.map((entry) => ({
+    name: entry.name,
+    kind: entry.isFile() ? "file" : entry.isDirectory() ? "directory" : undefined,
+  }));
 }
 
 /** A link that leads nowhere, or a file that was deleted since, is none. */
