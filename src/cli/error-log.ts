@@ -1,12 +1,10 @@
 /** Sends error messages where --log says. */
-import { openSync } from "node:fs";
-
 import { openSystemLog } from "#abi/process";
 
 import { ConfigError } from "../api/errors.ts";
 import { log, sendErrorsTo } from "../lib/log.ts";
-import { filePath } from "../lib/text-bytes.ts";
 import { messageOf } from "../lib/thrown.ts";
+import { openOutput } from "./output-file.ts";
 import type { LogTarget } from "./settings.ts";
 
 /** `default` is stderr here: a daemon asks for syslog itself. */
@@ -27,7 +25,7 @@ const opened = new Map<string, number>();
 /** Once: a daemon chooses again, when relative paths and rights may have changed. */
 function openLog(file: string): number {
   try {
-    const fd = opened.get(file) ?? openSync(filePath(file), "a", 0o644);
+    const fd = opened.get(file) ?? openOutput(file, "append", 0o644);
     opened.set(file, fd);
     return fd;
   } catch (error) {

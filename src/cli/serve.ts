@@ -1,5 +1,5 @@
 /** Serves a configured chain until a signal or the end of the command of --run, then takes it down. */
-import { writeFileSync } from "node:fs";
+import { closeSync, writeFileSync } from "node:fs";
 import { constants } from "node:os";
 
 import { lockMemory, signalOnParentsEnd } from "#abi/process";
@@ -8,7 +8,6 @@ import { ConfigError } from "../api/errors.ts";
 import type { Chain } from "../chain/chain.ts";
 import { log } from "../lib/log.ts";
 import { announceStop } from "../lib/stopping.ts";
-import { filePath } from "../lib/text-bytes.ts";
 import { messageOf } from "../lib/thrown.ts";
 import { type Server, type ServerOptions, startServer } from "../server/server.ts";
 import type { Address } from "../server/sockets.ts";
@@ -18,6 +17,7 @@ import type { Daemon } from "./daemon.ts";
 import { surviveFaults } from "./faults.ts";
 import { type ListenPlaces, listenPlaces } from "./listen-places.ts";
 import { sendStdoutToStderr } from "./module-output.ts";
+import { openOutput } from "./output-file.ts";
 import { print } from "./print.ts";
 import type { Settings } from "./settings.ts";
 import { type StopSignals, stopSignals } from "./signals.ts";
@@ -206,7 +206,12 @@ function sayThatItWaits(server: Server): NodeJS.Timeout {
 /** nbdkit(1), "-P": clients may connect once the file exists. It stays when the server ends. */
 function writePidFile(path: string): void {
   try {
-    writeFileSync(filePath(path), `${process.pid}\n`, { mode: 0o644 });
+    const fd = openOutput(path, "replace", 0o644);
+    try {
+      writeFileSync(fd, `${process.pid}\n`);
+    } finally {
+      closeSync(fd);
+    }
   } catch (error) {
     throw new ConfigError(`cannot write the pid file ${path}: ${messageOf(error)}`, {
       cause: error,

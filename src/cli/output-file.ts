@@ -1,0 +1,27 @@
+/** Opens files that the command line names for writing: the pid file and the log. */
+import { constants, lstatSync, openSync } from "node:fs";
+
+import { filePath } from "../lib/text-bytes.ts";
+
+/**
+ * The descriptor of the file, made with `mode` if it is missing. The server may be root in a folder of another user, who
+ * could have put a symbolic link there that leads to a file of root's, so only links of root and of this user are
+ * followed. Throws the error of node:fs, or one that says which link is not followed.
+ */
+export function openOutput(path: string, how: "append" | "replace", mode: number): number {
+  const name = filePath(path);
+  const { O_APPEND, O_CREAT, O_NOCTTY, O_NOFOLLOW, O_TRUNC, O_WRONLY } = constants;
+  const flags = O_WRONLY | O_CREAT | O_NOCTTY | (how === "append" ? O_APPEND : O_TRUNC);
+  try {
+    return openSync(name, flags | O_NOFOLLOW, mode);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ELOOP") throw error;
+    const { uid } = lstatSync(name);
+    if (uid !== 0 && uid !== process.geteuid?.()) {
+      throw new Error(`it is a symbolic link of another user (${uid}), which is not followed`, {
+        cause: error,
+      });
+    }
+    return openSync(name, flags, mode);
+  }
+}
