@@ -172,6 +172,6 @@ async function sync(file: OpenFile): Promise<void> {
     await file.sync();
     await file.evictor?.flushed();
   } catch (error) {
-    throw NbdError.from(error, `flushing ${file.path}`);
+    throw blame(file, NbdError.from(error, "flushing"));
   }
 }

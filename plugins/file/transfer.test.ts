@@ -67,6 +67,16 @@ describe("reading", () => {
   });
 });
 
+test("EAGAIN of the file system is EIO to clients", async () => {
+  const fails = failing("EAGAIN");
+  const { file: reads } = fakeFile({ preadNow: () => -1, pread: fails });
+  expect(await errnoOf(() => readFully(reads, buf(), 0n))).toBe("EIO");
+  const { file: writes } = fakeFile({ pwriteSync: fails });
+  expect(await errnoOf(() => writeFully(writes, buf(), 0n))).toBe("EIO");
+  const { file: remoteWrites } = fakeFile({ pwrite: fails }, remote);
+  expect(await errnoOf(() => writeFully(remoteWrites, buf(), 0n))).toBe("EIO");
+});
+
 describe("writing", () => {
   test("goes on after short writes", () => {
     const { file, said } = fakeFile({ pwriteSync: () => 50 }, inMemory);

@@ -135,10 +135,15 @@ function beyondEnd(file: OpenFile, buf: Uint8Array, offset: bigint): Awaitable<n
   });
 }
 
-/** The error with the file's name. */
-export function blame(file: OpenFile, error: unknown): unknown {
-  if (error instanceof NbdError) {
-    return new NbdError(error.errno, `${file.path}: ${error.message}`, { cause: error });
-  }
-  return NbdError.from(error, file.path);
+/**
+ * The error with the file's name. EAGAIN, as from a file system in user space that is busy, would reach clients as EINVAL,
+ * which says that the request was wrong; trying again without end could hold it up for ever. So it is EIO.
+ */
+export function blame(file: OpenFile, error: unknown): NbdError {
+  const failure =
+    error instanceof NbdError
+      ? new NbdError(error.errno, `${file.path}: ${error.message}`, { cause: error })
+      : NbdError.from(error, file.path);
+  if (failure.errno !== "EAGAIN" && failure.errno !== "EWOULDBLOCK") return failure;
+  return new NbdError("EIO", failure.message, { cause: error });
 }

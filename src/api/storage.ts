@@ -1,18 +1,16 @@
 /** What files and block devices can do beyond node:fs. libc is loaded by the first call, not before. */
-import { getSystemErrorMap } from "node:util";
-
 import * as blocking from "#abi/blocking";
 import { type Advice } from "#abi/libc";
 import * as libc from "#abi/libc";
 
-import { errnoName, errnos } from "../lib/errno.ts";
+import { errnoName, errnos, errnoText } from "../lib/errno.ts";
 import { NbdError } from "./errors.ts";
 
 export type { Advice };
 
 function fail(errno: number, what: string): never {
-  const words = getSystemErrorMap().get(-errno)?.[1] ?? `error ${errno}`;
-  throw new NbdError(errnoName(errno), `${what}: ${words}`);
+  const name = errnoName(errno);
+  throw new NbdError(name, `${what}: ${errnoText(name)}`);
 }
 
 function at(count: number, offset: bigint): string {

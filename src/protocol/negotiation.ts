@@ -2,6 +2,7 @@
 import type { NextOps } from "#abi/generated/methods.gen";
 
 import type { FindFilePart } from "../chain/layer.ts";
+import { errnoText } from "../lib/errno.ts";
 import type { Exports } from "../lib/exports.ts";
 import { log } from "../lib/log.ts";
 import { textOf } from "../lib/text-bytes.ts";
@@ -47,7 +48,7 @@ import { MAX_INFO_BYTES, parseInfo, parseMeta, parseName } from "./option-payloa
 import { OptionReplies } from "./option-replies.ts";
 import type { Output } from "./output.ts";
 import type { Terms } from "./request.ts";
-import { errnoText, failure } from "./wire-error.ts";
+import { failure } from "./wire-error.ts";
 
 /** An export whose layers are open. */
 export interface OpenExport extends ExportFacts {

@@ -5,6 +5,7 @@
 import { FLAG_FUA, FLAG_REQ_ONE } from "#abi/generated/constants.gen";
 import type { NextOps } from "#abi/generated/methods.gen";
 
+import { errnoText } from "../lib/errno.ts";
 import { Extents } from "../lib/extents.ts";
 import { log } from "../lib/log.ts";
 import type { Blocks } from "./blocks.ts";
@@ -30,7 +31,7 @@ import { Replies } from "./replies.ts";
 import { RequestReader } from "./request-reader.ts";
 import type { Refusal } from "./request.ts";
 import { SparseRead } from "./sparse-read.ts";
-import { errnoText, failure, wireError } from "./wire-error.ts";
+import { failure, wireError } from "./wire-error.ts";
 
 export interface TransmissionOptions {
   readonly sink: Sink;

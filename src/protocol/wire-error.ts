@@ -21,32 +21,6 @@ export function wireError(errno: Errno, requestFlags: number): number {
   return direct.get(number) ?? errnos.EINVAL;
 }
 
-/** strerror(3) of what requests usually fail with; others go by their name. */
-const texts: Readonly<Partial<Record<Errno, string>>> = {
-  EPERM: "Operation not permitted",
-  ENOENT: "No such file or directory",
-  EIO: "Input/output error",
-  EAGAIN: "Resource temporarily unavailable",
-  ENOMEM: "Cannot allocate memory",
-  EACCES: "Permission denied",
-  EBUSY: "Device or resource busy",
-  EINVAL: "Invalid argument",
-  EFBIG: "File too large",
-  ENOSPC: "No space left on device",
-  EROFS: "Read-only file system",
-  ENOSYS: "Function not implemented",
-  EOVERFLOW: "Value too large for defined data type",
-  EOPNOTSUPP: "Operation not supported",
-  ENOTSUP: "Operation not supported",
-  ESHUTDOWN: "Cannot send after transport endpoint shutdown",
-  ETIMEDOUT: "Connection timed out",
-  EDQUOT: "Disk quota exceeded",
-};
-
-export function errnoText(errno: Errno): string {
-  return texts[errno] ?? errno;
-}
-
 export interface Failure {
   readonly errno: Errno;
   /** What has to be logged; empty where a module in C has done it. */
