@@ -2,6 +2,7 @@
 import { descriptorState, unsetVariable } from "#abi/process";
 
 import { ConfigError } from "../api/errors.ts";
+import { environmentVariable } from "../lib/environment.ts";
 import { log } from "../lib/log.ts";
 import { keepDescriptor } from "./given-descriptors.ts";
 import type { Settings } from "./settings.ts";
@@ -13,9 +14,9 @@ const most = 16;
 export function activatedSockets(settings: Settings): readonly number[] | undefined {
   const { LISTEN_PID: pid, LISTEN_FDS: count } = process.env;
   if (pid === undefined) return undefined;
+  const names = environmentVariable("LISTEN_FDNAMES")?.split(":") ?? [];
   // What modules start must not take the sockets for theirs.
-  unsetVariable("LISTEN_PID");
-  unsetVariable("LISTEN_FDS");
+  for (const name of ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"]) unsetVariable(name);
   if (pid !== String(process.pid)) {
     log.error(`LISTEN_PID is ${pid} and not ${process.pid}: the sockets are not for us (ignored)`);
     return undefined;
@@ -32,15 +33,20 @@ export function activatedSockets(settings: Settings): readonly number[] | undefi
       `option ${option} cannot be used with socket activation: the sockets are there already`,
     );
   }
-  log.debug(`using socket activation, nr_socks = ${count}`);
   const fds = Array.from({ length: Number(count) }, (_, index) => first + index);
-  for (const fd of fds) {
+  for (const [index, fd] of fds.entries()) {
     if (descriptorState(fd) === "closed") {
       throw new ConfigError(
         `socket activation: LISTEN_FDS=${count}, but descriptor ${fd} is closed`,
       );
     }
     keepDescriptor(fd);
+    log.debug(`socket activation: listening on fd ${fd}${shownName(names[index])}`);
   }
   return fds;
+}
+
+/** systemd calls sockets without a name "unknown". */
+function shownName(name = ""): string {
+  return name === "" || name === "unknown" ? "" : ` (${name})`;
 }

@@ -231,6 +231,32 @@ describe.skipIf(!installed("python3"))("socket activation (needs python3)", () =
     expect(result.stderr).toContain("socket activation");
   });
 
+  test.each([
+    ["web", " (web)"],
+    ["a b:c", " (a b)"],
+    [":c", ""],
+    ["unknown", ""],
+    [undefined, ""],
+  ])("LISTEN_FDNAMES=%s is shown with -v", async (names, shown) => {
+    using folder = new Folder();
+    const env = { ...process.env, ...(names === undefined ? {} : { LISTEN_FDNAMES: names }) };
+    const words = [...program, "-v", "null", "4k"];
+    const child = Bun.spawn(launch(folder, 0, "1", ...words), {
+      stdio: ["ignore", "ignore", "pipe"],
+      env,
+    });
+    while (child.exitCode === null) {
+      const found = await size({ unix: folder.file("sock") }).catch(() => undefined);
+      if (found !== undefined) break;
+    }
+    child.kill("SIGTERM");
+    const lines = (await new Response(child.stderr).text()).split("\n");
+    expect(await child.exited).toBe(0);
+    expect(lines.filter((line) => line.includes("listening on fd"))).toEqual([
+      `nbdkit: debug: socket activation: listening on fd 3${shown}`,
+    ]);
+  });
+
   test.each(
     servers.flatMap(([name, command]) =>
       ["0", "17", "2"].map((count) => [count, name, command] as const),
