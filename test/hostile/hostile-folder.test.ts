@@ -262,10 +262,35 @@ describe.skipIf(nbdinfo === "")("modules in the folder (need nbdinfo)", () => {
 });
 
 test.skipIf(!isRoot)(
+  "a package without its dependencies takes none of another user's (needs root)",
+  async () => {
+    const root = join(traps.path, "without");
+    const bun = join(root, "node_modules/bun/bin");
+    copyPackage(root);
+    rmSync(join(root, "node_modules"));
+    mkdirSync(bun, { recursive: true });
+    symlinkSync(process.execPath, join(bun, "bun.exe"));
+    const planted = join(traps.path, "node_modules/commander");
+    const command = [join(root, "bin/nbdkit"), "-V"];
+    await start(inner, command);
+    expect(traps.sprung()).toEqual(["node_modules commander"]);
+    chownSync(planted, other, other);
+    expect({ ...(await start(inner, command)), sprung: traps.sprung() }).toEqual({
+      code: 1,
+      stdout: "",
+      stderr: `nbdkit: error: ${planted} belongs to another user than ${root}: run npm ci in ${root}\n`,
+      sprung: [],
+    });
+  },
+);
+
+test.skipIf(!isRoot)(
   "root runs no bun in the search path of another user's (needs root)",
   async () => {
     const lone = join(traps.path, "lone");
-    mkdirSync(join(lone, "bin"), { recursive: true });
+    for (const it of ["bin", "node_modules/commander"]) {
+      mkdirSync(join(lone, it), { recursive: true });
+    }
     writeFileSync(join(lone, "bin/nbdkit"), readFileSync(program), { mode: 0o755 });
     const { code, stdout, stderr } = await start(traps.path, [join(lone, "bin/nbdkit"), "-V"], {
       PATH: `.:${traps.path}:/usr/bin:/bin`,

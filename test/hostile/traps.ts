@@ -183,8 +183,10 @@ export class Traps implements Disposable {
   #plantPackages(folder: string): void {
     for (const name of imported.filter((it) => !it.startsWith("#"))) {
       const marker = `node_modules ${name.replaceAll("/", " ")}`;
-      this.#write(join(folder, name, "index.js"), this.#script(marker));
-      this.#write(join(folder, name, "package.json"), { name, main: "index.js", type: "module" });
+      // A module of CommonJS runs before it is known what it exports.
+      const script = this.#script(marker).replace("export default", "module.exports =");
+      this.#write(join(folder, name, "index.cjs"), script);
+      this.#write(join(folder, name, "package.json"), { name, main: "index.cjs" });
     }
     this.#write(join(folder, "bun/bin/bun.exe"), this.#shell("node_modules bun.exe"), 0o755);
   }
