@@ -75,6 +75,14 @@ export const exportedFunctions = [
   "nbdkit_debug",
   // void nbdkit_vdebug (const char *fs, va_list args)
   "nbdkit_vdebug",
+  // void nbdkit_debug_hexdump (const void *buf, size_t len, const char *prefix, uint64_t start)
+  "nbdkit_debug_hexdump",
+  // void nbdkit_debug_hexdiff (const void *buf1, const void *buf2, size_t len, const char *prefix, uint64_t start)
+  "nbdkit_debug_hexdiff",
+  // const char *nbdkit_timestamp (void): Kept for the thread until its next call.
+  "nbdkit_timestamp",
+  // const char *nbdkit_name (void): Kept until the server ends.
+  "nbdkit_name",
   // void nbdkit_set_error (int err): Remembered for the request that the calling thread runs.
   "nbdkit_set_error",
   // int64_t nbdkit_parse_size (const char *str)

@@ -20,8 +20,8 @@ int64_t rt_upcall (void *nxdata, struct rt_message *message);
 
 /* ---- log.c */
 
-/* What --name says, or NULL: for nbdkit_name (3). */
-const char *rt_server_name (void);
+/* Whether debug lines are printed. (log.c) */
+bool rt_verbose (void);
 
 /* What lines start with: "nbdkit" or "nbdkit[NAME]". */
 const char *rt_program (void);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "internal.h"
@@ -29,12 +30,18 @@ rt_set_verbose (int32_t on)
   atomic_store (&verbose, on);
 }
 
+bool
+rt_verbose (void)
+{
+  return atomic_load (&verbose) != 0;
+}
+
 static const char *server_name;
 
 static const char *program = "nbdkit";
 
-const char *
-rt_server_name (void)
+RT_EXPORT const char *
+nbdkit_name (void)
 {
   return server_name;
 }
@@ -265,6 +272,25 @@ nbdkit_debug (const char *format, ...)
   va_start (args, format);
   print_line (DEBUG, STDERR_FILENO, format, args);
   va_end (args);
+}
+
+/* In UTC, to the microsecond. The calling thread's next call writes over it. */
+RT_EXPORT const char *
+nbdkit_timestamp (void)
+{
+  static _Thread_local char text[64];
+  int saved_errno = errno;
+  struct timespec now;
+  struct tm utc;
+  size_t length = 0;
+
+  if (clock_gettime (CLOCK_REALTIME, &now) == 0 && gmtime_r (&now.tv_sec, &utc) != NULL)
+    length = strftime (text, sizeof text - sizeof ".999999", "%Y-%m-%d %H:%M:%S", &utc);
+  errno = saved_errno;
+  if (length == 0)
+    return "!";
+  sprintf (text + length, ".%06ld", now.tv_nsec / 1000);
+  return text;
 }
 
 RT_EXPORT void

@@ -1,9 +1,37 @@
 /** Messages from layers: nbdkit_debug and nbdkit_error of nbdkit-plugin(3), "DEBUGGING". */
+import { hexdiff, hexdump } from "../lib/hexdump.ts";
 import { log } from "../lib/log.ts";
+import { NbdError } from "./errors.ts";
 
 /** Print a debug line on stderr when the server was started with -v. */
 export function debug(message: string): void {
   log.moduleDebug(message);
+}
+
+/**
+ * Print bytes as debug lines, 16 to the line, when the server was started with -v: nbdkit_debug_hexdump(3). The first byte
+ * is numbered `start`; `prefix` stands in front of each line.
+ */
+export function debugHexdump(bytes: Uint8Array, prefix = "", start = 0n): void {
+  if (!log.verbose) return;
+  for (const line of hexdump(bytes, start)) log.moduleDebug(prefix + line);
+}
+
+/** Print how two buffers of the same length differ: nbdkit_debug_hexdiff(3). */
+export function debugHexdiff(bytes: Uint8Array, others: Uint8Array, prefix = "", start = 0n): void {
+  if (bytes.length !== others.length) {
+    throw new NbdError(
+      "EINVAL",
+      `debugHexdiff: the buffers have ${bytes.length} and ${others.length} bytes: expected as many`,
+    );
+  }
+  if (!log.verbose) return;
+  for (const line of hexdiff(bytes, others, start)) log.moduleDebug(prefix + line);
+}
+
+/** What --name has called the server: nbdkit_name(3). */
+export function serverName(): string | undefined {
+  return log.serverName;
 }
 
 /** Print an error line without failing the request. To fail it, throw an NbdError instead. */

@@ -25,7 +25,7 @@ export { type Errno } from "../lib/errno.ts";
 export { parseBool, parseInteger, parseSize } from "../lib/size.ts";
 export { quoted } from "../lib/quoted.ts";
 export { filePath, textOf } from "../lib/text-bytes.ts";
-export { debug, error } from "./debug.ts";
+export { debug, debugHexdiff, debugHexdump, error, serverName } from "./debug.ts";
 export { defineFilter, definePlugin } from "./define.ts";
 export { ConfigError, NbdError } from "./errors.ts";
 export { fullExtents, shiftedExtents } from "./extents.ts";
