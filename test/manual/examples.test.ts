@@ -12,7 +12,12 @@ import { installed, program, run, serve } from "#test/server";
 setDefaultTimeout(60_000);
 
 const root = join(import.meta.dirname, "../..");
-const manuals = ["nbdkit-filter.md", "nbdkit-functions.md", "nbdkit-plugin.md"];
+const manuals = [
+  "README.md",
+  "docs/nbdkit-filter.md",
+  "docs/nbdkit-functions.md",
+  "docs/nbdkit-plugin.md",
+];
 const folder = mkdtempSync(join(tmpdir(), "nbdkit-examples-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 
@@ -28,8 +33,8 @@ interface Example {
 
 /** Every block of code whose language is said: the others are declarations and commands. */
 const examples: readonly Example[] = manuals.flatMap((manual) => {
-  const text = readFileSync(join(root, "docs", manual), "utf8");
-  const blocks = text.matchAll(/(?:<!-- parameters: (.*) -->\n\n)?^```(\w*)\n([^]*?)^```$/gm);
+  const text = readFileSync(join(root, manual), "utf8");
+  const blocks = text.matchAll(/(?:<!-- parameters: (.*) -->\n\n)?^```(c|cpp|ts)\n([^]*?)^```$/gm);
   return [...blocks].map(([, parameters, language = "", code = ""]): Example => {
     const kind = code.includes("bun:test")
       ? "test"
@@ -72,6 +77,7 @@ const found: Readonly<
   "ts plugin ones": { size: 1048576n, first: 0xff, write: "read-only" },
   "ts plugin tiny": { size: 1048576n, first: 0, write: 0 },
   "ts plugin two-disks": { size: 65536n, first: 0, write: "read-only" },
+  "ts filter no-zeroing": { size: 1048576n, first: 0, write: 0 },
   "ts filter limit": { size: 65536n, first: 0, write: 0 },
   "ts filter invert": { size: 1048576n, first: 0xff, write: 0 },
 };
