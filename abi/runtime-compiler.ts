@@ -3,6 +3,10 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 
 import { ConfigError } from "#api";
+import { log } from "#lib/log";
+import { messageOf } from "#lib/thrown";
+
+import { checkFolder } from "./trusted.ts";
 
 const root = join(import.meta.dir, "..");
 const folders = ["include", "abi/runtime", "abi/generated"] as const;
@@ -80,8 +84,22 @@ export function compileRuntime(output: string, work: string): void {
   );
 }
 
-/** Without one a compiler does not find its own parts. Relative folders in it would mean the current folder. */
+/**
+ * Without one a compiler does not find its own parts. Relative folders in it would mean the current folder, and root runs no
+ * program that another user may replace.
+ */
 function searchPath(): string {
-  const path = (process.env["PATH"] ?? "").split(":").filter((folder) => folder.startsWith("/"));
-  return path.length > 0 ? path.join(":") : "/usr/local/bin:/usr/bin:/bin";
+  const absolute = (process.env["PATH"] ?? "").split(":").filter((it) => it.startsWith("/"));
+  const usable = process.geteuid?.() === 0 ? absolute.filter(isTrusted) : absolute;
+  return usable.length > 0 ? usable.join(":") : "/usr/local/bin:/usr/bin:/bin";
+}
+
+function isTrusted(folder: string): boolean {
+  try {
+    checkFolder(folder);
+    return true;
+  } catch (error) {
+    log.debug(`no compiler is looked for in ${folder}: ${messageOf(error)}`);
+    return false;
+  }
 }

@@ -66,7 +66,8 @@ const places = [
 /** The search path begins with the current folder, and the home is the folder. */
 function environment(): Record<string, string> {
   return {
-    PATH: `:.:bin:node_modules/.bin:/usr/local/bin:/usr/bin:/bin`,
+    // As root, a compiler of the folder must not run by its absolute path either.
+    PATH: `:.:bin:node_modules/.bin:${isRoot ? `${traps.path}/bin:` : ""}/usr/local/bin:/usr/bin:/bin`,
     HOME: traps.path,
     XDG_CONFIG_HOME: traps.path,
     XDG_CACHE_HOME: own,
