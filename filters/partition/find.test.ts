@@ -115,7 +115,7 @@ describe("any disk", () => {
           const read = async (offset: bigint, count: number) =>
             disk.slice(Number(offset), Number(offset) + count);
           const found = await findPartition(read, BigInt(size), 512, 1);
-          expect(found).toEqual({ number: 1, offset: 25600n, range: 25600n });
+          expect(found).toEqual({ kind: "GPT", number: 1, offset: 25600n, range: 25600n });
         },
       ),
     );
@@ -151,6 +151,7 @@ describe("any disk", () => {
           disk.slice(Number(offset), Number(offset) + count);
         for (const [index, { start, count }] of starts.entries()) {
           expect(await findPartition(read, BigInt(size), "auto", index + 1)).toEqual({
+            kind: isGpt ? "GPT" : "MBR",
             number: index + 1,
             offset: BigInt(start * 512),
             range: BigInt(count * 512),

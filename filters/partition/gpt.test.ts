@@ -29,7 +29,7 @@ describe("GPT", () => {
     [2, 100n * 512n, 100n * 512n],
     [128, 50n * 512n, 512n],
   ])("partition %d", async (number, offset, range) => {
-    expect(await find(usual(), number)).toEqual({ number, offset, range });
+    expect(await find(usual(), number)).toEqual({ kind: "GPT", number, offset, range });
   });
 
   test.each([3, 129, 0xffffffff])("refuses partition %d", async (number) => {
@@ -98,7 +98,7 @@ describe("GPT", () => {
   ])("a partition from sector %p to %p of 2048: %p", async (first, last, good) => {
     const disk = putGpt(patterned(size), [{ number: 1, first, last }]);
     if (good) expect((await find(disk, 1)).range).toBe((last - first + 1n) * 512n);
-    else await expect(find(disk, 1)).rejects.toThrow("lies outside the disk");
+    else await expect(find(disk, 1)).rejects.toThrow("partition is outside the disk");
   });
 });
 
@@ -166,7 +166,7 @@ describe("a damaged GPT", () => {
   test.each(damages)("%s: the backup serves", async (_name, damage) => {
     const disk = usual();
     damage(disk, 512);
-    expect(await find(disk, 2)).toEqual({ number: 2, offset: 51200n, range: 51200n });
+    expect(await find(disk, 2)).toEqual({ kind: "GPT", number: 2, offset: 51200n, range: 51200n });
   });
 
   test.each(damages)("%s in both copies: refused", async (_name, damage, message) => {

@@ -44,7 +44,7 @@ describe("MBR", () => {
     [6, 301n * 512n, 50n * 512n],
   ])("partition %d", async (number, offset, range) => {
     for (const type of [0x05, 0x0f, 0x85]) {
-      expect(await find(usual(type), number)).toEqual({ number, offset, range });
+      expect(await find(usual(type), number)).toEqual({ kind: "MBR", number, offset, range });
     }
   });
 
@@ -81,7 +81,12 @@ describe("MBR", () => {
       ],
       100,
     );
-    expect(await find(disk, 5)).toEqual({ number: 5, offset: 301n * 512n, range: 50n * 512n });
+    expect(await find(disk, 5)).toEqual({
+      kind: "MBR",
+      number: 5,
+      offset: 301n * 512n,
+      range: 50n * 512n,
+    });
   });
 
   test("counts in 4096 byte sectors when told so", async () => {
@@ -90,16 +95,28 @@ describe("MBR", () => {
       { type: 0x0f, start: 10, count: 50 },
     ]);
     putMbr(disk, [{ type: 0x83, start: 1, count: 2 }], 10, 4096);
-    expect(await find(disk, 1, 4096)).toEqual({ number: 1, offset: 8192n, range: 16384n });
-    expect(await find(disk, 5, 4096)).toEqual({ number: 5, offset: 45056n, range: 8192n });
+    expect(await find(disk, 1, 4096)).toEqual({
+      kind: "MBR",
+      number: 1,
+      offset: 8192n,
+      range: 16384n,
+    });
+    expect(await find(disk, 5, 4096)).toEqual({
+      kind: "MBR",
+      number: 5,
+      offset: 45056n,
+      range: 8192n,
+    });
   });
 
   test("refuses a disk without the signature, and one that is too small", async () => {
     const disk = usual();
     disk[511] = 0;
-    await expect(find(disk, 1)).rejects.toThrow("no MBR or GPT partition table");
+    await expect(find(disk, 1)).rejects.toThrow(
+      "does not contain MBR or GPT partition table signature",
+    );
     await expect(find(usual().slice(0, 1023), 1)).rejects.toThrow(
-      "disk of 1023 bytes is too small",
+      "disk is too small to be a partitioned disk: it has 1023 bytes",
     );
   });
 
@@ -109,7 +126,7 @@ describe("MBR", () => {
   ])("a partition of %d sectors from sector 16 of 1024: %p", async (count, good) => {
     const disk = putMbr(patterned(512 * kib), [{ type: 0x83, start: 16, count }]);
     if (good) expect((await find(disk, 1)).range).toBe(BigInt(count) * 512n);
-    else await expect(find(disk, 1)).rejects.toThrow("lies outside the disk");
+    else await expect(find(disk, 1)).rejects.toThrow("partition is outside the disk");
   });
 });
 

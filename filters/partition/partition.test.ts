@@ -79,6 +79,50 @@ describe("the parameter partition-sectorsize", () => {
     });
     await expect(above(made, partition, { partition: "1" })).rejects.toThrow("GPT is damaged");
   });
+
+  test.each([
+    [512, 4096, "512", "a GPT header stands at byte 512", "512 byte sectors"],
+    [4096, 512, "4k", "a GPT header stands at byte 4096", "4K sectors"],
+  ] as const)(
+    "%d is named where a table counts so, and not in %d",
+    async (right, wrong, ...words) => {
+      const made = putGpt(patterned(size), [{ number: 1, first: 50n, last: 59n }], {
+        sectorSize: right,
+        entryCount: 32,
+      });
+      const [value, header, sectors] = words;
+      const texts = { partition: "1", "partition-sectorsize": String(wrong) };
+      await expect(above(made, partition, texts)).rejects.toThrow(
+        `; ${header}: if the underlying storage uses ${sectors} try using partition-sectorsize=${value}`,
+      );
+      // Not where that would not help, either.
+      made.fill(0, right, 2 * right);
+      const failing = above(made, partition, texts);
+      await expect(failing).rejects.toThrow("GPT is damaged");
+      await expect(failing).rejects.not.toThrow("a GPT header stands");
+    },
+  );
+
+  test("is that of a disk which takes no smaller blocks, and they are kept to", async () => {
+    const made = putGpt(patterned(size), [{ number: 1, first: 50n, last: 59n }], {
+      sectorSize: 4096,
+      entryCount: 32,
+    });
+    const blockSize = { minimum: 4096, preferred: 4096, maximum: 0xffffffff };
+    await using stack = await above(made, partition, { partition: "1" }, { blockSize });
+    expect(await stack.next.getSize()).toBe(40960n);
+    const reads = stack.calls.map((call) => call.split(" ").slice(1).map(Number));
+    expect(reads.length).toBeGreaterThan(2);
+    expect(reads.flat().filter((number) => number % 4096 !== 0)).toEqual([]);
+  });
+
+  test("and the kind of table stand in front of the description", async () => {
+    const made = putMbr(patterned(size), [{ type: 0x83, start: 8, count: 8 }]);
+    await using stack = await above(made, partition, { partition: "1" }, { description: "a disk" });
+    expect(await stack.next.exportDescription()).toBe("partition 1 of MBR disk: a disk");
+    await using plain = await above(made, partition, { partition: "1" });
+    expect(await plain.next.exportDescription()).toBeUndefined();
+  });
 });
 
 describe("requests", () => {

@@ -1,12 +1,24 @@
 /** Serve one partition of the layer below. The manual is README.md, beside this file. */
-import { debug, defineFilter, param, parseSize, shiftedExtents } from "#api";
+import { after, debug, defineFilter, type NextOps, param, parseSize, shiftedExtents } from "#api";
 
-import { findPartition, type SectorSize } from "./find.ts";
+import { findPartition, type Read, type SectorSize } from "./find.ts";
 
 function parseSectorSize(text: string): SectorSize | undefined {
   if (text === "auto") return "auto";
   const size = parseSize(text);
   return size === 512n ? 512 : size === 4096n ? 4096 : undefined;
+}
+
+/** Reads what lies in whole blocks of the layer below, which may refuse less. */
+function readerOf(next: NextOps, size: bigint, block: bigint): Read {
+  return async (offset, count) => {
+    const start = offset - (offset % block);
+    const end = offset + BigInt(count);
+    const wholeEnd = end + ((block - (end % block)) % block);
+    const buf = new Uint8Array(Number((wholeEnd < size ? wholeEnd : size) - start));
+    await next.pread(buf, start, 0);
+    return buf.subarray(Number(offset - start), Number(end - start));
+  };
 }
 
 export default defineFilter({
@@ -20,34 +32,38 @@ export default defineFilter({
       help: "The partition number, counting from 1.",
     }),
     "partition-sectorsize": param.custom(parseSectorSize, {
-      default: 512,
       accepted: "512, 4096 or auto",
-      help: "The sector size that the table counts in: 512 (default), 4096 or auto.",
+      help: "The sector size that the table counts in: 512, 4096 or auto (default that of the disk, or 512).",
     }),
   },
 
   async open(next, config, readonly, exportName) {
     await next(readonly, exportName);
-    return { config, offset: 0n, range: 0n };
+    return { config, offset: 0n, range: 0n, kind: "" };
   },
 
   async prepare(next, handle) {
     const { config } = handle;
-    const read = async (offset: bigint, count: number) => {
-      const buf = new Uint8Array(count);
-      await next.pread(buf, offset, 0);
-      return buf;
-    };
-    const { offset, range } = await findPartition(
-      read,
-      await next.getSize(),
-      config["partition-sectorsize"],
+    const size = await next.getSize();
+    const { minimum } = await next.blockSize();
+    const usual = minimum === 4096 ? 4096 : 512;
+    if (config["partition-sectorsize"] === undefined && minimum === usual) {
+      debug(`underlying storage has a minimum block size: using partition-sectorsize=${usual}`);
+    }
+    const { offset, range, kind } = await findPartition(
+      readerOf(next, size, BigInt(Math.max(1, minimum))),
+      size,
+      config["partition-sectorsize"] ?? usual,
       config.partition,
     );
     debug(`partition ${config.partition}: offset=${offset} range=${range}`);
-    handle.offset = offset;
-    handle.range = range;
+    Object.assign(handle, { offset, range, kind });
   },
+
+  exportDescription: (next, { config, kind }) =>
+    after(next.exportDescription(), (text) =>
+      text === undefined ? undefined : `partition ${config.partition} of ${kind} disk: ${text}`,
+    ),
 
   getSize(_next, handle) {
     return handle.range;

@@ -30,6 +30,6 @@ group("the check against the disk", () => {
   ])("offset %p with %p bytes of 100: %p", (offset, range, good) => {
     const check = () => inside("GPT", { number: 1, offset, range }, 100n);
     if (good) expect(check()).toEqual({ number: 1, offset, range });
-    else expect(check).toThrow("lies outside the disk of 100 bytes");
+    else expect(check).toThrow("partition is outside the disk: GPT partition 1");
   });
 });

@@ -41,7 +41,7 @@ export function inside(kind: string, partition: Partition, size: bigint): Partit
   const { number, offset, range } = partition;
   if (range <= 0n || offset + range > size) {
     fail(
-      `${kind} partition ${number} at offset ${offset} with ${range} bytes lies outside the disk of ${size} bytes`,
+      `partition is outside the disk: ${kind} partition ${number} at offset ${offset} with ${range} bytes, and the disk has ${size} bytes`,
     );
   }
   return partition;

@@ -1,5 +1,6 @@
 /** Builds chains in the test process: a module under test over an in-memory disk, through the real seam. */
 import {
+  type BlockSize,
   definePlugin,
   EXTENT_HOLE,
   EXTENT_ZERO,
@@ -13,6 +14,7 @@ import { Chain, type ChainConnection } from "../../src/chain/chain.ts";
 import { connectionInfo } from "../../src/chain/connection-info.ts";
 import type { ConnectionInfo, Layer } from "../../src/chain/layer.ts";
 import { typescriptLayer } from "../../src/chain/typescript.ts";
+import { noBlockSize } from "../../src/lib/block-size.ts";
 
 export interface Stack extends AsyncDisposable {
   /** The top layer. */
@@ -37,6 +39,9 @@ export interface StackOptions {
   readonly canWrite?: boolean;
   /** Whether the disk tells which of its sectors are zeroes; true by default. */
   readonly extents?: boolean;
+  /** Of the disk, where it has some. */
+  readonly blockSize?: BlockSize;
+  readonly description?: string;
   /** What is known of the client. */
   readonly client?: Partial<Omit<ConnectionInfo, "id" | "logName">>;
 }
@@ -83,6 +88,8 @@ export function diskPlugin(disk: Uint8Array, calls: string[], options: StackOpti
     name: "disk",
     open: () => ({}),
     getSize: () => BigInt(disk.length),
+    blockSize: () => options.blockSize ?? noBlockSize,
+    exportDescription: () => options.description,
     canWrite: () => options.canWrite ?? true,
     canMultiConn: () => true,
     canFua: () => "native" as const,
