@@ -53,7 +53,7 @@ async function loadLayer(
     : await nativeLayer(kind, name, path, request);
   log.debug(`registered ${kind} ${path} (name ${layer.name})`);
   log.debug(`${layer.name}: load`);
-  await lifeCycle(layer.name, "load", () => layer.load?.());
+  await lifeCycle(layer, "load", () => layer.load?.());
   return layer;
 }
 

@@ -7,6 +7,7 @@ import { ConfigError } from "../api/errors.ts";
 import { Exports } from "../lib/exports.ts";
 import { log } from "../lib/log.ts";
 import { messageOf } from "../lib/thrown.ts";
+import { oddAnswer } from "./answers.ts";
 import { Context } from "./checked.ts";
 import { filePart } from "./direct.ts";
 import { lifeCycle } from "./failure.ts";
@@ -102,14 +103,14 @@ export class Chain {
       const model =
         layer.kind === "filter" ? ` thread_model=${threadModels[this.threadModel]}` : "";
       log.debug(`${layer.name}: get_ready${model}`);
-      await lifeCycle(layer.name, "get_ready", () => layer.getReady?.(this.threadModel));
+      await lifeCycle(layer, "get_ready", () => layer.getReady?.(this.threadModel));
     }
   }
 
   async afterFork(): Promise<void> {
     for (const layer of this.layers.toReversed()) {
       log.debug(`${layer.name}: after_fork`);
-      await lifeCycle(layer.name, "after_fork", () => layer.afterFork?.());
+      await lifeCycle(layer, "after_fork", () => layer.afterFork?.());
     }
   }
 
@@ -117,7 +118,7 @@ export class Chain {
   async cleanup(): Promise<void> {
     for (const layer of this.layers) {
       log.debug(`${layer.name}: cleanup`);
-      await regardless(layer.name, "cleanup", () => layer.cleanup?.());
+      await regardless(layer, "cleanup", () => layer.cleanup?.());
     }
   }
 
@@ -125,7 +126,7 @@ export class Chain {
   async unload(): Promise<void> {
     for (const layer of this.layers.toReversed()) {
       log.debug(`${layer.name}: unload ${layer.kind}`);
-      await regardless(layer.name, "unload", () => layer.unload?.());
+      await regardless(layer, "unload", () => layer.unload?.());
     }
   }
 
@@ -133,7 +134,7 @@ export class Chain {
   async dumpPlugin(before?: (layer: Layer) => void): Promise<void> {
     for (const layer of this.layers.toReversed()) {
       before?.(layer);
-      await lifeCycle(layer.name, "dump_plugin", () => layer.dumpPlugin?.());
+      await lifeCycle(layer, "dump_plugin", () => layer.dumpPlugin?.());
     }
   }
 
@@ -163,13 +164,11 @@ export class Chain {
   async settleThreadModel(): Promise<void> {
     let least: ThreadModel = "parallel";
     for (const layer of this.layers.toReversed()) {
-      const model = await lifeCycle(layer.name, "thread_model", () => layer.threadModel?.(least));
+      const model = await lifeCycle(layer, "thread_model", () => layer.threadModel?.(least));
       if (model === undefined) continue;
       if (!Object.hasOwn(threadModels, model)) {
-        const words = Object.keys(threadModels).join(", ");
-        throw new ConfigError(
-          `${layer.name}: thread_model returned ${model}: expected one of ${words}`,
-        );
+        const words = `one of ${Object.keys(threadModels).join(", ")}`;
+        throw new ConfigError(oddAnswer(layer, "thread_model", model, words).message);
       }
       if (threadModels[model] < threadModels[least]) least = model;
     }
@@ -182,7 +181,7 @@ export class Chain {
     asked.add(layer);
     log.debug(`${layer.name}: config key=${key}, value=${value}`);
     if (layer.config !== undefined) {
-      const done = lifeCycle(layer.name, "config", () =>
+      const done = lifeCycle(layer, "config", () =>
         withNext(`${layer.kind} ${layer.name}`, "config", (watch) =>
           layer.config?.((k, v) => watch(this.configAt(index + 1, asked, k, v)), key, value),
         ),
@@ -212,7 +211,7 @@ export class Chain {
     if (layer === undefined) return undefined;
     log.debug(`${layer.name}: config_complete`);
     if (layer.configComplete !== undefined) {
-      return lifeCycle(layer.name, "config_complete", () =>
+      return lifeCycle(layer, "config_complete", () =>
         withNext(`${layer.kind} ${layer.name}`, "config_complete", (watch) =>
           layer.configComplete?.(() => watch(this.configCompleteAt(index + 1))),
         ),
@@ -266,7 +265,7 @@ function attach({ layer, next }: Link): void {
 }
 
 async function regardless(
-  layer: string,
+  layer: Layer,
   method: string,
   call: () => Awaitable<void>,
 ): Promise<void> {

@@ -12,6 +12,7 @@ import type { BlockSize } from "../lib/block-size.ts";
 import type { Errno } from "../lib/errno.ts";
 import type { Extents } from "../lib/extents.ts";
 import { log } from "../lib/log.ts";
+import { methodName } from "./answers.ts";
 import { type Call, Calls } from "./calls.ts";
 import { nobody } from "./connection-info.ts";
 import { directLayer } from "./direct.ts";
@@ -319,7 +320,8 @@ export class Context implements LayerContext {
   }
 
   failure(error: unknown, method: string): NbdError {
-    return failureOf(error, this.layer.name, method, this.connection.logName);
+    const { layer, connection } = this;
+    return failureOf(error, layer.name, methodName(layer, method), connection.logName);
   }
 
   /** How messages name the layer. */

@@ -6,6 +6,8 @@ import { ConfigError, NbdError } from "../api/errors.ts";
 import { isErrno } from "../lib/errno.ts";
 import { log } from "../lib/log.ts";
 import { messageOf, shown, stackOf } from "../lib/thrown.ts";
+import { methodName } from "./answers.ts";
+import type { Layer } from "./layer.ts";
 
 /** Errors that were thrown by mistake, so that each is logged once however far it travels. */
 const seen = new WeakSet<object>();
@@ -88,15 +90,18 @@ export function attempt<T>(
  * anything else, a bug, the message tells where it was.
  */
 export function lifeCycle<T>(
-  layer: string,
+  layer: Pick<Layer, "inTypeScript" | "name">,
   method: string,
   call: () => Awaitable<T>,
 ): Awaitable<T> {
   return attempt(call, (error) =>
     error instanceof ConfigError || error instanceof NbdError
       ? error
-      : new ConfigError(`${layer}: ${method} threw an unexpected exception: ${stackOf(error)}`, {
-          cause: error,
-        }),
+      : new ConfigError(
+          `${layer.name}: ${methodName(layer, method)} threw an unexpected exception: ${stackOf(error)}`,
+          {
+            cause: error,
+          },
+        ),
   );
 }

@@ -2,9 +2,9 @@
 import type { Awaitable } from "#abi/generated/methods.gen";
 
 import { after } from "../api/awaitable.ts";
-import { NbdError } from "../api/errors.ts";
 import { type Exports, isNbdString } from "../lib/exports.ts";
 import { log } from "../lib/log.ts";
+import { methodName, oddAnswer } from "./answers.ts";
 import { attempt, failureOf } from "./failure.ts";
 import type { ConnectionInfo, Layer, Visit } from "./layer.ts";
 import { type Watch, withNext } from "./next-function.ts";
@@ -80,10 +80,7 @@ export class Link {
   ): string | undefined {
     if (text === undefined) return undefined;
     if (typeof text !== "string") {
-      throw new NbdError(
-        "EIO",
-        `${this.layer.name}: ${method} returned ${String(text)}, not a string or undefined`,
-      );
+      throw oddAnswer(this.layer, method, text, "a string or undefined");
     }
     if (isNbdString(text)) return text;
     this.#trace({ connection, thread: undefined }, `${method}: ignoring invalid string`);
@@ -132,7 +129,7 @@ export class Link {
     const { kind, name } = this.layer;
     return attempt(
       () => withNext(`${kind} ${name}`, method, call),
-      (error) => failureOf(error, name, method, visit.connection.logName),
+      (error) => failureOf(error, name, methodName(this.layer, method), visit.connection.logName),
     );
   }
 

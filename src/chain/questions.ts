@@ -10,6 +10,7 @@ import {
   checkBlockSizeRange,
   noBlockSize,
 } from "../lib/block-size.ts";
+import { methodName, oddAnswer } from "./answers.ts";
 import type { Context } from "./checked.ts";
 import { attempt } from "./failure.ts";
 import type { Layer } from "./layer.ts";
@@ -60,7 +61,10 @@ export function askSize(context: Context): Awaitable<bigint> {
     const answer = layer.getSize === undefined ? context.below().getSize() : layer.getSize(context);
     return after(answer, (size) => {
       if (typeof size !== "bigint" || size < 0n || size > 0x7fffffffffffffffn) {
-        throw new NbdError("EIO", `${layer.name}: get_size returned ${size}, not 0 to 2^63-1`);
+        throw oddAnswer(layer, "get_size", size, {
+          c: "0 to 9223372036854775807",
+          typescript: "a bigint from 0n to 9223372036854775807n",
+        });
       }
       context.state.exactSize = size <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(size) : -1;
       return size;
@@ -75,10 +79,14 @@ export function askBlockSize(context: Context): Awaitable<BlockSize> {
       return layer.kind === "plugin" ? noBlockSize : context.below().blockSize();
     }
     return after(layer.blockSize(context), (size) => {
+      if (typeof size !== "object" || size === null) {
+        throw oddAnswer(layer, "block_size", size, "an object of minimum, preferred and maximum");
+      }
       // As in nbdkit, a filter may go beyond the rules: the one for copies on write does for large blocks.
       const wrong = layer.kind === "plugin" ? checkBlockSize(size) : checkBlockSizeRange(size);
       if (wrong === undefined) return size;
-      throw new NbdError("EINVAL", `${layer.name}: block_size returned a ${wrong}`);
+      const method = methodName(layer, "block_size");
+      throw new NbdError("EINVAL", `${layer.name}: ${method} returned a ${wrong}`);
     });
   });
 }
@@ -111,7 +119,7 @@ export function askBoolean(context: Context, key: BooleanKey): Awaitable<boolean
     if (own === undefined) return layer.kind === "plugin" ? of(layer) : context.below()[key]();
     return after(own.call(layer, context), (answer) => {
       if (typeof answer === "boolean") return answer;
-      throw new NbdError("EIO", `${layer.name}: ${cName} returned ${answer}, not true or false`);
+      throw oddAnswer(layer, cName, answer, "true or false");
     });
   });
 }
@@ -125,8 +133,7 @@ export function askSupport(context: Context, key: SupportKey): Awaitable<Support
     if (own === undefined) return layer.kind === "plugin" ? of(layer) : context.below()[key]();
     return after(own.call(layer, context), (answer) => {
       if (Object.hasOwn(supports, answer)) return answer;
-      const words = Object.keys(supports).join(", ");
-      throw new NbdError("EIO", `${layer.name}: ${cName} returned ${answer}, not one of ${words}`);
+      throw oddAnswer(layer, cName, answer, `one of ${Object.keys(supports).join(", ")}`);
     });
   });
 }

@@ -5,6 +5,7 @@ import type { NextOps } from "#abi/generated/methods.gen";
 import { after } from "../api/awaitable.ts";
 import { ConfigError } from "../api/errors.ts";
 import { findParam, helpOf, type Params } from "../api/params.ts";
+import { oddAnswer } from "./answers.ts";
 import { type AnyFilter, type AnyPlugin, checkedDefinition, perConnection } from "./definition.ts";
 import type { Draft, Layer, LayerContext } from "./layer.ts";
 
@@ -183,7 +184,10 @@ function pluginLayer(it: AnyPlugin, path: string, config: Config): Draft {
   addMethods(draft, it, (context) => [context.handle]);
   if (it.canZero) {
     draft.canZero = (context) =>
-      after(it.canZero?.(context.handle) ?? false, (can) => (can ? "native" : "emulate"));
+      after(it.canZero?.(context.handle), (can) => {
+        if (typeof can !== "boolean") throw oddAnswer(draft, "can_zero", can, "true or false");
+        return can ? "native" : "emulate";
+      });
   }
   return draft;
 }

@@ -158,7 +158,7 @@ describe("block sizes", () => {
     await using stack = await overPlugin(plugin({ blockSize: () => odd }));
     const ask = async () => stack.next.blockSize();
     const says =
-      "small: block_size returned a preferred block size 256: expected a power of 2 from 512 to 33554432";
+      "small: blockSize returned a preferred block size 256: expected a power of 2 from 512 to 33554432";
     await expect(ask()).rejects.toThrow(says);
     expect(await errnoOf(ask)).toBe("EINVAL");
   });

@@ -236,7 +236,7 @@ describe("refusals", () => {
     const { code, stdout, stderr } = await failing(fixture, "fail=bug");
     expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
     expect(stderr).toMatch(
-      /nbdkit: error: life: config_complete threw an unexpected exception: TypeError: a bug as asked\n +at .*life-fixture\.ts/,
+      /nbdkit: error: life: configComplete threw an unexpected exception: TypeError: a bug as asked\n +at .*life-fixture\.ts/,
     );
   });
 
