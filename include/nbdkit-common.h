@@ -99,7 +99,7 @@ extern void nbdkit_debug_hexdump (const void *buf, size_t len, const char *prefi
 extern void nbdkit_debug_hexdiff (const void *buf1, const void *buf2, size_t len, const char *prefix,
                                   uint64_t start);
 
-/* The time, such as "2026-01-01 12:00:00.000333" in UTC, or "!". The thread's next call writes over it. */
+/* The time in UTC, such as "2026-03-14 07:45:09.653589", or "!". The next call of the thread overwrites it. */
 extern const char *nbdkit_timestamp (void);
 
 /* What --name has called the server, or NULL. */
