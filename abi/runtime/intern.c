@@ -12,7 +12,7 @@
 
 struct rt_interned {
   struct rt_interned *next;
-  char text[];
+  _Alignas (16) char text[]; /* as strdup(3) would have it */
 };
 
 /* One for all lists: it is held for two assignments. */

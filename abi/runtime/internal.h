@@ -86,9 +86,8 @@ void rt_next_remember (struct rt_next *next, uint32_t op, int64_t answer);
  * message what it returned, its errno as flags, and as err what it told by nbdkit_set_error or through a pointer. */
 void rt_run (struct rt_message *message, uint32_t call);
 
-/* Clear the buffer of a read: the reply must not have what was there before where the callback does not fill it. Here
- * and not in JavaScript, since the thread writes to the memory anyway, and has it in its cache then. */
-void rt_clear (const struct rt_message *message);
+/* The same for a callback that another one calls, with what that has as buffer. */
+void rt_run_neighbour (struct rt_message *message);
 
 /* Have a function called by the request thread of a slot, which must be idle, and wait for that. -1: call it. */
 #define RT_ERRAND 6 /* rt_message.kind */

@@ -166,7 +166,7 @@ run_neighbour (const struct rt_message *layer, const struct rt_message *m)
   call.value = layer->value;
   /* On a thread of a module's own there is none: nbdkit_export_name fails there. */
   call.connection = (uint64_t) (uintptr_t) connection;
-  rt_run (&call, 0);
+  rt_run_neighbour (&call);
   /* The callback on this thread that asked has it, too. */
   rt_said_free ((void *) (uintptr_t) call.key);
   if (call.ret != -1)

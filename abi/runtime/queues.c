@@ -136,7 +136,6 @@ run_call (uint32_t call)
 {
   struct rt_message m = calls[call];
 
-  rt_clear (&m);
   rt_run (&m, call + 1);
   m.kind = RT_DONE;
   calls[call] = m;

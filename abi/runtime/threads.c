@@ -14,8 +14,16 @@
 #include "internal.h"
 #include "ops.gen.h"
 
+/* Memory of JavaScript that does not lie as C may count on, and the copy that the callback has instead. */
+struct lent {
+  uint64_t original; /* 0: the callback has what JavaScript gave */
+  uint64_t copy;
+  uint32_t count;
+};
+
 /* A callback that runs on a thread. Frames nest when a C layer below another one runs on its thread. */
 struct frame {
+  struct lent lent;
   int error; /* from nbdkit_set_error */
   char *said; /* the last text of nbdkit_error, or NULL */
   const struct rt_message *downcall;
@@ -149,10 +157,10 @@ said_of (struct frame *frame, const struct rt_message *m)
   return copy;
 }
 
-void
-rt_run (struct rt_message *m, uint32_t call)
+static void
+run (struct rt_message *m, uint32_t call, struct lent lent)
 {
-  struct frame frame = { .downcall = m }, *outer = this_frame;
+  struct frame frame = { .downcall = m, .lent = lent }, *outer = this_frame;
   uint32_t outer_call = this_call;
 
   this_frame = &frame;
@@ -171,10 +179,61 @@ rt_run (struct rt_message *m, uint32_t call)
 }
 
 void
-rt_clear (const struct rt_message *m)
+rt_run_neighbour (struct rt_message *m)
 {
-  if (m->op == RT_OP_PREAD || m->op == RT_OP__PREAD_V1)
+  struct lent none = { 0 };
+
+  /* Calls of the layers below may be about the same memory. */
+  run (m, 0, this_frame == NULL ? none : this_frame->lent);
+}
+
+/* That of malloc (3). Compilers count on it for __int128, vectors and the like. */
+#define ALIGNMENT 16
+
+void
+rt_run (struct rt_message *m, uint32_t call)
+{
+  bool reads = m->op == RT_OP_PREAD || m->op == RT_OP__PREAD_V1;
+  bool writes = m->op == RT_OP_PWRITE || m->op == RT_OP__PWRITE_V1;
+  void *original = (void *) (uintptr_t) m->buf, *copy = NULL;
+  struct lent lent = { 0 };
+
+  if ((reads || writes) && m->buf % ALIGNMENT != 0) {
+    copy = malloc (m->count);
+    if (copy == NULL) {
+      m->ret = -1;
+      m->err = m->flags = ENOMEM;
+      m->key = 0;
+      return;
+    }
+    if (writes)
+      memcpy (copy, original, m->count);
+    lent = (struct lent) { .original = m->buf, .copy = (uint64_t) (uintptr_t) copy, .count = m->count };
+    m->buf = lent.copy;
+  }
+  /* The reply must not have what was there before where the callback does not fill it. Here and not in JavaScript, since
+   * this thread writes to the memory anyway, and has it in its cache then. */
+  if (reads)
     memset ((void *) (uintptr_t) m->buf, 0, m->count);
+  run (m, call, lent);
+  if (copy != NULL) {
+    if (reads)
+      memcpy (original, copy, m->count);
+    free (copy);
+    m->buf = lent.original;
+  }
+}
+
+/* What a callback writes from its copy JavaScript has as well, and need not look at the copy. */
+static void
+name_original (struct rt_message *m)
+{
+  const struct lent *lent = this_frame == NULL ? NULL : &this_frame->lent;
+
+  if (lent == NULL || lent->original == 0 || m->op != RT_OP_PWRITE || m->count > lent->count)
+    return;
+  if (m->buf >= lent->copy && m->buf - lent->copy <= lent->count - m->count)
+    m->buf = lent->original + (m->buf - lent->copy);
 }
 
 /* The downcall that was sent to this thread in particular. */
@@ -183,7 +242,6 @@ run_downcall (uint32_t slot)
 {
   struct rt_message m = rt_slot_array[slot].in;
 
-  rt_clear (&m);
   rt_run (&m, 0);
   m.kind = RT_DONE;
   rt_slot_array[slot].out = m;
@@ -308,6 +366,7 @@ rt_upcall (void *nxdata, struct rt_message *m)
   m->kind = RT_UPCALL;
   m->module = this_call;
   m->connection = (uint64_t) (uintptr_t) rt_this_connection ();
+  name_original (m);
   in = &rt_slot_array[this_slot].in;
   rt_ask ((uint32_t) this_slot, m);
   while (in->kind == RT_DOWNCALL) {

@@ -2,7 +2,7 @@
 import type { FilePart } from "../chain/layer.ts";
 import { log } from "../lib/log.ts";
 import { freeUsedUp } from "../lib/used-up.ts";
-import type { Block, Blocks } from "./blocks.ts";
+import { type Block, type Blocks, dataStart } from "./blocks.ts";
 
 /** The connection's socket. */
 export interface Sink {
@@ -40,6 +40,8 @@ interface Segment {
 export interface Place {
   readonly block: Block;
   readonly start: number;
+  /** Nothing else is in the block. */
+  readonly own: boolean;
 }
 
 /** A reply up to this size is copied beside others: that is cheaper than a write of its own. */
@@ -92,7 +94,7 @@ export class Output {
 
   /** The reply in `place`, `length` bytes with its header, is complete. */
   adopt(place: Place, length: number): void {
-    const { block, start } = place;
+    const { block, start, own } = place;
     if (length <= copiedBytes) {
       const at = this.reserve(length);
       this.block.bytes.set(block.bytes.subarray(start, start + length), at);
@@ -101,18 +103,19 @@ export class Output {
       return;
     }
     if (this.inOrder && this.end > this.#start) this.#another(true);
-    this.#segments.push({ block, start, end: start + length, recycle: start === 0 });
+    this.#segments.push({ block, start, end: start + length, recycle: own });
     this.#segmentBytes += length;
   }
 
-  /** The block of `place` is needed no more. Where it starts at 0 nothing else is in its block. */
+  /** `place` is needed no more. */
   release(place: Place): void {
-    if (place.start === 0) this.#blocks.give(place.block);
+    if (place.own) this.#blocks.give(place.block);
   }
 
-  /** A place of its own, for a reply of `length` bytes that will be complete later. */
-  place(length: number): Place {
-    return { block: this.#blocks.take(length), start: 0 };
+  /** A place of its own, for a reply that will be complete later: `headerBytes`, and behind them `count` aligned bytes. */
+  place(headerBytes: number, count: number): Place {
+    const data = dataStart(count);
+    return { block: this.#blocks.take(data + count), start: data - headerBytes, own: true };
   }
 
   /**
@@ -123,7 +126,7 @@ export class Output {
     const { block } = this;
     const start = this.end;
     this.#another(false);
-    return { block, start };
+    return { block, start, own: false };
   }
 
   /** Add bytes as they are: the handshake. Nothing that comes later may go first. */

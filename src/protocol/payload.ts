@@ -1,12 +1,14 @@
 /** Collects the data of one WRITE that does not lie in one piece of input. */
 import { freeUsedUp } from "../lib/used-up.ts";
-import type { Block, Blocks } from "./blocks.ts";
+import { type Block, type Blocks, dataStart } from "./blocks.ts";
 
 /** A client that announces much and sends nothing gets no more memory than this. */
 const firstBytes = 1 << 20;
 
 export class Payload {
   readonly count: number;
+  /** Where the data begins in the block. */
+  readonly #start: number;
   #block: Block;
   #filled = 0;
   readonly #blocks: Blocks;
@@ -14,7 +16,8 @@ export class Payload {
   constructor(count: number, blocks: Blocks) {
     this.count = count;
     this.#blocks = blocks;
-    this.#block = blocks.take(Math.min(count, firstBytes));
+    this.#start = dataStart(count);
+    this.#block = blocks.take(this.#start + Math.min(count, firstBytes));
   }
 
   get missing(): number {
@@ -23,7 +26,7 @@ export class Payload {
 
   /** What was collected; complete when nothing is missing. */
   get bytes(): Uint8Array {
-    return this.#block.bytes.subarray(0, this.#filled);
+    return this.#block.bytes.subarray(this.#start, this.#start + this.#filled);
   }
 
   /** Memory held for it. */
@@ -33,16 +36,16 @@ export class Payload {
 
   add(part: Uint8Array): void {
     const filled = this.#filled + part.length;
-    if (filled > this.#block.bytes.length) this.#grow(2 * filled);
-    this.#block.bytes.set(part, this.#filled);
+    if (filled > this.#room) this.#grow(2 * filled);
+    this.#block.bytes.set(part, this.#start + this.#filled);
     this.#filled = filled;
   }
 
   /** Where the next bytes belong, and no others. Whoever puts some there says so with `fill`. */
   get room(): Uint8Array {
-    if (this.#filled === this.#block.bytes.length) this.#grow(2 * this.#filled);
-    const end = Math.min(this.count, this.#block.bytes.length);
-    return this.#block.bytes.subarray(this.#filled, end);
+    if (this.#filled === this.#room) this.#grow(2 * this.#filled);
+    const end = Math.min(this.count, this.#room);
+    return this.#block.bytes.subarray(this.#start + this.#filled, this.#start + end);
   }
 
   fill(count: number): void {
@@ -59,9 +62,14 @@ export class Payload {
     freeUsedUp(this.#block.bytes);
   }
 
+  /** So much data has room in the block. */
+  get #room(): number {
+    return this.#block.bytes.length - this.#start;
+  }
+
   #grow(capacity: number): void {
-    const larger = this.#blocks.take(Math.min(this.count, capacity));
-    larger.bytes.set(this.bytes);
+    const larger = this.#blocks.take(this.#start + Math.min(this.count, capacity));
+    larger.bytes.set(this.bytes, this.#start);
     if (!this.#blocks.give(this.#block)) freeUsedUp(this.#block.bytes);
     this.#block = larger;
   }

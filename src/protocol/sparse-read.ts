@@ -29,7 +29,7 @@ export class SparseRead {
     for (const part of parts)
       length += part.zero ? HOLE_CHUNK_BYTES : dataHeaderBytes + part.length;
     this.length = length;
-    this.place = output.place(length);
+    this.place = output.place(0, length);
     return this.#from(this.place, parts, 0, this.place.start);
   }
 

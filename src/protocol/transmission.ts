@@ -83,7 +83,7 @@ export class Transmission {
   #inFlight = 0;
   #bytesInFlight = 0;
   /** Reads in a row that were answered at once. */
-  #atOnce = trustedReads;
+  #atOnce = 0;
   #paused = false;
   #endsAfterInput = false;
   #turnScheduled = false;
@@ -337,7 +337,7 @@ export class Transmission {
     const reader = this.#reader;
     const { count, offset } = reader;
     const { headerBytes } = this.#replies;
-    const place = this.#output.place(headerBytes + count);
+    const place = this.#output.place(headerBytes, count);
     const start = place.start + headerBytes;
     const data = place.block.bytes.subarray(start, start + count);
     if (!this.#readsAreFilled) data.fill(0);
