@@ -185,7 +185,7 @@ export class Bridge implements ThreadLink, QueueLink {
 
   #newThread(): RequestThread {
     const slot = this.native.rt_thread_new();
-    if (slot < 0) throw new ConfigError(`no native thread can be started: ${errnoName(-slot)}`);
+    if (slot < 0) throw new ConfigError(noThread(-slot));
     return this.#threadOf(slot);
   }
 
@@ -277,14 +277,16 @@ export class Bridge implements ThreadLink, QueueLink {
     this.#numbers.feed();
   }
 
-  /** C could not even begin with it. */
+  /** C could not begin with it. */
   #refused(number: number, err: number): void {
     const numbered = this.#numbers.release(number);
     if (numbered === undefined) return;
     const { down, owner } = numbered;
+    const said = noThread(err);
+    log.error(said, down.call.connection?.logName);
     // NULL of open, -1 of all others.
     const ret = down.call.op === op.RT_OP_OPEN ? 0 : -1;
-    down.settle({ ret, size: -1n, stored: err, errno: err, said: "" });
+    down.settle({ ret, size: -1n, stored: err, errno: err, said });
     owner.returned();
     this.#numbers.feed();
   }
@@ -422,6 +424,13 @@ export class Bridge implements ThreadLink, QueueLink {
     if (pointer === null) throw new NbdError("ENOMEM", "no memory for a string");
     return { pointer: Number(pointer), release: () => this.native.rt_free(pointer) };
   }
+}
+
+function noThread(errno: number): string {
+  return (
+    `no native thread can be started: ${errnoName(errno)}: ` +
+    "expected room for more under the limits of processes and memory (ulimit -u, -v)"
+  );
 }
 
 /** The view of memory that is JavaScript's own. */

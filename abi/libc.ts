@@ -71,8 +71,13 @@ export function openLibc<const S extends Record<string, FFIFunction>>(wanted: S)
     return dlopen(libcName, wanted).symbols;
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    const hint = reason.includes("JIT") ? ": Bun needs 4 GB of address space (ulimit -v)" : "";
-    throw new Error(`cannot load libc (${libcName}): ${reason}${hint}`, { cause: error });
+    throw new Error(
+      reason.includes("JIT")
+        ? "Bun cannot call libc, as it gets no memory that may be both written and executed: " +
+            "expected MemoryDenyWriteExecute=no of systemd, and 4000000 of ulimit -v and -d or more"
+        : `cannot load libc (${libcName}): ${reason}`,
+      { cause: error },
+    );
   }
 }
 

@@ -1,6 +1,6 @@
 /** Loads the native runtime so that modules find `nbdkit_*` in it, and compiles it first where it is kept nowhere. */
 import { dlopen, type FFIFunction } from "bun:ffi";
-import { appendFileSync, existsSync, renameSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, renameSync, statfsSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 
@@ -89,13 +89,15 @@ function loadKept(
 function loadNew(folders: readonly KeptFolder[], name: string, failures: Failures): string {
   let compiled: Uint8Array | undefined;
   for (const { folder, isKept } of placesFor(folders, failures)) {
+    if (!hasRoom(folder, failures)) continue;
     using work = makeWorkFolder(folder, failures);
     if (work === undefined) continue;
     const draft = join(work.path, name);
-    if (compiled === undefined) {
-      announce(isKept ? folder : undefined, folders);
-      compileRuntime(draft, work.path);
-    } else writeFileSync(draft, compiled);
+    if (compiled === undefined) announce(isKept ? folder : undefined, folders);
+    if (!fill(draft, work.path, compiled)) {
+      failures.set(folder, `${folder} has no room`);
+      continue;
+    }
     using library = openLibrary(draft);
     compiled = library.bytes;
     if (isKept) keep(library, join(folder, name));
@@ -103,6 +105,18 @@ function loadNew(folders: readonly KeptFolder[], name: string, failures: Failure
     if (loaded !== undefined) return loaded;
   }
   throw noPlace(compiled !== undefined, failures);
+}
+
+/** Make the draft of what was compiled before, or compile it. False where the file system is full. */
+function fill(draft: string, work: string, compiled: Uint8Array | undefined): boolean {
+  if (compiled === undefined) return compileRuntime(draft, work);
+  try {
+    writeFileSync(draft, compiled);
+    return true;
+  } catch (error) {
+    log.debug(`the native runtime cannot be copied: ${messageOf(error)}`);
+    return false;
+  }
 }
 
 /** One by one, since a folder is made only where those before it do not do. */
@@ -122,7 +136,7 @@ function noPlace(isCompiled: boolean, failures: Failures): ConfigError {
       ? `the native runtime cannot be loaded: ${reasons}: ` +
           "set XDG_CACHE_HOME or TMPDIR to a folder on a file system that allows programs"
       : `C modules need a folder to compile the native runtime in: ${reasons}: ` +
-          "set XDG_CACHE_HOME or TMPDIR to a folder that can be written to",
+          "set XDG_CACHE_HOME or TMPDIR to a folder that can be written to and has 4 MB of room",
   );
 }
 
@@ -137,6 +151,18 @@ function announce(keptIn: string | undefined, folders: readonly KeptFolder[]): v
         "make one of them, or set XDG_CACHE_HOME to a folder that only this user can write to",
     );
   }
+}
+
+/** The library, and what the compiler makes on the way. */
+const neededBytes = 4 << 20;
+
+/** Whether the folder's file system is not full. Compiling takes seconds before that fails. */
+function hasRoom(folder: string, failures: Failures): boolean {
+  const { bavail, bsize } = statfsSync(folder);
+  if (bavail * bsize >= neededBytes) return true;
+  failures.set(folder, `${folder} has no room`);
+  log.debug(`the native runtime is not kept in ${folder}: its file system is full`);
+  return false;
 }
 
 function makeWorkFolder(folder: string, failures: Failures): WorkFolder | undefined {

@@ -51,8 +51,11 @@ export function runtimeName(): string {
   return `runtime-${hash.digest("hex").slice(0, 24)}.so`;
 }
 
-/** Write it to `output`. The compiler uses nothing of the current folder, and puts its own files into `work`. */
-export function compileRuntime(output: string, work: string): void {
+/**
+ * Write it to `output`. The compiler uses nothing of the current folder, and puts its own files into `work`. False where the
+ * file system of that is full.
+ */
+export function compileRuntime(output: string, work: string): boolean {
   const { sources } = runtimeSources();
   const includes = folders.map((folder) => `-I${join(root, folder)}`);
   const [program = "", ...words] = compiler;
@@ -68,7 +71,7 @@ export function compileRuntime(output: string, work: string): void {
       stdin: "ignore",
       stdout: "pipe",
       stderr: "pipe",
-      env: { ...process.env, PATH: searchPath(), TMPDIR: work },
+      env: { ...process.env, PATH: searchPath(), TMPDIR: work, LC_ALL: "C" },
     });
   } catch (error) {
     throw new ConfigError(
@@ -77,10 +80,14 @@ export function compileRuntime(output: string, work: string): void {
       { cause: error },
     );
   }
-  if (result.success) return;
+  if (result.success) return true;
+  const said = result.stderr.toString();
+  if (said.includes("No space left on device") || words.includes("Disk quota exceeded")) {
+    return false;
+  }
   const end = result.signalCode ?? `status ${result.exitCode}`;
   throw new ConfigError(
-    `the native runtime could not be compiled by ${compilerName} in ${work} (${end}):\n${result.stderr.toString()}`,
+    `the native runtime could not be compiled by ${compilerName} in ${work} (${end}):\n${said}`,
   );
 }
 

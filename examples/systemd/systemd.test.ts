@@ -5,10 +5,30 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { NbdClient } from "#test/client";
-import { installed, isListening, run, until } from "#test/server";
+import { compileModule, haveCompiler, runCompiler, temporaryFolder } from "#test/modules";
+import { installed, isListening, run, serve, until } from "#test/server";
 
 const launcher = join(import.meta.dirname, "../../bin/nbdkit");
 const unit = (name: string) => readFileSync(join(import.meta.dirname, name), "utf8");
+
+/** The numbers of the system calls in one of systemd's sets, as the C headers have them. */
+async function systemCalls(set: string): Promise<readonly string[]> {
+  const header = readFileSync("/usr/include/x86_64-linux-gnu/asm/unistd_64.h", "utf8");
+  const numbers = new Map(
+    [...header.matchAll(/^#define __NR_(\w+)\s+(\d+)$/gm)].map(([, name, number]) => [
+      name,
+      number,
+    ]),
+  );
+  const { stdout } = await run(["systemd-analyze", "--no-pager", "syscall-filter", set]);
+  const names = [...stdout.matchAll(/^ {4}([@\w-]+)$/gm)].map(([, name = ""]) => name);
+  const found = await Promise.all(
+    names.map(async (name) =>
+      name.startsWith("@") ? systemCalls(name) : [numbers.get(name) ?? ""],
+    ),
+  );
+  return found.flat().filter(Boolean);
+}
 
 const withAnalyze = test.skipIf(!installed("systemd-analyze"));
 const withActivate = test.skipIf(!installed("systemd-socket-activate"));
@@ -29,6 +49,32 @@ withAnalyze("systemd finds nothing wrong with the units (needs systemd-analyze)"
     rmSync(folder, { recursive: true });
   }
 });
+
+test.skipIf(!installed("systemd-analyze") || !haveCompiler || process.arch !== "x64")(
+  "the service's system calls are enough (needs systemd-analyze, cc)",
+  async () => {
+    const set = /^SystemCallFilter=(\S+)$/m.exec(unit("nbdkit.service"))?.[1] ?? "";
+    const folder = temporaryFolder();
+    const [confined, allowed] = [join(folder, "confined-service"), join(folder, "allowed")];
+    await runCompiler(["-O1", "-o", confined, "test/fixtures/confined.c"], "confined");
+    const numbers = await systemCalls(set);
+    expect(numbers.length).toBeGreaterThan(100);
+    writeFileSync(allowed, numbers.join("\n"));
+    const disk = join(folder, "service.img");
+    writeFileSync(disk, Buffer.alloc(65536, 7));
+    const path = await compileModule("examples/xor/xor.c");
+    const filters = ["--filter=cow", `--filter=${path}`];
+    await using server = await serve([...filters, "file", disk, "xor-key=1"], {
+      program: [confined, `only=${allowed}`, "--", launcher],
+    });
+    await using client = (await NbdClient.ready({ unix: server.socket })).client;
+    const payload = new Uint8Array(4096).fill(1);
+    expect((await client.ask({ type: 1, offset: 0n, payload })).error).toBe(0);
+    expect((await client.ask({ type: 3, count: 0 })).error).toBe(0);
+    expect((await client.ask({ type: 0, offset: 0n, count: 4096 })).data).toEqual(payload);
+    expect((await server.stop()).code).toBe(0);
+  },
+);
 
 withActivate("the service serves sockets that it is handed (needs systemd)", async () => {
   const folder = mkdtempSync(join(tmpdir(), "nbdkit-units-"));

@@ -2,7 +2,9 @@
 import { chownSync, mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 
+import { ConfigError } from "../api/errors.ts";
 import { log } from "../lib/log.ts";
+import { messageOf } from "../lib/thrown.ts";
 import type { ListenTarget } from "../server/sockets.ts";
 import type { Place } from "./settings.ts";
 
@@ -61,10 +63,22 @@ function targetOf(place: Place, folders: string[], stack: DisposableStack): List
   }
 }
 
+function temporaryFolder(prefix: string): string {
+  try {
+    return mkdtempSync(prefix);
+  } catch (error) {
+    throw new ConfigError(
+      `option -U -: no folder for the socket can be made: ${messageOf(error)}: ` +
+        "expected a /tmp that can be written to, or -U PATH",
+      { cause: error },
+    );
+  }
+}
+
 /** A folder that only this user may enter. */
 function privateFolder(stack: DisposableStack): string {
   // Not in $TMPDIR, whose length is not known: the path of a socket must be short.
-  const folder = mkdtempSync("/tmp/nbdkit");
+  const folder = temporaryFolder("/tmp/nbdkit");
   const remove = (): void => {
     try {
       rmSync(folder, { recursive: true, force: true });

@@ -1,6 +1,7 @@
 /** Runs one command line from parsing to the exit status, in the order of nbdkit's life cycle. */
 import { rememberOpenFiles } from "#abi/open-files";
 import { discard, hasRoom, nameProcess } from "#abi/process";
+import { lastErrno } from "#abi/system-error";
 
 import { ConfigError, NbdError } from "../api/errors.ts";
 import { loadChain } from "../chain/build.ts";
@@ -10,6 +11,7 @@ import { findScriptPlugin } from "../chain/find.ts";
 import { DebugFlags } from "../lib/debug-flags.ts";
 import { askForRoom, log } from "../lib/log.ts";
 import { takeStreams } from "../lib/standard-streams.ts";
+import { messageOf } from "../lib/thrown.ts";
 import { logTls, prepareTls } from "../server/tls.ts";
 import { usage } from "./arguments.ts";
 import { type Action, parseCommandLine, type Print } from "./command-line.ts";
@@ -39,17 +41,27 @@ import { version } from "./version.ts";
 /** The exit status. Rejects only for bugs. */
 export async function nbdkit(argv: readonly string[]): Promise<number> {
   process.umask(0o022);
-  askForRoom(hasRoom);
-  passOnDescriptors();
-  rememberOpenFiles();
-  catchWriteSignals();
   try {
+    checkLibc();
+    askForRoom(hasRoom);
+    passOnDescriptors();
+    rememberOpenFiles();
+    catchWriteSignals();
     return await run(argv);
   } catch (error) {
     if (!(error instanceof ConfigError || error instanceof NbdError)) throw error;
     // A module may have said what is wrong itself.
     if (error.message !== "") log.error(error.message);
     return 1;
+  }
+}
+
+/** All else counts on calls of libc. */
+function checkLibc(): void {
+  try {
+    lastErrno();
+  } catch (error) {
+    throw new ConfigError(messageOf(error), { cause: error });
   }
 }
 

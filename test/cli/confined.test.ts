@@ -1,0 +1,156 @@
+/** Servers that may do or have little: they work, or one line says what is missing, and nothing of Bun's is printed. */
+import { beforeAll, describe, expect, test } from "bun:test";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+
+import { NbdClient } from "#test/client";
+import { compileModule, haveCompiler, runCompiler, temporaryFolder } from "#test/modules";
+import { installed, program, run, serve } from "#test/server";
+
+const launcher = join(import.meta.dir, "..", "..", "bin", "nbdkit");
+const isRoot = process.getuid?.() === 0;
+const served = ["-U", "-", "memory", "1M", "--run", "echo served"];
+const worked = { code: 0, stdout: "served\n", stderr: "" };
+const cannotStart = "nbdkit: error: Bun cannot start with what this process may have: ";
+const refused = (message: string) => ({ code: 1, stdout: "", stderr: `${message}\n` });
+
+/** The command after `script`, in a shell. */
+const after = (script: string, command: readonly string[]) => [
+  "sh",
+  "-c",
+  `${script} && exec "$@"`,
+  "sh",
+  ...command,
+];
+
+describe("limits", () => {
+  test.each([
+    ["ulimit -Sv 1048576", worked],
+    ["ulimit -Sd 524288", worked],
+    ["ulimit -Ss 512", worked],
+    ["ulimit -Sv 300000", refused(`${cannotStart}ulimit -v 300000 (expected 600000 or more)`)],
+    ["ulimit -Sd 262144", refused(`${cannotStart}ulimit -d 262144 (expected 400000 or more)`)],
+    ["ulimit -Ss 100", refused(`${cannotStart}ulimit -s 100 (expected 256 or more)`)],
+  ])("%s", async (limit, expected) => {
+    expect(await run(after(limit, [launcher, ...served]))).toEqual(expected);
+  });
+
+  test.skipIf(!haveCompiler)("of 1 GB of memory leave room for a C module (needs cc)", async () => {
+    const path = await compileModule("test/fixtures/surroundings.c");
+    const args = ["-U", "-", path, "--run", "echo served"];
+    expect(await run(after("ulimit -Sv 1048576", [launcher, ...args]))).toEqual(worked);
+  });
+
+  test.skipIf(!isRoot || !installed("setpriv"))("of processes (needs root, setpriv)", async () => {
+    const other = ["setpriv", "--reuid=64999", "--regid=64999", "--clear-groups"];
+    const limited = (n: number) => [...other, "bash", "-c", `ulimit -u ${n}; exec "$@"`, "bash"];
+    const command = [launcher, ...served];
+    expect(await run([...limited(5), ...command])).toEqual(
+      refused(`${cannotStart}ulimit -u 5 (expected 30 more than the user has processes)`),
+    );
+    expect(await run([...limited(100), ...command])).toEqual(worked);
+  });
+});
+
+describe.skipIf(!haveCompiler || process.arch !== "x64")("system calls (needs cc)", () => {
+  let confined = "";
+  beforeAll(async () => {
+    confined = join(temporaryFolder(), "confined");
+    await runCompiler(["-O1", "-o", confined, "test/fixtures/confined.c"], "confined");
+  });
+
+  test.each(["prlimit64", "eventfd2", "epoll_create1"])("without %s", async (call) => {
+    expect(await run([confined, call, "--", launcher, ...served])).toEqual(
+      refused(`${cannotStart}a filter of system calls (seccomp)`),
+    );
+  });
+
+  test("without socketpair a server serves, but starts no command", async () => {
+    const denied = [confined, "socketpair", "--", launcher];
+    expect(await run([...denied, ...served])).toEqual(
+      refused(
+        "nbdkit: error: option --run: the command cannot be started: " +
+          "EPERM: operation not permitted, socketpair '/bin/sh'",
+      ),
+    );
+    await using server = await serve(["memory", "1M"], { program: denied });
+    await using client = (await NbdClient.ready({ unix: server.socket })).client;
+    expect((await client.ask({ type: 0, offset: 0n, count: 512 })).error).toBe(0);
+  });
+
+  test("with memory that is never both written and executed", async () => {
+    const message =
+      "nbdkit: error: Bun cannot call libc, as it gets no memory that may be both written and executed: " +
+      "expected MemoryDenyWriteExecute=no of systemd, and 4000000 of ulimit -v and -d or more";
+    expect(await run([confined, "mdwe", "--", launcher, ...served])).toEqual(refused(message));
+    // Without the launcher, which asks for less.
+    expect(await run(after("ulimit -Sv 1048576", [...program, ...served]))).toEqual(
+      refused(message),
+    );
+  });
+});
+
+/** In a namespace of mounts, where `mount` may hide what is there. */
+const alone = (script: string, command: readonly string[]) => [
+  "unshare",
+  "-m",
+  ...after(script, command),
+];
+
+describe.skipIf(!isRoot || !installed("unshare"))("file systems (needs root, unshare)", () => {
+  test("without /proc", async () => {
+    const script = "mount -t tmpfs none /proc";
+    expect(await run(alone(script, [launcher, ...served]))).toEqual(
+      refused(`${cannotStart}no /proc`),
+    );
+  });
+
+  test("with a /tmp that cannot be written to", async () => {
+    const { code, stdout, stderr } = await run(
+      alone("mount -t tmpfs -o ro none /tmp", [launcher, ...served]),
+    );
+    expect({ code, stdout, stderr: stderr.replace(/'.*'/, "'PATH'") }).toEqual(
+      refused(
+        "nbdkit: error: option -U -: no folder for the socket can be made: EROFS: read-only file system, " +
+          "mkdtemp 'PATH': expected a /tmp that can be written to, or -U PATH",
+      ),
+    );
+  });
+
+  const root = join(import.meta.dir, "..", "..");
+  /** All that the native runtime could be kept or compiled in. */
+  const cover = (options: string, places: readonly string[]) =>
+    `mkdir -p '${root}/build' /var/cache /root/.cache && for at in ${places.join(" ")}; do ` +
+    `mount -t tmpfs -o ${options} none "$at" || exit 1; done`;
+  const kept = [`'${root}/build'`, "/var/cache", "/root/.cache"];
+  const everywhere = [...kept, "/var/tmp", "/tmp"];
+  // An executable of the distribution: what the tests compile lies in /tmp.
+  const native = ["-U", "-", "native:memory", "1M", "--run", "echo served"];
+  const env = { HOME: "/root", XDG_CACHE_HOME: "", TMPDIR: "/tmp" };
+  const haveModule = haveCompiler && existsSync("/usr/lib/x86_64-linux-gnu/nbdkit/plugins");
+
+  test.skipIf(!haveModule)("that allow no programs", async () => {
+    const script = cover("noexec", everywhere);
+    const { code, stdout, stderr } = await run(alone(script, [launcher, ...native]), { env });
+    expect({ code, stdout }).toEqual({ code: 0, stdout: "served\n" });
+    expect(stderr).toMatch(/^nbdkit: compiling the native runtime .*\n$/);
+  });
+
+  test.skipIf(!haveModule)("that are full, but for /tmp", async () => {
+    const script = cover("size=64k", kept);
+    const { code, stdout, stderr } = await run(alone(script, [launcher, ...native]), { env });
+    expect({ code, stdout }).toEqual({ code: 0, stdout: "served\n" });
+    expect(stderr).toMatch(
+      /^nbdkit: warning: compiling the native runtime .*, at every start: .*\n$/,
+    );
+  });
+
+  test.skipIf(!haveModule)("that are all full", async () => {
+    const script = cover("size=64k", everywhere);
+    const { code, stdout, stderr } = await run(alone(script, [launcher, ...native]), { env });
+    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+    expect(stderr).toMatch(
+      /^nbdkit: error: C modules need a folder .* has no room; .*has 4 MB of room\n$/,
+    );
+  });
+});
