@@ -42,9 +42,9 @@ describe("without a plugin", () => {
       exit_with_parent: "yes",
       tls: "yes",
       vsock_option: "yes",
-      version: "1.45.2",
+      version: "1.48.1",
       version_major: "1",
-      version_minor: "45",
+      version_minor: "48",
     });
   });
 });
@@ -72,14 +72,14 @@ test("--dump-config has every key of nbdkit's, and those of its later releases",
 });
 
 test("the version is one that scripts for nbdkit can read", () => {
-  expect(versionLine).toMatch(/^nbdkit 1\.45\.2 \(nbdkit for Bun \d+\.\d+\.\d+, Bun [\d.]+\)\n$/);
+  expect(versionLine).toMatch(/^nbdkit 1\.48\.1 \(nbdkit for Bun \d+\.\d+\.\d+, Bun [\d.]+\)\n$/);
 });
 
 describe("with a plugin", () => {
   test("--version adds a line for each layer, from the top", async () => {
     expect(await nbdkit("--version", "--filter=offset", fixture)).toEqual({
       code: 0,
-      stdout: `${versionLine}offset 1.45.2\nlife 7.8.9\n`,
+      stdout: `${versionLine}offset 1.48.1\nlife 7.8.9\n`,
       stderr: "life: load\nlife: unload\n",
     });
   });
@@ -148,7 +148,7 @@ describe("with a plugin", () => {
       const keys = ["path", "name", "version", "api_version", "struct_size", "max_thread_model"];
       const lines = stdout.split("\n").map((line) => line.split("=")[0]);
       expect(lines.slice(0, 6)).toEqual(keys);
-      expect(stdout).toContain("\nversion=1.45.2\n");
+      expect(stdout).toContain("\nversion=1.48.1\n");
     },
   );
 
