@@ -1,82 +1,11 @@
 /** What filters of 1.25.4 and later are told when open, prepare, finalize or close of the layers below fail. */
 import { beforeAll, describe, expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 
-import { type GenerationId, generationIds } from "#abi/generated/generations.gen";
-import { NbdClient, request } from "#test/client";
-import { compileModule, haveCompiler } from "#test/modules";
-import { installed, program, serve, until } from "#test/server";
+import { generationIds } from "#abi/generated/generations.gen";
+import { haveCompiler } from "#test/modules";
+import { installed, program } from "#test/server";
 
-interface Case {
-  readonly title: string;
-  readonly parameters: readonly string[];
-  /** What the layers print, and then what the client gets: recorded from nbdkit 1.48.1. */
-  readonly seen: readonly string[];
-  /** nbdkit 1.32 answers alike. In the others it fails an assertion: it cannot have two handles of a plugin at once. */
-  readonly in132: boolean;
-}
-
-const cases: readonly Case[] = readFileSync(join(import.meta.dir, "opening-cases.txt"), "utf8")
-  .trim()
-  .split("\n\n")
-  .map((text) => {
-    const [title = "", parameters = "", ...seen] = text.split("\n");
-    return {
-      title: title.slice(2).replace(" [1.32]", ""),
-      parameters: parameters.slice(2).split(" "),
-      seen,
-      in132: title.endsWith(" [1.32]"),
-    };
-  });
-
-/** The filters that say which version they are for, and the plugin. */
-async function modules(id: GenerationId, version?: string): Promise<readonly string[]> {
-  const defines = {
-    _GNU_SOURCE: true,
-    NBDKIT_FILTER_GENERATION: `NBDKIT_GENERATION_${id}`,
-    ...(version === undefined ? {} : { NBDKIT_FILTER_VERSION: `"${version}"` }),
-  } as const;
-  const [stepping, stumbling, plugin] = await Promise.all([
-    compileModule("test/fixtures/stepping.c", { defines }),
-    compileModule("test/fixtures/stumbling.c", { defines }),
-    compileModule("test/fixtures/stumbling.c", { defines: { PLUGIN: true, _GNU_SOURCE: true } }),
-  ]);
-  return [`--filter=${stepping}`, `--filter=${stumbling}`, plugin];
-}
-
-/** What the layers printed. */
-function linesOf(stderr: string): string[] {
-  return stderr.split("\n").flatMap((line) => {
-    const [, text] = /^(?:STEP |nbdkit: .*(?=error: ))(.*)$/.exec(line) ?? [];
-    return text === undefined ? [] : [text];
-  });
-}
-
-/** Serve one client, which reads twice, with a read in between that makes the filter's steps. */
-async function session(
-  command: readonly string[],
-  args: readonly string[],
-  least = 0,
-): Promise<{ readonly seen: readonly string[]; readonly code: number }> {
-  await using server = await serve(args, { program: command });
-  await using client = await NbdClient.connect({ unix: server.socket });
-  await client.hello();
-  const answer = await client.go();
-  const isOpen = "size" in answer;
-  if (isOpen) {
-    for (const count of [512, 1, 512]) {
-      expect((await client.ask({ type: 0, offset: 0n, count })).error).toBe(0);
-    }
-    client.send(request({ type: 2 }));
-    await client.closed;
-  }
-  client.terminate();
-  // nbdkit closes the layers after the connection.
-  await until(() => linesOf(server.stderr()).length >= least);
-  const { code, stderr } = await server.stop();
-  return { seen: [...linesOf(stderr), `client ${isOpen ? "connected" : "refused"}`], code };
-}
+import { cases, modules, session } from "./opening-fixture.ts";
 
 describe.skipIf(!haveCompiler)("filters that open layers (needs cc)", () => {
   beforeAll(async () => void (await modules("M")), 60_000);

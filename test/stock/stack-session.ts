@@ -66,7 +66,7 @@ export async function session(
     ];
     await using server = await serve(args, { program: command });
     const seen = await nbdsh(server, script, null);
-    if (command[0] === "nbdkit") await idle(server.process.pid, stack);
+    if (command.at(-1) === "nbdkit") await idle(server.process.pid, stack);
     const { code, stderr } = await server.stop();
     const log = join(folder, "log");
     const all = {
