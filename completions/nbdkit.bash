@@ -68,10 +68,14 @@ _nbdkit() {
     --run) mapfile -t COMPREPLY < <(compgen -c -- "$current") && return ;;
     -P | --pid-file | --pidfile | -U | --unix | --tls-certificates | --tls-psk) return ;;
     -D | --debug | -e | --export | --export-name | --exportname | --filter-generation | --listen) return ;;
+    --name | --tls-priority) return ;;
     --mask-handshake | -p | --port | --selinux-label | -t | --threads | --time-out | --timeout) return ;;
     *)
       mapfile -t layers < <(_nbdkit_layers)
-      if [[ $current == --* ]]; then
+      if [[ $current == @* ]]; then
+        mapfile -t COMPREPLY < <(compgen -f -P @ -- "${current#@}")
+        return
+      elif [[ $current == --* ]]; then
         words=$("${COMP_WORDS[0]}" --long-options 2>/dev/null)
       elif [[ $current == -* ]]; then
         words=$("${COMP_WORDS[0]}" --short-options 2>/dev/null)

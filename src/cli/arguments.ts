@@ -68,14 +68,14 @@ export function usage(): string {
   return (
     makeProgram().helpInformation() +
     "\nEverything after the plugin that is no option is a parameter of the plugin or a filter.\n" +
-    "A value without a key stands for the plugin's main parameter.\n" +
+    "A value without a key stands for the plugin's main parameter, and @PATH for the parameters in that file.\n" +
     "\nThe manual of nbdkit(1) describes the options in full.\n"
   );
 }
 
 function makeProgram(): Command {
   const program = new Command("nbdkit")
-    .usage("[OPTION ...] PLUGIN [[KEY=]VALUE ...]")
+    .usage("[OPTION ...] PLUGIN [[KEY=]VALUE | @PATH ...]")
     .helpOption(false)
     .argument("[words...]")
     .configureOutput({ writeErr: () => {}, getOutHelpWidth: () => 80 })

@@ -76,6 +76,9 @@ describe.skipIf(!installed("bash"))("bash (needs bash)", () => {
       { line: ["--tls", "re"], words: ["require"] },
       { line: ["--log", "=", "s"], words: ["stderr", "syslog"] },
       { line: ["-u", "roo"], words: ["root"] },
+      { line: ["null", `@${folder}/pl`], words: [`@${folder}/plugin`] },
+      { line: ["--name", "n"], words: [] },
+      { line: ["--name", "n", "--tls-priority", "N"], words: [] },
       // Names of files, which bash itself adds.
       { line: ["-P", ""], words: [] },
       { line: ["file", "file", "=", ""], words: [] },
@@ -132,6 +135,7 @@ describe.skipIf(!installed("zsh"))("zsh (needs zsh)", () => {
       { line: ["--unix="], words: ["_files"] },
       { line: ["--filter=offset", "null", ""], words: ["offset=", "range=", "size=", "_files"] },
       { line: ["null", "file=x"], words: ["_files"] },
+      { line: ["null", "@./x"], words: ["_files"] },
     ];
     const found = await offered(table.map(({ line }) => line));
     const sorted = (words: readonly string[]) => words.toSorted();
