@@ -54,6 +54,8 @@ export class Context implements LayerContext {
   #below: Context | undefined;
   /** What a filter in TypeScript gets as `next` for the next call. */
   #lent: Context | undefined;
+  /** Such as were given back. */
+  #spare: Context[] | undefined;
   /** The view that is bound to no thread. */
   readonly #unbound: Context | undefined;
   /** The filter that has this view as its `next`, where it has it for one call only. */
@@ -363,8 +365,7 @@ export class Context implements LayerContext {
     } catch (error) {
       return this.#threw(error, method, 0, 0n);
     }
-    const same = <V>(it: V): V => it;
-    if (isPromise(result)) return this.#later(result, this.#begin(method, 0, 0n), same, same);
+    if (isPromise(result)) return this.#later(result, this.#begin(method, 0, 0n));
     return this.#isDone ? result : this.#unfinished(this.#begin(method, 0, 0n));
   }
 
@@ -382,16 +383,26 @@ export class Context implements LayerContext {
     offset: bigint,
     buf?: Uint8Array,
   ): void | Promise<void> {
-    const check = (answer: unknown): void => {
-      if (answer !== undefined) throw wrongAnswer(this.title, method, answer);
-      if (buf !== undefined) mustKeep(buf, count, this.layer.name, method);
-    };
     if (isPromise(result)) {
-      const failed = (error: unknown) => this.failure(error, method);
-      return this.#later(result, this.#begin(method, count, offset), check, failed);
+      const call = this.#begin(method, count, offset);
+      const settled = promiseOf(result).then(
+        (answer) => {
+          if (call.next?.isBusy === true) return this.#unfinished(call);
+          this.#end(call);
+          return this.#check(answer, method, count, buf);
+        },
+        (error: unknown) => this.#failed(this.failure(error, method), call),
+      );
+      call.answer = settled;
+      return settled;
     }
     if (!this.#isDone) return this.#unfinished(this.#begin(method, count, offset));
-    return check(result);
+    return this.#check(result, method, count, buf);
+  }
+
+  #check(answer: unknown, method: string, count: number, buf: Uint8Array | undefined): void {
+    if (answer !== undefined) throw wrongAnswer(this.title, method, answer);
+    if (buf !== undefined) mustKeep(buf, count, this.layer.name, method);
   }
 
   /** The layer answers later. The view that it got as `next` is its own until then. */
@@ -401,28 +412,32 @@ export class Context implements LayerContext {
     return (this.calls ??= new Calls()).begin(method, count, offset, next);
   }
 
-  #later<T, U>(
-    result: Promise<T>,
-    call: Call,
-    check: (answer: T) => U,
-    failed: (error: unknown) => unknown,
-  ): Promise<U> {
-    const { next } = call;
+  /** The answer to a question, or to what the layer is told. */
+  #later<T>(result: Promise<T>, call: Call): Promise<T> {
     const settled = promiseOf(result).then(
       (answer) => {
-        if (next?.isBusy === true) return this.#unfinished(call);
-        this.calls?.end(call);
-        return check(answer);
+        if (call.next?.isBusy === true) return this.#unfinished(call);
+        this.#end(call);
+        return answer;
       },
-      (error: unknown) => {
-        const failure = failed(error);
-        if (next?.isBusy === true) return this.#wait(call, failure);
-        this.calls?.end(call);
-        throw failure;
-      },
+      (error: unknown) => this.#failed(error, call),
     );
     call.answer = settled;
     return settled;
+  }
+
+  #failed(failure: unknown, call: Call): Promise<never> {
+    if (call.next?.isBusy === true) return this.#wait(call, failure);
+    this.#end(call);
+    throw failure;
+  }
+
+  #end(call: Call): void {
+    this.calls?.end(call);
+    const { next } = call;
+    if (next === undefined || this.thread !== undefined) return;
+    if (this.#lent === undefined) this.#lent = next;
+    else (this.#spare ??= []).push(next);
   }
 
   /**
@@ -477,6 +492,8 @@ export class Context implements LayerContext {
     const { layer, thread, unbound } = this;
     const below = unbound.#below;
     if (below === undefined || layer.inTypeScript !== true) return this.lower;
+    const spare = this.#spare?.pop();
+    if (spare !== undefined && !spare.isBusy) return (this.#lent = spare);
     const { connection, state } = below;
     return (this.#lent = new Context(state, undefined, connection, thread, below, layer));
   }
