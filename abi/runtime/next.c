@@ -2,14 +2,18 @@
  *
  * JavaScript decides what may be answered here: it says so for each connection, layer and kind of request, after its
  * own checks have let such a request through, and takes it back before anything changes. What does not clearly fit
- * into what it said goes to JavaScript, which checks, remembers, falls back and complains.
+ * into what it said goes to JavaScript, which checks, remembers, falls back and complains. A read or write of a file that
+ * has failed here is not run again there.
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -129,6 +133,25 @@ rt_next_direct (void *nxdata, uint32_t op, const struct rt_message *layer)
 
 /* ---- requests */
 
+/* Say as the plugin would that its file has failed, and with what. */
+static void
+blame (int fd, const struct rt_message *m, int err)
+{
+  char link[64], path[PATH_MAX + 1] = "a file";
+  ssize_t length;
+
+  snprintf (link, sizeof link, "/proc/self/fd/%d", fd);
+  length = readlink (link, path, PATH_MAX);
+  if (length > 0)
+    path[length] = '\0';
+  errno = err;
+  nbdkit_error ("%s: %s %" PRIu32 " bytes at %" PRIu64 ": %m", path, m->op == RT_OP_PREAD ? "reading" : "writing",
+                m->count, m->offset);
+  /* To a client EAGAIN would mean that the request was wrong. */
+  errno = err == EAGAIN ? EIO : err;
+}
+
+/* 0, or -1 with errno. What has failed is not tried again: a disk that fails once has lost what was written. */
 static int64_t
 transfer (const struct rt_message *layer, const struct rt_message *m)
 {
@@ -142,10 +165,14 @@ transfer (const struct rt_message *layer, const struct rt_message *m)
                                      : pwrite (fd, buf + done, m->count - done, at);
     if (n == -1 && errno == EINTR)
       continue;
-    if (n == 0) /* the file became shorter */
-      errno = EIO;
-    if (n <= 0)
+    if (n == 0) { /* the file became shorter, of which the plugin says more */
+      errno = 0;
       return -1;
+    }
+    if (n == -1) {
+      blame (fd, m, errno);
+      return -1;
+    }
     done += (uint32_t) n;
   }
   return 0;
@@ -195,9 +222,10 @@ rt_next_knows (struct rt_next *next, struct rt_message *m, int64_t *ret)
     return false;
   if (layer->flags & RT_DIRECT_DESCRIPTOR) {
     *ret = transfer (layer, m);
+    if (*ret == -1)
+      return errno != 0;
     errno = saved_errno;
-    /* What is wrong JavaScript finds out, and says so. */
-    return *ret != -1;
+    return true;
   }
   *ret = run_neighbour (layer, m);
   if (*ret != -1)

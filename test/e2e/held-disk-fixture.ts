@@ -1,4 +1,4 @@
-/** A file system whose calls a test can hold: test/fixtures/held-disk.c, mounted on a folder of its own. */
+/** A file system whose calls a test can hold, or have fail: test/fixtures/held-disk.c, mounted on a folder of its own. */
 import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -67,6 +67,16 @@ export class HeldDisk implements AsyncDisposable {
   /** Resolves when a call of this kind is held. */
   async holds(kind: Held): Promise<void> {
     await this.#line(`held ${kind}`);
+  }
+
+  /** The n-th call of this kind from now on fails with EIO, and no other. */
+  async fail(kind: Held, n = 1): Promise<void> {
+    await this.#say(`fail ${kind} ${n}`);
+  }
+
+  /** Resolves when a call of this kind has failed. */
+  async failed(kind: Held): Promise<void> {
+    await this.#line(`failed ${kind}`);
   }
 
   async release(): Promise<void> {
