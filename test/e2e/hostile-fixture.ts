@@ -1,5 +1,5 @@
 /** A filter that does to its reads and writes what `how` says, and that no filter should do. */
-import { defineFilter, NbdError, param } from "#api";
+import { defineFilter, NbdError, type NextOps, param } from "#api";
 
 /** Throws whatever is asked of it. */
 function trap(): object {
@@ -42,6 +42,9 @@ function forget(value: unknown): void {
   });
 }
 
+/** The layer below, for work that belongs to no request. */
+let background: NextOps | undefined;
+
 const kept: Uint8Array[] = [];
 
 /** Look into everything that was lent earlier, and write to it. */
@@ -61,11 +64,19 @@ export default defineFilter({
   name: "hostile",
   params: { how: param.string({ default: "", help: "What it does." }) },
 
+  prepare(next) {
+    background = next;
+  },
+
   async pread(next, { how }, buf, offset, flags) {
     if (how === "keep") useLater(buf);
     if (how === "exit") process.exit(3);
     if (how === "hasty") {
       void next.pread(buf, offset, flags);
+      return;
+    }
+    if (how === "ahead") {
+      void background?.pread(new Uint8Array(buf.length), offset, flags);
       return;
     }
     await next.pread(buf, offset, flags);

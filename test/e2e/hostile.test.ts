@@ -109,11 +109,31 @@ test.skipIf(!haveCompiler)(
   },
 );
 
+test("a read that a filter does not wait for fails, and the log says so", async () => {
+  await using server = await serve([
+    filter,
+    "--filter=delay",
+    "memory",
+    "1M",
+    "how=hasty",
+    "rdelay=1ms",
+  ]);
+  const { client } = await NbdClient.ready({ unix: server.socket });
+  await using connection = client;
+  for (let i = 0; i < 3; i++) {
+    expect((await connection.ask({ type: READ, count })).error).toBe(5); // EIO
+  }
+  connection.terminate();
+  const line =
+    "nbdkit: memory[1]: error: filter hostile: pread ended while its next.pread was still under way: await or return it\n";
+  expect(await server.stop()).toEqual({ code: 0, stderr: line.repeat(3) });
+});
+
 test.skipIf(!haveCompiler)(
   "a C filter is not closed while it is read for a filter that does not wait for it (needs cc)",
   async () => {
     const outliving = `--filter=${await compileModule("test/fixtures/outliving.c")}`;
-    await using server = await serve([filter, outliving, "memory", "1M", "how=hasty"]);
+    await using server = await serve([filter, outliving, "memory", "1M", "how=ahead"]);
     const { client } = await NbdClient.ready({ unix: server.socket });
     await using connection = client;
     // The seam fails the request, since the read goes on below.
