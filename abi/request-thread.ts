@@ -4,6 +4,7 @@ import { ptr } from "bun:ffi";
 import { NbdError } from "#api";
 import type { BlockSize } from "#lib/block-size";
 import { log } from "#lib/log";
+import { speakOf } from "#lib/speaker";
 import { messageOf } from "#lib/thrown";
 
 import type { NativeConnection } from "./connection.ts";
@@ -199,13 +200,17 @@ export class RequestThread {
       parked.answer = { ret: ret ?? 0, err: 0 };
       this.#advance();
     };
+    const logName = down?.call.connection?.logName;
     const fail = (error: unknown) => {
       if (down !== undefined) down.below = saidBy(error);
-      parked.answer = { ret: -1, err: this.#bridge.report(error, down?.call.connection?.logName) };
+      parked.answer = { ret: -1, err: this.#bridge.report(error, logName) };
       this.#advance();
     };
     try {
-      const result = this.#bridge.dispatch(parked, base, down?.call.buf, down?.address ?? 0);
+      // It may have been found while another client was served.
+      const result = speakOf(logName ?? "", () =>
+        this.#bridge.dispatch(parked, base, down?.call.buf, down?.address ?? 0),
+      );
       if (result instanceof Promise) result.then(answer, fail);
       else answer(result);
     } catch (error) {

@@ -1,11 +1,14 @@
 /** Messages from layers: nbdkit_debug and nbdkit_error of nbdkit-plugin(3), "DEBUGGING". */
 import { hexdiff, hexdump } from "../lib/hexdump.ts";
 import { log } from "../lib/log.ts";
+import { currentSpeaker, named } from "../lib/speaker.ts";
 import { NbdError } from "./errors.ts";
 
 /** Print a debug line on stderr when the server was started with -v. */
 export function debug(message: string): void {
-  log.moduleDebug(message);
+  if (!log.verbose) return;
+  const { layer, logName } = currentSpeaker();
+  log.moduleDebug(named(layer, message), logName);
 }
 
 /**
@@ -36,5 +39,6 @@ export function serverName(): string | undefined {
 
 /** Print an error line without failing the request. To fail it, throw an NbdError instead. */
 export function error(message: string): void {
-  log.error(message);
+  const { layer, logName } = currentSpeaker();
+  log.error(named(layer, message), logName);
 }

@@ -4,8 +4,10 @@ import { closeSync, openSync, readSync } from "node:fs";
 import type { GenerationId } from "#abi/generation-ids";
 
 import { ConfigError } from "../api/errors.ts";
+import { realPath } from "../api/paths.ts";
 import type { DebugFlags } from "../lib/debug-flags.ts";
 import { log } from "../lib/log.ts";
+import { nameModule } from "../lib/speaker.ts";
 import { filePath } from "../lib/text-bytes.ts";
 import { messageOf } from "../lib/thrown.ts";
 import { Chain } from "./chain.ts";
@@ -64,6 +66,8 @@ async function scriptLayer(
 ): Promise<Layer> {
   const since = kind === "filter" || isOurs(path) ? version : undefined;
   const layer = typescriptLayer(kind, await importDefault(path), path, since);
+  // Bun follows links.
+  nameModule(realPath(path), layer.name);
   // Variables are C's.
   debugFlags?.apply(layer.name, () => false);
   return layer;

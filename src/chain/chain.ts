@@ -6,6 +6,7 @@ import { after } from "../api/awaitable.ts";
 import { ConfigError } from "../api/errors.ts";
 import { Exports } from "../lib/exports.ts";
 import { log } from "../lib/log.ts";
+import { namedMessage } from "../lib/speaker.ts";
 import { messageOf } from "../lib/thrown.ts";
 import { oddAnswer } from "./answers.ts";
 import { Context } from "./checked.ts";
@@ -272,6 +273,6 @@ async function regardless(
   try {
     await lifeCycle(layer, method, call);
   } catch (error) {
-    log.error(messageOf(error));
+    log.error(error instanceof Error ? namedMessage(error) : messageOf(error));
   }
 }

@@ -12,6 +12,7 @@ import type { BlockSize } from "../lib/block-size.ts";
 import type { Errno } from "../lib/errno.ts";
 import type { Extents } from "../lib/extents.ts";
 import { log } from "../lib/log.ts";
+import { namedMessage } from "../lib/speaker.ts";
 import { methodName } from "./answers.ts";
 import { type Call, Calls } from "./calls.ts";
 import { nobody } from "./connection-info.ts";
@@ -459,8 +460,8 @@ export class Context implements LayerContext {
     const calls = call.next?.calls;
     const below = `next.${calls?.newest?.method ?? call.method}`;
     calls?.onFailure((error) => {
-      const { message } = this.failure(error, call.method);
-      if (message !== "") log.error(message, this.connection.logName);
+      const failure = this.failure(error, call.method);
+      if (failure.message !== "") log.error(namedMessage(failure), this.connection.logName);
     });
     return this.#wait(call, unfinished(this.title, call.method, below));
   }

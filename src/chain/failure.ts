@@ -5,6 +5,7 @@ import { isPromise, promiseOf } from "../api/awaitable.ts";
 import { ConfigError, NbdError } from "../api/errors.ts";
 import { isErrno } from "../lib/errno.ts";
 import { log } from "../lib/log.ts";
+import { noteOrigin } from "../lib/speaker.ts";
 import { messageOf, shown, stackOf } from "../lib/thrown.ts";
 import { methodName } from "./answers.ts";
 import type { Layer } from "./layer.ts";
@@ -23,12 +24,23 @@ export function failureOf(
   logName: string,
 ): NbdError {
   const known = knownFailure(error, `${layer}: ${method}`);
-  if (known !== undefined) return known;
+  if (known !== undefined) {
+    noteOrigin(known, layer);
+    if (log.verbose) traceCause(known, `${layer}: ${method}`, logName);
+    return known;
+  }
   if (!(isObject(error) && seen.has(error))) {
     if (isObject(error)) seen.add(error);
     log.error(`${layer}: ${method} threw an unexpected exception: ${stackOf(error)}`, logName);
   }
   return new NbdError("EIO", `${layer}: ${method}: ${messageOf(error)}`, { cause: error });
+}
+
+/** Debug lines with the place where node:fs, or whatever the layer has made its failure of, threw. */
+function traceCause({ cause }: NbdError, where: string, logName: string): void {
+  if (!(cause instanceof Error) || cause instanceof NbdError || seen.has(cause)) return;
+  seen.add(cause);
+  for (const line of stackOf(cause).split("\n")) log.debug(`${where}: ${line.trim()}`, logName);
 }
 
 function isObject(it: unknown): it is object {
@@ -94,14 +106,14 @@ export function lifeCycle<T>(
   method: string,
   call: () => Awaitable<T>,
 ): Awaitable<T> {
-  return attempt(call, (error) =>
-    error instanceof ConfigError || error instanceof NbdError
-      ? error
-      : new ConfigError(
-          `${layer.name}: ${methodName(layer, method)} threw an unexpected exception: ${stackOf(error)}`,
-          {
-            cause: error,
-          },
-        ),
-  );
+  return attempt(call, (error) => {
+    if (error instanceof ConfigError || error instanceof NbdError) {
+      noteOrigin(error, layer.name);
+      return error;
+    }
+    const where = `${layer.name}: ${methodName(layer, method)}`;
+    return new ConfigError(`${where} threw an unexpected exception: ${stackOf(error)}`, {
+      cause: error,
+    });
+  });
 }

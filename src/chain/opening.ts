@@ -3,6 +3,7 @@ import type { Awaitable } from "#abi/generated/methods.gen";
 
 import { NbdError } from "../api/errors.ts";
 import { log } from "../lib/log.ts";
+import { namedMessage } from "../lib/speaker.ts";
 import type { Context } from "./checked.ts";
 
 /** Open `context` and, through it or after it, the layers below. */
@@ -164,9 +165,9 @@ export async function endLayers(context: Context): Promise<void> {
   await finishLayers(context);
 }
 
-function logFailure(context: Context, { message }: NbdError): void {
+function logFailure(context: Context, failure: NbdError): void {
   // What has no message was reported by the layer itself.
-  if (message !== "") log.error(message, context.connection.logName);
+  if (failure.message !== "") log.error(namedMessage(failure), context.connection.logName);
 }
 
 async function failureIn(

@@ -5,6 +5,7 @@ import type { NextOps } from "#abi/generated/methods.gen";
 import { after } from "../api/awaitable.ts";
 import { ConfigError } from "../api/errors.ts";
 import { findParam, helpOf, type Params } from "../api/params.ts";
+import { speakAs } from "../lib/speaker.ts";
 import { oddAnswer } from "./answers.ts";
 import { type AnyFilter, type AnyPlugin, checkedDefinition, perConnection } from "./definition.ts";
 import type { Draft, Layer, LayerContext } from "./layer.ts";
@@ -29,7 +30,35 @@ export function typescriptLayer(
     : filterLayer(definition, path, values);
   // The cast is true by `checkedDefinition`. Bun loads a file once, so all layers of it get this very object.
   draft.parameters = { module: exported as object, values };
+  for (const method of rare) nameCalls(draft, method);
   return draft;
+}
+
+/** What is not called for each request: `debug` and `error` know their layer there without looking at the stack. */
+const rare = [
+  "load",
+  "unload",
+  "config",
+  "configComplete",
+  "threadModel",
+  "dumpPlugin",
+  "getReady",
+  "afterFork",
+  "cleanup",
+  "preconnect",
+  "listExports",
+  "defaultExport",
+  "open",
+  "close",
+  "prepare",
+  "finalize",
+] as const;
+
+function nameCalls(draft: Draft, method: (typeof rare)[number]): void {
+  const call = draft[method] as ((...args: unknown[]) => unknown) | undefined;
+  if (call === undefined) return;
+  // Object.assign, since the compiler cannot relate the name to the type of its method in a loop.
+  Object.assign(draft, { [method]: (...args: unknown[]) => speakAs(draft.name, call, ...args) });
 }
 
 function isPlugin(it: AnyFilter | AnyPlugin): it is AnyPlugin {

@@ -1,6 +1,7 @@
 /** Says which layers were asked for a parameter that none of them knows, and which one may have been meant. */
 import { ConfigError, NbdError } from "../api/errors.ts";
 import { didYouMean } from "../lib/near.ts";
+import { namedMessage } from "../lib/speaker.ts";
 import { messageOf } from "../lib/thrown.ts";
 import type { Layer } from "./layer.ts";
 
@@ -12,7 +13,7 @@ export function explained(error: unknown, key: string, asked: readonly Layer[]):
   const who = asked.length > 1 ? ` (asked: ${names})` : "";
   const meant = didYouMean(key, known, (near) => `${near}=`);
   if (who + meant === "") return error;
-  const message = messageOf(error);
+  const message = error instanceof Error ? namedMessage(error) : messageOf(error);
   if (message !== "") return new ConfigError(`${message}${who}${meant}`, { cause: error });
   // A C module has said itself what is wrong. It may also be the value of a parameter that its help does not name.
   if (!(error instanceof NbdError && /\bunknown (?:key|option|parameter)\b/i.test(error.reported)))

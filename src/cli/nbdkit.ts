@@ -10,6 +10,7 @@ import { sharing } from "../chain/connection-info.ts";
 import { findScriptPlugin } from "../chain/find.ts";
 import { DebugFlags } from "../lib/debug-flags.ts";
 import { askForRoom, log } from "../lib/log.ts";
+import { namedMessage } from "../lib/speaker.ts";
 import { takeStreams } from "../lib/standard-streams.ts";
 import { messageOf } from "../lib/thrown.ts";
 import { logTls, prepareTls } from "../server/tls.ts";
@@ -51,7 +52,7 @@ export async function nbdkit(argv: readonly string[]): Promise<number> {
   } catch (error) {
     if (!(error instanceof ConfigError || error instanceof NbdError)) throw error;
     // A module may have said what is wrong itself.
-    if (error.message !== "") log.error(error.message);
+    if (error.message !== "") log.error(namedMessage(error));
     return 1;
   }
 }

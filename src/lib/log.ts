@@ -14,7 +14,7 @@ export interface Log {
   error(message: string, name?: string): void;
   debug(message: string, name?: string): void;
   /** The same, said by a module: on a terminal it stands out. */
-  moduleDebug(message: string): void;
+  moduleDebug(message: string, name?: string): void;
   /** Something is wrong that does not keep the server from doing what it was asked for. */
   warning(message: string): void;
   /** Something that the user waits for, or wants to know. */
@@ -151,8 +151,8 @@ export const log: Log = {
   debug(message, name) {
     if (log.verbose) writeLine(2, `${prefixOf(name)}debug: ${printable(message)}`);
   },
-  moduleDebug(message) {
-    if (log.verbose) writeLine(2, `debug: ${printable(message)}`, bold);
+  moduleDebug(message, name) {
+    if (log.verbose) writeLine(2, `${prefixOf(name)}debug: ${printable(message)}`, bold);
   },
   warning(message) {
     report("warning", message);

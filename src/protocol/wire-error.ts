@@ -1,5 +1,6 @@
 /** The few error numbers that the protocol knows, and which of Linux's becomes which. */
 import { type Errno, errnos, isErrno } from "../lib/errno.ts";
+import { namedMessage } from "../lib/speaker.ts";
 import { CMD_FLAG_DF, CMD_FLAG_FAST_ZERO } from "./constants.ts";
 
 const direct = new Map<number, number>([
@@ -37,5 +38,10 @@ export function failure(error: unknown): Failure {
   const errno = "errno" in error && typeof error.errno === "string" ? error.errno : "";
   const message = "message" in error && typeof error.message === "string" ? error.message : "";
   const reported = "reported" in error && typeof error.reported === "string" ? error.reported : "";
-  return { errno: isErrno(errno) ? errno : "EIO", message, told: message || reported };
+  const logged = error instanceof Error ? namedMessage(error) : message;
+  return {
+    errno: isErrno(errno) ? errno : "EIO",
+    message: message === "" ? "" : logged,
+    told: message || reported,
+  };
 }

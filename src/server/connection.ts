@@ -3,6 +3,7 @@ import type { Chain } from "../chain/chain.ts";
 import { connectionInfo } from "../chain/connection-info.ts";
 import type { ConnectionInfo } from "../chain/layer.ts";
 import { log } from "../lib/log.ts";
+import { speakOf } from "../lib/speaker.ts";
 import { Blocks } from "../protocol/blocks.ts";
 import { exportFacts, smallestPiece } from "../protocol/export-flags.ts";
 import { Gate } from "../protocol/gate.ts";
@@ -128,16 +129,23 @@ export class Connection {
 
   /** Nobody else uses the chunk's memory from then on. */
   data(chunk: Uint8Array): void {
+    speakOf(this.#logName, this.#take, chunk);
+  }
+
+  /** Made once, since `data` is called for each chunk. */
+  readonly #take = (chunk: Uint8Array): void => {
     this.#shared.collection.active();
     if (this.#secured !== undefined) return this.#secured.data(chunk);
     this.#received(chunk);
     if (this.#transmission !== undefined) this.#receiveMore(this.#transmission);
-  }
+  };
 
   drained(): void {
     this.#shared.collection.active();
-    if (this.#secured === undefined) this.#drained();
-    else this.#secured.drained();
+    speakOf(this.#logName, () => {
+      if (this.#secured === undefined) this.#drained();
+      else this.#secured.drained();
+    });
   }
 
   inputEnded(): void {
@@ -234,7 +242,11 @@ export class Connection {
   // ---- its life
 
   /** Serve the client. Resolves when all layers are closed and the socket is given up; never rejects. */
-  async run(): Promise<void> {
+  run(): Promise<void> {
+    return speakOf(this.#logName, () => this.#run());
+  }
+
+  async #run(): Promise<void> {
     log.debug("accepted connection");
     try {
       if (await this.#admit()) await this.#serve();

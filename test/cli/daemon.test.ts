@@ -84,7 +84,7 @@ describe("the parent", () => {
     using folder = new Folder();
     await using server = await folder.daemon(["-U", "sock", life, `fail=${where}`]);
     expect(server.ran).toMatchObject({ code: 1, stdout: "" });
-    expect(server.ran.stderr).toEndWith(`nbdkit: error: ${message}\n`);
+    expect(server.ran.stderr).toEndWith(`nbdkit: error: life: ${message}\n`);
     await until(() => !isListening(folder.file("sock")));
   });
 

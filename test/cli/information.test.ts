@@ -229,7 +229,7 @@ describe("refusals", () => {
   test.each(["config", "configComplete", "getReady"])("a layer whose %s fails", async (where) => {
     const { code, stdout, stderr } = await failing(fixture, `fail=${where}`);
     expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
-    expect(stderr).toEndWith(oneLine(`${where} failed as asked`));
+    expect(stderr).toEndWith(oneLine(`life: ${where} failed as asked`));
   });
 
   test("an exception that is no refusal shows its stack", async () => {

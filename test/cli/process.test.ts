@@ -191,7 +191,7 @@ describe("--exit-with-parent", () => {
 
 describe("--log", () => {
   const failing = [...program, "-U", "-", life, "fail=getReady"];
-  const message = "nbdkit: error: getReady failed as asked\n";
+  const message = "nbdkit: error: life: getReady failed as asked\n";
 
   test("file collects errors, of every start", async () => {
     using folder = new Folder();

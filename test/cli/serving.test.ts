@@ -169,7 +169,7 @@ describe("the pid file", () => {
     expect({ ...result, written: existsSync(pidFile) }).toEqual({
       code: 1,
       stdout: "",
-      stderr: "life: load\nlife: getReady\nnbdkit: error: afterFork failed as asked\n",
+      stderr: "life: load\nlife: getReady\nnbdkit: error: life: afterFork failed as asked\n",
       written: true,
     });
   });

@@ -84,7 +84,7 @@ describe("LIST", () => {
     const replies = await client.option(LIST);
     expect(types(replies)).toEqual([ERR_PLATFORM]);
     expect(new TextDecoder().decode(replies[0]?.data)).toBe("the folder is gone");
-    expect(logged.lines).toEqual(["disk[1]: error: the folder is gone"]);
+    expect(logged.lines).toEqual(["disk[1]: error: disk: the folder is gone"]);
     broken = false;
     expect(listed(await client.option(LIST))).toEqual([["back", ""]]);
   });

@@ -105,7 +105,7 @@ describe("EXPORT_NAME", () => {
     await client.hello();
     client.send(option(1));
     await client.closed;
-    expect(logged.lines).toEqual(["disk[1]: error: no such export here"]);
+    expect(logged.lines).toEqual(["disk[1]: error: disk: no such export here"]);
   });
 });
 
@@ -375,7 +375,7 @@ describe("clients that leave", () => {
     const client = await it.connect();
     await client.closed;
     expect(client.available).toBe(0);
-    expect(logged.lines).toEqual(["disk[1]: error: not you"]);
+    expect(logged.lines).toEqual(["disk[1]: error: disk: not you"]);
   });
 });
 

@@ -145,7 +145,7 @@ describe.each([{ later: false }, { later: true }])("answers later=$later", ({ la
       text: "bad sector: žluťoučký kůň",
       at: undefined,
     });
-    expect(logged.lines).toEqual(["disk[1]: error: bad sector: žluťoučký kůň"]);
+    expect(logged.lines).toEqual(["disk[1]: error: disk: bad sector: žluťoučký kůň"]);
     expect((await client.ask({ type: TRIM, count: 1 })).error).toBe(0);
   });
 });

@@ -143,7 +143,7 @@ describe.each([{ later: false }, { later: true }])("answers later=$later", ({ la
       data: new Uint8Array(0),
     });
     expect((await client.ask({ type: FLUSH })).error).toBe(0);
-    expect(logged.lines).toEqual(["disk[1]: error: bad sector"]);
+    expect(logged.lines).toEqual(["disk[1]: error: disk: bad sector"]);
   });
 });
 
@@ -304,7 +304,7 @@ test("the debug line of an error reply follows the error", async () => {
   const { client } = await it.ready();
   await client.ask({ type: FLUSH });
   expect(lines.lines.slice(-2)).toEqual([
-    "disk[1]: error: the disk is full",
+    "disk[1]: error: disk: the disk is full",
     "disk[1]: debug: sending error reply: No space left on device",
   ]);
 });

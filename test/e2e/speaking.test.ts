@@ -1,0 +1,86 @@
+/** Lines of the log that come from a module in TypeScript name its layer and the client. */
+import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
+
+import { NbdClient } from "#test/client";
+import { installed, serve } from "#test/server";
+
+const speaking = join(import.meta.dir, "speaking-fixture.ts");
+
+/** Three reads of one client, the last two of which fail. */
+async function session(args: readonly string[], words: readonly string[] = []): Promise<string> {
+  await using server = await serve([...args, speaking, ...words]);
+  const { client } = await NbdClient.ready({ unix: server.socket });
+  for (const [offset, error] of [
+    [0n, 0],
+    [1n, 5],
+    [2n, 22],
+  ] as const) {
+    expect((await client.ask({ type: 0, offset, count: 1 })).error).toBe(error);
+  }
+  await client[Symbol.asyncDispose]();
+  const { code, stderr } = await server.stop();
+  expect(code).toBe(0);
+  return stderr;
+}
+
+const expected = [
+  "nbdkit: error: speaking: in getReady",
+  "nbdkit: speaking[1]: error: speaking: in open",
+  "nbdkit: speaking[1]: error: speaking: at once at 0",
+  "nbdkit: speaking[1]: error: speaking: later at 0",
+  "nbdkit: speaking[1]: error: speaking: at once at 1",
+  "nbdkit: speaking[1]: error: speaking: later at 1",
+  "nbdkit: speaking[1]: error: speaking: it fails as it means to",
+  "nbdkit: speaking[1]: error: speaking: at once at 2",
+  "nbdkit: speaking[1]: error: speaking: later at 2",
+  "nbdkit: speaking[1]: error: speaking: pread: ENOENT: no such file or directory, open '/nonexistent'",
+  "nbdkit: speaking[1]: error: speaking: in close",
+];
+
+describe("a layer that says something is named, with its client", () => {
+  test.each([
+    ["alone", [], []],
+    ["below a filter in TypeScript", ["--filter=cow"], []],
+    ["below one that waits", ["--filter=delay"], ["rdelay=1ms"]],
+  ])("%s", async (_, args, words) => {
+    expect((await session(args, words)).trim().split("\n")).toEqual(expected);
+  });
+
+  test.skipIf(!installed("nbdkit"))("below a C filter", async () => {
+    expect((await session(["--filter=nofilter"])).trim().split("\n")).toEqual(expected);
+  });
+});
+
+test("with -v there are debug lines of its own, and the place where node:fs failed", async () => {
+  const lines = (await session(["-v"])).split("\n");
+  expect(lines).toContain("nbdkit: debug: speaking: in load");
+  expect(lines).toContain("nbdkit: speaking[1]: debug: speaking: debug at 1");
+  const start = lines.indexOf(
+    "nbdkit: speaking[1]: debug: speaking: pread: Error: ENOENT: no such file or directory, open '/nonexistent'",
+  );
+  expect(start).toBeGreaterThan(0);
+  const stack = lines.slice(start + 1, start + 4).join("\n");
+  expect(stack).toMatch(
+    /nbdkit: speaking\[1\]: debug: speaking: pread: at (async )?pread \(\S+\/speaking-fixture\.ts:\d+:\d+\)/,
+  );
+});
+
+test("of two clients each is named", async () => {
+  await using server = await serve([speaking]);
+  const at = { unix: server.socket };
+  const clients = [(await NbdClient.ready(at)).client, (await NbdClient.ready(at)).client];
+  await Promise.all(
+    clients.map((client, index) => client.ask({ type: 0, offset: BigInt(10 + index), count: 1 })),
+  );
+  // The log is another channel than the sockets.
+  for (const offset of [10, 11]) await server.printed(new RegExp(`later at ${offset}\n`));
+  const said = server.stderr().match(/speaking\[\d\]: error: speaking: (?:at once|later) at \d+/g);
+  expect(said?.toSorted()).toEqual([
+    "speaking[1]: error: speaking: at once at 10",
+    "speaking[1]: error: speaking: later at 10",
+    "speaking[2]: error: speaking: at once at 11",
+    "speaking[2]: error: speaking: later at 11",
+  ]);
+  for (const client of clients) await client[Symbol.asyncDispose]();
+});
