@@ -16,21 +16,32 @@
 
 static pid_t own_pid;
 
-/* Modules find `ours` under that name, unless libc has no such function. */
-static void
+/* libc's own: a call by name may find ours. */
+static struct {
+  pid_t (*getpid) (void);
+  int (*close) (int);
+  int (*dup2) (int, int);
+  int (*dup3) (int, int, int);
+  int (*close_range) (unsigned, unsigned, int);
+  void (*_exit) (int) __attribute__ ((noreturn));
+} libc;
+
+/* Modules find `ours` under that name, unless libc has no such function. Returns what libc has. */
+static void *
 replace (const char *name, void *ours)
 {
   void *theirs = dlsym (RTLD_DEFAULT, name);
 
   if (theirs != NULL)
     rt_replace_symbol (name, theirs, ours);
+  return theirs;
 }
 
 /* Whether a module calls a function from `caller`. A process that a module has forked may do as it likes. */
 static bool
 calls (struct rt_accused *accused, const void *caller)
 {
-  return getpid () == own_pid && rt_accuse (accused, (uintptr_t) caller, NULL);
+  return libc.getpid () == own_pid && rt_accuse (accused, (uintptr_t) caller, NULL);
 }
 
 /* ---- getpid */
@@ -40,7 +51,7 @@ static _Atomic int32_t shown_pid;
 static pid_t
 getpid_of_modules (void)
 {
-  pid_t pid = getpid (), shown = atomic_load (&shown_pid);
+  pid_t pid = libc.getpid (), shown = atomic_load (&shown_pid);
 
   return shown != 0 && pid == own_pid && rt_in_module () ? shown : pid;
 }
@@ -113,19 +124,19 @@ refuses (int fd, const void *caller)
 static int
 close_of_modules (int fd)
 {
-  return refuses (fd, __builtin_return_address (0)) ? -1 : close (fd);
+  return refuses (fd, __builtin_return_address (0)) ? -1 : libc.close (fd);
 }
 
 static int
 dup2_of_modules (int from, int to)
 {
-  return from != to && refuses (to, __builtin_return_address (0)) ? -1 : dup2 (from, to);
+  return from != to && refuses (to, __builtin_return_address (0)) ? -1 : libc.dup2 (from, to);
 }
 
 static int
 dup3_of_modules (int from, int to, int flags)
 {
-  return refuses (to, __builtin_return_address (0)) ? -1 : dup3 (from, to, flags);
+  return refuses (to, __builtin_return_address (0)) ? -1 : libc.dup3 (from, to, flags);
 }
 
 /* All but the server's. */
@@ -135,11 +146,11 @@ close_range_for (unsigned first, unsigned last, int flags, const void *caller)
   for (unsigned fd = first; fd <= last && fd < MOST_DESCRIPTORS; fd++) {
     if (atomic_load (&own_inodes[fd]) == 0 || !refuses ((int) fd, caller))
       continue;
-    if (fd > first && close_range (first, fd - 1, flags) == -1)
+    if (fd > first && libc.close_range (first, fd - 1, flags) == -1)
       return -1;
     first = fd + 1;
   }
-  return first > last ? 0 : close_range (first, last, flags);
+  return first > last ? 0 : libc.close_range (first, last, flags);
 }
 
 static int
@@ -172,7 +183,7 @@ at_exit (int status, void *unused)
   struct rt_accused accused;
 
   (void) unused;
-  if (getpid () == own_pid && rt_accuse (&accused, 0, __builtin_frame_address (0)))
+  if (libc.getpid () == own_pid && rt_accuse (&accused, 0, __builtin_frame_address (0)))
     say_that_it_ends (&accused, " called exit", status);
 }
 
@@ -183,7 +194,7 @@ _exit_of_modules (int status)
 
   if (calls (&accused, __builtin_return_address (0)))
     say_that_it_ends (&accused, " called _exit", status);
-  _exit (status);
+  libc._exit (status);
 }
 
 void
@@ -198,12 +209,13 @@ rt_process_start (void)
   rt_accuse_start ();
   own_what_is_there ();
   on_exit (at_exit, NULL);
-  replace ("getpid", (void *) getpid_of_modules);
-  replace ("close", (void *) close_of_modules);
-  replace ("dup2", (void *) dup2_of_modules);
-  replace ("dup3", (void *) dup3_of_modules);
-  replace ("close_range", (void *) close_range_of_modules);
-  replace ("closefrom", (void *) closefrom_of_modules);
-  replace ("_exit", (void *) _exit_of_modules);
+  *(void **) &libc.getpid = replace ("getpid", (void *) getpid_of_modules);
+  *(void **) &libc.close = replace ("close", (void *) close_of_modules);
+  *(void **) &libc.dup2 = replace ("dup2", (void *) dup2_of_modules);
+  *(void **) &libc.dup3 = replace ("dup3", (void *) dup3_of_modules);
+  *(void **) &libc.close_range = replace ("close_range", (void *) close_range_of_modules);
+  *(void **) &libc._exit = replace ("_exit", (void *) _exit_of_modules);
   replace ("_Exit", (void *) _exit_of_modules);
+  /* It calls close_range, which libc has if it has this. */
+  replace ("closefrom", (void *) closefrom_of_modules);
 }
