@@ -1,18 +1,16 @@
 /** Every filter of the newest nbdkit does in this server what it does in its own. */
 import { describe, expect, test } from "bun:test";
-import { createHash } from "node:crypto";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 
-import { NbdClient } from "#test/client";
 import { type Newest, newestDebian } from "#test/newest";
-import { installed, program, run, serve } from "#test/server";
+import { installed, program, run } from "#test/server";
 
 import { luksDisk } from "../stock/luks-disk.ts";
 import { filters as recipes } from "../stock/stack-recipes.ts";
 import { session } from "../stock/stack-session.ts";
+import { content, glimpse } from "./glimpse.ts";
 
 const newest = await newestDebian();
 const missing = ["nbdsh", "mkfs.ext4"].filter((name) => !installed(name));
@@ -37,7 +35,6 @@ const more: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** A file for the filters that read a format. Each has the same content. */
-const content = Buffer.alloc(200_000, "all of the same content\n");
 type Make = (folder: string, newest: Newest) => Promise<unknown> | unknown;
 
 /** Run Python of the newest Debian in the folder, where `plain` is the content. */
@@ -116,30 +113,6 @@ const special: Readonly<Record<string, { make: Make; params?: readonly string[] 
 
 function plainDisk(folder: string): void {
   writeFileSync(join(folder, "disk"), content);
-}
-
-/** What a client sees that reads the whole disk. */
-async function glimpse(
-  command: readonly string[],
-  args: (folder: string) => readonly string[],
-  make: (folder: string) => unknown,
-): Promise<object> {
-  const folder = mkdtempSync(join(tmpdir(), "nbdkit-newest-"));
-  try {
-    writeFileSync(join(folder, "plain"), content);
-    await make(folder);
-    await using server = await serve(args(folder), { program: command });
-    await using client = await NbdClient.connect({ unix: server.socket });
-    await client.hello();
-    const info = await client.go();
-    if (!("size" in info)) throw new Error(server.stderr());
-    const size = Number(info.size);
-    const { error, data } = await client.ask({ type: 0, offset: 0n, count: size });
-    const hash = createHash("sha1").update(data).digest("hex");
-    return { size, eflags: info.eflags, error, hash };
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
 }
 
 describe.skipIf(needs !== "")(`filters of the newest nbdkit${needs}`, () => {
