@@ -1,7 +1,8 @@
 /** A filter has to await or return what it asks of the layer below: else the request fails, and says why. */
-import { describe, expect, test } from "bun:test";
+import { describe, expect, spyOn, test } from "bun:test";
 
 import { defineFilter, type Extents, NbdError, type NextOps } from "#api";
+import { log } from "#lib/log";
 import { above, clientOf, errnoOf, mapOf, overPlugin } from "#test/chain";
 import { compileModule, haveCompiler } from "#test/modules";
 import { nativeLayer, nativeStack, scriptLayer } from "#test/native";
@@ -122,6 +123,18 @@ describe("a request fails with EIO where its filter does not wait for the layer 
     expect(await messageOf(() => connection.top.getSize())).toBe(unfinished("getSize"));
     await connection.close();
   });
+});
+
+test("finalize has to wait as well, and the log says where it did not", async () => {
+  using error = spyOn(log, "error").mockImplementation(() => {});
+  const [filter] = hasty("finalize", (next) => next.flush(0));
+  await using stack = await above(disk(), filter, {}, { later: true });
+  await stack.next.pread(new Uint8Array(8), 0n, 0);
+  await stack.close();
+  // The flush has been done nevertheless, before the layers were closed.
+  expect(stack.calls).toEqual(["pread 8 0", "flush"]);
+  const said = unfinished("finalize", "next.flush").replace("NbdError: ", "");
+  expect(error.mock.calls).toEqual([[said, "disk[1]"]]);
 });
 
 describe("the memory of a request", () => {
