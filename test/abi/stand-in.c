@@ -284,6 +284,15 @@ call_parks (uint32_t call, uint32_t slot)
   it->slot = slot;
 }
 
+/* What the callback said belongs to JavaScript, which tells the client. */
+static struct rt_message
+without_said (struct rt_message m)
+{
+  rt_said_free ((void *) (uintptr_t) m.key);
+  m.key = 0;
+  return m;
+}
+
 static void
 call_returned (uint32_t call)
 {
@@ -293,7 +302,7 @@ call_returned (uint32_t call)
   /* One that asked for nothing has no thread that is known. */
   if (it->slot == NO_SLOT)
     call_parks (call, UNKNOWN_SLOT);
-  returned (it->slot, *m);
+  returned (it->slot, without_said (*m));
   CHECK (tracks[it->slot].finished);
   it->outcome = tracks[it->slot].outcome;
   it->finished = true;
@@ -312,7 +321,7 @@ received (uint32_t found)
   }
   m = &slots[slot].out;
   if (m->kind == RT_DONE) {
-    returned (slot, *m);
+    returned (slot, without_said (*m));
     return;
   }
   CHECK (m->kind == RT_UPCALL && m->target != 0);
