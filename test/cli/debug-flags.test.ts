@@ -98,7 +98,9 @@ test.skipIf(!installed("nbdkit") || !existsSync(dataPlugin))(
     };
     for (const flag of ["data.AST=1", "data.AST=0"]) {
       const theirs = await shown(["nbdkit"], "data", flag);
-      expect(await shown(program, "native:data", flag)).toEqual(theirs);
+      // nbdkit 1.32 does not double backslashes in debug lines.
+      const lines = theirs.lines?.map((line) => line.replaceAll("\\", "\\\\"));
+      expect(await shown(program, "native:data", flag)).toEqual({ ...theirs, lines });
       expect(theirs.lines?.some((line) => line.includes("AST"))).toBe(flag.endsWith("1"));
     }
   },
