@@ -193,6 +193,8 @@ export class TlsTransport implements ClientSocket, Disposable {
   }
 
   end(): void {
+    // `start` resolves, where the handshake is not complete.
+    this.abandon();
     this.#state = "over";
     this.#socket.end();
   }
