@@ -27,6 +27,7 @@ const RTLD_DEFAULT = 0;
 const libc = callsOf({
   dlsym: { args: ["u64", "cstring"], returns: "ptr" },
   dup2: { args: ["i32", "i32"], returns: "i32" },
+  _exit: { args: ["i32"], returns: "void" },
   exit: { args: ["i32"], returns: "void" },
   // Variadic in C, as prctl and syslog are: with integers and pointers both ABIs of Linux pass them like fixed ones.
   fcntl: { args: ["i32", "i32", "i32"], returns: "i32" },
@@ -157,6 +158,13 @@ const ending = [constants.signals.SIGHUP, constants.signals.SIGINT].concat(
 export function endProcess(status: number): never {
   // After all other listeners.
   if (runsC) process.once("exit", exitAsC);
+  process.exit(status);
+}
+
+/** End the process where other threads may hang for ever, with locks that handlers of exit(3) would wait for. */
+export function endAtOnce(status: number): never {
+  // After all other listeners.
+  process.once("exit", () => libc()._exit(status));
   process.exit(status);
 }
 

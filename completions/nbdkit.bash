@@ -34,7 +34,7 @@ _nbdkit_layers() {
       --filter) printf '%s\n' "--filter=$word" ;;
       --debug | --export | --export-name | --exportname | --filter-generation | --group) ;;
       --ip-addr | --ipaddr | --listen | --log | --mask-handshake | --name | --pid-file | --pidfile | --port) ;;
-      --run | --selinux-label | --threads | --time-out | --timeout | --tls | --tls-certificates) ;;
+      --run | --selinux-label | --shutdown-timeout | --threads | --time-out | --timeout | --tls | --tls-certificates) ;;
       --tls-priority | --tls-psk | --unix | --user) ;;
       -D | -e | -g | -i | -P | -p | -t | -U | -u) ;;
       *)
@@ -69,7 +69,8 @@ _nbdkit() {
     -P | --pid-file | --pidfile | -U | --unix | --tls-certificates | --tls-psk) return ;;
     -D | --debug | -e | --export | --export-name | --exportname | --filter-generation | --listen) return ;;
     --name | --tls-priority) return ;;
-    --mask-handshake | -p | --port | --selinux-label | -t | --threads | --time-out | --timeout) return ;;
+    --mask-handshake | -p | --port | --selinux-label | --shutdown-timeout | -t | --threads) return ;;
+    --time-out | --timeout) return ;;
     *)
       mapfile -t layers < <(_nbdkit_layers)
       if [[ $current == @* ]]; then

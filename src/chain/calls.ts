@@ -11,14 +11,35 @@ export interface Call {
   readonly next: Context | undefined;
   /** The promise that the caller got; undefined until it is made. */
   answer: Promise<unknown> | undefined;
+  /** When it began, by performance.now(). */
+  readonly since: number;
   /** Its index among the calls. */
   place: number;
 }
 
+/** Whose calls they are, for messages. */
+export interface CallsOwner {
+  readonly layer: { readonly inTypeScript?: boolean };
+  readonly title: string;
+  readonly logName: string;
+}
+
+/** Those of contexts that have not answered all of their calls. */
+export const busyCalls = new Set<Calls>();
+
 /** The calls of one context. */
 export class Calls {
+  readonly owner: CallsOwner | undefined;
   readonly #all: Call[] = [];
   #idle: PromiseWithResolvers<void> | undefined;
+
+  constructor(owner?: CallsOwner) {
+    this.owner = owner;
+  }
+
+  get all(): readonly Call[] {
+    return this.#all;
+  }
 
   get count(): number {
     return this.#all.length;
@@ -31,7 +52,9 @@ export class Calls {
 
   begin(method: string, count: number, offset: bigint, next: Context | undefined): Call {
     const place = this.#all.length;
-    const call: Call = { method, count, offset, next, answer: undefined, place };
+    const since = performance.now();
+    const call: Call = { method, count, offset, next, answer: undefined, since, place };
+    if (place === 0) busyCalls.add(this);
     this.#all.push(call);
     return call;
   }
@@ -42,7 +65,9 @@ export class Calls {
       this.#all[call.place] = last;
       last.place = call.place;
     }
-    if (this.#all.length === 0) this.#idle?.resolve();
+    if (this.#all.length > 0) return;
+    busyCalls.delete(this);
+    this.#idle?.resolve();
   }
 
   /** Hand over the errors of those that are under way, which the layer does not wait for. */

@@ -29,6 +29,11 @@ export interface ChainConnection {
    * `open` may then be called again on a new connection object only.
    */
   open(readonly: boolean, exportName: string, isTls: boolean): Promise<void>;
+  /**
+   * Bring what was acknowledged to the disk, through whichever layers still answer, when the server waits for the others
+   * no longer. May never resolve.
+   */
+  flush(): Promise<void>;
   /** Finalize and close. Always closes all that is open; problems are logged. */
   close(): Promise<void>;
 }
@@ -250,8 +255,24 @@ class OpenChain implements ChainConnection {
     }
   }
 
+  async flush(): Promise<void> {
+    const all: Promise<void>[] = [];
+    for (let it: Context | undefined = this.top; it !== undefined; it = it.lower) {
+      if (it.state.prepared) all.push(flushLayer(it));
+    }
+    await Promise.all(all);
+  }
+
   async close(): Promise<void> {
     await endLayers(this.top);
+  }
+}
+
+async function flushLayer(context: Context): Promise<void> {
+  try {
+    if ((await context.canFlush()) && (await context.canWrite())) await context.flush(0);
+  } catch (error) {
+    log.error(messageOf(error), context.logName);
   }
 }
 

@@ -327,6 +327,10 @@ export class Context implements LayerContext {
     return failureOf(error, layer.name, methodName(layer, method), connection.logName);
   }
 
+  get logName(): string {
+    return this.connection.logName;
+  }
+
   /** How messages name the layer. */
   get title(): string {
     return `${this.layer.kind} ${this.layer.name}`;
@@ -410,7 +414,7 @@ export class Context implements LayerContext {
   #begin(method: string, count: number, offset: bigint): Call {
     const next = this.#lent;
     this.#lent = undefined;
-    return (this.calls ??= new Calls()).begin(method, count, offset, next);
+    return (this.calls ??= new Calls(this)).begin(method, count, offset, next);
   }
 
   /** The answer to a question, or to what the layer is told. */
@@ -481,7 +485,7 @@ export class Context implements LayerContext {
   ): void | Promise<void> {
     if (result === undefined || this.calls?.newest?.answer === result) return result;
     const lent = this.#lent;
-    const call = (this.calls ??= new Calls()).begin(method, count, offset, lent);
+    const call = (this.calls ??= new Calls(this)).begin(method, count, offset, lent);
     if (lent?.isBusy === true) this.#lent = undefined;
     const end = (): void => this.calls?.end(call);
     result.then(end, end);

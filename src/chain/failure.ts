@@ -9,6 +9,7 @@ import { noteOrigin } from "../lib/speaker.ts";
 import { messageOf, shown, stackOf } from "../lib/thrown.ts";
 import { methodName } from "./answers.ts";
 import type { Layer } from "./layer.ts";
+import { waitFor } from "./waiting.ts";
 
 /** Errors that were thrown by mistake, so that each is logged once however far it travels. */
 const seen = new WeakSet<object>();
@@ -102,18 +103,20 @@ export function attempt<T>(
  * anything else, a bug, the message tells where it was.
  */
 export function lifeCycle<T>(
-  layer: Pick<Layer, "inTypeScript" | "name">,
+  layer: Pick<Layer, "inTypeScript" | "kind" | "name">,
   method: string,
   call: () => Awaitable<T>,
 ): Awaitable<T> {
-  return attempt(call, (error) => {
+  const shownName = methodName(layer, method);
+  const result = attempt(call, (error) => {
     if (error instanceof ConfigError || error instanceof NbdError) {
       noteOrigin(error, layer.name);
       return error;
     }
-    const where = `${layer.name}: ${methodName(layer, method)}`;
+    const where = `${layer.name}: ${shownName}`;
     return new ConfigError(`${where} threw an unexpected exception: ${stackOf(error)}`, {
       cause: error,
     });
   });
+  return waitFor(layer, shownName, "", result);
 }

@@ -8,6 +8,7 @@ import { methodName, oddAnswer } from "./answers.ts";
 import { attempt, failureOf } from "./failure.ts";
 import type { ConnectionInfo, Layer, Visit } from "./layer.ts";
 import { type Watch, withNext } from "./next-function.ts";
+import { waitFor } from "./waiting.ts";
 
 /** A default export of a layer for one client; what the client is told must not change. */
 interface Default {
@@ -127,10 +128,13 @@ export class Link {
 
   #run<T>(method: string, visit: Visit, call: (watch: Watch) => Awaitable<T>): Awaitable<T> {
     const { kind, name } = this.layer;
-    return attempt(
+    const { logName } = visit.connection;
+    const shownName = methodName(this.layer, method);
+    const result = attempt(
       () => withNext(`${kind} ${name}`, method, call),
-      (error) => failureOf(error, name, methodName(this.layer, method), visit.connection.logName),
+      (error) => failureOf(error, name, shownName, logName),
     );
+    return waitFor(this.layer, shownName, logName, result);
   }
 
   #trace(visit: Visit, message: string): void {

@@ -5,6 +5,7 @@ import { NbdError } from "../api/errors.ts";
 import { log } from "../lib/log.ts";
 import { namedMessage } from "../lib/speaker.ts";
 import type { Context } from "./checked.ts";
+import { waitFor } from "./waiting.ts";
 
 /** Open `context` and, through it or after it, the layers below. */
 export async function openLayer(
@@ -39,7 +40,8 @@ export async function openLayer(
     if (layer.open === undefined) {
       await openNext(readonly, name);
     } else {
-      state.handle = await layer.open(context, openNext, readonly, name, isTls);
+      const handle = layer.open(context, openNext, readonly, name, isTls);
+      state.handle = await waitFor(layer, "open", connection.logName, handle);
       await opening;
     }
     state.open = true;
@@ -81,7 +83,7 @@ export async function prepareLayers(context: Context): Promise<void> {
   try {
     const preparing = layer.prepare?.(context, readonly);
     context.keepNext();
-    await preparing;
+    await waitFor(layer, "prepare", context.logName, preparing);
     state.prepared = true;
   } catch (error) {
     throw context.failure(error, "prepare");
@@ -119,7 +121,9 @@ export async function closeLayers(context: Context): Promise<void> {
     context.control("close");
     state.open = false;
     state.prepared = false;
-    const failure = await failureIn(context, "close", () => layer.close?.(context));
+    const failure = await failureIn(context, "close", () =>
+      waitFor(layer, "close", context.logName, layer.close?.(context)),
+    );
     if (failure !== undefined) logFailure(context, failure);
   }
   state.reset();

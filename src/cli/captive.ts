@@ -10,7 +10,7 @@ import { bytesOf } from "../lib/text-bytes.ts";
 import { messageOf } from "../lib/thrown.ts";
 import type { Address } from "../server/sockets.ts";
 import { givenDescriptors } from "./given-descriptors.ts";
-import { endTree } from "./process-tree.ts";
+import { endTree, killTree } from "./process-tree.ts";
 import { quote, uriOf, type UriOptions } from "./uri.ts";
 
 /** What the command is told. */
@@ -31,6 +31,8 @@ export interface CaptiveCommand {
   release(): void;
   /** Ask it, and what it started, to end. Does nothing once it has ended. */
   terminate(): void;
+  /** End it, and what it started, whatever they do about it. Does nothing once it has ended. */
+  kill(): void;
 }
 
 /** The shell waits for a line at the gate: a descriptor of one digit, which all shells take. */
@@ -84,6 +86,9 @@ export function holdCommand(
     if (child.exitCode !== null || child.signalCode !== null) return;
     askAgain = endTree(child.pid);
   };
+  const kill = (): void => {
+    if (child.exitCode === null && child.signalCode === null) killTree(child.pid);
+  };
   // A command must not outlive a server that ends in a way that nobody foresaw.
   process.on("exit", terminate);
   const status = child.exited.finally(async () => {
@@ -94,7 +99,7 @@ export function holdCommand(
       log.error(`the command of --run was killed by ${child.signalCode}`);
     }
   });
-  return { status, release, terminate };
+  return { status, release, terminate, kill };
 }
 
 function startShell(command: string[], stdio: ReturnType<typeof descriptorsOf>["stdio"]) {

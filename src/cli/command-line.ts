@@ -271,6 +271,7 @@ class Draft {
       exitWithParent: this.#has("exit-with-parent"),
       ...this.#optional("user", "user", String),
       ...this.#optional("group", "group", String),
+      shutdownSeconds: parseTimeout(this.#last("shutdown-timeout") ?? "30") ?? 30,
       swap: this.#has("swap"),
       ...this.#optional("name", "name", String),
       log: logTarget(this.#last("log") ?? "") ?? "default",

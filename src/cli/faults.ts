@@ -3,6 +3,8 @@
  * and after serving they end the program. While clients are served they are logged, since one module's slip
  * must not take the disks of all clients away.
  */
+import { endAtOnce } from "#abi/process";
+
 import { log } from "../lib/log.ts";
 import { stackOf } from "../lib/thrown.ts";
 
@@ -41,8 +43,8 @@ function tellEnd(status: number): void {
   log.error(`a module has ended the server: process.exit(${status})`);
 }
 
-/** End the program without waiting for anybody, as the user has asked. */
-export function endAtOnce(status: number): never {
+/** End the program without waiting for layers. */
+export function giveUp(status: number): never {
   process.off("exit", tellEnd);
-  process.exit(status);
+  endAtOnce(status);
 }

@@ -140,6 +140,12 @@ const table = [
     value: "LABEL",
     help: "the SELinux label of the sockets that are listened on",
   },
+  {
+    name: "shutdown-timeout",
+    value: "TIME",
+    ours: true,
+    help: "how long layers may take to answer when the server ends (default 30, 0: no limit)",
+  },
   { name: "short-options", help: "print the short options" },
   {
     name: "single",

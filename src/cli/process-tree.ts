@@ -31,6 +31,11 @@ export function endTree(pid: number): () => Promise<void> {
   };
 }
 
+/** End the process, and what it has started, whatever they do about it. */
+export function killTree(pid: number): void {
+  for (const member of held(pid)) signal(member.pid, "SIGKILL");
+}
+
 /** It may also be a part of the script that takes its time to end. */
 const forkMs = 1000;
 

@@ -20,6 +20,7 @@ import { sendStdoutToStderr } from "./module-output.ts";
 import { openOutput } from "./output-file.ts";
 import { print } from "./print.ts";
 import type { Settings } from "./settings.ts";
+import { type Leaving, ShutdownLimit } from "./shutdown-limit.ts";
 import { type StopSignals, stopSignals } from "./signals.ts";
 import {
   discardOutput,
@@ -50,23 +51,30 @@ export async function serve(chain: Chain, settings: Settings, origin: Origin): P
   if (settings.swap) lockAllMemory();
   using places = placesFor(settings, origin);
   const life = new Life(chain, settings, origin, streams, places);
+  using limit = new ShutdownLimit(settings.shutdownSeconds, life);
+  // Also while the server starts.
+  void stop.first.then(() => limit.start());
   const server = await startServer(chain, {
     ...serverOptions(settings),
     listen: places.targets,
     tls: origin.tls,
     onBound: (addresses) => life.bound(addresses),
   });
+  life.server = server;
 
   using _ = surviveFaults();
-  const { status } = await life.untilStopped(server, stop);
+  const { status, by } = await life.untilStopped(server, stop);
+  limit.start();
   const patience = sayThatItWaits(server);
   announceStop();
   await server.stop();
   clearTimeout(patience);
   await chain.cleanup();
   await chain.unload();
-  // The command may go on, and whoever connects then shall find nobody.
+  // The command may go on, and clients that connect then must find no server.
   places[Symbol.dispose]();
+  life.waitsForCommand = true;
+  if (by === "module") limit[Symbol.dispose]();
   // Waited for here: until then signals are listened to.
   return await status;
 }
@@ -97,7 +105,9 @@ function placesFor({ listen, single }: Settings, { activated }: Origin): ListenP
 }
 
 /** What happens between binding and stopping. */
-class Life {
+class Life implements Leaving {
+  server: Server | undefined;
+  waitsForCommand = false;
   readonly #chain: Chain;
   readonly #settings: Settings;
   readonly #origin: Origin;
@@ -151,18 +161,24 @@ class Life {
   async untilStopped(
     server: Server,
     stop: StopSignals,
-  ): Promise<{ readonly status: Promise<number> | number }> {
+  ): Promise<{ readonly status: Promise<number> | number; readonly by?: "signal" | "module" }> {
     const command = this.#command;
     if (command !== undefined) {
       // As with nbdkit, a command goes on without the server where that has ended by itself.
       const by = await Promise.race([stop.first, command.status]);
       if (by === "module") void stop.signal.then(command.terminate);
       else command.terminate();
-      return { status: command.status };
+      const { status } = command;
+      return by === "signal" || by === "module" ? { status, by } : { status };
     }
     const { first } = stop;
     await (this.#settings.single ? Promise.race([first, this.#serveOne(server)]) : first);
     return { status: 0 };
+  }
+
+  cleanUp(): void {
+    this.#command?.kill();
+    this.#places[Symbol.dispose]();
   }
 
   #serveOne(server: Server): Promise<void> {

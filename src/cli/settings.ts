@@ -63,6 +63,8 @@ export interface Settings {
   readonly noMc: boolean;
   /** How long a client may take to negotiate. */
   readonly timeoutSeconds?: number;
+  /** What layers may take to answer when the server ends; 0: as long as they want. */
+  readonly shutdownSeconds: number;
 
   /** Also where --run, --exit-with-parent or -s imply it. */
   readonly foreground: boolean;

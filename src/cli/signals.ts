@@ -3,7 +3,7 @@ import { constants } from "node:os";
 
 import { log } from "../lib/log.ts";
 import { stopAsked } from "../lib/stopping.ts";
-import { endAtOnce } from "./faults.ts";
+import { giveUp } from "./faults.ts";
 
 const names = ["SIGINT", "SIGTERM", "SIGQUIT", "SIGHUP"] as const;
 
@@ -36,7 +36,7 @@ export function stopSignals(): StopSignals {
     const now = performance.now();
     if (stopping !== undefined) {
       if (stopping.name === name && now - stopping.since < doubledMs) return;
-      endAtOnce(128 + constants.signals[name]);
+      giveUp(128 + constants.signals[name]);
     }
     stopping = { name, since: now };
     log.debug(`${name}: stopping`);

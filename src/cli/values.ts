@@ -35,6 +35,7 @@ const checks: Readonly<Partial<Record<OptionName, Check>>> = {
   pidfile: (value, shown) => value || refuse(shown, value, "the path of a file"),
   port: (value, shown) => parsePort(value, shown, { vsock: true, named: true }),
   threads: (value, shown) => parseUnsigned(value, shown, " (0 means the default)"),
+  "shutdown-timeout": (value, shown) => parseTimeout(value) ?? refuse(shown, value, timeoutWords),
   timeout: (value, shown) => parseTimeout(value) ?? refuse(shown, value, timeoutWords),
   tls: (value, shown) => tlsMode(value) ?? refuse(shown, value, "off, on or require"),
   "tls-certificates": (value, shown) => value || refuse(shown, value, "the path of a folder"),

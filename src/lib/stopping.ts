@@ -5,8 +5,6 @@ const stopping = new AbortController();
 export const serverStops: AbortSignal = stopping.signal;
 
 export function announceStop(): void {
-  // Where a layer is still at work and no socket is left, Bun would spin instead of sleeping. The program ends by exit.
-  setInterval(() => {}, 2 ** 30);
   stopping.abort();
 }
 

@@ -1,5 +1,5 @@
 /** One client, from accept to close: the thread model's locks, the handshake, transmission, and the end. */
-import type { Chain } from "../chain/chain.ts";
+import type { Chain, ChainConnection } from "../chain/chain.ts";
 import { connectionInfo } from "../chain/connection-info.ts";
 import type { ConnectionInfo } from "../chain/layer.ts";
 import { log } from "../lib/log.ts";
@@ -81,6 +81,8 @@ export class Connection {
   readonly #input: Input;
   readonly #output: Output;
   #transmission: Transmission | undefined;
+  /** The layers, while they are open. */
+  #layers: ChainConnection | undefined;
   #inputEnded = false;
   #stopping = false;
   /** A layer wants to be rid of the client. */
@@ -215,6 +217,11 @@ export class Connection {
     this.#over.resolve();
     this.#transmission?.quit();
     this.#wakeFlush?.();
+  }
+
+  /** See ChainConnection.flush. */
+  async flushLayers(): Promise<void> {
+    await this.#layers?.flush();
   }
 
   /** A layer asks for it: with `force` the client is dropped, else it gets answers to what it asked before. */
@@ -385,9 +392,11 @@ export class Connection {
   async #open(exportName: string): Promise<OpenExport> {
     const { chain, readonly } = this.#shared;
     const connection = chain.connect(this.#info);
+    this.#layers = connection;
     this.#info.exportName = exportName;
     const close = async () => {
       await connection.close();
+      this.#layers = undefined;
       this.#info.exportName = undefined;
     };
     const facts = await this.#exclusively(async () => {

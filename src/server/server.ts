@@ -63,6 +63,8 @@ export interface Server {
    * clients are not waited for. Resolves when all is closed.
    */
   stop(): Promise<void>;
+  /** Flush the layers that still answer, where they take more than one request at a time. May never resolve. */
+  flush(): Promise<void>;
 }
 
 export async function startServer(chain: Chain, options: ServerOptions): Promise<Server> {
@@ -153,6 +155,11 @@ class RunningServer implements Server {
     for (const connection of this.#running.keys()) connection.stop();
     // A client that the kernel had accepted already may still turn up.
     while (this.#running.size > 0) await Promise.all(this.#running.values());
+  }
+
+  async flush(): Promise<void> {
+    if (this.#shared.chain.threadModel !== "parallel") return;
+    await Promise.all([...this.#running.keys()].map((connection) => connection.flushLayers()));
   }
 
   /** Where descriptors run out, accepting would fail again and again without end. */

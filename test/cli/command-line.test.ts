@@ -41,6 +41,7 @@ describe("settings", () => {
         noMc: false,
         foreground: false,
         exitWithParent: false,
+        shutdownSeconds: 30,
         swap: false,
         log: "default",
         verbose: false,
@@ -147,6 +148,8 @@ describe("settings", () => {
     { argv: ["--timeout=10"], expected: { timeoutSeconds: 10 } },
     { argv: ["--timeout=9000000000"], expected: { timeoutSeconds: 2147483 } },
     { argv: ["--timeout=250ms"], expected: { timeoutSeconds: 0.25 } },
+    { argv: ["--shutdown-timeout=1.5s"], expected: { shutdownSeconds: 1.5 } },
+    { argv: ["--shutdown-timeout=0"], expected: { shutdownSeconds: 0 } },
   ])("$argv", ({ argv, expected }) => {
     expect(settings(...argv, "null")).toMatchObject(expected);
   });

@@ -1,0 +1,70 @@
+/** Ends a server whose layers do not answer when it shall stop. */
+import { nameOf, waitedFor } from "../chain/waiting.ts";
+import { log } from "../lib/log.ts";
+import type { Server } from "../server/server.ts";
+import { giveUp } from "./faults.ts";
+
+/** Layers that answer get so long to bring to the disk what was acknowledged. */
+const flushMs = 5000;
+/** More calls are counted, not named. */
+const mostNamed = 10;
+
+/** What a server that is ended leaves behind. */
+export interface Leaving {
+  /** Undefined while it starts. */
+  readonly server: Server | undefined;
+  /** Remove sockets, and end the command of --run. */
+  cleanUp(): void;
+  /** The command of --run has not ended, and nothing else is waited for. */
+  readonly waitsForCommand: boolean;
+}
+
+/** Gives the server `seconds` from `start` on, until it is disposed of; 0 seconds are no limit. */
+export class ShutdownLimit implements Disposable {
+  readonly #seconds: number;
+  readonly #leaving: Leaving;
+  #timer: Timer | undefined;
+  #over = false;
+
+  constructor(seconds: number, leaving: Leaving) {
+    this.#seconds = seconds;
+    this.#leaving = leaving;
+  }
+
+  start(): void {
+    if (this.#over || this.#seconds === 0) return;
+    this.#timer ??= setTimeout(() => {
+      void end(this.#seconds, this.#leaving);
+    }, this.#seconds * 1000);
+  }
+
+  [Symbol.dispose](): void {
+    this.#over = true;
+    clearTimeout(this.#timer);
+  }
+}
+
+async function end(seconds: number, leaving: Leaving): Promise<never> {
+  const { server, waitsForCommand } = leaving;
+  const waiting = waitedFor();
+  const now = performance.now();
+  for (const it of waiting.slice(0, mostNamed)) {
+    const past = Math.round((now - it.since) / 1000);
+    log.error(`${nameOf(it)} has not been answered for ${past} s`, it.logName);
+  }
+  const more = waiting.length - mostNamed;
+  if (more > 0) log.error(`${more} more calls of layers have not been answered`);
+  if (server !== undefined && waiting.length > 0) {
+    const late = new Promise((resolve) => {
+      setTimeout(resolve, flushMs);
+    });
+    await Promise.race([server.flush(), late]);
+  }
+  const what = waitsForCommand ? "the command of --run" : "layers";
+  log.error(`ending without waiting for ${what} after ${seconds} s (--shutdown-timeout)`);
+  try {
+    leaving.cleanUp();
+  } finally {
+    giveUp(1);
+  }
+}

@@ -1,0 +1,196 @@
+/** The end of a server whose layers do not answer: --shutdown-timeout. */
+import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { NbdClient } from "#test/client";
+import { compileModule, haveCompiler } from "#test/modules";
+import { serve, type Served, until } from "#test/server";
+
+import { start } from "./process-fixture.ts";
+
+setDefaultTimeout(60_000);
+
+const plugin = join(import.meta.dir, "hanging-fixture.ts");
+const brief = "--shutdown-timeout=100ms";
+const ended = "ending without waiting for layers after 0.1 s (--shutdown-timeout)";
+
+const requests: Readonly<Record<string, number>> = {
+  pread: 0,
+  pwrite: 1,
+  flush: 3,
+  trim: 4,
+  cache: 5,
+  zero: 6,
+};
+
+/** What a client does so that the method is called; for those that the end calls, nothing. */
+async function call(server: Served, method: string): Promise<void> {
+  const target = { unix: server.socket };
+  const type = requests[method];
+  if (/^(after_?fork|cleanup|unload)$/i.test(method)) return;
+  if (method === "close") {
+    const { client } = await NbdClient.ready(target);
+    client.terminate();
+  } else if (type === undefined) {
+    // The client waits for a negotiation that does not end.
+    void NbdClient.ready(target).catch(() => {});
+  } else {
+    const { client } = await NbdClient.ready(target);
+    const payload = type === 1 ? { payload: new Uint8Array(4096) } : {};
+    const count = method === "flush" ? 0 : 4096;
+    client.request({ type, offset: 0n, count, ...payload });
+  }
+}
+
+/** SIGTERM where the method hangs, and how the server ends. */
+async function stopIn(server: Served, method: string) {
+  await call(server, method);
+  if (!/^(cleanup|unload)$/.test(method)) await server.printed(new RegExp(`hanging: in ${method}`));
+  const { code, stderr } = await server.stop();
+  const said =
+    /^nbdkit: .*: (\w+)(?: of (\d+) bytes at \d+)? has not been answered for \d+ s$/m.exec(stderr);
+  return { code, stderr, method: said?.[1], said: said?.[0] };
+}
+
+describe("a plugin in TypeScript that never answers", () => {
+  test.each([
+    ["afterFork", "afterFork"],
+    ["preconnect", "preconnect"],
+    ["open", "open"],
+    ["getSize", "getSize"],
+    ["pread", "pread"],
+    ["pwrite", "pwrite"],
+    ["trim", "trim"],
+    ["zero", "zero"],
+    ["cache", "cache"],
+    ["flush", "flush"],
+    ["close", "close"],
+    ["cleanup", "cleanup"],
+    ["unload", "unload"],
+  ])("does not keep the server: %s", async (method, logged) => {
+    await using server = await serve([brief, plugin, `method=${method}`]);
+    const it = await stopIn(server, method);
+    expect(it).toMatchObject({ code: 1, method: logged });
+    expect(it.said).toContain("plugin hanging: ");
+    expect(it.stderr).toContain(ended);
+  });
+
+  test("is named with the range and the client of a request, and the filter above it is not", async () => {
+    await using server = await serve([brief, "--filter=cow", plugin, "method=pread"]);
+    const { said, stderr } = await stopIn(server, "pread");
+    expect(said).toContain("nbdkit: hanging[1]: error: plugin hanging: pread of 4096 bytes at 0 ");
+    expect(stderr.match(/has not been answered/g)?.length).toBe(1);
+  });
+
+  test("is flushed first, if it still flushes", async () => {
+    await using server = await serve([brief, plugin, "method=pread"]);
+    const { stderr } = await stopIn(server, "pread");
+    expect(stderr.indexOf("hanging: flushed")).toBeGreaterThan(0);
+    expect(stderr.indexOf("hanging: flushed")).toBeLessThan(stderr.indexOf(ended));
+  });
+
+  test("does not keep the server after the command of --run has ended", async () => {
+    await using server = start("-U", "-", brief, plugin, "method=cleanup", "--run", "true");
+    const { code, stderr } = await server.ended();
+    expect({ code, ended: stderr.includes(ended) }).toEqual({ code: 1, ended: true });
+  });
+
+  test("leaves no private socket behind, and no command that ignores SIGTERM", async () => {
+    const run = `trap "" TERM; echo "$unixsocket $$" >&2; while :; do sleep 1; done`;
+    await using server = start("-U", "-", brief, plugin, "method=cleanup", "--run", run);
+    const [, socket = "", pid = ""] = await server.printed(/^(\/\S+) (\d+)$/m);
+    expect(statSync(socket).isSocket()).toBe(true);
+    server.process.kill("SIGTERM");
+    const { code } = await server.ended();
+    await until(() => isGone(pid));
+    expect({ code, socket: existsSync(socket) }).toEqual({ code: 1, socket: false });
+  });
+
+  test("a command of --run that ignores SIGTERM does not keep the server either", async () => {
+    const run = `trap "" TERM; echo "pid $$" >&2; while :; do sleep 1; done`;
+    await using server = start("-U", "-", brief, "null", "--run", run);
+    const [, pid = ""] = await server.printed(/^pid (\d+)$/m);
+    server.process.kill("SIGTERM");
+    const { code, stderr } = await server.ended();
+    await until(() => isGone(pid));
+    expect(code).toBe(1);
+    expect(stderr).toContain("ending without waiting for the command of --run after 0.1 s");
+  });
+
+  test("with a limit of 0 the server waits, and a second signal ends it", async () => {
+    await using server = await serve(["--shutdown-timeout=0", plugin, "method=cleanup"]);
+    server.process.kill("SIGTERM");
+    await server.printed(/hanging: in cleanup/);
+    server.process.kill("SIGINT");
+    expect((await server.stop()).code).toBe(130);
+  });
+});
+
+function isGone(pid: string): boolean {
+  return !existsSync(`/proc/${pid}`) || readFileSync(`/proc/${pid}/stat`, "utf8").includes(") Z ");
+}
+
+describe.skipIf(!haveCompiler)("a plugin in C that is in a deadlock (needs cc)", () => {
+  test.each([
+    "after_fork",
+    "preconnect",
+    "open",
+    "get_size",
+    "pread",
+    "close",
+    "cleanup",
+    "unload",
+  ])("does not keep the server: %s", async (method) => {
+    const module = await compileModule("test/fixtures/deadlocked.c");
+    await using server = await serve([brief, module, `method=${method}`]);
+    const it = await stopIn(server, method);
+    expect(it.code).toBe(1);
+    expect(it.said).toContain("plugin deadlocked: ");
+    expect(it.method).toBe(method);
+    expect(it.stderr).toContain(ended);
+  });
+});
+
+describe("a plugin that never answers before clients are served", () => {
+  const folder = mkdtempSync(join(tmpdir(), "nbdkit-hanging-"));
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  /** Parameters come after `load`, so that a module of its own hangs there. */
+  function moduleFor(method: string): readonly string[] {
+    if (method !== "load") return [plugin, `method=${method}`];
+    const path = join(folder, "load.ts");
+    const load = `console.error("hanging: in load"); return new Promise(() => {});`;
+    const rest = "open() {}, getSize: () => 0n, pread() {}";
+    writeFileSync(path, `export default { name: "load", load() { ${load} }, ${rest} };`);
+    return [path];
+  }
+
+  test.each(["load", "configComplete", "getReady", "afterFork"])(
+    "costs no processor time: %s",
+    async (method) => {
+      await using server = start("-U", "-", ...moduleFor(method));
+      await server.printed(new RegExp(`hanging: in ${method}`));
+      expect(await sleeps(server.process.pid)).toBe(true);
+      server.process.kill("SIGKILL");
+      await server.ended();
+    },
+  );
+
+  /** Whether the process uses no processor time for a while. */
+  async function sleeps(pid: number): Promise<boolean> {
+    const ticks = () => {
+      const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
+      return Number(fields[11]) + Number(fields[12]);
+    };
+    // What was begun may still be going on, such as compiling what was loaded.
+    for (let tries = 0; tries < 20; tries++) {
+      const before = ticks();
+      const began = performance.now();
+      await until(() => performance.now() - began > 200);
+      if (ticks() - before <= 1) return true;
+    }
+    return false;
+  }
+});
