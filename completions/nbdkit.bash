@@ -85,7 +85,7 @@ _nbdkit() {
         words=$(_nbdkit_modules plugin | sort -u)
       elif [[ ${COMP_WORDS[COMP_CWORD]} != = && ${COMP_WORDS[COMP_CWORD - 1]} != = ]]; then
         words=$("${COMP_WORDS[0]}" "${layers[@]}" --help 2>/dev/null |
-          sed '1,/^\(filter\|plugin\): /d' | grep -oE '(^|[[ |])[A-Za-z][A-Za-z0-9._-]*=' | tr -d '[ |' | sort -u)
+          sed '/^Usage: nbdkit /,$d' | grep -oE '(^|[[ |])[A-Za-z][A-Za-z0-9._-]*=' | tr -d '[ |' | sort -u)
         [[ -z $words ]] || compopt -o nospace 2>/dev/null
       fi
       ;;

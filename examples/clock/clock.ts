@@ -22,7 +22,7 @@ export default definePlugin({
   description: "A disk of 512 bytes that holds the time of the connection.",
   magicConfigKey: "zone",
   params: {
-    zone: param.string({ default: "UTC", help: "The time zone, e.g. Europe/Oslo (default UTC)." }),
+    zone: param.string({ default: "UTC", help: "The time zone, e.g. Europe/Oslo." }),
   },
 
   configComplete({ zone }) {

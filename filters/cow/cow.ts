@@ -39,16 +39,19 @@ export default defineFilter({
     "cow-block-size": param.custom(parseBlockSize, {
       default: 65536,
       accepted: "a power of two from 4096 to 2G",
-      help: "The size of the blocks that are copied (default 64k).",
+      help: "The size of the blocks that are copied.",
+      type: "SIZE",
+      shownDefault: "64k",
     }),
     "cow-on-cache": param.bool({
       default: false,
-      help: "Copy what clients prefetch into the overlay (default false).",
+      help: "Copy what clients prefetch into the overlay.",
     }),
     "cow-on-read": param.custom(parseOnRead, {
       default: false,
       accepted: "true, false or an absolute path",
-      help: "Copy what clients read into the overlay: true, false (default) or /PATH (while it exists).",
+      help: "Copy what clients read into the overlay, always or while a file exists.",
+      type: "true|false|/PATH",
     }),
   },
 

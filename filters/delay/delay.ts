@@ -39,7 +39,7 @@ const params = {
   "delay-cache": duration("Delay cache requests."),
   "delay-fast-zero": param.bool({
     default: true,
-    help: "Delay fast zero requests, rather than fail them at once (default true).",
+    help: "Delay fast zero requests, rather than fail them at once.",
   }),
   "delay-open": duration("Delay clients that connect."),
   "delay-close": duration("Delay clients that disconnect."),

@@ -31,6 +31,7 @@ export function duration(help: string, aliases: readonly string[] = []) {
     param.custom(parseDuration, {
       help,
       aliases,
+      type: "TIME",
       accepted: `a time of at most ${largestMs}ms, such as 2 (seconds), 0.5, 10ms, 50us or 100ns`,
     }),
   );

@@ -34,13 +34,16 @@ export function parseRate(text: string): number | undefined {
 
 /** Declare the parameters `key`, `key-rate` and `key-file`, for the requests that `what` names. */
 export function group<const K extends string>(key: K, what: string): Group<K> {
+  const inherits = key === "error" ? "" : "that of all requests, or ";
   const table = {
     [key]: param.ordered(
-      param.choice(injectable, { help: `The error of ${what}: ${injectable.join(", ")}.` }),
+      param.choice(injectable, { help: `The error of ${what}.`, shownDefault: `${inherits}EIO` }),
     ),
     [`${key}-rate`]: param.ordered(
       param.custom(parseRate, {
-        help: `The rate of errors in ${what}, 0 to 1 or 0% to 100%.`,
+        help: `The rate of errors in ${what}.`,
+        type: "RATE",
+        shownDefault: `${inherits}0`,
         accepted: rateWords,
       }),
     ),

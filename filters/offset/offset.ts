@@ -5,8 +5,8 @@ export default defineFilter({
   name: "offset",
   longName: "nbdkit offset filter",
   params: {
-    offset: param.size({ default: 0n, help: "The start offset to serve (default 0)." }),
-    range: param.size({ help: "The total size to serve (default rest of file)." }),
+    offset: param.size({ default: 0n, help: "The start offset to serve." }),
+    range: param.size({ help: "The total size to serve.", shownDefault: "the rest of the disk" }),
   },
 
   async getSize(next, { offset, range }) {

@@ -33,7 +33,9 @@ export default defineFilter({
     }),
     "partition-sectorsize": param.custom(parseSectorSize, {
       accepted: "512, 4096 or auto",
-      help: "The sector size that the table counts in: 512, 4096 or auto (default that of the disk, or 512).",
+      help: "The sector size that the table counts in.",
+      type: "512|4096|auto",
+      shownDefault: "that of the disk, or 512",
     }),
   },
 

@@ -54,17 +54,18 @@ export default definePlugin({
     fd: param.integer({ ...descriptor, help: "Serve the file that this descriptor stands for." }),
     dirfd: param.integer({ ...descriptor, help: "As dir, of the directory's descriptor." }),
     "reduce-memory-pressure": param.ordered(
-      param.bool({ help: "Keep the file out of the page cache (default false)." }),
+      param.bool({ help: "Keep the file out of the page cache.", shownDefault: "false" }),
     ),
     cache: param.ordered(
       param.custom((text) => memoryPressures[text], {
         accepted: "one of default, none",
-        help: "none: the same as reduce-memory-pressure=true.",
+        type: "default|none",
+        help: "The older name: none is reduce-memory-pressure=true.",
       }),
     ),
     fadvise: param.choice(["normal", "random", "sequential"], {
       default: "normal",
-      help: "How the file will be accessed: normal, random or sequential (default normal).",
+      help: "How the file will be accessed.",
     }),
   },
 

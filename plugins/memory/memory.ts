@@ -25,7 +25,8 @@ export default definePlugin({
     allocator: param.custom((text) => (allocators.test(text) ? text : refuse(text)), {
       default: "sparse",
       accepted: "sparse or malloc",
-      help: "sparse or malloc: both take memory as it is written to (default sparse).",
+      type: "sparse|malloc",
+      help: "How memory is taken: both take it as it is written to.",
     }),
   },
 

@@ -7,7 +7,7 @@ export default definePlugin({
   fillsReads: true,
   magicConfigKey: "size",
   params: {
-    size: param.size({ default: 0n, help: "The size of the disk (default 0)." }),
+    size: param.size({ default: 0n, help: "The size of the disk." }),
   },
 
   open: (config) => config,

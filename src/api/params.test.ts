@@ -104,9 +104,42 @@ test("a key is found by its name and by its aliases, and by nothing that every o
   ]);
 });
 
-test("help has a line for each parameter, and says which are required", () => {
-  expect(helpOf(table)).toBe(
-    "offset=<…>               Where to start.\ndelay-read=<…>           (required) How long.",
+test("help tells the type, the range and the default of each parameter, and which are required", () => {
+  const all = {
+    ...table,
+    cache: param.bool({ default: true, help: "Whether to keep it." }),
+    "a-parameter-of-a-long-name": param.integer({ min: 1, max: 16, default: 4, help: "How many." }),
+    mode: param.choice(["slow", "fast"], {
+      help: "How to do it.",
+      shownDefault: "what the disk likes",
+    }),
+    file: param.list(param.path({ help: "A file." })),
+    rate: param.custom(Number, {
+      default: 0.5,
+      accepted: "a rate from 0 to 1",
+      help: "How often.",
+    }),
+    kind: param.custom(String, {
+      type: "a|b",
+      accepted: "a or b",
+      help: "One word more than fits into the line, which is 80 wide.",
+    }),
+    when: param.ordered(param.size({ help: "No more than this." })),
+    note: param.string({ default: "", help: "Any text." }),
+  };
+  expect(helpOf(all, "offset")).toBe(
+    `[offset=]SIZE            Where to start (default 0)
+delay-read=TEXT          How long (required; also rdelay=)
+cache=true|false         Whether to keep it (default true)
+a-parameter-of-a-long-name=N
+                         How many (1 to 16; default 4)
+mode=slow|fast           How to do it (default what the disk likes)
+file=PATH                A file (repeatable)
+rate=VALUE               How often (a rate from 0 to 1; default 0.5)
+kind=a|b                 One word more than fits into the line, which is 80
+                         wide.
+when=SIZE                No more than this.
+note=TEXT                Any text (default "")`,
   );
   expect(helpOf({})).toBeUndefined();
 });

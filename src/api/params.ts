@@ -1,5 +1,5 @@
 /** The table of parameters of a filter or plugin: types, parsing and help in one place. */
-import { parseBool, parseInteger, parseSize } from "../lib/size.ts";
+import { parseBool, parseInteger, parseSize, sizeText } from "../lib/size.ts";
 import { ConfigError } from "./errors.ts";
 import { absolutePath } from "./paths.ts";
 
@@ -12,8 +12,15 @@ export interface Param<T> {
   readonly required: boolean;
   /** Other keys that mean the same. */
   readonly aliases: readonly string[];
-  /** One line for --help. */
+  /** What it is for: --help adds the rest. */
   readonly help: string;
+  /** What stands for a value in --help: `SIZE`, `true|false`. */
+  readonly type: string;
+  /** Which values there are, where the type does not say it: `1 to 16`. */
+  readonly range?: string | undefined;
+  /** The default, as it would be written. */
+  readonly shownDefault?: string | undefined;
+  readonly repeatable?: boolean;
 }
 
 /** The parameters of a module, by their keys on the command line. */
@@ -23,18 +30,36 @@ export type Params = Readonly<Record<string, Param<unknown>>>;
 export type Values<P extends Params> = { [K in keyof P]: P[K] extends Param<infer T> ? T : never };
 
 interface Options<T> {
+  /** What the parameter is for. --help adds its type, its range and its default. */
   readonly help: string;
+  /** The default in words, where it is decided later, or where --help should write it in another way. */
+  readonly shownDefault?: string;
   readonly default?: T;
   readonly required?: boolean;
   readonly aliases?: readonly string[];
 }
+
+interface Accepted {
+  /** All that `parse` takes, in words. */
+  readonly accepted: string;
+  /** What stands for a value in --help, by default `VALUE`. */
+  readonly type?: string;
+}
+
 /** Given a default or `required`, the value is always there. */
 type Value<T, O> = O extends { readonly default: unknown } | { readonly required: true }
   ? T
   : T | undefined;
 
+/** What --help says of the values of a parameter. */
+interface Shown {
+  readonly type: string;
+  readonly range?: string;
+}
+
 function make<T, const O extends Options<T>>(
   options: O,
+  { type, range }: Shown,
   parse: (text: string, key: string) => T,
 ): Param<Value<T, O>> {
   return {
@@ -45,7 +70,22 @@ function make<T, const O extends Options<T>>(
     required: options.required ?? false,
     aliases: options.aliases ?? [],
     help: options.help,
+    type,
+    range,
+    shownDefault: options.shownDefault ?? written(options.default),
   };
+}
+
+/** Where the type lists all values, that is enough. */
+function customShown({ type = "VALUE", accepted }: Accepted): Shown {
+  return type.includes("|") ? { type } : { type, range: accepted };
+}
+
+/** A value as the command line has it, where that can be known. */
+function written(value: unknown): string | undefined {
+  if (typeof value === "bigint") return sizeText(value);
+  if (typeof value === "string") return value === "" ? '""' : value;
+  return typeof value === "boolean" || typeof value === "number" ? String(value) : undefined;
 }
 
 function refuse(key: string, text: string, accepted: string): never {
@@ -57,42 +97,55 @@ const sizeWords =
 
 /**
  * The kinds of parameters. Each takes the text of `help` and, as the module likes, `default`, `required` and
- * `aliases`; without a default the value of a parameter that was not given is undefined. A text that cannot be
+ * `aliases`, which --help shows as well; without a default the value of a parameter that was not given is undefined. A text that cannot be
  * read ends the server with a ConfigError that names the key, the text, and what is accepted.
  *
  * @example
  * params: {
  *   size: param.size({ required: true, help: "The size of the disk." }),
- *   mode: param.choice(["slow", "fast"], { default: "slow", help: "How to do it (default slow)." }),
+ *   mode: param.choice(["slow", "fast"], { default: "slow", help: "How to do it." }),
  * }
  */
 export const param = {
   /** Bytes, as nbdkit_parse_size reads them. */
   size: <const O extends Options<bigint>>(options: O) =>
-    make<bigint, O>(options, (text, key) => parseSize(text) ?? refuse(key, text, sizeWords)),
+    make<bigint, O>(
+      options,
+      { type: "SIZE" },
+      (text, key) => parseSize(text) ?? refuse(key, text, sizeWords),
+    ),
 
   /** 1, true, yes, on … as nbdkit_parse_bool reads them. */
   bool: <const O extends Options<boolean>>(options: O) =>
-    make<boolean, O>(options, (text, key) => parseBool(text) ?? refuse(key, text, "true or false")),
+    make<boolean, O>(
+      options,
+      { type: "true|false" },
+      (text, key) => parseBool(text) ?? refuse(key, text, "true or false"),
+    ),
 
   /** An integer from `min` to `max`, as nbdkit_parse_int reads it. */
   integer: <const O extends Options<number> & { readonly min: number; readonly max: number }>(
     options: O,
   ) =>
-    make<number, O>(options, (text, key) => {
-      const value = parseInteger(text);
-      if (value === undefined || value < options.min || value > options.max) {
-        refuse(key, text, `an integer from ${options.min} to ${options.max}`);
-      }
-      return Number(value);
-    }),
+    make<number, O>(
+      options,
+      { type: "N", range: `${options.min} to ${options.max}` },
+      (text, key) => {
+        const value = parseInteger(text);
+        if (value === undefined || value < options.min || value > options.max) {
+          refuse(key, text, `an integer from ${options.min} to ${options.max}`);
+        }
+        return Number(value);
+      },
+    ),
 
   /** Any text, also an empty one. */
-  string: <const O extends Options<string>>(options: O) => make<string, O>(options, (text) => text),
+  string: <const O extends Options<string>>(options: O) =>
+    make<string, O>(options, { type: "TEXT" }, (text) => text),
 
   /** A path, made absolute, since a daemon changes its directory: nbdkit_absolute_path. */
   path: <const O extends Options<string>>(options: O) =>
-    make<string, O>(options, (text, key) =>
+    make<string, O>(options, { type: "PATH" }, (text, key) =>
       text === "" ? refuse(key, text, "a path") : absolutePath(text),
     ),
 
@@ -103,19 +156,26 @@ export const param = {
   ) =>
     make<T, O>(
       options,
+      { type: words.join("|") },
       (text, key) =>
         words.find((word) => word === text) ?? refuse(key, text, `one of ${words.join(", ")}`),
     ),
 
   /** Anything else: `parse` returns undefined for what it does not accept, and `accepted` says what it does. */
-  custom: <T, const O extends Options<NoInfer<T>> & { readonly accepted: string }>(
+  custom: <T, const O extends Options<NoInfer<T>> & Accepted>(
     parse: (text: string) => T | undefined,
     options: O,
-  ) => make<T, O>(options, (text, key) => parse(text) ?? refuse(key, text, options.accepted)),
+  ) =>
+    make<T, O>(
+      options,
+      customShown(options),
+      (text, key) => parse(text) ?? refuse(key, text, options.accepted),
+    ),
 
   /** A parameter that may be given several times; its value is all of them in order. */
   list: <T>(one: Param<T | undefined>): Param<readonly T[]> => ({
     ...one,
+    repeatable: true,
     // As in `make`, nothing reads it where the parameter is required.
     initial: one.required ? (undefined as never) : [],
     parse: (text, key, current) => [...(current ?? []), valueOf(one, text, key)],
@@ -162,11 +222,44 @@ export function findParam(params: Params, key: string): string | undefined {
   return Object.keys(params).find((name) => params[name]?.aliases.includes(key));
 }
 
-/** The lines of --help for a table. */
-export function helpOf(params: Params): string | undefined {
-  const lines = Object.entries(params).map(
-    ([key, { help, required }]) =>
-      `${`${key}=<…>`.padEnd(24)} ${required ? "(required) " : ""}${help}`,
-  );
+/** The lines of --help for a table. A value without a key stands for the key `main`. */
+export function helpOf(params: Params, main?: string): string | undefined {
+  const lines = Object.entries(params).map(([key, entry]) => {
+    const name = `${key === main ? `[${key}=]` : `${key}=`}${entry.type}`;
+    const facts = factsOf(entry);
+    const words = wrapped(
+      facts === "" ? entry.help : `${entry.help.replace(/\.$/, "")} (${facts})`,
+    );
+    // A long name has a line for itself.
+    return name.length < indent.length
+      ? name.padEnd(indent.length) + words
+      : `${name}\n${indent}${words}`;
+  });
   return lines.length > 0 ? lines.join("\n") : undefined;
+}
+
+function factsOf({ required, range, shownDefault, repeatable, aliases }: Param<unknown>): string {
+  const facts = [
+    required ? "required" : undefined,
+    range,
+    shownDefault === undefined ? undefined : `default ${shownDefault}`,
+    repeatable === true ? "repeatable" : undefined,
+    aliases.length > 0 ? `also ${aliases.map((alias) => `${alias}=`).join(", ")}` : undefined,
+  ];
+  return facts.filter((fact) => fact !== undefined).join("; ");
+}
+
+const indent = " ".repeat(25);
+const width = 80;
+
+/** `text` in lines that begin with the indent, but for the first one. */
+function wrapped(text: string): string {
+  const lines = [""];
+  for (const word of text.split(" ")) {
+    const line = lines.at(-1) ?? "";
+    if (line === "") lines[lines.length - 1] = word;
+    else if (indent.length + line.length + 1 + word.length > width) lines.push(word);
+    else lines[lines.length - 1] = `${line} ${word}`;
+  }
+  return lines.join(`\n${indent}`);
 }

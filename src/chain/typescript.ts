@@ -103,7 +103,7 @@ function described(it: AnyFilter | AnyPlugin, path: string): Draft {
     longName: it.longName,
     version: it.version,
     description: it.description,
-    configHelp: helpOf(it.params ?? {}),
+    configHelp: helpOf(it.params ?? {}, isPlugin(it) ? it.magicConfigKey : undefined),
     keys: Object.entries(it.params ?? {}).flatMap(([key, { aliases }]) => [key, ...aliases]),
     inTypeScript: true,
     dumpFields: [],

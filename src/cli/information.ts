@@ -18,18 +18,18 @@ export function layerVersions(layers: readonly Layer[]): string {
   return layers.map((layer) => `${layer.name} ${layer.version ?? ""}`.trimEnd() + "\n").join("");
 }
 
-/** One paragraph for each layer, from the top. */
+/** One paragraph for each layer, from the top, each with an empty line behind it. */
 export function layerHelp(layers: readonly Layer[]): string {
   return layers.map(helpOf).join("");
 }
 
 function helpOf(layer: Layer): string {
   const longName = layer.longName === undefined ? "" : ` (${layer.longName})`;
-  const lines = ["", `${layer.kind}: ${layer.name}${longName}`, `(${layer.path})`];
+  const lines = [`${layer.kind}: ${layer.name}${longName}`, `(${layer.path})`];
   for (const text of [layer.description, layer.configHelp]) {
     if (text !== undefined) lines.push(text.replace(/\n$/, ""));
   }
-  return lines.join("\n") + "\n";
+  return lines.join("\n") + "\n\n";
 }
 
 /** nbdkit-probing(1): in alphabetical order, as scripts read them; each line is `key=value`. */

@@ -117,7 +117,7 @@ async function load(action: Action, settings: Settings): Promise<number> {
       return start(settings);
     case "help": {
       const chain = await loadLayers(settings);
-      print(usage() + layerHelp(chain.layers));
+      print(layerHelp(chain.layers) + usage());
       await chain.unload();
       return 0;
     }

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 
 import { noSizes, sizes } from "./size-fixture.ts";
-import { parseBool, parseDelay, parseInteger, parseSize } from "./size.ts";
+import { parseBool, parseDelay, parseInteger, parseSize, sizeText } from "./size.ts";
 
 describe("parseSize", () => {
   test.each([...sizes])("%p is %p", (text, size) => {
@@ -76,4 +76,20 @@ describe("delays", () => {
       expect(parseDelay(text)).toBeUndefined();
     },
   );
+});
+
+test("the text of a size is the shortest that means it", () => {
+  const numbers = [0n, 1n, 1023n, 1024n, 1025n, 65536n, 1048576n, 1n << 40n, (1n << 63n) - 1n];
+  expect(numbers.map(sizeText)).toEqual([
+    "0",
+    "1",
+    "1023",
+    "1k",
+    "1025",
+    "64k",
+    "1M",
+    "1T",
+    "9223372036854775807",
+  ]);
+  expect(numbers.map((size) => parseSize(sizeText(size)))).toEqual(numbers);
 });

@@ -27,6 +27,16 @@ export function parseSize(text: string): bigint | undefined {
   return size <= largest ? size : undefined;
 }
 
+/** The shortest text that `parseSize` reads as `size`: 65536 is 64k. */
+export function sizeText(size: bigint): string {
+  if (size === 0n) return "0";
+  for (const letter of ["e", "p", "t", "g", "m", "k"]) {
+    const unit = suffixes[letter] ?? 1n;
+    if (size % unit === 0n) return `${size / unit}${letter === "k" ? "k" : letter.toUpperCase()}`;
+  }
+  return String(size);
+}
+
 /** A boolean, or undefined where `text` is none of nbdkit's words. */
 export function parseBool(text: string): boolean | undefined {
   if (/^(1|true|t|yes|y|on)$/i.test(text)) return true;
