@@ -6,6 +6,8 @@ import { busyCalls } from "./calls.ts";
 
 /** A call of a layer. */
 export interface Waiting {
+  /** The same for the same call, whenever it is asked for. */
+  readonly call: object;
   /** `filter NAME` or `plugin NAME`. */
   readonly title: string;
   readonly method: string;
@@ -30,7 +32,8 @@ export function waitFor<T>(
 ): Awaitable<T> {
   if (!isPromise(result)) return result;
   const title = `${kind} ${name}`;
-  const it = { title, method, count: 0, offset: 0n, logName, since: performance.now() };
+  const since = performance.now();
+  const it: Waiting = { call: {}, title, method, count: 0, offset: 0n, logName, since };
   outside.add(it);
   const end = (): void => void outside.delete(it);
   promiseOf(result).then(end, end);
@@ -48,7 +51,7 @@ export function waitedFor(): readonly Waiting[] {
       const { count, offset, since } = call;
       const { layer, logName, title } = owner;
       const method = layer.inTypeScript === true ? call.method : cName(call.method);
-      found.push({ title, method, count, offset, logName, since });
+      found.push({ call, title, method, count, offset, logName, since });
     }
   }
   // One step after the other is taken for each client: of those that are nested the innermost began last.

@@ -6,6 +6,7 @@ import { lockMemory, signalOnParentsEnd } from "#abi/process";
 
 import { ConfigError } from "../api/errors.ts";
 import type { Chain } from "../chain/chain.ts";
+import { watchUnanswered } from "../chain/unanswered.ts";
 import { log } from "../lib/log.ts";
 import { announceStop } from "../lib/stopping.ts";
 import { messageOf } from "../lib/thrown.ts";
@@ -62,7 +63,9 @@ export async function serve(chain: Chain, settings: Settings, origin: Origin): P
   });
   life.server = server;
 
-  using _ = surviveFaults();
+  using watching = new DisposableStack();
+  watching.use(surviveFaults());
+  watching.use(watchUnanswered());
   const { status, by } = await life.untilStopped(server, stop);
   limit.start();
   const patience = sayThatItWaits(server);
