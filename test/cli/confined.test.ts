@@ -26,20 +26,23 @@ const after = (script: string, command: readonly string[]) => [
 describe("limits", () => {
   test.each([
     ["ulimit -Sv 1048576", worked],
-    ["ulimit -Sd 524288", worked],
+    ["ulimit -Sd 262144", worked],
     ["ulimit -Ss 512", worked],
     ["ulimit -Sv 300000", refused(`${cannotStart}ulimit -v 300000 (expected 600000 or more)`)],
-    ["ulimit -Sd 262144", refused(`${cannotStart}ulimit -d 262144 (expected 400000 or more)`)],
+    ["ulimit -Sd 150000", refused(`${cannotStart}ulimit -d 150000 (expected 262144 or more)`)],
     ["ulimit -Ss 100", refused(`${cannotStart}ulimit -s 100 (expected 256 or more)`)],
   ])("%s", async (limit, expected) => {
     expect(await run(after(limit, [launcher, ...served]))).toEqual(expected);
   });
 
-  test.skipIf(!haveCompiler)("of 1 GB of memory leave room for a C module (needs cc)", async () => {
-    const path = await compileModule("test/fixtures/surroundings.c");
-    const args = ["-U", "-", path, "--run", "echo served"];
-    expect(await run(after("ulimit -Sv 1048576", [launcher, ...args]))).toEqual(worked);
-  });
+  test.skipIf(!haveCompiler).each(["ulimit -Sv 1048576", "ulimit -Sd 262144"])(
+    "%s leaves room for a C module (needs cc)",
+    async (limit) => {
+      const path = await compileModule("test/fixtures/surroundings.c");
+      const args = ["-U", "-", path, "--run", "echo served"];
+      expect(await run(after(limit, [launcher, ...args]))).toEqual(worked);
+    },
+  );
 
   test.skipIf(!isRoot || !installed("setpriv"))("of processes (needs root, setpriv)", async () => {
     const other = ["setpriv", "--reuid=64999", "--regid=64999", "--clear-groups"];
