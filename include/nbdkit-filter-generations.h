@@ -28,7 +28,7 @@
 #define NBDKIT_GENERATION_J 1700  /* 1.25.8, 1.26, 1.28: cleanup; get_ready, after_fork without next */
 #define NBDKIT_GENERATION_K 1800  /* 1.29.16, 1.30 to 1.34: block_size */
 #define NBDKIT_GENERATION_L 1900  /* 1.35.9, 1.36 to 1.42: dump_plugin */
-#define NBDKIT_GENERATION_M 2000  /* 1.43.9, 1.44: thread_model is told the next layer's */
+#define NBDKIT_GENERATION_M 2000  /* 1.43.9, 1.44 to 1.48: thread_model is told the next layer's */
 
 #ifdef NBDKIT_FILTER_API_VERSION
 #if NBDKIT_FILTER_API_VERSION != 1 && NBDKIT_FILTER_API_VERSION != 2                               \
@@ -153,8 +153,8 @@
 #define NBDKIT_VERSION_MINOR 43
 #define NBDKIT_VERSION_MICRO 8
 #elif NBDKIT_FILTER_GENERATION == NBDKIT_GENERATION_M
-#define NBDKIT_VERSION_MINOR 45
-#define NBDKIT_VERSION_MICRO 2
+#define NBDKIT_VERSION_MINOR 48
+#define NBDKIT_VERSION_MICRO 1
 #endif
 #ifndef NBDKIT_FILTER_VERSION
 #define NBDKIT_FILTER_VERSION                                                                      \

@@ -45,7 +45,7 @@ const registered: Readonly<Record<GenerationId, string[]>> = {
   J: ["_api_version 6", "_version 1.29.15"],
   K: ["_api_version 6", "_version 1.32.5"],
   L: ["_api_version 6", "_version 1.43.8"],
-  M: ["_api_version 6", "_version 1.45.2"],
+  M: ["_api_version 6", "_version 1.48.1"],
 };
 
 const registers = {
