@@ -121,7 +121,7 @@ test("a read that a filter does not wait for fails, and the log says so", async 
   const { client } = await NbdClient.ready({ unix: server.socket });
   await using connection = client;
   for (let i = 0; i < 3; i++) {
-    expect((await connection.ask({ type: READ, count })).error).toBe(5); // EIO
+    expect((await connection.ask({ type: READ, count })).error).toBe(EIO);
   }
   connection.terminate();
   const line =
@@ -136,15 +136,10 @@ test.skipIf(!haveCompiler)(
     await using server = await serve([filter, outliving, "memory", "1M", "how=ahead"]);
     const { client } = await NbdClient.ready({ unix: server.socket });
     await using connection = client;
-    // The seam fails the request, since the read goes on below.
-    expect((await connection.ask({ type: READ, count })).error).toBe(EIO);
+    expect((await connection.ask({ type: READ, count })).error).toBe(0);
     connection.terminate();
     await isServed(server.socket);
-    const { code, stderr } = await server.stop();
-    expect({ code, lines: stderr.trim().split("\n") }).toEqual({
-      code: 0,
-      lines: [expect.stringContaining("hostile: pread")],
-    });
+    expect(await server.stop()).toEqual({ code: 0, stderr: "" });
   },
 );
 
