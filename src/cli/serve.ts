@@ -1,6 +1,7 @@
 /** Serves a configured chain until a signal or the end of the command of --run, then takes it down. */
 import { closeSync, writeFileSync } from "node:fs";
 import { constants } from "node:os";
+import { isatty } from "node:tty";
 
 import { lockMemory, signalOnParentsEnd } from "#abi/process";
 
@@ -29,7 +30,7 @@ import {
   type StandardStreams,
   takeStandardStreams,
 } from "./standard-streams.ts";
-import { printedUris, type UriOptions, uriOptions } from "./uri.ts";
+import { canHaveUri, printedUris, uriOf, type UriOptions, uriOptions } from "./uri.ts";
 import { changeUser, userId } from "./user.ts";
 
 /** How the process came to be. */
@@ -154,10 +155,20 @@ class Life implements Leaving {
     if (pidFile !== undefined) writePidFile(pidFile);
     await this.#chain.afterFork();
     if (printUri) print(printedUris(addresses, this.#uri), this.#streams.output);
+    if (this.#isWatched) log.notice(servingLine(addresses, this.#uri));
     // Somebody may wait for the end of what a daemon prints.
     if (run === undefined && !this.#settings.single) this.#streams[Symbol.dispose]();
     daemon?.ready();
     this.#command?.release();
+  }
+
+  /** Somebody sits at the terminal, and waits for the server to begin. */
+  get #isWatched(): boolean {
+    const { log: target, run, single } = this.#settings;
+    const { activated, daemon } = this.#origin;
+    const isInFront =
+      daemon === undefined && activated === undefined && run === undefined && !single;
+    return isInFront && (target === "default" || target === "stderr") && isatty(2);
   }
 
   /** Wait until the server has to stop. The status comes in an object, since the command may go on. */
@@ -189,6 +200,11 @@ class Life implements Leaving {
     this.#streams.give();
     return server.serveStreams(input, output);
   }
+}
+
+function servingLine(addresses: readonly Address[], options: UriOptions): string {
+  const places = addresses.filter(canHaveUri).map((address) => uriOf(address, options));
+  return `serving ${places.join(", ") || "clients"}: Ctrl-C stops it`;
 }
 
 /** --exit-with-parent. */

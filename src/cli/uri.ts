@@ -75,9 +75,13 @@ export function quote(text: string): string {
   return `'${text.replaceAll("'", String.raw`'\''`)}'`;
 }
 
-/** An abstract socket, whose name starts with a NUL, has none. Nor has one without a name. */
-function hasUri(address: Address): boolean {
-  if (!("unix" in address) || /^[^\0]/.test(address.unix)) return true;
+/** An abstract socket, whose name starts with a NUL, has no URI. Nor has one without a name. */
+export function canHaveUri(address: Address): boolean {
+  return !("unix" in address) || /^[^\0]/.test(address.unix);
+}
+
+function hasUri(address: Address): address is Address {
+  if (!("unix" in address) || canHaveUri(address)) return true;
   log.warning(`option --print-uri: no URI stands for the socket ${quoted(address.unix)}`);
   return false;
 }

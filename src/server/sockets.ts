@@ -1,5 +1,5 @@
 /** Makes the sockets that clients connect to, on Unix paths, TCP addresses and AF_VSOCK ports. */
-import { closeSync, lstatSync } from "node:fs";
+import { closeSync } from "node:fs";
 
 import {
   boundTo,
@@ -16,8 +16,9 @@ import {
 import { ConfigError } from "../api/errors.ts";
 import { log } from "../lib/log.ts";
 import { quoted } from "../lib/quoted.ts";
-import { byteLengthOf, filePath } from "../lib/text-bytes.ts";
+import { byteLengthOf } from "../lib/text-bytes.ts";
 import { messageOf } from "../lib/thrown.ts";
+import { codeOf, listenProblem, mustBeFree } from "./listen-problem.ts";
 
 /** Where to listen. A port of 0 lets the kernel choose. `fd` is a socket that listens already. */
 export type ListenTarget =
@@ -81,14 +82,12 @@ function openUnix(path: string): Listening {
     );
   }
   try {
-    if (lstatSync(filePath(path), { throwIfNoEntry: false }) !== undefined) {
-      throw new ConfigError(`${path}: cannot listen on this path: it exists already`);
-    }
+    mustBeFree(path);
     const fd = listenOn(unixAddress(path));
     log.debug(`bound to unix socket ${path}`);
     return { address: { unix: path }, kind: "unix", fds: [fd] };
   } catch (error) {
-    throw refused(path, error);
+    throw listenProblem(path, error, "unix");
   }
 }
 
@@ -101,8 +100,7 @@ function openVsock(wanted: number): Listening {
     log.debug(`bound to vsock port ${vsock}`);
     return { address: { vsock }, kind: "other", fds: [fd] };
   } catch (error) {
-    const unknown = codeOf(error) === "EAFNOSUPPORT" || codeOf(error) === "ENODEV";
-    throw refused(`vsock port ${wanted}`, error, unknown ? "this kernel has no AF_VSOCK" : "");
+    throw listenProblem(`vsock port ${wanted}`, error, "vsock");
   }
 }
 
@@ -117,7 +115,7 @@ function openTcp(target: TcpTarget, family: IpFamily | undefined): Listening {
   const addresses = resolve(address, port, family);
   for (let choice = 1; ; choice++) {
     const { fds, chosen, failure } = bindAll(addresses, port);
-    if (fds.length === 0) throw refused(name, failure);
+    if (fds.length === 0) throw listenProblem(name, failure, "tcp");
     if (port === 0 && codeOf(failure) === "EADDRINUSE" && choice < mostChoices) {
       fds.forEach(closeSync);
       continue;
@@ -161,7 +159,7 @@ function resolve(
     return tcpAddresses(host, port, family);
   } catch (error) {
     const kind = family === undefined ? "" : ` as an address of IPv${family}`;
-    throw refused(`${host ?? "*"}${kind}`, error);
+    throw listenProblem(`${host ?? "*"}${kind}`, error, "tcp");
   }
 }
 
@@ -171,7 +169,7 @@ function adopt(fd: number): Listening {
     const kind = bound.kind === "vsock" ? "other" : bound.kind;
     return { address: addressOf(bound), kind, fds: [fd] };
   } catch (error) {
-    throw refused(`descriptor ${fd}`, error);
+    throw listenProblem(`descriptor ${fd}`, error);
   }
 }
 
@@ -190,21 +188,6 @@ function addressOf(bound: ReturnType<typeof boundTo>): Address {
   }
 }
 
-function codeOf(error: unknown): string {
-  const code = error instanceof Error && "code" in error ? error.code : undefined;
-  return typeof code === "string" ? code : "";
-}
-
 function reasonOf(error: unknown): string {
   return codeOf(error) || messageOf(error);
-}
-
-function refused(where: string, error: unknown, hint = ""): ConfigError {
-  if (error instanceof ConfigError) return error;
-  const code = codeOf(error);
-  const known = code === "EADDRINUSE" ? "another program listens there already" : hint;
-  const more = known === "" ? "" : ` (${known})`;
-  return new ConfigError(`${where}: cannot listen on this address: ${reasonOf(error)}${more}`, {
-    cause: error,
-  });
 }

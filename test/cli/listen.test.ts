@@ -74,7 +74,8 @@ describe("several places", () => {
     expect(server.ran).toEqual({
       code: 1,
       stdout: "",
-      stderr: "nbdkit: error: /nowhere/s: cannot listen on this address: ENOENT\n",
+      stderr:
+        "nbdkit: error: /nowhere/s: cannot listen on this address: No such file or directory (ENOENT): expected a path in a directory that exists\n",
     });
   });
 });
@@ -144,7 +145,9 @@ test("a port of vsock is listened on once", async () => {
   expect(server.ran.stdout.split("\n")[0]).toBe(`nbd+vsock://1:${number}`);
   const again = await run([...program, "--vsock", "-p", number, "null"]);
   expect(again).toMatchObject({ code: 1, stdout: "" });
-  expect(again.stderr).toContain(`vsock port ${number}: cannot listen on this address: EADDRINUSE`);
+  expect(again.stderr).toContain(
+    `vsock port ${number}: cannot listen on this address: Address already in use (EADDRINUSE)`,
+  );
   await server.end();
 });
 

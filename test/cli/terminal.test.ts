@@ -1,10 +1,10 @@
 /** What the log looks like on a terminal, and that what modules say cannot change the terminal. */
 import { describe, expect, test } from "bun:test";
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { compileModule, haveCompiler } from "#test/modules";
-import { installed, program, run } from "#test/server";
+import { installed, isListening, program, run } from "#test/server";
 
 import { Folder } from "./daemon-fixture.ts";
 
@@ -17,6 +17,19 @@ export default definePlugin({
     debug("quiet\\t\\x1b[2J\\n\\x7fü \\\\n");
     error("loud ü \\\\n");
   },
+  open: () => ({}),
+  getSize: () => 512n,
+  pread() {},
+});
+`;
+
+/** It stops the server once that serves. */
+const ending = `
+import { definePlugin, shutdown } from "nbdkit";
+
+export default definePlugin({
+  name: "ending",
+  afterFork: () => void setImmediate(shutdown),
   open: () => ({}),
   getSize: () => 512n,
   pread() {},
@@ -52,30 +65,34 @@ const modules: readonly (readonly [string, (folder: Folder) => Promise<string>])
   ...(haveCompiler ? [["C", () => compileModule("test/fixtures/talking.c")] as const] : []),
 ];
 
-const quiet = "nbdkit: debug: quiet\\t\\x1b[2J\\n\\x7fü \\\\n";
-const loud = "nbdkit: error: loud ü \\n";
+/** A layer in TypeScript is named; C modules say what they like. */
+const named = (language: string) => (language === "C" ? "" : "talking: ");
+const quiet = (language: string) => `debug: ${named(language)}quiet\\t\\x1b[2J\\n\\x7fü \\\\n`;
+const loud = (language: string) => `error: ${named(language)}loud ü \\n`;
 
-describe.each(modules)("what a plugin in %s says", (_language, make) => {
+describe.each(modules)("what a plugin in %s says", (language, make) => {
+  const lines = [`nbdkit: ${quiet(language)}`, `nbdkit: ${loud(language)}`] as const;
   const spoken = async (folder: Folder) => [...program, "-v", await make(folder), "--version"];
 
   test("has no characters in debug lines that a terminal would obey", async () => {
     using folder = new Folder();
     const command = await spoken(folder);
-    expect(await printed(command)).toEqual({ code: 0, lines: [quiet, loud] });
+    expect(await printed(command)).toEqual({ code: 0, lines });
   });
 
   test.skipIf(!installed("script"))(
     "is bold on a terminal, and errors are red (needs script)",
     async () => {
       using folder = new Folder();
-      const { code, lines } = await printed(onTerminal(await spoken(folder)));
-      expect(code).toBe(0);
-      expect(lines).toEqual([`\x1b[1m${quiet}`, `\x1b[0m\x1b[1;31m${loud}`]);
+      expect(await printed(onTerminal(await spoken(folder)))).toEqual({
+        code: 0,
+        lines: [`\x1b[1m${lines[0]}`, `\x1b[0m\x1b[1;31m${lines[1]}`],
+      });
     },
   );
 });
 
-describe.each(modules)("with --name, a plugin in %s", (_language, make) => {
+describe.each(modules)("with --name, a plugin in %s", (language, make) => {
   test.each([
     ["in", "nbdkit[in]"],
     ["", "nbdkit[]"],
@@ -90,8 +107,8 @@ describe.each(modules)("with --name, a plugin in %s", (_language, make) => {
       others: [],
     });
     const rest = lines.map((line) => line.slice(start.length));
-    expect(rest).toContain(": debug: quiet\\t\\x1b[2J\\n\\x7fü \\\\n");
-    expect(rest).toContain(": error: loud ü \\n");
+    expect(rest).toContain(`: ${quiet(language)}`);
+    expect(rest).toContain(`: ${loud(language)}`);
     expect(rest).toContain(": warning: debug flag -D no.such was not used");
   });
 });
@@ -120,6 +137,46 @@ describe.skipIf(!installed("script"))("on a terminal (needs script)", () => {
     expect(code).toBe(0);
     expect(stdout).toContain("nbdkit: warning: debug flag -D no.such was not used\r\n");
     expect(stdout).not.toContain("\x1b");
+  });
+
+  test("a server in the foreground says where it serves, and Ctrl-C stops it", async () => {
+    using folder = new Folder();
+    const socket = folder.file("sock");
+    const command = onTerminal([...program, "-f", "-U", socket, "null"]);
+    await using child = {
+      process: Bun.spawn([...command], { stdio: ["pipe", "pipe", "pipe"] }),
+      async [Symbol.asyncDispose]() {
+        this.process.kill("SIGKILL");
+        await this.process.exited;
+      },
+    };
+    let text = "";
+    const decoder = new TextDecoder();
+    for await (const chunk of child.process.stdout) {
+      text += decoder.decode(chunk, { stream: true });
+      if (!text.endsWith("stops it\r\n")) continue;
+      expect(isListening(socket)).toBe(true);
+      void child.process.stdin.write("\x03");
+      void child.process.stdin.flush();
+    }
+    expect(text).toBe(`nbdkit: serving nbd+unix://?socket=${socket}: Ctrl-C stops it\r\n^C`);
+    expect(await child.process.exited).toBe(0);
+  });
+
+  test("no line says so for --run, nor where messages go to a file", async () => {
+    using folder = new Folder();
+    const served = await run(onTerminal([...program, "null", "--run", "true"]));
+    expect(served).toEqual({ code: 0, stdout: "", stderr: "" });
+    const log = folder.file("log");
+    writeFileSync(log, "");
+    const args = ["-f", "-U", folder.file("sock"), `--log=${log}`, folder.file("ending.ts")];
+    writeFileSync(folder.file("ending.ts"), ending);
+    expect(await run(onTerminal([...program, ...args]))).toEqual({
+      code: 0,
+      stdout: "",
+      stderr: "",
+    });
+    expect(readFileSync(log, "utf8")).toBe("");
   });
 
   test("what goes to a file is plain", async () => {
