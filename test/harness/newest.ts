@@ -222,8 +222,8 @@ function aptOptions(work: string, architecture: string): string[] {
     "APT::Keep-Downloaded-Packages": "true",
     "APT::Sandbox::User": "root",
     "Acquire::Languages": "none",
-    "Acquire::Retries": "2",
-    "Acquire::http::Timeout": "30",
+    "Acquire::Retries": "1",
+    "Acquire::http::Timeout": "15",
   };
   return Object.entries(options).flatMap(([key, value]) => ["-o", `${key}=${value}`]);
 }
