@@ -48,6 +48,8 @@ export async function openLayer(
     if (layer.serverOpensNext === true) await openNext(readonly, name);
   } catch (error) {
     const failure = context.failure(error, "open");
+    // What the layer has begun to open would be left open, were it not closed after that.
+    await opening?.catch(() => {});
     await closeLayers(context);
     throw failure;
   }

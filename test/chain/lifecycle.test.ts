@@ -117,8 +117,7 @@ describe("a failure while opening closes what was opened", () => {
 
 describe("a filter opens the layer below", () => {
   /** Over a plugin that takes a while to open, and may fail. */
-  async function opened(open: OpenOf, fail = false) {
-    const calls: string[] = [];
+  async function opened(open: OpenOf, fail = false, calls: string[] = []) {
     const plugin = definePlugin({
       name: "p",
       async open() {
@@ -163,6 +162,21 @@ describe("a filter opens the layer below", () => {
     await expect(opened(open, true)).rejects.toThrow("it is not open");
     process.off("unhandledRejection", note);
     expect(unhandled).toEqual([]);
+  });
+
+  test("and has it closed where it fails itself meanwhile", async () => {
+    for (const wait of [false, true]) {
+      const calls: string[] = [];
+      const open: OpenOf = (next, _config, readonly, name) => {
+        void next(readonly, name);
+        const failure = new NbdError("EACCES", "not for you");
+        if (wait) return Promise.reject(failure);
+        throw failure;
+      };
+      await expect(opened(open, false, calls)).rejects.toThrow("not for you");
+      await expect(opened(open, true)).rejects.toThrow("not for you");
+      expect(calls).toEqual(["open", "close"]);
+    }
   });
 
   test("once, though it asks twice at the same time", async () => {
