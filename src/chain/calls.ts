@@ -1,5 +1,6 @@
 /** The calls of one context that have not been answered yet. */
 import type { Context } from "./checked.ts";
+import { countUnderWay } from "./running.ts";
 
 /** A call that a layer answers later. */
 export interface Call {
@@ -20,6 +21,7 @@ export interface Call {
 /** Whose calls they are, for messages. */
 export interface CallsOwner {
   readonly layer: { readonly inTypeScript?: boolean };
+  readonly state: { readonly link: { readonly number: number } };
   readonly title: string;
   readonly logName: string;
 }
@@ -55,11 +57,13 @@ export class Calls {
     const since = performance.now();
     const call: Call = { method, count, offset, next, answer: undefined, since, place };
     if (place === 0) busyCalls.add(this);
+    if (this.owner !== undefined) countUnderWay(this.owner.state.link.number, method, 1);
     this.#all.push(call);
     return call;
   }
 
   end(call: Call): void {
+    if (this.owner !== undefined) countUnderWay(this.owner.state.link.number, call.method, -1);
     const last = this.#all.pop();
     if (last !== undefined && last !== call) {
       this.#all[call.place] = last;

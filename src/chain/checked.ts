@@ -22,26 +22,10 @@ import type { ConnectionInfo, Direct, DirectMethod, Layer, LayerContext, Visit }
 import type { Link } from "./link.ts";
 import { unfinished } from "./next-function.ts";
 import { closeLayers, finalizeLayers, openLayer, prepareLayers, reopenLayers } from "./opening.ts";
-import {
-  askBlockSize,
-  askBoolean,
-  askDescription,
-  askFastZero,
-  askSize,
-  askSupport,
-  ifWritable,
-} from "./questions.ts";
-import {
-  cache,
-  emulatesFua,
-  extents,
-  flush,
-  mustAskFua,
-  thenFlush,
-  trim,
-  zero,
-} from "./requests.ts";
+import * as questions from "./questions.ts";
+import * as requests from "./requests.ts";
 import { accept, learn, refuse, underWrite } from "./rules.ts";
+import { enter, now, PREAD, PWRITE, runAs } from "./running.ts";
 import { State } from "./state.ts";
 
 export class Context implements LayerContext {
@@ -176,55 +160,61 @@ export class Context implements LayerContext {
   // ---- what the layer can do
 
   getSize(): Awaitable<bigint> {
-    return this.state.answers.getSize ?? askSize(this);
+    return this.state.answers.getSize ?? questions.askSize(this);
   }
 
   exportDescription(): Awaitable<string | undefined> {
-    return askDescription(this);
+    return questions.askDescription(this);
   }
 
   blockSize(): Awaitable<BlockSize> {
-    return askBlockSize(this);
+    return questions.askBlockSize(this);
   }
 
   canWrite(): Awaitable<boolean> {
-    return askBoolean(this, "canWrite");
+    return questions.askBoolean(this, "canWrite");
   }
 
   canFlush(): Awaitable<boolean> {
-    return askBoolean(this, "canFlush");
+    return questions.askBoolean(this, "canFlush");
   }
 
   isRotational(): Awaitable<boolean> {
-    return askBoolean(this, "isRotational");
+    return questions.askBoolean(this, "isRotational");
   }
 
   canTrim(): Awaitable<boolean> {
-    return ifWritable(this, "canTrim", false, () => askBoolean(this, "canTrim"));
+    return questions.ifWritable(this, "canTrim", false, () =>
+      questions.askBoolean(this, "canTrim"),
+    );
   }
 
   canZero(): Awaitable<Support> {
-    return ifWritable<"canZero">(this, "canZero", "none", () => askSupport(this, "canZero"));
+    return questions.ifWritable<"canZero">(this, "canZero", "none", () =>
+      questions.askSupport(this, "canZero"),
+    );
   }
 
   canFastZero(): Awaitable<boolean> {
-    return askFastZero(this);
+    return questions.askFastZero(this);
   }
 
   canExtents(): Awaitable<boolean> {
-    return askBoolean(this, "canExtents");
+    return questions.askBoolean(this, "canExtents");
   }
 
   canFua(): Awaitable<Support> {
-    return ifWritable<"canFua">(this, "canFua", "none", () => askSupport(this, "canFua"));
+    return questions.ifWritable<"canFua">(this, "canFua", "none", () =>
+      questions.askSupport(this, "canFua"),
+    );
   }
 
   canMultiConn(): Awaitable<boolean> {
-    return askBoolean(this, "canMultiConn");
+    return questions.askBoolean(this, "canMultiConn");
   }
 
   canCache(): Awaitable<Support> {
-    return askSupport(this, "canCache");
+    return questions.askSupport(this, "canCache");
   }
 
   // ---- data
@@ -242,9 +232,12 @@ export class Context implements LayerContext {
       return this.#whole("pread", count, offset, this.below().pread(buf, offset, flags));
     }
     let result: unknown;
+    const before = enter(this.state.link.number, PREAD);
     try {
       result = layer.pread(this, buf, offset, flags);
+      now[0] = before;
     } catch (error) {
+      now[0] = before;
       return this.#threw(this.failure(error, "pread"), "pread", count, offset);
     }
     if (result === undefined && this.#isDone && buf.length === count) return undefined;
@@ -259,13 +252,13 @@ export class Context implements LayerContext {
       return this.#whole("pwrite", count, offset, learn(this, "pwrite", count, offset, again));
     }
     if (flags !== 0) {
-      if (mustAskFua(this, flags)) {
+      if (requests.mustAskFua(this, flags)) {
         const done = after(this.canFua(), () => this.pwrite(buf, offset, flags));
         return this.#whole("pwrite", count, offset, done);
       }
       accept(this, "pwrite", flags, underWrite);
-      if (emulatesFua(this)) {
-        const done = thenFlush(this, this.pwrite(buf, offset, flags & ~FLAG_FUA));
+      if (requests.emulatesFua(this)) {
+        const done = requests.thenFlush(this, this.pwrite(buf, offset, flags & ~FLAG_FUA));
         return this.#whole("pwrite", count, offset, done);
       }
     }
@@ -277,9 +270,12 @@ export class Context implements LayerContext {
       return this.#whole("pwrite", count, offset, done);
     }
     let result: unknown;
+    const before = enter(state.link.number, PWRITE);
     try {
       result = layer.pwrite(this, buf, offset, flags);
+      now[0] = before;
     } catch (error) {
+      now[0] = before;
       return this.#threw(this.failure(error, "pwrite"), "pwrite", count, offset);
     }
     if (result === undefined && this.#isDone && buf.length === count) return undefined;
@@ -287,23 +283,28 @@ export class Context implements LayerContext {
   }
 
   flush(flags: number): Awaitable<void> {
-    return this.#whole("flush", 0, 0n, flush(this, flags));
+    return this.#whole("flush", 0, 0n, requests.flush(this, flags));
   }
 
   trim(count: number, offset: bigint, flags: number): Awaitable<void> {
-    return this.#whole("trim", count, offset, trim(this, count, offset, flags));
+    return this.#whole("trim", count, offset, requests.trim(this, count, offset, flags));
   }
 
   zero(count: number, offset: bigint, flags: number): Awaitable<void> {
-    return this.#whole("zero", count, offset, zero(this, count, offset, flags));
+    return this.#whole("zero", count, offset, requests.zero(this, count, offset, flags));
   }
 
   extents(count: number, offset: bigint, flags: number, found: Extents): Awaitable<void> {
-    return this.#whole("extents", count, offset, extents(this, count, offset, flags, found));
+    return this.#whole(
+      "extents",
+      count,
+      offset,
+      requests.extents(this, count, offset, flags, found),
+    );
   }
 
   cache(count: number, offset: bigint, flags: number): Awaitable<void> {
-    return this.#whole("cache", count, offset, cache(this, count, offset, flags));
+    return this.#whole("cache", count, offset, requests.cache(this, count, offset, flags));
   }
 
   // ---- helpers
@@ -354,7 +355,7 @@ export class Context implements LayerContext {
   ): void | Promise<void> {
     let result: unknown;
     try {
-      result = call();
+      result = runAs(this.state.link.number, method, call);
     } catch (error) {
       return this.#threw(this.failure(error, method), method, count, offset);
     }
@@ -366,7 +367,7 @@ export class Context implements LayerContext {
   question<T>(method: string, call: () => Awaitable<T>): Awaitable<T> {
     let result: Awaitable<T>;
     try {
-      result = call();
+      result = runAs(this.state.link.number, method, call);
     } catch (error) {
       return this.#threw(error, method, 0, 0n);
     }

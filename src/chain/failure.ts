@@ -9,6 +9,7 @@ import { noteOrigin } from "../lib/speaker.ts";
 import { messageOf, shown, stackOf } from "../lib/thrown.ts";
 import { methodName } from "./answers.ts";
 import type { Layer } from "./layer.ts";
+import { numberOf, runAs } from "./running.ts";
 import { waitFor } from "./waiting.ts";
 
 /** Errors that were thrown by mistake, so that each is logged once however far it travels. */
@@ -108,7 +109,8 @@ export function lifeCycle<T>(
   call: () => Awaitable<T>,
 ): Awaitable<T> {
   const shownName = methodName(layer, method);
-  const result = attempt(call, (error) => {
+  const go = () => runAs(numberOf(layer), shownName, call);
+  const result = attempt(go, (error) => {
     if (error instanceof ConfigError || error instanceof NbdError) {
       noteOrigin(error, layer.name);
       return error;

@@ -8,6 +8,7 @@ import { methodName, oddAnswer } from "./answers.ts";
 import { attempt, failureOf } from "./failure.ts";
 import type { ConnectionInfo, Layer, Visit } from "./layer.ts";
 import { type Watch, withNext } from "./next-function.ts";
+import { numberOf, runAs } from "./running.ts";
 import { waitFor } from "./waiting.ts";
 
 /** A default export of a layer for one client; what the client is told must not change. */
@@ -18,12 +19,15 @@ interface Default {
 
 export class Link {
   readonly layer: Layer;
+  /** See running.ts. */
+  readonly number: number;
   /** The one below; undefined for the plugin. */
   readonly next: Link | undefined;
   readonly #defaults = new WeakMap<ConnectionInfo, Default>();
 
   constructor(layer: Layer, next: Link | undefined) {
     this.layer = layer;
+    this.number = numberOf(layer);
     this.next = next;
   }
 
@@ -131,7 +135,10 @@ export class Link {
     const { logName } = visit.connection;
     const shownName = methodName(this.layer, method);
     const result = attempt(
-      () => withNext(`${kind} ${name}`, method, call),
+      () =>
+        withNext(`${kind} ${name}`, method, (watch) =>
+          runAs(this.number, shownName, () => call(watch)),
+        ),
       (error) => failureOf(error, name, shownName, logName),
     );
     return waitFor(this.layer, shownName, logName, result);

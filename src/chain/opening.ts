@@ -5,6 +5,7 @@ import { NbdError } from "../api/errors.ts";
 import { log } from "../lib/log.ts";
 import { namedMessage } from "../lib/speaker.ts";
 import type { Context } from "./checked.ts";
+import { runAs } from "./running.ts";
 import { waitFor } from "./waiting.ts";
 
 /** Open `context` and, through it or after it, the layers below. */
@@ -40,7 +41,9 @@ export async function openLayer(
     if (layer.open === undefined) {
       await openNext(readonly, name);
     } else {
-      const handle = layer.open(context, openNext, readonly, name, isTls);
+      const { open } = layer;
+      const go = () => open.call(layer, context, openNext, readonly, name, isTls);
+      const handle = runAs(context.state.link.number, "open", go);
       state.handle = await waitFor(layer, "open", connection.logName, handle);
       await opening;
     }
@@ -83,7 +86,8 @@ export async function prepareLayers(context: Context): Promise<void> {
   const readonly = state.answers.canWrite === false;
   context.control(`prepare readonly=${readonly ? 1 : 0}`);
   try {
-    const preparing = layer.prepare?.(context, readonly);
+    const prepare = () => layer.prepare?.(context, readonly);
+    const preparing = runAs(context.state.link.number, "prepare", prepare);
     context.keepNext();
     await waitFor(layer, "prepare", context.logName, preparing);
     state.prepared = true;
@@ -124,7 +128,12 @@ export async function closeLayers(context: Context): Promise<void> {
     state.open = false;
     state.prepared = false;
     const failure = await failureIn(context, "close", () =>
-      waitFor(layer, "close", context.logName, layer.close?.(context)),
+      waitFor(
+        layer,
+        "close",
+        context.logName,
+        runAs(context.state.link.number, "close", () => layer.close?.(context)),
+      ),
     );
     if (failure !== undefined) logFailure(context, failure);
   }

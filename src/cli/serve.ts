@@ -32,6 +32,7 @@ import {
 } from "./standard-streams.ts";
 import { canHaveUri, printedUris, uriOf, type UriOptions, uriOptions } from "./uri.ts";
 import { changeUser, userId } from "./user.ts";
+import { watchBlocking } from "./watchdog.ts";
 
 /** How the process came to be. */
 export interface Origin {
@@ -52,6 +53,8 @@ export async function serve(chain: Chain, settings: Settings, origin: Origin): P
   using stop = stopSignals();
   if (settings.swap) lockAllMemory();
   using places = placesFor(settings, origin);
+  using watching = new DisposableStack();
+  watching.use(watchBlocking(chain));
   const life = new Life(chain, settings, origin, streams, places);
   using limit = new ShutdownLimit(settings.shutdownSeconds, life);
   // Also while the server starts.
@@ -64,7 +67,6 @@ export async function serve(chain: Chain, settings: Settings, origin: Origin): P
   });
   life.server = server;
 
-  using watching = new DisposableStack();
   watching.use(surviveFaults());
   watching.use(watchUnanswered());
   const { status, by } = await life.untilStopped(server, stop);

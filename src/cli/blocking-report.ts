@@ -1,0 +1,45 @@
+/** Finds out that JavaScript is blocked, and by what, from what src/chain/running.ts has in memory. */
+import type { Watched } from "./watchdog.ts";
+
+/** The thread looks, and is shown that JavaScript runs, that often. */
+export const everyMs = 500;
+/** After so many looks, half a second apart, at which nothing has moved JavaScript is called blocked. */
+const patientLooks = 4;
+/** Calls of layers that may be what blocks. */
+const mostNamed = 3;
+
+export class Blocking {
+  readonly #watched: Omit<Watched, "target" | "serverName">;
+  readonly #now: Int32Array;
+  readonly #underWay: Int32Array;
+  #turns = -1;
+  #looks = 0;
+
+  constructor(watched: Omit<Watched, "target" | "serverName">) {
+    this.#watched = watched;
+    this.#now = new Int32Array(watched.memory, 0, 2);
+    this.#underWay = new Int32Array(watched.memory, 2 * Int32Array.BYTES_PER_ELEMENT);
+  }
+
+  /** What to say, once each time. */
+  look(): string | undefined {
+    const turns = Atomics.load(this.#now, 1);
+    this.#looks = turns === this.#turns ? this.#looks + 1 : 0;
+    this.#turns = turns;
+    if (this.#looks !== patientLooks) return undefined;
+    const code = Atomics.load(this.#now, 0);
+    if (code !== 0) return `${this.#nameOf(code)} has blocked the server for 2 s`;
+    const calls = [...this.#underWay.keys()].filter((it) => Atomics.load(this.#underWay, it) > 0);
+    const names = calls.slice(0, mostNamed).map((it) => this.#nameOf(it));
+    const after =
+      names.length === 0 ? "" : `, perhaps what follows an await in ${names.join(", ")}`;
+    return `the server has been blocked for 2 s by JavaScript that no layer was called for${after}`;
+  }
+
+  #nameOf(code: number): string {
+    const { methods, methodsPerLayer, titles } = this.#watched;
+    const title = titles[Math.floor(code / methodsPerLayer)] ?? "a layer";
+    const method = methods[code % methodsPerLayer] ?? "";
+    return method === "" ? title : `${title}: ${method}`;
+  }
+}

@@ -1,0 +1,26 @@
+/** The watchdog's thread: see watchdog.ts. */
+import { openSystemLog } from "#abi/process";
+
+import { log, sendErrorsTo } from "../lib/log.ts";
+import { Blocking, everyMs } from "./blocking-report.ts";
+import type { Watched } from "./watchdog.ts";
+
+/** This file runs in a Worker, whose global object has these. */
+declare const self: Worker;
+
+let blocking: Blocking | undefined;
+
+self.addEventListener("message", ({ data }: MessageEvent<Watched | undefined>) => {
+  // Only the thread ends.
+  if (data === undefined) process.exit(0);
+  const { serverName, target } = data;
+  log.serverName = serverName;
+  if (target === "systemLog") sendErrorsTo({ systemLog: openSystemLog(serverName ?? "nbdkit") });
+  else sendErrorsTo(target);
+  blocking ??= new Blocking(data);
+});
+
+setInterval(() => {
+  const message = blocking?.look();
+  if (message !== undefined) log.error(message);
+}, everyMs);

@@ -1,0 +1,52 @@
+/** Says which layer blocks JavaScript, from another thread: while that lasts no client is served, and no timer fires. */
+import type { Chain } from "../chain/chain.ts";
+import { isOurs } from "../chain/find.ts";
+import { memory, methods, methodsPerLayer, now, titles } from "../chain/running.ts";
+import { log, watchErrorTarget } from "../lib/log.ts";
+import { everyMs } from "./blocking-report.ts";
+
+/** What the thread is told when it starts. */
+export interface Watched {
+  readonly memory: SharedArrayBuffer;
+  readonly methods: readonly string[];
+  readonly methodsPerLayer: number;
+  readonly titles: readonly string[];
+  readonly serverName: string | undefined;
+  /** Where error lines go. */
+  readonly target: "nowhere" | "systemLog" | { readonly fd: number };
+}
+
+/**
+ * Watch until it is disposed of. Only layers in TypeScript can block JavaScript, and those that come with the server are
+ * not expected to: without others there is no thread.
+ */
+export function watchBlocking({ layers }: Chain): Disposable {
+  if (!layers.some(({ inTypeScript, path }) => inTypeScript === true && !isOurs(path)))
+    return { [Symbol.dispose]() {} };
+  const worker = new Worker(new URL("watchdog-thread.ts", import.meta.url), { smol: true });
+  worker.addEventListener("error", (event) => {
+    event.preventDefault();
+    log.debug(`no thread to watch for layers that block JavaScript: ${event.message}`);
+  });
+  worker.unref();
+  watchErrorTarget((target) => {
+    const watched: Watched = {
+      memory,
+      methods,
+      methodsPerLayer,
+      titles,
+      serverName: log.serverName,
+      target: target === "nowhere" || "fd" in target ? target : "systemLog",
+    };
+    worker.postMessage(watched);
+  });
+  const timer = setInterval(() => {
+    now[1] = ((now[1] ?? 0) + 1) | 0;
+  }, everyMs).unref();
+  return {
+    [Symbol.dispose]() {
+      clearInterval(timer);
+      worker.postMessage(undefined);
+    },
+  };
+}
