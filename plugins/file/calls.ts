@@ -1,5 +1,5 @@
 /** The system calls that the plugin makes, as one object, so that tests can watch them and let them fail. */
-import { fstatSync } from "node:fs";
+import { fstatSync, read } from "node:fs";
 
 import { storage } from "#api";
 
@@ -11,7 +11,25 @@ export type Calls = Storage["onThread"] &
     readonly adviseNow: Storage["advise"];
     readonly seekNow: Storage["seek"];
     readonly sizeNow: (fd: number) => bigint;
+    /** On one of Bun's threads for node:fs: twice as fast, but two calls that hang stop them all. */
+    readonly preadPooled: Storage["onThread"]["pread"];
   };
+
+/** node:fs takes positions as numbers; beyond this one it would silently use the current position. */
+const farthest = BigInt(Number.MAX_SAFE_INTEGER);
+
+function preadPooled(fd: number, buf: Uint8Array, offset: bigint): Promise<number> {
+  if (offset > farthest) return storage.onThread.pread(fd, buf, offset);
+  return new Promise((resolve, reject) => {
+    const start = (): void =>
+      read(fd, buf, 0, buf.length, Number(offset), (error, count) => {
+        if (error === null || error === undefined) resolve(count);
+        else if (error.code === "EINTR") start();
+        else reject(error);
+      });
+    start();
+  });
+}
 
 /** The real ones. */
 export const calls: Calls = {
@@ -21,5 +39,6 @@ export const calls: Calls = {
   pwriteSync: storage.pwriteSync,
   adviseNow: storage.advise,
   seekNow: storage.seek,
+  preadPooled,
   sizeNow: (fd) => fstatSync(fd, { bigint: true }).size,
 };

@@ -41,6 +41,9 @@ export class Pace {
   readonly storage: Storage;
   readonly now: () => number;
   #cautiousUntil = 0;
+  /** Reads on Bun's threads, and when the first began or the last one ended. */
+  #pooled = 0;
+  #movedAt = 0;
 
   constructor(storage: Storage, now: () => number = () => performance.now()) {
     this.storage = storage;
@@ -51,6 +54,18 @@ export class Pace {
   get atOnce(): boolean {
     if (this.storage === "remote") return false;
     return this.#cautiousUntil === 0 || this.now() >= this.#cautiousUntil;
+  }
+
+  /** Whether a read may take one of Bun's threads: not while others may hang there. */
+  get mayPool(): boolean {
+    if (this.storage !== "disk" || !this.atOnce) return false;
+    return this.#pooled === 0 || this.now() - this.#movedAt <= slowMs;
+  }
+
+  /** A read on Bun's threads begins (1) or ends (-1). */
+  pooled(by: 1 | -1): void {
+    if (this.#pooled === 0 || by < 0) this.#movedAt = this.now();
+    this.#pooled += by;
   }
 
   /** A call that began at `start` has returned, on whichever thread. */

@@ -18,9 +18,9 @@ describe("reading", () => {
   });
 
   test.each([
-    ["nothing", -1, "pread 100 7"],
-    ["an empty answer of Linux 5.9", 0, "pread 100 7"],
-    ["the first part", 60, "pread 40 67"],
+    ["nothing", -1, "preadPooled 100 7"],
+    ["an empty answer of Linux 5.9", 0, "preadPooled 100 7"],
+    ["the first part", 60, "preadPooled 40 67"],
   ])("fetches the rest on another thread: %s", async (_what, count, rest) => {
     const { file, said } = fakeFile({ preadNow: () => count });
     await readFully(file, buf(), 7n);
@@ -28,16 +28,40 @@ describe("reading", () => {
   });
 
   test("goes on after short reads", async () => {
-    const { file, said } = fakeFile({ preadNow: () => -1, pread: () => Promise.resolve(50) });
+    const { file, said } = fakeFile({ preadNow: () => -1, preadPooled: () => Promise.resolve(50) });
     await readFully(file, buf(), 0n);
-    expect(said).toEqual(["preadNow 100 0", "pread 100 0", "pread 50 50"]);
+    expect(said).toEqual(["preadNow 100 0", "preadPooled 100 0", "preadPooled 50 50"]);
   });
 
   test("uses another thread where nothing can tell, and does not ask again", async () => {
     const { file, said } = fakeFile({ preadNow: failing("EOPNOTSUPP") });
     await readFully(file, buf(), 0n);
     await readFully(file, buf(), 100n);
-    expect(said).toEqual(["preadNow 100 0", "pread 100 0", "pread 100 100"]);
+    expect(said).toEqual(["preadNow 100 0", "preadPooled 100 0", "preadPooled 100 100"]);
+  });
+
+  test("keeps away from Bun's few threads while a read hangs there, and where a disk is slow", async () => {
+    let now = 0;
+    const first = Promise.withResolvers<number>();
+    const preadPooled = (part: Uint8Array, at: bigint) => (at === 0n ? first.promise : part.length);
+    const pace = new Pace("disk", () => now);
+    const { file, said } = fakeFile({ preadNow: () => -1, preadPooled }, { pace });
+    const hanging = readFully(file, buf(), 0n);
+    await readFully(file, buf(), 100n);
+    now += 51;
+    await readFully(file, buf(), 200n);
+    first.resolve(100);
+    await hanging;
+    await readFully(file, buf(), 300n);
+    now += 5000;
+    await readFully(file, buf(), 400n);
+    expect(said.filter((it) => !it.startsWith("preadNow"))).toEqual([
+      "preadPooled 100 0",
+      "preadPooled 100 100",
+      "pread 100 200",
+      "pread 100 300",
+      "preadPooled 100 400",
+    ]);
   });
 
   test("reads at once where nothing can tell but all is in memory", () => {
@@ -59,17 +83,20 @@ describe("reading", () => {
     expect(said).toEqual(["pread 1048577 0"]);
   });
 
-  test.each(["preadNow", "pread", "preadSync"] as const)("keeps the error of %s", async (call) => {
-    const way = call === "preadSync" ? failing("EOPNOTSUPP") : () => -1;
-    const where = call === "preadSync" ? inMemory : {};
-    const { file } = fakeFile({ preadNow: way, [call]: failing("ENOMEDIUM") }, where);
-    expect(await errnoOf(() => readFully(file, buf(), 0n))).toBe("ENOMEDIUM");
-  });
+  test.each(["preadNow", "preadPooled", "preadSync"] as const)(
+    "keeps the error of %s",
+    async (call) => {
+      const way = call === "preadSync" ? failing("EOPNOTSUPP") : () => -1;
+      const where = call === "preadSync" ? inMemory : {};
+      const { file } = fakeFile({ preadNow: way, [call]: failing("ENOMEDIUM") }, where);
+      expect(await errnoOf(() => readFully(file, buf(), 0n))).toBe("ENOMEDIUM");
+    },
+  );
 });
 
 test("EAGAIN of the file system is EIO to clients", async () => {
   const fails = failing("EAGAIN");
-  const { file: reads } = fakeFile({ preadNow: () => -1, pread: fails });
+  const { file: reads } = fakeFile({ preadNow: () => -1, preadPooled: fails });
   expect(await errnoOf(() => readFully(reads, buf(), 0n))).toBe("EIO");
   const { file: writes } = fakeFile({ pwriteSync: fails });
   expect(await errnoOf(() => writeFully(writes, buf(), 0n))).toBe("EIO");

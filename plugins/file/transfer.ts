@@ -91,16 +91,36 @@ async function readLater(
   offset: bigint,
   had: number,
 ): Promise<void> {
-  const { fd, calls } = file;
   try {
     let done = had;
     while (done < buf.length) {
-      const count = await calls.pread(fd, buf.subarray(done), offset + BigInt(done));
+      const count = await readSome(file, buf.subarray(done), offset + BigInt(done));
       if (count === 0) await beyondEnd(file, buf, offset);
       done += count;
     }
   } catch (error) {
     throw blame(file, error);
+  }
+}
+
+/** A disk that is quick is read on Bun's threads, until one of its reads hangs there or was slow. */
+async function readSome(
+  { calls, fd, pace }: OpenFile,
+  buf: Uint8Array,
+  offset: bigint,
+): Promise<number> {
+  if (buf.length > longest) return calls.pread(fd, buf, offset);
+  const start = pace.now();
+  try {
+    if (!pace.mayPool) return await calls.pread(fd, buf, offset);
+    pace.pooled(1);
+    try {
+      return await calls.preadPooled(fd, buf, offset);
+    } finally {
+      pace.pooled(-1);
+    }
+  } finally {
+    pace.took(start);
   }
 }
 
