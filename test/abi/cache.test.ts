@@ -43,7 +43,8 @@ async function start(
   const filter = await compileModule("examples/xor/xor.c");
   const args = [`--filter=${filter}`, "-U", "-", "--run", "echo served", "null", "xor-key=1"];
   const { code, stdout, stderr } = await run([...prefix, ...server(), ...args], {
-    env: { CC: cc, XDG_CACHE_HOME: cache, ...env },
+    // Without a cache of its own, Bun keeps what it compiles in the current folder.
+    env: { CC: cc, XDG_CACHE_HOME: cache, BUN_RUNTIME_TRANSPILER_CACHE_PATH: "0", ...env },
   });
   return {
     code,
