@@ -52,10 +52,10 @@ describe("calls on other threads", () => {
     await onThread.close(gone);
     const message = (call: Promise<unknown>) => call.then(String, String);
     expect(await message(onThread.pread(gone, new Uint8Array(5), 7n))).toBe(
-      "NbdError: reading 5 bytes at 7: bad file descriptor",
+      "NbdError: reading 5 bytes at 7: Bad file descriptor",
     );
     expect(await message(onThread.punchHole(gone, 7n, 5))).toBe(
-      "NbdError: punching a hole of 5 bytes at 7: bad file descriptor",
+      "NbdError: punching a hole of 5 bytes at 7: Bad file descriptor",
     );
   });
 });
