@@ -138,7 +138,7 @@ test("a program that is a plugin lies in any folder, and gets its words byte by 
   expect(result.code).toBe(1);
   expect(result.stdout).toBe(`${plugins}/nbdkit-words-plugin|${words}${folder}\n${plugins}\n`);
   expect(result.stderr).toStartWith(`nbdkit: error: there is no plugin named "words\udce9": `);
-  expect(result.stderr).toEndWith(`${plugins}/nbdkit-words\udce9-plugin.so\n`);
+  expect(result.stderr).toEndWith(`${plugins}/nbdkit-words\udce9-plugin.so: did you mean words?\n`);
 });
 
 test("a command that is too long is refused with the reason", async () => {

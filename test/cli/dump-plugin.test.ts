@@ -52,10 +52,11 @@ describe.skipIf(plugins.length === 0)("the installed plugins (needs nbdkit)", ()
   });
 });
 
-/** The paragraphs of layers. A blank line at the end of a module's own text counts for nothing. */
+/** The paragraphs of layers, behind nbdkit's usage and in front of ours. Blank lines count for nothing. */
 function paragraphs({ code, stdout, stderr }: Ran): Ran {
   const at = stdout.search(/^(filter|plugin): /m);
-  return { code, stderr, stdout: stdout.slice(at).replaceAll(/\n+/g, "\n") };
+  const [layers = ""] = stdout.slice(at).split(/^Usage: nbdkit /m);
+  return { code, stderr, stdout: layers.replaceAll(/\n+/g, "\n") };
 }
 
 describe.skipIf(filters.length === 0)("the installed filters (needs nbdkit)", () => {
