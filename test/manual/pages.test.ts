@@ -51,7 +51,12 @@ describe("all pages", () => {
       const env = { MANWIDTH: "90", LC_ALL: "C.UTF-8", MANPAGER: "cat", GROFF_NO_SGR: "1" };
       for (const file of files) {
         const { code, stdout, stderr } = await run(["man", "--warnings", "-l", file], { env });
-        expect({ file, code, stderr }).toEqual({ file, code: 0, stderr: "" });
+        // A terminal has no pages, but tbl(1) looks where they would end.
+        const complaints = stderr.replaceAll(
+          /^.*table text block will not fit on one page\n/gm,
+          "",
+        );
+        expect({ file, code, complaints }).toEqual({ file, code: 0, complaints: "" });
         expect(stdout).toContain("NAME");
       }
     });
