@@ -130,5 +130,23 @@ describe.skipIf(!canHold)(
       const { data: now } = await again.askChunk({ type: READ, ...block });
       expect(now.subarray(8)).toEqual(new Uint8Array(4096).fill(0x77));
     });
+
+    test("a server that waits for such a disk for too long names the request and ends", async () => {
+      const path = join(disk.mounted, "slow");
+      await using ending = await serve(["--shutdown-timeout=100ms", "file", path]);
+      const { client: slow } = await NbdClient.ready({ unix: ending.socket });
+      await disk.hold("write");
+      slow.request(written);
+      await disk.holds("write");
+      ending.process.kill("SIGTERM");
+      await ending.printed(/^nbdkit: error: ending without waiting for layers/m);
+      // The kernel lets no process go that waits for an answer of FUSE.
+      await disk.release();
+      const { code, stderr } = await ending.stop();
+      expect(code).toBe(1);
+      expect(stderr).toMatch(
+        /file\[1\]: error: plugin file: pwrite of 4096 bytes at 8192 has not been/,
+      );
+    });
   },
 );
