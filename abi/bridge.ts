@@ -32,6 +32,7 @@ const slotWords = layouts.slot.size / 4;
 const inWords = layouts.slot.fields.in.offset / 4;
 const outWords = layouts.slot.fields.out.offset / 4;
 const messageWords = layouts.message.size / 4;
+const mostSpareThreads = 16;
 /** Poll only while C owes so few replies. */
 const pollAtMost = 2;
 const pollMicroseconds = 60;
@@ -88,8 +89,8 @@ export class Bridge implements ThreadLink, QueueLink {
   #skippedPolls = 0;
   #nextTarget = 1;
   #lifecycle: RequestThread | undefined;
-  /** The queue of the client whose calls the life-cycle thread runs. */
-  #aloneQueue: CallQueue | undefined;
+  /** Threads of connections that are over. */
+  readonly #spare: RequestThread[] = [];
 
   constructor() {
     this.native = openRuntime();
@@ -167,21 +168,46 @@ export class Bridge implements ThreadLink, QueueLink {
     if (parked?.active === true) return parked.call(call);
     const { lifecycleThread } = connection.info;
     const queue = (connection.queue ??= new CallQueue(this, limit));
-    if (lifecycleThread === undefined) return queue.call(call);
-    return this.#alone(queue, lifecycleThread, call);
+    if (lifecycleThread !== undefined) {
+      return this.#pinned(this.#lifecycleThread(), queue, lifecycleThread, call);
+    }
+    // Decided once: null is none.
+    if (connection.thread === undefined) connection.thread = this.#ownThread(connection);
+    const { thread } = connection;
+    return thread === null ? queue.call(call) : this.#pinned(thread, queue, "all", call);
   }
 
   /**
-   * Run a callback for the only client that there is, where nbdkit does: on the thread that the modules were loaded on. What
-   * layers ask for while that waits for their answer is run by others.
+   * Run a callback on the thread where nbdkit would, since modules may keep things by thread. What layers ask for while
+   * that thread waits for their answer is run by others.
    */
-  #alone(queue: CallQueue, runs: "all" | "control", call: Call): Promise<Result> {
-    const thread = this.#lifecycleThread();
+  #pinned(
+    thread: RequestThread,
+    queue: CallQueue,
+    runs: "all" | "control",
+    call: Call,
+  ): Promise<Result> {
     if ((runs === "control" && dataOps.has(call.op)) || thread.parked !== undefined) {
       return queue.call(call);
     }
-    this.#aloneQueue = queue;
+    thread.overflow = queue;
     return thread.call(call);
+  }
+
+  /** A thread that runs nothing else as long as the connection lasts, where it has to have one and there is one left. */
+  #ownThread({ info }: NativeConnection): RequestThread | null {
+    if (info.ownThread?.() !== true) return null;
+    const spare = this.#spare.pop();
+    if (spare !== undefined) return spare;
+    const slot = this.native.rt_thread_new();
+    return slot < 0 ? null : this.#threadOf(slot);
+  }
+
+  /** The thread of a connection that is over. */
+  giveBack(thread: RequestThread): void {
+    thread.overflow = undefined;
+    if (this.#spare.length < mostSpareThreads) this.#spare.push(thread);
+    else this.native.rt_thread_end(thread.slot);
   }
 
   #newThread(): RequestThread {
@@ -300,8 +326,8 @@ export class Bridge implements ThreadLink, QueueLink {
     } else {
       const number = this.#slots.word(base, "module");
       thread.parks(base, number === 0 ? undefined : this.#numbers.downOf(number - 1));
-      if (thread === this.#lifecycle) {
-        for (const down of thread.takeWaiting()) this.#aloneQueue?.add(down);
+      if (thread.overflow !== undefined) {
+        for (const down of thread.takeWaiting()) thread.overflow.add(down);
       }
     }
   }

@@ -6,6 +6,7 @@ import type { ConnectionInfo } from "#chain/layer";
 
 import type { Bridge } from "./bridge.ts";
 import type { CallQueue } from "./call-queue.ts";
+import type { RequestThread } from "./request-thread.ts";
 import type { Shortcut } from "./shortcut.ts";
 import { cString } from "./text.ts";
 
@@ -23,6 +24,8 @@ export class NativeConnection {
   readonly logName: string;
   /** Where its calls wait for a native thread; made by the bridge with the first one. */
   queue: CallQueue | undefined;
+  /** The thread that runs nothing but its callbacks, where it has one. */
+  thread: RequestThread | null | undefined;
   /** How C's requests from layer to layer get past JavaScript. */
   readonly shortcuts = new Set<Shortcut>();
   /** Strings that C was given, by their text. */
@@ -135,6 +138,7 @@ export class NativeConnection {
     known.delete(this.#info);
     byPointer.delete(this.pointer);
     this.queue?.release();
+    if (this.thread) this.#bridge.giveBack(this.thread);
     for (const string of this.#strings.values()) string.release();
     this.#control?.free();
     this.#info.ended.removeEventListener("abort", this.#end);

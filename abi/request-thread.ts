@@ -7,6 +7,7 @@ import { log } from "#lib/log";
 import { speakOf } from "#lib/speaker";
 import { messageOf } from "#lib/thrown";
 
+import type { CallQueue } from "./call-queue.ts";
 import type { NativeConnection } from "./connection.ts";
 import type { Answered, Reply } from "./message-memory.ts";
 
@@ -134,6 +135,8 @@ export class Parked {
  */
 export class RequestThread {
   readonly slot: number;
+  /** Of the connection whose thread it is: runs what waits while the thread waits in an upcall. */
+  overflow: CallQueue | undefined;
   readonly #bridge: ThreadLink;
   readonly #stack: (Down | Parked)[] = [];
   readonly #queue: Down[] = [];

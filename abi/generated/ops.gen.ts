@@ -77,6 +77,7 @@ export const RT_ANSWER = 2;
 export const RT_UPCALL = 3;
 export const RT_DONE = 4;
 export const RT_SERVE = 5;
+export const RT_LEAVE = 7;
 export const RT_REMEMBER = 1;
 export const RT_DIRECT_ERRNO = 1;
 export const RT_DIRECT_DESCRIPTOR = 2;

@@ -6,6 +6,7 @@ export const runtimeSymbols = {
   rt_start: { args: ["u32", "ptr"], returns: "i32" },
   rt_slots: { args: [], returns: "ptr" },
   rt_thread_new: { args: [], returns: "i32" },
+  rt_thread_end: { args: ["u32"], returns: "void" },
   rt_kick: { args: ["ptr", "u32"], returns: "void" },
   rt_calls: { args: [], returns: "ptr" },
   rt_queue_new: { args: ["u32"], returns: "ptr" },

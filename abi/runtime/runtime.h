@@ -17,6 +17,7 @@
 #define RT_UPCALL 3   /* thread -> JavaScript: the layer `target` is asked for op */
 #define RT_DONE 4     /* thread -> JavaScript: the downcall returned */
 #define RT_SERVE 5    /* to a request thread: serve a queue */
+#define RT_LEAVE 7    /* to a request thread: end */
 
 /* rt_message.flags of an answer: the layer will answer the same as long as rt_next_forget is not called. */
 #define RT_REMEMBER 1
@@ -84,6 +85,9 @@ void *rt_slots (void);
 
 /* Start a request thread. Returns its slot or -errno. */
 int32_t rt_thread_new (void);
+
+/* End an idle one of these. Its slot may be another thread's then. */
+void rt_thread_end (uint32_t slot);
 
 /* Deliver the message in `in` of each of `n` slots. */
 void rt_kick (const uint32_t *slots, uint32_t n);

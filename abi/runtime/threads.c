@@ -294,6 +294,8 @@ request_thread (void *value)
       stays = rt_serve (slot);
     else if (rt_slot_array[slot].in.kind == RT_ERRAND)
       run_errand ();
+    else if (rt_slot_array[slot].in.kind == RT_LEAVE)
+      stays = false;
     else
       run_downcall (slot);
   }
@@ -323,6 +325,13 @@ rt_thread_new (void)
   pthread_setname_np (thread, name);
   pthread_detach (thread);
   return (int32_t) slot;
+}
+
+void
+rt_thread_end (uint32_t slot)
+{
+  rt_slot_array[slot].in.kind = RT_LEAVE;
+  rt_kick (&slot, 1);
 }
 
 /* ---- calls of the next layer */

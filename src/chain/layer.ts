@@ -24,6 +24,8 @@ export interface ConnectionInfo extends Client {
    * By default nothing.
    */
   readonly lifecycleThread?: "all" | "control" | undefined;
+  /** Whether all C layers run on one thread of the connection's own, as in nbdkit where requests are not run in parallel. */
+  readonly ownThread?: (() => boolean) | undefined;
   tlsNames?: Client["tlsNames"];
 }
 

@@ -114,6 +114,7 @@ export class Connection {
     this.#info = connectionInfo(id, this.#logName, {
       ...socket.client,
       lifecycleThread: alone ? lifecycleThread(shared) : undefined,
+      ownThread: () => lifecycleThread(shared) === "all",
       ended: this.#ended.signal,
       // Not in the middle of the request that asks for it.
       disconnect: (force) => queueMicrotask(() => this.#disconnect(force)),
