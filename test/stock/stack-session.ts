@@ -44,7 +44,11 @@ async function idle(pid: number, { filters }: Stack): Promise<void> {
 }
 
 /** Each server says in its own words what is wrong with a request. */
-const unworded = (line: string) => line.replace(/(invalid request: \w+):.*/, "$1");
+const unworded = (line: string) =>
+  line
+    .replace(/(invalid request: \w+):.*/, "$1")
+    // Here the lines of layers in TypeScript name the layer: filters/error is one of them.
+    .replace(/error: error: (?=injecting )/, "error: ");
 
 /** The second client may come before the first one's end is logged. */
 const byConnection = (log: readonly string[]) =>
