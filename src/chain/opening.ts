@@ -3,7 +3,7 @@ import type { Awaitable } from "#abi/generated/methods.gen";
 
 import { NbdError } from "../api/errors.ts";
 import { log } from "../lib/log.ts";
-import { namedMessage } from "../lib/speaker.ts";
+import { namedMessage, noteOrigin } from "../lib/speaker.ts";
 import type { Context } from "./checked.ts";
 import { runAs } from "./running.ts";
 import { waitFor } from "./waiting.ts";
@@ -75,7 +75,10 @@ async function resolvedName(
   if (exportName !== "" || context.state.shared) return exportName;
   const name = await context.state.link.defaultExport(readonly, context);
   if (name !== undefined) return name;
-  throw new NbdError("EINVAL", `default export ("") not permitted`);
+  const failure = new NbdError("EINVAL", `default export ("") not permitted`);
+  // These are the server's words, as in nbdkit, not the layer's.
+  noteOrigin(failure, "");
+  throw failure;
 }
 
 /** Innermost first. A layer whose filter did not open the next one has nothing to prepare below it. */

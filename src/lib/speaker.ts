@@ -63,9 +63,9 @@ function folderOf(path: string): string {
   return path.slice(0, path.lastIndexOf("/") + 1);
 }
 
-/** `message` as a line of the layer's, which begins with its name. */
-export function named(layer: string | undefined, message: string): string {
-  if (layer === undefined || message === "") return message;
+/** `message` as a line of the layer's, which begins with its name. The server itself has none. */
+export function named(layer = "", message: string): string {
+  if (layer === "" || message === "") return message;
   const starts = [layer, `filter ${layer}`, `plugin ${layer}`];
   const isNamed = starts.some((start) => new RegExp(`^${start}[: ]`).test(message));
   return isNamed ? message : `${layer}: ${message}`;
@@ -74,7 +74,7 @@ export function named(layer: string | undefined, message: string): string {
 /** The layers that have thrown errors. */
 const origins = new WeakMap<object, string>();
 
-/** `error` comes from `layer`, unless it came from another one before. */
+/** `error` comes from `layer`, or from the server itself (""), unless it came from another one before. */
 export function noteOrigin(error: object, layer: string): void {
   if (!origins.has(error)) origins.set(error, layer);
 }

@@ -12,6 +12,9 @@ const seed = Number(process.env["STOCK_SEED"] ?? 1325);
 const count = Number(process.env["STOCK_STACKS"] ?? 64);
 const GROUP = 8;
 
+/** Filters that take the place of the genuine ones. Not cow, which offers more: see its manual. */
+const typescript = ["offset", "partition", "delay", "error"];
+
 const missing = ["nbdkit", "nbdsh"].filter((name) => !installed(name));
 const needed = missing.length === 0 ? "" : ` (needs ${missing.join(", ")})`;
 
@@ -19,6 +22,13 @@ const commandLine = (stack: Stack) =>
   [...stack.filters.map((filter) => `--filter=${filter}`), stack.plugin, ...stack.params].join(" ");
 
 type Named = (name: string, kind: "filter" | "plugin") => string;
+
+/** What was seen, without the name of the filter in TypeScript that an error line begins with: nbdkit has none there. */
+function unnamed<T>(seen: T): T {
+  const filter = new RegExp(`(nbdkit: [^:]*: error: )(?:${typescript.join("|")}): `, "g");
+  // The cast is true: only text within strings is left out.
+  return JSON.parse(JSON.stringify(seen).replaceAll(filter, "$1")) as T;
+}
 
 /** Compare the stacks in ours, whose modules are `named`, with the same ones in nbdkit. */
 function compare(title: string, stacks: readonly Stack[], named: Named): void {
@@ -37,7 +47,7 @@ function compare(title: string, stacks: readonly Stack[], named: Named): void {
         }
         // Two equal failures are no success.
         expect(seen.filter(({ genuine }) => "failed" in genuine)).toEqual([]);
-        expect(seen.map(({ line, ours }) => ({ line, seen: ours }))).toEqual(
+        expect(seen.map(({ line, ours }) => ({ line, seen: unnamed(ours) }))).toEqual(
           seen.map(({ line, genuine }) => ({ line, seen: genuine })),
         );
       },
@@ -53,8 +63,6 @@ compare(
   (name) => `native:${name}`,
 );
 
-/** Filters that take the place of the genuine ones. Not cow, which offers more: see its manual. */
-const typescript = ["offset", "partition", "delay", "error"];
 compare(
   "stacks of genuine and TypeScript filters do what they do in nbdkit",
   Array.from({ length: count / 4 }, (_, at) => randomStack(random, typescript[at % 4])),
