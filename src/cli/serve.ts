@@ -69,7 +69,7 @@ export async function serve(chain: Chain, settings: Settings, origin: Origin): P
 
   watching.use(surviveFaults());
   watching.use(watchUnanswered());
-  const { status, by } = await life.untilStopped(server, stop);
+  const { status, by } = await life.untilStopped(server, stop, limit);
   limit.start();
   const patience = sayThatItWaits(server);
   announceStop();
@@ -177,6 +177,7 @@ class Life implements Leaving {
   async untilStopped(
     server: Server,
     stop: StopSignals,
+    limit: ShutdownLimit,
   ): Promise<{ readonly status: Promise<number> | number; readonly by?: "signal" | "module" }> {
     const command = this.#command;
     if (command !== undefined) {
@@ -188,7 +189,7 @@ class Life implements Leaving {
       return by === "signal" || by === "module" ? { status, by } : { status };
     }
     const { first } = stop;
-    await (this.#settings.single ? Promise.race([first, this.#serveOne(server)]) : first);
+    await (this.#settings.single ? Promise.race([first, this.#serveOne(server, limit)]) : first);
     return { status: 0 };
   }
 
@@ -197,10 +198,10 @@ class Life implements Leaving {
     this.#places[Symbol.dispose]();
   }
 
-  #serveOne(server: Server): Promise<void> {
+  #serveOne(server: Server, limit: ShutdownLimit): Promise<void> {
     const { input, output } = this.#streams;
     this.#streams.give();
-    return server.serveStreams(input, output);
+    return server.serveStreams(input, output, () => limit.clientLeft());
   }
 }
 

@@ -24,6 +24,8 @@ export class ShutdownLimit implements Disposable {
   readonly #seconds: number;
   readonly #leaving: Leaving;
   #timer: Timer | undefined;
+  /** Looks at the calls that the client of -s has left behind. */
+  #calls: Timer | undefined;
   #over = false;
 
   constructor(seconds: number, leaving: Leaving) {
@@ -33,14 +35,36 @@ export class ShutdownLimit implements Disposable {
 
   start(): void {
     if (this.#over || this.#seconds === 0) return;
-    this.#timer ??= setTimeout(() => {
-      void end(this.#seconds, this.#leaving);
-    }, this.#seconds * 1000);
+    this.#timer ??= setTimeout(() => this.#end(), this.#seconds * 1000);
+  }
+
+  /**
+   * The client of -s sends no more. It may still read: replies may take as long as they like, but from now on each
+   * call of a layer has only so long.
+   */
+  clientLeft(): void {
+    const left = performance.now();
+    const ms = this.#seconds * 1000;
+    const look = (): void => {
+      if (this.#over || this.#timer !== undefined || ms === 0) return;
+      const oldest = Math.min(...waitedFor().map(({ since }) => since));
+      // Without a call the time begins anew.
+      const rest = Number.isFinite(oldest) ? Math.max(oldest, left) + ms - performance.now() : ms;
+      if (rest <= 0) this.#end();
+      else this.#calls = setTimeout(look, Math.ceil(rest));
+    };
+    look();
+  }
+
+  #end(): void {
+    this[Symbol.dispose]();
+    void end(this.#seconds, this.#leaving);
   }
 
   [Symbol.dispose](): void {
     this.#over = true;
     clearTimeout(this.#timer);
+    clearTimeout(this.#calls);
   }
 }
 

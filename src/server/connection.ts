@@ -128,6 +128,11 @@ export class Connection {
     return (this.#transmission?.heldBytes ?? this.#output.held) + (this.#secured?.heldBytes ?? 0);
   }
 
+  /** Aborted when the client sends no more, or the server stops. */
+  get ended(): AbortSignal {
+    return this.#ended.signal;
+  }
+
   // ---- what the socket says
 
   /** Nobody else uses the chunk's memory from then on. */

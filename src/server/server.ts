@@ -56,8 +56,11 @@ export interface Server {
   readonly connections: number;
   /** Bytes of memory held for clients: what they sent and was not run, and replies not yet taken. */
   readonly heldBytes: number;
-  /** Serve one client on two descriptors, or twice the same. Resolves when it is served no more. */
-  serveStreams(input: number, output: number): Promise<void>;
+  /**
+   * Serve one client on two descriptors, or twice the same. Calls `left` when the client sends no more, and resolves
+   * when it is served no more.
+   */
+  serveStreams(input: number, output: number, left: () => void): Promise<void>;
   /**
    * Take no new clients, answer what is in flight, and close all connections and their layers. Idle
    * clients are not waited for. Resolves when all is closed.
@@ -134,11 +137,12 @@ class RunningServer implements Server {
     return [...this.#running.keys()].reduce((sum, { heldBytes }) => sum + heldBytes, 0);
   }
 
-  async serveStreams(input: number, output: number): Promise<void> {
+  async serveStreams(input: number, output: number, left: () => void): Promise<void> {
     const served = Promise.withResolvers<void>();
     await acceptStreams(input, output, (socket) => {
       try {
         const connection = this.#accept(socket, true);
+        connection.ended.addEventListener("abort", left, { once: true });
         void this.#running.get(connection)?.then(served.resolve);
         return connection;
       } catch (error) {

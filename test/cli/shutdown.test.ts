@@ -6,7 +6,7 @@ import { join } from "node:path";
 
 import { NbdClient } from "#test/client";
 import { compileModule, haveCompiler } from "#test/modules";
-import { serve, type Served, until } from "#test/server";
+import { program, serve, type Served, until } from "#test/server";
 
 import { start } from "./process-fixture.ts";
 
@@ -95,6 +95,24 @@ describe("a plugin in TypeScript that never answers", () => {
     await using server = start("-U", "-", brief, plugin, "method=cleanup", "--run", "true");
     const { code, stderr } = await server.ended();
     expect({ code, ended: stderr.includes(ended) }).toEqual({ code: 1, ended: true });
+  });
+
+  test.each([
+    ["open", 0],
+    ["pread", 28],
+  ])("does not keep a server of -s whose client has left: %s", async (method, requestBytes) => {
+    // NBD_OPT_EXPORT_NAME for "", then a read of 512 bytes.
+    const sent = "0000000349484156454f50540000000100000000";
+    const read = "25609513000000000000000000000001000000000000000000000200";
+    const child = Bun.spawn([...program, "-s", brief, plugin, `method=${method}`], {
+      stdio: ["pipe", "pipe", "pipe"],
+    });
+    void child.stdin.write(Buffer.from(sent + read.slice(0, 2 * requestBytes), "hex"));
+    void child.stdin.end();
+    const stderr = await new Response(child.stderr).text();
+    expect(stderr).toContain(`plugin hanging: ${method}`);
+    expect(stderr).toContain(ended);
+    expect(await child.exited).toBe(1);
   });
 
   test("leaves no private socket behind, and no command that ignores SIGTERM", async () => {
