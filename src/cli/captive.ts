@@ -1,7 +1,7 @@
 /** The command of --run: a shell beside the server, that is told where the server is. */
 import { closeSync, writeSync } from "node:fs";
 
-import { initialOpenFiles } from "#abi/open-files";
+import { initialOpenFiles, withMostOpenFiles } from "#abi/open-files";
 import { ownDescriptor, ownProcessDescriptor } from "#abi/own-descriptors";
 
 import { ConfigError } from "../api/errors.ts";
@@ -105,7 +105,9 @@ export function holdCommand(
 function startShell(command: string[], stdio: ReturnType<typeof descriptorsOf>["stdio"]) {
   try {
     // At least the three are there, which the compiler cannot see.
-    return Bun.spawn(command, { stdio: stdio as ["ignore", "inherit", "inherit"] });
+    return withMostOpenFiles(() =>
+      Bun.spawn(command, { stdio: stdio as ["ignore", "inherit", "inherit"] }),
+    );
   } catch (error) {
     throw new ConfigError(`option --run: the command cannot be started: ${messageOf(error)}`, {
       cause: error,

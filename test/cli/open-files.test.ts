@@ -54,6 +54,11 @@ describe.skipIf(!haveCompiler)("the limit of open files with a C module (needs c
     ]);
   });
 
+  test("may be lower than what Bun needs to start the command of --run", async () => {
+    const args = ["-U", "-", await module(), "--run", "ulimit -Sn"];
+    expect(await run([...limited(64), ...args])).toEqual({ code: 0, stdout: "64\n", stderr: "" });
+  });
+
   test("is the same in the background", async () => {
     const folder = temporaryFolder();
     const [socket, pidFile] = [join(folder, "limit.sock"), join(folder, "limit.pid")];
