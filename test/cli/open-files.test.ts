@@ -54,9 +54,15 @@ describe.skipIf(!haveCompiler)("the limit of open files with a C module (needs c
     ]);
   });
 
-  test("may be lower than what Bun needs to start the command of --run", async () => {
-    const args = ["-U", "-", await module(), "--run", "ulimit -Sn"];
-    expect(await run([...limited(64), ...args])).toEqual({ code: 0, stdout: "64\n", stderr: "" });
+  test("may be lower than a descriptor that the command of --run inherits", async () => {
+    const begin = 'exec 100</dev/null && ulimit -Sn 64 && exec "$@"';
+    const command = "ulimit -Sn; readlink /proc/self/fd/100";
+    const args = ["-U", "-", await module(), "--run", command];
+    expect(await run(["bash", "-c", begin, "bash", launcher, ...args])).toEqual({
+      code: 0,
+      stdout: "64\n/dev/null\n",
+      stderr: "",
+    });
   });
 
   test("is the same in the background", async () => {
