@@ -325,7 +325,7 @@ export class Context implements LayerContext {
 
   failure(error: unknown, method: string): NbdError {
     const { layer, connection } = this;
-    return failureOf(error, layer.name, methodName(layer, method), connection.logName);
+    return failureOf(error, layer, methodName(layer, method), connection.logName);
   }
 
   get logName(): string {

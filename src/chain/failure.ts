@@ -21,13 +21,14 @@ const seen = new WeakSet<object>();
  */
 export function failureOf(
   error: unknown,
-  layer: string,
+  { inTypeScript, name: layer }: Pick<Layer, "inTypeScript" | "name">,
   method: string,
   logName: string,
 ): NbdError {
   const known = knownFailure(error, `${layer}: ${method}`);
   if (known !== undefined) {
-    noteOrigin(known, layer);
+    // What is said of C layers is said in nbdkit's words, which do not name them.
+    noteOrigin(known, inTypeScript === true ? layer : "");
     if (log.verbose) traceCause(known, `${layer}: ${method}`, logName);
     return known;
   }

@@ -139,7 +139,7 @@ export class Link {
         withNext(`${kind} ${name}`, method, (watch) =>
           runAs(this.number, shownName, () => call(watch)),
         ),
-      (error) => failureOf(error, name, shownName, logName),
+      (error) => failureOf(error, this.layer, shownName, logName),
     );
     return waitFor(this.layer, shownName, logName, result);
   }
