@@ -8,7 +8,7 @@ import { Exports } from "../lib/exports.ts";
 import { log } from "../lib/log.ts";
 import { namedMessage } from "../lib/speaker.ts";
 import { messageOf } from "../lib/thrown.ts";
-import { oddAnswer } from "./answers.ts";
+import { methodName, oddAnswer } from "./answers.ts";
 import { Context } from "./checked.ts";
 import { filePart } from "./direct.ts";
 import { lifeCycle } from "./failure.ts";
@@ -218,7 +218,7 @@ export class Chain {
     log.debug(`${layer.name}: config_complete`);
     if (layer.configComplete !== undefined) {
       return lifeCycle(layer, "config_complete", () =>
-        withNext(`${layer.kind} ${layer.name}`, "config_complete", (watch) =>
+        withNext(`${layer.kind} ${layer.name}`, methodName(layer, "config_complete"), (watch) =>
           layer.configComplete?.(() => watch(this.configCompleteAt(index + 1))),
         ),
       );

@@ -136,7 +136,7 @@ export class Link {
     const shownName = methodName(this.layer, method);
     const result = attempt(
       () =>
-        withNext(`${kind} ${name}`, method, (watch) =>
+        withNext(`${kind} ${name}`, shownName, (watch) =>
           runAs(this.number, shownName, () => call(watch)),
         ),
       (error) => failureOf(error, this.layer, shownName, logName),
