@@ -28,6 +28,13 @@ describe("limits", () => {
     ["ulimit -Sv 1048576", worked],
     ["ulimit -Sd 262144", worked],
     ["ulimit -Ss 512", worked],
+    ["ulimit -Sn 20", worked],
+    [
+      "ulimit -Sn 12",
+      refused(
+        "nbdkit: error: the server cannot start with so few open files: ulimit -n 12 (expected 16 or more)",
+      ),
+    ],
     ["ulimit -Sv 300000", refused(`${cannotStart}ulimit -v 300000 (expected 600000 or more)`)],
     ["ulimit -Sd 150000", refused(`${cannotStart}ulimit -d 150000 (expected 262144 or more)`)],
     ["ulimit -Ss 100", refused(`${cannotStart}ulimit -s 100 (expected 256 or more)`)],
