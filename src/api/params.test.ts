@@ -12,6 +12,13 @@ const even = param.custom((text) => (Number(text) % 2 === 0 ? Number(text) : und
   help,
 });
 
+test("an option of a parameter that is misspelt is refused, with the name that was meant", () => {
+  const misspelt = { help, reqired: true };
+  expect(() => param.size(misspelt)).toThrow(
+    /^params: a parameter has no option "reqired": expected one of help, .*: did you mean required\?$/,
+  );
+});
+
 describe("a value", () => {
   const read: readonly (readonly [string, Param<unknown>, string, unknown])[] = [
     ["size", param.size({ help }), "1k", 1024n],

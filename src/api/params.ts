@@ -1,4 +1,5 @@
 /** The table of parameters of a filter or plugin: types, parsing and help in one place. */
+import { didYouMean } from "../lib/near.ts";
 import { parseBool, parseInteger, parseSize, sizeText } from "../lib/size.ts";
 import { ConfigError } from "./errors.ts";
 import { absolutePath } from "./paths.ts";
@@ -62,6 +63,7 @@ function make<T, const O extends Options<T>>(
   { type, range }: Shown,
   parse: (text: string, key: string) => T,
 ): Param<Value<T, O>> {
+  checkOptions(options);
   return {
     parse,
     // The cast is true by Value's definition: without a default, `undefined` is part of the type,
@@ -74,6 +76,21 @@ function make<T, const O extends Options<T>>(
     range,
     shownDefault: options.shownDefault ?? written(options.default),
   };
+}
+
+const optionNames = [
+  ...["help", "default", "required", "aliases", "shownDefault"],
+  ...["min", "max", "accepted", "type"],
+];
+
+/** Modules are not type checked before they run, and `reqired` would make a parameter optional. */
+function checkOptions(options: object): void {
+  const wrong = Object.keys(options).find((name) => !optionNames.includes(name));
+  if (wrong === undefined) return;
+  throw new ConfigError(
+    `params: a parameter has no option "${wrong}": expected one of ${optionNames.join(", ")}` +
+      didYouMean(wrong, optionNames),
+  );
 }
 
 /** Where the type lists all values, that is enough. */
