@@ -13,7 +13,7 @@ import {
 import { calls } from "./calls.ts";
 import { addHoles, tellsHoles } from "./holes.ts";
 import { closeFile, type OpenFile, openFile, sizeOf } from "./open-file.ts";
-import { fileIn, namesIn, type Source, sourceOf } from "./source.ts";
+import { fileIn, namesIn, once, type Source, sourceOf } from "./source.ts";
 import { trimRange, zeroFast } from "./sparse.ts";
 import { blame, readFully, writeFully } from "./transfer.ts";
 
@@ -46,13 +46,17 @@ export default definePlugin({
   fillsReads: true,
   magicConfigKey: "file",
   params: {
-    file: param.path({ help: "The file or block device to serve." }),
-    dir: param.path({
-      aliases: ["directory"],
-      help: "Serve the files in this directory, by the names of exports.",
-    }),
-    fd: param.integer({ ...descriptor, help: "Serve the file that this descriptor stands for." }),
-    dirfd: param.integer({ ...descriptor, help: "As dir, of the directory's descriptor." }),
+    file: once(param.path({ help: "The file or block device to serve." })),
+    dir: once(
+      param.path({
+        aliases: ["directory"],
+        help: "Serve the files in this directory, by the names of exports.",
+      }),
+    ),
+    fd: once(
+      param.integer({ ...descriptor, help: "Serve the file that this descriptor stands for." }),
+    ),
+    dirfd: once(param.integer({ ...descriptor, help: "As dir, of the directory's descriptor." })),
     "reduce-memory-pressure": param.ordered(
       param.bool({ help: "Keep the file out of the page cache.", shownDefault: "false" }),
     ),

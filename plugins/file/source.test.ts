@@ -106,6 +106,15 @@ describe("parameters", () => {
     );
   });
 
+  test.each(["file", "dir"])("%s= is given once", async (key) => {
+    const first = key === "file" ? image(512) : folder();
+    const chain = await configured(plugin, { [key]: first });
+    const again = (async () => chain.config(key, "other"))();
+    await expect(again).rejects.toThrow(
+      `file: ${key}=other: it was given before: expected it once`,
+    );
+  });
+
   test("a file is no directory", async () => {
     const path = image(512);
     await expect(configured(plugin, { dir: path })).rejects.toThrow(

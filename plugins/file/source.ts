@@ -2,7 +2,7 @@
 import { statSync } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 
-import { ConfigError, filePath, NbdError, quoted, realPath, textOf } from "#api";
+import { ConfigError, filePath, NbdError, type Param, quoted, realPath, textOf } from "#api";
 
 import { unfit } from "./open-file.ts";
 
@@ -17,6 +17,17 @@ interface Choice {
   readonly dir: string | undefined;
   readonly fd: number | undefined;
   readonly dirfd: number | undefined;
+}
+
+/** As in nbdkit, a second file is an error rather than taken in place of the first one. */
+export function once<T>(it: Param<T>): Param<T> {
+  return {
+    ...it,
+    parse(text, key, current) {
+      if (current === undefined) return it.parse(text, key, current);
+      throw new ConfigError(`${key}=${text}: it was given before: expected it once`);
+    },
+  };
 }
 
 /** Throws a ConfigError where not exactly one was given, or what it names cannot be served. */
