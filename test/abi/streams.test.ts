@@ -18,7 +18,7 @@ beforeAll(async () => {
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
-describe.skipIf(!haveCompiler).each([...servers])("%s (needs cc)", (_name, command) => {
+describe.skipIf(!haveCompiler).each([...servers])("%s (needs cc)", (name, command) => {
   /** What a shell prints that runs the server with a file for stdin, and then reads on. */
   const readOn = async (args: readonly string[]) => {
     const words = [...command, ...args].map((word) => `'${word}'`).join(" ");
@@ -38,14 +38,18 @@ describe.skipIf(!haveCompiler).each([...servers])("%s (needs cc)", (_name, comma
     });
   });
 
-  test("whoever reads after the server does as well", async () => {
+  test("what reads stdin after the server gets the rest as well", async () => {
     expect(await readOn(["-U", "-", plugin, "--run", "exit 3"])).toEqual({
       code: 0,
       stdout: "read one\nstatus 3\ntwo\nthree\n",
       ends,
     });
     // nbdkit's own -U - leaves a folder behind where it ends early.
-    const refused = await readOn(["-U", "socket", plugin, "--run", "true", "--user=no-such-user"]);
-    expect(refused.stdout).toBe("read one\nstatus 1\ntwo\nthree\n");
+    const failing = ["-U", "socket", plugin, "--run", "true", "--user=no-such-user"];
+    // nbdkit's own may also end with the status of the command, if that ends first.
+    const status = name === "ours" ? "status 1" : "status [01]";
+    expect((await readOn(failing)).stdout).toMatch(
+      new RegExp(`^read one\n${status}\ntwo\nthree\n$`),
+    );
   });
 });
