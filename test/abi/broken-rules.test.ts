@@ -1,5 +1,14 @@
 /** Filters of every generation that break nbdkit's rules: the request fails, the log says which rule, all else goes on. */
-import { afterEach, beforeAll, beforeEach, describe, expect, spyOn, test } from "bun:test";
+import {
+  afterAll,
+  afterEach,
+  beforeAll,
+  beforeEach,
+  describe,
+  expect,
+  spyOn,
+  test,
+} from "bun:test";
 
 import { type GenerationId, generationIds } from "#abi/generated/generations.gen";
 import { defineFilter, Extents, type NextOps } from "#api";
@@ -127,6 +136,7 @@ describe.skipIf(!haveCompiler)("filters that break rules (needs cc)", () => {
     error.mockImplementation((message, name) => void errors.push(`${name}: ${message}`));
   });
   afterEach(() => error.mockReset());
+  afterAll(() => error.mockRestore());
   const said = () => errors.splice(0);
 
   async function checkRules(id: GenerationId, rules: readonly Rule[], setup: Setup) {

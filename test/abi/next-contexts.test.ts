@@ -1,5 +1,14 @@
 /** Filters of 1.25.4 and later that open the layers below once more, and put them below a client's context or take them away. */
-import { afterEach, beforeAll, beforeEach, describe, expect, spyOn, test } from "bun:test";
+import {
+  afterAll,
+  afterEach,
+  beforeAll,
+  beforeEach,
+  describe,
+  expect,
+  spyOn,
+  test,
+} from "bun:test";
 
 import { type GenerationId, generationIds } from "#abi/generated/generations.gen";
 import { definePlugin, NbdError, type NextOps } from "#api";
@@ -127,6 +136,7 @@ describe.skipIf(!haveCompiler)("contexts that filters open (needs cc)", () => {
     logged.mockImplementation((message) => void errors.push(message));
   });
   afterEach(() => logged.mockReset());
+  afterAll(() => logged.mockRestore());
   const said = () => errors.splice(0);
 
   for (const [where, place] of Object.entries(places)) {
