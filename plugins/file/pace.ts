@@ -44,6 +44,8 @@ export class Pace {
   /** Reads on Bun's threads, and when the first began or the last one ended. */
   #pooled = 0;
   #movedAt = 0;
+  /** When the last call of this turn returned; 0 where no write was made in it. */
+  #returnedAt = 0;
 
   constructor(storage: Storage, now: () => number = () => performance.now()) {
     this.storage = storage;
@@ -68,9 +70,27 @@ export class Pace {
     this.#pooled += by;
   }
 
+  /**
+   * When a write that is made at once begins. Reading the clock is a part of what a small write costs, so a write begins
+   * when the one before it in the same turn has returned.
+   */
+  begin(): number {
+    if (this.#returnedAt === 0) {
+      this.#returnedAt = this.now();
+      queueMicrotask(this.#turnEnds);
+    }
+    return this.#returnedAt;
+  }
+
+  /** Made once, since it is queued in each turn. */
+  readonly #turnEnds = (): void => {
+    this.#returnedAt = 0;
+  };
+
   /** A call that began at `start` has returned, on whichever thread. */
   took(start: number): void {
     const end = this.now();
+    if (this.#returnedAt !== 0) this.#returnedAt = end;
     if (end - start > slowMs && this.storage === "disk") this.#cautiousUntil = end + cautiousMs;
   }
 }

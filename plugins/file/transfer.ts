@@ -25,7 +25,7 @@ export function writeFully(file: OpenFile, buf: Uint8Array, offset: bigint): Awa
   }
   const { fd, calls, pace } = file;
   try {
-    const start = pace.now();
+    const start = pace.begin();
     let done = calls.pwriteSync(fd, buf, offset);
     while (done < buf.length) {
       done += some(file, calls.pwriteSync(fd, buf.subarray(done), offset + BigInt(done)));
