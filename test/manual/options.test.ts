@@ -50,7 +50,7 @@ test("each option of nbdkit has a test", () => {
 });
 
 test("the manual names the options that nbdkit does not have", () => {
-  const words = / that nbdkit does not have: ([^.]*)\./.exec(manual)?.[1] ?? "";
+  const words = / that\s+nbdkit\s+does\s+not\s+have:\s+([^.]*)\./.exec(manual)?.[1] ?? "";
   const named = [...words.matchAll(/`([^`]+)`/g)].map((found) => found[1] ?? "");
   const ours = options.filter((option) => option.ours).flatMap(spellings);
   expect(named.toSorted()).toEqual(ours.toSorted());
