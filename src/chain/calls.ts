@@ -88,3 +88,15 @@ export class Calls {
     }
   }
 }
+
+/**
+ * Resolves when all calls of the layer with this state that are under way now have been answered, whichever view they
+ * came by.
+ */
+export async function presentAnswers(state: CallsOwner["state"]): Promise<void> {
+  const answers: Call["answer"][] = [];
+  for (const { all, owner } of busyCalls) {
+    if (owner?.state === state) answers.push(...all.map(({ answer }) => answer));
+  }
+  await Promise.allSettled(answers);
+}

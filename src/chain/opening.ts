@@ -4,6 +4,7 @@ import type { Awaitable } from "#abi/generated/methods.gen";
 import { NbdError } from "../api/errors.ts";
 import { log } from "../lib/log.ts";
 import { namedMessage, noteOrigin } from "../lib/speaker.ts";
+import { presentAnswers } from "./calls.ts";
 import type { Context } from "./checked.ts";
 import { runAs } from "./running.ts";
 import { waitFor } from "./waiting.ts";
@@ -107,6 +108,8 @@ export async function finalizeLayers(context: Context): Promise<NbdError | undef
   const { layer, state } = context;
   let failure: NbdError | undefined;
   if (state.prepared) {
+    // A filter may have asked for something by the `next` that its prepare got, and not waited for it.
+    await presentAnswers(state);
     context.control("finalize");
     const finalize = () => layer.finalize?.(context);
     failure = await failureIn(context, "finalize", () => context.question("finalize", finalize));
@@ -127,9 +130,10 @@ export async function finalizeLayers(context: Context): Promise<NbdError | undef
 export async function closeLayers(context: Context): Promise<void> {
   const { layer, state } = context;
   if (state.open) {
-    context.control("close");
     state.open = false;
     state.prepared = false;
+    await presentAnswers(state);
+    context.control("close");
     const failure = await failureIn(context, "close", () =>
       waitFor(
         layer,

@@ -244,6 +244,38 @@ describe("next", () => {
     expect(stack.calls).toEqual(["pread 8 0", "pread 8 8", "pread 8 8", "pread 8 16"]);
   });
 
+  test("of prepare holds up the close of the layer below where it is not waited for", async () => {
+    for (const fails of [false, true]) {
+      const events: string[] = [];
+      const below = plugin([], {
+        pread: async () => {
+          await new Promise((resolve) => void setImmediate(resolve));
+          events.push("pread");
+        },
+        close: () => void events.push("close"),
+      });
+      const filter = defineFilter({
+        name: "ahead",
+        prepare(next) {
+          void next.pread(new Uint8Array(8), 0n, 0);
+          if (fails) throw new NbdError("EIO", "told to fail");
+        },
+      });
+      const chain = new Chain([
+        typescriptLayer("filter", filter, "test"),
+        typescriptLayer("plugin", below, "test"),
+      ]);
+      await chain.configComplete();
+      await chain.getReady();
+      const connection = chain.connect(clientOf(chain));
+      const opened = connection.open(false, "", false);
+      if (fails) await expect(opened).rejects.toThrow("told to fail");
+      else await opened;
+      await connection.close();
+      expect(events).toEqual(["pread", "close"]);
+    }
+  });
+
   test("a filter that waits in any order is right", async () => {
     const filter = defineFilter({
       name: "both",
