@@ -94,6 +94,10 @@ export class Connection {
   readonly #ended = new AbortController();
   #wakeFlush: (() => void) | undefined;
   #patience: Timer | undefined;
+  /** Layers were opened for the client, and are closed again. */
+  #hasAsked = false;
+  /** The server stops, and the handshake may go on for so long. */
+  #stopsAfterHandshake: Timer | undefined;
 
   /** `alone`: there is no other client, so that log lines need no number. */
   constructor(socket: ClientSocket, shared: Shared, id: number, alone = false) {
@@ -213,9 +217,19 @@ export class Connection {
     this.#wakeFlush?.();
   }
 
-  /** Answer what is in flight, refuse what comes, and end. */
+  /**
+   * Answer what is in flight, refuse what comes, and end. A client that has asked about an export (NBD_OPT_INFO) may
+   * choose it first, as with nbdkit: the exitlast filter stops the server when the layers that answered are closed.
+   */
   stop(): void {
+    if (this.#stopping || this.#stopsAfterHandshake !== undefined) return;
+    if (!this.#hasAsked || this.#transmission !== undefined) return this.#stopNow();
+    this.#stopsAfterHandshake = setTimeout(() => this.#stopNow(), lingerMs);
+  }
+
+  #stopNow(): void {
     if (this.#stopping) return;
+    clearTimeout(this.#stopsAfterHandshake);
     this.#stopping = true;
     this.#ended.abort("stopping");
     this.#input.abandon();
@@ -271,6 +285,7 @@ export class Connection {
     this.#locked = false;
     await this.#flush();
     clearTimeout(this.#patience);
+    clearTimeout(this.#stopsAfterHandshake);
     this.#socket.end();
     this.#secured?.[Symbol.dispose]();
     this.#shared.collection.left();
@@ -392,6 +407,7 @@ export class Connection {
     if (this.#output.dead) transmission.died();
     else if (this.#inputEnded) transmission.inputEnded();
     if (this.#stopping) transmission.quit();
+    else if (this.#stopsAfterHandshake !== undefined) this.#stopNow();
     await transmission.done;
   }
 
@@ -415,7 +431,15 @@ export class Connection {
       }
     });
     const { filePart, top } = connection;
-    return { top, filePart, ...facts, close: () => this.#exclusively(close) };
+    return {
+      top,
+      filePart,
+      ...facts,
+      close: () => {
+        this.#hasAsked = true;
+        return this.#exclusively(close);
+      },
+    };
   }
 
   /** Call into the chain as the thread model allows it outside requests. */

@@ -42,3 +42,24 @@ show (client ().pread (4, 0))
   ],
   expected: ["00000000", 0],
 });
+
+stock("exitlast lets a client choose the export that it has asked about", {
+  filters: ["exitlast"],
+  plugin: "memory",
+  params: () => ["1M"],
+  see: async ({ server }) => [
+    await nbdsh(
+      server,
+      `
+h.set_opt_mode (True)
+h.connect_uri (uri)
+h.opt_info ()
+h.opt_go ()
+show (h.get_size ())
+`,
+      null,
+    ),
+    await server.process.exited,
+  ],
+  expected: [1048576, 0],
+});
