@@ -23,6 +23,18 @@ const after = (script: string, command: readonly string[]) => [
   ...command,
 ];
 
+/** In a namespace of mounts, where `mount` may hide what is there. */
+const alone = (script: string, command: readonly string[]) => [
+  "unshare",
+  "-m",
+  ...after(script, command),
+];
+
+/** Where this project is seen as well there: it may lie in /tmp, or where other users may not look. */
+const root = "/srv";
+const elsewhere = `mount --bind '${join(import.meta.dir, "..", "..")}' ${root}`;
+const moved = join(root, "bin", "nbdkit");
+
 describe("limits", () => {
   test.each([
     ["ulimit -Sv 1048576", worked],
@@ -51,14 +63,17 @@ describe("limits", () => {
     },
   );
 
-  test.skipIf(!isRoot || !installed("setpriv"))("of processes (needs root, setpriv)", async () => {
+  const mayMove = isRoot && installed("setpriv") && installed("unshare");
+  test.skipIf(!mayMove)("of processes (needs root, setpriv, unshare)", async () => {
     const other = ["setpriv", "--reuid=64999", "--regid=64999", "--clear-groups"];
-    const limited = (n: number) => [...other, "bash", "-c", `ulimit -u ${n}; exec "$@"`, "bash"];
-    const command = [launcher, ...served];
-    expect(await run([...limited(5), ...command])).toEqual(
+    const limited = (n: number) => {
+      const shell = ["bash", "-c", `ulimit -u ${n}; exec "$@"`, "bash"];
+      return run(alone(elsewhere, [...other, ...shell, moved, ...served]));
+    };
+    expect(await limited(5)).toEqual(
       refused(`${cannotStart}ulimit -u 5 (expected 30 more than the user has processes)`),
     );
-    expect(await run([...limited(100), ...command])).toEqual(worked);
+    expect(await limited(100)).toEqual(worked);
   });
 });
 
@@ -100,13 +115,6 @@ describe.skipIf(!haveCompiler || process.arch !== "x64")("system calls (needs cc
   });
 });
 
-/** In a namespace of mounts, where `mount` may hide what is there. */
-const alone = (script: string, command: readonly string[]) => [
-  "unshare",
-  "-m",
-  ...after(script, command),
-];
-
 describe.skipIf(!isRoot || !installed("unshare"))("file systems (needs root, unshare)", () => {
   test("without /proc", async () => {
     const script = "mount -t tmpfs none /proc";
@@ -114,11 +122,6 @@ describe.skipIf(!isRoot || !installed("unshare"))("file systems (needs root, uns
       refused(`${cannotStart}no /proc`),
     );
   });
-
-  // Seen there as well, where no test hides it: this project may lie in /tmp.
-  const root = "/srv";
-  const elsewhere = `mount --bind '${join(import.meta.dir, "..", "..")}' ${root}`;
-  const moved = join(root, "bin", "nbdkit");
 
   test("with a /tmp that cannot be written to", async () => {
     const { code, stdout, stderr } = await run(
