@@ -82,10 +82,11 @@ function lacking(): string | undefined {
   return success ? undefined : "mount namespaces";
 }
 
-/** Mounts end with the command, however that ends, since nobody else sees them. */
+/** Mounts end with the command, however that ends. The last two may have the native runtime. */
 const enter = `
 root=$1 project=$2 tmp=$3; shift 3
-for path in /proc /dev "$tmp" "$project"; do
+for path in /proc /dev "$tmp" "$project" /var/cache/nbdkit-bun "$HOME/.cache/nbdkit-bun"; do
+  [ -d "$path" ] || continue
   mkdir -p "$root$path" && mount --rbind "$path" "$root$path" || exit 125
 done
 exec chroot "$root" "$@"
