@@ -1,6 +1,6 @@
 /** The calls of one context that have not been answered yet. */
 import type { Context } from "./checked.ts";
-import { countUnderWay } from "./running.ts";
+import { codeOf, countUnderWay } from "./running.ts";
 
 /** A call that a layer answers later. */
 export interface Call {
@@ -12,8 +12,10 @@ export interface Call {
   readonly next: Context | undefined;
   /** The promise that the caller got; undefined until it is made. */
   answer: Promise<unknown> | undefined;
-  /** When it began, by performance.now(). */
+  /** When it began, by `turnTime`. */
   readonly since: number;
+  /** What the watchdog knows it by; 0 outside contexts. */
+  readonly code: number;
   /** Its index among the calls. */
   place: number;
 }
@@ -24,6 +26,23 @@ export interface CallsOwner {
   readonly state: { readonly link: { readonly number: number } };
   readonly title: string;
   readonly logName: string;
+}
+
+let turn = 0;
+const endTurn = (): void => {
+  turn = 0;
+};
+
+/**
+ * performance.now(), read once in each turn of the event loop, since reading the clock would be a part of what a request
+ * costs. Later calls of the same turn have later times.
+ */
+export function turnTime(): number {
+  if (turn === 0) {
+    turn = performance.now();
+    queueMicrotask(endTurn);
+  }
+  return (turn += 1e-6);
 }
 
 /** Those of contexts that have not answered all of their calls. */
@@ -54,16 +73,18 @@ export class Calls {
 
   begin(method: string, count: number, offset: bigint, next: Context | undefined): Call {
     const place = this.#all.length;
-    const since = performance.now();
-    const call: Call = { method, count, offset, next, answer: undefined, since, place };
+    const { owner } = this;
+    const code = owner === undefined ? 0 : codeOf(owner.state.link.number, method);
+    const since = turnTime();
+    const call: Call = { method, count, offset, next, answer: undefined, since, code, place };
     if (place === 0) busyCalls.add(this);
-    if (this.owner !== undefined) countUnderWay(this.owner.state.link.number, method, 1);
+    countUnderWay(code, 1);
     this.#all.push(call);
     return call;
   }
 
   end(call: Call): void {
-    if (this.owner !== undefined) countUnderWay(this.owner.state.link.number, call.method, -1);
+    countUnderWay(call.code, -1);
     const last = this.#all.pop();
     if (last !== undefined && last !== call) {
       this.#all[call.place] = last;

@@ -73,7 +73,7 @@ export function numberOf(layer: { readonly kind: string; readonly name: string }
   return number;
 }
 
-function codeOf(number: number, method: string): number {
+export function codeOf(number: number, method: string): number {
   return number * methodsPerLayer + (places.get(method) ?? 0);
 }
 
@@ -94,8 +94,7 @@ export function runAs<T>(number: number, method: string, call: () => T): T {
   }
 }
 
-/** A call is answered later, or was answered: `by` is 1 or -1. */
-export function countUnderWay(number: number, method: string, by: number): void {
-  const code = codeOf(number, method);
+/** A call with this code is answered later, or was answered: `by` is 1 or -1. */
+export function countUnderWay(code: number, by: number): void {
   underWay[code] = (underWay[code] ?? 0) + by;
 }

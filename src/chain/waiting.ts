@@ -2,7 +2,7 @@
 import type { Awaitable } from "#abi/generated/methods.gen";
 
 import { isPromise, promiseOf } from "../api/awaitable.ts";
-import { busyCalls } from "./calls.ts";
+import { busyCalls, turnTime } from "./calls.ts";
 
 /** A call of a layer. */
 export interface Waiting {
@@ -16,7 +16,7 @@ export interface Waiting {
   readonly offset: bigint;
   /** Of the client, as log lines have it; empty outside connections. */
   readonly logName: string;
-  /** When it began, by performance.now(). */
+  /** When it began, by `turnTime`. */
   readonly since: number;
 }
 
@@ -32,7 +32,7 @@ export function waitFor<T>(
 ): Awaitable<T> {
   if (!isPromise(result)) return result;
   const title = `${kind} ${name}`;
-  const since = performance.now();
+  const since = turnTime();
   const it: Waiting = { call: {}, title, method, count: 0, offset: 0n, logName, since };
   outside.add(it);
   const end = (): void => void outside.delete(it);
