@@ -4,51 +4,15 @@ import { ConfigError } from "../api/errors.ts";
 import type { Params } from "../api/params.ts";
 import { nearName } from "../lib/near.ts";
 import { messageOf, shown } from "../lib/thrown.ts";
+import { lifeCycleMethods, perConnection } from "./method-names.ts";
 
 export type AnyFilter = FilterDefinition<Params, unknown>;
 export type AnyPlugin = PluginDefinition<Params, unknown>;
 type Kind = "filter" | "plugin";
 
-/** Methods that take (context) and (context, …) in the layer, (next, handle, …) in a filter, (handle, …) in a plugin. */
-export const perConnection = [
-  "finalize",
-  "prepare",
-  "getSize",
-  "exportDescription",
-  "blockSize",
-  "canWrite",
-  "canFlush",
-  "isRotational",
-  "canTrim",
-  "canZero",
-  "canFastZero",
-  "canExtents",
-  "canFua",
-  "canMultiConn",
-  "canCache",
-  "flush",
-  "trim",
-  "zero",
-  "extents",
-  "cache",
-] as const;
-
 const methods = [
   ...perConnection,
-  "load",
-  "unload",
-  "config",
-  "configComplete",
-  "threadModel",
-  "dumpPlugin",
-  "getReady",
-  "afterFork",
-  "cleanup",
-  "preconnect",
-  "listExports",
-  "defaultExport",
-  "open",
-  "close",
+  ...lifeCycleMethods,
   "pread",
   "pwrite",
   "descriptor",

@@ -3,46 +3,10 @@
  * blocked: src/cli/watchdog.ts. Numbers, so that a request costs two stores.
  */
 
+import { lifeCycleMethods, perConnection } from "./method-names.ts";
+
 /** What is said of a method is its place here. */
-export const methods = [
-  "",
-  "pread",
-  "pwrite",
-  "flush",
-  "trim",
-  "zero",
-  "extents",
-  "cache",
-  "open",
-  "prepare",
-  "finalize",
-  "close",
-  "getSize",
-  "exportDescription",
-  "blockSize",
-  "canWrite",
-  "canFlush",
-  "isRotational",
-  "canTrim",
-  "canZero",
-  "canFastZero",
-  "canExtents",
-  "canFua",
-  "canMultiConn",
-  "canCache",
-  "preconnect",
-  "listExports",
-  "defaultExport",
-  "load",
-  "unload",
-  "config",
-  "configComplete",
-  "threadModel",
-  "dumpPlugin",
-  "getReady",
-  "afterFork",
-  "cleanup",
-] as const;
+export const methods = ["", "pread", "pwrite", ...perConnection, ...lifeCycleMethods] as const;
 
 export const PREAD = 1;
 export const PWRITE = 2;

@@ -7,8 +7,9 @@ import { ConfigError } from "../api/errors.ts";
 import { findParam, helpOf, type Params } from "../api/params.ts";
 import { speakAs } from "../lib/speaker.ts";
 import { oddAnswer } from "./answers.ts";
-import { type AnyFilter, type AnyPlugin, checkedDefinition, perConnection } from "./definition.ts";
+import { type AnyFilter, type AnyPlugin, checkedDefinition } from "./definition.ts";
 import type { Draft, Layer, LayerContext } from "./layer.ts";
+import { lifeCycleMethods, perConnection } from "./method-names.ts";
 
 type Config = Record<string, unknown>;
 
@@ -35,24 +36,7 @@ export function typescriptLayer(
 }
 
 /** What is not called for each request: `debug` and `error` know their layer there without looking at the stack. */
-const rare = [
-  "load",
-  "unload",
-  "config",
-  "configComplete",
-  "threadModel",
-  "dumpPlugin",
-  "getReady",
-  "afterFork",
-  "cleanup",
-  "preconnect",
-  "listExports",
-  "defaultExport",
-  "open",
-  "close",
-  "prepare",
-  "finalize",
-] as const;
+const rare = [...lifeCycleMethods, "prepare", "finalize"] as const;
 
 function nameCalls(draft: Draft, method: (typeof rare)[number]): void {
   const call = draft[method] as ((...args: unknown[]) => unknown) | undefined;
