@@ -148,7 +148,7 @@ export function transferOnThread(
   // Asking for `buffer` makes the memory of a small array stay where it is.
   const { buffer: memory, byteLength: count } = buf;
   if (count === 0) return Promise.resolve(0);
-  const address = Number(ptr(buf));
+  const address = ptr(buf);
   return new Promise((resolve) => {
     const done = (result: number | bigint) => resolve(Number(result));
     submit({ order: [call, fd, address, count, offset], fd, memory, done });

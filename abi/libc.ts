@@ -96,7 +96,7 @@ function load() {
     iovec: new Uint32Array(memory),
     iovecAt: ptr(memory),
     small: new Uint8Array(small),
-    smallAt: Number(ptr(small)),
+    smallAt: ptr(small),
     /** In and out parameters of ioctl: its memory is held by `words`. */
     words: new BigUint64Array(new ArrayBuffer(16)),
   };
@@ -130,7 +130,7 @@ export function isLoaded(): boolean {
  */
 export function preadNow(fd: number, buf: Uint8Array, offset: bigint): number {
   const it = loaded ?? libc();
-  if (buf.length > movable) return readNow(it, fd, Number(ptr(buf)), buf.length, offset);
+  if (buf.length > movable) return readNow(it, fd, ptr(buf), buf.length, offset);
   const count = readNow(it, fd, it.smallAt, buf.length, offset);
   if (count > 0) buf.set(count === movable ? it.small : it.small.subarray(0, count));
   return count;

@@ -85,7 +85,7 @@ function parse(text: string): Pointer | string {
   const bytes = cBytes(text);
   const code = library().tls.gnutls_priority_init(out.address, bytes, wrong.address);
   if (code >= 0) return out.value;
-  const at = Number(wrong.value) - Number(ptr(bytes));
+  const at = Number(wrong.value) - ptr(bytes);
   const rest = at > 0 && at < bytes.length - 1 ? textAt(wrong.value) : "";
   return errorText(code) + (rest === "" ? "" : ` at ${quoted(rest)}`);
 }

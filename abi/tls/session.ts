@@ -125,7 +125,7 @@ export class TlsSession implements Disposable {
   read(into: Uint8Array, small = false): number | "wait" | "end" {
     if (this.#end !== undefined) return this.#ended(this.#end);
     const { tls } = wire();
-    const address = Number(ptr(into));
+    const address = ptr(into);
     const { length } = into;
     let filled = 0;
     this.#begin();
@@ -151,7 +151,7 @@ export class TlsSession implements Disposable {
   write(bytes: Uint8Array, start: number, length: number): number {
     const transport = wire();
     const { tls } = transport;
-    const address = Number(ptr(bytes)) + start;
+    const address = ptr(bytes) + start;
     let sent = 0;
     this.#begin();
     while (sent < length && transport.hasRoom) {

@@ -54,7 +54,7 @@ export class Arrived {
     this.#own = own || rest.length > 0;
     // Small arrays lie in the collector's heap until this is asked for.
     void this.#bytes.buffer;
-    this.#address = this.#bytes.length === 0 ? 0 : Number(ptr(this.#bytes));
+    this.#address = this.#bytes.length === 0 ? 0 : ptr(this.#bytes);
     this.#at = 0;
   }
 
@@ -81,7 +81,7 @@ class Wire {
   readonly #memcpy: Library["c"]["memcpy"];
   // Over an ArrayBuffer of its own: such memory never moves.
   #bytes = new Uint8Array(new ArrayBuffer(wireBytes));
-  #address = Number(ptr(this.#bytes));
+  #address = ptr(this.#bytes);
   readonly #spare: ArrayBuffer[] = [];
   #used = 0;
   #session: Pointer | null = null;
@@ -134,7 +134,7 @@ class Wire {
     this.#used = 0;
     if (count === 0 || !emit(this.#bytes.subarray(0, count))) return;
     this.#bytes = new Uint8Array(this.#spare.pop() ?? new ArrayBuffer(wireBytes));
-    this.#address = Number(ptr(this.#bytes));
+    this.#address = ptr(this.#bytes);
   }
 
   reuse({ buffer }: Uint8Array): void {
