@@ -46,10 +46,21 @@ test("collects once clients are quiet, and then has no timer", () => {
 test("does nothing where little was allocated", () => {
   const { collection, state, tick } = fixture();
   collection.active();
-  state.resident = 60;
+  state.resident = 57;
   tick();
   tick();
   expect(state).toMatchObject({ collections: 0, timers: 0 });
+});
+
+test("small growths of many bursts do not add up", () => {
+  const { collection, state, tick } = fixture();
+  for (let burst = 1; burst <= 10; burst++) {
+    collection.active();
+    state.resident += 5;
+    for (let i = 0; i < 5; i++) tick();
+    expect(state.resident).toBeLessThan(58);
+  }
+  expect(state.collections).toBe(5);
 });
 
 test("tries again where something was missed, but not for ever", () => {

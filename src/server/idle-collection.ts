@@ -9,8 +9,8 @@ const everyMs = 1000;
 const mostBusyLooks = 5;
 /** A collection may miss a little, as the stack may still refer to it. */
 const mostCollections = 3;
-/** A collection takes some milliseconds. So much more than after the last one is worth it. */
-const leastGrowth = { bytes: 8 << 20, ratio: 1.1 };
+/** A collection takes some milliseconds. It is worth it for the larger of these: bytes, and a share of the level. */
+const leastGrowth = { bytes: 8 << 20, share: 0.1 };
 
 /** What is asked and done, so that tests can watch it. */
 export interface Collecting {
@@ -38,7 +38,10 @@ export class IdleCollection {
   /** Looks in a row at which clients were active. */
   #busyLooks = 0;
   #quietLooks = 0;
-  /** What was in use when the clients were last quiet. */
+  /**
+   * Bytes in use before the first client, or after the last collection. It does not rise without a collection, so that
+   * many small growths do not add up.
+   */
   #level: number | undefined;
 
   constructor(collecting = real, start = everySecond) {
@@ -73,9 +76,11 @@ export class IdleCollection {
       return;
     }
     this.#quietLooks++;
-    if (this.#collect() && this.#quietLooks < mostCollections) return;
-    // What is still there is in use.
-    this.#level = this.#collecting.resident();
+    if (this.#collect()) {
+      if (this.#quietLooks < mostCollections) return;
+      // What is still there is in use.
+      this.#level = this.#collecting.resident();
+    }
     this.#clientLeft = false;
     this.#timer?.[Symbol.dispose]();
     this.#timer = undefined;
@@ -85,7 +90,7 @@ export class IdleCollection {
   #collect(): boolean {
     const before = this.#collecting.resident();
     const level = this.#level ?? before;
-    if (before < level * leastGrowth.ratio + leastGrowth.bytes) return false;
+    if (before < level + Math.max(leastGrowth.bytes, level * leastGrowth.share)) return false;
     const start = performance.now();
     this.#collecting.collect();
     const ms = Math.round(performance.now() - start);
