@@ -1,4 +1,7 @@
-/** Filters of every generation that break nbdkit's rules: the request fails, the log says which rule, all else goes on. */
+/**
+ * Filters of every generation that break nbdkit's rules: the request fails, the log says which
+ * rule, all else goes on.
+ */
 import {
   afterAll,
   afterEach,

@@ -1,4 +1,7 @@
-/* Where the callbacks are in the structs of modules: what layers.c knows of one generation, for those of 1.30 and later. */
+/*
+ * Where the callbacks are in the structs of modules: what layers.c knows of one generation, for
+ * those of 1.30 and later.
+ */
 #ifndef CALLBACKS_H
 #define CALLBACKS_H
 

@@ -1,4 +1,7 @@
-/** Filters of every generation with all their callbacks: alone, stacked and mixed with TypeScript, over both kinds of plugins. */
+/**
+ * Filters of every generation with all their callbacks: alone, stacked and mixed with TypeScript,
+ * over both kinds of plugins.
+ */
 import { beforeAll, describe, expect, test } from "bun:test";
 
 import { type GenerationId, generationIds } from "#abi/generated/generations.gen";

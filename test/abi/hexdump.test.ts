@@ -1,4 +1,7 @@
-/** nbdkit_debug_hexdump, nbdkit_debug_hexdiff, nbdkit_name and nbdkit_timestamp, as recorded from nbdkit 1.48.1; and their like in TypeScript. */
+/**
+ * nbdkit_debug_hexdump, nbdkit_debug_hexdiff, nbdkit_name and nbdkit_timestamp, as recorded from
+ * nbdkit 1.48.1; and their like in TypeScript.
+ */
 import { afterAll, afterEach, beforeEach, describe, expect, spyOn, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";

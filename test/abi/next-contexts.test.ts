@@ -1,4 +1,7 @@
-/** Filters of 1.25.4 and later that open the layers below once more, and put them below a client's context or take them away. */
+/**
+ * Filters of 1.25.4 and later that open the layers below once more, and put them below a client's
+ * context or take them away.
+ */
 import {
   afterAll,
   afterEach,

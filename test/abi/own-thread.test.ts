@@ -1,4 +1,7 @@
-/** A connection whose requests are not run in parallel has a thread of its own, by which modules keep things: Perl does. */
+/**
+ * A connection whose requests are not run in parallel has a thread of its own, by which modules
+ * keep things: Perl does.
+ */
 import { describe, expect, test } from "bun:test";
 import { readdirSync } from "node:fs";
 

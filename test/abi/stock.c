@@ -155,7 +155,10 @@ go_on (struct worker *worker)
   return true;
 }
 
-/* Take what the worker has got, and begin what comes next, until it waits for something. False where it has done all. */
+/*
+ * Take what the worker has got, and begin what comes next, until it waits for something. False
+ * where it has done all.
+ */
 static bool
 work (struct worker *worker)
 {

@@ -76,7 +76,10 @@ meeting (void)
 #define QUEUES 3
 #define CALLS 120
 
-/* More calls than threads, in queues of different connections and with different limits, and queues that come and go. */
+/*
+ * More calls than threads, in queues of different connections and with different limits, and queues
+ * that come and go.
+ */
 void
 queues (void)
 {

@@ -1,4 +1,7 @@
-/** What clients are told of failures that modules in C have logged: nbdkit's last error, in the reply to the option or request. */
+/**
+ * What clients are told of failures that modules in C have logged: nbdkit's last error, in the
+ * reply to the option or request.
+ */
 import { beforeAll, describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";

@@ -1,4 +1,7 @@
-/** An answer of the wrong type: the message names the method as its author wrote it, the value, its type, and what is expected. */
+/**
+ * An answer of the wrong type: the message names the method as its author wrote it, the value, its
+ * type, and what is expected.
+ */
 import { describe, expect, test } from "bun:test";
 
 import type { NextOps } from "#api";

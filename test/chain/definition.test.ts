@@ -1,4 +1,7 @@
-/** Which mistakes in what a module in TypeScript exports are found when it is loaded, and which members are the author's. */
+/**
+ * Which mistakes in what a module in TypeScript exports are found when it is loaded, and which
+ * members are the author's.
+ */
 import { describe, expect, test } from "bun:test";
 
 import { defineFilter, definePlugin, param } from "#api";

@@ -9,9 +9,9 @@ import { installed, program } from "#test/server";
 import { nbdkitFunction, quote, runScript } from "#test/shell";
 
 /**
- * Lines for a shell, each in a folder of its own, with a socket there: of -U - nbdkit leaves a folder where it ends early.
- * `[E9]` stands for that byte, which is no UTF-8. `SIZE` prints the size that a client gets, and `$bytes` is a plugin in C
- * that prints what it is given.
+ * Lines for a shell, each in a folder of its own, with a socket there: of -U - nbdkit leaves a
+ * folder where it ends early. `[E9]` stands for that byte, which is no UTF-8. `SIZE` prints the
+ * size that a client gets, and `$bytes` is a plugin in C that prints what it is given.
  */
 const lines = String.raw`
 nbdkit -U $folder/u null --run 'printf "%s" "a[E9]b\\[E9]\0101\n"; echo "$0"'

@@ -48,7 +48,10 @@ async function printed(command: readonly string[]): Promise<Printed> {
   return { code, lines: lines.filter((line) => /quiet|loud|warning/.test(line)) };
 }
 
-/** The command with a terminal for stdout and stderr. `exec` keeps the shell of script(1) from getting Ctrl-C as well. */
+/**
+ * The command with a terminal for stdout and stderr. `exec` keeps the shell of script(1) from
+ * getting Ctrl-C as well.
+ */
 function onTerminal(command: readonly string[]): readonly string[] {
   const words = command.map((word) => `'${word}'`).join(" ");
   return ["script", "--quiet", "--return", "--command", `exec ${words}`, "/dev/null"];

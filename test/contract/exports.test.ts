@@ -1,4 +1,7 @@
-/** Exports have nothing in common but their server: what every filter in filters/, and each plugin with exports, keeps. */
+/**
+ * Exports have nothing in common but their server: what every filter in filters/, and each plugin
+ * with exports, keeps.
+ */
 import { afterAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -12,7 +12,10 @@ export interface Subject {
   readonly texts: Readonly<Record<string, string>>;
   /** Requests that do not reach the layer below, or reach it as something else; with the reason. */
   readonly keeps?: { readonly kinds: readonly string[]; readonly because: string };
-  /** What it makes of a disk before it is served. Disks of other numbers are served from elsewhere, as far as it can. */
+  /**
+   * What it makes of a disk before it is served. Disks of other numbers are served from elsewhere,
+   * as far as it can.
+   */
   readonly prepare?: (disk: Uint8Array, number?: number) => void;
 }
 

@@ -1,4 +1,7 @@
-/** Real clients over every kind of chain, compared with the plain image: what they read and write is what is on disk. */
+/**
+ * Real clients over every kind of chain, compared with the plain image: what they read and write is
+ * what is on disk.
+ */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,4 +1,7 @@
-/** Each real client against this server and nbdkit, with the same disk under the same chain: it has to say the same of both. */
+/**
+ * Each real client against this server and nbdkit, with the same disk under the same chain: it has
+ * to say the same of both.
+ */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,4 +1,7 @@
-/** Two exports of one server, asked for in turns on one connection and on several, through chains of both kinds of layers. */
+/**
+ * Two exports of one server, asked for in turns on one connection and on several, through chains of
+ * both kinds of layers.
+ */
 import { afterAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,4 +1,7 @@
-/** Real clients on lists of exports, block sizes, maps and structured replies: a plugin in TypeScript tells, they must see the same. */
+/**
+ * Real clients on lists of exports, block sizes, maps and structured replies: a plugin in
+ * TypeScript tells, they must see the same.
+ */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

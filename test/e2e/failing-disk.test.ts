@@ -46,7 +46,10 @@ describe.skipIf(!canHold || !installed("nbdkit"))(
       "C over C": () => [`--filter=${passing}`, "native:file"],
     };
 
-    /** Each request three times, so that what remembers has something to remember, then one that fails, and one more. */
+    /**
+     * Each request three times, so that what remembers has something to remember, then one that
+     * fails, and one more.
+     */
     async function errors(
       command: readonly string[],
       args: readonly string[],

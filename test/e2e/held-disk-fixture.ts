@@ -1,4 +1,7 @@
-/** A file system whose calls a test can hold, or have fail: test/fixtures/held-disk.c, mounted on a folder of its own. */
+/**
+ * A file system whose calls a test can hold, or have fail: test/fixtures/held-disk.c, mounted on a
+ * folder of its own.
+ */
 import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -1,4 +1,7 @@
-/** The corpus in this process; then new scripts in another one, which may hang or crash without taking the tests along. */
+/**
+ * The corpus in this process; then new scripts in another one, which may hang or crash without
+ * taking the tests along.
+ */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";

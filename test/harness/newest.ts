@@ -1,6 +1,7 @@
 /**
- * The newest nbdkit, libnbd and qemu: the packages of Debian's next release, unpacked into a folder of their own, once on
- * each machine. What they have is run in there, beside this project, which is mounted at its usual place.
+ * The newest nbdkit, libnbd and qemu: the packages of Debian's next release, unpacked into a
+ * folder of their own, once on each machine. What they have is run in there, beside this project,
+ * which is mounted at its usual place.
  */
 import {
   existsSync,

@@ -1,4 +1,7 @@
-/** Loaded before all tests: compiles the native runtime, so that no server that a test starts prints that it does so. */
+/**
+ * Loaded before all tests: compiles the native runtime, so that no server that a test starts prints
+ * that it does so.
+ */
 import { join } from "node:path";
 
 import { haveCompiler } from "./modules.ts";

@@ -1,4 +1,7 @@
-/** Preloaded where tests run under a sanitizer (scripts/sanitizer.ts): what it reports fails the test that was running. */
+/**
+ * Preloaded where tests run under a sanitizer (scripts/sanitizer.ts): what it reports fails the
+ * test that was running.
+ */
 import { afterEach } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";

@@ -1,4 +1,7 @@
-/** Every way to start the server, as root, in a folder of another user's: nothing of that folder runs, and clients are served. */
+/**
+ * Every way to start the server, as root, in a folder of another user's: nothing of that folder
+ * runs, and clients are served.
+ */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import {
   chownSync,

@@ -1,4 +1,7 @@
-/** What the manuals of both kinds of modules must describe: members and functions, as headers and generated types have them. */
+/**
+ * What the manuals of both kinds of modules must describe: members and functions, as headers and
+ * generated types have them.
+ */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 

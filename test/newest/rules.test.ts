@@ -1,4 +1,7 @@
-/** What is recorded of the newest nbdkit is still so, and what its filters ask of a server that it answers as theirs does. */
+/**
+ * What is recorded of the newest nbdkit is still so, and what its filters ask of a server that it
+ * answers as theirs does.
+ */
 import { beforeAll, describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";

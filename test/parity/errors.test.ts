@@ -1,4 +1,7 @@
-/** Compares how errors of a C plugin reach clients with nbdkit's own server: each errno of Linux, in each kind of request. */
+/**
+ * Compares how errors of a C plugin reach clients with nbdkit's own server: each errno of Linux, in
+ * each kind of request.
+ */
 import { describe } from "bun:test";
 
 import { errnoName, errnos, errnoText } from "#lib/errno";

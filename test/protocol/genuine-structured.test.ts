@@ -1,4 +1,7 @@
-/** Structured replies and metadata contexts: the same bytes to the genuine nbdkit and to ours, and where the answers differ. */
+/**
+ * Structured replies and metadata contexts: the same bytes to the genuine nbdkit and to ours, and
+ * where the answers differ.
+ */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 
 import {
@@ -213,7 +216,10 @@ describe.skipIf(missing.length > 0)(name, () => {
     expect(found).toEqual([genuine, ours]);
   });
 
-  /** What a request comes to. nbdkit sends errors of all but READ and BLOCK_STATUS in simple replies, and none with text. */
+  /**
+   * What a request comes to. nbdkit sends errors of all but READ and BLOCK_STATUS in simple
+   * replies, and none with text.
+   */
   async function outcome(client: NbdClient, fields: RequestFields): Promise<string> {
     client.request(fields);
     if (!(await client.structuredIsNext())) return `${(await client.reply()).error}`;

@@ -1,4 +1,7 @@
-/** What the server's own options change in the handshake: hidden flags, refused contexts, time limits, and no handshake at all. */
+/**
+ * What the server's own options change in the handshake: hidden flags, refused contexts, time
+ * limits, and no handshake at all.
+ */
 import { afterEach, beforeEach, describe, expect, jest, test } from "bun:test";
 
 import { bytes, infoPayload, metaPayload, NbdClient, option, request } from "#test/client";

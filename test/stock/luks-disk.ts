@@ -1,4 +1,7 @@
-/** Makes a disk encrypted with LUKS 1, quickly and always the same: qemu-img and cryptsetup first measure the computer. */
+/**
+ * Makes a disk encrypted with LUKS 1, quickly and always the same: qemu-img and cryptsetup first
+ * measure the computer.
+ */
 import { createCipheriv, createHash, pbkdf2Sync } from "node:crypto";
 
 const SECTOR = 512;
@@ -95,7 +98,10 @@ function encrypted(data: Uint8Array, key: Buffer): Buffer {
   return Buffer.concat(sectors);
 }
 
-/** The tweak of each block of a sector: the one before doubled in GF(2^128), which counts bits from the first byte on. */
+/**
+ * The tweak of each block of a sector: the one before doubled in GF(2^128), which counts bits from
+ * the first byte on.
+ */
 function tweaks(first: Buffer): Buffer {
   const all = Buffer.alloc(SECTOR);
   first.copy(all);

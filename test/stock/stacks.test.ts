@@ -23,7 +23,10 @@ const commandLine = (stack: Stack) =>
 
 type Named = (name: string, kind: "filter" | "plugin") => string;
 
-/** What was seen, without the name of the filter in TypeScript that an error line begins with: nbdkit has none there. */
+/**
+ * What was seen, without the name of the filter in TypeScript that an error line begins with:
+ * nbdkit has none there.
+ */
 function unnamed<T>(seen: T): T {
   const filter = new RegExp(`(nbdkit: [^:]*: error: )(?:${typescript.join("|")}): `, "g");
   // The cast is true: only text within strings is left out.

@@ -133,7 +133,10 @@ async function inFolder(
   }
 }
 
-/** Options of a command that ends even if nothing is wrong. With `-U -` nbdkit leaves a folder behind where it ends early. */
+/**
+ * Options of a command that ends even if nothing is wrong. With `-U -` nbdkit leaves a folder
+ * behind where it ends early.
+ */
 export const captive = (folder: string): string[] => ["-U", join(folder, "sock"), "--run", "true"];
 
 /** The environment of modules that make temporary files. */
@@ -155,7 +158,10 @@ export async function withErrors(
   return [seen, errors((await server.stop()).stderr, folder)];
 }
 
-/** What a script shows, and the `requests` that have reached the log filter, whose file is `log`, when the server ends. */
+/**
+ * What a script shows, and the `requests` that have reached the log filter, whose file is `log`,
+ * when the server ends.
+ */
 export async function withRequests(
   { server, folder }: Side,
   script: string,
@@ -165,7 +171,10 @@ export async function withRequests(
   return [seen, requests(join(folder, "log"))];
 }
 
-/** The lines of a server's stderr that say `error:`, without the folder's name and the numbers of clients and threads. */
+/**
+ * The lines of a server's stderr that say `error:`, without the folder's name and the numbers of
+ * clients and threads.
+ */
 export function errors(stderr: string, folder: string): string[] {
   return stderr
     .split("\n")
@@ -187,8 +196,9 @@ export function logLines(path: string): string[] {
 }
 
 /**
- * The requests in a log file of the log filter, in their order and without numbers: `Read offset=0x0 count=0x1000`. What
- * came back is there too where it is more than success: `...Read return=-1 error=EIO`.
+ * The requests in a log file of the log filter, in their order and without numbers: `Read
+ * offset=0x0 count=0x1000`. What came back is there too where it is more than success: `...Read
+ * return=-1 error=EIO`.
  */
 export function requests(path: string): string[] {
   return logLines(path).flatMap((line) => {

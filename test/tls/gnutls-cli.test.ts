@@ -1,4 +1,7 @@
-/** `gnutls-cli --starttls`: what it is told is sent in clear, until a signal makes it begin TLS on the same connection. */
+/**
+ * `gnutls-cli --starttls`: what it is told is sent in clear, until a signal makes it begin TLS on
+ * the same connection.
+ */
 import { describe, expect, test } from "bun:test";
 import net from "node:net";
 import { join } from "node:path";

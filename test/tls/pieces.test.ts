@@ -15,7 +15,10 @@ import { missing, needs, secured, trusting } from "./tls-fixture.ts";
 const [READ, WRITE, DISC] = [0, 1, 2] as const;
 const MiB = 1 << 20;
 
-/** A Unix socket that passes on to another one what clients send, in pieces; the next goes when the last one is read. */
+/**
+ * A Unix socket that passes on to another one what clients send, in pieces; the next goes when the
+ * last one is read.
+ */
 async function slicer(to: string, pieceBytes: number): Promise<AsyncDisposable & { unix: string }> {
   const folder = mkdtempSync(join(tmpdir(), "nbdkit-slicer-"));
   const unix = join(folder, "socket");

@@ -6,7 +6,8 @@
  *        bun test/fuzz/genuine/main.ts --play FILE...
  *
  * --seconds: for each world. --sessions: at most so many in each world. --worlds: those whose name has TEXT in it.
- * --keep: write sessions that the servers differ in there, instead of printing them. --play: play sessions that were written down.
+ * --keep: write sessions that the servers differ in there, instead of printing them.
+ * --play: play sessions that were written down.
  */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

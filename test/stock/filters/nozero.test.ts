@@ -13,7 +13,10 @@ show ([*errnos (lambda: h.zero (4096, 0), lambda: h.zero (512, 4096, nbd.CMD_FLA
 show ([bytes (h.pread (2, at)) for at in (4095, 4607, 8703, 12799)])
 `;
 
-/** What is offered, the errors and the content, and the requests that reached the plugin between the first and the reads. */
+/**
+ * What is offered, the errors and the content, and the requests that reached the plugin between the
+ * first and the reads.
+ */
 function withModes(
   title: string,
   modes: readonly string[],

@@ -18,7 +18,10 @@ const params = (folder: string, ...more: readonly string[]) => [
   ...more,
 ];
 
-/** What a client's script made the plugin do. `lines (count)` waits for so many lines, `go ()` lets prefetching start. */
+/**
+ * What a client's script made the plugin do. `lines (count)` waits for so many lines, `go ()` lets
+ * prefetching start.
+ */
 async function log({ server, folder }: Side, script: string): Promise<unknown> {
   await nbdsh(
     server,

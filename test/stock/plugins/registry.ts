@@ -89,9 +89,9 @@ export class Registry {
 }
 
 /**
- * Podman's configuration in the folder: images are kept there, and the registry needs no TLS. The plugin of release
- * 1.32.5 reads a manifest.json that podman 4 no longer writes with `--format oci-dir`, so there is a podman in front that
- * asks the real one for the layout that has it.
+ * Podman's configuration in the folder: images are kept there, and the registry needs no TLS. The
+ * plugin of release 1.32.5 reads a manifest.json that podman 4 no longer writes with `--format
+ * oci-dir`, so there is a podman in front that asks the real one for the layout that has it.
  */
 export function podman(folder: string, host: string): void {
   const write = (name: string, lines: readonly string[]) =>
