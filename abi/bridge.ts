@@ -194,7 +194,10 @@ export class Bridge implements ThreadLink, QueueLink {
     return thread.call(call);
   }
 
-  /** A thread that runs nothing else as long as the connection lasts, where it has to have one and there is one left. */
+  /**
+   * A thread that runs nothing else as long as the connection lasts, where it has to have one and
+   * there is one left.
+   */
   #ownThread({ info }: NativeConnection): RequestThread | null {
     if (info.ownThread?.() !== true) return null;
     const spare = this.#spare.pop();

@@ -48,7 +48,10 @@ export function releasesOf(id: GenerationId): string {
 
 type Version = readonly [major: number, minor: number, micro: number];
 
-/** The number of `1.32.5`, `1.32.5-1.fc37` or `1.33.11 (extra)`; undefined where it does not begin with three numbers. */
+/**
+ * The number of `1.32.5`, `1.32.5-1.fc37` or `1.33.11 (extra)`; undefined where it does not begin
+ * with three numbers.
+ */
 function parseVersion(text: string): Version | undefined {
   const match = /^(\d{1,6})\.(\d{1,6})\.(\d{1,6})(?![\d.])/.exec(text);
   return match === null ? undefined : [Number(match[1]), Number(match[2]), Number(match[3])];

@@ -60,8 +60,9 @@ const symbols = {
 } as const;
 
 /**
- * glibc is always loaded under this name, and musl takes the name for its own. Where a library is not there, the dlopen of
- * bun:ffi looks in the current folder, which may be another user's: so no other name is tried.
+ * glibc is always loaded under this name, and musl takes the name for its own. Where a library is
+ * not there, the dlopen of bun:ffi looks in the current folder, which may be another user's: so no
+ * other name is tried.
  */
 const libcName = "libc.so.6";
 

@@ -92,7 +92,10 @@ export function tcpAddresses(
   }
 }
 
-/** struct addrinfo: { int flags, family, socktype, protocol; socklen_t addrlen; sockaddr *; char *; addrinfo *next }. */
+/**
+ * struct addrinfo: { int flags, family, socktype, protocol; socklen_t addrlen; sockaddr *; char *;
+ * addrinfo *next }.
+ */
 function* entries(first: Pointer): Iterable<SocketAddress> {
   for (let at = Number(first); at !== 0; at = read.ptr(at as Pointer, 40)) {
     const length = read.u32(at as Pointer, 16);

@@ -1,4 +1,7 @@
-/** Loads a genuine filter or plugin, finds out what it is, and makes a layer of it: nbdkit-filter(3), nbdkit-plugin(3). */
+/**
+ * Loads a genuine filter or plugin, finds out what it is, and makes a layer of it:
+ * nbdkit-filter(3), nbdkit-plugin(3).
+ */
 import { type Pointer, toArrayBuffer } from "bun:ffi";
 
 import { ConfigError } from "#api";

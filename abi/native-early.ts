@@ -1,4 +1,7 @@
-/** What C layers are asked for a client that has opened nothing yet: nbdkit-plugin(3), ".preconnect" to ".default_export". */
+/**
+ * What C layers are asked for a client that has opened nothing yet: nbdkit-plugin(3), ".preconnect"
+ * to ".default_export".
+ */
 import { after, NbdError } from "#api";
 import type { Draft, Visit } from "#chain/layer";
 import { Exports } from "#lib/exports";
@@ -13,7 +16,10 @@ import { addToExports, exportsFrom, newExports } from "./native-lists.ts";
 import type { NativeModule } from "./native-module.ts";
 import type { Parked } from "./request-thread.ts";
 
-/** What a filter may ask of the layers below while it has no context: in preconnect, list_exports and default_export. */
+/**
+ * What a filter may ask of the layers below while it has no context: in preconnect, list_exports
+ * and default_export.
+ */
 export interface Early {
   preconnect?(readonly: boolean, parked: Parked): Awaitable<void>;
   listExports?(readonly: boolean, exports: Exports, parked: Parked): Awaitable<void>;

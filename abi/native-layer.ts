@@ -12,8 +12,9 @@ import type { NativeModule } from "./native-module.ts";
 import { type Call, Parked, type Result } from "./request-thread.ts";
 
 /**
- * The callbacks of one layer that are under way in C. A layer in TypeScript need not wait for what it asks of the layers
- * below, so that they may be under way when the client is gone already; C would be given what was freed.
+ * The callbacks of one layer that are under way in C. A layer in TypeScript need not wait for what
+ * it asks of the layers below, so that they may be under way when the client is gone already; C
+ * would be given what was freed.
  */
 export class UnderWay {
   #count = 0;

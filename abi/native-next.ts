@@ -120,7 +120,10 @@ export class NextPointer {
   }
 }
 
-/** nbdkit_next_context_open: open the layers below once more, for the client whose request the thread runs if it does. */
+/**
+ * nbdkit_next_context_open: open the layers below once more, for the client whose request the
+ * thread runs if it does.
+ */
 export async function openContext(
   module: FilterModule,
   below: LayersBelow | undefined,

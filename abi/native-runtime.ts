@@ -44,7 +44,10 @@ function named(native: Native): Native {
   return native;
 }
 
-/** The functions of the runtime. Modules find none of them and none of Bun's afterwards: theirs may have the same names. */
+/**
+ * The functions of the runtime. Modules find none of them and none of Bun's afterwards: theirs may
+ * have the same names.
+ */
 function withOwnSymbols(path: string): Native {
   const { symbols } = dlopen(path, runtimeSymbols);
   const err = symbols.rt_hide_symbols();

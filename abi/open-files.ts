@@ -40,8 +40,8 @@ export function restoreOpenFiles(): void {
 }
 
 /**
- * Call `start`, which starts a process, with the highest limit. Bun cannot hand on what this process was given at a higher
- * place than the limit allows now.
+ * Call `start`, which starts a process, with the highest limit. Bun cannot hand on what this
+ * process was given at a higher place than the limit allows now.
  */
 export function withMostOpenFiles<T>(start: () => T): T {
   const limits = readLimits();

@@ -204,8 +204,8 @@ export function userNamed(name: string): number | undefined {
 }
 
 /**
- * Set the supplementary groups to those that the group database has for the user, and the group of this process. A number
- * that no user has is in no group.
+ * Set the supplementary groups to those that the group database has for the user, and the group of
+ * this process. A number that no user has is in no group.
  */
 export function takeGroupsOf(user: number): void {
   const group = process.getegid?.() ?? 0;

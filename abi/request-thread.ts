@@ -128,10 +128,11 @@ export class Parked {
 }
 
 /**
- * Each thread has a stack of what is under way on it: a downcall (C runs; one that it took from a queue is not in the
- * stack), on it an upcall (C is parked and JavaScript works for it), on that a downcall of a C layer further down, and
- * so on. Messages go to a thread only while it is parked or idle. What is sent to it in the meantime waits in the queue of the upcall
- * that it belongs to: run on top of another request's upcall it could wait for a mutex that its own thread holds.
+ * Each thread has a stack of what is under way on it: a downcall (C runs; one that it took from a
+ * queue is not in the stack), on it an upcall (C is parked and JavaScript works for it), on that a
+ * downcall of a C layer further down, and so on. Messages go to a thread only while it is parked
+ * or idle. What is sent to it in the meantime waits in the queue of the upcall that it belongs to:
+ * run on top of another request's upcall it could wait for a mutex that its own thread holds.
  */
 export class RequestThread {
   readonly slot: number;

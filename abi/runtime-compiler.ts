@@ -52,8 +52,8 @@ export function runtimeName(): string {
 }
 
 /**
- * Write it to `output`. The compiler uses nothing of the current folder, and puts its own files into `work`. False where the
- * file system of that is full.
+ * Write it to `output`. The compiler uses nothing of the current folder, and puts its own files
+ * into `work`. False where the file system of that is full.
  */
 export function compileRuntime(output: string, work: string): boolean {
   const { sources } = runtimeSources();
@@ -92,8 +92,8 @@ export function compileRuntime(output: string, work: string): boolean {
 }
 
 /**
- * Without one a compiler does not find its own parts. Relative folders in it would mean the current folder, and root runs no
- * program that another user may replace.
+ * Without one a compiler does not find its own parts. Relative folders in it would mean the
+ * current folder, and root runs no program that another user may replace.
  */
 function searchPath(): string {
   const absolute = (process.env["PATH"] ?? "").split(":").filter((it) => it.startsWith("/"));

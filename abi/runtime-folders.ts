@@ -36,7 +36,10 @@ export function keptFolders({ cacheHome = "", home, root }: Surroundings): reado
   ].filter(({ path }) => isNameable(path));
 }
 
-/** Not relative, since the current folder runs no code, and UTF-8: Bun starts the compiler with other names otherwise. */
+/**
+ * Not relative, since the current folder runs no code, and UTF-8: Bun starts the compiler with
+ * other names otherwise.
+ */
 function isNameable(folder: string): boolean {
   return folder.startsWith("/") && folder.isWellFormed() && !folder.includes("\ufffd");
 }

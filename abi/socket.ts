@@ -76,7 +76,10 @@ export function peerCredentials(fd: number): Peer | undefined {
   return pid > 0 ? { pid, uid: uid >>> 0, gid: gid >>> 0 } : undefined;
 }
 
-/** Those of the descriptors whose other end sends no more, also if some of what it sent was not read yet. Never waits. */
+/**
+ * Those of the descriptors whose other end sends no more, also if some of what it sent was not read
+ * yet. Never waits.
+ */
 export function hungUp(fds: readonly number[]): readonly number[] {
   const polled = new Int32Array(fds.length * pollWords);
   fds.forEach((fd, i) => polled.set([fd, POLLRDHUP], i * pollWords));

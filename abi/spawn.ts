@@ -1,4 +1,7 @@
-/** Starts this program once more, with the same words, environment and descriptors, which Bun.spawn cannot byte by byte. */
+/**
+ * Starts this program once more, with the same words, environment and descriptors, which Bun.spawn
+ * cannot byte by byte.
+ */
 import { closeSync, fstatSync, readFileSync } from "node:fs";
 
 import { splitWords } from "#lib/environment";

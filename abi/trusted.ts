@@ -1,6 +1,7 @@
 /**
- * Checks that no other user can change what a path names. What is loaded as code must come from such a place: a check of
- * the file alone is worth nothing where another user may rename a directory above it.
+ * Checks that no other user can change what a path names. What is loaded as code must come from
+ * such a place: a check of the file alone is worth nothing where another user may rename a
+ * directory above it.
  */
 import {
   closeSync,
@@ -21,9 +22,10 @@ const writableByOthers = 0o022;
 const sticky = 0o1000;
 
 /**
- * Check each directory from the root to `folder`: it belongs to root or this user, and only its owner can write to it. A
- * sticky directory, such as /tmp, may stand above it, since other users cannot rename what they do not own there. Symbolic
- * links that belong to root or this user are followed. Throws an error that names the directory at fault.
+ * Check each directory from the root to `folder`: it belongs to root or this user, and only its
+ * owner can write to it. A sticky directory, such as /tmp, may stand above it, since other users
+ * cannot rename what they do not own there. Symbolic links that belong to root or this user are
+ * followed. Throws an error that names the directory at fault.
  *
  * With `mode`, missing directories are made.
  */

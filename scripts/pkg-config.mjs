@@ -1,6 +1,7 @@
 /**
- * Writes share/pkgconfig/nbdkit.pc for the place where this package is installed: include/pkgconfig/nbdkit.pc, with which C
- * authors compile, and the directories that the server of this machine looks for modules in.
+ * Writes share/pkgconfig/nbdkit.pc for the place where this package is installed:
+ * include/pkgconfig/nbdkit.pc, with which C authors compile, and the directories that the server
+ * of this machine looks for modules in.
  */
 import { spawnSync } from "node:child_process";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";

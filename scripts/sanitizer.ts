@@ -14,7 +14,10 @@ const COMPILER = `#!/bin/sh
 exec cc -fsanitize=address,undefined -fsanitize-recover=all -fno-omit-frame-pointer "$@"
 `;
 
-/** A plugin that lets the runtime read beyond the end of a text. What the sanitizer does not see here it misses elsewhere. */
+/**
+ * A plugin that lets the runtime read beyond the end of a text. What the sanitizer does not see
+ * here it misses elsewhere.
+ */
 const FAULT = `#include <stdlib.h>
 #define NBDKIT_API_VERSION 2
 #include "nbdkit-plugin.h"

@@ -161,7 +161,10 @@ bool rt_in_module (void);
  * where it is no module. Safe in a signal handler. */
 bool rt_accuse (struct rt_accused *accused, uintptr_t address, const void *stack);
 
-/* Print the title, what it did (" crashed"), in which callback, and what there is to say of it. Safe in a signal handler. */
+/*
+ * Print the title, what it did (" crashed"), in which callback, and what there is to say of it.
+ * Safe in a signal handler.
+ */
 void rt_accuse_say (const struct rt_accused *accused, const char *deed, const char *words);
 
 /* Stand between modules and the process. (process.c) */

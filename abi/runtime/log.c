@@ -137,8 +137,9 @@ is_control (const unsigned char *at)
   return at[0] < 0x20 || at[0] == 0x7f || (at[0] == 0xc2 && at[1] >= 0x80 && at[1] < 0xa0);
 }
 
-/* As src/lib/quoted.ts: nothing that a terminal would obey. Control characters that are not in `kept` are written as in C.
- * Where none is kept, a backslash is doubled, so that it can be told from one that was written here.
+/* As src/lib/quoted.ts: nothing that a terminal would obey. Control characters that
+ * are not in `kept` are written as in C. Where none is kept, a backslash is doubled, so that it can
+ * be told from one that was written here.
  * Lines of errors that a client may have put there look like no other message. NULL without memory.
  */
 static char *

@@ -1,9 +1,10 @@
 /* What a C filter gets for the layer below: the way to JavaScript, and what can be done without going there.
  *
- * JavaScript decides what may be answered here: it says so for each connection, layer and kind of request, after its
- * own checks have let such a request through, and takes it back before anything changes. What does not clearly fit
- * into what it said goes to JavaScript, which checks, remembers, falls back and complains. A read or write of a file that
- * has failed here is not run again there.
+ * JavaScript decides what may be answered here: it says so for each connection, layer and kind of
+ * request, after its own checks have let such a request through, and takes it back before anything
+ * changes. What does not clearly fit into what it said goes to JavaScript, which checks,
+ * remembers, falls back and complains. A read or write of a file that has failed here is not run
+ * again there.
  */
 #define _GNU_SOURCE
 #include <errno.h>

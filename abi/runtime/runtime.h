@@ -164,7 +164,8 @@ void rt_server_ends (int32_t now);
 void rt_set_stdio_safe (int32_t safe);
 
 /* A list of extents of a range (start and end), what of that it has no entries for yet, and its entries as (offset,
- * length, type). rt_extents_read returns how many it read, rt_extents_append 0 or the errno with which nbdkit_add_extent refused one. */
+ * length, type). rt_extents_read returns how many it read, rt_extents_append 0 or the errno with
+ * which nbdkit_add_extent refused one. */
 void *rt_extents_new (const uint64_t *range);
 void rt_extents_free (void *extents);
 void rt_extents_range (const void *extents, uint64_t *range);
@@ -207,19 +208,20 @@ uint32_t rt_errors_printed (void);
 /* Free the text that the result of a failed callback has as `key`. */
 void rt_said_free (void *said);
 
-/* Let modules that are loaded from now on see nothing of the program but libc's and nbdkit's functions. To be called once
- * JavaScript has the addresses of the functions of this header, which are hidden as well. Returns 0 or an errno. */
+/* Let modules that are loaded from now on see nothing of the program but libc's and nbdkit's functions. To be
+ * called once JavaScript has the addresses of the functions of this header, which are hidden as
+ * well. Returns 0 or an errno. */
 int32_t rt_hide_symbols (void);
 
-/* The program's first process, which modules of a daemon get from getpid until it has detached: nbdkit forks there. 0: they
- * get the number of this process. */
+/* The program's first process, which modules of a daemon get from getpid until it has detached: nbdkit
+ * forks there. 0: they get the number of this process. */
 void rt_set_pid (int32_t pid);
 
 /* The descriptor is the server's: modules that close it get EBADF, until there is something else. */
 void rt_own_descriptor (int32_t fd);
 
-/* dlopen (path, RTLD_NOW | RTLD_GLOBAL), dlsym, and the text of the last failure (or ""). dlopen is run by the idle request
- * thread of that slot, or by the caller if that is -1. */
+/* dlopen (path, RTLD_NOW | RTLD_GLOBAL), dlsym, and the text of the last failure (or ""). dlopen is run by the
+ * idle request thread of that slot, or by the caller if that is -1. */
 void *rt_dlopen (const char *path, int32_t slot);
 void *rt_dlsym (void *library, const char *name);
 const char *rt_dlerror (void);

@@ -1,5 +1,5 @@
-/* The end of connections and of the server, nbdkit_nanosleep, which it cuts short, and nbdkit_shutdown: nbdkit-plugin(3),
- * "SLEEPING" and "SHUTDOWN". */
+/* The end of connections and of the server, nbdkit_nanosleep, which it cuts short, and nbdkit_shutdown:
+ * nbdkit-plugin(3), "SLEEPING" and "SHUTDOWN". */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <limits.h>

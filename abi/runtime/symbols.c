@@ -1,8 +1,9 @@
-/* Chooses what modules find under a name: hides what the program that loads them exports, and replaces functions of libc.
+/* Chooses what modules find under a name: hides what the program that loads them exports, and
+ * replaces functions of libc.
  *
- * The dynamic linker looks for every symbol in the program first. Bun's program exports libuv's functions, as stubs that
- * end the process, and those of Node's addons, and so modules and their libraries would call these instead of their own.
- * A symbol with no value is passed over.
+ * The dynamic linker looks for every symbol in the program first. Bun's program exports libuv's
+ * functions, as stubs that end the process, and those of Node's addons, and so modules and their
+ * libraries would call these instead of their own. A symbol with no value is passed over.
  */
 #define _GNU_SOURCE
 #include <elf.h>

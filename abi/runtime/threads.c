@@ -211,8 +211,8 @@ rt_run (struct rt_message *m, uint32_t call)
     lent = (struct lent) { .original = m->buf, .copy = (uint64_t) (uintptr_t) copy, .count = m->count };
     m->buf = lent.copy;
   }
-  /* The reply must not have what was there before where the callback does not fill it. Here and not in JavaScript, since
-   * this thread writes to the memory anyway, and has it in its cache then. */
+  /* The reply must not have what was there before where the callback does not fill it. Here and not in
+   * JavaScript, since this thread writes to the memory anyway, and has it in its cache then. */
   if (reads)
     memset ((void *) (uintptr_t) m->buf, 0, m->count);
   run (m, call, lent);

@@ -1,4 +1,7 @@
-/** What the server proves itself with, and whom it trusts: certificates in files, or keys that it shares with its users. */
+/**
+ * What the server proves itself with, and whom it trusts: certificates in files, or keys that it
+ * shares with its users.
+ */
 import type { Pointer } from "bun:ffi";
 
 import { ConfigError } from "#api";

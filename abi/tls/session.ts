@@ -147,7 +147,10 @@ export class TlsSession implements Disposable {
     return this.#end === undefined ? "wait" : this.#ended(this.#end);
   }
 
-  /** Encrypt and emit as much as is sent in one go. Returns how much that was: at least 1 byte. The memory does not move. */
+  /**
+   * Encrypt and emit as much as is sent in one go. Returns how much that was: at least 1 byte. The
+   * memory does not move.
+   */
   write(bytes: Uint8Array, start: number, length: number): number {
     const transport = wire();
     const { tls } = transport;

@@ -1,4 +1,7 @@
-/** Emits the C functions through which a filter calls the next layer: each makes a message and hands it to rt_upcall. */
+/**
+ * Emits the C functions through which a filter calls the next layer: each makes a message and hands
+ * it to rt_upcall.
+ */
 import {
   type Callback,
   callbacksOf,
@@ -173,7 +176,10 @@ export function typeName(type: CType): string {
   return type.kind === "named" ? type.name : "";
 }
 
-/** `type` as C declares `name` with it. Opaque types are resolved: their names mean other things in other generations. */
+/**
+ * `type` as C declares `name` with it. Opaque types are resolved: their names mean other things in
+ * other generations.
+ */
 function typeText(type: CType, name: string, unit: Unit): string {
   const after = name && ` ${name}`;
   switch (type.kind) {

@@ -53,7 +53,10 @@ export class Blocks {
     }
   }
 
-  /** How many blocks from `first` on, at most `limit`, have its state and, if allocated, lie side by side in the overlay. */
+  /**
+   * How many blocks from `first` on, at most `limit`, have its state and, if allocated, lie side by
+   * side in the overlay.
+   */
   run(first: number, limit: number): number {
     const state = this.get(first);
     const end = first + (state === ALLOCATED ? Math.min(limit, this.reach(first)) : limit);

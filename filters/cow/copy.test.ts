@@ -141,7 +141,10 @@ describe("many requests at the same time", () => {
     );
   });
 
-  /** Each byte that was read is the old one or what some request of the batch leaves; if `isFinal`, old only where none does. */
+  /**
+   * Each byte that was read is the old one or what some request of the batch leaves; if `isFinal`,
+   * old only where none does.
+   */
   function checkBytes(
     read: Operation,
     bytes: Uint8Array | undefined,

@@ -1,4 +1,7 @@
-/** The writable copy of one export, which all its clients share: which blocks are where, and how to read and change them. */
+/**
+ * The writable copy of one export, which all its clients share: which blocks are where, and how to
+ * read and change them.
+ */
 import {
   after,
   type Awaitable,

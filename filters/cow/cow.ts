@@ -1,4 +1,7 @@
-/** Keep writes in a temporary overlay, and leave the layer below as it is. The manual is README.md, beside this file. */
+/**
+ * Keep writes in a temporary overlay, and leave the layer below as it is. The manual is README.md,
+ * beside this file.
+ */
 import { existsSync } from "node:fs";
 
 import { after, type BlockSize, defineFilter, filePath, param, parseBool, parseSize } from "#api";

@@ -1,4 +1,7 @@
-/** The temporary file that holds what was written to all exports of a layer. It has no name, so it vanishes with the process at the latest. */
+/**
+ * The temporary file that holds what was written to all exports of a layer. It has no name, so it
+ * vanishes with the process at the latest.
+ */
 import { randomUUID } from "node:crypto";
 import { closeSync, constants, openSync, readSync, unlinkSync, writeSync } from "node:fs";
 

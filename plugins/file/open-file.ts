@@ -37,7 +37,10 @@ export interface OpenOptions {
   readonly fadvise: "normal" | "random" | "sequential";
 }
 
-/** Why what was found at `path` cannot be served, or undefined. Opening a pipe would wait for its writer, so ask first. */
+/**
+ * Why what was found at `path` cannot be served, or undefined. Opening a pipe would wait for its
+ * writer, so ask first.
+ */
 export function unfit(
   path: string,
   stat: Pick<fs.Stats, "isBlockDevice" | "isDirectory" | "isFile">,

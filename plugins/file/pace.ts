@@ -71,8 +71,8 @@ export class Pace {
   }
 
   /**
-   * When a write that is made at once begins. Reading the clock is a part of what a small write costs, so a write begins
-   * when the one before it in the same turn has returned.
+   * When a write that is made at once begins. Reading the clock is a part of what a small write
+   * costs, so a write begins when the one before it in the same turn has returned.
    */
   begin(): number {
     if (this.#returnedAt === 0) {

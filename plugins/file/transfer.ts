@@ -156,8 +156,9 @@ function beyondEnd(file: OpenFile, buf: Uint8Array, offset: bigint): Awaitable<n
 }
 
 /**
- * The error with the file's name. EAGAIN, as from a file system in user space that is busy, would reach clients as EINVAL,
- * which says that the request was wrong; trying again without end could hold it up for ever. So it is EIO.
+ * The error with the file's name. EAGAIN, as from a file system in user space that is busy, would
+ * reach clients as EINVAL, which says that the request was wrong; trying again without end could
+ * hold it up for ever. So it is EIO.
  */
 export function blame(file: OpenFile, error: unknown): NbdError {
   const failure =

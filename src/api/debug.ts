@@ -12,8 +12,9 @@ export function debug(message: string): void {
 }
 
 /**
- * Print bytes as debug lines, 16 to the line, when the server was started with -v: nbdkit_debug_hexdump(3). The first byte
- * is numbered `start`; `prefix` stands in front of each line.
+ * Print bytes as debug lines, 16 to the line, when the server was started with -v:
+ * nbdkit_debug_hexdump(3). The first byte is numbered `start`; `prefix` stands in front of each
+ * line.
  */
 export function debugHexdump(bytes: Uint8Array, prefix = "", start = 0n): void {
   if (!log.verbose) return;

@@ -5,8 +5,9 @@ import type { Params, Values } from "./params.ts";
 
 interface Described<P extends Params> {
   /**
-   * A `pread` that succeeds has filled all of its buffer, or had `next.pread` fill it. Without this the server clears the
-   * buffer before: a `pread` that forgets some bytes then answers zeroes, and not what was there before.
+   * A `pread` that succeeds has filled all of its buffer, or had `next.pread` fill it. Without
+   * this the server clears the buffer before: a `pread` that forgets some bytes then answers
+   * zeroes, and not what was there before.
    */
   readonly fillsReads?: boolean;
   /** ASCII letters, digits and '-', not starting with '-'. */
@@ -26,13 +27,15 @@ export interface FilterDefinition<P extends Params, H>
   extends Described<P>, FilterMethods<Values<P>, H> {
   readonly kind?: "filter";
   /**
-   * For filters whose `pread` may refuse, delay or count: clients are told of no zeroes without it. Where a filter does not
-   * say so, and has `extents` beside `pread`, the server may answer reads by what `extents` tells of zeroes.
+   * For filters whose `pread` may refuse, delay or count: clients are told of no zeroes without
+   * it. Where a filter does not say so, and has `extents` beside `pread`, the server may answer
+   * reads by what `extents` tells of zeroes.
    */
   readonly everyRead?: boolean;
   /**
-   * For filters whose `pread` does nothing but to read from the layer below, always the same number of bytes further on:
-   * that number. Where the plugin has a `descriptor` the server then may send what the file has, without calling `pread`.
+   * For filters whose `pread` does nothing but to read from the layer below, always the same
+   * number of bytes further on: that number. Where the plugin has a `descriptor` the server then
+   * may send what the file has, without calling `pread`.
    */
   shift?(handle: H): bigint;
 }

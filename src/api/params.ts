@@ -113,9 +113,10 @@ const sizeWords =
   "a size in bytes (decimal, 0x… or octal 0…), with an optional suffix b, k, m, g, t, p, e or s (512 bytes)";
 
 /**
- * The kinds of parameters. Each takes the text of `help` and, as the module likes, `default`, `required` and
- * `aliases`, which --help shows as well; without a default the value of a parameter that was not given is undefined. A text that cannot be
- * read ends the server with a ConfigError that names the key, the text, and what is accepted.
+ * The kinds of parameters. Each takes the text of `help` and, as the module likes, `default`,
+ * `required` and `aliases`, which --help shows as well; without a default the value of a parameter
+ * that was not given is undefined. A text that cannot be read ends the server with a ConfigError
+ * that names the key, the text, and what is accepted.
  *
  * @example
  * params: {

@@ -139,9 +139,9 @@ function done(result: number, what: string, count: number, offset: bigint): void
 }
 
 /**
- * The same calls on other threads, for what may have to wait for a disk or a server: other clients are served
- * meanwhile. Until the promise settles the buffer must stay as it is and the descriptor open. One descriptor has at most
- * 8 calls under way at once; the others wait for those.
+ * The same calls on other threads, for what may have to wait for a disk or a server: other clients
+ * are served meanwhile. Until the promise settles the buffer must stay as it is and the descriptor
+ * open. One descriptor has at most 8 calls under way at once; the others wait for those.
  *
  * @example
  * async flush(handle) {

@@ -34,8 +34,8 @@ const endTurn = (): void => {
 };
 
 /**
- * performance.now(), read once in each turn of the event loop, since reading the clock would be a part of what a request
- * costs. Later calls of the same turn have later times.
+ * performance.now(), read once in each turn of the event loop, since reading the clock would be a
+ * part of what a request costs. Later calls of the same turn have later times.
  */
 export function turnTime(): number {
   if (turn === 0) {

@@ -30,8 +30,8 @@ export interface ChainConnection {
    */
   open(readonly: boolean, exportName: string, isTls: boolean): Promise<void>;
   /**
-   * Bring what was acknowledged to the disk, through whichever layers still answer, when the server waits for the others
-   * no longer. May never resolve.
+   * Bring what was acknowledged to the disk, through whichever layers still answer, when the
+   * server waits for the others no longer. May never resolve.
    */
   flush(): Promise<void>;
   /** Finalize and close. Always closes all that is open; problems are logged. */
@@ -63,10 +63,11 @@ export class Chain {
   }
 
   /**
-   * Whether what the layers tell of zeroes holds for reads too. A filter that answers one of the two itself and not the
-   * other may have bytes that the extents below know nothing of: nbdkit's cache filter has. And C modules were written
-   * for a server that reads whatever the extents say, as some in TypeScript want it, too: some filters count or refuse requests, some scripts tell holes
-   * where there is data.
+   * Whether what the layers tell of zeroes holds for reads too. A filter that answers one of the
+   * two itself and not the other may have bytes that the extents below know nothing of: nbdkit's
+   * cache filter has. And C modules were written for a server that reads whatever the extents say,
+   * as some in TypeScript want it, too: some filters count or refuse requests, some scripts tell
+   * holes where there is data.
    */
   get extentsHoldForReads(): boolean {
     return this.layers.every(

@@ -12,7 +12,10 @@ export function connectionInfo(
   return { id, logName, isTls: false, ended: never, disconnect: () => {}, ...facts };
 }
 
-/** What layers that were opened on behalf of no client are told: nbdkit says that they have TLS where all clients have to. */
+/**
+ * What layers that were opened on behalf of no client are told: nbdkit says that they have TLS
+ * where all clients have to.
+ */
 export const sharing = { isTls: false };
 
 /** The connection of such layers. */

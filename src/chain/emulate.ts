@@ -1,4 +1,7 @@
-/** Zeroing by writing and caching by reading, for layers that can do neither: nbdkit-plugin(3), ".zero" and ".cache". */
+/**
+ * Zeroing by writing and caching by reading, for layers that can do neither: nbdkit-plugin(3),
+ * ".zero" and ".cache".
+ */
 import { FLAG_FUA } from "#abi/generated/constants.gen";
 import type { Awaitable, NextOps, Support } from "#abi/generated/methods.gen";
 

@@ -62,8 +62,8 @@ function offerApi(): void {
 }
 
 /**
- * Bun finds no file whose path is not UTF-8, or has one of these, which mean something else in what is imported. We load
- * those, by this name and the path's bytes in hexadecimal.
+ * Bun finds no file whose path is not UTF-8, or has one of these, which mean something else in
+ * what is imported. We load those, by this name and the path's bytes in hexadecimal.
  */
 const namespace = "nbdkit-bytes";
 const special = /[?\\]/;

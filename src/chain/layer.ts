@@ -1,4 +1,7 @@
-/** The one interface of all layers: TypeScript filter, TypeScript plugin, C filter and C plugin are its four adapters. */
+/**
+ * The one interface of all layers: TypeScript filter, TypeScript plugin, C filter and C plugin are
+ * its four adapters.
+ */
 import type {
   Awaitable,
   NextConfig,
@@ -20,11 +23,14 @@ export interface ConnectionInfo extends Client {
   exportName?: string | undefined;
   isTls: boolean;
   /**
-   * What is called on the thread that C modules were loaded on: "all", or "control", which is all but requests for data.
-   * By default nothing.
+   * What is called on the thread that C modules were loaded on: "all", or "control", which is all
+   * but requests for data. By default nothing.
    */
   readonly lifecycleThread?: "all" | "control" | undefined;
-  /** Whether all C layers run on one thread of the connection's own, as in nbdkit where requests are not run in parallel. */
+  /**
+   * Whether all C layers run on one thread of the connection's own, as in nbdkit where requests are
+   * not run in parallel.
+   */
   readonly ownThread?: (() => boolean) | undefined;
   tlsNames?: Client["tlsNames"];
 }
@@ -79,8 +85,8 @@ export interface FilePart {
 }
 
 /**
- * Where a file has what a read of `count` bytes at `offset` would return now; undefined where there is no such file, or a
- * layer wants to know of reads.
+ * Where a file has what a read of `count` bytes at `offset` would return now; undefined where
+ * there is no such file, or a layer wants to know of reads.
  */
 export type FindFilePart = (count: number, offset: bigint) => FilePart | undefined;
 
@@ -106,7 +112,10 @@ export interface LayersBelow {
   ): Awaitable<LayerContext>;
 }
 
-/** Asks the layer below, when no context is at hand. `thread` is the native thread that the caller is parked on, if it is one. */
+/**
+ * Asks the layer below, when no context is at hand. `thread` is the native thread that the caller
+ * is parked on, if it is one.
+ */
 type LayerNextPreconnect = (readonly: boolean, thread?: unknown) => Awaitable<void>;
 type LayerNextListExports = (
   readonly: boolean,
@@ -151,7 +160,10 @@ export interface Layer {
   readonly inTypeScript?: boolean;
   /** More happens in `pread` than that bytes are found: it has to be called also where the extents tell zeroes. */
   readonly everyRead?: boolean;
-  /** A `pread` that succeeds has filled its buffer, as far as the layer below has: nothing that it held before is left. */
+  /**
+   * A `pread` that succeeds has filled its buffer, as far as the layer below has: nothing that it
+   * held before is left.
+   */
   readonly fillsReads?: boolean;
   /** `key=value` pairs for --dump-plugin that only the adapter knows: api_version, struct_size, has_X. */
   readonly dumpFields: readonly (readonly [string, string])[];

@@ -1,6 +1,9 @@
 /** The methods of layers, by the form that they have in a filter or plugin in TypeScript. */
 
-/** Methods that take (context) and (context, …) in the layer, (next, handle, …) in a filter, (handle, …) in a plugin. */
+/**
+ * Methods that take (context) and (context, …) in the layer, (next, handle, …) in a filter,
+ * (handle, …) in a plugin.
+ */
 export const perConnection = [
   "finalize",
   "prepare",

@@ -1,6 +1,7 @@
 /**
- * Which method of which layer JavaScript runs at the moment, in memory that the watchdog's thread reads while JavaScript is
- * blocked: src/cli/watchdog.ts. Numbers, so that a request costs two stores.
+ * Which method of which layer JavaScript runs at the moment, in memory that the watchdog's thread
+ * reads while JavaScript is blocked: src/cli/watchdog.ts. Numbers, so that a request costs two
+ * stores.
  */
 
 import { lifeCycleMethods, perConnection } from "./method-names.ts";

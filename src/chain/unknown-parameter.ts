@@ -5,7 +5,10 @@ import { namedMessage } from "../lib/speaker.ts";
 import { messageOf } from "../lib/thrown.ts";
 import type { Layer } from "./layer.ts";
 
-/** `error` is what the last of the `asked` layers, outermost first, threw. It stays what it is where one knows the key. */
+/**
+ * `error` is what the last of the `asked` layers, outermost first, threw. It stays what it is where
+ * one knows the key.
+ */
 export function explained(error: unknown, key: string, asked: readonly Layer[]): unknown {
   const known = asked.flatMap(keysOf);
   if (known.includes(key)) return error;

@@ -115,7 +115,10 @@ function startShell(command: string[], stdio: ReturnType<typeof descriptorsOf>["
   }
 }
 
-/** Bun passes on text only: a first shell makes bytes of what is not UTF-8, and becomes the one that runs the script. */
+/**
+ * Bun passes on text only: a first shell makes bytes of what is not UTF-8, and becomes the one that
+ * runs the script.
+ */
 function shellCommand(script: string): string[] {
   if (script.isWellFormed()) return ["/bin/sh", "-c", script, "sh"];
   // $(...) drops newlines at the end, so that something follows them.

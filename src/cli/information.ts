@@ -67,7 +67,10 @@ export function dumpConfig(): string {
   ]);
 }
 
-/** npm's install scripts add this machine's directories to the file of the package. Without them that file has to do. */
+/**
+ * npm's install scripts add this machine's directories to the file of the package. Without them
+ * that file has to do.
+ */
 function pkgConfigFolder(): string {
   const folder = join(root, "share", "pkgconfig");
   return existsSync(join(folder, "nbdkit.pc")) ? folder : join(root, "include", "pkgconfig");

@@ -10,9 +10,9 @@ interface Member {
 }
 
 /**
- * Ask the process, and what it has started, to end. What is returned is for when the process has ended: what the request
- * was lost on is asked again. A shell catches SIGTERM until what it has forked is the program that it shall be, which
- * forgets it.
+ * Ask the process, and what it has started, to end. What is returned is for when the process has
+ * ended: what the request was lost on is asked again. A shell catches SIGTERM until what it has
+ * forked is the program that it shall be, which forgets it.
  */
 export function endTree(pid: number): () => Promise<void> {
   const members = held(pid);

@@ -22,7 +22,10 @@ const doubledMs = 500;
 
 function ignore(): void {}
 
-/** Bun ignores them, and a handler, unlike that, is not inherited by what modules start: nbdkit's scripts die of them. */
+/**
+ * Bun ignores them, and a handler, unlike that, is not inherited by what modules start: nbdkit's
+ * scripts die of them.
+ */
 export function catchWriteSignals(): void {
   for (const name of ["SIGPIPE", "SIGXFSZ"]) process.on(name, ignore);
 }

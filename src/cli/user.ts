@@ -7,8 +7,9 @@ import { quoted } from "../lib/quoted.ts";
 import { messageOf } from "../lib/thrown.ts";
 
 /**
- * The groups first, which only the old user may change. nbdkit(1), "-g". Without -g the supplementary groups become those
- * of the new user: nbdkit keeps the old ones, which may be root's.
+ * The groups first, which only the old user may change. nbdkit(1), "-g". Without -g the
+ * supplementary groups become those of the new user: nbdkit keeps the old ones, which may be
+ * root's.
  */
 export function changeUser(user: string | undefined, group: string | undefined): void {
   if (group !== undefined) {

@@ -1,4 +1,7 @@
-/** Says which layer blocks JavaScript, from another thread: while that lasts no client is served, and no timer fires. */
+/**
+ * Says which layer blocks JavaScript, from another thread: while that lasts no client is served,
+ * and no timer fires.
+ */
 import type { Chain } from "../chain/chain.ts";
 import { isOurs } from "../chain/find.ts";
 import { memory, methods, methodsPerLayer, now, titles } from "../chain/running.ts";
@@ -17,8 +20,8 @@ export interface Watched {
 }
 
 /**
- * Watch until it is disposed of. Only layers in TypeScript can block JavaScript, and those that come with the server are
- * not expected to: without others there is no thread.
+ * Watch until it is disposed of. Only layers in TypeScript can block JavaScript, and those that
+ * come with the server are not expected to: without others there is no thread.
  */
 export function watchBlocking({ layers }: Chain): Disposable {
   if (!layers.some(({ inTypeScript, path }) => inTypeScript === true && !isOurs(path)))

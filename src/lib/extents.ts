@@ -1,4 +1,7 @@
-/** What parts of a disk are holes or zeroes: the list that an `extents` method fills. nbdkit-plugin(3), "Extents list". */
+/**
+ * What parts of a disk are holes or zeroes: the list that an `extents` method fills.
+ * nbdkit-plugin(3), "Extents list".
+ */
 import { errnoError } from "./errno.ts";
 
 /** The range takes no space on the disk. */

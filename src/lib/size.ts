@@ -14,8 +14,9 @@ const suffixes: Readonly<Record<string, bigint>> = {
 const largest = (1n << 63n) - 1n;
 
 /**
- * A size in bytes, or undefined where `text` is not one: a decimal, octal (0...) or hexadecimal (0x...) number, then at
- * most one of b k m g t p e s. A _ may stand in front of that letter, which `0x1_b` needs. As abi/runtime/parse.c has it.
+ * A size in bytes, or undefined where `text` is not one: a decimal, octal (0...) or hexadecimal
+ * (0x...) number, then at most one of b k m g t p e s. A _ may stand in front of that letter,
+ * which `0x1_b` needs. As abi/runtime/parse.c has it.
  */
 export function parseSize(text: string): bigint | undefined {
   const match = /^[ \t\n\v\f\r]*\+?(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)(?:_?([a-zA-Z]))?$/.exec(

@@ -7,9 +7,9 @@ const knownTypes = EXTENT_HOLE | EXTENT_ZERO;
 const longest = 0xffff0000;
 
 /**
- * The blocks from `offset` on, length and type of one after the other. With `one` it is the first one, no longer than
- * what was asked for; otherwise all that begin within `count` bytes, of which the last may reach further. None where the
- * extents do not begin at `offset`.
+ * The blocks from `offset` on, length and type of one after the other. With `one` it is the first
+ * one, no longer than what was asked for; otherwise all that begin within `count` bytes, of which
+ * the last may reach further. None where the extents do not begin at `offset`.
  */
 export function describeBlocks(
   extents: Extents,

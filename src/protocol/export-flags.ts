@@ -50,8 +50,9 @@ export async function exportFacts(top: NextOps, chain: ChainFacts): Promise<Expo
 }
 
 /**
- * Where zeroes are told instead of read, what is read begins and ends at multiples of this: requests have to keep to the
- * smallest block, and so do the chunks of their replies. Undefined: nobody knows.
+ * Where zeroes are told instead of read, what is read begins and ends at multiples of this:
+ * requests have to keep to the smallest block, and so do the chunks of their replies. Undefined:
+ * nobody knows.
  */
 export async function smallestPiece(top: NextOps): Promise<number | undefined> {
   try {

@@ -112,7 +112,10 @@ export class Output {
     if (place.own) this.#blocks.give(place.block);
   }
 
-  /** A place of its own, for a reply that will be complete later: `headerBytes`, and behind them `count` aligned bytes. */
+  /**
+   * A place of its own, for a reply that will be complete later: `headerBytes`, and behind them
+   * `count` aligned bytes.
+   */
   place(headerBytes: number, count: number): Place {
     const data = dataStart(count);
     return { block: this.#blocks.take(data + count), start: data - headerBytes, own: true };

@@ -146,7 +146,10 @@ export class RequestReader {
     }
   }
 
-  /** The request will be answered later: its data stays as it is. What was collected is for whoever releases it then. */
+  /**
+   * The request will be answered later: its data stays as it is. What was collected is for whoever
+   * releases it then.
+   */
   keepPayload(): Payload | undefined {
     const payload = this.#payload;
     if (payload === undefined && this.data.length > 0) this.#lent = true;
