@@ -1,7 +1,7 @@
 /** A plugin that prints wherever it can, by each way that there is. Its worker prints whenever it is told to. */
 import { definePlugin } from "#api";
 
-/* oxlint-disable no-console, unicorn/require-post-message-target-origin -- printing is the test; workers have no origin */
+/* oxlint-disable no-console, unicorn/require-post-message-target-origin -- the test prints; workers have no origin */
 
 function print(where: string): void {
   console.log("log in %s: %d", where, 1);
