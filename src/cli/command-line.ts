@@ -9,7 +9,7 @@ import { type GivenOption, splitArguments } from "./arguments.ts";
 import type { InspectRequest } from "./inspect.ts";
 import { display, type OptionName } from "./options.ts";
 import { placesOf } from "./places.ts";
-import type { Settings, TlsMode } from "./settings.ts";
+import type { Settings } from "./settings.ts";
 import {
   checkValue,
   debugFlag,
@@ -129,14 +129,14 @@ class Draft {
       if (first === undefined || second === undefined) continue;
       throw new ConfigError(`options ${first} and ${second} cannot be used together: ${reason}`);
     }
-    if (this.#has("oldstyle") && this.#tls() === "require") {
+    if (this.#has("oldstyle") && this.#tlsMode() === "require") {
       throw new ConfigError(
         "options -o/--oldstyle and --tls=require cannot be used together: the oldstyle protocol has no TLS",
       );
     }
   }
 
-  #tls(): TlsMode {
+  #tlsMode() {
     return tlsMode(this.#last("tls") ?? "") ?? "default";
   }
 
@@ -204,12 +204,20 @@ class Draft {
       debugFlags: this.#debugFlags,
       parameters,
       ...this.#listening(),
-      tls: this.#tls(),
-      ...this.#optional("tlsCertificates", "tls-certificates", String),
-      ...this.#optional("tlsPsk", "tls-psk", String),
-      ...this.#optional("tlsPriority", "tls-priority", String),
-      tlsVerifyPeer: this.#has("tls-verify-peer"),
-      ...this.#protocol(),
+      sockets: {
+        ipFamily: this.#ipFamily,
+        selinuxLabel: this.#last("selinux-label"),
+        keepalive: this.#has("keepalive"),
+      },
+      tls: {
+        mode: this.#tlsMode(),
+        certificates: this.#last("tls-certificates"),
+        psk: this.#last("tls-psk"),
+        priority: this.#last("tls-priority"),
+        verifyPeer: this.#has("tls-verify-peer"),
+      },
+      policy: this.#policy(),
+      exportName: this.#last("exportname") ?? "",
       ...this.#process(),
     };
   }
@@ -239,26 +247,21 @@ class Draft {
       listen: single ? [] : placesOf(given),
       single,
       listenOptions: listening.flatMap((name) => this.#shown.get(name) ?? []),
-      ...(this.#ipFamily === undefined ? {} : { ipFamily: this.#ipFamily }),
-      keepalive: this.#has("keepalive"),
-      ...this.#optional("selinuxLabel", "selinux-label", String),
       printUri: this.#has("print-uri"),
     };
   }
 
-  #protocol() {
+  #policy() {
     const mask = this.#last("mask-handshake");
-    const timeoutSeconds = parseTimeout(this.#last("timeout") ?? "0") ?? 0;
     return {
       readonly: this.#has("readonly"),
-      exportName: this.#last("exportname") ?? "",
       threads: parseUnsigned(this.#last("threads") ?? "0", "-t/--threads") || undefined,
       // Also where -n follows: nbdkit ignores that.
       oldstyle: this.#has("oldstyle"),
       maskHandshake: mask === undefined ? wholeMask : parseUnsigned(mask, "--mask-handshake"),
-      noSr: this.#has("no-sr"),
-      noMc: this.#has("no-mc"),
-      ...(timeoutSeconds === 0 ? {} : { timeoutSeconds }),
+      structuredReplies: !this.#has("no-sr"),
+      metaContexts: !this.#has("no-mc"),
+      timeoutSeconds: parseTimeout(this.#last("timeout") ?? "0") || undefined,
     };
   }
 

@@ -150,13 +150,7 @@ async function start(settings: Settings): Promise<number> {
   if (background && daemon === undefined) return startDaemon();
   if (settings.exitWithParent) endWithParent();
   const streams = settings.single ? streamsOfClient(settings) : undefined;
-  const tls = prepareTls({
-    mode: settings.tls,
-    certificates: settings.tlsCertificates,
-    psk: settings.tlsPsk,
-    priority: settings.tlsPriority,
-    verifyPeer: settings.tlsVerifyPeer,
-  });
+  const tls = prepareTls(settings.tls);
   sharing.isTls = tls.mode === "require";
   const chain = await loadLayers(settings);
   logTls(tls);
@@ -180,7 +174,8 @@ function streamsOfClient({ log: target }: Settings): StandardStreams {
 
 async function loadLayers(settings: Settings): Promise<Chain> {
   const debugFlags = new DebugFlags(settings.debugFlags);
-  const chain = await loadChain({ ...settings, debugFlags, version });
+  const { threads } = settings.policy;
+  const chain = await loadChain({ ...settings, threads, debugFlags, version });
   debugFlags.finish();
   return chain;
 }

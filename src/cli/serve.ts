@@ -11,7 +11,7 @@ import { watchUnanswered } from "../chain/unanswered.ts";
 import { log } from "../lib/log.ts";
 import { announceStop } from "../lib/stopping.ts";
 import { messageOf } from "../lib/thrown.ts";
-import { type Server, type ServerOptions, startServer } from "../server/server.ts";
+import { type Server, startServer } from "../server/server.ts";
 import type { Address } from "../server/sockets.ts";
 import type { ServerTls } from "../server/tls.ts";
 import { type CaptiveCommand, holdCommand } from "./captive.ts";
@@ -59,9 +59,11 @@ export async function serve(chain: Chain, settings: Settings, origin: Origin): P
   using limit = new ShutdownLimit(settings.shutdownSeconds, life);
   // Also while the server starts.
   void stop.first.then(() => limit.start());
+  const { policy, sockets } = settings;
   const server = await startServer(chain, {
-    ...serverOptions(settings),
     listen: places.targets,
+    sockets,
+    policy,
     tls: origin.tls,
     onBound: (addresses) => life.bound(addresses),
   });
@@ -87,22 +89,6 @@ export async function serve(chain: Chain, settings: Settings, origin: Origin): P
 
 function isAllTypeScript({ layers }: Chain): boolean {
   return layers.every(({ inTypeScript }) => inTypeScript === true);
-}
-
-function serverOptions(settings: Settings): Omit<ServerOptions, "listen" | "onBound" | "tls"> {
-  const { readonly, threads, keepalive, ipFamily, selinuxLabel, timeoutSeconds } = settings;
-  const { noMc, noSr, maskHandshake, oldstyle } = settings;
-  return {
-    readonly,
-    threads,
-    keepalive,
-    sockets: { ipFamily, selinuxLabel },
-    structuredReplies: !noSr,
-    noMc,
-    maskHandshake,
-    oldstyle,
-    ...(timeoutSeconds === undefined ? {} : { timeoutSeconds }),
-  };
 }
 
 function placesFor({ listen, single }: Settings, { activated }: Origin): ListenPlaces {

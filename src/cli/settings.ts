@@ -2,6 +2,9 @@
 import type { GenerationId } from "#abi/generation-ids";
 
 import type { DebugFlag } from "../lib/debug-flags.ts";
+import type { ProtocolPolicy } from "../protocol/policy.ts";
+import type { SocketOptions } from "../server/sockets.ts";
+import type { TlsOptions } from "../server/tls.ts";
 
 /** One place where clients connect. */
 export type Place =
@@ -12,9 +15,6 @@ export type Place =
   | { readonly kind: "tcp"; readonly port: number; readonly address?: string }
   /** AF_VSOCK, from any context; the port has 32 bits. */
   | { readonly kind: "vsock"; readonly port: number };
-
-/** `default`: on if certificates are found, else off without a word. */
-export type TlsMode = "default" | "off" | "on" | "require";
 
 /** Where error lines go. `default`: stderr, but the system's log for a daemon. */
 export type LogTarget = "default" | "null" | "stderr" | "syslog" | { readonly file: string };
@@ -34,35 +34,11 @@ export interface Settings {
   readonly single: boolean;
   /** The options that say where clients come from, as they are shown: socket activation takes none of them. */
   readonly listenOptions: readonly string[];
-  /** -4 or -6, whichever came last. */
-  readonly ipFamily?: 4 | 6;
-  readonly keepalive: boolean;
-  readonly selinuxLabel?: string;
+  readonly sockets: SocketOptions;
+  readonly tls: TlsOptions;
+  readonly policy: ProtocolPolicy;
   readonly printUri: boolean;
-
-  readonly tls: TlsMode;
-  /** As it was given: a URI and --run show it so. */
-  readonly tlsCertificates?: string;
-  /** As it was given. Wins over certificates. */
-  readonly tlsPsk?: string;
-  /** A priority string of GnuTLS. */
-  readonly tlsPriority?: string;
-  readonly tlsVerifyPeer: boolean;
-
-  readonly readonly: boolean;
   readonly exportName: string;
-  /** -t, if it was given. */
-  readonly threads: number | undefined;
-  /** -o: the protocol without negotiation. */
-  readonly oldstyle: boolean;
-  /** The bits of the handshake's two flags that clients may see. */
-  readonly maskHandshake: number;
-  /** Refuse structured replies. */
-  readonly noSr: boolean;
-  /** Refuse meta contexts. */
-  readonly noMc: boolean;
-  /** How long a client may take to negotiate. */
-  readonly timeoutSeconds?: number;
   /** What layers may take to answer when the server ends; 0: as long as they want. */
   readonly shutdownSeconds: number;
 

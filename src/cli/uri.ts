@@ -18,8 +18,15 @@ export interface UriOptions {
 
 /** `tls` is the mode once it is settled. */
 export function uriOptions(settings: Settings, tls: "off" | "on" | "require"): UriOptions {
-  const { exportName, ipFamily, tlsCertificates, tlsPsk } = settings;
-  return { exportName, ipFamily, tlsCertificates, tlsPsk, tls: tls === "off" ? undefined : tls };
+  const { exportName, sockets } = settings;
+  const { certificates: tlsCertificates, psk: tlsPsk } = settings.tls;
+  return {
+    exportName,
+    ipFamily: sockets.ipFamily,
+    tls: tls === "off" ? undefined : tls,
+    tlsCertificates,
+    tlsPsk,
+  };
 }
 
 export function uriOf(address: Address, options: UriOptions): string {

@@ -6,10 +6,11 @@ import { type DebugFlag, parseDebugFlag } from "../lib/debug-flags.ts";
 import { quoted } from "../lib/quoted.ts";
 import { parseBool, parseDelay, parseInteger } from "../lib/size.ts";
 import { byteLengthOf } from "../lib/text-bytes.ts";
+import type { TlsOptions } from "../server/tls.ts";
 import type { GivenOption } from "./arguments.ts";
 import { display, type OptionName } from "./options.ts";
 import { checkSocket, parseListen, parsePort } from "./places.ts";
-import type { LogTarget, TlsMode } from "./settings.ts";
+import type { LogTarget } from "./settings.ts";
 
 /** The protocol's limit for strings. */
 const longestExportName = 4096;
@@ -66,7 +67,7 @@ export function logTarget(value: string): LogTarget | undefined {
 const logWords = "stderr, syslog, null, default, or the absolute path of a file";
 
 /** nbdkit(1), "--tls": a word, or anything that is read as a boolean. */
-export function tlsMode(value: string): TlsMode | undefined {
+export function tlsMode(value: string): TlsOptions["mode"] | undefined {
   if (/^(require|required|force)$/i.test(value)) return "require";
   const on = parseBool(value);
   if (on === undefined) return undefined;

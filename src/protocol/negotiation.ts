@@ -47,6 +47,7 @@ import { contextReply, MetaContexts } from "./meta-contexts.ts";
 import { MAX_INFO_BYTES, parseInfo, parseMeta, parseName } from "./option-payload.ts";
 import { OptionReplies } from "./option-replies.ts";
 import type { Output } from "./output.ts";
+import type { ProtocolPolicy } from "./policy.ts";
 import type { Terms } from "./request.ts";
 import { failure } from "./wire-error.ts";
 
@@ -71,12 +72,7 @@ export interface NegotiationOptions {
   readonly input: Input;
   readonly output: Output;
   readonly logName: string;
-  /** Clients may have structured replies, and with them block status. */
-  readonly structuredReplies: boolean;
-  /** Clients may have block status. */
-  readonly metaContexts: boolean;
-  /** Of the handshake's flags, those that are not hidden from clients. */
-  readonly maskHandshake: number;
+  readonly policy: ProtocolPolicy;
   readonly tls: TlsTerms;
   /** Open the layers and ask what they can do. */
   open(exportName: string): Promise<OpenExport>;
@@ -113,7 +109,7 @@ class Negotiation {
     this.#output = options.output;
     this.#replies = new OptionReplies(options.output, options.logName);
     this.#options = options;
-    this.#serverFlags = (FLAG_FIXED_NEWSTYLE | FLAG_NO_ZEROES) & options.maskHandshake;
+    this.#serverFlags = (FLAG_FIXED_NEWSTYLE | FLAG_NO_ZEROES) & options.policy.maskHandshake;
   }
 
   async run(): Promise<ChosenExport | undefined> {
@@ -330,7 +326,7 @@ class Negotiation {
   async #structuredReply(length: number): Promise<Outcome> {
     const option = OPT_STRUCTURED_REPLY;
     if (length !== 0) return this.#refuse(option, length, REP_ERR_INVALID, "it has a payload");
-    if (!this.#options.structuredReplies) {
+    if (!this.#options.policy.structuredReplies) {
       return this.#refuse(option, 0, REP_ERR_UNSUP, "the server was told to have none");
     }
     if (this.#structured) {
@@ -346,7 +342,7 @@ class Negotiation {
     const sets = option === OPT_SET_META_CONTEXT;
     // What was chosen before is given up, also where this fails.
     if (sets) this.#contexts.forget();
-    if (!this.#options.metaContexts) {
+    if (!this.#options.policy.metaContexts) {
       return this.#refuse(option, length, REP_ERR_UNSUP, "the server was told to have none");
     }
     if (length > MAX_META_BYTES) {

@@ -27,6 +27,7 @@ import type { ChosenExport } from "./negotiation.ts";
 import { Output, type Sink } from "./output.ts";
 import { type Held, type Pending, type Running, weightOf } from "./pending.ts";
 import { perform } from "./perform.ts";
+import type { ProtocolPolicy } from "./policy.ts";
 import { Replies } from "./replies.ts";
 import { RequestReader } from "./request-reader.ts";
 import type { Refusal } from "./request.ts";
@@ -40,8 +41,7 @@ export interface TransmissionOptions {
   readonly export: ChosenExport;
   readonly logName: string;
   readonly gate: Gate;
-  /** Requests that may be in progress at once; undefined: as many as make sense. */
-  readonly threads?: number | undefined;
+  readonly policy: ProtocolPolicy;
   /** Set where the client may be told of zeroes; what is read beside them keeps to multiples of this. */
   readonly smallestPiece?: number | undefined;
   /** Else the memory of a read is cleared before. */
@@ -107,11 +107,11 @@ export class Transmission {
     this.#readsAreFilled = options.readsAreFilled === true;
     this.#files = new FileReads(options.export.filePart, this.#output, this.#replies);
     this.#gate = options.gate;
-    this.#mostInFlight = this.#gate.one ? 1 : Math.min(options.threads ?? maxInFlight, maxInFlight);
+    const { policy, smallestPiece } = options;
+    this.#mostInFlight = this.#gate.one ? 1 : Math.min(policy.threads ?? maxInFlight, maxInFlight);
     // Who has them run one after the other may count on their order.
     this.#output.inOrder = this.#mostInFlight === 1;
     const { size, top } = options.export;
-    const { smallestPiece } = options;
     if (smallestPiece !== undefined) this.#holes = new Holes(top, size, BigInt(smallestPiece));
     this.#reader = new RequestReader(options.export, options.blocks, options.logName);
     this.done = new Promise((resolve) => {

@@ -12,6 +12,7 @@ import type { Lock } from "../protocol/lock.ts";
 import { type ChosenExport, negotiate, type OpenExport } from "../protocol/negotiation.ts";
 import { oldstyleGreeting } from "../protocol/oldstyle.ts";
 import { Output, type Sink } from "../protocol/output.ts";
+import type { ProtocolPolicy } from "../protocol/policy.ts";
 import { Transmission } from "../protocol/transmission.ts";
 import { failure } from "../protocol/wire-error.ts";
 import type { IdleCollection } from "./idle-collection.ts";
@@ -35,15 +36,7 @@ export interface ClientSocket extends Sink {
 /** What all connections of a server share. */
 export interface Shared {
   readonly chain: Chain;
-  readonly readonly: boolean;
-  readonly threads: number | undefined;
-  readonly structuredReplies: boolean;
-  readonly metaContexts: boolean;
-  readonly maskHandshake: number;
-  /** Greet clients without negotiation. */
-  readonly oldstyle: boolean;
-  /** What a client may spend on the handshake. */
-  readonly timeoutSeconds: number | undefined;
+  readonly policy: ProtocolPolicy;
   readonly tls: ServerTls;
   readonly collection: IdleCollection;
   /** Nobody is greeted before. */
@@ -66,8 +59,8 @@ const waitingBytes = 64 << 10;
 const mostAtOnce = 4 << 20;
 
 /** nbdkit starts threads for the requests of -s where they may run in parallel, and for nothing else. */
-function lifecycleThread({ chain, threads }: Shared): "all" | "control" {
-  return chain.threadModel === "parallel" && threads !== 1 ? "control" : "all";
+function lifecycleThread({ chain, policy }: Shared): "all" | "control" {
+  return chain.threadModel === "parallel" && policy.threads !== 1 ? "control" : "all";
 }
 
 export class Connection {
@@ -293,7 +286,7 @@ export class Connection {
 
   /** Wait for the connection's turn and ask the layers whether they want the client. */
   async #admit(): Promise<boolean> {
-    const { chain, connectionLock, readonly, ready } = this.#shared;
+    const { chain, connectionLock, policy, ready } = this.#shared;
     await Promise.race([ready, this.#over.promise]);
     if (chain.threadModel === "serialize_connections") {
       const granted = connectionLock.acquire();
@@ -306,13 +299,14 @@ export class Connection {
       this.#locked = true;
     }
     if (this.#ends) return false;
-    await this.#exclusively(() => chain.preconnect(this.#info, readonly));
+    await this.#exclusively(() => chain.preconnect(this.#info, policy.readonly));
     return !this.#ends;
   }
 
   async #serve(): Promise<void> {
     this.#limitHandshake();
-    const chosen = this.#shared.oldstyle ? await this.#greetOldstyle() : await this.#negotiate();
+    const { oldstyle } = this.#shared.policy;
+    const chosen = oldstyle ? await this.#greetOldstyle() : await this.#negotiate();
     if (chosen === undefined) return;
     clearTimeout(this.#patience);
     try {
@@ -324,7 +318,7 @@ export class Connection {
 
   /** A client that is refused is waited for no longer either. */
   #limitHandshake(): void {
-    const { timeoutSeconds } = this.#shared;
+    const { timeoutSeconds } = this.#shared.policy;
     if (timeoutSeconds === undefined) return;
     this.#patience = setTimeout(
       () => {
@@ -345,18 +339,17 @@ export class Connection {
   }
 
   #negotiate(): Promise<ChosenExport | undefined> {
-    const { chain, maskHandshake, metaContexts, readonly, structuredReplies, tls } = this.#shared;
+    const { chain, policy, tls } = this.#shared;
     return negotiate({
       input: this.#input,
       output: this.#output,
       logName: this.#logName,
-      structuredReplies,
-      metaContexts,
-      maskHandshake,
+      policy,
       tls: { mode: tls.mode, start: () => this.#startTls() },
       open: (exportName) => this.#open(exportName),
-      listExports: () => this.#exclusively(() => chain.listExports(this.#info, readonly)),
-      defaultExport: () => this.#exclusively(() => chain.defaultExport(this.#info, readonly)),
+      listExports: () => this.#exclusively(() => chain.listExports(this.#info, policy.readonly)),
+      defaultExport: () =>
+        this.#exclusively(() => chain.defaultExport(this.#info, policy.readonly)),
       room: () => this.#room(),
     });
   }
@@ -375,7 +368,8 @@ export class Connection {
   }
 
   async #transmit(chosen: ChosenExport): Promise<void> {
-    const { chain, connectionLock, requestLock, threads } = this.#shared;
+    const { chain, connectionLock, policy, requestLock } = this.#shared;
+    const { threads } = policy;
     const model = chain.threadModel;
     if (this.#locked && model !== "serialize_connections") {
       this.#locked = false;
@@ -396,7 +390,7 @@ export class Connection {
       export: chosen,
       logName: this.#logName,
       gate: new Gate(model, requestLock),
-      threads,
+      policy,
       smallestPiece: piece,
       readsAreFilled: chain.readsAreFilled,
       onEnd: () => this.#ended.abort("disconnected"),
@@ -412,7 +406,7 @@ export class Connection {
   }
 
   async #open(exportName: string): Promise<OpenExport> {
-    const { chain, readonly } = this.#shared;
+    const { chain, policy } = this.#shared;
     const connection = chain.connect(this.#info);
     this.#layers = connection;
     this.#info.exportName = exportName;
@@ -423,7 +417,7 @@ export class Connection {
     };
     const facts = await this.#exclusively(async () => {
       try {
-        await connection.open(readonly, exportName, this.#info.isTls);
+        await connection.open(policy.readonly, exportName, this.#info.isTls);
         return await exportFacts(connection.top, chain);
       } catch (error) {
         await close();

@@ -6,6 +6,7 @@ import { openFilesLimit } from "#abi/open-files";
 import type { Chain } from "../chain/chain.ts";
 import { log } from "../lib/log.ts";
 import { Lock } from "../protocol/lock.ts";
+import type { ProtocolPolicy } from "../protocol/policy.ts";
 import { type ClientSocket, Connection, type Shared } from "./connection.ts";
 import { IdleCollection } from "./idle-collection.ts";
 import { type Hooks, type Listener, startAccepting } from "./listener.ts";
@@ -23,25 +24,10 @@ export interface ServerOptions {
   /** Where to listen: in all these places at once. */
   readonly listen: readonly ListenTarget[];
   /** What all sockets have in common. */
-  readonly sockets?: SocketOptions;
-  /** Let TCP find out about clients that are gone (default false). */
-  readonly keepalive?: boolean;
-  /** Clients may not write, whatever the layers say. */
-  readonly readonly: boolean;
-  /** -t: how many requests of one client may be in progress at once. */
-  readonly threads?: number | undefined;
-  /** Whether clients may have structured replies, and with them block status (default true). */
-  readonly structuredReplies?: boolean;
-  /** --no-mc: clients may not have block status. */
-  readonly noMc?: boolean;
-  /** --mask-handshake: the flags of the handshake that clients may see. */
-  readonly maskHandshake?: number;
-  /** -o: greet clients without negotiation. */
-  readonly oldstyle?: boolean;
-  /** --timeout: what a client may spend on the handshake, by default as long as it likes. */
-  readonly timeoutSeconds?: number;
-  /** What `prepareTls` made of --tls; without it TLS is off. */
-  readonly tls?: ServerTls;
+  readonly sockets: SocketOptions;
+  readonly policy: ProtocolPolicy;
+  /** What `prepareTls` made of --tls. */
+  readonly tls: ServerTls;
   /**
    * Called when the sockets are bound. Clients can connect then, but none is greeted before this has
    * resolved: the place for after_fork.
@@ -88,17 +74,11 @@ class RunningServer implements Server {
   #full = false;
   #saidFull = false;
 
-  constructor(chain: Chain, options: ServerOptions) {
+  constructor(chain: Chain, { policy, tls }: ServerOptions) {
     this.#shared = {
       chain,
-      readonly: options.readonly,
-      threads: options.threads,
-      structuredReplies: options.structuredReplies ?? true,
-      metaContexts: options.noMc !== true,
-      maskHandshake: options.maskHandshake ?? 0xffff,
-      oldstyle: options.oldstyle ?? false,
-      timeoutSeconds: options.timeoutSeconds,
-      tls: options.tls ?? { mode: "off" },
+      policy,
+      tls,
       collection: new IdleCollection(),
       connectionLock: new Lock(),
       requestLock: new Lock(),
@@ -106,7 +86,7 @@ class RunningServer implements Server {
     };
   }
 
-  async start({ listen, sockets = {}, keepalive = false, onBound }: ServerOptions): Promise<void> {
+  async start({ listen, sockets, onBound }: ServerOptions): Promise<void> {
     const open = openAll(listen, sockets);
     this.#addresses = open.map(({ address }) => address);
     const hooks: Hooks = {
@@ -114,7 +94,7 @@ class RunningServer implements Server {
       crowded: () => this.#keepOthersWaiting(),
       left: () => this.#letOthersIn(),
     };
-    this.#listeners = open.flatMap((one) => startAccepting(one, keepalive, hooks));
+    this.#listeners = open.flatMap((one) => startAccepting(one, sockets.keepalive, hooks));
     try {
       await onBound?.(this.#addresses);
     } catch (error) {

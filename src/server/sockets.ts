@@ -35,8 +35,10 @@ export type Address =
 
 export interface SocketOptions {
   /** -4 and -6: the only kind of IP addresses. */
-  readonly ipFamily?: IpFamily | undefined;
-  readonly selinuxLabel?: string | undefined;
+  readonly ipFamily: IpFamily | undefined;
+  readonly selinuxLabel: string | undefined;
+  /** Let TCP find out about clients that are gone. */
+  readonly keepalive: boolean;
 }
 
 /** The sockets of one target: TCP has one for each address. */

@@ -15,12 +15,12 @@ import type { TlsOffer } from "./tls-transport.ts";
 export interface TlsOptions {
   /** `default`: on if there are certificates or keys. */
   readonly mode: "default" | "off" | "on" | "require";
-  /** The folder of the certificates. Without it the usual ones are looked through. */
-  readonly certificates?: string | undefined;
-  /** A file of keys that clients share with the server: certificates are not looked for then. */
-  readonly psk?: string | undefined;
-  /** What --tls-priority says. */
-  readonly priority?: string | undefined;
+  /** The folder of the certificates, as it was given. Without it the usual ones are looked through. */
+  readonly certificates: string | undefined;
+  /** A file of keys that clients share with the server, as it was given: it wins over certificates. */
+  readonly psk: string | undefined;
+  /** A priority string of GnuTLS. */
+  readonly priority: string | undefined;
   /** Clients have to show a certificate. */
   readonly verifyPeer: boolean;
 }

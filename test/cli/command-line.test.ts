@@ -3,15 +3,11 @@ import { describe, expect, test } from "bun:test";
 import { existsSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
 
+import { settingsOf as settings } from "#test/settings";
+
 import { parseCommandLine } from "../../src/cli/command-line.ts";
 import { parseParameters } from "../../src/cli/parameters.ts";
-import type { Place, Settings } from "../../src/cli/settings.ts";
-
-function settings(...argv: string[]): Settings {
-  const line = parseCommandLine(argv);
-  if (line.kind !== "load") throw new Error(`${argv.join(" ")}: nothing is loaded: ${line.kind}`);
-  return line.settings;
-}
+import type { Place } from "../../src/cli/settings.ts";
 
 describe("settings", () => {
   test("the defaults are nbdkit's", () => {
@@ -28,17 +24,25 @@ describe("settings", () => {
         listen: [{ kind: "tcp", port: 10809 }],
         single: false,
         listenOptions: [],
-        keepalive: false,
+        sockets: { ipFamily: undefined, selinuxLabel: undefined, keepalive: false },
+        tls: {
+          mode: "default",
+          certificates: undefined,
+          psk: undefined,
+          priority: undefined,
+          verifyPeer: false,
+        },
+        policy: {
+          readonly: false,
+          threads: undefined,
+          structuredReplies: true,
+          metaContexts: true,
+          maskHandshake: 0xffffffff,
+          oldstyle: false,
+          timeoutSeconds: undefined,
+        },
         printUri: false,
-        tls: "default",
-        tlsVerifyPeer: false,
-        readonly: false,
         exportName: "",
-        threads: undefined,
-        oldstyle: false,
-        maskHandshake: 0xffffffff,
-        noSr: false,
-        noMc: false,
         foreground: false,
         exitWithParent: false,
         shutdownSeconds: 30,
@@ -69,11 +73,9 @@ describe("settings", () => {
       ],
       parameters: ["k=v", "w"],
       listen: [{ kind: "unix", path: resolve("sock") }],
-      readonly: true,
+      policy: { readonly: true, threads: 16, structuredReplies: false },
       exportName: "disk",
-      threads: 16,
-      tls: "off",
-      noSr: true,
+      tls: { mode: "off" },
       foreground: true,
       verbose: true,
       pidFile: resolve("pid"),
@@ -114,17 +116,10 @@ describe("settings", () => {
         { kind: "vsock", port: 5 },
       ],
       listenOptions: ["--listen", "-U/--unix"],
-      ipFamily: 6,
-      keepalive: true,
-      selinuxLabel: "x:y",
+      sockets: { ipFamily: 6, keepalive: true, selinuxLabel: "x:y" },
       printUri: true,
-      tls: "require",
-      tlsCertificates: "certs",
-      tlsPsk: "/keys",
-      tlsVerifyPeer: true,
-      maskHandshake: 1,
-      noMc: true,
-      timeoutSeconds: 1.5,
+      tls: { mode: "require", certificates: "certs", psk: "/keys", verifyPeer: true },
+      policy: { maskHandshake: 1, metaContexts: false, timeoutSeconds: 1.5 },
       foreground: true,
       exitWithParent: true,
       user: "nobody",
@@ -139,15 +134,15 @@ describe("settings", () => {
     { argv: ["--run", "true"], expected: { foreground: true, run: "true" } },
     { argv: ["--exit-with-parent"], expected: { foreground: true, exitWithParent: true } },
     { argv: ["-s"], expected: { foreground: true, single: true, listen: [] } },
-    { argv: ["-o"], expected: { oldstyle: true } },
-    { argv: ["-o", "-n"], expected: { oldstyle: true } },
-    { argv: ["-6", "-4"], expected: { ipFamily: 4 } },
+    { argv: ["-o"], expected: { policy: { oldstyle: true } } },
+    { argv: ["-o", "-n"], expected: { policy: { oldstyle: true } } },
+    { argv: ["-6", "-4"], expected: { sockets: { ipFamily: 4 } } },
     { argv: ["--log=syslog", "--log=null"], expected: { log: "null" } },
-    { argv: ["--tls=on"], expected: { tls: "on" } },
-    { argv: ["--tls=FORCE"], expected: { tls: "require" } },
-    { argv: ["--timeout=10"], expected: { timeoutSeconds: 10 } },
-    { argv: ["--timeout=9000000000"], expected: { timeoutSeconds: 2147483 } },
-    { argv: ["--timeout=250ms"], expected: { timeoutSeconds: 0.25 } },
+    { argv: ["--tls=on"], expected: { tls: { mode: "on" } } },
+    { argv: ["--tls=FORCE"], expected: { tls: { mode: "require" } } },
+    { argv: ["--timeout=10"], expected: { policy: { timeoutSeconds: 10 } } },
+    { argv: ["--timeout=9000000000"], expected: { policy: { timeoutSeconds: 2147483 } } },
+    { argv: ["--timeout=250ms"], expected: { policy: { timeoutSeconds: 0.25 } } },
     { argv: ["--shutdown-timeout=1.5s"], expected: { shutdownSeconds: 1.5 } },
     { argv: ["--shutdown-timeout=0"], expected: { shutdownSeconds: 0 } },
   ])("$argv", ({ argv, expected }) => {
@@ -155,7 +150,7 @@ describe("settings", () => {
   });
 
   test("a timeout of 0 is none", () => {
-    expect(settings("--timeout=0", "null").timeoutSeconds).toBeUndefined();
+    expect(settings("--timeout=0", "null").policy.timeoutSeconds).toBeUndefined();
   });
 
   const tcp = (port: number, address?: string): Place => ({
@@ -199,7 +194,7 @@ describe("settings", () => {
     ["0x20", 32],
     ["4294967295", 4294967295],
   ])("-t %s gives %s threads", (text, threads) => {
-    expect(settings("-t", text, "null").threads).toBe(threads);
+    expect(settings("-t", text, "null").policy.threads).toBe(threads);
   });
 
   test("the longest possible paths and names are taken", () => {

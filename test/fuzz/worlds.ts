@@ -1,10 +1,12 @@
 /** Servers that scripts are played to: the same disk under different options, thread models and tempers. */
 import type { ThreadModel } from "#api";
 import { configuredChain } from "#test/chain";
+import { defaults } from "#test/settings";
 
 import type { Chain } from "../../src/chain/chain.ts";
 import { typescriptLayer } from "../../src/chain/typescript.ts";
 import { Lock } from "../../src/protocol/lock.ts";
+import type { ProtocolPolicy } from "../../src/protocol/policy.ts";
 import type { Shared } from "../../src/server/connection.ts";
 import { IdleCollection } from "../../src/server/idle-collection.ts";
 import type { Facts } from "./judge.ts";
@@ -15,23 +17,24 @@ interface Temper {
   /** When the disk answers: by default at once. */
   readonly answers?: Answers;
   readonly model?: ThreadModel;
-  readonly shared?: Partial<Shared>;
+  readonly policy?: Partial<ProtocolPolicy>;
+  readonly tls?: Shared["tls"];
 }
 
 const tempers = {
   plain: {},
-  readonly: { shared: { readonly: true } },
+  readonly: { policy: { readonly: true } },
   later: { answers: "later" },
   either: { answers: "either" },
   "one-at-a-time": { answers: "either", model: "serialize_requests" },
   "one-for-all": { answers: "either", model: "serialize_all_requests" },
   "one-client": { answers: "later", model: "serialize_connections" },
-  unstructured: { shared: { structuredReplies: false } },
-  "no-contexts": { shared: { metaContexts: false } },
-  masked: { shared: { maskHandshake: 0 } },
-  oldstyle: { shared: { oldstyle: true } },
-  tls: { answers: "either", shared: { tls: nullTls("on") } },
-  "only-tls": { shared: { tls: nullTls("require") } },
+  unstructured: { policy: { structuredReplies: false } },
+  "no-contexts": { policy: { metaContexts: false } },
+  masked: { policy: { maskHandshake: 0 } },
+  oldstyle: { policy: { oldstyle: true } },
+  tls: { answers: "either", tls: nullTls("on") },
+  "only-tls": { tls: nullTls("require") },
 } as const satisfies Readonly<Record<string, Temper>>;
 
 export const worldNames: readonly string[] = Object.keys(tempers);
@@ -56,7 +59,7 @@ export async function openWorld(name: string): Promise<World> {
   const shared = sharedOf(chain, temper);
   return {
     shared,
-    facts: { ...shared, tls: shared.tls.mode, disk: state.disk },
+    facts: { ...shared.policy, tls: shared.tls.mode, disk: state.disk },
     // Requests in flight, and what stands around them. What is answered at once is never in flight.
     mostHeldBytes: (answers === undefined ? 2 << 20 : 64 << 20) + (2 << 20),
     get open() {
@@ -73,18 +76,11 @@ export async function openWorld(name: string): Promise<World> {
 function sharedOf(chain: Chain, temper: Temper): Shared {
   return {
     chain,
-    readonly: false,
-    threads: 16,
-    structuredReplies: true,
-    metaContexts: true,
-    maskHandshake: 0xffff,
-    oldstyle: false,
-    timeoutSeconds: undefined,
-    tls: { mode: "off" },
+    policy: { ...defaults.policy, threads: 16, ...temper.policy },
+    tls: temper.tls ?? { mode: "off" },
     collection: new IdleCollection(),
     ready: Promise.resolve(),
     connectionLock: new Lock(),
     requestLock: new Lock(),
-    ...temper.shared,
   };
 }

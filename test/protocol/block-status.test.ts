@@ -204,7 +204,7 @@ describe.each([
 });
 
 test("without structured replies there is no block status either", async () => {
-  await using it = await running({ server: { structuredReplies: false } });
+  await using it = await running({ policy: { structuredReplies: false } });
   const client = await greeted(it);
   expect(types(await client.option(LIST, metaPayload("", [])))).toEqual([META, ACK]);
   expect(types(await client.option(SET, metaPayload("", [base])))).toEqual([ERR_INVALID]);

@@ -134,7 +134,7 @@ describe.each(places)("$kind", ({ listen }) => {
   );
 
   test("refused ones are skipped, and what follows is in step", async () => {
-    await using it = await running({ size, readonly: true, listen: listen() });
+    await using it = await running({ size, policy: { readonly: true }, listen: listen() });
     const { client } = await it.ready();
     const payload = payloadOf(2 * MiB, 1);
     for (let i = 0; i < 4; i++) client.send(request({ type: WRITE, cookie: BigInt(i), payload }));

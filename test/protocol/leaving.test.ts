@@ -31,7 +31,7 @@ const trim = (offset: number, fields: object = {}) =>
 describe("-t", () => {
   test("limits what is in progress, also in layers in TypeScript", async () => {
     const held = new Held();
-    await using it = await running({ threads: 2, plugin: trims(held) });
+    await using it = await running({ policy: { threads: 2 }, plugin: trims(held) });
     const { client } = await it.ready();
     client.send(bytes(trim(1), trim(2), trim(3), trim(4)));
     await held.reached(2);
@@ -50,7 +50,7 @@ describe("-t", () => {
 
   test("of 1 has all answered in their order, refused requests too", async () => {
     const held = new Held();
-    await using it = await running({ threads: 1, plugin: trims(held) });
+    await using it = await running({ policy: { threads: 1 }, plugin: trims(held) });
     const { client } = await it.ready();
     client.send(bytes(trim(1), trim(2, { count: 0 }), trim(3)));
     await held.reached(1);
@@ -70,7 +70,7 @@ describe("a goodbye behind requests in progress", () => {
   test.each([
     { what: "serialize_all_requests", terms: { threadModel: "serialize_all_requests" as const } },
     { what: "serialize_requests", terms: { threadModel: "serialize_requests" as const } },
-    { what: "-t 1", terms: { threads: 1 } },
+    { what: "-t 1", terms: { policy: { threads: 1 } } },
   ])("waits for its turn: $what", async ({ terms }) => {
     const held = new Held();
     let info: ConnectionInfo | undefined;

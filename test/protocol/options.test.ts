@@ -34,7 +34,7 @@ describe("a mask of the handshake's flags", () => {
     { mask: 0xfffe, flags: 2 },
     { mask: 0xffff, flags: 3 },
   ])("of $mask leaves flags $flags, and no others may be used", async ({ mask, flags }) => {
-    await using it = await running({ server: { maskHandshake: mask } });
+    await using it = await running({ policy: { maskHandshake: mask } });
     const client = await it.connect();
     expect(await client.hello(flags)).toBe(flags);
     const noZeroes = (flags & 2) !== 0;
@@ -49,7 +49,7 @@ describe("a mask of the handshake's flags", () => {
 
 describe("without meta contexts", () => {
   test("both options are ERR_UNSUP, structured replies stay", async () => {
-    await using it = await running({ server: { noMc: true } });
+    await using it = await running({ policy: { metaContexts: false } });
     const client = await it.connect();
     await client.hello();
     expect(types(await client.option(8))).toEqual([1]);
@@ -144,7 +144,7 @@ describe("a limit for the handshake", () => {
     { what: "stops in the middle of an option", said: bytes(3, option(7).subarray(0, 9)) },
     { what: "stops in the middle of a payload", said: bytes(3, 0x49484156454f5054n, 7, 100, "x") },
   ])("ends a client that $what", async ({ said }) => {
-    await using it = await running({ server: { timeoutSeconds: 0.05 } });
+    await using it = await running({ policy: { timeoutSeconds: 0.05 } });
     const client = await it.connect();
     client.send(said);
     await client.closed;
@@ -155,7 +155,7 @@ describe("a limit for the handshake", () => {
   });
 
   test("ends a client that goes on and on, byte by byte", async () => {
-    await using it = await running({ server: { timeoutSeconds: 0.1 } });
+    await using it = await running({ policy: { timeoutSeconds: 0.1 } });
     const client = await it.connect();
     const said = bytes(3, ...Array.from({ length: 30 }, () => option(99, new Uint8Array(1000))));
     for (let i = 0; i < said.length && !client.over; i++) {
@@ -169,7 +169,7 @@ describe("a limit for the handshake", () => {
     const exports = Array.from({ length: 2000 }, (_, i) => `${i}`.padStart(4000, "x"));
     const listExports = (_c: unknown, _r: boolean, _t: boolean, list: { add(n: string): void }) =>
       exports.forEach((name) => list.add(name));
-    await using it = await running({ plugin: { listExports }, server: { timeoutSeconds: 0.1 } });
+    await using it = await running({ plugin: { listExports }, policy: { timeoutSeconds: 0.1 } });
     const client = await it.connect();
     client.pause();
     client.send(bytes(3, option(3)));
@@ -180,7 +180,7 @@ describe("a limit for the handshake", () => {
   test("begins after preconnect, and ends with the handshake", async () => {
     const held = new Held();
     await using it = await running({
-      server: { timeoutSeconds: 10 },
+      policy: { timeoutSeconds: 10 },
       plugin: { preconnect: () => held.wait("preconnect") },
     });
     jest.useFakeTimers();
@@ -204,7 +204,7 @@ describe("a limit for the handshake", () => {
     const held = new Held();
     const events: string[] = [];
     await using it = await running({
-      server: { timeoutSeconds: 0.05 },
+      policy: { timeoutSeconds: 0.05 },
       plugin: {
         open: async () => {
           await held.wait("open");
@@ -224,10 +224,10 @@ describe("a limit for the handshake", () => {
 });
 
 describe("oldstyle", () => {
-  const oldstyle = { oldstyle: true };
+  const policy = { oldstyle: true };
 
   test("greets with the size and flags, and takes requests at once", async () => {
-    await using it = await running({ server: oldstyle });
+    await using it = await running({ policy });
     const client = await it.connect();
     const { size, eflags, zeroes } = await client.oldstyle();
     expect(size).toBe(65536n);
@@ -240,7 +240,7 @@ describe("oldstyle", () => {
   });
 
   test("does all that its flags promise", async () => {
-    await using it = await running({ server: oldstyle });
+    await using it = await running({ policy });
     const client = await it.connect();
     await client.oldstyle();
     const payload = new Uint8Array(512).fill(7);
@@ -263,7 +263,7 @@ describe("oldstyle", () => {
   });
 
   test("refuses writes to what is read-only, and goes on", async () => {
-    await using it = await running({ server: oldstyle, readonly: true });
+    await using it = await running({ policy: { ...policy, readonly: true } });
     const client = await it.connect();
     expect((await client.oldstyle()).eflags & 2).toBe(2);
     for (const fields of [
@@ -286,7 +286,7 @@ describe("oldstyle", () => {
         return {};
       },
     };
-    await using it = await running({ plugin, server: oldstyle });
+    await using it = await running({ plugin, policy });
     const client = await it.connect();
     await client.oldstyle();
     const other = await it.connect();

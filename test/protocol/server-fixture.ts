@@ -2,12 +2,15 @@
 import { definePlugin, NbdError, type ThreadModel } from "#api";
 import { configuredChain, diskPlugin } from "#test/chain";
 import { type Export, NbdClient, type Target } from "#test/client";
+import { defaults } from "#test/settings";
 
 import type { ConnectionInfo, Layer } from "../../src/chain/layer.ts";
 import { typescriptLayer } from "../../src/chain/typescript.ts";
 import { log } from "../../src/lib/log.ts";
-import { type Server, type ServerOptions, startServer } from "../../src/server/server.ts";
+import type { ProtocolPolicy } from "../../src/protocol/policy.ts";
+import { type Server, startServer } from "../../src/server/server.ts";
 import type { ListenTarget } from "../../src/server/sockets.ts";
+import type { ServerTls } from "../../src/server/tls.ts";
 
 export interface Running extends AsyncDisposable {
   readonly server: Server;
@@ -27,16 +30,16 @@ export interface Running extends AsyncDisposable {
 
 export interface FixtureOptions {
   readonly size?: number;
-  readonly readonly?: boolean;
   readonly listen?: ListenTarget;
-  readonly threads?: number;
   /** Methods instead of the disk's. */
   readonly plugin?: object;
   readonly filters?: readonly object[];
   readonly threadModel?: ThreadModel;
   readonly onBound?: () => Promise<void>;
-  /** What else the server is told. */
-  readonly server?: Partial<ServerOptions>;
+  /** What differs from the defaults. */
+  readonly policy?: Partial<ProtocolPolicy>;
+  /** Without it TLS is off. */
+  readonly tls?: ServerTls;
   /** Sees what layers may know of each client: when it connects, and when an export is opened. */
   readonly meets?: (when: "preconnect" | "open", connection: ConnectionInfo) => void;
   /** Answer later instead of at once. */
@@ -71,10 +74,10 @@ export async function running(options: FixtureOptions = {}): Promise<Running> {
   const chain = await configuredChain(layers, {});
   const server = await startServer(chain, {
     listen: [options.listen ?? { port: 0, address: "127.0.0.1" }],
-    readonly: options.readonly ?? false,
-    threads: options.threads,
+    sockets: defaults.sockets,
+    policy: { ...defaults.policy, ...options.policy },
+    tls: options.tls ?? { mode: "off" },
     ...(options.onBound === undefined ? {} : { onBound: options.onBound }),
-    ...options.server,
   });
   const [target] = server.addresses;
   if (target === undefined || "vsock" in target) throw new Error("not a place for the client");

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { installed, run } from "#test/server";
 
 import type { Extents } from "../../src/lib/extents.ts";
-import type { ServerOptions } from "../../src/server/server.ts";
+import type { ProtocolPolicy } from "../../src/protocol/policy.ts";
 import { pattern, quiet, type Running, running } from "./server-fixture.ts";
 
 const MiB = 1 << 20;
@@ -107,7 +107,7 @@ function proxyTo(target: string, path: string): Disposable & { readonly received
 
 /** Copy the disk with `command` and return how many bytes of it came over the wire. */
 async function copied(
-  server: Partial<ServerOptions>,
+  policy: Partial<ProtocolPolicy>,
   command: (uri: string, target: string) => readonly string[],
 ): Promise<number> {
   const { disk, plugin } = withHoles();
@@ -115,7 +115,7 @@ async function copied(
   const socket = join(own, "socket");
   const through = join(own, "proxy");
   const target = join(own, "copy");
-  await using it: Running = await running({ plugin, server, listen: { unix: socket } });
+  await using it: Running = await running({ plugin, policy, listen: { unix: socket } });
   using proxy = proxyTo(socket, through);
   expect(it.server.connections).toBe(0);
   const { code, stderr } = await run([...command(`nbd+unix:///?socket=${through}`, target)]);
@@ -139,7 +139,7 @@ describe.each([...clients])("$name", ({ name, command }) => {
     async () => {
       const full = await copied({ structuredReplies: false }, command);
       expect(full).toBeGreaterThan(size);
-      const holed = await copied({ noMc: true }, command);
+      const holed = await copied({ metaContexts: false }, command);
       expect(holed).toBeGreaterThan(dataBytes);
       expect(holed).toBeLessThan(dataBytes + 64 * 1024);
     },

@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import type { NextOps } from "#abi/generated/methods.gen";
 import { diskPlugin, overPlugin } from "#test/chain";
 import { type Chunk, chunkError, request } from "#test/client";
+import { defaults } from "#test/settings";
 
 import { Blocks } from "../../src/protocol/blocks.ts";
 import { Gate } from "../../src/protocol/gate.ts";
@@ -63,7 +64,7 @@ describe("negotiation", () => {
   });
 
   test("can be switched off", async () => {
-    await using it = await running({ server: { structuredReplies: false } });
+    await using it = await running({ policy: { structuredReplies: false } });
     const client = await it.connect();
     await client.hello();
     expect(types(await client.option(8))).toEqual([ERR_UNSUP]);
@@ -246,6 +247,7 @@ describe.each([{ structured: false }, { structured: true }])(
         blocks,
         export: { ...facts, top, close: async () => {} },
         logName: "test",
+        policy: defaults.policy,
         gate: new Gate("parallel", new Lock()),
         onEnd: () => {},
       });

@@ -40,7 +40,7 @@ describe("thread models", () => {
   });
 
   test.each([
-    ["-t 1", { threads: 1 }],
+    ["-t 1", { policy: { threads: 1 } }],
     ["serialize_requests", { threadModel: "serialize_requests" }],
   ] as const)("%s: large replies do not overtake small ones", async (_name, options) => {
     const half = 64 << 10;

@@ -38,7 +38,7 @@ describe("transmission flags", () => {
   });
 
   test.each([
-    { options: { readonly: true }, why: "-r" },
+    { options: { policy: { readonly: true } }, why: "-r" },
     { options: { plugin: { canWrite: () => false } }, why: "the layer" },
   ])("say read-only because of $why, and then nothing that writes", async ({ options }) => {
     await using it = await running(options);

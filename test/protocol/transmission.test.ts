@@ -214,7 +214,7 @@ describe("refused requests", () => {
     ["trim", { type: TRIM, count: 1 }],
     ["zero", { type: ZERO, count: 1 }],
   ])("%s to a read-only export", async (_what, fields) => {
-    await using it = await running({ readonly: true });
+    await using it = await running({ policy: { readonly: true } });
     const { client } = await it.ready();
     expect((await client.ask(fields)).error).toBe(EPERM);
     await alive(client);

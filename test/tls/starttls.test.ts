@@ -5,6 +5,7 @@ import tls from "node:tls";
 
 import { bytes, infoPayload, metaPayload, type NbdClient, option, request } from "#test/client";
 import { until } from "#test/server";
+import { settingsOf } from "#test/settings";
 
 import { prepareTls } from "../../src/server/tls.ts";
 import { quiet, running } from "../protocol/server-fixture.ts";
@@ -34,7 +35,7 @@ async function answer(client: NbdClient, number: number, data?: Uint8Array): Pro
 
 describe("a server without TLS", () => {
   test("refuses STARTTLS by its policy, and goes on", async () => {
-    await using server = await running({ server: { tls: { mode: "off" } } });
+    await using server = await running({ tls: { mode: "off" } });
     const client = await server.connect();
     await client.hello();
     expect(await answer(client, STARTTLS)).toBe(POLICY);
@@ -42,7 +43,7 @@ describe("a server without TLS", () => {
   });
 
   test("says so where it cannot have TLS", async () => {
-    await using server = await running({ server: { tls: { mode: "unsupported" } } });
+    await using server = await running({ tls: { mode: "unsupported" } });
     const client = await server.connect();
     await client.hello();
     expect(await answer(client, STARTTLS)).toBe(UNSUP);
@@ -50,8 +51,13 @@ describe("a server without TLS", () => {
 
   test("is what --tls=off makes, whatever else is given", () => {
     const nowhere = "/nonexistent";
-    const options = { mode: "off", certificates: nowhere, psk: nowhere, verifyPeer: true } as const;
-    expect(prepareTls(options)).toEqual({ mode: "off" });
+    const settings = settingsOf(
+      "--tls=off",
+      `--tls-certificates=${nowhere}`,
+      `--tls-psk=${nowhere}`,
+      "null",
+    );
+    expect(prepareTls(settings.tls)).toEqual({ mode: "off" });
   });
 });
 
@@ -290,7 +296,7 @@ describe.skipIf(missing.length > 0)(`a handshake${needs}`, () => {
 
   test("counts for --timeout", async () => {
     using log = quiet();
-    await using server = await secured({ server: { timeoutSeconds: 0.05 } });
+    await using server = await secured({ policy: { timeoutSeconds: 0.05 } });
     const raw = await startTls(server.socket);
     raw.resume();
     await new Promise((resolve) => raw.once("close", resolve));

@@ -6,6 +6,7 @@ import type { ConnectionOptions } from "node:tls";
 
 import { NbdClient, type Reply, type RequestFields } from "#test/client";
 import { installed } from "#test/server";
+import { defaults } from "#test/settings";
 
 import { prepareTls, type ServerTls, type TlsOptions } from "../../src/server/tls.ts";
 import { type FixtureOptions, type Running, running } from "../protocol/server-fixture.ts";
@@ -24,7 +25,7 @@ export interface Secured extends Running {
   bridge(options?: ConnectionOptions, before?: readonly Uint8Array[]): Promise<Bridge>;
 }
 
-export interface SecuredOptions extends FixtureOptions {
+export interface SecuredOptions extends Omit<FixtureOptions, "tls"> {
   readonly tls?: Partial<TlsOptions>;
   readonly handshakeMs?: number;
 }
@@ -38,7 +39,7 @@ export async function trusting(): Promise<ConnectionOptions> {
 /** A server in the test process. TLS is required unless the options say something else. */
 export async function secured(options: SecuredOptions = {}): Promise<Secured> {
   const { server: certificates } = await pki();
-  const tls = prepareTls({ mode: "require", verifyPeer: false, certificates, ...options.tls });
+  const tls = prepareTls({ ...defaults.tls, mode: "require", certificates, ...options.tls });
   const resources = new AsyncDisposableStack();
   const folder = mkdtempSync(join(tmpdir(), "nbdkit-secured-"));
   resources.defer(() => rmSync(folder, { recursive: true, force: true }));
@@ -46,7 +47,7 @@ export async function secured(options: SecuredOptions = {}): Promise<Secured> {
   const server = await running({
     ...options,
     listen: { unix: socket },
-    server: { ...options.server, tls: withPatience(tls, options.handshakeMs) },
+    tls: withPatience(tls, options.handshakeMs),
   });
   resources.use(server);
   const bridge: Secured["bridge"] = async (more, before) => {
