@@ -10,18 +10,26 @@ import { readModel } from "./model.ts";
 import { assertDescribed } from "./one-to-one.ts";
 import type { GeneratedFile } from "./output.ts";
 
-/** Everything that abi/generated holds, from the headers below `root`. */
+/** What modules in TypeScript see, so it is in the room that they import. */
+const apiFolder = "src/api/generated";
+const abiFolder = "abi/generated";
+
+/** Every generated file, from the headers below `root`. */
 export async function generate(root: string): Promise<GeneratedFile[]> {
   const model = await readModel(root);
   assertDescribed(model);
-  return [
+  const forApi = [emitConstants(model), emitMethods(model)];
+  const forAbi = [
     ...emitAdapters(model),
-    emitConstants(model),
     emitGenerations(model),
     emitLayouts(model),
-    emitMethods(model),
     emitOpsHeader(model),
     emitOps(model),
     emitSymbols(model),
   ];
+  return [...within(apiFolder, forApi), ...within(abiFolder, forAbi)];
+}
+
+function within(folder: string, files: readonly GeneratedFile[]): GeneratedFile[] {
+  return files.map(({ path, text }) => ({ path: `${folder}/${path}`, text }));
 }

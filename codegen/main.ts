@@ -1,4 +1,4 @@
-/** `bun run codegen [--check]`: bring abi/generated up to date with the headers, or tell what is not. */
+/** `bun run codegen [--check]`: bring the generated files up to date with the headers, or tell what is not. */
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 
@@ -14,12 +14,10 @@ const check = values.check || process.env["CI"] === "true";
 
 try {
   const files = await generate(root);
-  const changed = await (check ? stale : update)(join(root, "abi/generated"), files);
+  const changed = await (check ? stale : update)(root, files);
   for (const path of changed) {
     process.stdout.write(
-      check
-        ? `abi/generated/${path} is out of date: run \`bun run codegen\`\n`
-        : `updated abi/generated/${path}\n`,
+      check ? `${path} is out of date: run \`bun run codegen\`\n` : `updated ${path}\n`,
     );
   }
   process.exitCode = check && changed.length > 0 ? 1 : 0;

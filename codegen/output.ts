@@ -4,7 +4,7 @@ import { mkdir, readdir, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 
 export interface GeneratedFile {
-  /** Relative to the output folder. */
+  /** Relative to the folder that all of them are in. */
   readonly path: string;
   readonly text: string;
 }
@@ -17,24 +17,26 @@ export function banner(inputs: readonly string[]): string {
   );
 }
 
-/** The paths whose file in `folder` is missing, differs, or is left over from an earlier run. */
-export async function stale(folder: string, files: readonly GeneratedFile[]): Promise<string[]> {
+/** The paths whose file below `root` is missing, differs, or is left over from an earlier run. */
+export async function stale(root: string, files: readonly GeneratedFile[]): Promise<string[]> {
   const wanted = new Map(files.map((file) => [file.path, file.text]));
-  const result = (await present(folder)).filter((path) => !wanted.has(path));
+  const folders = [...new Set(files.map(({ path }) => dirname(path)))];
+  const present = (await Promise.all(folders.map((folder) => generatedIn(root, folder)))).flat();
+  const result = present.filter((path) => !wanted.has(path));
   for (const [path, text] of wanted) {
-    const file = Bun.file(join(folder, path));
+    const file = Bun.file(join(root, path));
     if (!(await file.exists()) || (await file.text()) !== text) result.push(path);
   }
   return result.toSorted();
 }
 
-/** Bring `folder` up to date and tell which paths changed. A file that is up to date keeps its mtime. */
-export async function update(folder: string, files: readonly GeneratedFile[]): Promise<string[]> {
-  const changed = await stale(folder, files);
+/** Bring the files below `root` up to date and return the paths that changed. Others keep their mtime. */
+export async function update(root: string, files: readonly GeneratedFile[]): Promise<string[]> {
+  const changed = await stale(root, files);
   const wanted = new Map(files.map((file) => [file.path, file.text]));
   for (const path of changed) {
     const text = wanted.get(path);
-    const target = join(folder, path);
+    const target = join(root, path);
     if (text === undefined) {
       await rm(target);
     } else {
@@ -45,8 +47,8 @@ export async function update(folder: string, files: readonly GeneratedFile[]): P
   return changed;
 }
 
-async function present(folder: string): Promise<string[]> {
-  if (!existsSync(folder)) return [];
-  const paths = await readdir(folder, { recursive: true });
-  return paths.filter((path) => /\.gen\.[a-z]+$/.test(path));
+async function generatedIn(root: string, folder: string): Promise<string[]> {
+  if (!existsSync(join(root, folder))) return [];
+  const names = await readdir(join(root, folder));
+  return names.filter((name) => /\.gen\.[a-z]+$/.test(name)).map((name) => `${folder}/${name}`);
 }

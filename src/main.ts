@@ -1,10 +1,9 @@
 /** The program: runs the command line and ends with its status. */
 
-import { endProcess } from "#abi/process";
-
 import { programArguments } from "./cli/argv.ts";
 import { fail, watchFaults } from "./cli/faults.ts";
 import { nbdkit } from "./cli/nbdkit.ts";
+import { endProcess } from "./sys/process.ts";
 
 watchFaults();
 // While only a layer's promise is waited for, and no socket is open, Bun would spin instead of sleeping.

@@ -61,7 +61,7 @@ function addImports(file: SourceFile): void {
     file.addImportDeclaration({
       isTypeOnly: true,
       namedImports: [name],
-      moduleSpecifier: `#lib/${module}`,
+      moduleSpecifier: `../../lib/${module}.ts`,
     });
   }
 }

@@ -1,5 +1,5 @@
 /** Going on after a value that may be there already. Nothing is awaited, and no promise made, where it is. */
-import type { Awaitable } from "#abi/generated/methods.gen";
+import type { Awaitable } from "./generated/methods.gen.ts";
 
 /** Whether a layer's answer comes later: then it is a promise, else it is the value itself. */
 export function isPromise<T>(value: Awaitable<T>): value is Promise<T> {

@@ -1,6 +1,6 @@
 /** What a layer may do on behalf of a client, and where that comes from. nbdkit-plugin(3), "PEER NAME". */
+import { NbdError } from "../lib/errors.ts";
 import { askToStop } from "../lib/stopping.ts";
-import { NbdError } from "./errors.ts";
 
 /** Stop the server as SIGTERM does: requests in flight are answered, all is closed. nbdkit_shutdown. */
 export function shutdown(): void {

@@ -1,8 +1,8 @@
 /** Messages from layers: nbdkit_debug and nbdkit_error of nbdkit-plugin(3), "DEBUGGING". */
+import { NbdError } from "../lib/errors.ts";
 import { hexdiff, hexdump } from "../lib/hexdump.ts";
 import { log } from "../lib/log.ts";
 import { currentSpeaker, named } from "../lib/speaker.ts";
-import { NbdError } from "./errors.ts";
 
 /** Print a debug line on stderr when the server was started with -v. */
 export function debug(message: string): void {

@@ -1,6 +1,5 @@
 /** What a module in TypeScript exports: `export default defineFilter({...})` or `definePlugin({...})`. */
-import type { FilterMethods, PluginMethods } from "#abi/generated/methods.gen";
-
+import type { FilterMethods, PluginMethods } from "./generated/methods.gen.ts";
 import type { Params, Values } from "./params.ts";
 
 interface Described<P extends Params> {

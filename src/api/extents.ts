@@ -1,9 +1,8 @@
 /** What filters do with the extents of the layer below: nbdkit-filter(3), "extents". */
-import { FLAG_REQ_ONE } from "#abi/generated/constants.gen";
-import type { Awaitable, NextOps } from "#abi/generated/methods.gen";
-
 import { Extents } from "../lib/extents.ts";
 import { after, isPromise } from "./awaitable.ts";
+import { FLAG_REQ_ONE } from "./generated/constants.gen.ts";
+import type { Awaitable, NextOps } from "./generated/methods.gen.ts";
 
 /**
  * Tell of a range what the layer below says of the one that lies `shift` bytes further on there.

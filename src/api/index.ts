@@ -4,7 +4,7 @@ export {
   FLAG_FUA,
   FLAG_MAY_TRIM,
   FLAG_REQ_ONE,
-} from "#abi/generated/constants.gen";
+} from "./generated/constants.gen.ts";
 export type {
   Awaitable,
   NextDefaultExport,
@@ -13,7 +13,7 @@ export type {
   NextOps,
   Support,
   ThreadModel,
-} from "#abi/generated/methods.gen";
+} from "./generated/methods.gen.ts";
 export { after, isPromise } from "./awaitable.ts";
 export { type BlockSize } from "../lib/block-size.ts";
 export { type Export, type Exports } from "../lib/exports.ts";
@@ -27,8 +27,8 @@ export { quoted } from "../lib/quoted.ts";
 export { filePath, textOf } from "../lib/text-bytes.ts";
 export { debug, debugHexdiff, debugHexdump, error, serverName } from "./debug.ts";
 export { defineFilter, definePlugin } from "./define.ts";
-export { ConfigError, NbdError } from "./errors.ts";
+export { ConfigError, NbdError } from "../lib/errors.ts";
 export { fullExtents, shiftedExtents } from "./extents.ts";
 export { type Given, lastGiven, type Param, param, type Params, type Values } from "./params.ts";
-export { absolutePath, realPath } from "./paths.ts";
+export { absolutePath, realPath } from "../lib/paths.ts";
 export * as storage from "./storage.ts";

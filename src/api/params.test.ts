@@ -1,7 +1,7 @@
 /** Tests of the table of parameters: what each kind reads, refuses, and shows in --help. */
 import { describe, expect, test } from "bun:test";
 
-import { ConfigError } from "./errors.ts";
+import { ConfigError } from "../lib/errors.ts";
 import { findParam, helpOf, lastGiven, type Param, param } from "./params.ts";
 
 const help = "Help.";

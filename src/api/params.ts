@@ -1,8 +1,8 @@
 /** The table of parameters of a filter or plugin: types, parsing and help in one place. */
+import { ConfigError } from "../lib/errors.ts";
 import { didYouMean } from "../lib/near.ts";
+import { absolutePath } from "../lib/paths.ts";
 import { parseBool, parseInteger, parseSize, sizeText } from "../lib/size.ts";
-import { ConfigError } from "./errors.ts";
-import { absolutePath } from "./paths.ts";
 
 /** One parameter. `T` is the type of its value after configuration. */
 export interface Param<T> {

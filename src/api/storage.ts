@@ -1,10 +1,9 @@
 /** What files and block devices can do beyond node:fs. libc is loaded by the first call, not before. */
-import * as blocking from "#abi/blocking";
-import { type Advice } from "#abi/libc";
-import * as libc from "#abi/libc";
-
 import { errnoName, errnos, errnoText } from "../lib/errno.ts";
-import { NbdError } from "./errors.ts";
+import { NbdError } from "../lib/errors.ts";
+import * as blocking from "../sys/blocking.ts";
+import { type Advice } from "../sys/libc.ts";
+import * as libc from "../sys/libc.ts";
 
 export type { Advice };
 

@@ -1,5 +1,5 @@
 /** What to say of an answer that a layer must not give, in the words of the layer's language. */
-import { NbdError } from "../api/errors.ts";
+import { NbdError } from "../lib/errors.ts";
 import { shown } from "../lib/thrown.ts";
 import type { Layer } from "./layer.ts";
 

@@ -1,9 +1,8 @@
 /** The chain of layers: its life cycle and its connections, in nbdkit's order. */
-import { threadModels } from "#abi/generated/constants.gen";
-import type { Awaitable, NextOps, ThreadModel } from "#abi/generated/methods.gen";
-
 import { after } from "../api/awaitable.ts";
-import { ConfigError } from "../api/errors.ts";
+import { threadModels } from "../api/generated/constants.gen.ts";
+import type { Awaitable, NextOps, ThreadModel } from "../api/generated/methods.gen.ts";
+import { ConfigError } from "../lib/errors.ts";
 import { Exports } from "../lib/exports.ts";
 import { log } from "../lib/log.ts";
 import { namedMessage } from "../lib/speaker.ts";

@@ -3,13 +3,12 @@
  * and flags, remembers answers, supplies what a layer lacks, and turns exceptions into error numbers.
  * Rules: nbdkit-plugin(3) and nbdkit-filter(3), "CALLBACKS". Where nbdkit asserts, this throws.
  */
-import { FLAG_FUA } from "#abi/generated/constants.gen";
-import type { Awaitable, Support } from "#abi/generated/methods.gen";
-
 import { after, isPromise, promiseOf } from "../api/awaitable.ts";
-import { NbdError } from "../api/errors.ts";
+import { FLAG_FUA } from "../api/generated/constants.gen.ts";
+import type { Awaitable, Support } from "../api/generated/methods.gen.ts";
 import type { BlockSize } from "../lib/block-size.ts";
 import type { Errno } from "../lib/errno.ts";
+import { NbdError } from "../lib/errors.ts";
 import type { Extents } from "../lib/extents.ts";
 import { log } from "../lib/log.ts";
 import { namedMessage } from "../lib/speaker.ts";

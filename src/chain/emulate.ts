@@ -2,10 +2,9 @@
  * Zeroing by writing and caching by reading, for layers that can do neither: nbdkit-plugin(3),
  * ".zero" and ".cache".
  */
-import { FLAG_FUA } from "#abi/generated/constants.gen";
-import type { Awaitable, NextOps, Support } from "#abi/generated/methods.gen";
-
 import { after } from "../api/awaitable.ts";
+import { FLAG_FUA } from "../api/generated/constants.gen.ts";
+import type { Awaitable, NextOps, Support } from "../api/generated/methods.gen.ts";
 
 /** What is written or read at once. */
 const pieceBytes = 64 * 1024 * 1024;

@@ -1,9 +1,8 @@
 /** Turns whatever a layer threw into the error that the client, or the layer above, gets. */
-import type { Awaitable } from "#abi/generated/methods.gen";
-
 import { isPromise, promiseOf } from "../api/awaitable.ts";
-import { ConfigError, NbdError } from "../api/errors.ts";
+import type { Awaitable } from "../api/generated/methods.gen.ts";
 import { isErrno } from "../lib/errno.ts";
+import { ConfigError, NbdError } from "../lib/errors.ts";
 import { log } from "../lib/log.ts";
 import { noteOrigin } from "../lib/speaker.ts";
 import { messageOf, shown, stackOf } from "../lib/thrown.ts";

@@ -9,8 +9,7 @@ import type {
   NextOps,
   Support,
   ThreadModel,
-} from "#abi/generated/methods.gen";
-
+} from "../api/generated/methods.gen.ts";
 import type { BlockSize } from "../lib/block-size.ts";
 import type { Client } from "../lib/client.ts";
 import type { Exports } from "../lib/exports.ts";

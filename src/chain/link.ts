@@ -1,7 +1,6 @@
 /** A layer's place in the chain, and the questions that are asked of layers before they are open. */
-import type { Awaitable } from "#abi/generated/methods.gen";
-
 import { after } from "../api/awaitable.ts";
+import type { Awaitable } from "../api/generated/methods.gen.ts";
 import { type Exports, isNbdString } from "../lib/exports.ts";
 import { log } from "../lib/log.ts";
 import { methodName, oddAnswer } from "./answers.ts";

@@ -1,8 +1,7 @@
 /** Calls of layers that get a function as `next`: config, configComplete, preconnect, listExports and defaultExport. */
-import type { Awaitable } from "#abi/generated/methods.gen";
-
 import { isPromise, promiseOf } from "../api/awaitable.ts";
-import { NbdError } from "../api/errors.ts";
+import type { Awaitable } from "../api/generated/methods.gen.ts";
+import { NbdError } from "../lib/errors.ts";
 import { Calls } from "./calls.ts";
 
 /** Passes on what `next` has returned, and remembers that it was not answered yet. */

@@ -1,7 +1,6 @@
 /** Opening, preparing, finalizing and closing the layers of one connection: nbdkit-filter(3), "CALLBACKS". */
-import type { Awaitable } from "#abi/generated/methods.gen";
-
-import { NbdError } from "../api/errors.ts";
+import type { Awaitable } from "../api/generated/methods.gen.ts";
+import { NbdError } from "../lib/errors.ts";
 import { log } from "../lib/log.ts";
 import { namedMessage, noteOrigin } from "../lib/speaker.ts";
 import { presentAnswers } from "./calls.ts";

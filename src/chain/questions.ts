@@ -1,15 +1,14 @@
 /** Asks layers what they can do: once, of the layer, of the one below it, or a plugin's default. nbdkit-plugin(3). */
-import { supports } from "#abi/generated/constants.gen";
-import type { Awaitable, Support } from "#abi/generated/methods.gen";
-
 import { after } from "../api/awaitable.ts";
-import { NbdError } from "../api/errors.ts";
+import { supports } from "../api/generated/constants.gen.ts";
+import type { Awaitable, Support } from "../api/generated/methods.gen.ts";
 import {
   type BlockSize,
   checkBlockSize,
   checkBlockSizeRange,
   noBlockSize,
 } from "../lib/block-size.ts";
+import { NbdError } from "../lib/errors.ts";
 import { methodName, oddAnswer } from "./answers.ts";
 import type { Context } from "./checked.ts";
 import { attempt } from "./failure.ts";

@@ -1,15 +1,14 @@
 /** Requests that neither read nor write, and FUA, for layers that lack them: nbdkit-plugin(3), nbdkit-filter(3). */
+import { after } from "../api/awaitable.ts";
 import {
   FLAG_FAST_ZERO,
   FLAG_FUA,
   FLAG_MAY_TRIM,
   FLAG_REQ_ONE,
-} from "#abi/generated/constants.gen";
-import type { Awaitable } from "#abi/generated/methods.gen";
-
-import { after } from "../api/awaitable.ts";
-import { NbdError } from "../api/errors.ts";
+} from "../api/generated/constants.gen.ts";
+import type { Awaitable } from "../api/generated/methods.gen.ts";
 import { errnos } from "../lib/errno.ts";
+import { NbdError } from "../lib/errors.ts";
 import type { Extents } from "../lib/extents.ts";
 import { log } from "../lib/log.ts";
 import type { Context } from "./checked.ts";

@@ -1,14 +1,13 @@
 /** What the layer above must keep to: where nbdkit asserts, this throws. nbdkit-filter(3), "CALLBACKS". */
+import { after } from "../api/awaitable.ts";
 import {
   FLAG_FAST_ZERO,
   FLAG_FUA,
   FLAG_MAY_TRIM,
   FLAG_REQ_ONE,
-} from "#abi/generated/constants.gen";
-import type { Awaitable } from "#abi/generated/methods.gen";
-
-import { after } from "../api/awaitable.ts";
-import { NbdError } from "../api/errors.ts";
+} from "../api/generated/constants.gen.ts";
+import type { Awaitable } from "../api/generated/methods.gen.ts";
+import { NbdError } from "../lib/errors.ts";
 import type { Context } from "./checked.ts";
 
 /** Flags that requests may have. */

@@ -1,6 +1,5 @@
 /** What the seam remembers of one layer in one connection. */
-import type { Support } from "#abi/generated/methods.gen";
-
+import type { Support } from "../api/generated/methods.gen.ts";
 import type { BlockSize } from "../lib/block-size.ts";
 import type { Link } from "./link.ts";
 

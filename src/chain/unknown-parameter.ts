@@ -1,5 +1,5 @@
 /** Says which layers were asked for a parameter that none of them knows, and which one may have been meant. */
-import { ConfigError, NbdError } from "../api/errors.ts";
+import { ConfigError, NbdError } from "../lib/errors.ts";
 import { didYouMean } from "../lib/near.ts";
 import { namedMessage } from "../lib/speaker.ts";
 import { messageOf } from "../lib/thrown.ts";

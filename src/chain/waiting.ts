@@ -1,7 +1,6 @@
 /** What the server waits for: calls that layers have not answered yet, whoever called them. */
-import type { Awaitable } from "#abi/generated/methods.gen";
-
 import { isPromise, promiseOf } from "../api/awaitable.ts";
+import type { Awaitable } from "../api/generated/methods.gen.ts";
 import { busyCalls, turnTime } from "./calls.ts";
 
 /** A call of a layer. */

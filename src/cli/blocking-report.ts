@@ -1,5 +1,14 @@
 /** Finds out that JavaScript is blocked, and by what, from what src/chain/running.ts has in memory. */
-import type { Watched } from "./watchdog.ts";
+/** What the thread is told when it starts. */
+export interface Watched {
+  readonly memory: SharedArrayBuffer;
+  readonly methods: readonly string[];
+  readonly methodsPerLayer: number;
+  readonly titles: readonly string[];
+  readonly serverName: string | undefined;
+  /** Where error lines go. */
+  readonly target: "nowhere" | "systemLog" | { readonly fd: number };
+}
 
 /** The thread looks, and is shown that JavaScript runs, that often. */
 export const everyMs = 500;

@@ -1,14 +1,13 @@
 /** The command of --run: a shell beside the server, that is told where the server is. */
 import { closeSync, writeSync } from "node:fs";
 
-import { initialOpenFiles, withMostOpenFiles } from "#abi/open-files";
-import { ownDescriptor, ownProcessDescriptor } from "#abi/own-descriptors";
-
-import { ConfigError } from "../api/errors.ts";
+import { ConfigError } from "../lib/errors.ts";
 import { log } from "../lib/log.ts";
 import { bytesOf } from "../lib/text-bytes.ts";
 import { messageOf } from "../lib/thrown.ts";
 import type { Address } from "../server/sockets.ts";
+import { initialOpenFiles, withMostOpenFiles } from "../sys/open-files.ts";
+import { ownDescriptor, ownProcessDescriptor } from "../sys/own-descriptors.ts";
 import { givenDescriptors } from "./given-descriptors.ts";
 import { endTree, killTree } from "./process-tree.ts";
 import { quote, uriOf, type UriOptions } from "./uri.ts";

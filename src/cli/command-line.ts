@@ -1,9 +1,9 @@
 /** Makes settings of the command line, and refuses what does not fit together. */
-import type { GenerationId } from "#abi/generation-ids";
+import type { GenerationId } from "#abi/recognise/generation-ids";
 
-import { ConfigError } from "../api/errors.ts";
-import { absolutePath } from "../api/paths.ts";
 import type { DebugFlag } from "../lib/debug-flags.ts";
+import { ConfigError } from "../lib/errors.ts";
+import { absolutePath } from "../lib/paths.ts";
 import { quoted } from "../lib/quoted.ts";
 import { type GivenOption, splitArguments } from "./arguments.ts";
 import type { InspectRequest } from "./inspect.ts";

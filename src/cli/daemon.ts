@@ -5,8 +5,12 @@
 import { closeSync, fstatSync, readSync, writeSync } from "node:fs";
 import { constants } from "node:os";
 
-import { showPid } from "#abi/module-pid";
-import { ownDescriptor } from "#abi/own-descriptors";
+import { showPid } from "#abi/bridge/module-pid";
+
+import { ConfigError } from "../lib/errors.ts";
+import { log, sendErrorsTo } from "../lib/log.ts";
+import { messageOf } from "../lib/thrown.ts";
+import { ownDescriptor } from "../sys/own-descriptors.ts";
 import {
   descriptorState,
   discard,
@@ -14,12 +18,8 @@ import {
   leaveSession,
   signalOnParentsEnd,
   unsetVariable,
-} from "#abi/process";
-import { startAgain } from "#abi/spawn";
-
-import { ConfigError } from "../api/errors.ts";
-import { log, sendErrorsTo } from "../lib/log.ts";
-import { messageOf } from "../lib/thrown.ts";
+} from "../sys/process.ts";
+import { startAgain } from "../sys/spawn.ts";
 import { chooseLog } from "./error-log.ts";
 import { keepDescriptor } from "./given-descriptors.ts";
 import type { Settings } from "./settings.ts";

@@ -1,7 +1,7 @@
 /** Prints what --dump-plugin shows, line by line as nbdkit does: what fails in between leaves what came before. */
-import { realPath } from "../api/paths.ts";
 import type { Chain } from "../chain/chain.ts";
 import type { Layer } from "../chain/layer.ts";
+import { realPath } from "../lib/paths.ts";
 import { fields } from "./information.ts";
 import { print } from "./print.ts";
 

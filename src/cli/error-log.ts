@@ -1,9 +1,8 @@
 /** Sends error messages where --log says. */
-import { openSystemLog } from "#abi/process";
-
-import { ConfigError } from "../api/errors.ts";
+import { ConfigError } from "../lib/errors.ts";
 import { log, sendErrorsTo } from "../lib/log.ts";
 import { messageOf } from "../lib/thrown.ts";
+import { openSystemLog } from "../sys/process.ts";
 import { openOutput } from "./output-file.ts";
 import type { LogTarget } from "./settings.ts";
 

@@ -3,10 +3,9 @@
  * and after serving they end the program. While clients are served they are logged, since one module's slip
  * must not take the disks of all clients away.
  */
-import { endAtOnce } from "#abi/process";
-
 import { log } from "../lib/log.ts";
 import { stackOf } from "../lib/thrown.ts";
+import { endAtOnce } from "../sys/process.ts";
 
 let serving = 0;
 

@@ -1,5 +1,5 @@
 /** Descriptors above the standard streams that this process was started with, as `nbdkit ... 9<lock` does. */
-import { descriptorState, foreignDescriptors, setInherited } from "#abi/process";
+import { descriptorState, foreignDescriptors, setInherited } from "../sys/process.ts";
 
 let given: readonly number[] = [];
 

@@ -2,8 +2,8 @@
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 
-import { hostCpu, moduleDirectories } from "../chain/directories.ts";
 import type { Layer } from "../chain/layer.ts";
+import { hostCpu, moduleDirectories } from "../modules/directories.ts";
 import { canTls } from "../server/tls.ts";
 import { version, versionExtra } from "./version.ts";
 

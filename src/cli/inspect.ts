@@ -1,9 +1,9 @@
 /** Prints what is known of a C module: `nbdkit --inspect`. */
-import type { GenerationId } from "#abi/generation-ids";
-import type { Inspection } from "#abi/inspect";
+import type { GenerationId } from "#abi/recognise/generation-ids";
+import type { Inspection } from "#abi/recognise/inspect";
 
-import { realPath } from "../api/paths.ts";
-import { findNative } from "../chain/find.ts";
+import { realPath } from "../lib/paths.ts";
+import { findNative } from "../modules/find.ts";
 import { print } from "./print.ts";
 
 export interface InspectRequest {
@@ -16,7 +16,7 @@ export interface InspectRequest {
 /** The exit status: 0 where this server can run the module, else 1. */
 export async function inspect({ file, generation, json }: InspectRequest): Promise<number> {
   const path = realPath(findNative(file));
-  const { inspectModule } = await import("#abi/inspect");
+  const { inspectModule } = await import("#abi/recognise/inspect");
   const inspection = inOrder(inspectModule(path, generation));
   print(json ? `${JSON.stringify(inspection, undefined, 2)}\n` : inspectionText(inspection));
   return inspection.runnable ? 0 : 1;

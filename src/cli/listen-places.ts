@@ -2,7 +2,7 @@
 import { chownSync, mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 
-import { ConfigError } from "../api/errors.ts";
+import { ConfigError } from "../lib/errors.ts";
 import { log } from "../lib/log.ts";
 import { messageOf } from "../lib/thrown.ts";
 import type { ListenTarget } from "../server/sockets.ts";

@@ -1,19 +1,18 @@
 /** Runs one command line from parsing to the exit status, in the order of nbdkit's life cycle. */
-import { rememberOpenFiles } from "#abi/open-files";
-import { discard, hasRoom, nameProcess } from "#abi/process";
-import { lastErrno } from "#abi/system-error";
-
-import { ConfigError, NbdError } from "../api/errors.ts";
-import { loadChain } from "../chain/build.ts";
 import type { Chain } from "../chain/chain.ts";
 import { sharing } from "../chain/connection-info.ts";
-import { findScriptPlugin } from "../chain/find.ts";
 import { DebugFlags } from "../lib/debug-flags.ts";
+import { ConfigError, NbdError } from "../lib/errors.ts";
 import { askForRoom, log } from "../lib/log.ts";
 import { namedMessage } from "../lib/speaker.ts";
 import { takeStreams } from "../lib/standard-streams.ts";
 import { messageOf } from "../lib/thrown.ts";
+import { loadChain } from "../modules/build.ts";
+import { findScriptPlugin } from "../modules/find.ts";
 import { logTls, prepareTls } from "../server/tls.ts";
+import { rememberOpenFiles } from "../sys/open-files.ts";
+import { discard, hasRoom, nameProcess } from "../sys/process.ts";
+import { lastErrno } from "../sys/system-error.ts";
 import { usage } from "./arguments.ts";
 import { type Action, parseCommandLine, type Print } from "./command-line.ts";
 import { enterDaemon, startDaemon } from "./daemon.ts";

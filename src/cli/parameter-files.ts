@@ -1,9 +1,9 @@
 /** Parameters from files: nbdkit(1), "@PATH". */
 import { closeSync, fstatSync, openSync, readFileSync } from "node:fs";
 
-import { ConfigError } from "../api/errors.ts";
-import { absolutePath } from "../api/paths.ts";
+import { ConfigError } from "../lib/errors.ts";
 import { log } from "../lib/log.ts";
+import { absolutePath } from "../lib/paths.ts";
 import { filePath, textOf } from "../lib/text-bytes.ts";
 import { messageOf } from "../lib/thrown.ts";
 

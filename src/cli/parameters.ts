@@ -1,5 +1,5 @@
 /** Makes pairs of keys and values of the words after the plugin. */
-import { ConfigError } from "../api/errors.ts";
+import { ConfigError } from "../lib/errors.ts";
 import { expandParameterFiles } from "./parameter-files.ts";
 
 export type Parameter = readonly [key: string, value: string];

@@ -1,10 +1,9 @@
 /** Where clients connect: what -p, -i, -U, --vsock and --listen mean together. */
-import { portNamed } from "#abi/process";
-
-import { ConfigError } from "../api/errors.ts";
-import { absolutePath } from "../api/paths.ts";
+import { ConfigError } from "../lib/errors.ts";
+import { absolutePath } from "../lib/paths.ts";
 import { quoted } from "../lib/quoted.ts";
 import { byteLengthOf, bytesOf, textOf } from "../lib/text-bytes.ts";
+import { portNamed } from "../sys/process.ts";
 import type { Place } from "./settings.ts";
 
 export interface PlaceOptions {

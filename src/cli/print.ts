@@ -1,10 +1,9 @@
 /** Writes to stdout at once, so that lines keep their order with what C modules print. */
 import { writeSync } from "node:fs";
 
-import { hasRoom } from "#abi/process";
-
-import { ConfigError } from "../api/errors.ts";
+import { ConfigError } from "../lib/errors.ts";
 import { bytesOf } from "../lib/text-bytes.ts";
+import { hasRoom } from "../sys/process.ts";
 
 /** `fd`: where stdout is. */
 export function print(text: string, fd = 1): void {

@@ -1,8 +1,8 @@
 /** Plugins that are installed as programs, `nbdkit-NAME-plugin`: mostly scripts for another plugin. */
 import { closeSync, openSync, readSync } from "node:fs";
 
-import { ConfigError } from "../api/errors.ts";
 import { errnoName } from "../lib/errno.ts";
+import { ConfigError } from "../lib/errors.ts";
 import { filePath, textOf } from "../lib/text-bytes.ts";
 
 /**
@@ -17,7 +17,7 @@ export async function runScriptPlugin(
 ): Promise<readonly string[]> {
   const plugin = interpretedBy(firstLine(path));
   if (plugin !== undefined) return [plugin, path, ...rest];
-  const { exec } = await import("#abi/exec");
+  const { exec } = await import("../sys/exec.ts");
   const errno = exec(path, [name, ...rest]);
   throw new ConfigError(`${path}: this program cannot be run: ${errnoName(errno)}`);
 }

@@ -3,17 +3,16 @@ import { closeSync, writeFileSync } from "node:fs";
 import { constants } from "node:os";
 import { isatty } from "node:tty";
 
-import { lockMemory, signalOnParentsEnd } from "#abi/process";
-
-import { ConfigError } from "../api/errors.ts";
 import type { Chain } from "../chain/chain.ts";
 import { watchUnanswered } from "../chain/unanswered.ts";
+import { ConfigError } from "../lib/errors.ts";
 import { log } from "../lib/log.ts";
 import { announceStop } from "../lib/stopping.ts";
 import { messageOf } from "../lib/thrown.ts";
 import { type Server, startServer } from "../server/server.ts";
 import type { Address } from "../server/sockets.ts";
 import type { ServerTls } from "../server/tls.ts";
+import { lockMemory, signalOnParentsEnd } from "../sys/process.ts";
 import { type CaptiveCommand, holdCommand } from "./captive.ts";
 import type { Daemon } from "./daemon.ts";
 import { surviveFaults } from "./faults.ts";

@@ -1,5 +1,5 @@
 /** What a command line asks for, once it is parsed. */
-import type { GenerationId } from "#abi/generation-ids";
+import type { GenerationId } from "#abi/recognise/generation-ids";
 
 import type { DebugFlag } from "../lib/debug-flags.ts";
 import type { ProtocolPolicy } from "../protocol/policy.ts";

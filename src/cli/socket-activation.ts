@@ -1,9 +1,8 @@
 /** Sockets that systemd, or whoever works like it, has opened for us: sd_listen_fds(3). */
-import { descriptorState, unsetVariable } from "#abi/process";
-
-import { ConfigError } from "../api/errors.ts";
 import { environmentVariable } from "../lib/environment.ts";
+import { ConfigError } from "../lib/errors.ts";
 import { log } from "../lib/log.ts";
+import { descriptorState, unsetVariable } from "../sys/process.ts";
 import { keepDescriptor } from "./given-descriptors.ts";
 import type { Settings } from "./settings.ts";
 

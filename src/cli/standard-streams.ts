@@ -1,7 +1,8 @@
 /** Takes stdin and stdout away from modules before clients are served. */
 import { closeSync, fstatSync } from "node:fs";
 
-import { ownDescriptor } from "#abi/own-descriptors";
+import { ConfigError } from "../lib/errors.ts";
+import { ownDescriptor } from "../sys/own-descriptors.ts";
 import {
   descriptorState,
   discard,
@@ -9,9 +10,7 @@ import {
   flushStreams,
   redirect,
   setInherited,
-} from "#abi/process";
-
-import { ConfigError } from "../api/errors.ts";
+} from "../sys/process.ts";
 
 /** What stdin and stdout were, for whoever still needs them. */
 export interface StandardStreams extends Disposable {

@@ -1,10 +1,9 @@
 /** Changes the user and group of the process: -u and -g. */
-import { takeGroupsOf, userNamed } from "#abi/process";
-
-import { ConfigError } from "../api/errors.ts";
+import { ConfigError } from "../lib/errors.ts";
 import { log } from "../lib/log.ts";
 import { quoted } from "../lib/quoted.ts";
 import { messageOf } from "../lib/thrown.ts";
+import { takeGroupsOf, userNamed } from "../sys/process.ts";
 
 /**
  * The groups first, which only the old user may change. nbdkit(1), "-g". Without -g the

@@ -1,8 +1,8 @@
 /** Reads the values of options, and says what would be accepted in the place of a wrong one. */
-import { type GenerationId, generationIds } from "#abi/generation-ids";
+import { type GenerationId, generationIds } from "#abi/recognise/generation-ids";
 
-import { ConfigError } from "../api/errors.ts";
 import { type DebugFlag, parseDebugFlag } from "../lib/debug-flags.ts";
+import { ConfigError } from "../lib/errors.ts";
 import { quoted } from "../lib/quoted.ts";
 import { parseBool, parseDelay, parseInteger } from "../lib/size.ts";
 import { byteLengthOf } from "../lib/text-bytes.ts";

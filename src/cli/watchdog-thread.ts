@@ -1,9 +1,8 @@
 /** The watchdog's thread: see watchdog.ts. */
-import { openSystemLog } from "#abi/process";
-
 import { log, sendErrorsTo } from "../lib/log.ts";
+import { openSystemLog } from "../sys/process.ts";
 import { Blocking, everyMs } from "./blocking-report.ts";
-import type { Watched } from "./watchdog.ts";
+import type { Watched } from "./blocking-report.ts";
 
 /** This file runs in a Worker, whose global object has these. */
 declare const self: Worker;

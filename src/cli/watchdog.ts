@@ -3,21 +3,10 @@
  * and no timer fires.
  */
 import type { Chain } from "../chain/chain.ts";
-import { isOurs } from "../chain/find.ts";
 import { memory, methods, methodsPerLayer, now, titles } from "../chain/running.ts";
 import { log, watchErrorTarget } from "../lib/log.ts";
-import { everyMs } from "./blocking-report.ts";
-
-/** What the thread is told when it starts. */
-export interface Watched {
-  readonly memory: SharedArrayBuffer;
-  readonly methods: readonly string[];
-  readonly methodsPerLayer: number;
-  readonly titles: readonly string[];
-  readonly serverName: string | undefined;
-  /** Where error lines go. */
-  readonly target: "nowhere" | "systemLog" | { readonly fd: number };
-}
+import { isOurs } from "../modules/find.ts";
+import { everyMs, type Watched } from "./blocking-report.ts";
 
 /**
  * Watch until it is disposed of. Only layers in TypeScript can block JavaScript, and those that

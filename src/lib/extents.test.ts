@@ -2,8 +2,7 @@
 import { heapStats } from "bun:jsc";
 import { describe, expect, test } from "bun:test";
 
-import { extentTypes } from "#abi/generated/constants.gen";
-
+import { extentTypes } from "../api/generated/constants.gen.ts";
 import { EXTENT_HOLE, EXTENT_ZERO, Extents } from "./extents.ts";
 
 const hole = EXTENT_HOLE | EXTENT_ZERO;

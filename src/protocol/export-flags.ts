@@ -1,6 +1,5 @@
 /** Asks the top layer what it can do, and says so in transmission flags. */
-import type { NextOps, ThreadModel } from "#abi/generated/methods.gen";
-
+import type { NextOps, ThreadModel } from "../api/generated/methods.gen.ts";
 import {
   EFLAG_CAN_MULTI_CONN,
   EFLAG_HAS_FLAGS,

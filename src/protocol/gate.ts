@@ -1,6 +1,5 @@
 /** How many requests may run at once: the thread model, as one connection sees it. */
-import type { ThreadModel } from "#abi/generated/methods.gen";
-
+import type { ThreadModel } from "../api/generated/methods.gen.ts";
 import type { Lock } from "./lock.ts";
 
 /**

@@ -2,8 +2,7 @@
  * Finds out which parts of a read are zeroes without reading them: the layers are asked for extents, where that
  * promises to be worth its cost.
  */
-import type { Awaitable, NextOps } from "#abi/generated/methods.gen";
-
+import type { Awaitable, NextOps } from "../api/generated/methods.gen.ts";
 import { EXTENT_ZERO, Extents } from "../lib/extents.ts";
 
 /** A piece of a read: bytes that are to be read, or zeroes. */

@@ -1,6 +1,5 @@
 /** What LIST, INFO and GO tell of exports, as payloads of replies. */
-import type { NextOps } from "#abi/generated/methods.gen";
-
+import type { NextOps } from "../api/generated/methods.gen.ts";
 import type { BlockSize } from "../lib/block-size.ts";
 import { bytesOf } from "../lib/text-bytes.ts";
 import { INFO_BLOCK_SIZE, INFO_DESCRIPTION, INFO_EXPORT, INFO_NAME } from "./constants.ts";

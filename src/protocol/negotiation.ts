@@ -1,6 +1,5 @@
 /** The newstyle handshake: options until the client has chosen an export, or leaves. */
-import type { NextOps } from "#abi/generated/methods.gen";
-
+import type { NextOps } from "../api/generated/methods.gen.ts";
 import type { FindFilePart } from "../chain/layer.ts";
 import { errnoText } from "../lib/errno.ts";
 import type { Exports } from "../lib/exports.ts";

@@ -1,7 +1,6 @@
 /** Runs the requests that are neither READ nor WRITE. */
-import { FLAG_FAST_ZERO, FLAG_FUA, FLAG_MAY_TRIM } from "#abi/generated/constants.gen";
-import type { Awaitable, NextOps } from "#abi/generated/methods.gen";
-
+import { FLAG_FAST_ZERO, FLAG_FUA, FLAG_MAY_TRIM } from "../api/generated/constants.gen.ts";
+import type { Awaitable, NextOps } from "../api/generated/methods.gen.ts";
 import {
   CMD_CACHE,
   CMD_FLAG_FAST_ZERO,

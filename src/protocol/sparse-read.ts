@@ -1,6 +1,5 @@
 /** One read that is answered by several chunks: data, and zeroes that are not sent. */
-import type { Awaitable, NextOps } from "#abi/generated/methods.gen";
-
+import type { Awaitable, NextOps } from "../api/generated/methods.gen.ts";
 import { CHUNK_HEADER_BYTES } from "./constants.ts";
 import type { Part } from "./holes.ts";
 import type { Output, Place } from "./output.ts";

@@ -2,9 +2,8 @@
  * The transmission phase of one connection: parses requests, runs them and gathers their replies.
  * Where layers answer at once, nothing here makes a promise, a closure or a copy for a request.
  */
-import { FLAG_FUA, FLAG_REQ_ONE } from "#abi/generated/constants.gen";
-import type { NextOps } from "#abi/generated/methods.gen";
-
+import { FLAG_FUA, FLAG_REQ_ONE } from "../api/generated/constants.gen.ts";
+import type { NextOps } from "../api/generated/methods.gen.ts";
 import { errnoText } from "../lib/errno.ts";
 import { Extents } from "../lib/extents.ts";
 import { log } from "../lib/log.ts";

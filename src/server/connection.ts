@@ -11,27 +11,14 @@ import { Input } from "../protocol/input.ts";
 import type { Lock } from "../protocol/lock.ts";
 import { type ChosenExport, negotiate, type OpenExport } from "../protocol/negotiation.ts";
 import { oldstyleGreeting } from "../protocol/oldstyle.ts";
-import { Output, type Sink } from "../protocol/output.ts";
+import { Output } from "../protocol/output.ts";
 import type { ProtocolPolicy } from "../protocol/policy.ts";
 import { Transmission } from "../protocol/transmission.ts";
 import { failure } from "../protocol/wire-error.ts";
+import type { ClientSocket } from "./client-socket.ts";
 import type { IdleCollection } from "./idle-collection.ts";
 import { TlsTransport } from "./tls-transport.ts";
 import type { ServerTls } from "./tls.ts";
-
-/** The client's socket. */
-export interface ClientSocket extends Sink {
-  /** The client's address and process, as far as the kernel tells. */
-  readonly client: Pick<ConnectionInfo, "peer" | "peerName">;
-  /** Bytes that it took and still has to write; nothing where the kernel takes them at once. */
-  readonly unwritten?: number;
-  /** What has come and was not delivered yet, as much as fits: how much, or 0 where nothing is there. */
-  receive(into: Uint8Array): number;
-  /** Close it, once what was written has left. */
-  end(): void;
-  /** Close it now. */
-  terminate(): void;
-}
 
 /** What all connections of a server share. */
 export interface Shared {

@@ -1,5 +1,5 @@
 /** How close this process is to having no descriptor left for another client. */
-import { openFilesLimit } from "#abi/open-files";
+import { openFilesLimit } from "../sys/open-files.ts";
 
 /** What is kept for layers, which open files for the clients that are there. */
 const mostReserved = 256;

@@ -1,8 +1,7 @@
 /** Sends what files have to a client's socket without reading it. */
-import { FilePipe, isInMemory, isNonBlocking } from "#abi/file-pipe";
-
 import type { FilePart } from "../chain/layer.ts";
 import type { FileReply, Sink } from "../protocol/output.ts";
+import { FilePipe, isInMemory, isNonBlocking } from "../sys/file-pipe.ts";
 
 /** For clients that have not taken all of a reply. The others' replies are read, as each pipe takes two descriptors. */
 const mostPipes = 32;

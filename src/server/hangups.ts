@@ -2,7 +2,7 @@
  * Notices clients that leave while they are held back. Bun does not look at sockets that are paused, and a request that
  * sleeps for such a client would keep others waiting for nobody.
  */
-import { hungUp } from "#abi/socket";
+import { hungUp } from "../sys/socket.ts";
 
 const everyMs = 100;
 

@@ -1,8 +1,8 @@
 /** Says in words why the server cannot listen somewhere, and what to do about it. */
 import { lstatSync, readFileSync } from "node:fs";
 
-import { ConfigError } from "../api/errors.ts";
 import { errnoText, isErrno } from "../lib/errno.ts";
+import { ConfigError } from "../lib/errors.ts";
 import { filePath } from "../lib/text-bytes.ts";
 import { messageOf } from "../lib/thrown.ts";
 

@@ -1,13 +1,13 @@
 /** Takes clients from sockets that listen, and hands what they do to their connections. */
 import { closeSync } from "node:fs";
 
-import { listenLong } from "#abi/listening";
-import { ownDescriptor } from "#abi/own-descriptors";
-import { duplicate } from "#abi/process";
-import { keepAlive, peerCredentials, peerName, receiveNow, setSendBuffer } from "#abi/socket";
-
 import { log } from "../lib/log.ts";
-import type { ClientSocket, Connection } from "./connection.ts";
+import { listenLong } from "../sys/listening.ts";
+import { ownDescriptor } from "../sys/own-descriptors.ts";
+import { duplicate } from "../sys/process.ts";
+import { keepAlive, peerCredentials, peerName, receiveNow, setSendBuffer } from "../sys/socket.ts";
+import type { ClientSocket } from "./client-socket.ts";
+import type { Connection } from "./connection.ts";
 import { isAmongLast } from "./descriptors.ts";
 import { fileReplies } from "./file-replies.ts";
 import { forgetHangup, watchHangup } from "./hangups.ts";

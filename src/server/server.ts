@@ -1,13 +1,13 @@
 /** Serves a chain to many clients. Command line, signals and processes are src/cli's. */
 import { closeSync } from "node:fs";
 
-import { openFilesLimit } from "#abi/open-files";
-
 import type { Chain } from "../chain/chain.ts";
 import { log } from "../lib/log.ts";
 import { Lock } from "../protocol/lock.ts";
 import type { ProtocolPolicy } from "../protocol/policy.ts";
-import { type ClientSocket, Connection, type Shared } from "./connection.ts";
+import { openFilesLimit } from "../sys/open-files.ts";
+import type { ClientSocket } from "./client-socket.ts";
+import { Connection, type Shared } from "./connection.ts";
 import { IdleCollection } from "./idle-collection.ts";
 import { type Hooks, type Listener, startAccepting } from "./listener.ts";
 import {

@@ -1,6 +1,11 @@
 /** Makes the sockets that clients connect to, on Unix paths, TCP addresses and AF_VSOCK ports. */
 import { closeSync } from "node:fs";
 
+import { ConfigError } from "../lib/errors.ts";
+import { log } from "../lib/log.ts";
+import { quoted } from "../lib/quoted.ts";
+import { byteLengthOf } from "../lib/text-bytes.ts";
+import { messageOf } from "../lib/thrown.ts";
 import {
   boundTo,
   type IpFamily,
@@ -11,13 +16,7 @@ import {
   unixAddress,
   vsockAddress,
   withPort,
-} from "#abi/listening";
-
-import { ConfigError } from "../api/errors.ts";
-import { log } from "../lib/log.ts";
-import { quoted } from "../lib/quoted.ts";
-import { byteLengthOf } from "../lib/text-bytes.ts";
-import { messageOf } from "../lib/thrown.ts";
+} from "../sys/listening.ts";
 import { codeOf, listenProblem, mustBeFree } from "./listen-problem.ts";
 
 /** Where to listen. A port of 0 lets the kernel choose. `fd` is a socket that listens already. */

@@ -1,11 +1,11 @@
 /** One client on descriptors that are there already: a socket, or pipes and files, as stdin and stdout may be. */
 import { close, fstatSync, read, write } from "node:fs";
 
-import { ownDescriptor } from "#abi/own-descriptors";
-import { setBlocking } from "#abi/process";
-import { peerCredentials, peerName } from "#abi/socket";
-
-import type { ClientSocket, Connection } from "./connection.ts";
+import { ownDescriptor } from "../sys/own-descriptors.ts";
+import { setBlocking } from "../sys/process.ts";
+import { peerCredentials, peerName } from "../sys/socket.ts";
+import type { ClientSocket } from "./client-socket.ts";
+import type { Connection } from "./connection.ts";
 import { forgetHangup, watchHangup } from "./hangups.ts";
 import { type Accept, adoptConnected } from "./listener.ts";
 

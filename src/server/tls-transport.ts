@@ -1,10 +1,9 @@
 /** A client's socket, with TLS on it from the moment the client has asked for that. */
-import type { TlsNames, TlsTalk } from "#abi/tls/session";
-import { type Emit, reuse } from "#abi/tls/wire";
-
 import { log } from "../lib/log.ts";
 import { failure } from "../protocol/wire-error.ts";
-import type { ClientSocket } from "./connection.ts";
+import type { TlsNames, TlsTalk } from "../sys/tls/session.ts";
+import { type Emit, reuse } from "../sys/tls/wire.ts";
+import type { ClientSocket } from "./client-socket.ts";
 
 /** What happens on the connection, in clear. */
 export interface Receiver {

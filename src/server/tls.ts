@@ -1,15 +1,19 @@
 /** Whether and how the server offers TLS: finds the files, and says what is wrong with them. nbdkit(1), "TLS". */
 import { accessSync, constants, readdirSync, readFileSync, statSync } from "node:fs";
 
-import { certificateCredentials, pskCredentials, type TlsCredentials } from "#abi/tls/credentials";
-import { whyNoTls } from "#abi/tls/library";
-import { logGnutls } from "#abi/tls/log";
+import { logGnutls } from "#abi/bridge/gnutls-log";
 
-import { ConfigError } from "../api/errors.ts";
-import { absolutePath } from "../api/paths.ts";
 import { environmentVariable } from "../lib/environment.ts";
+import { ConfigError } from "../lib/errors.ts";
 import { log } from "../lib/log.ts";
+import { absolutePath } from "../lib/paths.ts";
 import { filePath } from "../lib/text-bytes.ts";
+import {
+  certificateCredentials,
+  pskCredentials,
+  type TlsCredentials,
+} from "../sys/tls/credentials.ts";
+import { whyNoTls } from "../sys/tls/library.ts";
 import type { TlsOffer } from "./tls-transport.ts";
 
 export interface TlsOptions {

@@ -1,7 +1,7 @@
 /** Compiled filters of every generation are recognised, and loaded by what they say or the user says. */
 import { describe, expect, test } from "bun:test";
 
-import { type GenerationId, generationIds } from "#abi/generation-ids";
+import { type GenerationId, generationIds } from "#abi/recognise/generation-ids";
 import { NbdClient } from "#test/client";
 import { compileModule, type CompileOptions, haveCompiler } from "#test/modules";
 import { nativeLayer } from "#test/native";

@@ -3,12 +3,11 @@ import { describe, expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 
-import { type ElfFile, readElf } from "#abi/elf";
+import { type ElfFile, readElf } from "#abi/recognise/elf";
 import { ConfigError } from "#api";
+import { moduleDirectories } from "#modules/directories";
 import { compileModule, haveCompiler } from "#test/modules";
 import { installed, run } from "#test/server";
-
-import { moduleDirectories } from "../../src/chain/directories.ts";
 
 const { filterdir, plugindir } = moduleDirectories();
 const stock = [filterdir, plugindir]

@@ -3,7 +3,6 @@ import { appendFileSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { type GenerationId, generationIds, generations } from "#abi/generated/generations.gen";
-import { type Support } from "#abi/generated/methods.gen";
 import {
   defineFilter,
   definePlugin,
@@ -13,6 +12,7 @@ import {
   FLAG_FUA,
   FLAG_REQ_ONE,
 } from "#api";
+import { type Support } from "#api/generated/methods.gen";
 import { compileModule, temporaryFolder } from "#test/modules";
 import { nativeLayer, scriptLayer } from "#test/native";
 

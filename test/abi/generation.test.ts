@@ -3,8 +3,18 @@ import { describe, expect, test } from "bun:test";
 
 import { generationIds as generated, generations } from "#abi/generated/generations.gen";
 import type { StructLayout } from "#abi/generated/layouts.gen";
-import { type FilterHead, generationOfVersion, recogniseFilter, releasesOf } from "#abi/generation";
-import { type GenerationId, generationIds, generationsOfApi, releases } from "#abi/generation-ids";
+import {
+  type FilterHead,
+  generationOfVersion,
+  recogniseFilter,
+  releasesOf,
+} from "#abi/recognise/generation";
+import {
+  type GenerationId,
+  generationIds,
+  generationsOfApi,
+  releases,
+} from "#abi/recognise/generation-ids";
 
 /** The first and the last release of every row, and a stable release between. */
 const rows: readonly (readonly [GenerationId, ...string[]])[] = [

@@ -5,9 +5,8 @@
 import { describe, expect, test } from "bun:test";
 
 import type { NextOps } from "#api";
+import { typescriptLayer } from "#modules/typescript";
 import { above, clientOf, configuredChain, overPlugin } from "#test/chain";
-
-import { typescriptLayer } from "../../src/chain/typescript.ts";
 
 const plugin = { name: "odd", kind: "plugin", open: () => ({}), getSize: () => 1024n, pread() {} };
 

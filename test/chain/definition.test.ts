@@ -5,8 +5,7 @@
 import { describe, expect, test } from "bun:test";
 
 import { defineFilter, definePlugin, param } from "#api";
-
-import { typescriptLayer } from "../../src/chain/typescript.ts";
+import { typescriptLayer } from "#modules/typescript";
 
 const plugin = { name: "p", open: () => ({}), getSize: () => 1n, pread: () => {} };
 const filter = { name: "f" };

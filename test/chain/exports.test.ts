@@ -2,10 +2,10 @@
 import { describe, expect, test } from "bun:test";
 
 import { type Client, defineFilter, definePlugin, NbdError, type NextOpen } from "#api";
+import { typescriptLayer } from "#modules/typescript";
 import { clientOf, configuredChain, errnoOf } from "#test/chain";
 
 import type { Chain } from "../../src/chain/chain.ts";
-import { typescriptLayer } from "../../src/chain/typescript.ts";
 
 const minimal = definePlugin({
   name: "small",

@@ -2,12 +2,12 @@
 import { describe, expect, test } from "bun:test";
 
 import { defineFilter, definePlugin, NbdError, type NextOpen, type ThreadModel } from "#api";
+import { typescriptLayer } from "#modules/typescript";
 import { above, clientOf, configuredChain } from "#test/chain";
 
 import type { Chain } from "../../src/chain/chain.ts";
 import { connectionInfo } from "../../src/chain/connection-info.ts";
 import type { LayerContext } from "../../src/chain/layer.ts";
-import { typescriptLayer } from "../../src/chain/typescript.ts";
 
 /** A filter and a plugin that write down their calls; `fail` names a call that throws. */
 function layers(calls: string[], fail?: string) {

@@ -1,12 +1,12 @@
 /** Layers that reopen what is below them, open it once more, or put another context in its place. */
 import { describe, expect, test } from "bun:test";
 
-import type { NextOps } from "#abi/generated/methods.gen";
 import { defineFilter, definePlugin, NbdError } from "#api";
+import type { NextOps } from "#api/generated/methods.gen";
+import { typescriptLayer } from "#modules/typescript";
 import { clientOf, configuredChain, errnoOf } from "#test/chain";
 
 import type { Layer, LayerContext, LayersBelow } from "../../src/chain/layer.ts";
-import { typescriptLayer } from "../../src/chain/typescript.ts";
 
 /** A chain of a filter that shows its insides, another one, and a plugin; all write down what is called. */
 async function chainOf(

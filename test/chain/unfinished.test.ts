@@ -3,12 +3,12 @@ import { describe, expect, spyOn, test } from "bun:test";
 
 import { defineFilter, type Extents, NbdError, type NextOps } from "#api";
 import { log } from "#lib/log";
+import { typescriptLayer } from "#modules/typescript";
 import { above, clientOf, errnoOf, mapOf, overPlugin } from "#test/chain";
 import { compileModule, haveCompiler } from "#test/modules";
 import { nativeLayer, nativeStack, scriptLayer } from "#test/native";
 
 import { Chain } from "../../src/chain/chain.ts";
-import { typescriptLayer } from "../../src/chain/typescript.ts";
 import { plugin } from "./seam-fixture.ts";
 
 const disk = () => Uint8Array.from({ length: 4096 }, (_, i) => i % 251);

@@ -3,10 +3,9 @@ import { describe, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 
+import { moduleDirectories } from "#modules/directories";
 import { compileModule, haveCompiler } from "#test/modules";
 import { installed, program, run } from "#test/server";
-
-import { moduleDirectories } from "../../src/chain/directories.ts";
 
 const warn = (text: string) => `nbdkit: warning: ${text}\n`;
 const contains = (flag: string, name: string, variable: string) =>

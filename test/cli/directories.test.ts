@@ -2,9 +2,8 @@
 import { describe, expect, test } from "bun:test";
 import { resolve } from "node:path";
 
+import { moduleDirectories } from "#modules/directories";
 import { installed, run } from "#test/server";
-
-import { moduleDirectories } from "../../src/chain/directories.ts";
 
 const from = (variables: Readonly<Record<string, string>>) => (name: string) => variables[name];
 

@@ -3,10 +3,9 @@ import { describe, expect, test } from "bun:test";
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 
+import { moduleDirectories } from "#modules/directories";
 import { compileModule, haveCompiler } from "#test/modules";
 import { installed, program, type Ran, run } from "#test/server";
-
-import { moduleDirectories } from "../../src/chain/directories.ts";
 
 const { filterdir, plugindir } = moduleDirectories();
 const namesIn = (folder: string, kind: string): string[] =>

@@ -4,11 +4,11 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import type { Inspection } from "#abi/inspect";
+import type { Inspection } from "#abi/recognise/inspect";
+import { moduleDirectories } from "#modules/directories";
 import { compileModule, type CompileOptions, haveCompiler } from "#test/modules";
 import { program, run } from "#test/server";
 
-import { moduleDirectories } from "../../src/chain/directories.ts";
 import { usage } from "../../src/cli/arguments.ts";
 
 let folder = "";

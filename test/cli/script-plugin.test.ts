@@ -4,10 +4,10 @@ import { chmodSync, existsSync, mkdtempSync, rmSync, writeFileSync } from "node:
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+import { moduleDirectories } from "#modules/directories";
 import { compileModule, haveCompiler } from "#test/modules";
 import { program, run } from "#test/server";
 
-import { moduleDirectories } from "../../src/chain/directories.ts";
 import { interpretedBy } from "../../src/cli/script-plugin.ts";
 
 const haveShell =

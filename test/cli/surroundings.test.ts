@@ -3,10 +3,10 @@ import { describe, expect, test } from "bun:test";
 import { existsSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 
+import { moduleDirectories } from "#modules/directories";
 import { haveCompiler } from "#test/modules";
 import { installed, program, run } from "#test/server";
 
-import { moduleDirectories } from "../../src/chain/directories.ts";
 import { Folder } from "./daemon-fixture.ts";
 
 const { plugindir } = moduleDirectories();

@@ -14,7 +14,7 @@ const codegen = (...args: readonly string[]): Promise<Ran> =>
 /** The headers and their generated files in a folder of their own. */
 async function copyOfTheProject() {
   const copy = await temporary();
-  for (const path of ["include", "abi/generated"]) {
+  for (const path of ["include", "abi/generated", "src/api/generated"]) {
     await cp(join(root, path), join(copy.path, path), { recursive: true });
   }
   await mkdir(join(copy.path, "abi/runtime"));

@@ -8,11 +8,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { definePlugin, EXTENT_HOLE, EXTENT_ZERO, NbdError, type NextOps } from "#api";
+import { typescriptLayer } from "#modules/typescript";
 import { abilities, clientOf, configuredChain, mapOf } from "#test/chain";
 
 import file from "../../plugins/file/file.ts";
 import type { Chain } from "../../src/chain/chain.ts";
-import { typescriptLayer } from "../../src/chain/typescript.ts";
 import { allFilters, type Subject } from "./subjects.ts";
 
 interface Disk {

@@ -3,9 +3,8 @@ import { describe, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 
+import { moduleDirectories } from "#modules/directories";
 import { installed, program, run } from "#test/server";
-
-import { moduleDirectories } from "../../src/chain/directories.ts";
 
 const { filterdir } = moduleDirectories();
 const available =

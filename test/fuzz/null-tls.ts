@@ -1,7 +1,7 @@
 /** TLS that encrypts nothing: what goes on around it is played to, not GnuTLS. The handshake is one word. */
-import type { TlsTalk } from "#abi/tls/session";
-import type { Emit } from "#abi/tls/wire";
 import { NbdError } from "#api";
+import type { TlsTalk } from "#sys/tls/session";
+import type { Emit } from "#sys/tls/wire";
 
 import type { ServerTls } from "../../src/server/tls.ts";
 import { joined } from "./script.ts";

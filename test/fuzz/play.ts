@@ -1,6 +1,7 @@
 /** Plays a script to a server's connection, without a socket in between. */
 import { log } from "../../src/lib/log.ts";
-import { type ClientSocket, Connection } from "../../src/server/connection.ts";
+import type { ClientSocket } from "../../src/server/client-socket.ts";
+import { Connection } from "../../src/server/connection.ts";
 import { joined, type Step } from "./script.ts";
 import type { World } from "./worlds.ts";
 

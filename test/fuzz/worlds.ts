@@ -1,10 +1,10 @@
 /** Servers that scripts are played to: the same disk under different options, thread models and tempers. */
 import type { ThreadModel } from "#api";
+import { typescriptLayer } from "#modules/typescript";
 import { configuredChain } from "#test/chain";
 import { defaults } from "#test/settings";
 
 import type { Chain } from "../../src/chain/chain.ts";
-import { typescriptLayer } from "../../src/chain/typescript.ts";
 import { Lock } from "../../src/protocol/lock.ts";
 import type { ProtocolPolicy } from "../../src/protocol/policy.ts";
 import type { Shared } from "../../src/server/connection.ts";

@@ -9,11 +9,11 @@ import {
   NbdError,
   type NextOps,
 } from "#api";
+import { typescriptLayer } from "#modules/typescript";
 
 import { Chain, type ChainConnection } from "../../src/chain/chain.ts";
 import { connectionInfo } from "../../src/chain/connection-info.ts";
 import type { ConnectionInfo, Layer } from "../../src/chain/layer.ts";
-import { typescriptLayer } from "../../src/chain/typescript.ts";
 import { noBlockSize } from "../../src/lib/block-size.ts";
 
 export interface Stack extends AsyncDisposable {

@@ -1,9 +1,9 @@
 /** Builds chains in the test process that have genuine C modules in them. */
-import { loadNativeLayer, type NativeOptions } from "#abi/module";
+import { loadNativeLayer, type NativeOptions } from "#abi/adapters/module";
+import { typescriptLayer } from "#modules/typescript";
 
 import type { Chain, ChainConnection } from "../../src/chain/chain.ts";
 import type { Layer } from "../../src/chain/layer.ts";
-import { typescriptLayer } from "../../src/chain/typescript.ts";
 import { clientOf, configuredChain, diskPlugin, type StackOptions } from "./chain.ts";
 
 /** A compiled module as a layer. */

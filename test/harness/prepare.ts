@@ -8,7 +8,7 @@ import { haveCompiler } from "./modules.ts";
 import { program } from "./server.ts";
 
 if (haveCompiler) {
-  const file = join(import.meta.dir, "../../abi/native-runtime.ts");
+  const file = join(import.meta.dir, "../../abi/runtime/native-runtime.ts");
   const script = `(await import(${JSON.stringify(file)})).openRuntime()`;
   const { success, stderr } = Bun.spawnSync([...program.slice(0, -1), "-e", script], {
     stderr: "pipe",

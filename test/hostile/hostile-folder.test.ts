@@ -17,11 +17,11 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+import { moduleDirectories } from "#modules/directories";
 import { compileModule, haveCompiler } from "#test/modules";
 import { copyPackage } from "#test/package";
 import { run, until } from "#test/server";
 
-import { moduleDirectories } from "../../src/chain/directories.ts";
 import { isRunning } from "../cli/daemon-fixture.ts";
 import { Traps } from "./traps.ts";
 

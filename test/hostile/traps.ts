@@ -55,7 +55,7 @@ const libraries = [
 /** Names that the server's own files and its modules import. */
 const imported = [
   "#api",
-  "#abi/process",
+  "#sys/process",
   "#lib/log",
   "bun",
   "bun:ffi",

@@ -146,7 +146,7 @@ function page(
 
 /** The methods of a generated interface, by their names. */
 function methodsOf(name: string): Map<string, string> {
-  const text = readFileSync(join(root, "abi/generated/methods.gen.ts"), "utf8");
+  const text = readFileSync(join(root, "src/api/generated/methods.gen.ts"), "utf8");
   const body = new RegExp(`export interface ${name}\\b.*\\{\\n([^]*?)\\n\\}`).exec(text)?.[1] ?? "";
   return new Map(
     [...body.matchAll(/^ {2}(\w+)(\??\(.*\): .*);$/gm)].map(([, method = "", rest = ""]) => [

@@ -12,10 +12,10 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+import { moduleDirectories } from "#modules/directories";
 import { haveCompiler } from "#test/modules";
 import { installed, type Ran, run } from "#test/server";
 
-import { moduleDirectories } from "../../src/chain/directories.ts";
 import { version } from "../../src/cli/version.ts";
 
 const root = join(import.meta.dirname, "../..");

@@ -1,11 +1,11 @@
 /** Servers in the test process, over a disk in memory whose answers a test can hold back. */
 import { definePlugin, NbdError, type ThreadModel } from "#api";
+import { typescriptLayer } from "#modules/typescript";
 import { configuredChain, diskPlugin } from "#test/chain";
 import { type Export, NbdClient, type Target } from "#test/client";
 import { defaults } from "#test/settings";
 
 import type { ConnectionInfo, Layer } from "../../src/chain/layer.ts";
-import { typescriptLayer } from "../../src/chain/typescript.ts";
 import { log } from "../../src/lib/log.ts";
 import type { ProtocolPolicy } from "../../src/protocol/policy.ts";
 import { type Server, startServer } from "../../src/server/server.ts";

@@ -1,7 +1,7 @@
 /** A disk with holes, and the reads that show how its zeroes are told. */
 import { expect } from "bun:test";
 
-import type { NextOps } from "#abi/generated/methods.gen";
+import type { NextOps } from "#api/generated/methods.gen";
 import { type Chunk, type NbdClient } from "#test/client";
 
 import type { Extents } from "../../src/lib/extents.ts";

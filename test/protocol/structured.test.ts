@@ -1,7 +1,7 @@
 /** Structured replies on the wire: negotiation, data, errors with text, and that they cost no more writes. */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 
-import type { NextOps } from "#abi/generated/methods.gen";
+import type { NextOps } from "#api/generated/methods.gen";
 import { diskPlugin, overPlugin } from "#test/chain";
 import { type Chunk, chunkError, request } from "#test/client";
 import { defaults } from "#test/settings";

@@ -4,10 +4,10 @@ import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+import { moduleDirectories } from "#modules/directories";
 import { haveCompiler } from "#test/modules";
 import { installed, program, type Ran, run, serve } from "#test/server";
 
-import { moduleDirectories } from "../../src/chain/directories.ts";
 import { type Pki, pki } from "./certificates.ts";
 import { missing } from "./tls-fixture.ts";
 

@@ -3,7 +3,7 @@ import { beforeAll, describe, expect, test } from "bun:test";
 import { cpSync, mkdtempSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 
-import { postQuantum } from "#abi/tls/priority";
+import { postQuantum } from "#sys/tls/priority";
 import { temporaryFolder } from "#test/modules";
 import { installed, program, run, serve } from "#test/server";
 

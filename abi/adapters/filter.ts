@@ -1,0 +1,352 @@
+/** The adapter of C filters of every generation: one request at a time becomes a call on a request thread. */
+import { after, ConfigError, NbdError } from "#api";
+import { threadModels } from "#api/generated/constants.gen";
+import type { Awaitable } from "#api/generated/methods.gen";
+import type { Draft, Layer, LayerContext } from "#chain/layer";
+
+import type { Message, Upcalled } from "../bridge/bridge.ts";
+import { NativeConnection } from "../bridge/connection.ts";
+import type { Parked } from "../bridge/request-thread.ts";
+import { type GenerationId, generations } from "../generated/generations.gen.ts";
+import * as op from "../generated/ops.gen.ts";
+import { Backend } from "./backend.ts";
+import { addEarly, askEarly } from "./early.ts";
+import { addData, addQueries } from "./filter-calls.ts";
+import {
+  addClose,
+  described,
+  failed,
+  handleOf,
+  NativeCalls,
+  type NativeHandle,
+  threadModelName,
+  UnderWay,
+} from "./layer.ts";
+import type { FilterModule, NativeModule } from "./loaded-module.ts";
+import { NextPointer, openContext, setNext } from "./next.ts";
+import { filterOps, offerShortcut, shortcutsOf } from "./shortcut.ts";
+
+/** Make a layer. `generation` is "either" where it shows only at the first open whether it is S or A. */
+export function nativeFilter(loaded: NativeModule, generation: GenerationId | "either"): Layer {
+  const form = generations[generation === "either" ? "A" : generation];
+  const module: FilterModule = { ...loaded, generation, form };
+  const draft = described("filter", module);
+  // Until `*err` came, a filter reported through nbdkit_set_error or errno, whatever its plugin did.
+  const native = new NativeCalls(module, ({ stored, errno }) =>
+    stored !== 0 ? stored : module.form.hasErr ? 0 : errno,
+  );
+  const backend = new Backend(module, draft.name);
+  draft.attach = (layers) => {
+    backend.below = layers;
+  };
+  addConfiguration(draft, module, native, backend);
+  addLifecycle(draft, module, native, backend);
+  addVisits(draft, module, native, backend);
+  addOpening(draft, module, native, backend);
+  addClosing(draft, module, native);
+  addQueries(draft, module, native);
+  addData(draft, module, native);
+  offerShortcut(draft, module, filterOps, !module.form.hasErr);
+  return draft;
+}
+
+// ---- before there are clients
+
+function addConfiguration(
+  draft: Draft,
+  module: FilterModule,
+  native: NativeCalls,
+  backend: Backend,
+): void {
+  const { nxdata } = backend;
+  if (module.has("load")) {
+    draft.load = async () => void (await native.lifecycle({ op: op.RT_OP_LOAD }));
+  }
+  if (module.has("unload")) {
+    draft.unload = async () => void (await native.lifecycle({ op: op.RT_OP_UNLOAD }));
+  }
+  if (module.has("config")) {
+    draft.config = (next, key, value) =>
+      withNext(
+        backend,
+        (message) => next(message.text("key"), message.text("value")),
+        () =>
+          native.lifecycleOrExit(
+            { op: op.RT_OP_CONFIG, nxdata, ...native.strings(key, value) },
+            `config callback for ${key}=${value}`,
+          ),
+      );
+  }
+  if (module.has("config_complete")) {
+    draft.configComplete = (next) =>
+      withNext(backend, next, () =>
+        native.lifecycleOrExit(
+          { op: op.RT_OP_CONFIG_COMPLETE, nxdata },
+          "config_complete callback",
+        ),
+      );
+  }
+}
+
+/** Call with a `next` for the time of the call. A failure below ends the server, as in nbdkit: C cannot hide it. */
+async function withNext(
+  backend: Backend,
+  next: (message: Message) => Awaitable<void>,
+  call: () => Promise<unknown>,
+): Promise<void> {
+  let inner: { readonly error: unknown } | undefined;
+  const ask = async (message: Message) => {
+    try {
+      await next(message);
+    } catch (error) {
+      inner ??= { error };
+      throw new NbdError("EINVAL", "");
+    }
+  };
+  try {
+    await backend.during(0, ask, call);
+  } catch (error) {
+    throw inner === undefined ? error : inner.error;
+  }
+  if (inner !== undefined) throw inner.error;
+}
+
+function addLifecycle(
+  draft: Draft,
+  module: FilterModule,
+  native: NativeCalls,
+  { nxdata }: Backend,
+): void {
+  if (module.has("thread_model")) {
+    draft.threadModel = async (next) => {
+      const call = { op: op.RT_OP_THREAD_MODEL, int: threadModels[next] };
+      const model = await native.lifecycleOrExit(call, "thread_model callback");
+      if (model < 0 || model > threadModels.parallel) {
+        throw new ConfigError(`${draft.name}: thread_model returned ${model}: expected 0 to 3`);
+      }
+      return threadModelName(model);
+    };
+  }
+  if (module.has("dump_plugin")) {
+    draft.dumpPlugin = async () => {
+      await native.lifecycle({ op: op.RT_OP_DUMP_PLUGIN });
+      module.bridge.native.rt_flush_stdout();
+    };
+  }
+  if (module.has("get_ready")) {
+    draft.getReady = async (threadModel) => {
+      const call = { op: op.RT_OP_GET_READY, nxdata, int: threadModels[threadModel] };
+      await native.lifecycleOrExit(call, "get_ready callback");
+    };
+  }
+  if (module.has("after_fork")) {
+    draft.afterFork = async () => {
+      await native.lifecycleOrExit({ op: op.RT_OP_AFTER_FORK, nxdata }, "after_fork callback");
+    };
+  }
+  if (module.has("cleanup")) {
+    draft.cleanup = async () => void (await native.lifecycle({ op: op.RT_OP_CLEANUP, nxdata }));
+  }
+}
+
+// ---- a client that has opened nothing yet
+
+function addVisits(
+  draft: Draft,
+  module: FilterModule,
+  native: NativeCalls,
+  backend: Backend,
+): void {
+  const { bridge, form } = module;
+  const knowsTls = form.listExportsForm === "is-tls";
+  addEarly(draft, module, native, { nxdata: backend.nxdata, knowsTls }, (connection, asks, call) =>
+    backend.during(
+      connection.pointer,
+      (message, parked) => askEarly(bridge, asks, message, parked, connection),
+      call,
+    ),
+  );
+}
+
+// ---- a client's layers
+
+function addOpening(
+  draft: Draft,
+  module: FilterModule,
+  native: NativeCalls,
+  backend: Backend,
+): void {
+  const { generation: form } = module;
+  const oldest = form === "S" || form === "A" || form === "either";
+  let known: "A" | "S" | undefined = form === "S" || form === "A" ? form : undefined;
+  if (oldest) {
+    draft.threadModelSettlesAtOpen = form === "either";
+    draft.threadModel = () => {
+      if (known === "S") return undefined;
+      return threadModelName(known === "A" ? module.threadModel : 0);
+    };
+    draft.serverOpensNext = form !== "A";
+  } else if (module.form.threadModelField) {
+    draft.threadModel = () => threadModelName(module.threadModel);
+  }
+  draft.open = async (context, next, readonly, exportName, isTls) => {
+    let opened = false;
+    const openNext: OpenNext = (ro, name, parked) => {
+      opened = true;
+      return next(ro, name ?? exportName, parked);
+    };
+    const handle = newHandle(module, context, backend, openNext, exportName);
+    try {
+      if (module.has("open")) {
+        const flags = form === "either" ? op.RT_OPEN_EITHER : 0;
+        const { own, exportName: key } = handle;
+        const call = { op: op.RT_OP_OPEN, nxdata: own, readonly, flags, key, isTls };
+        const result = await native.run(context, handle, call);
+        if (result.ret === 0) throw failed(result.stored, result.said);
+        handle.pointer = result.ret;
+        if (form === "either") known ??= opened ? "A" : "S";
+      } else if (draft.serverOpensNext !== true) {
+        await next(readonly, exportName);
+      }
+    } catch (error) {
+      handle.free();
+      throw error;
+    }
+    return handle;
+  };
+}
+
+type OpenNext = (readonly: boolean, name: string | undefined, parked: Parked) => Awaitable<void>;
+
+function addClosing(draft: Draft, module: FilterModule, native: NativeCalls): void {
+  if (module.has("prepare")) {
+    draft.prepare = async (context, readonly) => {
+      await native.number(context, op.RT_OP_PREPARE, readonly);
+    };
+  }
+  draft.finalize = async (context) => {
+    await handleOf(context).underWay.none();
+    try {
+      if (module.has("finalize")) await native.number(context, op.RT_OP_FINALIZE);
+    } finally {
+      // From now on the layers below may be finalized and closed.
+      module.bridge.forget(handleOf(context).nxdata);
+    }
+  };
+  addClose(draft, module, native);
+}
+
+/** What a filter's context has for a handle. */
+interface FilterHandle extends NativeHandle {
+  /** What it gets in open: its own context, from which it may change what is below. */
+  readonly own: number;
+}
+
+/** What the filter keeps for a connection; through its nxdata it reaches the layer below. */
+function newHandle(
+  module: FilterModule,
+  context: LayerContext,
+  backend: Backend,
+  openNext: OpenNext,
+  exportName: string,
+): FilterHandle {
+  const connection = NativeConnection.of(module.bridge, context.connection);
+  const named = module.form.openForm === "export-name" || module.form.openForm === "tls";
+  const open: Upcalled = (message, parked) =>
+    openNext(message.int !== 0, named ? message.text("key") : undefined, parked);
+  const underWay = new UnderWay();
+  const common = { pointer: 0, connection, underWay, exportName: connection.intern(exportName) };
+  return module.form.ownContexts
+    ? ownContext(module, context, backend, open, common)
+    : onePointer(module, context, backend, open, common);
+}
+
+type Common = Pick<FilterHandle, "connection" | "exportName" | "pointer" | "underWay">;
+
+/** What a filter opens the layer below with is also what it calls it with. */
+function onePointer(
+  module: FilterModule,
+  context: LayerContext,
+  backend: Backend,
+  open: Upcalled,
+  common: Common,
+): FilterHandle {
+  const { connection } = common;
+  const next = new NextPointer(module, below(context), true, open);
+  backend.opened(connection.pointer, next);
+  return {
+    ...common,
+    own: next.nxdata,
+    nxdata: next.nxdata,
+    free: () => {
+      backend.closed(connection.pointer, next);
+      next.free();
+      connection.release();
+    },
+  };
+}
+
+/** From 1.25.4 on a filter has a context, and may change what is below it. */
+function ownContext(
+  module: FilterModule,
+  context: LayerContext,
+  backend: Backend,
+  open: Upcalled,
+  common: Common,
+): FilterHandle {
+  const { bridge } = module;
+  const shortcuts = shortcutsOf(common.connection);
+  const first = new NextPointer(module, below(context), true);
+  let next: NextPointer | undefined = first;
+  let opened = false;
+  /** next_open after set_next has taken the chain's layers away opens others in their place. */
+  const openAnew = async (message: Message, parked: Parked): Promise<void> => {
+    const { id } = context.connection;
+    const readonly = message.int !== 0;
+    const layers = await context.bind(parked).openNext(readonly, message.text("key"), id === 0);
+    context.setNext(layers);
+    next = new NextPointer(module, layers, true);
+  };
+  const own = bridge.newTarget((message, parked) => {
+    switch (message.op) {
+      case op.RT_OP_OPEN:
+        // A filter may open them itself after its next_open has failed.
+        return after(next === undefined ? openAnew(message, parked) : open(message, parked), () => {
+          opened = true;
+        });
+      case op.RT_OP_CONTEXT_OPEN:
+        return openContext(module, backend.below, message, parked);
+      case op.RT_OP_CONTEXT_SET_NEXT: {
+        const old = next;
+        next = setNext(context, old, shortcuts, message);
+        if (old !== first || opened) return old?.nxdata ?? 0;
+        // Layers that open has not opened yet are nothing to the filter, which does not get to know of them.
+        if (next !== first) first.free();
+        return 0;
+      }
+      default:
+        throw new NbdError(
+          "EINVAL",
+          `a C filter used its own context as the next one (${message.op})`,
+        );
+    }
+  }, module.module);
+  bridge.setBackend(own.nxdata, backend.nxdata);
+  return {
+    ...common,
+    own: own.nxdata,
+    get nxdata() {
+      return next?.nxdata ?? 0;
+    },
+    free: () => {
+      next?.free();
+      own.free();
+      common.connection.release();
+    },
+  };
+}
+
+function below({ next }: LayerContext): LayerContext {
+  if (next === undefined) throw new NbdError("EIO", "a C filter has no layer below it");
+  return next;
+}

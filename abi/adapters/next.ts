@@ -1,0 +1,279 @@
+/** What C filters call `next`: for each thing that they hold a pointer to, who answers when they call through it. */
+import { after, NbdError } from "#api";
+import { supports } from "#api/generated/constants.gen";
+import type { Awaitable } from "#api/generated/methods.gen";
+import type { DirectMethod, LayerContext, LayersBelow } from "#chain/layer";
+
+import type { Bridge, Message, Upcalled } from "../bridge/bridge.ts";
+import { NativeConnection } from "../bridge/connection.ts";
+import type { Answer, Answered } from "../bridge/message-memory.ts";
+import type { Parked } from "../bridge/request-thread.ts";
+import * as op from "../generated/ops.gen.ts";
+import { addToExtents, extentsOf } from "./lists.ts";
+import type { FilterModule } from "./loaded-module.ts";
+import { forgetShortcuts, Shortcut, type Shortcuts, shortcutsOf } from "./shortcut.ts";
+
+const asInt = (yes: boolean): number => (yes ? 1 : 0);
+/** The answer will be the same as long as the layers below are those that they are. */
+const remembered = (ret: bigint | number): Answer => ({ ret, flags: op.RT_REMEMBER });
+const rememberedInt = (yes: boolean): Answer => remembered(asInt(yes));
+
+/** All pointers to layers that C filters have. */
+const pointers = new Map<number, NextPointer>();
+
+/** What a filter has for the layers below it: those of its chain, or such as it opened for itself. */
+export class NextPointer {
+  readonly nxdata: number;
+  readonly layers: LayerContext;
+  /** Below which clients' contexts they are, by the shortcuts that there may be past those. */
+  readonly #places = new Set<Shortcuts>();
+  /** The first layers of a client are the chain's. Others, and what was taken out of its chain, are the filter's. */
+  #isFilters: boolean;
+  #closed = false;
+  readonly #module: FilterModule;
+  readonly #target: { free(): void };
+  readonly #connection: NativeConnection;
+  readonly #shortcut: Shortcut;
+  readonly #open: Upcalled | undefined;
+
+  /** `open` is what the filter calls by the same pointer to have the layers opened. */
+  constructor(module: FilterModule, layers: LayerContext, inChain: boolean, open?: Upcalled) {
+    const connection = NativeConnection.of(module.bridge, layers.connection);
+    const target = module.bridge.newTarget(
+      (message, parked) => this.ask(message, parked),
+      module.module,
+    );
+    this.#module = module;
+    this.#open = open;
+    this.nxdata = target.nxdata;
+    this.layers = layers;
+    this.#isFilters = !inChain;
+    this.#target = target;
+    this.#connection = connection;
+    this.#shortcut = new Shortcut(module.bridge, target.nxdata, shortcutsOf(connection));
+    pointers.set(target.nxdata, this);
+  }
+
+  ask(message: Message, parked: Parked): Answered {
+    if (message.op === op.RT_OP_OPEN && this.#open !== undefined) {
+      return this.#open(message, parked);
+    }
+    const bound = this.layers.bind(parked);
+    if (message.op === op.RT_OP_CONTEXT_CLOSE) return this.#close(bound);
+    if (message.op === op.RT_OP_REOPEN) return this.#reopen(bound, message);
+    if (message.op === op.RT_OP_FINALIZE) this.forgetAll();
+    return callNext(this.#module, bound, message, this.#connection, this.#shortcut);
+  }
+
+  /** next_ops->reopen, which nbdkit had from 1.16 to 1.24. */
+  async #reopen(bound: LayerContext, message: Message): Promise<void> {
+    this.forgetAll();
+    const named = this.#module.form.reopenForm === "export-name";
+    const name = named ? message.text("key") : (bound.connection.exportName ?? "");
+    try {
+      await bound.reopen(message.int !== 0, name);
+    } finally {
+      // What was asked before may have been answered meanwhile.
+      this.forgetAll();
+    }
+  }
+
+  /** nbdkit_next_context_close */
+  async #close(bound: LayerContext): Promise<void> {
+    this.forgetAll();
+    try {
+      await bound.close();
+    } finally {
+      // Those of its chain a filter may close before it puts others in their place, by set_next.
+      if (this.#isFilters && this.#places.size === 0) this.free();
+      else this.#closed = true;
+    }
+  }
+
+  /** Whether a filter may put them below a context: more than one may share them. */
+  get isFilters(): boolean {
+    return this.#isFilters;
+  }
+
+  putBelow(place: Shortcuts): void {
+    this.#places.add(place);
+  }
+
+  /** They are not in that chain any more: whoever took them out closes them, if that has not happened. */
+  takenOut(place: Shortcuts): void {
+    this.#isFilters = true;
+    this.#places.delete(place);
+    if (this.#closed && this.#places.size === 0) this.free();
+  }
+
+  /** The layers are about to change, so C has to ask again wherever they are. */
+  forgetAll(): void {
+    forgetShortcuts(shortcutsOf(this.#connection));
+    for (const place of this.#places) forgetShortcuts(place);
+  }
+
+  free(): void {
+    if (!pointers.delete(this.nxdata)) return;
+    this.#shortcut.end();
+    this.#target.free();
+    this.#connection.release();
+  }
+}
+
+/**
+ * nbdkit_next_context_open: open the layers below once more, for the client whose request the
+ * thread runs if it does.
+ */
+export async function openContext(
+  module: FilterModule,
+  below: LayersBelow | undefined,
+  message: Message,
+  parked: Parked,
+): Promise<number> {
+  if (below === undefined) throw new NbdError("EINVAL", "a C filter has no layer below it to open");
+  const readonly = message.int !== 0;
+  const client = NativeConnection.at(message.pointer("connection"));
+  const shared = message.flags !== 0 || client === undefined || client.info.id === 0;
+  const visit = client === undefined ? undefined : { connection: client.info, thread: parked };
+  const context = await below.open(readonly, message.text("key"), shared, visit);
+  return new NextPointer(module, context, false).nxdata;
+}
+
+/**
+ * nbdkit_context_set_next: put what a pointer stands for below `context`, or nothing. Returns the pointer for it; the
+ * one for what was there until now is the filter's. `shortcuts` are those of the context's client.
+ */
+export function setNext(
+  context: LayerContext,
+  now: NextPointer | undefined,
+  shortcuts: Shortcuts,
+  message: Message,
+): NextPointer | undefined {
+  const address = message.pointer("nxdata");
+  const next = address === 0 ? undefined : pointers.get(address);
+  if (next === now && address === (now?.nxdata ?? 0)) return now;
+  if (address !== 0 && next?.isFilters !== true) {
+    throw new NbdError("EINVAL", "a C filter named a next context that it has not opened");
+  }
+  forgetShortcuts(shortcuts);
+  context.setNext(next?.layers);
+  now?.takenOut(shortcuts);
+  next?.putBelow(shortcuts);
+  return next;
+}
+
+/** A request that went through all checks: if C can do the next one of its kind alone, it shall. */
+function linked(
+  shortcut: Shortcut,
+  next: LayerContext,
+  method: DirectMethod,
+  done: Awaitable<void>,
+): Awaitable<void> {
+  if (shortcut.tried(method)) return done;
+  return after(done, () => shortcut.take(method, next));
+}
+
+/** `next->…` of a C filter in a connection: ask the checked layer below. */
+function callNext(
+  module: FilterModule,
+  next: LayerContext,
+  message: Message,
+  connection: NativeConnection,
+  shortcut: Shortcut,
+): Answered {
+  switch (message.op) {
+    case op.RT_OP_PREAD:
+      return linked(
+        shortcut,
+        next,
+        "pread",
+        next.pread(message.buf(), message.offset, message.flags),
+      );
+    case op.RT_OP_PWRITE:
+      return linked(
+        shortcut,
+        next,
+        "pwrite",
+        next.pwrite(message.buf(), message.offset, message.flags),
+      );
+    case op.RT_OP_FLUSH:
+      return linked(shortcut, next, "flush", next.flush(message.flags));
+    case op.RT_OP_TRIM:
+      return linked(
+        shortcut,
+        next,
+        "trim",
+        next.trim(message.count, message.offset, message.flags),
+      );
+    case op.RT_OP_ZERO:
+      return next.zero(message.count, message.offset, message.flags);
+    case op.RT_OP_CACHE:
+      return linked(
+        shortcut,
+        next,
+        "cache",
+        next.cache(message.count, message.offset, message.flags),
+      );
+    case op.RT_OP_EXTENTS:
+      return extentsBelow(module.bridge, next, message);
+    case op.RT_OP_PREPARE:
+      return next.prepare();
+    case op.RT_OP_FINALIZE:
+      return next.finalize();
+    default:
+      return askNext(module, next, message, connection);
+  }
+}
+
+function askNext(
+  module: FilterModule,
+  next: LayerContext,
+  message: Message,
+  connection: NativeConnection,
+): Answered {
+  switch (message.op) {
+    case op.RT_OP_GET_SIZE:
+      return after(next.getSize(), remembered);
+    case op.RT_OP_CAN_WRITE:
+      return after(next.canWrite(), rememberedInt);
+    case op.RT_OP_CAN_FLUSH:
+      return after(next.canFlush(), rememberedInt);
+    case op.RT_OP_IS_ROTATIONAL:
+      return after(next.isRotational(), rememberedInt);
+    case op.RT_OP_CAN_TRIM:
+      return after(next.canTrim(), rememberedInt);
+    case op.RT_OP_CAN_ZERO:
+      return after(next.canZero(), (can) =>
+        remembered(module.form.triStateZero ? supports[can] : asInt(can !== "none")),
+      );
+    case op.RT_OP_CAN_FAST_ZERO:
+      return after(next.canFastZero(), rememberedInt);
+    case op.RT_OP_CAN_EXTENTS:
+      return after(next.canExtents(), rememberedInt);
+    case op.RT_OP_CAN_FUA:
+      return after(next.canFua(), (can) => remembered(supports[can]));
+    case op.RT_OP_CAN_MULTI_CONN:
+      return after(next.canMultiConn(), rememberedInt);
+    case op.RT_OP_CAN_CACHE:
+      return after(next.canCache(), (can) => remembered(supports[can]));
+    case op.RT_OP_BLOCK_SIZE:
+      return after(next.blockSize(), (size) => ({ ret: 0, ...size }));
+    case op.RT_OP_EXPORT_DESCRIPTION:
+      return after(next.exportDescription(), (text) => connection.intern(text));
+    default:
+      throw new NbdError(
+        "EINVAL",
+        `a C filter called an unknown function of the next layer (${message.op})`,
+      );
+  }
+}
+
+/** C's list spans what the filter wants to know; what the layers below tell is added to it. */
+function extentsBelow(bridge: Bridge, next: LayerContext, message: Message): Answered {
+  const list = message.pointer("extents");
+  const { count, offset, flags } = message;
+  const extents = extentsOf(bridge, list);
+  return after(next.extents(count, offset, flags, extents), () =>
+    addToExtents(bridge, list, extents),
+  );
+}

@@ -1,0 +1,214 @@
+/** The adapter of C plugins, API 1 and 2: nbdkit-plugin(3). */
+import { FLAG_FAST_ZERO } from "#api";
+import { supports } from "#api/generated/constants.gen";
+import type { Support } from "#api/generated/methods.gen";
+import type { DirectMethod, Draft, Layer, LayerContext } from "#chain/layer";
+import { errnos } from "#lib/errno";
+
+import { NativeConnection } from "../bridge/connection.ts";
+import { layouts } from "../generated/layouts.gen.ts";
+import * as op from "../generated/ops.gen.ts";
+import { addEarly } from "./early.ts";
+import {
+  addClose,
+  described,
+  failed,
+  NativeCalls,
+  type NativeHandle,
+  threadModelName,
+  UnderWay,
+  wordOf,
+} from "./layer.ts";
+import { nativeExtents } from "./lists.ts";
+import type { NativeModule } from "./loaded-module.ts";
+import { offerShortcut } from "./shortcut.ts";
+
+export function nativePlugin(module: NativeModule): Layer {
+  const preserved = module.integer("errno_is_preserved") !== 0;
+  const native = new NativeCalls(module, ({ stored, errno }) =>
+    stored !== 0 ? stored : preserved ? errno : 0,
+  );
+  const draft = described("plugin", module);
+  draft.magicConfigKey = module.text("magic_config_key");
+  draft.dumpFields = dumpFields(module);
+  addLifecycle(draft, module, native);
+  addOpening(draft, module, native);
+  addQueries(draft, module, native);
+  addData(draft, module, native);
+  offerShortcut(draft, module, opsOf(module), preserved);
+  return draft;
+}
+
+function addLifecycle(draft: Draft, module: NativeModule, native: NativeCalls): void {
+  const plain = (number: number) => async () => void (await native.lifecycle({ op: number }));
+  const orExit = (number: number, what: string) => async () =>
+    void (await native.lifecycleOrExit({ op: number }, `${what} callback`));
+  if (module.has("load")) draft.load = plain(op.RT_OP_LOAD);
+  if (module.has("unload")) draft.unload = plain(op.RT_OP_UNLOAD);
+  if (module.has("config")) {
+    draft.config = async (_next, key, value) =>
+      void (await native.lifecycleOrExit(
+        { op: op.RT_OP_CONFIG, ...native.strings(key, value) },
+        `config callback for ${key}=${value}`,
+      ));
+  }
+  if (module.has("config_complete")) {
+    draft.configComplete = orExit(op.RT_OP_CONFIG_COMPLETE, "config_complete");
+  }
+  draft.threadModel = async () => {
+    if (!module.has("thread_model")) return threadModelName(module.threadModel);
+    const model = await native.lifecycleOrExit(
+      { op: op.RT_OP_THREAD_MODEL },
+      "thread_model callback",
+    );
+    return threadModelName(Math.min(module.threadModel, model));
+  };
+  if (module.has("get_ready")) draft.getReady = orExit(op.RT_OP_GET_READY, "get_ready");
+  if (module.has("after_fork")) draft.afterFork = orExit(op.RT_OP_AFTER_FORK, "after_fork");
+  if (module.has("cleanup")) draft.cleanup = plain(op.RT_OP_CLEANUP);
+  if (module.has("dump_plugin")) {
+    draft.dumpPlugin = async () => {
+      await native.lifecycle({ op: op.RT_OP_DUMP_PLUGIN });
+      module.bridge.native.rt_flush_stdout();
+    };
+  }
+  const form = { nxdata: 0, knowsTls: true };
+  addEarly(draft, module, native, form, (_connection, _asks, call) => call());
+}
+
+function addOpening(draft: Draft, module: NativeModule, native: NativeCalls): void {
+  draft.open = async (context, _next, readonly, exportName) => {
+    const connection = NativeConnection.of(module.bridge, context.connection);
+    const handle: NativeHandle = {
+      pointer: 0,
+      nxdata: 0,
+      connection,
+      exportName: connection.intern(exportName),
+      underWay: new UnderWay(),
+      free: () => connection.release(),
+    };
+    try {
+      const result = await native.run(context, handle, { op: op.RT_OP_OPEN, readonly });
+      if (result.ret === 0) throw failed(result.stored, result.said);
+      handle.pointer = result.ret;
+      return handle;
+    } catch (error) {
+      handle.free();
+      throw error;
+    }
+  };
+  addClose(draft, module, native);
+}
+
+function addQueries(draft: Draft, module: NativeModule, native: NativeCalls): void {
+  const yes = (number: number) => async (context: LayerContext) =>
+    (await native.number(context, number)) !== 0;
+  draft.getSize = (context) => native.size(context, op.RT_OP_GET_SIZE);
+  if (module.has("can_write")) draft.canWrite = yes(op.RT_OP_CAN_WRITE);
+  if (module.has("can_flush")) draft.canFlush = yes(op.RT_OP_CAN_FLUSH);
+  if (module.has("is_rotational")) draft.isRotational = yes(op.RT_OP_IS_ROTATIONAL);
+  if (module.has("can_trim")) draft.canTrim = yes(op.RT_OP_CAN_TRIM);
+  if (module.has("can_extents")) draft.canExtents = yes(op.RT_OP_CAN_EXTENTS);
+  if (module.has("block_size")) draft.blockSize = (context) => native.blockSize(context);
+  if (module.has("export_description")) {
+    draft.exportDescription = (context) => native.text(context, op.RT_OP_EXPORT_DESCRIPTION);
+  }
+  if (module.has("can_multi_conn")) draft.canMultiConn = yes(op.RT_OP_CAN_MULTI_CONN);
+  if (module.has("can_zero")) {
+    const canZero = yes(op.RT_OP_CAN_ZERO);
+    draft.canZero = async (context) => ((await canZero(context)) ? "native" : "emulate");
+  }
+  const hasZero = module.has("zero");
+  if (module.has("can_fast_zero")) {
+    draft.canFastZero = yes(op.RT_OP_CAN_FAST_ZERO);
+  } else {
+    // Without a zero callback of API 2 a fast zero fails at once, which is what the client wants to know.
+    draft.canFastZero = () => !hasZero;
+  }
+  addSupports(draft, module, native);
+}
+
+function addSupports(draft: Draft, module: NativeModule, native: NativeCalls): void {
+  if (module.has("can_fua")) {
+    draft.canFua = async (context) => {
+      const support = supportOf(await native.number(context, op.RT_OP_CAN_FUA));
+      // Callbacks of API 1 have no flags.
+      return support === "native" && module.apiVersion === 1 ? "emulate" : support;
+    };
+  }
+  if (module.has("can_cache")) {
+    draft.canCache = async (context) => supportOf(await native.number(context, op.RT_OP_CAN_CACHE));
+  }
+}
+
+/** A number that C does not define promises nothing. */
+function supportOf(number: number): Support {
+  return wordOf(supports, number) ?? "none";
+}
+
+/** The number of each callback in its newest form that is there. */
+function opsOf(module: NativeModule): Readonly<Record<DirectMethod | "zero", number | undefined>> {
+  const pick = (name: string, v2: number, v1: number): number | undefined => {
+    if (module.has(name)) return v2;
+    return module.has(`_${name}_v1`) ? v1 : undefined;
+  };
+  return {
+    pread: pick("pread", op.RT_OP_PREAD, op.RT_OP__PREAD_V1),
+    pwrite: pick("pwrite", op.RT_OP_PWRITE, op.RT_OP__PWRITE_V1),
+    flush: pick("flush", op.RT_OP_FLUSH, op.RT_OP__FLUSH_V1),
+    trim: pick("trim", op.RT_OP_TRIM, op.RT_OP__TRIM_V1),
+    zero: pick("zero", op.RT_OP_ZERO, op.RT_OP__ZERO_V1),
+    cache: module.has("cache") ? op.RT_OP_CACHE : undefined,
+  };
+}
+
+function addData(draft: Draft, module: NativeModule, native: NativeCalls): void {
+  const { pread, pwrite, flush, trim, zero, cache } = opsOf(module);
+  if (pread !== undefined) {
+    draft.pread = (context, buf, offset, flags) =>
+      native.data(context, { op: pread, buf, offset, flags });
+  }
+  if (pwrite !== undefined) {
+    draft.pwrite = (context, buf, offset, flags) =>
+      native.data(context, { op: pwrite, buf, offset, flags });
+  }
+  if (flush !== undefined) {
+    draft.flush = (context, flags) => native.data(context, { op: flush, flags });
+  }
+  if (trim !== undefined) {
+    draft.trim = (context, count, offset, flags) =>
+      native.data(context, { op: trim, count, offset, flags });
+  }
+  if (zero !== undefined) {
+    draft.zero = (context, count, offset, flags) => {
+      if (zero === op.RT_OP__ZERO_V1 && flags & FLAG_FAST_ZERO) {
+        return Promise.reject(failed(errnos.EOPNOTSUPP));
+      }
+      return native.data(context, { op: zero, count, offset, flags });
+    };
+  }
+  if (cache !== undefined) {
+    draft.cache = (context, count, offset, flags) =>
+      native.data(context, { op: cache, count, offset, flags });
+  }
+  if (module.has("extents")) draft.extents = nativeExtents(module, native);
+}
+
+/** The fields of --dump-plugin after path, name and version, in nbdkit's order. */
+function dumpFields(module: NativeModule): (readonly [string, string])[] {
+  const model = threadModelName(module.threadModel);
+  const fields: (readonly [string, string])[] = [
+    ["api_version", String(module.apiVersion)],
+    ["struct_size", String(module.structSize)],
+    ["max_thread_model", model],
+    ["thread_model", model],
+    ["errno_is_preserved", String(module.integer("errno_is_preserved") !== 0 ? 1 : 0)],
+  ];
+  const magic = module.text("magic_config_key");
+  if (magic !== undefined) fields.push(["magic_config_key", magic]);
+  for (const [name, { kind }] of Object.entries(layouts.plugin.fields)) {
+    const optional = ["longname", "description", "config_help"].includes(name);
+    if ((kind === "function" || optional) && module.has(name)) fields.push([`has_${name}`, "1"]);
+  }
+  return fields;
+}

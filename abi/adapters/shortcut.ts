@@ -1,0 +1,128 @@
+/** Requests from one C layer to the next that need not come to JavaScript: which they are is decided here. */
+import { ptr } from "bun:ffi";
+
+import type { DirectMethod, Layer, LayerContext } from "#chain/layer";
+
+import type { Bridge } from "../bridge/bridge.ts";
+import type { NativeConnection } from "../bridge/connection.ts";
+import { layouts } from "../generated/layouts.gen.ts";
+import * as op from "../generated/ops.gen.ts";
+import type { NativeHandle } from "./layer.ts";
+import type { NativeModule } from "./loaded-module.ts";
+
+type Ops = Readonly<Record<DirectMethod, number | undefined>>;
+
+/** How C can call a C layer by itself. */
+interface Callable {
+  readonly module: number;
+  readonly ops: Ops;
+  /** A -1 means errno, where nothing better was said. */
+  readonly errnoCounts: boolean;
+}
+
+/** Layers that are C modules. */
+const callables = new WeakMap<Layer, Callable>();
+
+/** What a filter's `next->…` has for the request; also its own callback's number. */
+export const filterOps: Readonly<Record<DirectMethod, number>> = {
+  pread: op.RT_OP_PREAD,
+  pwrite: op.RT_OP_PWRITE,
+  flush: op.RT_OP_FLUSH,
+  trim: op.RT_OP_TRIM,
+  cache: op.RT_OP_CACHE,
+};
+
+/** C layers above `layer` may call it without JavaScript. */
+export function offerShortcut(
+  layer: Layer,
+  { module }: NativeModule,
+  ops: Ops,
+  errnoCounts: boolean,
+): void {
+  callables.set(layer, { module, ops, errnoCounts });
+}
+
+const { fields, size: messageSize } = layouts.message;
+
+/** All those of a connection. */
+export type Shortcuts = Set<Shortcut>;
+
+const byConnection = new WeakMap<NativeConnection, Shortcuts>();
+
+/** Those of all layers of one connection. */
+export function shortcutsOf(connection: NativeConnection): Shortcuts {
+  let shortcuts = byConnection.get(connection);
+  if (shortcuts === undefined) byConnection.set(connection, (shortcuts = new Set()));
+  return shortcuts;
+}
+
+/** A layer of the connection gets others below it: C has to ask again, wherever it took a shortcut past it. */
+export function forgetShortcuts(group: Shortcuts): void {
+  for (const shortcut of group) shortcut.forget();
+}
+
+/** Tells C which requests through one nxdata it may take to the layer below by itself. */
+export class Shortcut {
+  readonly #bridge: Bridge;
+  readonly #nxdata: number;
+  /** Those of the same connection. */
+  readonly #group: Shortcuts;
+  readonly #tried = new Set<DirectMethod>();
+
+  constructor(bridge: Bridge, nxdata: number, group: Shortcuts) {
+    this.#bridge = bridge;
+    this.#nxdata = nxdata;
+    this.#group = group;
+    group.add(this);
+  }
+
+  /** Whether it was decided for this kind of request. */
+  tried(method: DirectMethod): boolean {
+    return this.#tried.has(method);
+  }
+
+  /** A request of this kind has been done by `next`: let C do those that are like it, if it can. */
+  take(method: DirectMethod, next: LayerContext): void {
+    this.#tried.add(method);
+    const direct = next.direct(method);
+    if (direct === undefined) return;
+    const { context, layer, size } = direct;
+    const message = new DataView(new ArrayBuffer(messageSize));
+    message.setBigUint64(fields.offset.offset, size, true);
+    const callable = callables.get(layer);
+    const number = callable?.ops[method];
+    if (callable !== undefined && number !== undefined) {
+      // The handle is the one of the adapter that made itself known with the layer.
+      const { pointer, nxdata, exportName } = context.handle as NativeHandle;
+      message.setUint32(fields.op.offset, number, true);
+      message.setUint32(fields.module.offset, callable.module, true);
+      message.setUint32(fields.flags.offset, callable.errnoCounts ? op.RT_DIRECT_ERRNO : 0, true);
+      message.setBigUint64(fields.handle.offset, BigInt(pointer), true);
+      message.setBigUint64(fields.nxdata.offset, BigInt(nxdata), true);
+      message.setBigUint64(fields.value.offset, BigInt(exportName), true);
+    } else {
+      const descriptor =
+        method === "pread" || method === "pwrite" ? layer.descriptor?.(context) : undefined;
+      if (descriptor === undefined) return;
+      message.setUint32(fields.flags.offset, op.RT_DIRECT_DESCRIPTOR, true);
+      message.setInt32(fields.readonly.offset, descriptor, true);
+    }
+    this.#bridge.native.rt_next_direct(
+      // An address of the user half: see bridge.ts.
+      this.#nxdata as never,
+      filterOps[method],
+      ptr(new Uint8Array(message.buffer)),
+    );
+  }
+
+  /** C has to ask again. */
+  forget(): void {
+    this.#tried.clear();
+    this.#bridge.forget(this.#nxdata);
+  }
+
+  /** C has no use for the nxdata any more. */
+  end(): void {
+    this.#group.delete(this);
+  }
+}

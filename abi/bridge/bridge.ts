@@ -1,0 +1,474 @@
+/** The JavaScript end of the native runtime: request threads, their messages, and what C calls upward. */
+import { JSCallback, type Pointer, toArrayBuffer } from "bun:ffi";
+
+import { ConfigError, NbdError } from "#api";
+import { errnoName, errnos } from "#lib/errno";
+import { log, watchErrorTarget } from "#lib/log";
+import { namedMessage } from "#lib/speaker";
+import { streamsTaken } from "#lib/standard-streams";
+import { askToStop, serverStops } from "#lib/stopping";
+import { stackOf } from "#lib/thrown";
+import { onOwnDescriptors } from "#sys/own-descriptors";
+import { cString, textAt } from "#sys/text";
+
+import { layouts } from "../generated/layouts.gen.ts";
+import * as op from "../generated/ops.gen.ts";
+import { type Native, openRuntime } from "../runtime/native-runtime.ts";
+import { CallNumbers } from "./call-numbers.ts";
+import { CallQueue, type QueueLink } from "./call-queue.ts";
+import type { Call, Down, Result } from "./call.ts";
+import type { NativeConnection } from "./connection.ts";
+import { type Answered, MessageMemory, type Reply } from "./message-memory.ts";
+import { onShownPid } from "./module-pid.ts";
+import { type Parked, RequestThread, type ThreadLink } from "./request-thread.ts";
+
+const slotWords = layouts.slot.size / 4;
+const inWords = layouts.slot.fields.in.offset / 4;
+const outWords = layouts.slot.fields.out.offset / 4;
+const messageWords = layouts.message.size / 4;
+const mostSpareThreads = 16;
+/** Poll only while C owes so few replies. */
+const pollAtMost = 2;
+const pollMicroseconds = 60;
+const NO_MODULE = -1;
+/** Requests, which have a thread of their own where they may run in parallel. */
+const dataOps: ReadonlySet<number> = new Set([
+  op.RT_OP_PREAD,
+  op.RT_OP_PWRITE,
+  op.RT_OP_FLUSH,
+  op.RT_OP_TRIM,
+  op.RT_OP_ZERO,
+  op.RT_OP_EXTENTS,
+  op.RT_OP_CACHE,
+  op.RT_OP__PREAD_V1,
+  op.RT_OP__PWRITE_V1,
+  op.RT_OP__FLUSH_V1,
+  op.RT_OP__TRIM_V1,
+  op.RT_OP__ZERO_V1,
+]);
+
+/** Who is called by `next->…` through one nxdata. Returns what C shall see; throws NbdError to fail. */
+export type Upcalled = (message: Message, parked: Parked) => Answered;
+
+/** An upcall's arguments. They must be read before the first await. */
+export interface Message {
+  readonly op: number;
+  readonly offset: bigint;
+  readonly count: number;
+  readonly flags: number;
+  readonly int: number;
+  readonly isTls: boolean;
+  /** A pointer argument; 0 is NULL. */
+  pointer(field: "connection" | "exports" | "extents" | "nxdata"): number;
+  /** A string argument, copied. */
+  text(field: "key" | "value"): string;
+  /** The buffer of `count` bytes, which may be C's own memory: it is detached when the upcall is answered. */
+  buf(): Uint8Array;
+}
+
+export class Bridge implements ThreadLink, QueueLink {
+  readonly native: Native;
+  readonly #slots: MessageMemory;
+  readonly #calls: MessageMemory;
+  readonly #threads: (RequestThread | undefined)[] = [];
+  readonly #numbers = new CallNumbers(op.RT_MAX_CALLS);
+  readonly #targets = new Map<number, Upcalled>();
+  readonly #found = new Uint32Array(new ArrayBuffer(4 * 512));
+  readonly #kicks = new Uint32Array(new ArrayBuffer(4 * op.RT_MAX_SLOTS));
+  #kicked = 0;
+  /** Messages to which C has not replied. */
+  #inC = 0;
+  /** How many more fruitless polls there may be in a row. */
+  #patience = 0;
+  #skippedPolls = 0;
+  #nextTarget = 1;
+  #lifecycle: RequestThread | undefined;
+  /** Threads of connections that are over. */
+  readonly #spare: RequestThread[] = [];
+
+  constructor() {
+    this.native = openRuntime();
+    const wake = new JSCallback(() => this.drain(), {
+      args: [],
+      returns: "void",
+      threadsafe: true,
+    });
+    if (wake.ptr === null || this.native.rt_start(op.RT_MAX_SLOTS, wake.ptr) !== 0) {
+      throw new ConfigError("the native runtime cannot start: out of memory");
+    }
+    const slots = this.native.rt_slots();
+    const calls = this.native.rt_calls();
+    if (slots === null || calls === null) {
+      throw new ConfigError("the native runtime cannot start: no memory for messages");
+    }
+    // Addresses of the user half are safe integers, so not the bigints of the type.
+    this.#slots = new MessageMemory(slots as Pointer, op.RT_MAX_SLOTS * layouts.slot.size);
+    this.#calls = new MessageMemory(calls as Pointer, op.RT_MAX_CALLS * layouts.message.size);
+    this.native.rt_set_verbose(log.verbose ? 1 : 0);
+    serverStops.addEventListener("abort", () => this.native.rt_server_ends(1));
+    this.#followProcess();
+  }
+
+  /** What concerns the whole process: where errors go, whose stdin and stdout are, and that it shall end. */
+  #followProcess(): void {
+    onOwnDescriptors((fd) => this.native.rt_own_descriptor(fd));
+    onShownPid((pid) => this.native.rt_set_pid(pid));
+    watchErrorTarget((target) => {
+      if (target === "nowhere") this.native.rt_send_errors(op.RT_ERRORS_TO_NOBODY);
+      else this.native.rt_send_errors("fd" in target ? target.fd : op.RT_ERRORS_TO_SYSLOG);
+    });
+    const taken = (): void => this.native.rt_set_stdio_safe(0);
+    if (streamsTaken.aborted) taken();
+    else streamsTaken.addEventListener("abort", taken);
+    const asked = new JSCallback(askToStop, { args: [], returns: "void", threadsafe: true });
+    if (asked.ptr !== null) this.native.rt_on_shutdown(asked.ptr);
+  }
+
+  // ---- threads
+
+  /** Run a life-cycle callback: all of them on one thread, one after the other. */
+  async lifecycle(call: Call): Promise<Result> {
+    const thread = this.#lifecycleThread();
+    // Nothing else keeps the process alive before it listens: the wake-up does not.
+    const alive = setInterval(() => {}, 2 ** 30);
+    try {
+      // Within the config of a filter, that of the layers below is called on top of it.
+      return await (thread.parked ?? thread).call(call);
+    } finally {
+      clearInterval(alive);
+    }
+  }
+
+  /** Where modules are loaded: on the life-cycle thread, where nothing is under way on that; else -1. */
+  loadingSlot(): number {
+    const thread = this.#lifecycleThread();
+    return thread.idle ? thread.slot : -1;
+  }
+
+  #lifecycleThread(): RequestThread {
+    return (this.#lifecycle ??= this.#newThread());
+  }
+
+  /**
+   * Run a callback for `connection`: on the thread that is parked for the request, or on one of the at most `limit`
+   * threads that its queue may have.
+   */
+  call(
+    connection: NativeConnection,
+    parked: Parked | undefined,
+    limit: number,
+    call: Call,
+  ): Promise<Result> {
+    if (parked?.active === true) return parked.call(call);
+    const { lifecycleThread } = connection.info;
+    const queue = (connection.queue ??= new CallQueue(this, limit));
+    if (lifecycleThread !== undefined) {
+      return this.#pinned(this.#lifecycleThread(), queue, lifecycleThread, call);
+    }
+    // Decided once: null is none.
+    if (connection.thread === undefined) connection.thread = this.#ownThread(connection);
+    const { thread } = connection;
+    return thread === null ? queue.call(call) : this.#pinned(thread, queue, "all", call);
+  }
+
+  /**
+   * Run a callback on the thread where nbdkit would, since modules may keep things by thread. What layers ask for while
+   * that thread waits for their answer is run by others.
+   */
+  #pinned(
+    thread: RequestThread,
+    queue: CallQueue,
+    runs: "all" | "control",
+    call: Call,
+  ): Promise<Result> {
+    if ((runs === "control" && dataOps.has(call.op)) || thread.parked !== undefined) {
+      return queue.call(call);
+    }
+    thread.overflow = queue;
+    return thread.call(call);
+  }
+
+  /**
+   * A thread that runs nothing else as long as the connection lasts, where it has to have one and
+   * there is one left.
+   */
+  #ownThread({ info }: NativeConnection): RequestThread | null {
+    if (info.ownThread?.() !== true) return null;
+    const spare = this.#spare.pop();
+    if (spare !== undefined) return spare;
+    const slot = this.native.rt_thread_new();
+    return slot < 0 ? null : this.#threadOf(slot);
+  }
+
+  /** The thread of a connection that is over. */
+  giveBack(thread: RequestThread): void {
+    thread.overflow = undefined;
+    if (this.#spare.length < mostSpareThreads) this.#spare.push(thread);
+    else this.native.rt_thread_end(thread.slot);
+  }
+
+  #newThread(): RequestThread {
+    const slot = this.native.rt_thread_new();
+    if (slot < 0) throw new ConfigError(noThread(-slot));
+    return this.#threadOf(slot);
+  }
+
+  #threadOf(slot: number): RequestThread {
+    return (this.#threads[slot] ??= new RequestThread(this, slot));
+  }
+
+  // ---- messages to threads
+
+  sendCall(slot: number, call: Call, address: number): void {
+    this.#slots.putCall(slot * slotWords + inWords, call, address);
+    this.#kick(slot);
+  }
+
+  sendAnswer(slot: number, answer: Reply, err: number): void {
+    this.#slots.putAnswer(slot * slotWords + inWords, answer, err);
+    this.#kick(slot);
+  }
+
+  newQueue(limit: number): Pointer {
+    const queue = this.native.rt_queue_new(limit);
+    if (queue === null) throw new NbdError("ENOMEM", "no memory for a connection");
+    return queue as Pointer;
+  }
+
+  freeQueue(queue: Pointer): void {
+    this.native.rt_queue_free(queue);
+  }
+
+  newCall(down: Down, owner: CallQueue): number | undefined {
+    const number = this.#numbers.take(down, owner);
+    if (number === undefined) return undefined;
+    this.#calls.putCall(number * messageWords, down.call, down.address);
+    return number;
+  }
+
+  submit(queue: Pointer, calls: Uint32Array, n: number): void {
+    const err = this.native.rt_submit(queue, calls, n);
+    if (err !== 0) {
+      for (const number of calls.slice(0, n)) this.#refused(number, err);
+      return;
+    }
+    this.#inC += n;
+    if (this.#kicked === 0 && this.#inC <= pollAtMost) queueMicrotask(this.#deliver);
+  }
+
+  /** All messages of one turn of the event loop are delivered together. */
+  #kick(slot: number): void {
+    if (this.#kicked === 0) queueMicrotask(this.#deliver);
+    this.#inC++;
+    this.#kicks[this.#kicked++] = slot;
+  }
+
+  readonly #deliver = (): void => {
+    const n = this.#kicked;
+    this.#kicked = 0;
+    if (n > 0) this.native.rt_kick(this.#kicks, n);
+    if (this.#inC > 0 && this.#inC <= pollAtMost && this.#polling()) this.#poll();
+  };
+
+  // ---- messages from threads
+
+  /** Take in all messages that are there. */
+  readonly drain = (): void => {
+    for (;;) {
+      const n = this.native.rt_reap(this.#found, this.#found.length);
+      if (n === 0) return;
+      this.#receive(n);
+      this.#deliver();
+    }
+  };
+
+  #receive(n: number): void {
+    // What a thread of a module's own says comes unasked.
+    this.#inC = Math.max(0, this.#inC - n);
+    for (let i = 0; i < n; i++) {
+      const found = this.#found[i] ?? 0;
+      if (found >= op.RT_CALL_BIT) this.#returned(found - op.RT_CALL_BIT);
+      else this.#slotMessage(found);
+    }
+  }
+
+  #returned(number: number): void {
+    const numbered = this.#numbers.release(number);
+    if (numbered === undefined) return;
+    const { down, owner } = numbered;
+    down.settle(this.#result(this.#calls, number * messageWords, down));
+    owner.returned();
+    this.#numbers.feed();
+  }
+
+  /** C could not begin with it. */
+  #refused(number: number, err: number): void {
+    const numbered = this.#numbers.release(number);
+    if (numbered === undefined) return;
+    const { down, owner } = numbered;
+    const said = noThread(err);
+    log.error(said, down.call.connection?.logName);
+    // NULL of open, -1 of all others.
+    const ret = down.call.op === op.RT_OP_OPEN ? 0 : -1;
+    down.settle({ ret, size: -1n, stored: err, errno: err, said });
+    owner.returned();
+    this.#numbers.feed();
+  }
+
+  #slotMessage(slot: number): void {
+    const base = slot * slotWords + outWords;
+    const thread = this.#threadOf(slot);
+    if (this.#slots.word(base, "kind") === op.RT_DONE) {
+      thread.done(base);
+    } else {
+      const number = this.#slots.word(base, "module");
+      thread.parks(base, number === 0 ? undefined : this.#numbers.downOf(number - 1));
+      if (thread.overflow !== undefined) {
+        for (const down of thread.takeWaiting()) thread.overflow.add(down);
+      }
+    }
+  }
+
+  /** Whether waiting has been worth while lately; where it has not, try again now and then. */
+  #polling(): boolean {
+    return this.#patience > 0 || ++this.#skippedPolls % 64 === 0;
+  }
+
+  /**
+   * With little under way, C is back before a sleep and a wake-up would be over: look for its next
+   * message for a moment, as long as that leads on.
+   */
+  #poll(): void {
+    for (let turn = 0; turn < 4; turn++) {
+      const n = this.native.rt_poll(this.#found, this.#found.length, pollMicroseconds);
+      this.#patience = n > 0 ? 16 : Math.max(0, this.#patience - 1);
+      if (n === 0) break;
+      this.#receive(n);
+      if (this.#kicked === 0) break;
+      const kicked = this.#kicked;
+      this.#kicked = 0;
+      this.native.rt_kick(this.#kicks, kicked);
+    }
+    this.drain();
+  }
+
+  readResult(base: number, down: Down): Result {
+    return this.#result(this.#slots, base, down);
+  }
+
+  #result(from: MessageMemory, base: number, { call, below }: Down): Result {
+    call.results?.(from.readBlockSize(base));
+    const result = from.readResult(base, call.returnsSize === true);
+    const said = from.pointer(base, "key") as Pointer;
+    if (said === 0) return below === undefined ? result : { ...result, said: below };
+    const text = textAt(said) ?? "";
+    this.native.rt_said_free(said);
+    return { ...result, said: text };
+  }
+
+  dispatch(
+    parked: Parked,
+    base: number,
+    known: Uint8Array | undefined,
+    knownAddress: number,
+  ): Answered {
+    const slots = this.#slots;
+    const upcalled = this.#targets.get(slots.word(base, "target"));
+    if (upcalled === undefined) {
+      throw new NbdError(
+        "EINVAL",
+        "a C filter called the next layer of a connection that is closed",
+      );
+    }
+    const address = slots.pointer(base, "buf");
+    const count = slots.word(base, "count");
+    const message: Message = {
+      op: slots.word(base, "op"),
+      offset: slots.u64(base, "offset"),
+      count,
+      flags: slots.word(base, "flags"),
+      int: slots.word(base, "readonly") | 0,
+      isTls: slots.word(base, "is_tls") !== 0,
+      pointer: (field) => slots.pointer(base, field),
+      text: (field) => textAt(slots.pointer(base, field) as Pointer),
+      buf: () => {
+        const found = knownView(address, count, known, knownAddress);
+        if (found !== undefined) return found;
+        parked.lent = toArrayBuffer(address as Pointer, 0, count);
+        return new Uint8Array(parked.lent);
+      },
+    };
+    return upcalled(message, parked);
+  }
+
+  /** Say what is wrong, as the layer above will not, and give C its errno. */
+  report(error: unknown, logName: string | undefined): number {
+    if (error instanceof NbdError) {
+      if (error.message !== "") log.error(namedMessage(error), logName);
+      return error.number;
+    }
+    log.error(stackOf(error), logName);
+    return errnos.EIO;
+  }
+
+  // ---- what C holds on to
+
+  /** A target for `next->…` of a module's filter, and the nxdata to reach it by. */
+  newTarget(upcalled: Upcalled, module = NO_MODULE): { readonly nxdata: number; free(): void } {
+    const id = this.#nextTarget++;
+    const nxdata = this.native.rt_nxdata_new(id, module);
+    if (nxdata === null) throw new NbdError("ENOMEM", "no memory for a connection");
+    this.#targets.set(id, upcalled);
+    return {
+      nxdata: Number(nxdata),
+      free: () => {
+        if (this.#targets.delete(id)) this.native.rt_nxdata_free(nxdata);
+      },
+    };
+  }
+
+  /** Ask JavaScript again for all that was answered through `nxdata` or may be done without it. */
+  forget(nxdata: number): void {
+    this.native.rt_next_forget(nxdata as Pointer);
+  }
+
+  /** What nbdkit_context_get_backend answers for a context. */
+  setBackend(nxdata: number, backend: number): void {
+    this.native.rt_nxdata_set_backend(nxdata as Pointer, backend as Pointer);
+  }
+
+  /** The C string at an address, copied; undefined for NULL. */
+  textAt(address: number): string | undefined {
+    return address === 0 ? undefined : textAt(address as Pointer);
+  }
+
+  /** A C string that stays until `release`. */
+  newString(text: string): { readonly pointer: number; release(): void } {
+    const pointer = this.native.rt_strdup(cString(text));
+    if (pointer === null) throw new NbdError("ENOMEM", "no memory for a string");
+    return { pointer: Number(pointer), release: () => this.native.rt_free(pointer) };
+  }
+}
+
+function noThread(errno: number): string {
+  return (
+    `no native thread can be started: ${errnoName(errno)}: ` +
+    "expected room for more under the limits of processes and memory (ulimit -u, -v)"
+  );
+}
+
+/** The view of memory that is JavaScript's own. */
+function knownView(
+  address: number,
+  count: number,
+  known: Uint8Array | undefined,
+  knownAddress: number,
+): Uint8Array | undefined {
+  if (count === 0) return new Uint8Array(0);
+  // Most filters pass on the buffer that they were given: then there is a view already.
+  const start = address - knownAddress;
+  if (known !== undefined && start >= 0 && start + count <= known.length) {
+    return start === 0 && count === known.length ? known : known.subarray(start, start + count);
+  }
+  return undefined;
+}

@@ -1,0 +1,150 @@
+/** Loads a shared object and calls its init function: what every use of a module begins with. */
+import { type Pointer, ptr } from "bun:ffi";
+import { readFileSync } from "node:fs";
+
+import { ConfigError } from "#api";
+import { filePath } from "#lib/text-bytes";
+import { openLibc } from "#sys/libc";
+import { restoreOpenFiles } from "#sys/open-files";
+import { cString, textAt as textAtPointer } from "#sys/text";
+
+import type { Native } from "../runtime/native-runtime.ts";
+import { readElf } from "./elf.ts";
+import type { FilterHead } from "./generation.ts";
+import { copyMemory, copyText } from "./memory.ts";
+
+export type ModuleKind = "filter" | "plugin";
+
+export interface OpenedModule {
+  readonly kind: ModuleKind;
+  readonly path: string;
+  /** What dlopen returned. */
+  readonly library: Pointer;
+  /** The address that the file's addresses count from. */
+  readonly base: number;
+  /** Where the module's struct is. */
+  readonly struct: number;
+}
+
+/** The calling thread loads the module. */
+const noSlot = -1;
+
+/**
+ * Load the shared object at `path`; it has to be of this kind, if one is given. The native thread of `slot` does it,
+ * which is idle. Throws ConfigError.
+ */
+export function openModule(
+  native: Native,
+  path: string,
+  wanted?: ModuleKind,
+  slot = noSlot,
+): OpenedModule {
+  restoreOpenFiles();
+  const library = native.rt_dlopen(cString(path), slot);
+  if (library === null) throw new ConfigError(`${path}: ${loadProblem(native, path)}`);
+  const kind = kindOf(path, wanted, (name) => native.rt_dlsym(library, name) !== null);
+  const init = native.rt_dlsym(library, `${kind}_init`);
+  const struct = init === null ? null : native.rt_call_init(init, slot);
+  if (init === null || struct === null) {
+    throw new ConfigError(`${path}: ${kind} registration function failed`);
+  }
+  // An address of the user half is a safe integer, so not one of the bigints of the type.
+  return { kind, path, library: library as Pointer, base: baseOf(init), struct: Number(struct) };
+}
+
+/** What kind of module has these functions. Throws ConfigError where it is none, or not the one that is wanted. */
+export function kindOf(
+  path: string,
+  wanted: ModuleKind | undefined,
+  has: (symbol: string) => boolean,
+): ModuleKind {
+  const isA = (kind: ModuleKind): boolean => has(`${kind}_init`);
+  const kind = wanted ?? (isA("filter") ? "filter" : "plugin");
+  if (isA(kind)) return kind;
+  const other = kind === "filter" ? "plugin" : "filter";
+  if (isA(other)) {
+    throw new ConfigError(`${path}: this is a ${other}, but it was given as a ${kind}`);
+  }
+  throw new ConfigError(
+    wanted === undefined
+      ? `${path}: this is no module of nbdkit: it has neither filter_init nor plugin_init`
+      : `${path}: this is no nbdkit ${kind}: it has no ${kind}_init`,
+  );
+}
+
+/** Why dlopen failed: libc's own words, without the path that most of them begin with. */
+function loadProblem(native: Native, path: string): string {
+  const text = native.rt_dlerror();
+  const words = text === null ? "dlopen failed" : textAtPointer(text as Pointer);
+  const reason = words.startsWith(`${path}: `) ? words.slice(path.length + 2) : words;
+  const missing = /undefined symbol: (nbdkit_\w+)/.exec(reason)?.[1];
+  return missing === undefined
+    ? reason
+    : `${reason}: the module needs ${missing}, which this version of nbdkit does not have`;
+}
+
+/** Where the file that has `address` was loaded: dladdr(3). */
+function baseOf(address: Pointer | bigint): number {
+  const { dladdr } = openLibc({ dladdr: { args: ["ptr", "ptr"], returns: "i32" } });
+  const info = new BigUint64Array(new ArrayBuffer(32));
+  return dladdr(Number(address) as Pointer, ptr(info)) === 0 ? 0 : Number(info[1]);
+}
+
+/** The first `count` bytes of the struct. Throws ConfigError where they cannot be read. */
+export function structBytes({ path, kind, struct }: OpenedModule, count: number): Uint8Array {
+  const bytes = copyMemory(struct, count);
+  if (bytes !== undefined) return bytes;
+  throw new ConfigError(
+    `${path}: ${kind}_init returned 0x${struct.toString(16)}, where there are no ${count} bytes that can be read`,
+  );
+}
+
+/** The string that the pointer in `field` means. Throws ConfigError where it means nothing. */
+export function textAt(
+  { path, kind }: Pick<OpenedModule, "kind" | "path">,
+  field: string,
+  address: bigint,
+): string | undefined {
+  if (address === 0n) return undefined;
+  const text = copyText(Number(address));
+  if (text !== undefined) return text;
+  throw new ConfigError(
+    `${path}: ${kind}.${field} is 0x${address.toString(16)}, where there is no text that can be read`,
+  );
+}
+
+/** Whether a text can be read there. */
+export function isText(address: bigint): boolean {
+  return copyText(Number(address)) !== undefined;
+}
+
+/** Whether the address is within what was loaded from the module's file. */
+export function hasAddress({ base }: OpenedModule, address: bigint): boolean {
+  return baseOf(address) === base;
+}
+
+/** Large enough for what tells the generations apart: all of them have this much. */
+const headBytes = 32;
+
+export function filterHead(module: OpenedModule): FilterHead {
+  const bytes = structBytes(module, headBytes);
+  const view = new DataView(bytes.buffer);
+  return {
+    size: view.getBigUint64(0, true),
+    first: view.getInt32(0, true),
+    second: view.getInt32(8, true),
+    third: view.getInt32(12, true),
+    text: (offset) => {
+      const field = offset === 8 ? "_version" : "version";
+      return textAt(module, field, view.getBigUint64(offset, true));
+    },
+    symbolSize: () => symbolSize(module),
+  };
+}
+
+/** How large the struct is by the symbols that debuggers use. Installed files have mostly lost them. */
+function symbolSize({ path, base, struct }: OpenedModule): number | undefined {
+  const value = BigInt(struct - base);
+  const { symbols } = readElf(readFileSync(filePath(path)));
+  return symbols.find((it) => it.kind === "object" && it.value === value)?.size;
+}

@@ -1,0 +1,59 @@
+/** The two errors that layers throw. */
+import { type Errno, errnoName, errnos, isErrno } from "./errno.ts";
+import { messageOf } from "./thrown.ts";
+
+/**
+ * A request failed, and the client should see why.
+ *
+ * Anything else that a layer throws is a bug in that layer: the chain logs its
+ * stack once and the client sees EIO.
+ *
+ * The message goes to the server's log. Clients get the errno, as far as the protocol has it: EPERM, EIO,
+ * ENOMEM, EINVAL, ENOSPC and ESHUTDOWN, and EOPNOTSUPP for fast zero; EINVAL stands for all others.
+ *
+ * @example
+ * throw new NbdError("ENOSPC", `write of ${buf.length} bytes at ${offset}: the quota of ${quota} is used up`);
+ */
+export class NbdError extends Error {
+  override readonly name = "NbdError";
+  readonly errno: Errno;
+  /** Where the message is empty: what a C layer has logged of it already, and clients are told. */
+  readonly reported: string;
+
+  constructor(
+    errno: Errno,
+    message: string,
+    options?: ErrorOptions & { readonly reported?: string },
+  ) {
+    super(message, options);
+    // Modules in JavaScript are checked by nobody else.
+    this.errno = isErrno(errno) ? errno : "EIO";
+    this.reported = options?.reported ?? "";
+  }
+
+  /** The number that C sees in errno. */
+  get number(): number {
+    return errnos[this.errno];
+  }
+
+  /** Make one of an error that node:fs threw, keeping its errno: `opening x.img: ENOENT ...`. */
+  static from(error: unknown, what: string): NbdError {
+    if (error instanceof NbdError) return error;
+    const { code, errno } = error as { code?: unknown; errno?: unknown };
+    const name =
+      typeof code === "string" && isErrno(code)
+        ? code
+        : errnoName(typeof errno === "number" ? Math.abs(errno) : errnos.EIO);
+    return new NbdError(name, `${what}: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+/**
+ * The command line, or what it names, cannot be used. The server prints the message and exits with status 1.
+ *
+ * @example
+ * throw new ConfigError(`zone=${zone}: expected a time zone such as Europe/Oslo`);
+ */
+export class ConfigError extends Error {
+  override readonly name = "ConfigError";
+}

@@ -1,0 +1,39 @@
+/** Paths of the command line. */
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { absolutePath, realPath } from "./paths.ts";
+import { filePath } from "./text-bytes.ts";
+
+let folder = "";
+beforeAll(() => {
+  folder = realpathSync(mkdtempSync(join(tmpdir(), "nbdkit-paths-")));
+  mkdirSync(`${folder}/a/b`, { recursive: true });
+  symlinkSync("a/b", `${folder}/link`);
+  mkdirSync(filePath(`${folder}/odd\udce9`));
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+test("an absolute path stays as it is, dots and links too", () => {
+  for (const path of ["/", "/a/../b", "//x/./y/", "/\udce9"]) expect(absolutePath(path)).toBe(path);
+});
+
+test("a relative one starts from the current folder, and links in it stay", () => {
+  const before = process.cwd();
+  try {
+    process.chdir(folder);
+    expect(absolutePath("link/../x\udce9")).toBe(`${folder}/link/../x\udce9`);
+    process.chdir("/");
+    expect(absolutePath("./x")).toBe("/./x");
+  } finally {
+    process.chdir(before);
+  }
+});
+
+test("links are followed before the dots behind them", () => {
+  expect(realPath(`${folder}/link/..`)).toBe(`${folder}/a`);
+  expect(realPath(`${folder}/link/../../odd\udce9/.`)).toBe(`${folder}/odd\udce9`);
+  expect(() => realPath(`${folder}/none`)).toThrow("ENOENT");
+});

@@ -1,0 +1,255 @@
+/** Makes layers of filters and plugins written in TypeScript: the adapters of `defineFilter` and `definePlugin`. */
+import { plugin as pluginStruct } from "#abi/generated/layouts.gen";
+
+import { after } from "../api/awaitable.ts";
+import type { NextOps } from "../api/generated/methods.gen.ts";
+import { findParam, helpOf, type Params } from "../api/params.ts";
+import { oddAnswer } from "../chain/answers.ts";
+import type { Draft, Layer, LayerContext } from "../chain/layer.ts";
+import { lifeCycleMethods, perConnection } from "../chain/method-names.ts";
+import { ConfigError } from "../lib/errors.ts";
+import { speakAs } from "../lib/speaker.ts";
+import { type AnyFilter, type AnyPlugin, checkedDefinition } from "./definition.ts";
+
+type Config = Record<string, unknown>;
+
+/**
+ * Wrap the filter or plugin that the file at `path` exports. Throws ConfigError where it is neither. `version` is what
+ * it has if it does not say.
+ */
+export function typescriptLayer(
+  kind: "filter" | "plugin",
+  exported: unknown,
+  path: string,
+  version?: string,
+): Layer {
+  const found = checkedDefinition(kind, exported, path);
+  const definition = version === undefined ? found : { version, ...found };
+  const values = initialValues(definition.params ?? {});
+  const draft = isPlugin(definition)
+    ? pluginLayer(definition, path, values)
+    : filterLayer(definition, path, values);
+  // The cast is true by `checkedDefinition`. Bun loads a file once, so all layers of it get this very object.
+  draft.parameters = { module: exported as object, values };
+  for (const method of rare) nameCalls(draft, method);
+  return draft;
+}
+
+/** What is not called for each request: `debug` and `error` know their layer there without looking at the stack. */
+const rare = [...lifeCycleMethods, "prepare", "finalize"] as const;
+
+function nameCalls(draft: Draft, method: (typeof rare)[number]): void {
+  const call = draft[method] as ((...args: unknown[]) => unknown) | undefined;
+  if (call === undefined) return;
+  // Object.assign, since the compiler cannot relate the name to the type of its method in a loop.
+  Object.assign(draft, { [method]: (...args: unknown[]) => speakAs(draft.name, call, ...args) });
+}
+
+function isPlugin(it: AnyFilter | AnyPlugin): it is AnyPlugin {
+  return it.kind === "plugin";
+}
+
+/** The parameters' values while they are collected. */
+function initialValues(params: Params): Config {
+  const config: Config = {};
+  for (const [key, { initial }] of Object.entries(params)) config[key] = initial;
+  return config;
+}
+
+/** Take `key=value` if it is in the table. */
+function take(params: Params, config: Config, name: string, key: string, value: string): boolean {
+  const known = findParam(params, key);
+  const entry = known === undefined ? undefined : params[known];
+  if (known === undefined || entry === undefined) return false;
+  try {
+    config[known] = entry.parse(value, key, config[known]);
+  } catch (error) {
+    if (error instanceof ConfigError)
+      throw new ConfigError(`${name}: ${error.message}`, { cause: error });
+    throw error;
+  }
+  return true;
+}
+
+function checkRequired(params: Params, config: Config, name: string): void {
+  for (const [key, { required }] of Object.entries(params)) {
+    if (required && config[key] === undefined) {
+      throw new ConfigError(`${name}: the parameter ${key}= is required`);
+    }
+  }
+}
+
+function described(it: AnyFilter | AnyPlugin, path: string): Draft {
+  const draft: Draft = {
+    kind: it.kind ?? "filter",
+    name: it.name,
+    path,
+    longName: it.longName,
+    version: it.version,
+    description: it.description,
+    configHelp: helpOf(it.params ?? {}, isPlugin(it) ? it.magicConfigKey : undefined),
+    keys: Object.entries(it.params ?? {}).flatMap(([key, { aliases }]) => [key, ...aliases]),
+    inTypeScript: true,
+    dumpFields: [],
+  };
+  if (it.fillsReads === true) draft.fillsReads = true;
+  if (it.load) draft.load = it.load.bind(it);
+  if (it.unload) draft.unload = it.unload.bind(it);
+  return draft;
+}
+
+/** A filter always has a layer below. */
+function nextOf(context: LayerContext): NextOps {
+  return context.next as LayerContext;
+}
+
+function filterLayer(it: AnyFilter, path: string, config: Config): Draft {
+  const params = it.params ?? {};
+  const draft = described(it, path);
+  draft.config = (next, key, value) => {
+    if (take(params, config, it.name, key, value)) return undefined;
+    return it.config === undefined ? next(key, value) : it.config(next, config, key, value);
+  };
+  draft.configComplete = (next) => {
+    checkRequired(params, config, it.name);
+    return it.configComplete === undefined ? next() : it.configComplete(next, config);
+  };
+  if (it.threadModel) draft.threadModel = () => it.threadModel?.(config);
+  if (it.dumpPlugin) draft.dumpPlugin = () => it.dumpPlugin?.(config);
+  if (it.getReady) draft.getReady = (model) => it.getReady?.(config, model);
+  if (it.afterFork) draft.afterFork = () => it.afterFork?.(config);
+  if (it.cleanup) draft.cleanup = () => it.cleanup?.(config);
+  if (it.preconnect) {
+    draft.preconnect = (next, readonly, { connection }) =>
+      it.preconnect?.((ro) => next(ro), config, readonly, connection);
+  }
+  if (it.listExports) {
+    draft.listExports = (next, readonly, isTls, exports, { connection }) =>
+      it.listExports?.((ro, list) => next(ro, list), config, readonly, isTls, exports, connection);
+  }
+  if (it.defaultExport) {
+    draft.defaultExport = (next, readonly, isTls, { connection }) =>
+      it.defaultExport?.((ro) => next(ro), config, readonly, isTls, connection);
+  }
+  draft.open = ({ connection }, next, readonly, exportName, isTls) =>
+    it.open === undefined
+      ? after(next(readonly, exportName), () => config)
+      : it.open((ro, name) => next(ro, name), config, readonly, exportName, isTls, connection);
+  if (it.close) draft.close = (context) => it.close?.(context.handle);
+  const { pread, pwrite } = it;
+  if (pread) {
+    draft.pread = (context, buf, offset, flags) =>
+      pread.call(it, nextOf(context), context.handle, buf, offset, flags);
+  }
+  if (pwrite) {
+    draft.pwrite = (context, buf, offset, flags) =>
+      pwrite.call(it, nextOf(context), context.handle, buf, offset, flags);
+  }
+  if (it.everyRead === true) draft.everyRead = true;
+  if (it.shift) draft.shift = (context) => it.shift?.(context.handle) ?? 0n;
+  addMethods(draft, it, (context) => [nextOf(context), context.handle]);
+  return draft;
+}
+
+function pluginLayer(it: AnyPlugin, path: string, config: Config): Draft {
+  const params = it.params ?? {};
+  const draft = described(it, path);
+  draft.magicConfigKey = it.magicConfigKey;
+  draft.dumpFields = pluginFields(it);
+  draft.config = (_next, key, value) => {
+    if (take(params, config, it.name, key, value)) return undefined;
+    if (it.config !== undefined) return it.config(config, key, value);
+    const known = Object.keys(params);
+    const accepts = known.length > 0 ? `expected one of ${known.join(", ")}` : "it takes none";
+    throw new ConfigError(`${it.name}: unknown parameter ${key}=${value}: ${accepts}`);
+  };
+  draft.configComplete = () => {
+    checkRequired(params, config, it.name);
+    return it.configComplete?.(config);
+  };
+  if (it.threadModel) draft.threadModel = () => it.threadModel?.(config);
+  if (it.dumpPlugin) draft.dumpPlugin = () => it.dumpPlugin?.(config);
+  if (it.getReady) draft.getReady = () => it.getReady?.(config);
+  if (it.afterFork) draft.afterFork = () => it.afterFork?.(config);
+  if (it.cleanup) draft.cleanup = () => it.cleanup?.(config);
+  if (it.preconnect) {
+    draft.preconnect = (_next, readonly, { connection }) =>
+      it.preconnect?.(config, readonly, connection);
+  }
+  if (it.listExports) {
+    draft.listExports = (_next, readonly, isTls, exports, { connection }) =>
+      it.listExports?.(config, readonly, isTls, exports, connection);
+  }
+  if (it.defaultExport) {
+    draft.defaultExport = (_next, readonly, isTls, { connection }) =>
+      it.defaultExport?.(config, readonly, isTls, connection);
+  }
+  draft.open = ({ connection }, _next, readonly, exportName, isTls) =>
+    it.open(config, readonly, exportName, isTls, connection);
+  if (it.close) draft.close = (context) => it.close?.(context.handle);
+  if (it.descriptor) draft.descriptor = (context) => it.descriptor?.(context.handle);
+  const { pread, pwrite } = it;
+  draft.pread = (context, buf, offset, flags) => pread.call(it, context.handle, buf, offset, flags);
+  if (pwrite) {
+    draft.pwrite = (context, buf, offset, flags) =>
+      pwrite.call(it, context.handle, buf, offset, flags);
+  }
+  addMethods(draft, it, (context) => [context.handle]);
+  if (it.canZero) {
+    draft.canZero = (context) =>
+      after(it.canZero?.(context.handle), (can) => {
+        if (typeof can !== "boolean") throw oddAnswer(draft, "can_zero", can, "true or false");
+        return can ? "native" : "emulate";
+      });
+  }
+  return draft;
+}
+
+/** The methods that are not hot enough for a wrapper of their own. */
+function addMethods(
+  draft: Draft,
+  it: AnyFilter | AnyPlugin,
+  receivers: (context: LayerContext) => readonly unknown[],
+): void {
+  const known = it as unknown as Record<string, ((...args: unknown[]) => unknown) | undefined>;
+  for (const name of perConnection) {
+    const method = known[name];
+    if (method === undefined) continue;
+    // Object.assign, since the compiler cannot relate the name to the type of its method in a loop.
+    Object.assign(draft, {
+      [name]: (context: LayerContext, ...rest: unknown[]) =>
+        method.call(it, ...receivers(context), ...rest),
+    });
+  }
+}
+
+/**
+ * What --dump-plugin says of a plugin in TypeScript, in the words that scripts look for. The interface is that of API
+ * 2 with all its fields; it has no way to keep an error's number to itself, and says by `threadModel` what it bears.
+ */
+function pluginFields(it: AnyPlugin): (readonly [string, string])[] {
+  const params = Object.values(it.params ?? {});
+  const has = {
+    longname: it.longName !== undefined,
+    description: it.description !== undefined,
+    config: params.length > 0 || it.config !== undefined,
+    config_complete: params.some(({ required }) => required) || it.configComplete !== undefined,
+    config_help: params.length > 0,
+  };
+  const callbacks = Object.keys(it)
+    .filter((key) => typeof it[key as keyof AnyPlugin] === "function")
+    .map(
+      (key) => [key.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`), true] as const,
+    );
+  return [
+    ["api_version", "2"],
+    ["struct_size", String(pluginStruct.size)],
+    ["max_thread_model", "parallel"],
+    ["thread_model", "parallel"],
+    ["errno_is_preserved", "1"],
+    ...(it.magicConfigKey === undefined ? [] : [["magic_config_key", it.magicConfigKey] as const]),
+    ...[...callbacks, ...Object.entries(has)]
+      .filter(([, there]) => there)
+      .map(([name]) => [`has_${name}`, "1"] as const),
+  ];
+}

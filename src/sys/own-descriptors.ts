@@ -1,0 +1,40 @@
+/** The server's descriptors, which C modules cannot close: one that closes twice may mean a client's socket. */
+
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+
+import { log } from "../lib/log.ts";
+import { messageOf } from "../lib/thrown.ts";
+
+let tell: ((fd: number) => void) | undefined;
+
+/** The descriptor is the server's until it is closed. Does nothing where no C module is loaded. */
+export function ownDescriptor(fd: number): void {
+  tell?.(fd);
+}
+
+/** The same for the descriptor by which Bun learns that a process has ended. */
+export function ownProcessDescriptor(pid: number): void {
+  if (tell === undefined) return;
+  try {
+    for (const fd of readdirSync("/proc/self/fd").map(Number)) {
+      if (standsFor(fd, pid)) tell(fd);
+    }
+  } catch (error) {
+    log.debug(`descriptors cannot be listed: ${messageOf(error)}`);
+  }
+}
+
+function standsFor(fd: number, pid: number): boolean {
+  try {
+    if (readlinkSync(`/proc/self/fd/${fd}`) !== "anon_inode:[pidfd]") return false;
+    return readFileSync(`/proc/self/fdinfo/${fd}`, "utf8").includes(`\nPid:\t${pid}\n`);
+  } catch {
+    // It was the folder's own, or somebody closed it.
+    return false;
+  }
+}
+
+/** `to` gets all that come. */
+export function onOwnDescriptors(to: (fd: number) => void): void {
+  tell = to;
+}

@@ -1,0 +1,45 @@
+/** Strings for C and from C, byte by byte where they are not UTF-8: #lib/text-bytes says how. */
+import { CString, type Pointer, ptr, read } from "bun:ffi";
+
+import { bytesOf, textOf } from "../lib/text-bytes.ts";
+
+/** What a `cstring` argument takes: bytes need a zero byte of their own. */
+export function cString(text: string): string | Uint8Array {
+  return text.isWellFormed() ? text : cBytes(text);
+}
+
+/** The same for a `ptr` argument. Its memory does not move. */
+export function cBytes(text: string): Uint8Array {
+  const bytes = bytesOf(text);
+  const terminated = new Uint8Array(new ArrayBuffer(bytes.length + 1));
+  terminated.set(bytes);
+  return terminated;
+}
+
+/** What is pointed to is held as long as the list. */
+const held = new WeakMap<BigUint64Array, readonly Uint8Array[]>();
+
+/** A `char **` that ends with NULL. Its memory does not move. */
+export function cStrings(words: readonly string[]): BigUint64Array {
+  const texts = words.map(cBytes);
+  const list = new BigUint64Array(new ArrayBuffer((words.length + 1) * 8));
+  for (const [index, text] of texts.entries()) list[index] = BigInt(ptr(text));
+  held.set(list, texts);
+  return list;
+}
+
+/** A copy of the C string at `pointer`. */
+export function textAt(pointer: Pointer): string {
+  const text = new CString(pointer).toString();
+  return text.includes("\ufffd") ? textOf(bytesAt(pointer)) : text;
+}
+
+/** What was replaced by U+FFFD, or was that character, has to be read once more. */
+function bytesAt(pointer: Pointer): Uint8Array {
+  const bytes: number[] = [];
+  for (let at = 0; ; at++) {
+    const byte = read.u8(pointer, at);
+    if (byte === 0) return Uint8Array.from(bytes);
+    bytes.push(byte);
+  }
+}

@@ -1,0 +1,190 @@
+/**
+ * What the server proves itself with, and whom it trusts: certificates in files, or keys that it
+ * shares with its users.
+ */
+import type { Pointer } from "bun:ffi";
+
+import { ConfigError } from "../../lib/errors.ts";
+import { cBytes } from "../text.ts";
+import { Datum, errorText, library, Out } from "./library.ts";
+import { priorityFor } from "./priority.ts";
+import { TlsSession } from "./session.ts";
+import type { Emit } from "./wire.ts";
+
+/** A file that was read. */
+interface TlsFile {
+  readonly path: string;
+  readonly bytes: Uint8Array;
+}
+
+export interface CertificateFiles {
+  /** Those who sign clients' certificates. */
+  readonly ca: TlsFile;
+  /** Certificates that are good no more. */
+  readonly crl?: TlsFile | undefined;
+  /** At least one. Which of them a client is shown depends on the algorithms that it takes. */
+  readonly pairs: readonly CertificatePair[];
+}
+
+interface CertificatePair {
+  readonly certificate: TlsFile;
+  readonly key: TlsFile;
+}
+
+/** To be kept for as long as there may be sessions: nothing frees it, since the process ends with it. */
+export interface TlsCredentials {
+  /** "X.509 certificates", for people. */
+  readonly kind: string;
+  /** What is not as it should be, though clients can be served. */
+  readonly warnings: readonly string[];
+  /** A session with a client. `emit` is called with what is to be sent to it. Debug lines start with `logName`. */
+  newSession(emit: Emit, logName: string): TlsSession;
+}
+
+const PEM = 1;
+const CRD_CERTIFICATE = 1;
+const CRD_PSK = 4;
+const CERT_REQUIRE = 2;
+
+/**
+ * Certificates, all in PEM form. With `verifyPeer` a client has to show a certificate that one of `ca` has signed.
+ * Throws ConfigError that says which file is wrong.
+ */
+export function certificateCredentials(
+  files: CertificateFiles,
+  verifyPeer: boolean,
+  priorities: string | undefined,
+): TlsCredentials {
+  const { tls } = library();
+  const out = new Out();
+  check("no credentials", tls.gnutls_certificate_allocate_credentials(out.address));
+  const credentials = out.value;
+  const warnings: string[] = [];
+  const { ca, crl, pairs } = files;
+  const trusted = tls.gnutls_certificate_set_x509_trust_mem(
+    credentials,
+    new Datum(ca.bytes).address,
+    PEM,
+  );
+  if (trusted <= 0) {
+    const problem = `${ca.path}: no certificate in PEM form is in this file: ${errorText(trusted)}`;
+    if (verifyPeer) throw new ConfigError(problem);
+    warnings.push(problem);
+  }
+  if (crl !== undefined) {
+    const list = new Datum(crl.bytes);
+    check(
+      `${crl.path}: expected a list of revoked certificates in PEM form`,
+      tls.gnutls_certificate_set_x509_crl_mem(credentials, list.address, PEM),
+    );
+  }
+  for (const pair of pairs) {
+    addPair(credentials, pair);
+    warnings.push(...expiryOf(pair.certificate));
+  }
+  warnings.push(...expiryOf(ca));
+  const priority = priorityFor("certificates", priorities);
+  return {
+    kind: "X.509 certificates",
+    warnings,
+    newSession(emit, logName) {
+      const proof = { type: CRD_CERTIFICATE, credentials };
+      const session = new TlsSession(emit, priority, proof, logName);
+      if (verifyPeer) session.verifyPeer(CERT_REQUIRE);
+      return session;
+    },
+  };
+}
+
+/** The keys in a file with lines `user:hexadecimal`, which is read again for each client. */
+export function pskCredentials(path: string, priorities: string | undefined): TlsCredentials {
+  const { tls } = library();
+  const out = new Out();
+  check("no credentials", tls.gnutls_psk_allocate_server_credentials(out.address));
+  const credentials = out.value;
+  check(path, tls.gnutls_psk_set_server_credentials_file(credentials, cBytes(path)));
+  const priority = priorityFor("keys", priorities);
+  return {
+    kind: "pre-shared keys (PSK)",
+    warnings: [],
+    newSession: (emit, logName) =>
+      new TlsSession(emit, priority, { type: CRD_PSK, credentials }, logName),
+  };
+}
+
+function check(what: string, code: number): void {
+  if (code < 0) throw new ConfigError(`${what}: ${errorText(code)}`);
+}
+
+function addPair(credentials: Pointer, pair: CertificatePair): void {
+  const [certificate, key] = [new Datum(pair.certificate.bytes), new Datum(pair.key.bytes)];
+  const code = library().tls.gnutls_certificate_set_x509_key_mem(
+    credentials,
+    certificate.address,
+    key.address,
+    PEM,
+  );
+  if (code < 0) throw badPair(pair, code);
+}
+
+/** Which of the two files is wrong. */
+function badPair({ certificate, key }: CertificatePair, code: number): ConfigError {
+  using parsed = parseCertificate(certificate);
+  if (parsed.code < 0) {
+    return new ConfigError(
+      `${certificate.path}: expected a certificate in PEM form: ${errorText(parsed.code)}`,
+    );
+  }
+  const keyCode = parseKey(key);
+  if (keyCode < 0) {
+    return new ConfigError(
+      `${key.path}: expected a private key in PEM form, without a password: ${errorText(keyCode)}`,
+    );
+  }
+  return new ConfigError(`${certificate.path}, ${key.path}: ${errorText(code)}`);
+}
+
+function parseKey(file: TlsFile): number {
+  const { tls } = library();
+  const out = new Out();
+  const code = tls.gnutls_x509_privkey_init(out.address);
+  if (code < 0) return code;
+  const data = new Datum(file.bytes);
+  const result = tls.gnutls_x509_privkey_import2(out.value, data.address, PEM, null, 0);
+  tls.gnutls_x509_privkey_deinit(out.value);
+  return result;
+}
+
+/** The first certificate of the file. */
+function parseCertificate(file: TlsFile) {
+  const { tls } = library();
+  const out = new Out();
+  check("no certificate", tls.gnutls_x509_crt_init(out.address));
+  const certificate = out.value;
+  const data = new Datum(file.bytes);
+  return {
+    certificate,
+    code: tls.gnutls_x509_crt_import(certificate, data.address, PEM),
+    [Symbol.dispose]: () => tls.gnutls_x509_crt_deinit(certificate),
+  };
+}
+
+/** nbdkit serves with such certificates; clients will refuse them. */
+function expiryOf(file: TlsFile): string[] {
+  const { tls } = library();
+  using parsed = parseCertificate(file);
+  if (parsed.code < 0) return [];
+  const begins = Number(tls.gnutls_x509_crt_get_activation_time(parsed.certificate)) * 1000;
+  const ends = Number(tls.gnutls_x509_crt_get_expiration_time(parsed.certificate)) * 1000;
+  if (ends >= 0 && ends < Date.now()) {
+    return [`${file.path}: the certificate has expired on ${day(ends)}: clients will refuse it`];
+  }
+  if (begins > Date.now()) {
+    return [`${file.path}: the certificate is not valid before ${day(begins)}`];
+  }
+  return [];
+}
+
+function day(ms: number): string {
+  return new Date(ms).toISOString().slice(0, 10);
+}

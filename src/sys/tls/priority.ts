@@ -1,0 +1,146 @@
+/** Which ciphers, key exchanges and versions of TLS clients may have: GnuTLS's priority strings. */
+import { type Pointer, ptr, read } from "bun:ffi";
+import { readFileSync } from "node:fs";
+
+import { ConfigError } from "../../lib/errors.ts";
+import { quoted } from "../../lib/quoted.ts";
+import { openSystemLibrary } from "../system-library.ts";
+import { cBytes, textAt } from "../text.ts";
+import { errorText, library, libraryName, Out } from "./library.ts";
+
+/** Below TLS 1.2 nothing is safe, and the NBD protocol forbids it. */
+const usual = "NORMAL:-VERS-DTLS-ALL:-VERS-TLS1.1:-VERS-TLS1.0";
+const keys = ":+ECDHE-PSK:+DHE-PSK:+PSK";
+/**
+ * With keys a client's first choice of ciphers, AES-256-GCM, cannot be agreed on in TLS 1.3, since it goes with another
+ * hash, and the next one takes four times as long as AES where the processor knows that. In TLS 1.2, where neither kind
+ * of AES-GCM goes with ECDHE, it is still better than AES-CBC. Each is taken out, and put at the end.
+ */
+const aesFirst = ["CHACHA20-POLY1305", "AES-256-CBC", "AES-128-CBC"]
+  .map((cipher) => `:-${cipher}:+${cipher}`)
+  .concat(":%SERVER_PRECEDENCE")
+  .join("");
+
+/** A gnutls_priority_t that is never freed, and the text that it was made of. */
+export interface Priority {
+  readonly text: string;
+  readonly pointer: Pointer;
+}
+
+/** `given`: what --tls-priority says. It is taken as it is. Throws ConfigError where GnuTLS does not know it. */
+export function priorityFor(kind: "certificates" | "keys", given: string | undefined): Priority {
+  if (given !== undefined) {
+    const result = parse(given);
+    if (typeof result !== "string") return { text: given, pointer: result };
+    throw new ConfigError(
+      `option --tls-priority: ${quoted(given)}: ${result}: expected a priority string of GnuTLS, such as NORMAL`,
+    );
+  }
+  const base = kind === "certificates" ? usual : usual + keys + (knowsAes() ? aesFirst : "");
+  const { all, normal, signatures } = algorithms();
+  const text = base + postQuantum({ all, normal, signatures }, isKnown);
+  const result = parse(text);
+  if (typeof result !== "string") return { text, pointer: result };
+  throw new ConfigError(`the TLS priorities ${text}: ${result}`);
+}
+
+/** Names of what this GnuTLS has. */
+export interface Algorithms {
+  /** Groups for the exchange of keys. */
+  readonly all: readonly string[];
+  /** Those that NORMAL has, in its order. */
+  readonly normal: readonly string[];
+  readonly signatures: readonly string[];
+}
+
+/**
+ * What is added to the usual priorities so that exchanges of keys which quantum computers cannot undo come first, and
+ * such signatures are taken; "" where this GnuTLS has none. `known`: whether GnuTLS takes the word.
+ */
+export function postQuantum(
+  { all, normal, signatures }: Algorithms,
+  known: (word: string) => boolean,
+): string {
+  const signing = signatures.filter((name) => /ML-?DSA/i.test(name)).map((name) => `+SIGN-${name}`);
+  const groups = all.filter((name) => /ML-?KEM/i.test(name)).map((name) => `+GROUP-${name}`);
+  const usable = groups.filter(known);
+  const classical = normal.map((name) => `+GROUP-${name}`).filter((word) => !groups.includes(word));
+  const words = usable.length === 0 ? [] : ["-GROUP-ALL", ...usable, ...classical.filter(known)];
+  return [...words, ...signing.filter(known)].map((word) => `:${word}`).join("");
+}
+
+function isKnown(word: string): boolean {
+  const { tls } = library();
+  const result = parse(`NORMAL:${word}`);
+  if (typeof result === "string") return false;
+  tls.gnutls_priority_deinit(result);
+  return true;
+}
+
+/** What GnuTLS made of the text, or what is wrong with it. */
+function parse(text: string): Pointer | string {
+  const out = new Out();
+  const wrong = new Out();
+  const bytes = cBytes(text);
+  const code = library().tls.gnutls_priority_init(out.address, bytes, wrong.address);
+  if (code >= 0) return out.value;
+  const at = Number(wrong.value) - ptr(bytes);
+  const rest = at > 0 && at < bytes.length - 1 ? textAt(wrong.value) : "";
+  return errorText(code) + (rest === "" ? "" : ` at ${quoted(rest)}`);
+}
+
+/** Whether the processor has instructions for AES, as the kernel says. */
+function knowsAes(): boolean {
+  try {
+    return /^(flags|Features)\s*:.*\baes\b/m.test(readFileSync("/proc/cpuinfo", "latin1"));
+  } catch {
+    return false;
+  }
+}
+
+/** Of GnuTLS 3.6.0 (2017) and later; older ones have nothing that would be added. */
+const listing = {
+  gnutls_group_get_name: { args: ["i32"], returns: "ptr" },
+  gnutls_group_list: { args: [], returns: "ptr" },
+  gnutls_priority_group_list: { args: ["ptr", "ptr"], returns: "i32" },
+  gnutls_sign_get_name: { args: ["i32"], returns: "ptr" },
+  gnutls_sign_list: { args: [], returns: "ptr" },
+} as const;
+
+function algorithms(): Algorithms {
+  let of;
+  try {
+    of = openSystemLibrary(libraryName, listing);
+  } catch {
+    return { all: [], normal: [], signatures: [] };
+  }
+  const normal = parse("NORMAL");
+  if (typeof normal === "string") return { all: [], normal: [], signatures: [] };
+  const list = new Out();
+  const count = of.gnutls_priority_group_list(normal, list.address);
+  const groups = numbersAt(count > 0 ? list.value : null, count).map(of.gnutls_group_get_name);
+  library().tls.gnutls_priority_deinit(normal);
+  return {
+    all: namesOf(numbersAt(of.gnutls_group_list()).map(of.gnutls_group_get_name)),
+    normal: namesOf(groups),
+    signatures: namesOf(numbersAt(of.gnutls_sign_list()).map(of.gnutls_sign_get_name)),
+  };
+}
+
+/** The ints there: `count` of them, or up to a 0. */
+function numbersAt(address: Pointer | bigint | null, count = Number.POSITIVE_INFINITY): number[] {
+  const numbers: number[] = [];
+  if (address === null) return numbers;
+  for (let i = 0; i < count; i++) {
+    // Addresses of the user half are safe integers, so not the bigints of the type.
+    const number = read.i32(address as Pointer, 4 * i);
+    if (number === 0) break;
+    numbers.push(number);
+  }
+  return numbers;
+}
+
+/** Without what is listed twice, and what has no name. */
+function namesOf(addresses: readonly (Pointer | bigint | null)[]): string[] {
+  return [...new Set(addresses.flatMap((it) => (it === null ? [] : textAt(it as Pointer))))];
+}
