@@ -1,23 +1,10 @@
 /** Where clients connect: what -p, -i, -U, --vsock and --listen mean together. */
 import { ConfigError } from "../lib/errors.ts";
 import { absolutePath } from "../lib/paths.ts";
-import { quoted } from "../lib/quoted.ts";
 import { byteLengthOf, bytesOf, textOf } from "../lib/text-bytes.ts";
 import { portNamed } from "../sys/process.ts";
-import type { Place } from "./settings.ts";
-
-export interface PlaceOptions {
-  /** Of -p, in order. */
-  readonly ports: readonly string[];
-  /** Of -i, in order. */
-  readonly addresses: readonly string[];
-  /** Of -U, in order. */
-  readonly sockets: readonly string[];
-  /** Of --listen, in order. */
-  readonly uris: readonly string[];
-  readonly vsock: boolean;
-  readonly run: boolean;
-}
+import type { GivenPlaces, GivenPort, Place } from "./settings.ts";
+import { refuse } from "./values.ts";
 
 const defaultPort = 10809;
 const mostPort = 65535;
@@ -25,14 +12,13 @@ const mostVsockPort = 4294967295;
 /** The kernel's limit: sun_path has 108 bytes, and the last is a NUL. */
 const longestSocketPath = 107;
 
-/** No place comes twice: what nbdkit takes as "the last one counts" must not fail here. */
-export function placesOf(given: PlaceOptions): readonly Place[] {
-  const all = [
-    ...given.sockets.map(unixPlace),
-    ...portPlaces(given),
-    ...given.uris.map((uri) => parseListen(uri, "--listen")),
-  ];
-  const places = all.length > 0 ? all : [defaultPlace(given)];
+/**
+ * `run`: the server serves the command of --run. No place comes twice: what nbdkit takes as "the last one counts" must
+ * not fail here.
+ */
+export function placesOf(given: GivenPlaces, run: boolean): readonly Place[] {
+  const all = [...given.sockets, ...portPlaces(given, run), ...given.uris];
+  const places = all.length > 0 ? all : [defaultPlace(run)];
   const seen = new Set<string>();
   return places.filter((place) => {
     const key = keyOf(place);
@@ -50,17 +36,14 @@ function keyOf(place: Place): string {
 }
 
 /** Since nbdkit 1.36 --run alone does not open a TCP port. */
-function defaultPlace({ run }: PlaceOptions): Place {
+function defaultPlace(run: boolean): Place {
   return run ? { kind: "private" } : { kind: "tcp", port: defaultPort };
 }
 
-function unixPlace(value: string): Place {
-  return value === "-" ? { kind: "private" } : { kind: "unix", path: absolutePath(value) };
-}
-
 /** Of -p and -i: one of either kind goes with all of the other, and several go in pairs. */
-function portPlaces({ ports, addresses, vsock, run, sockets, uris }: PlaceOptions): Place[] {
-  const numbers = ports.map((text) => parsePort(text, "-p/--port", { vsock, named: !vsock }));
+function portPlaces(given: GivenPlaces, run: boolean): Place[] {
+  const { ports, addresses, vsock, sockets, uris } = given;
+  const numbers = ports.map(vsock ? vsockPort : tcpPort);
   if (vsock) {
     return (numbers.length > 0 ? numbers : [defaultPort]).map((port) => ({ kind: "vsock", port }));
   }
@@ -80,57 +63,65 @@ function portPlaces({ ports, addresses, vsock, run, sockets, uris }: PlaceOption
   });
 }
 
-/** Without --vsock, which may follow, a port has 16 bits; that is seen to when all is known. */
-export function parsePort(
-  value: string,
-  shown: string,
-  { vsock, named = false }: { readonly vsock: boolean; readonly named?: boolean },
-): number {
-  const most = vsock ? mostVsockPort : mostPort;
-  if (/^[0-9]{1,10}$/.test(value) && Number(value) <= most) return Number(value);
-  const port = named && /^[A-Za-z]/.test(value) ? portNamed(value) : undefined;
-  if (port !== undefined) return port;
-  // Where both may be meant, most mean TCP.
-  const shownMost = vsock && named && !(Number(value) > mostPort) ? mostPort : most;
-  const names = named ? ", or the name of a TCP service" : "";
-  const accepted = `a port number from 0 to ${shownMost}${names}`;
-  throw new ConfigError(`option ${shown}: ${quoted(value)}: expected ${accepted}`);
+/** Any port of TCP or AF_VSOCK: --vsock may follow. */
+export function parsePort(text: string, shown: string): GivenPort {
+  const number =
+    portNumber(text, mostVsockPort) ?? (/^[A-Za-z]/.test(text) ? portNamed(text) : undefined);
+  // Most mean TCP.
+  const most = Number(text) > mostPort ? mostVsockPort : mostPort;
+  return {
+    text,
+    number: number ?? refuse(shown, text, `${portsTo(most)}, or the name of a TCP service`),
+  };
 }
 
-export function checkSocket(value: string, shown: string): void {
-  if (value === "") {
-    throw new ConfigError(
-      `option ${shown}: "": expected the path of a socket, or - for a private one`,
-    );
-  }
-  if (value === "-") return;
+function tcpPort({ number, text }: GivenPort): number {
+  if (number <= mostPort) return number;
+  return refuse("-p/--port", text, `${portsTo(mostPort)}, or the name of a TCP service`);
+}
+
+/** These ports have no names. */
+function vsockPort({ text }: GivenPort): number {
+  return portNumber(text, mostVsockPort) ?? refuse("-p/--port", text, portsTo(mostVsockPort));
+}
+
+function portNumber(text: string, most: number): number | undefined {
+  return /^[0-9]{1,10}$/.test(text) && Number(text) <= most ? Number(text) : undefined;
+}
+
+function portsTo(most: number): string {
+  return `a port number from 0 to ${most}`;
+}
+
+export function parseSocket(value: string, shown: string): Place {
+  if (value === "") refuse(shown, value, "the path of a socket, or - for a private one");
+  if (value === "-") return { kind: "private" };
   const path = absolutePath(value);
   const bytes = byteLengthOf(path);
-  if (bytes > longestSocketPath) {
-    throw new ConfigError(
-      `option ${shown}: the path of the socket has ${bytes} bytes: expected at most ${longestSocketPath}: ${path}`,
-    );
-  }
+  if (bytes <= longestSocketPath) return { kind: "unix", path };
+  throw new ConfigError(
+    `option ${shown}: the path of the socket has ${bytes} bytes: expected at most ${longestSocketPath}: ${path}`,
+  );
 }
 
 /** A URI as the NBD specification has them: nbd://HOST:PORT, nbd+unix:///?socket=PATH, nbd+vsock://:PORT. */
 export function parseListen(value: string, shown: string): Place {
-  const refuse = (accepted: string): never => {
-    throw new ConfigError(`option ${shown}: ${quoted(value)}: expected ${accepted}`);
-  };
+  const wrong = (accepted: string): never => refuse(shown, value, accepted);
   const unix = /^nbd\+unix:\/\/\/?\?socket=(.+)$/s.exec(value)?.[1];
   if (unix !== undefined) {
-    const path = percentDecoded(unix) ?? refuse("a path with correct percent signs");
-    checkSocket(path, shown);
-    return unixPlace(path);
+    const path = percentDecoded(unix) ?? wrong("a path with correct percent signs");
+    return parseSocket(path, shown);
   }
   const [, vsock, host = "", port] =
     /^nbd(\+vsock)?:\/\/(\[[^\]/]*\]|[^:/[\]]*)(?::([0-9]+))?\/?$/.exec(value) ??
-    refuse("nbd://HOST:PORT, nbd+unix:///?socket=PATH or nbd+vsock://:PORT");
+    wrong("nbd://HOST:PORT, nbd+unix:///?socket=PATH or nbd+vsock://:PORT");
+  const most = vsock === undefined ? mostPort : mostVsockPort;
   const number =
-    port === undefined ? defaultPort : parsePort(port, shown, { vsock: vsock !== undefined });
+    port === undefined
+      ? defaultPort
+      : (portNumber(port, most) ?? refuse(shown, port, portsTo(most)));
   if (vsock !== undefined) {
-    if (host !== "") refuse("no context in front of the port: clients of all contexts are served");
+    if (host !== "") wrong("no context in front of the port: clients of all contexts are served");
     return { kind: "vsock", port: number };
   }
   const address = host.replace(/^\[(.*)\]$/, "$1");

@@ -1,4 +1,4 @@
-/** What a command line asks for, once it is parsed. */
+/** The fields that the options fill, and the settings that the server gets. */
 import type { GenerationId } from "#abi/recognise/generation-ids";
 
 import type { DebugFlag } from "../lib/debug-flags.ts";
@@ -19,43 +19,88 @@ export type Place =
 /** Where error lines go. `default`: stderr, but the system's log for a daemon. */
 export type LogTarget = "default" | "null" | "stderr" | "syslog" | { readonly file: string };
 
-export interface Settings {
-  readonly plugin: string;
+/** The options that choose what the program does. */
+export interface Asked {
+  readonly help: boolean;
+  readonly version: boolean;
+  readonly dumpPlugin: boolean;
+  readonly inspect: boolean;
+  readonly json: boolean;
+}
+
+/** The values of the options that say where clients connect, in the order of the command line. */
+export interface GivenPlaces {
+  readonly ports: readonly GivenPort[];
+  readonly addresses: readonly string[];
+  readonly sockets: readonly Place[];
+  readonly uris: readonly Place[];
+  readonly vsock: boolean;
+}
+
+/** A port of TCP or, with --vsock, of AF_VSOCK. `text` is the value as given: services have names for TCP only. */
+export interface GivenPort {
+  readonly number: number;
+  readonly text: string;
+}
+
+interface Groups {
+  readonly asked: Asked;
+  readonly places: GivenPlaces;
+  readonly policy: ProtocolPolicy;
+  readonly sockets: SocketOptions;
+  readonly tls: TlsOptions;
+}
+
+/** The options that the server keeps. */
+export interface GivenSettings extends Omit<Groups, "asked" | "places"> {
   /** Outermost first. */
   readonly filters: readonly string[];
   readonly generations: ReadonlyMap<string, GenerationId>;
   readonly debugFlags: readonly DebugFlag[];
-  /** What follows the plugin: `key=value` or bare values. */
-  readonly parameters: readonly string[];
-
-  /** All places at once; none with -s. No two are the same. */
-  readonly listen: readonly Place[];
   /** -s: one client, on stdin and stdout. */
   readonly single: boolean;
-  /** The options that say where clients come from, as they are shown: socket activation takes none of them. */
-  readonly listenOptions: readonly string[];
-  readonly sockets: SocketOptions;
-  readonly tls: TlsOptions;
-  readonly policy: ProtocolPolicy;
   readonly printUri: boolean;
   readonly exportName: string;
   /** What layers may take to answer when the server ends; 0: as long as they want. */
   readonly shutdownSeconds: number;
-
-  /** Also where --run, --exit-with-parent or -s imply it. */
   readonly foreground: boolean;
   /** An absolute path. */
-  readonly pidFile?: string;
-  readonly run?: string;
+  readonly pidFile: string | undefined;
+  readonly run: string | undefined;
   readonly exitWithParent: boolean;
   /** A name or a number. */
-  readonly user?: string;
+  readonly user: string | undefined;
   /** A name or a number. */
-  readonly group?: string;
+  readonly group: string | undefined;
   /** Lock all memory. */
   readonly swap: boolean;
   /** What its messages call this server, besides nbdkit. */
-  readonly name?: string;
+  readonly name: string | undefined;
   readonly log: LogTarget;
   readonly verbose: boolean;
+}
+
+/** All options. Each field is the target of a row in options.ts. */
+export type Given = Groups & GivenSettings;
+
+/** A field, or a field of a group: `policy.readonly`. */
+export type Target =
+  | Exclude<keyof Given, keyof Groups>
+  | { [G in keyof Groups]: `${G}.${keyof Groups[G] & string}` }[keyof Groups];
+
+export type TargetValue<T extends Target> = T extends `${infer G extends keyof Groups}.${infer F}`
+  ? Groups[G][F & keyof Groups[G]]
+  : T extends keyof Given
+    ? Given[T]
+    : never;
+
+/** --run, --exit-with-parent and -s imply `foreground`. */
+export interface Settings extends GivenSettings {
+  readonly plugin: string;
+  /** What follows the plugin: `key=value` or bare values. */
+  readonly parameters: readonly string[];
+  /** All places at once; none with -s. No two are the same. */
+  readonly listen: readonly Place[];
+  /** The options that say where clients come from, as they are shown: socket activation takes none of them. */
+  readonly listenOptions: readonly string[];
 }
