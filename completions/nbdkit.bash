@@ -22,35 +22,62 @@ _nbdkit_modules() {
   done
 }
 
-# The options --filter among the words, and the plugin: what --help needs to tell the parameters.
+# --- begin: written by `npm run completions` from src/cli/options.ts
+# Sets takes to what the value of the option $1 may be: a kind of names, a colon, and words.
+# Fails if the option takes no value.
+_nbdkit_takes() {
+  case $1 in
+    -D | --debug) takes=':' ;;
+    -e | --exportname | --export | --export-name) takes=':' ;;
+    --filter) takes='filters:' ;;
+    --filter-generation) takes=':' ;;
+    -g | --group) takes='groups:' ;;
+    -i | --ipaddr | --ip-addr) takes='hosts:' ;;
+    --listen) takes=':' ;;
+    --log) takes='files:stderr syslog null default' ;;
+    --mask-handshake) takes=':' ;;
+    --name) takes=':' ;;
+    -P | --pidfile | --pid-file) takes='files:' ;;
+    -p | --port) takes=':' ;;
+    --run) takes='commands:' ;;
+    --selinux-label) takes=':' ;;
+    --shutdown-timeout) takes=':' ;;
+    -t | --threads) takes=':' ;;
+    --timeout | --time-out) takes=':' ;;
+    --tls) takes=':off on require' ;;
+    --tls-certificates) takes='folders:' ;;
+    --tls-priority) takes=':' ;;
+    --tls-psk) takes='files:' ;;
+    -U | --unix) takes='files:' ;;
+    -u | --user) takes='users:' ;;
+    *) return 1 ;;
+  esac
+}
+# --- end
+
+# The options --filter among the words, and the plugin: --help needs them to print the parameters.
 _nbdkit_layers() {
-  local i word previous='' plugin=''
+  local i word takes previous='' plugin=''
   for ((i = 1; i < COMP_CWORD; i++)); do
     word=${COMP_WORDS[i]}
     case $word in
       =) continue ;;
     esac
-    case $previous in
-      --filter) printf '%s\n' "--filter=$word" ;;
-      --debug | --export | --export-name | --exportname | --filter-generation | --group) ;;
-      --ip-addr | --ipaddr | --listen | --log | --mask-handshake | --name | --pid-file | --pidfile | --port) ;;
-      --run | --selinux-label | --shutdown-timeout | --threads | --time-out | --timeout | --tls | --tls-certificates) ;;
-      --tls-priority | --tls-psk | --unix | --user) ;;
-      -D | -e | -g | -i | -P | -p | -t | -U | -u) ;;
-      *)
-        case $word in
-          -*) ;;
-          *) [ -n "$plugin" ] || plugin=$word ;;
-        esac
-        ;;
-    esac
+    if [ "$previous" = --filter ]; then
+      printf '%s\n' "--filter=$word"
+    elif ! _nbdkit_takes "$previous"; then
+      case $word in
+        -*) ;;
+        *) [ -n "$plugin" ] || plugin=$word ;;
+      esac
+    fi
     previous=$word
   done
   [ -z "$plugin" ] || printf '%s\n' "$plugin"
 }
 
 _nbdkit() {
-  local current=${COMP_WORDS[COMP_CWORD]} option=${COMP_WORDS[COMP_CWORD - 1]} layers words=''
+  local current=${COMP_WORDS[COMP_CWORD]} option=${COMP_WORDS[COMP_CWORD - 1]} layers takes words=''
   # bash takes --tls=on for three words.
   if [ "$current" = = ]; then
     current=
@@ -58,38 +85,33 @@ _nbdkit() {
     option=${COMP_WORDS[COMP_CWORD - 2]}
   fi
   COMPREPLY=()
-  case $option in
-    --filter) words=$(_nbdkit_modules filter | sort -u) ;;
-    --tls) words='off on require' ;;
-    --log) words='stderr syslog null default' ;;
-    -g | --group) mapfile -t COMPREPLY < <(compgen -g -- "$current") && return ;;
-    -u | --user) mapfile -t COMPREPLY < <(compgen -u -- "$current") && return ;;
-    -i | --ip-addr | --ipaddr) mapfile -t COMPREPLY < <(compgen -A hostname -- "$current") && return ;;
-    --run) mapfile -t COMPREPLY < <(compgen -c -- "$current") && return ;;
-    -P | --pid-file | --pidfile | -U | --unix | --tls-certificates | --tls-psk) return ;;
-    -D | --debug | -e | --export | --export-name | --exportname | --filter-generation | --listen) return ;;
-    --name | --tls-priority) return ;;
-    --mask-handshake | -p | --port | --selinux-label | --shutdown-timeout | -t | --threads) return ;;
-    --time-out | --timeout) return ;;
-    *)
-      mapfile -t layers < <(_nbdkit_layers)
-      if [[ $current == @* ]]; then
-        mapfile -t COMPREPLY < <(compgen -f -P @ -- "${current#@}")
-        return
-      elif [[ $current == --* ]]; then
-        words=$("${COMP_WORDS[0]}" --long-options 2>/dev/null)
-      elif [[ $current == -* ]]; then
-        words=$("${COMP_WORDS[0]}" --short-options 2>/dev/null)
-        words+=$'\n'$("${COMP_WORDS[0]}" --long-options 2>/dev/null)
-      elif [[ ${#layers[@]} -eq 0 || ${layers[-1]} == --filter=* ]]; then
-        words=$(_nbdkit_modules plugin | sort -u)
-      elif [[ ${COMP_WORDS[COMP_CWORD]} != = && ${COMP_WORDS[COMP_CWORD - 1]} != = ]]; then
-        words=$("${COMP_WORDS[0]}" "${layers[@]}" --help 2>/dev/null |
-          sed '/^Usage: nbdkit /,$d' | grep -oE '(^|[[ |])[A-Za-z][A-Za-z0-9._-]*=' | tr -d '[ |' | sort -u)
-        [[ -z $words ]] || compopt -o nospace 2>/dev/null
-      fi
-      ;;
-  esac
+  if _nbdkit_takes "$option"; then
+    case ${takes%%:*} in
+      commands) mapfile -t COMPREPLY < <(compgen -c -- "$current") && return ;;
+      filters) words=$(_nbdkit_modules filter | sort -u) ;;
+      groups) mapfile -t COMPREPLY < <(compgen -g -- "$current") && return ;;
+      hosts) mapfile -t COMPREPLY < <(compgen -A hostname -- "$current") && return ;;
+      users) mapfile -t COMPREPLY < <(compgen -u -- "$current") && return ;;
+      *) words=${takes#*:} ;;
+    esac
+  else
+    mapfile -t layers < <(_nbdkit_layers)
+    if [[ $current == @* ]]; then
+      mapfile -t COMPREPLY < <(compgen -f -P @ -- "${current#@}")
+      return
+    elif [[ $current == --* ]]; then
+      words=$("${COMP_WORDS[0]}" --long-options 2>/dev/null)
+    elif [[ $current == -* ]]; then
+      words=$("${COMP_WORDS[0]}" --short-options 2>/dev/null)
+      words+=$'\n'$("${COMP_WORDS[0]}" --long-options 2>/dev/null)
+    elif [[ ${#layers[@]} -eq 0 || ${layers[-1]} == --filter=* ]]; then
+      words=$(_nbdkit_modules plugin | sort -u)
+    elif [[ ${COMP_WORDS[COMP_CWORD]} != = && ${COMP_WORDS[COMP_CWORD - 1]} != = ]]; then
+      words=$("${COMP_WORDS[0]}" "${layers[@]}" --help 2>/dev/null |
+        sed '/^Usage: nbdkit /,$d' | grep -oE '(^|[[ |])[A-Za-z][A-Za-z0-9._-]*=' | tr -d '[ |' | sort -u)
+      [[ -z $words ]] || compopt -o nospace 2>/dev/null
+    fi
+  fi
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
 }
 

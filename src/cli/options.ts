@@ -431,6 +431,12 @@ export function longNames(option: OptionSpec): readonly string[] {
   return [option.name, ...(option.aliases ?? [])];
 }
 
+/** All spellings, with dashes. */
+export function spellings(option: OptionSpec): readonly string[] {
+  const long = longNames(option).map((name) => `--${name}`);
+  return option.letter === undefined ? long : [`-${option.letter}`, ...long];
+}
+
 /** `-U/--unix`, for messages. */
 export function display(option: OptionSpec): string {
   return option.letter === undefined ? `--${option.name}` : `-${option.letter}/--${option.name}`;

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 
 import { splitArguments, usage } from "../../src/cli/arguments.ts";
-import { longNames, longOptions, options, shortOptions } from "../../src/cli/options.ts";
+import { longOptions, options, shortOptions, spellings } from "../../src/cli/options.ts";
 
 /** `[["unix", "-"], ["verbose", ""]]`, then the words; or the problem. */
 function split(...argv: string[]) {
@@ -88,14 +88,12 @@ describe("values", () => {
 });
 
 describe("names", () => {
-  const spellings = options.flatMap((option) =>
-    [
-      ...longNames(option).map((name) => `--${name}`),
-      ...(option.letter === undefined ? [] : [`-${option.letter}`]),
-    ].map((spelling) => ({ spelling, name: option.name, takesValue: option.value !== undefined })),
-  );
+  const all = options.flatMap((option) => {
+    const takesValue = option.value !== undefined;
+    return spellings(option).map((spelling) => ({ spelling, name: option.name, takesValue }));
+  });
 
-  test.each(spellings)("$spelling means $name", ({ spelling, name, takesValue }) => {
+  test.each(all)("$spelling means $name", ({ spelling, name, takesValue }) => {
     const value = takesValue ? ["x"] : [];
     expect(split(spelling, ...value, "null")).toEqual({
       given: [[name, value[0] ?? ""]],
@@ -104,8 +102,8 @@ describe("names", () => {
   });
 
   test("no two options share a name", () => {
-    const all = spellings.map(({ spelling }) => spelling);
-    expect(all.toSorted()).toEqual([...new Set(all)].toSorted());
+    const names = all.map(({ spelling }) => spelling);
+    expect(names.toSorted()).toEqual([...new Set(names)].toSorted());
   });
 
   test.each([

@@ -1,11 +1,12 @@
 /** Completion for bash and zsh: the shells' own functions are run, and what they would offer is compared. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { installed, run } from "#test/server";
 
+import { completions, pathOf, withOptions } from "../../scripts/completions.ts";
 import { longOptions, shortOptions } from "../../src/cli/options.ts";
 
 // Each test starts the server many times.
@@ -26,6 +27,10 @@ beforeAll(() => {
   writeFileSync(join(folder, "plugin", "nbdkit-program-plugin"), "");
 });
 afterAll(() => rmSync(folder, { recursive: true }));
+
+test.each(completions)("%s has the current options (npm run completions)", (name) => {
+  expect(readFileSync(pathOf(name), "utf8")).toBe(withOptions(name));
+});
 
 async function shell(command: readonly string[], script: string): Promise<string[][]> {
   const env = {
