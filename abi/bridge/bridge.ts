@@ -18,6 +18,7 @@ import { CallNumbers } from "./call-numbers.ts";
 import { CallQueue, type QueueLink } from "./call-queue.ts";
 import type { Call, Down, Result } from "./call.ts";
 import type { NativeConnection } from "./connection.ts";
+import { mostSpareThreads, polledReplies, pollMicroseconds } from "./limits.ts";
 import { type Answered, MessageMemory, type Reply } from "./message-memory.ts";
 import { onShownPid } from "./module-pid.ts";
 import { type Parked, RequestThread, type ThreadLink } from "./request-thread.ts";
@@ -26,10 +27,6 @@ const slotWords = layouts.slot.size / 4;
 const inWords = layouts.slot.fields.in.offset / 4;
 const outWords = layouts.slot.fields.out.offset / 4;
 const messageWords = layouts.message.size / 4;
-const mostSpareThreads = 16;
-/** Poll only while C owes so few replies. */
-const pollAtMost = 2;
-const pollMicroseconds = 60;
 const NO_MODULE = -1;
 /** Requests, which have a thread of their own where they may run in parallel. */
 const dataOps: ReadonlySet<number> = new Set([
@@ -253,7 +250,7 @@ export class Bridge implements ThreadLink, QueueLink {
       return;
     }
     this.#inC += n;
-    if (this.#kicked === 0 && this.#inC <= pollAtMost) queueMicrotask(this.#deliver);
+    if (this.#kicked === 0 && this.#inC <= polledReplies) queueMicrotask(this.#deliver);
   }
 
   /** All messages of one turn of the event loop are delivered together. */
@@ -267,7 +264,7 @@ export class Bridge implements ThreadLink, QueueLink {
     const n = this.#kicked;
     this.#kicked = 0;
     if (n > 0) this.native.rt_kick(this.#kicks, n);
-    if (this.#inC > 0 && this.#inC <= pollAtMost && this.#polling()) this.#poll();
+    if (this.#inC > 0 && this.#inC <= polledReplies && this.#polling()) this.#poll();
   };
 
   // ---- messages from threads

@@ -2,6 +2,7 @@
 import type { Pointer } from "bun:ffi";
 
 import { type Call, type Down, downcall, type Result } from "./call.ts";
+import { submittedTogether } from "./limits.ts";
 
 /** What a queue needs of the bridge. */
 export interface QueueLink {
@@ -16,13 +17,10 @@ export interface QueueLink {
   submit(queue: Pointer, calls: Uint32Array, n: number): void;
 }
 
-/** Calls that are submitted together. More of them are submitted in several parts, so that C begins early. */
-const batch = 16;
-
 export class CallQueue {
   readonly #link: QueueLink;
   readonly #queue: Pointer;
-  readonly #batch = new Uint32Array(new ArrayBuffer(4 * batch));
+  readonly #batch = new Uint32Array(new ArrayBuffer(4 * submittedTogether));
   #batched = 0;
   /** Calls for which there was no number left. */
   readonly #waiting: Down[] = [];
@@ -50,7 +48,7 @@ export class CallQueue {
     if (number === undefined) return false;
     if (this.#batched === 0) queueMicrotask(this.#submit);
     this.#batch[this.#batched++] = number;
-    if (this.#batched === batch) this.#submit();
+    if (this.#batched === submittedTogether) this.#submit();
     return true;
   }
 

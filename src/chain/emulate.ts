@@ -5,17 +5,15 @@
 import { after } from "../api/awaitable.ts";
 import { FLAG_FUA } from "../api/generated/constants.gen.ts";
 import type { Awaitable, NextOps, Support } from "../api/generated/methods.gen.ts";
-
-/** What is written or read at once. */
-const pieceBytes = 64 * 1024 * 1024;
+import { emulatedPieceBytes } from "./limits.ts";
 
 /** Call `go` for one piece after the other. Others have their turn in between, also where layers answer at once. */
 function pieces(
   count: number,
   go: (at: number, length: number) => Awaitable<void>,
 ): Awaitable<void> {
-  const first = go(0, Math.min(pieceBytes, count));
-  return count > pieceBytes ? others(count, go, first) : first;
+  const first = go(0, Math.min(emulatedPieceBytes, count));
+  return count > emulatedPieceBytes ? others(count, go, first) : first;
 }
 
 async function others(
@@ -24,11 +22,11 @@ async function others(
   first: Awaitable<void>,
 ): Promise<void> {
   await first;
-  for (let done = pieceBytes; done < count; done += pieceBytes) {
+  for (let done = emulatedPieceBytes; done < count; done += emulatedPieceBytes) {
     await new Promise<void>((resolve) => {
       setImmediate(resolve);
     });
-    await go(done, Math.min(pieceBytes, count - done));
+    await go(done, Math.min(emulatedPieceBytes, count - done));
   }
 }
 
@@ -39,7 +37,7 @@ export function emulateZero(
   offset: bigint,
   flags: number,
 ): Awaitable<void> {
-  const zeroes = new Uint8Array(Math.min(pieceBytes, count));
+  const zeroes = new Uint8Array(Math.min(emulatedPieceBytes, count));
   const fua: Awaitable<Support> = flags & FLAG_FUA ? layer.canFua() : "none";
   return after(fua, (support) =>
     pieces(count, (at, length) => {
@@ -52,7 +50,7 @@ export function emulateZero(
 
 /** Read, and forget what was read. */
 export function emulateCache(layer: NextOps, count: number, offset: bigint): Awaitable<void> {
-  const sink = new Uint8Array(Math.min(pieceBytes, count));
+  const sink = new Uint8Array(Math.min(emulatedPieceBytes, count));
   return pieces(count, (at, length) =>
     layer.pread(sink.subarray(0, length), offset + BigInt(at), 0),
   );

@@ -1,11 +1,7 @@
 /** Logs calls of layers that are not answered for long, each once. */
 import { log } from "../lib/log.ts";
+import { mostNamedCalls, unansweredLookMs, unansweredMs } from "./limits.ts";
 import { nameOf, waitedFor } from "./waiting.ts";
-
-const limitMs = 30_000;
-const everyMs = 5000;
-/** More calls at one look are counted, not named. */
-const mostNamed = 10;
 
 export class Unanswered {
   readonly #now: () => number;
@@ -18,14 +14,14 @@ export class Unanswered {
   look(): void {
     const now = this.#now();
     const late = waitedFor().filter(
-      ({ call, since }) => now - since >= limitMs && !this.#told.has(call),
+      ({ call, since }) => now - since >= unansweredMs && !this.#told.has(call),
     );
     for (const it of late) this.#told.add(it.call);
-    for (const it of late.slice(0, mostNamed)) {
+    for (const it of late.slice(0, mostNamedCalls)) {
       const seconds = Math.floor((now - it.since) / 1000);
       log.error(`${nameOf(it)} has not been answered for ${seconds} s`, it.logName);
     }
-    const more = late.length - mostNamed;
+    const more = late.length - mostNamedCalls;
     if (more > 0) log.error(`${more} more calls of layers have not been answered`);
   }
 }
@@ -33,6 +29,6 @@ export class Unanswered {
 /** Look from now on, until it is disposed of. */
 export function watchUnanswered(): Disposable {
   const unanswered = new Unanswered();
-  const timer = setInterval(() => unanswered.look(), everyMs).unref();
+  const timer = setInterval(() => unanswered.look(), unansweredLookMs).unref();
   return { [Symbol.dispose]: () => clearInterval(timer) };
 }

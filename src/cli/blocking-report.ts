@@ -1,4 +1,6 @@
 /** Finds out that JavaScript is blocked, and by what, from what src/chain/running.ts has in memory. */
+import { blockedLooks, mostNamedLayers } from "./limits.ts";
+
 /** What the thread is told when it starts. */
 export interface Watched {
   readonly memory: SharedArrayBuffer;
@@ -9,13 +11,6 @@ export interface Watched {
   /** Where error lines go. */
   readonly target: "nowhere" | "systemLog" | { readonly fd: number };
 }
-
-/** The thread looks, and is shown that JavaScript runs, that often. */
-export const everyMs = 500;
-/** After so many looks, half a second apart, at which nothing has moved JavaScript is called blocked. */
-const patientLooks = 4;
-/** Calls of layers that may be what blocks. */
-const mostNamed = 3;
 
 export class Blocking {
   readonly #watched: Omit<Watched, "target" | "serverName">;
@@ -35,11 +30,11 @@ export class Blocking {
     const turns = Atomics.load(this.#now, 1);
     this.#looks = turns === this.#turns ? this.#looks + 1 : 0;
     this.#turns = turns;
-    if (this.#looks !== patientLooks) return undefined;
+    if (this.#looks !== blockedLooks) return undefined;
     const code = Atomics.load(this.#now, 0);
     if (code !== 0) return `${this.#nameOf(code)} has blocked the server for 2 s`;
     const calls = [...this.#underWay.keys()].filter((it) => Atomics.load(this.#underWay, it) > 0);
-    const names = calls.slice(0, mostNamed).map((it) => this.#nameOf(it));
+    const names = calls.slice(0, mostNamedLayers).map((it) => this.#nameOf(it));
     const after =
       names.length === 0 ? "" : `, perhaps what follows an await in ${names.join(", ")}`;
     return `the server has been blocked for 2 s by JavaScript that no layer was called for${after}`;

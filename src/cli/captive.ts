@@ -9,6 +9,7 @@ import type { Address } from "../server/sockets.ts";
 import { initialOpenFiles, withMostOpenFiles } from "../sys/open-files.ts";
 import { ownDescriptor, ownProcessDescriptor } from "../sys/own-descriptors.ts";
 import { givenDescriptors } from "./given-descriptors.ts";
+import { scriptWordBytes } from "./limits.ts";
 import { endTree, killTree } from "./process-tree.ts";
 import { quote, uriOf, type UriOptions } from "./uri.ts";
 
@@ -125,14 +126,11 @@ function shellCommand(script: string): string[] {
   return ["/bin/sh", "-c", first, "sh", ...escapedPieces(bytesOf(script))];
 }
 
-/** Well below what the kernel takes as one word. */
-const pieceBytes = 16_384;
-
 /** For %b of printf(1), which puts the pieces together. */
 function escapedPieces(bytes: Uint8Array): string[] {
   const pieces: string[] = [];
-  for (let at = 0; at < bytes.length; at += pieceBytes) {
-    const piece = Buffer.from(bytes.subarray(at, at + pieceBytes)).toString("latin1");
+  for (let at = 0; at < bytes.length; at += scriptWordBytes) {
+    const piece = Buffer.from(bytes.subarray(at, at + scriptWordBytes)).toString("latin1");
     const escape = (byte: string): string =>
       String.raw`\0${byte.charCodeAt(0).toString(8).padStart(3, "0")}`;
     pieces.push(piece.replaceAll(/[\\\u0080-\u00ff]/g, escape));

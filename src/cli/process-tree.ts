@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 
 import { log } from "../lib/log.ts";
+import { forkMs, stopMs } from "./limits.ts";
 
 interface Member {
   readonly pid: number;
@@ -36,9 +37,6 @@ export function killTree(pid: number): void {
   for (const member of held(pid)) signal(member.pid, "SIGKILL");
 }
 
-/** It may also be a part of the script that takes its time to end. */
-const forkMs = 1000;
-
 function isThere({ pid, started }: Member): boolean {
   const state = stateOf(pid);
   return state !== undefined && state.started === started && state.state !== "Z";
@@ -52,11 +50,9 @@ function held(pid: number): readonly Member[] {
   return [...childrenOf(pid).flatMap(held), { pid, started }];
 }
 
-const patienceMs = 100;
-
 /** A signal is on its way for a moment. */
 function waitUntilStopped(pid: number): void {
-  const until = performance.now() + patienceMs;
+  const until = performance.now() + stopMs;
   for (;;) {
     const state = stateOf(pid)?.state;
     if (state === undefined || "TtZX".includes(state) || performance.now() > until) return;

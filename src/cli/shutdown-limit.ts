@@ -3,11 +3,7 @@ import { nameOf, waitedFor } from "../chain/waiting.ts";
 import { log } from "../lib/log.ts";
 import type { Server } from "../server/server.ts";
 import { giveUp } from "./faults.ts";
-
-/** Layers that answer get so long to bring to the disk what was acknowledged. */
-const flushMs = 5000;
-/** More calls are counted, not named. */
-const mostNamed = 10;
+import { flushMs, mostNamedCalls } from "./limits.ts";
 
 /** What a server that is ended leaves behind. */
 export interface Leaving {
@@ -72,11 +68,11 @@ async function end(seconds: number, leaving: Leaving): Promise<never> {
   const { server, waitsForCommand } = leaving;
   const waiting = waitedFor();
   const now = performance.now();
-  for (const it of waiting.slice(0, mostNamed)) {
+  for (const it of waiting.slice(0, mostNamedCalls)) {
     const past = Math.round((now - it.since) / 1000);
     log.error(`${nameOf(it)} has not been answered for ${past} s`, it.logName);
   }
-  const more = waiting.length - mostNamed;
+  const more = waiting.length - mostNamedCalls;
   if (more > 0) log.error(`${more} more calls of layers have not been answered`);
   if (server !== undefined && waiting.length > 0) {
     const late = new Promise((resolve) => {

@@ -4,6 +4,7 @@ import { constants } from "node:os";
 import { log } from "../lib/log.ts";
 import { stopAsked } from "../lib/stopping.ts";
 import { giveUp } from "./faults.ts";
+import { doubledSignalMs } from "./limits.ts";
 
 const names = ["SIGINT", "SIGTERM", "SIGQUIT", "SIGHUP"] as const;
 
@@ -17,8 +18,6 @@ export interface StopSignals extends Disposable {
    */
   readonly signal: Promise<void>;
 }
-
-const doubledMs = 500;
 
 function ignore(): void {}
 
@@ -38,7 +37,7 @@ export function stopSignals(): StopSignals {
   const handle = (name: (typeof names)[number]): void => {
     const now = performance.now();
     if (stopping !== undefined) {
-      if (stopping.name === name && now - stopping.since < doubledMs) return;
+      if (stopping.name === name && now - stopping.since < doubledSignalMs) return;
       giveUp(128 + constants.signals[name]);
     }
     stopping = { name, since: now };

@@ -1,8 +1,9 @@
 /** The watchdog's thread: see watchdog.ts. */
 import { log, sendErrorsTo } from "../lib/log.ts";
 import { openSystemLog } from "../sys/process.ts";
-import { Blocking, everyMs } from "./blocking-report.ts";
+import { Blocking } from "./blocking-report.ts";
 import type { Watched } from "./blocking-report.ts";
+import { watchdogLookMs } from "./limits.ts";
 
 /** This file runs in a Worker, whose global object has these. */
 declare const self: Worker;
@@ -22,4 +23,4 @@ self.addEventListener("message", ({ data }: MessageEvent<Watched | undefined>) =
 setInterval(() => {
   const message = blocking?.look();
   if (message !== undefined) log.error(message);
-}, everyMs);
+}, watchdogLookMs);

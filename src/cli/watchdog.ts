@@ -6,7 +6,8 @@ import type { Chain } from "../chain/chain.ts";
 import { memory, methods, methodsPerLayer, now, titles } from "../chain/running.ts";
 import { log, watchErrorTarget } from "../lib/log.ts";
 import { isOurs } from "../modules/find.ts";
-import { everyMs, type Watched } from "./blocking-report.ts";
+import type { Watched } from "./blocking-report.ts";
+import { watchdogLookMs } from "./limits.ts";
 
 /**
  * Watch until it is disposed of. Only layers in TypeScript can block JavaScript, and those that
@@ -34,7 +35,7 @@ export function watchBlocking({ layers }: Chain): Disposable {
   });
   const timer = setInterval(() => {
     now[1] = ((now[1] ?? 0) + 1) | 0;
-  }, everyMs).unref();
+  }, watchdogLookMs).unref();
   return {
     [Symbol.dispose]() {
       clearInterval(timer);

@@ -1,5 +1,7 @@
 /** Memory for replies and payloads of one connection, used again and again. */
 
+import { keptBlockBytes } from "./limits.ts";
+
 /**
  * A piece of memory with a stable address: C may write into it while other work goes on, which the
  * storage of a small typed array of its own does not allow.
@@ -36,8 +38,6 @@ export function dataStart(count: number): number {
 function ceilLog2(length: number): number {
   return 32 - Math.clz32(Math.max(length - 1, 0));
 }
-/** What is kept for later; more is left to the garbage collector. */
-const keptBytes = 4 << 20;
 
 /**
  * Blocks are never handed from one connection to another, so that a plugin which fills less than it
@@ -66,7 +66,7 @@ export class Blocks {
     const { length } = block.bytes;
     // A layer took its memory away.
     if (length === 0) return true;
-    if (this.#kept + length > keptBytes) return false;
+    if (this.#kept + length > keptBlockBytes) return false;
     this.#kept += length;
     (this.#free[block.log2] ??= []).push(block);
     return true;

@@ -1,8 +1,6 @@
 /** What the client sends during the handshake, taken piece by piece. */
+import { handshakeInputBytes } from "./limits.ts";
 import type { Sink } from "./output.ts";
-
-/** The client is held back once this much waits and nobody asks for it. */
-const heldBytes = 64 << 10;
 
 export class Input {
   readonly #sink: Sink;
@@ -24,7 +22,7 @@ export class Input {
     this.#available += chunk.length;
     if (this.#wake !== undefined) {
       this.#wake();
-    } else if (this.#available >= heldBytes && !this.#paused) {
+    } else if (this.#available >= handshakeInputBytes && !this.#paused) {
       this.#paused = true;
       this.#sink.pause();
     }

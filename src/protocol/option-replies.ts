@@ -1,7 +1,8 @@
 /** Writes what the server says during the handshake. */
 import { log } from "../lib/log.ts";
 import { OPTION_REPLY_MAGIC, optionName, replyName } from "./constants.ts";
-import { Output } from "./output.ts";
+import { flushedBytes } from "./limits.ts";
+import type { Output } from "./output.ts";
 import { textBytes } from "./replies.ts";
 
 const nothing = new Uint8Array(0);
@@ -34,7 +35,7 @@ export class OptionReplies {
   part(option: number, type: number, data: Uint8Array): void {
     this.#header(option, type, data.length);
     this.#output.append(data);
-    if (this.#output.held >= Output.aheadBytes) this.#output.flush();
+    if (this.#output.held >= flushedBytes) this.#output.flush();
   }
 
   /** An error, with its text for people. */

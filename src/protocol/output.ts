@@ -3,6 +3,7 @@ import type { FilePart } from "../chain/layer.ts";
 import { log } from "../lib/log.ts";
 import { freeUsedUp } from "../lib/used-up.ts";
 import { type Block, type Blocks, dataStart } from "./blocks.ts";
+import { copiedReplyBytes, firstReplyBytes, fullBlockBytes } from "./limits.ts";
 
 /** The connection's socket. */
 export interface Sink {
@@ -44,17 +45,7 @@ export interface Place {
   readonly own: boolean;
 }
 
-/** A reply up to this size is copied beside others: that is cheaper than a write of its own. */
-const copiedBytes = (32 << 10) + 64;
-/** Small, since most of a thousand clients may be silent. */
-const firstBlockBytes = 4 << 10;
-
 export class Output {
-  /** So much is worth a write of its own. */
-  static readonly fullBytes = 256 << 10;
-  /** So much is written before the rest of a batch is done: the client then works on it meanwhile. */
-  static readonly aheadBytes = 64 << 10;
-
   /** The kernel took less than it was given: `drained` will be called. */
   blocked = false;
   /** The connection is gone: whatever is written vanishes. */
@@ -78,7 +69,7 @@ export class Output {
   constructor(sink: Sink, blocks: Blocks) {
     this.#sink = sink;
     this.#blocks = blocks;
-    this.block = blocks.take(firstBlockBytes);
+    this.block = blocks.take(firstReplyBytes);
   }
 
   /** Bytes that wait to be written. */
@@ -95,7 +86,7 @@ export class Output {
   /** The reply in `place`, `length` bytes with its header, is complete. */
   adopt(place: Place, length: number): void {
     const { block, start, own } = place;
-    if (length <= copiedBytes) {
+    if (length <= copiedReplyBytes) {
       const at = this.reserve(length);
       this.block.bytes.set(block.bytes.subarray(start, start + length), at);
       this.end = at + length;
@@ -199,9 +190,9 @@ export class Output {
       return this.#refused(taken, () => (this.#start += taken));
     }
     this.#reset();
-    if (block.bytes.length > 2 * Output.fullBytes) {
+    if (block.bytes.length > 2 * fullBlockBytes) {
       this.#giveBack(block);
-      this.block = this.#blocks.take(Output.fullBytes);
+      this.block = this.#blocks.take(fullBlockBytes);
     }
     return true;
   }
@@ -241,7 +232,7 @@ export class Output {
     this.#segments.length = 0;
     this.#segmentBytes = 0;
     this.#giveBack(this.block);
-    this.block = this.#blocks.take(firstBlockBytes);
+    this.block = this.#blocks.take(firstReplyBytes);
     this.#reset();
   }
 
@@ -261,9 +252,9 @@ export class Output {
     const { block } = this;
     if (this.end > this.#start) this.#isLost(block);
     const used = this.end - this.#start;
-    if (used > copiedBytes && block.bytes.length >= Output.fullBytes) {
+    if (used > copiedReplyBytes && block.bytes.length >= fullBlockBytes) {
       this.#seal(true);
-      this.block = this.#blocks.take(Math.max(Output.fullBytes, length));
+      this.block = this.#blocks.take(Math.max(fullBlockBytes, length));
       this.#reset();
       return;
     }
@@ -285,7 +276,7 @@ export class Output {
   /** Gather in another block, behind what this one holds. */
   #another(recycle: boolean): void {
     this.#seal(recycle);
-    this.block = this.#blocks.take(firstBlockBytes);
+    this.block = this.#blocks.take(firstReplyBytes);
     this.#reset();
   }
 

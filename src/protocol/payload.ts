@@ -1,9 +1,7 @@
 /** Collects the data of one WRITE that does not lie in one piece of input. */
 import { freeUsedUp } from "../lib/used-up.ts";
 import { type Block, type Blocks, dataStart } from "./blocks.ts";
-
-/** A client that announces much and sends nothing gets no more memory than this. */
-const firstBytes = 1 << 20;
+import { firstPayloadBytes } from "./limits.ts";
 
 export class Payload {
   readonly count: number;
@@ -17,7 +15,7 @@ export class Payload {
     this.count = count;
     this.#blocks = blocks;
     this.#start = dataStart(count);
-    this.#block = blocks.take(this.#start + Math.min(count, firstBytes));
+    this.#block = blocks.take(this.#start + Math.min(count, firstPayloadBytes));
   }
 
   get missing(): number {

@@ -1,6 +1,7 @@
 /** Requests between their arrival and their answer. */
 import type { Extents } from "../lib/extents.ts";
 import { CMD_BLOCK_STATUS, CMD_READ, CMD_WRITE } from "./constants.ts";
+import { extentsBytes } from "./limits.ts";
 import type { Place } from "./output.ts";
 import type { Payload } from "./payload.ts";
 import type { Asked } from "./replies.ts";
@@ -28,9 +29,6 @@ export interface Pending extends Held, Running {
   /** Bytes of memory that it counts for. */
   readonly weight: number;
 }
-
-/** A list of extents may become that large. */
-const extentsBytes = 4 << 20;
 
 /** Memory that a request may need while it is in flight. */
 export function weightOf(type: number, count: number): number {

@@ -17,13 +17,19 @@ import {
   CMD_TRIM,
   CMD_WRITE,
   CMD_WRITE_ZEROES,
-  MAX_REQUEST_BYTES,
 } from "./constants.ts";
 import { FileReads } from "./file-reads.ts";
 import type { Gate } from "./gate.ts";
 import { Holes, type Part } from "./holes.ts";
+import {
+  aheadBytes,
+  flushedBytes,
+  mostBytesInFlight,
+  mostInFlight,
+  trustedReads,
+} from "./limits.ts";
 import type { ChosenExport } from "./negotiation.ts";
-import { Output, type Sink } from "./output.ts";
+import type { Output, Sink } from "./output.ts";
 import { type Held, type Pending, type Running, weightOf } from "./pending.ts";
 import { perform } from "./perform.ts";
 import type { ProtocolPolicy } from "./policy.ts";
@@ -48,14 +54,6 @@ export interface TransmissionOptions {
   /** Called once, when nothing more will be run: the client left, or is sent away. */
   onEnd(): void;
 }
-
-/** Requests whose answers are promises, and the memory they may hold, in one connection. */
-const maxInFlight = 256;
-const maxBytesInFlight = MAX_REQUEST_BYTES;
-/** While the kernel takes no output, so much of it is made ready for when it does. */
-const aheadBytes = 512 << 10;
-/** After so many reads that were answered at once, the next one is expected to be, too. */
-const trustedReads = 16;
 
 const shuttingDown: Refusal = {
   errno: "ESHUTDOWN",
@@ -107,7 +105,9 @@ export class Transmission {
     this.#files = new FileReads(options.export.filePart, this.#output, this.#replies);
     this.#gate = options.gate;
     const { policy, smallestPiece } = options;
-    this.#mostInFlight = this.#gate.one ? 1 : Math.min(policy.threads ?? maxInFlight, maxInFlight);
+    this.#mostInFlight = this.#gate.one
+      ? 1
+      : Math.min(policy.threads ?? mostInFlight, mostInFlight);
     // Who has them run one after the other may count on their order.
     this.#output.inOrder = this.#mostInFlight === 1;
     const { size, top } = options.export;
@@ -232,7 +232,7 @@ export class Transmission {
       if (!this.#mayRun()) return;
       reader.ready = false;
       this.#execute();
-      if (this.#output.held >= Output.aheadBytes) this.#output.flush();
+      if (this.#output.held >= flushedBytes) this.#output.flush();
     }
   }
 
@@ -246,7 +246,7 @@ export class Transmission {
     }
     if (this.#inFlight > 0) {
       if (this.#inFlight >= this.#mostInFlight) return false;
-      if (this.#bytesInFlight + weightOf(type, count) > maxBytesInFlight) return false;
+      if (this.#bytesInFlight + weightOf(type, count) > mostBytesInFlight) return false;
     }
     return refused !== undefined || this.#refusing || this.#gate.open(this.#inFlight);
   }

@@ -17,6 +17,7 @@ import { Transmission } from "../protocol/transmission.ts";
 import { failure } from "../protocol/wire-error.ts";
 import type { ClientSocket } from "./client-socket.ts";
 import type { IdleCollection } from "./idle-collection.ts";
+import { handshakeWaitingBytes, lingerMs, receivedAtOnce } from "./limits.ts";
 import { TlsTransport } from "./tls-transport.ts";
 import type { ServerTls } from "./tls.ts";
 
@@ -36,14 +37,8 @@ export interface Shared {
 
 /** Of nbdkit, for the log. */
 const defaultThreads = 16;
-/** A client that takes no output keeps a server that stops waiting so long. */
-const lingerMs = 2000;
 /** No timer waits longer, which is 24 days. */
 const mostTimerMs = 2 ** 31 - 1;
-/** During the handshake so much may wait to be taken before more is written. */
-const waitingBytes = 64 << 10;
-/** So much is received at once, as others want to be served, too. */
-const mostAtOnce = 4 << 20;
 
 /** nbdkit starts threads for the requests of -s where they may run in parallel, and for nothing else. */
 function lifecycleThread({ chain, policy }: Shared): "all" | "control" {
@@ -164,7 +159,7 @@ export class Connection {
 
   /** The rest of a write's data is received where it belongs, and so are large writes behind it. */
   #receiveMore(transmission: Transmission): void {
-    for (let left = mostAtOnce; left > 0;) {
+    for (let left = receivedAtOnce; left > 0;) {
       const { room } = transmission;
       const count = room === undefined ? 0 : this.#socket.receive(room);
       if (count === 0) return;
@@ -439,7 +434,7 @@ export class Connection {
 
   /** Wait until little of what was written for the client waits to be taken. */
   async #room(): Promise<void> {
-    while (this.#output.held > waitingBytes && !this.#output.dead && !this.#stopping) {
+    while (this.#output.held > handshakeWaitingBytes && !this.#output.dead && !this.#stopping) {
       await this.#progress();
     }
   }

@@ -1,8 +1,6 @@
 /** How close this process is to having no descriptor left for another client. */
 import { openFilesLimit } from "../sys/open-files.ts";
-
-/** What is kept for layers, which open files for the clients that are there. */
-const mostReserved = 256;
+import { mostReservedDescriptors } from "./limits.ts";
 
 let threshold: number | undefined;
 
@@ -10,7 +8,7 @@ let threshold: number | undefined;
 export function isAmongLast(fd: number): boolean {
   if (threshold === undefined) {
     const limit = openFilesLimit();
-    threshold = limit - Math.min(mostReserved, Math.floor(limit / 4));
+    threshold = limit - Math.min(mostReservedDescriptors, Math.floor(limit / 4));
   }
   return fd >= threshold;
 }

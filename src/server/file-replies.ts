@@ -2,11 +2,7 @@
 import type { FilePart } from "../chain/layer.ts";
 import type { FileReply, Sink } from "../protocol/output.ts";
 import { FilePipe, isInMemory, isNonBlocking } from "../sys/file-pipe.ts";
-
-/** For clients that have not taken all of a reply. The others' replies are read, as each pipe takes two descriptors. */
-const mostPipes = 32;
-/** So many are kept for later: the largest reply needs five. */
-const mostSpare = 8;
+import { mostPipes, mostSparePipes } from "./limits.ts";
 
 /** Pipes that are empty. */
 const spare: FilePipe[] = [];
@@ -50,7 +46,7 @@ function emptyPipe(): FilePipe | undefined {
 }
 
 function release(pipe: FilePipe): void {
-  if (pipe.held === 0 && spare.length < mostSpare) {
+  if (pipe.held === 0 && spare.length < mostSparePipes) {
     spare.push(pipe);
   } else {
     pipe[Symbol.dispose]();

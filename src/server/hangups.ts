@@ -3,8 +3,7 @@
  * sleeps for such a client would keep others waiting for nobody.
  */
 import { hungUp } from "../sys/socket.ts";
-
-const everyMs = 100;
+import { hangupCheckMs } from "./limits.ts";
 
 interface Watched {
   readonly fd: number;
@@ -20,7 +19,7 @@ let timer: Timer | undefined;
 export function watchHangup(socket: object, fd: number, left: () => void): void {
   watched.set(socket, { fd, left });
   // Clients are held back and let go many times a second: the timer outlasts that.
-  timer ??= setInterval(look, everyMs).unref();
+  timer ??= setInterval(look, hangupCheckMs).unref();
 }
 
 export function forgetHangup(socket: object): void {

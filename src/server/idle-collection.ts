@@ -3,14 +3,7 @@
  * timer of its own fires: what clients of a burst needed would stay until then.
  */
 import { log } from "../lib/log.ts";
-
-const everyMs = 1000;
-/** While others are active, so many looks go by after a client left. */
-const mostBusyLooks = 5;
-/** A collection may miss a little, as the stack may still refer to it. */
-const mostCollections = 3;
-/** A collection takes some milliseconds. It is worth it for the larger of these: bytes, and a share of the level. */
-const leastGrowth = { bytes: 8 << 20, share: 0.1 };
+import { leastGrowth, memoryLookMs, mostBusyLooks, mostCollections } from "./limits.ts";
 
 /** What is asked and done, so that tests can watch it. */
 export interface Collecting {
@@ -102,6 +95,6 @@ export class IdleCollection {
 }
 
 function everySecond(tick: () => void): Disposable {
-  const timer = setInterval(tick, everyMs).unref();
+  const timer = setInterval(tick, memoryLookMs).unref();
   return { [Symbol.dispose]: () => clearInterval(timer) };
 }

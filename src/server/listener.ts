@@ -11,6 +11,7 @@ import type { Connection } from "./connection.ts";
 import { isAmongLast } from "./descriptors.ts";
 import { fileReplies } from "./file-replies.ts";
 import { forgetHangup, watchHangup } from "./hangups.ts";
+import { unixSendBytes } from "./limits.ts";
 import type { Listening } from "./sockets.ts";
 
 export type Accept = (socket: ClientSocket) => Connection;
@@ -31,12 +32,6 @@ export interface Hooks {
   /** A client's descriptor is free again. */
   left(): void;
 }
-
-/**
- * What the kernel takes for a client on a Unix socket. Its default is less than one reply of 256 KiB, so that
- * each would cost two writes and a wait in between. (TCP sizes its buffers itself.)
- */
-const unixSendBytes = 256 << 10;
 
 /** Accept clients. `keepalive`: let TCP find out about those that are gone. */
 export function startAccepting(

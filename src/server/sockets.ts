@@ -17,6 +17,7 @@ import {
   vsockAddress,
   withPort,
 } from "../sys/listening.ts";
+import { mostPortChoices } from "./limits.ts";
 import { codeOf, listenProblem, mustBeFree } from "./listen-problem.ts";
 
 /** Where to listen. A port of 0 lets the kernel choose. `fd` is a socket that listens already. */
@@ -107,9 +108,6 @@ function openVsock(wanted: number): Listening {
 
 type TcpTarget = Extract<ListenTarget, { readonly port: number }>;
 
-/** The kernel may choose a port for one address that another program has on the next one. */
-const mostChoices = 20;
-
 function openTcp(target: TcpTarget, family: IpFamily | undefined): Listening {
   const { port, address } = target;
   const name = `${address ?? "*"}:${port}`;
@@ -117,7 +115,7 @@ function openTcp(target: TcpTarget, family: IpFamily | undefined): Listening {
   for (let choice = 1; ; choice++) {
     const { fds, chosen, failure } = bindAll(addresses, port);
     if (fds.length === 0) throw listenProblem(name, failure, "tcp");
-    if (port === 0 && codeOf(failure) === "EADDRINUSE" && choice < mostChoices) {
+    if (port === 0 && codeOf(failure) === "EADDRINUSE" && choice < mostPortChoices) {
       fds.forEach(closeSync);
       continue;
     }

@@ -7,9 +7,8 @@ import { peerCredentials, peerName } from "../sys/socket.ts";
 import type { ClientSocket } from "./client-socket.ts";
 import type { Connection } from "./connection.ts";
 import { forgetHangup, watchHangup } from "./hangups.ts";
+import { streamChunkBytes } from "./limits.ts";
 import { type Accept, adoptConnected } from "./listener.ts";
-
-const chunkBytes = 64 << 10;
 
 /** Serve the client that writes to `input` and reads from `output`. Both are closed in the end. */
 export async function acceptStreams(input: number, output: number, accept: Accept): Promise<void> {
@@ -91,8 +90,8 @@ class Streams implements ClientSocket {
   #read(): void {
     if (this.#reading || this.#paused || this.#over) return;
     this.#reading = true;
-    const buffer = new Uint8Array(chunkBytes);
-    read(this.#input, buffer, 0, chunkBytes, null, (error, count) => {
+    const buffer = new Uint8Array(streamChunkBytes);
+    read(this.#input, buffer, 0, streamChunkBytes, null, (error, count) => {
       this.#reading = false;
       if (this.#over) return;
       if (error !== null || count === 0) {
@@ -101,7 +100,7 @@ class Streams implements ClientSocket {
       }
       // Not the whole buffer for a few bytes that wait.
       this.#connection?.data(
-        count < chunkBytes / 2 ? buffer.slice(0, count) : buffer.subarray(0, count),
+        count < streamChunkBytes / 2 ? buffer.slice(0, count) : buffer.subarray(0, count),
       );
       this.#read();
     });

@@ -4,6 +4,12 @@ import { failure } from "../protocol/wire-error.ts";
 import type { TlsNames, TlsTalk } from "../sys/tls/session.ts";
 import { type Emit, reuse } from "../sys/tls/wire.ts";
 import type { ClientSocket } from "./client-socket.ts";
+import {
+  tlsHandshakeBytes,
+  tlsKeptFromBytes,
+  tlsPendingBytes,
+  tlsReceivedAtOnce,
+} from "./limits.ts";
 
 /** What happens on the connection, in clear. */
 export interface Receiver {
@@ -25,21 +31,11 @@ export interface TlsOffer {
   newSession(emit: Emit, logName: string): TlsTalk;
 }
 
-/** What a client may send for the handshake, chains of certificates included. */
-const handshakeBytes = 1 << 20;
-/** What may wait for a client that takes nothing, beyond what it is given at once. */
-const pendingBytes = 1 << 20;
-
-/** From so much on the memory in which it was encrypted is kept, else a copy. */
-const keptFromBytes = 64 << 10;
-
 const nothing = new Uint8Array(0);
 /** Where what has no other place is decrypted to, for a moment. */
 const scratch = new Uint8Array(new ArrayBuffer(64 << 10));
 /** Where it is received while the data of a write is still to come. */
 const incoming = new Uint8Array(new ArrayBuffer(256 << 10));
-/** Others want to be served, too. */
-const mostAtOnce = 1 << 20;
 
 type State = "plain" | "handshake" | "secure" | "over";
 
@@ -216,12 +212,12 @@ export class TlsTransport implements ClientSocket, Disposable {
     if (this.#lost) return false;
     if (this.#pending.length > 0) {
       this.#pending = Buffer.concat([this.#pending, bytes]);
-      if (this.#pending.length > pendingBytes) this.#lost = true;
+      if (this.#pending.length > tlsPendingBytes) this.#lost = true;
       return false;
     }
     const rest = this.#send(bytes);
     // Little is not worth to hold that much memory for a client which takes nothing.
-    const isMuch = rest.length >= keptFromBytes;
+    const isMuch = rest.length >= tlsKeptFromBytes;
     this.#pending = isMuch ? rest : rest.slice();
     return isMuch;
   };
@@ -238,8 +234,8 @@ export class TlsTransport implements ClientSocket, Disposable {
     session.push(chunk, true);
     try {
       if (!session.handshake()) {
-        if (this.#handshakeBytes <= handshakeBytes) return;
-        this.#fail(`client sent more than ${handshakeBytes} bytes for the TLS handshake`);
+        if (this.#handshakeBytes <= tlsHandshakeBytes) return;
+        this.#fail(`client sent more than ${tlsHandshakeBytes} bytes for the TLS handshake`);
         return;
       }
     } catch (error) {
@@ -267,7 +263,7 @@ export class TlsTransport implements ClientSocket, Disposable {
 
   /** Hand on what has come. It was asked for with the chunk that brought it, so nobody is asked whether to go on. */
   #deliver(session: TlsTalk): void {
-    let left = mostAtOnce;
+    let left = tlsReceivedAtOnce;
     while (this.#state === "secure" && !this.#deaf) {
       const room = this.#receiver.room();
       let count;

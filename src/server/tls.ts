@@ -14,6 +14,7 @@ import {
   type TlsCredentials,
 } from "../sys/tls/credentials.ts";
 import { whyNoTls } from "../sys/tls/library.ts";
+import { tlsHandshakeMs } from "./limits.ts";
 import type { TlsOffer } from "./tls-transport.ts";
 
 export interface TlsOptions {
@@ -34,9 +35,6 @@ export type ServerTls =
   | { readonly mode: "off" | "unsupported" }
   | { readonly mode: "on" | "require"; readonly offer: TlsOffer };
 
-/** As GnuTLS suggests, and nbdkit does. */
-const handshakeMs = 40_000;
-
 const rootFolder = "/etc/pki/nbdkit";
 
 /** Throws ConfigError where TLS was asked for and cannot be had. A daemon leaves its folder: paths count from now. */
@@ -51,7 +49,7 @@ export function prepareTls(options: TlsOptions): ServerTls {
     typeof source === "string" ? loadKeys(source, options) : load(source, options);
   for (const warning of credentials.warnings) log.warning(warning);
   log.debug(`TLS enabled using: ${credentials.kind}`);
-  const offer = { handshakeMs, newSession: credentials.newSession };
+  const offer = { handshakeMs: tlsHandshakeMs, newSession: credentials.newSession };
   return { mode: mode === "require" ? "require" : "on", offer };
 }
 

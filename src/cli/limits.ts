@@ -1,0 +1,20 @@
+/** The tuned numbers of this room. Bytes, milliseconds and counts as the names say. */
+
+/** How long SIGTERM is sent again to shells that have forked: they catch it until the child has become its program. */
+export const forkMs = 1000;
+/** How long SIGSTOP may take to reach a process. */
+export const stopMs = 100;
+/** The same signal once more within this time is not a second wish: a terminal and `npm run` both pass on Ctrl-C. */
+export const doubledSignalMs = 500;
+/** How often the watchdog looks whether JavaScript has moved. */
+export const watchdogLookMs = 500;
+/** Looks in a row without a move, after which JavaScript counts as blocked: two seconds. */
+export const blockedLooks = 4;
+/** Layers that the watchdog's line names. */
+export const mostNamedLayers = 3;
+/** How long layers that answer have to bring acknowledged writes to the disk, when the server has to end. */
+export const flushMs = 5000;
+/** Calls without an answer that are named at the end; the others are counted. */
+export const mostNamedCalls = 10;
+/** One word of the shell script for --run. The kernel takes 128 KiB as one word. */
+export const scriptWordBytes = 16_384;
