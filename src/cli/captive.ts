@@ -141,14 +141,14 @@ function escapedPieces(bytes: Uint8Array): string[] {
 /** Variables of the shell, not exported, in front of the user's text. */
 export function shellVariables({ address, ...options }: CaptiveAddress): string {
   const port = "port" in address ? address.port : "vsock" in address ? address.vsock : "";
-  const { exportName, tls, tlsCertificates = "", tlsPsk = "" } = options;
+  const { exportName, tls } = options;
   const variables = [
     `uri=${quote(uriOf(address, options))}`,
     'nbd="$uri"',
     `exportname=${quote(exportName)}`,
-    ...(tls === undefined ? [] : [`tls=${tls === "require" ? 2 : 1}`]),
-    `tls_certificates=${quote(tlsCertificates)}`,
-    `tls_psk=${quote(tlsPsk)}`,
+    ...(tls.mode === "off" ? [] : [`tls=${tls.mode === "require" ? 2 : 1}`]),
+    `tls_certificates=${quote(tls.certificates ?? "")}`,
+    `tls_psk=${quote(tls.psk ?? "")}`,
     `port=${quote(String(port))}`,
     `unixsocket=${quote("unix" in address ? address.unix : "")}`,
   ];

@@ -29,7 +29,7 @@ import {
   type StandardStreams,
   takeStandardStreams,
 } from "./standard-streams.ts";
-import { canHaveUri, printedUris, uriOf, type UriOptions, uriOptions } from "./uri.ts";
+import { canHaveUri, printedUris, uriOf, type UriOptions } from "./uri.ts";
 import { changeUser, userId } from "./user.ts";
 import { watchBlocking } from "./watchdog.ts";
 
@@ -119,8 +119,8 @@ class Life implements Leaving {
     this.#origin = origin;
     this.#streams = streams;
     this.#places = places;
-    const { mode } = origin.tls;
-    this.#uri = uriOptions(settings, mode === "unsupported" ? "off" : mode);
+    const mode = origin.tls.mode === "unsupported" ? "off" : origin.tls.mode;
+    this.#uri = { ...settings, tls: { ...settings.tls, mode } };
   }
 
   /** The sockets are there. Clients are greeted once this has resolved. */

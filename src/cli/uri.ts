@@ -5,40 +5,19 @@ import { bytesOf } from "../lib/text-bytes.ts";
 import type { Address } from "../server/sockets.ts";
 import type { Settings } from "./settings.ts";
 
-/** What clients must know besides the address. */
-export interface UriOptions {
-  readonly exportName: string;
-  /** -4 or -6. */
-  readonly ipFamily?: 4 | 6 | undefined;
-  /** Whether TLS is there, and must be used. */
-  readonly tls?: "on" | "require" | undefined;
-  readonly tlsCertificates?: string | undefined;
-  readonly tlsPsk?: string | undefined;
-}
-
-/** `tls` is the mode once it is settled. */
-export function uriOptions(settings: Settings, tls: "off" | "on" | "require"): UriOptions {
-  const { exportName, sockets } = settings;
-  const { certificates: tlsCertificates, psk: tlsPsk } = settings.tls;
-  return {
-    exportName,
-    ipFamily: sockets.ipFamily,
-    tls: tls === "off" ? undefined : tls,
-    tlsCertificates,
-    tlsPsk,
-  };
-}
+/** What clients must know besides the address. The mode of TLS is the server's, not `default`. */
+export type UriOptions = Pick<Settings, "exportName" | "sockets" | "tls">;
 
 export function uriOf(address: Address, options: UriOptions): string {
-  const { exportName, tls, tlsCertificates, tlsPsk } = options;
+  const { exportName, sockets, tls } = options;
   // Clients of a server that only offers TLS may do without, and need no credentials then.
-  const required = tls === "require";
+  const required = tls.mode === "require";
   const scheme = required ? "nbds" : "nbd";
   const path = exportName === "" ? "" : `/${percentEncode(exportName)}`;
-  const query = required ? credentials(tlsPsk, tlsCertificates) : [];
+  const query = required ? credentials(tls) : [];
   if ("unix" in address) query.unshift(`socket=${percentEncode(address.unix)}`);
   const tail = query.length === 0 ? "" : `?${query.join("&")}`;
-  return scheme + authorityOf(address, options.ipFamily) + path + tail;
+  return scheme + authorityOf(address, sockets.ipFamily) + path + tail;
 }
 
 function authorityOf(address: Address, family: 4 | 6 | undefined): string {
@@ -48,7 +27,7 @@ function authorityOf(address: Address, family: 4 | 6 | undefined): string {
   return `://${hostOf(address.address, family)}:${address.port}`;
 }
 
-function credentials(psk: string | undefined, certificates: string | undefined): string[] {
+function credentials({ certificates, psk }: UriOptions["tls"]): string[] {
   if (psk !== undefined) return [`tls-psk-file=${percentEncode(psk)}`];
   return certificates === undefined ? [] : [`tls-certificates=${percentEncode(certificates)}`];
 }

@@ -2,27 +2,37 @@
 import { describe, expect, test } from "bun:test";
 
 import { run } from "#test/server";
+import { defaults } from "#test/settings";
 
-import { type CaptiveAddress, shellVariables } from "../../src/cli/captive.ts";
+import { shellVariables } from "../../src/cli/captive.ts";
 import { printedUris, uriOf, type UriOptions } from "../../src/cli/uri.ts";
 import type { Address } from "../../src/server/sockets.ts";
 
-const unix = (path: string, exportName = ""): CaptiveAddress => ({
-  address: { unix: path },
+interface Options {
+  readonly exportName?: string;
+  readonly ipFamily?: 4 | 6;
+  readonly tls?: Partial<UriOptions["tls"]>;
+}
+
+/** By default without TLS. */
+const withDefaults = ({ exportName = "", ipFamily, tls }: Options): UriOptions => ({
   exportName,
+  sockets: { ...defaults.sockets, ipFamily },
+  tls: { ...defaults.tls, mode: "off", ...tls },
 });
-const tcp = (port: number, exportName = "", address?: string): CaptiveAddress => ({
+
+interface Where extends Options {
+  readonly address: Address;
+}
+
+const unix = (path: string, exportName = ""): Where => ({ address: { unix: path }, exportName });
+const tcp = (port: number, exportName = "", address?: string): Where => ({
   address: { port, ...(address === undefined ? {} : { address }) },
   exportName,
 });
-const secure = (address: Address, options: Partial<UriOptions>): CaptiveAddress => ({
-  address,
-  exportName: "",
-  ...options,
-});
 
 describe("the URI", () => {
-  test.each([
+  const uris: readonly (readonly [Where, string])[] = [
     [unix("/tmp/s"), "nbd+unix://?socket=/tmp/s"],
     [unix("/tmp/s", "disk"), "nbd+unix:///disk?socket=/tmp/s"],
     [unix("/a b/é&?#+%"), "nbd+unix://?socket=/a%20b/%C3%A9%26%3F%23%2B%25"],
@@ -32,34 +42,38 @@ describe("the URI", () => {
     [tcp(1, "", "::1"), "nbd://[::1]:1"],
     [tcp(1, "", "::"), "nbd://[::1]:1"],
     [tcp(1, "", "localhost"), "nbd://localhost:1"],
-    [secure({ port: 1 }, { ipFamily: 6 }), "nbd://[::1]:1"],
-    [secure({ port: 1 }, { ipFamily: 4 }), "nbd://localhost:1"],
-    [secure({ port: 1, address: "localhost" }, { ipFamily: 4 }), "nbd://localhost:1"],
+    [{ address: { port: 1 }, ipFamily: 6 }, "nbd://[::1]:1"],
+    [{ address: { port: 1 }, ipFamily: 4 }, "nbd://localhost:1"],
+    [{ address: { port: 1, address: "localhost" }, ipFamily: 4 }, "nbd://localhost:1"],
     [tcp(1, "", "0.0.0.0"), "nbd://localhost:1"],
     [tcp(1, "", "192.0.2.1"), "nbd://192.0.2.1:1"],
     [tcp(1, "e", "2001:db8::1"), "nbd://[2001:db8::1]:1/e"],
     [tcp(1, "", "fe80::1%eth0"), "nbd://[fe80::1%25eth0]:1"],
     [unix("/s", "\udcff"), "nbd+unix:///%FF?socket=/s"],
-    [secure({ vsock: 5 }, { exportName: "e" }), "nbd+vsock://1:5/e"],
-    [secure({ port: 1 }, { tls: "on" }), "nbd://localhost:1"],
-    [secure({ port: 1 }, { tls: "require" }), "nbds://localhost:1"],
+    [{ address: { vsock: 5 }, exportName: "e" }, "nbd+vsock://1:5/e"],
+    [{ address: { port: 1 }, tls: { mode: "on" } }, "nbd://localhost:1"],
+    [{ address: { port: 1 }, tls: { mode: "require" } }, "nbds://localhost:1"],
     [
-      secure({ port: 1 }, { tls: "require", tlsCertificates: "/a b" }),
+      { address: { port: 1 }, tls: { mode: "require", certificates: "/a b" } },
       "nbds://localhost:1?tls-certificates=/a%20b",
     ],
     [
-      secure({ unix: "/s" }, { tls: "require", tlsCertificates: "/c", tlsPsk: "/k" }),
+      { address: { unix: "/s" }, tls: { mode: "require", certificates: "/c", psk: "/k" } },
       "nbds+unix://?socket=/s&tls-psk-file=/k",
     ],
-    [secure({ port: 1 }, { tlsCertificates: "/c" }), "nbd://localhost:1"],
-    [secure({ port: 1 }, { tls: "on", tlsPsk: "k" }), "nbd://localhost:1"],
-    [secure({ port: 1 }, { tls: "require", tlsPsk: "k/k" }), "nbds://localhost:1?tls-psk-file=k/k"],
-  ])("%j", ({ address, ...options }, uri) => {
-    expect(uriOf(address, options)).toBe(uri);
+    [{ address: { port: 1 }, tls: { certificates: "/c" } }, "nbd://localhost:1"],
+    [{ address: { port: 1 }, tls: { mode: "on", psk: "k" } }, "nbd://localhost:1"],
+    [
+      { address: { port: 1 }, tls: { mode: "require", psk: "k/k" } },
+      "nbds://localhost:1?tls-psk-file=k/k",
+    ],
+  ];
+  test.each(uris)("%j", ({ address, ...options }, uri) => {
+    expect(uriOf(address, withDefaults(options))).toBe(uri);
   });
 
   test("is printed plainly, for a shell, and in a command", () => {
-    expect(printedUris([{ unix: "/s" }, { port: 1 }], { exportName: "" })).toBe(
+    expect(printedUris([{ unix: "/s" }, { port: 1 }], withDefaults({}))).toBe(
       'nbd+unix://?socket=/s\nShell-quoted URI: "nbd+unix://?socket=/s"\n' +
         'Command to query the NBD endpoint:\n  nbdinfo "nbd+unix://?socket=/s"\n' +
         "nbd://localhost:1\nShell-quoted URI: nbd://localhost:1\n" +
@@ -71,11 +85,13 @@ describe("the URI", () => {
 describe("the variables", () => {
   const show =
     'printf "%s|" "$uri" "$nbd" "$exportname" "$port" "$unixsocket"; env | grep -c ^uri=';
-  const seen = (where: CaptiveAddress) => run(["/bin/sh", "-c", shellVariables(where) + show]);
+  const variables = ({ address, ...options }: Where) =>
+    shellVariables({ address, ...withDefaults(options) });
+  const seen = (where: Where) => run(["/bin/sh", "-c", variables(where) + show]);
 
   test("of a Unix socket, whatever is in its path and in the name of the export", async () => {
     const path = `/tmp/it's "$HOME" \`x\` \\`;
-    const uri = uriOf({ unix: path }, { exportName: "a'b\nc" });
+    const uri = uriOf({ unix: path }, withDefaults({ exportName: "a'b\nc" }));
     expect(await seen(unix(path, "a'b\nc"))).toEqual({
       code: 1,
       stdout: `${uri}|${uri}|a'b\nc||${path}|0\n`,
@@ -93,12 +109,12 @@ describe("the variables", () => {
 
   test.each([
     [{}, "unset||"],
-    [{ tls: "on" }, "1||"],
-    [{ tls: "require", tlsCertificates: "/c", tlsPsk: "/k" }, "2|/c|/k"],
+    [{ tls: { mode: "on" } }, "1||"],
+    [{ tls: { mode: "require", certificates: "/c", psk: "/k" } }, "2|/c|/k"],
   ] as const)("of TLS: %j", async (options, stdout) => {
-    const where = secure({ unix: "/s" }, options);
+    const where = { address: { unix: "/s" }, ...options };
     const script = 'printf "%s|" "${tls-unset}" "$tls_certificates"; printf %s "$tls_psk"';
-    expect(await run(["/bin/sh", "-c", shellVariables(where) + script])).toEqual({
+    expect(await run(["/bin/sh", "-c", variables(where) + script])).toEqual({
       code: 0,
       stdout,
       stderr: "",
