@@ -73,7 +73,7 @@ test.skipIf(!installed("man"))(
       expect(stdout).toMatch(/^NAME\n {7}nbdkit - A network block device server/m);
       expect(stdout).toMatch(/^ {3}-p PORT, --port=PORT\n {7}Listen on this TCP port/m);
       expect(stdout).toContain(`           nbdkit memory 64M --run 'nbdcopy disk.img "$uri"'`);
-      expect(stdout).toMatch(/^ {3}-V, --version\n {7}Print which nbdkit/m);
+      expect(stdout).toMatch(/^ {3}-V, --version\n {7}Print the version/m);
       expect(stdout).toContain("nbdkit-cow-filter(1)");
     });
   },
