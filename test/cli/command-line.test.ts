@@ -11,7 +11,7 @@ import type { Place } from "../../src/cli/settings.ts";
 
 describe("settings", () => {
   test("the defaults are nbdkit's", () => {
-    expect(parseCommandLine(["null"])).toEqual({
+    expect(parseCommandLine(["null"])).toMatchObject({
       kind: "load",
       action: "serve",
       rest: [],
