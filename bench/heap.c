@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: BSD-3-Clause
  */
-#define NBDKIT_FILTER_GENERATION NBDKIT_GENERATION_K
+#define NBDKIT_FILTER_RELEASE NBDKIT_FILTER_RELEASE_1_30
 #include <malloc.h>
 #include <stdio.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /**
  * How many bytes of the C heap each client leaves behind, layer by layer: every genuine filter, filters of the first
- * generations, ours, and plugins. The same chain is measured in nbdkit where it can run it, to tell whose they are.
+ * releases, ours, and plugins. The same chain is measured in nbdkit where it can run it, to tell whose they are.
  *
  * usage: bun bench/leaks.ts [--clients=300] [NAME...]
  */

@@ -1,4 +1,4 @@
-/* A filter of generation S that serves the disk from `shift=OFFSET` on: the least that a C filter can do to a
+/* A filter of the original form that serves the disk from `shift=OFFSET` on: the least that a C filter can do to a
  * request, so that what is measured is the way through C and back.
  *
  * SPDX-License-Identifier: BSD-3-Clause

@@ -1,4 +1,4 @@
-/** Random chains for bench/soak.ts: genuine filters and plugins, filters of the first generations, and ours. */
+/** Random chains for bench/soak.ts: genuine filters and plugins, filters of the first releases, and ours. */
 import { compileModule } from "#test/modules";
 
 import { filters as recipes, plugins as genuinePlugins } from "../test/stock/stack-recipes.ts";
@@ -18,7 +18,7 @@ interface Part {
   readonly params: readonly string[];
 }
 
-const generationA = { THREAD_MODEL: "NBDKIT_THREAD_MODEL_PARALLEL" };
+const nbdkit1_2 = { THREAD_MODEL: "NBDKIT_THREAD_MODEL_PARALLEL" };
 
 /** What is written through them is what is read through them, at the same place. */
 const genuine: Readonly<Record<string, readonly (readonly string[])[]>> = {
@@ -130,7 +130,7 @@ function randomFilter(random: Random): Part {
     const { source, a } = oldest[name] ?? { source: name };
     return {
       name,
-      arg: () => compileModule(source, a ? { defines: generationA, name } : { name }),
+      arg: () => compileModule(source, a ? { defines: nbdkit1_2, name } : { name }),
       params: oldestParams[name] ?? [],
     };
   }

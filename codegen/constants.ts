@@ -35,9 +35,9 @@ export const tables: readonly {
 /** Macros that are one number in TypeScript, under this name. */
 export const numbers: Readonly<Record<string, { readonly name: string; readonly about: string }>> =
   {
-    NBDKIT_FILTER_MARKER_S: {
-      name: "filterMarkerS",
-      about: "what our header leaves in the padding after _api_version in generation S.",
+    NBDKIT_FILTER_MARKER_ORIGINAL: {
+      name: "filterMarkerOriginal",
+      about: "what our header leaves in the padding after _api_version in the original form.",
     },
   };
 
@@ -45,28 +45,28 @@ export const numbers: Readonly<Record<string, { readonly name: string; readonly 
 export const onlyInC: Readonly<Record<string, string>> = {
   NBDKIT_API_VERSION: "chosen by the module's source; codegen reads the header under each of them",
   NBDKIT_API_VERSION_: "the same, whatever the source says after the include",
-  NBDKIT_FILTER_GENERATION:
+  NBDKIT_FILTER_RELEASE:
     "chosen by the module's source; codegen reads the header under each of them",
-  NBDKIT_FILTER_API_VERSION: "of the chosen generation; TypeScript recognises those of all",
+  NBDKIT_FILTER_API_VERSION: "of the chosen layout; TypeScript recognises all",
   NBDKIT_FILTER_API_VERSION_: "the same, whatever the source says after the include",
   NBDKIT_FILTER_IS_OLD_: "a message to authors",
   NBDKIT_FILTER_IS_NEW_: "a message to authors",
   NBDKIT_FILTER_IN_TIME_: "part of NBDKIT_REGISTER_FILTER",
-  nbdkit_next_ops: "the struct's name, with a message where the source is of another generation",
-  nbdkit_next: "the type's name, with a message where the source is of another generation",
+  nbdkit_next_ops: "the struct's name, with a message where the source is for another release",
+  nbdkit_next: "the type's name, with a message where the source is for another release",
   NBDKIT_FILTER_VERSION: "a string that the module's source may choose",
-  NBDKIT_VERSION_MAJOR: "of the chosen generation",
-  NBDKIT_VERSION_MINOR: "of the chosen generation",
-  NBDKIT_VERSION_MICRO: "of the chosen generation",
+  NBDKIT_VERSION_MAJOR: "of the chosen layout",
+  NBDKIT_VERSION_MINOR: "of the chosen layout",
+  NBDKIT_VERSION_MICRO: "of the chosen layout",
   NBDKIT_VERSION_STRING: "a string",
   NBDKIT_TEXT_: "part of NBDKIT_VERSION_STRING",
   NBDKIT_SHOWN_: "whether a macro is defined, for NBDKIT_REGISTER_FILTER",
   NBDKIT_ASSERT_: "a check by the compiler",
   NBDKIT_DOTTED_: "part of NBDKIT_VERSION_STRING",
-  NBDKIT_NXDATA_: "parameters of the chosen generation",
-  NBDKIT_NEXT_: "parameters of the chosen generation",
-  NBDKIT_FLAGS_: "parameters of the chosen generation",
-  NBDKIT_FLAGS_OF_ZERO_: "parameters of the chosen generation",
+  NBDKIT_NXDATA_: "parameters of the chosen layout",
+  NBDKIT_NEXT_: "parameters of the chosen layout",
+  NBDKIT_FLAGS_: "parameters of the chosen layout",
+  NBDKIT_FLAGS_OF_ZERO_: "parameters of the chosen layout",
   NBDKIT_CXX_LANG_C: "for C++",
   NBDKIT_HANDLE_NOT_NEEDED: "TypeScript's handles may be anything",
   NBDKIT_PRINTF_FORMAT_: "an attribute",

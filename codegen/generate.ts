@@ -1,10 +1,10 @@
 /** From headers to generated files; nothing is written here. */
 import { emitAdapters } from "./emit/adapters.ts";
 import { emitConstants } from "./emit/constants.ts";
-import { emitGenerations } from "./emit/generations.ts";
 import { emitLayouts } from "./emit/layouts.ts";
 import { emitMethods } from "./emit/methods.ts";
 import { emitOps, emitOpsHeader } from "./emit/ops.ts";
+import { emitReleases } from "./emit/releases.ts";
 import { emitSymbols } from "./emit/symbols.ts";
 import { readModel } from "./model.ts";
 import { assertDescribed } from "./one-to-one.ts";
@@ -21,7 +21,7 @@ export async function generate(root: string): Promise<GeneratedFile[]> {
   const forApi = [emitConstants(model), emitMethods(model)];
   const forAbi = [
     ...emitAdapters(model),
-    emitGenerations(model),
+    emitReleases(model),
     emitLayouts(model),
     emitOpsHeader(model),
     emitOps(model),

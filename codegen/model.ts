@@ -8,22 +8,25 @@ import {
   type Unit,
 } from "./ir.ts";
 import { layoutOf } from "./layout.ts";
+import { releaseOfMacro, releasePrefix } from "./names.ts";
 import { type Macro, scanMacros } from "./parse/constants.ts";
 import { parseUnit } from "./parse/declarations.ts";
 import { preprocess, type Tree } from "./parse/preprocess.ts";
 
-/** One generation of the filter interface. */
-export interface Generation {
-  /** As in the names of macros and generated tables. */
+/** A release that brought a layout of the filter interface. */
+export interface Release {
+  /** Its number, such as 1.18, or `original` for what came before all releases. */
   readonly id: string;
-  /** The value of NBDKIT_GENERATION_ID. */
+  /** The value of its macro, NBDKIT_FILTER_RELEASE_1_18. */
   readonly number: number;
   readonly unit: Unit;
 }
 
 export interface Model {
   /** In order of time. */
-  readonly generations: readonly Generation[];
+  readonly releases: readonly Release[];
+  /** Their ids by the deprecated names. */
+  readonly oldNames: ReadonlyMap<string, string>;
   /** Where the data callbacks with flags have the public names. */
   readonly plugin: Unit;
   readonly pluginVersions: readonly number[];
@@ -35,19 +38,19 @@ export interface Model {
 export const headers = {
   common: "include/nbdkit-common.h",
   filter: "include/nbdkit-filter.h",
-  generations: "include/nbdkit-filter-generations.h",
+  releases: "include/nbdkit-filter-releases.h",
+  oldNames: "include/nbdkit-filter-generations.h",
   plugin: "include/nbdkit-plugin.h",
   runtime: "abi/runtime/runtime.h",
 } as const;
 
-export const generationPrefix = "NBDKIT_GENERATION_";
 const pluginVersions = [1, 2] as const;
 
 /** Read the headers below `root`. */
 export async function readModel(root: string): Promise<Model> {
   const tree = { root, folders: ["include", "abi/runtime"] };
   const macros = await Promise.all(
-    [headers.common, headers.generations, headers.filter, headers.plugin].map((file) =>
+    [headers.common, headers.releases, headers.filter, headers.plugin].map((file) =>
       scanMacros(tree, file),
     ),
   );
@@ -60,7 +63,8 @@ export async function readModel(root: string): Promise<Model> {
     throw new Error("two plugin API versions expected");
   assertSameLayout(old, plugin);
   return {
-    generations: await readGenerations(tree, macros.flat()),
+    releases: await readReleases(tree, macros.flat()),
+    oldNames: await readOldNames(tree),
     plugin,
     pluginVersions,
     runtime: await read(tree, "runtime.h", {}),
@@ -69,16 +73,28 @@ export async function readModel(root: string): Promise<Model> {
   };
 }
 
-/** The filter's header under each generation that it has a number for. */
-async function readGenerations(tree: Tree, macros: readonly Macro[]): Promise<Generation[]> {
-  const generations = macros
-    .filter(({ name }) => name.startsWith(generationPrefix))
+/** The filter's header in each layout that it has a number for. */
+async function readReleases(tree: Tree, macros: readonly Macro[]): Promise<Release[]> {
+  const releases = macros
+    .filter(({ name }) => name.startsWith(releasePrefix))
     .map(async (macro) => {
-      const define = { NBDKIT_FILTER_GENERATION: macro.name, NBDKIT_API_VERSION: "2" };
+      const define = { NBDKIT_FILTER_RELEASE: macro.name, NBDKIT_API_VERSION: "2" };
       const unit = await read(tree, "nbdkit-filter.h", define);
-      return { id: macro.name.slice(generationPrefix.length), number: integerOf(macro), unit };
+      return { id: releaseOfMacro(macro.name), number: integerOf(macro), unit };
     });
-  return (await Promise.all(generations)).toSorted((a, b) => a.number - b.number);
+  return (await Promise.all(releases)).toSorted((a, b) => a.number - b.number);
+}
+
+/** `#define NBDKIT_GENERATION_G NBDKIT_FILTER_RELEASE_1_18` gives 1.18 for G. */
+async function readOldNames(tree: Tree): Promise<Map<string, string>> {
+  const macros = await scanMacros(tree, headers.oldNames);
+  return new Map(
+    macros.flatMap(({ at: { source } }) => {
+      const match = /NBDKIT_GENERATION_(\w+) +(NBDKIT_FILTER_RELEASE_\w+)$/.exec(source);
+      const [, name, macro] = match ?? [];
+      return name === undefined || macro === undefined ? [] : [[name, releaseOfMacro(macro)]];
+    }),
+  );
 }
 
 /** The value; only macros that are one number have one. */
@@ -110,7 +126,7 @@ async function read(
 
 /** What the server exports, in the order of the headers; of what changed the newest form. */
 export function exportedFunctions(model: Model): FunctionDeclaration[] {
-  const units = [model.plugin, ...model.generations.map(({ unit }) => unit)];
+  const units = [model.plugin, ...model.releases.map(({ unit }) => unit)];
   return [...new Map(units.flatMap((unit) => [...unit.functions])).values()];
 }
 

@@ -10,17 +10,34 @@ export function opName(callback: string): string {
   return `RT_OP_${callback.toUpperCase()}`;
 }
 
-/** What layouts.gen.ts calls a struct of a generation: `filterK`, `nextOpsI1`. */
+export const releasePrefix = "NBDKIT_FILTER_RELEASE_";
+
+/** The macro that chooses a layout: `NBDKIT_FILTER_RELEASE_1_25_4` for 1.25.4. */
+export function releaseMacro(id: string): string {
+  return `${releasePrefix}${idWord(id).toUpperCase()}`;
+}
+
+/** The layout that a macro chooses: the inverse of releaseMacro. */
+export function releaseOfMacro(macro: string): string {
+  return macro.slice(releasePrefix.length).replaceAll("_", ".").toLowerCase();
+}
+
+/** A layout's id within a name: `1_25_4` for 1.25.4. */
+export function idWord(id: string): string {
+  return id.replaceAll(".", "_");
+}
+
+/** What layouts.gen.ts calls a struct in a layout: `filter_1_30`, `nextOps_1_25_4`. */
 export function layoutName(struct: "filter" | "nextOps", id: string): string {
-  return `${struct}${id.slice(0, 1).toUpperCase()}${id.slice(1)}`;
+  return `${struct}_${idWord(id)}`;
 }
 
-/** The name of a generation's adapter, in C: `filter_i1`. */
+/** The name of a layout's adapter, in C: `filter_1_25_4`. */
 export function adapterName(id: string): string {
-  return `filter_${id.toLowerCase()}`;
+  return `filter_${idWord(id)}`;
 }
 
-/** The macro of an adapter's number: `RT_ADAPTER_FILTER_I1`. */
+/** The macro of an adapter's number: `RT_ADAPTER_FILTER_1_25_4`. */
 export function adapterMacro(name: string): string {
   return `RT_ADAPTER_${name.toUpperCase()}`;
 }

@@ -11,7 +11,8 @@ import {
   type Struct,
   structOf,
 } from "./ir.ts";
-import { exportedFunctions, generationPrefix, type Model } from "./model.ts";
+import { exportedFunctions, type Model } from "./model.ts";
+import { releasePrefix } from "./names.ts";
 import {
   type CallbackMeaning,
   callbacks,
@@ -42,7 +43,7 @@ function assertOneToOne(overlay: string, found: Found, described: Iterable<strin
 /** The structs of the model, with the place that the overlay calls them by. */
 export function structsOf(model: Model): (readonly [Place, Struct])[] {
   return [
-    ...model.generations.flatMap(({ unit }): (readonly [Place, Struct])[] => [
+    ...model.releases.flatMap(({ unit }): (readonly [Place, Struct])[] => [
       ["filter", structOf(unit, "nbdkit_filter")],
       ["next", structOf(unit, "nbdkit_next_ops")],
     ]),
@@ -144,7 +145,7 @@ function assertFunctions(model: Model): void {
       );
     }
   }
-  const types = model.generations.flatMap(({ unit }) => [...unit.functionTypes.values()]);
+  const types = model.releases.flatMap(({ unit }) => [...unit.functionTypes.values()]);
 
   assertOneToOne(
     "nextFunctions of codegen/semantics.ts",
@@ -159,7 +160,7 @@ function assertFunctions(model: Model): void {
 }
 
 function assertMacros(model: Model): void {
-  const prefixes = [generationPrefix, ...tables.flatMap((table) => table.prefixes)];
+  const prefixes = [releasePrefix, ...tables.flatMap((table) => table.prefixes)];
   const single = model.macros.filter(
     ({ name }) => !prefixes.some((prefix) => name.startsWith(prefix)),
   );

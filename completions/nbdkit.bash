@@ -31,6 +31,7 @@ _nbdkit_takes() {
     -e | --exportname | --export | --export-name) takes=':' ;;
     --filter) takes='filters:' ;;
     --filter-generation) takes=':' ;;
+    --filter-release) takes=':' ;;
     -g | --group) takes='groups:' ;;
     -i | --ipaddr | --ip-addr) takes='hosts:' ;;
     --listen) takes=':' ;;

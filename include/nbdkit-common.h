@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 /* As nbdkit's headers since 1.16: what filters for earlier releases define may have the names of what is in there. */
-#if !defined(NBDKIT_FILTER_GENERATION) || NBDKIT_FILTER_GENERATION >= NBDKIT_GENERATION_F
+#if !defined(NBDKIT_FILTER_RELEASE) || NBDKIT_FILTER_RELEASE >= NBDKIT_FILTER_RELEASE_1_16
 #define NBDKIT_HAVE_SOCKETS_
 #include <sys/socket.h>
 #endif
@@ -106,7 +106,7 @@ extern const char *nbdkit_timestamp (void);
 /* What --name has called the server, or NULL. */
 extern const char *nbdkit_name (void);
 
-/* The errno that the client sees when the running request fails. Filters have `err` for that from generation B on. */
+/* The errno that the client sees when the running request fails. Filters have `err` for that from nbdkit 1.4 on. */
 extern void nbdkit_set_error (int err);
 
 /* Parameters' values. All return -1 after printing an error. Sizes take the suffixes b k m g t p e and s
@@ -201,7 +201,7 @@ extern void nbdkit_exports_free (struct nbdkit_exports *exports);
 extern size_t nbdkit_exports_count (const struct nbdkit_exports *exports);
 extern struct nbdkit_export nbdkit_get_export (const struct nbdkit_exports *exports, size_t i);
 
-/* nbdkit-filter.h has what differs between generations: nbdkit_extents_full, nbdkit_extents_aligned,
+/* nbdkit-filter.h has what differs between releases: nbdkit_extents_full, nbdkit_extents_aligned,
  * nbdkit_exports_new, nbdkit_context_get_backend, nbdkit_context_set_next, nbdkit_next_context_open and
  * nbdkit_next_context_close. */
 

@@ -23,7 +23,7 @@
 
 #include <nbdkit-common.h>
 
-/* The release whose features these headers have; a filter has that of its generation. */
+/* The release whose features these headers have; a filter has that of its layout. */
 #ifndef NBDKIT_FILTER_H
 #define NBDKIT_VERSION_MAJOR 1
 #define NBDKIT_VERSION_MINOR 32

@@ -44,7 +44,7 @@ export function addQueries(draft: Draft, module: FilterModule, native: NativeCal
   addMissing(draft, module);
 }
 
-/** What a filter of an old generation cannot say of itself, because nbdkit did not ask it yet. */
+/** What a filter for an old release cannot say of itself, because nbdkit did not ask it yet. */
 function addMissing(draft: Draft, module: FilterModule): void {
   const { fields } = module.form.filter;
   const knows = (callback: string) => fields[callback] !== undefined;
@@ -67,7 +67,7 @@ function addMissing(draft: Draft, module: FilterModule): void {
 }
 
 export function addData(draft: Draft, module: FilterModule, native: NativeCalls): void {
-  // Generations without flags ignore them: the seam does not pass any to such a layer but for zero's.
+  // Layouts without flags ignore them: the seam does not pass any to such a layer but for zero's.
   if (module.has("pread")) {
     draft.pread = (context, buf, offset, flags) =>
       native.data(context, { op: op.RT_OP_PREAD, buf, offset, flags });

@@ -1,4 +1,4 @@
-/** The adapter of C filters of every generation: one request at a time becomes a call on a request thread. */
+/** The adapter of C filters of every layout: one request at a time becomes a call on a request thread. */
 import { after, ConfigError, NbdError } from "#api";
 import { threadModels } from "#api/generated/constants.gen";
 import type { Awaitable } from "#api/generated/methods.gen";
@@ -7,8 +7,8 @@ import type { Draft, Layer, LayerContext } from "#chain/layer";
 import type { Message, Upcalled } from "../bridge/bridge.ts";
 import { NativeConnection } from "../bridge/connection.ts";
 import type { Parked } from "../bridge/request-thread.ts";
-import { type GenerationId, generations } from "../generated/generations.gen.ts";
 import * as op from "../generated/ops.gen.ts";
+import { type ReleaseId, releases } from "../generated/releases.gen.ts";
 import { Backend } from "./backend.ts";
 import { addEarly, askEarly } from "./early.ts";
 import { addData, addQueries } from "./filter-calls.ts";
@@ -26,10 +26,9 @@ import type { FilterModule, NativeModule } from "./loaded-module.ts";
 import { NextPointer, openContext, setNext } from "./next.ts";
 import { filterOps, offerShortcut, shortcutsOf } from "./shortcut.ts";
 
-/** Make a layer. `generation` is "either" where it shows only at the first open whether it is S or A. */
-export function nativeFilter(loaded: NativeModule, generation: GenerationId | "either"): Layer {
-  const form = generations[generation === "either" ? "A" : generation];
-  const module: FilterModule = { ...loaded, generation, form };
+/** Make a layer of a filter with the layout of `release`. */
+export function nativeFilter(loaded: NativeModule, release: ReleaseId): Layer {
+  const module: FilterModule = { ...loaded, form: releases[release] };
   const draft = described("filter", module);
   // Until `*err` came, a filter reported through nbdkit_set_error or errno, whatever its plugin did.
   const native = new NativeCalls(module, ({ stored, errno }) =>
@@ -176,39 +175,27 @@ function addOpening(
   native: NativeCalls,
   backend: Backend,
 ): void {
-  const { generation: form } = module;
-  const oldest = form === "S" || form === "A" || form === "either";
-  let known: "A" | "S" | undefined = form === "S" || form === "A" ? form : undefined;
-  if (oldest) {
-    draft.threadModelSettlesAtOpen = form === "either";
-    draft.threadModel = () => {
-      if (known === "S") return undefined;
-      return threadModelName(known === "A" ? module.threadModel : 0);
-    };
-    draft.serverOpensNext = form !== "A";
-  } else if (module.form.threadModelField) {
+  if (module.form.threadModelField) {
     draft.threadModel = () => threadModelName(module.threadModel);
   }
+  // In the original form the callback has no `next` to call.
+  const opensNext = module.has("open") && module.form.openForm !== "readonly";
   draft.open = async (context, next, readonly, exportName, isTls) => {
-    let opened = false;
-    const openNext: OpenNext = (ro, name, parked) => {
-      opened = true;
-      return next(ro, name ?? exportName, parked);
-    };
+    const openNext: OpenNext = (ro, name, parked) => next(ro, name ?? exportName, parked);
     const handle = newHandle(module, context, backend, openNext, exportName);
     try {
       if (module.has("open")) {
-        const flags = form === "either" ? op.RT_OPEN_EITHER : 0;
         const { own, exportName: key } = handle;
-        const call = { op: op.RT_OP_OPEN, nxdata: own, readonly, flags, key, isTls };
+        const call = { op: op.RT_OP_OPEN, nxdata: own, readonly, key, isTls };
         const result = await native.run(context, handle, call);
         if (result.ret === 0) throw failed(result.stored, result.said);
         handle.pointer = result.ret;
-        if (form === "either") known ??= opened ? "A" : "S";
-      } else if (draft.serverOpensNext !== true) {
-        await next(readonly, exportName);
       }
+      if (!opensNext) await next(readonly, exportName);
     } catch (error) {
+      // The callback has succeeded, and the layer below has not.
+      const close = handle.pointer !== 0 && module.has("close");
+      if (close) await native.run(context, handle, { op: op.RT_OP_CLOSE });
       handle.free();
       throw error;
     }

@@ -1,7 +1,6 @@
 /** A loaded C module as its adapter sees it. */
 import type { Bridge } from "../bridge/bridge.ts";
-import type { Generation } from "../generated/generations.gen.ts";
-import type { GenerationId } from "../recognise/generation-ids.ts";
+import type { Release } from "../generated/releases.gen.ts";
 
 /** A module's struct, copied into a zeroed one of ours. */
 export interface NativeModule {
@@ -10,8 +9,6 @@ export interface NativeModule {
   /** The number that calls name it by. */
   readonly module: number;
   readonly threads: number;
-  /** Of a filter. "either" is S or A, which shows when it is opened. */
-  readonly generation?: GenerationId | "either" | undefined;
   readonly apiVersion: number;
   /** As the module was compiled. */
   readonly structSize: number;
@@ -25,6 +22,6 @@ export interface NativeModule {
 
 /** A filter. */
 export interface FilterModule extends NativeModule {
-  /** What its generation has; where it is S or A, what both have. */
-  readonly form: Generation;
+  /** What its layout has. */
+  readonly form: Release;
 }

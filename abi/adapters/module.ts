@@ -11,8 +11,7 @@ import { log } from "#lib/log";
 import { cString } from "#sys/text";
 
 import { Bridge } from "../bridge/bridge.ts";
-import { generations } from "../generated/generations.gen.ts";
-import type { GenerationId } from "../recognise/generation-ids.ts";
+import { releases } from "../generated/releases.gen.ts";
 import {
   checkStruct,
   type ModuleStruct,
@@ -21,14 +20,15 @@ import {
   unknownReleaseWords,
 } from "../recognise/module-struct.ts";
 import { type ModuleKind, type OpenedModule, openModule } from "../recognise/open-module.ts";
+import type { ReleaseId } from "../recognise/releases.ts";
 import type { Native } from "../runtime/native-runtime.ts";
 import { nativeFilter } from "./filter.ts";
 import type { NativeModule } from "./loaded-module.ts";
 import { nativePlugin } from "./plugin.ts";
 
 export interface NativeOptions {
-  /** What the user says the filter's generation is, where it cannot be told. */
-  readonly generation?: GenerationId | undefined;
+  /** The filter's layout, if the user names it. */
+  readonly release?: ReleaseId | undefined;
   readonly debugFlags?: DebugFlags | undefined;
   /** The most native threads that one connection may hold. */
   readonly threads: number;
@@ -41,8 +41,7 @@ export function loadNativeLayer(kind: ModuleKind, path: string, options: NativeO
   bridge ??= new Bridge();
   const { native } = bridge;
   const opened = openModule(native, path, kind, bridge.loadingSlot());
-  const struct = kind === "filter" ? readFilter(opened, options.generation) : readPlugin(opened);
-  if (struct.generation === "either") warnOfEither(path);
+  const struct = kind === "filter" ? readFilter(opened, options.release) : readPlugin(opened);
   if (struct.unknownRelease !== undefined) log.warning(unknownReleaseWords(struct));
   checkStruct(struct);
   options.debugFlags?.apply(struct.text("name") ?? "", (variable, value) =>
@@ -50,24 +49,21 @@ export function loadNativeLayer(kind: ModuleKind, path: string, options: NativeO
   );
   const module = register(bridge, struct, options.threads);
   announce(native, opened, struct, module.module);
-  return struct.generation === undefined
-    ? nativePlugin(module)
-    : nativeFilter(module, struct.generation);
+  return struct.release === undefined ? nativePlugin(module) : nativeFilter(module, struct.release);
 }
 
 /** Functions differ for old filters only. */
 const plugins = 0xffffffff;
 
-/** Tell the runtime who will call it: some functions differ by the generation, and a crash is told with a name. */
+/** Tell the runtime who will call it: some functions differ by the layout, and a crash is told with a name. */
 function announce(
   native: Native,
   { base }: OpenedModule,
-  { kind, path, generation, text }: ModuleStruct,
+  { kind, path, release, text }: ModuleStruct,
   module: number,
 ): void {
   const at = base as Pointer;
-  const id = generation === "either" ? "A" : generation;
-  native.rt_module_loaded(at, id === undefined ? plugins : generations[id].number);
+  native.rt_module_loaded(at, release === undefined ? plugins : releases[release].number);
   native.rt_module_describe(module, at, cString(`${kind} ${text("name")} (${path})`));
 }
 
@@ -84,26 +80,13 @@ function setVariable(
   return true;
 }
 
-function warnOfEither(path: string): void {
-  if (process.arch !== "x64") {
-    throw new ConfigError(
-      `${path}: it cannot be told whether this filter's open takes (readonly) or (next, nxdata, readonly): ` +
-        "say --filter-generation=FILTER=S for the first or FILTER=A for the second",
-    );
-  }
-  log.error(
-    `${path}: it cannot be told yet whether this filter is of generation S or A: ` +
-      "serving one connection at a time until it is opened; --filter-generation=FILTER=S or FILTER=A avoids that",
-  );
-}
-
 /** Copies stay as long as C may call into the module: for ever. */
 const kept: Uint8Array[] = [];
 
 const parallel = 3;
 
 function register(of: Bridge, struct: ModuleStruct, threads: number): NativeModule {
-  const { path, adapter, bytes, generation, apiVersion, structSize } = struct;
+  const { path, adapter, bytes, apiVersion, structSize } = struct;
   kept.push(bytes);
   const module = of.native.rt_module_add(adapter, bytes);
   if (module < 0) throw new ConfigError(`${path}: too many C modules are loaded`);
@@ -112,7 +95,6 @@ function register(of: Bridge, struct: ModuleStruct, threads: number): NativeModu
     path,
     module,
     threads,
-    generation,
     apiVersion,
     structSize,
     threadModel: struct.threadModel ?? parallel,

@@ -12,105 +12,102 @@
 // Calls the callback that m->op names with what is in m, and leaves the result in m->ret.
 typedef void (*rt_adapter) (const void *module, struct rt_message *m);
 
-void rt_filter_s_call (const void *module, struct rt_message *m);
-void rt_filter_a_call (const void *module, struct rt_message *m);
-void rt_filter_b_call (const void *module, struct rt_message *m);
-void rt_filter_c_call (const void *module, struct rt_message *m);
-void rt_filter_d_call (const void *module, struct rt_message *m);
-void rt_filter_e_call (const void *module, struct rt_message *m);
-void rt_filter_f0_call (const void *module, struct rt_message *m);
-void rt_filter_f_call (const void *module, struct rt_message *m);
-void rt_filter_f1_call (const void *module, struct rt_message *m);
-void rt_filter_g_call (const void *module, struct rt_message *m);
-void rt_filter_g1_call (const void *module, struct rt_message *m);
-void rt_filter_g2_call (const void *module, struct rt_message *m);
-void rt_filter_g3_call (const void *module, struct rt_message *m);
-void rt_filter_h_call (const void *module, struct rt_message *m);
-void rt_filter_i_call (const void *module, struct rt_message *m);
-void rt_filter_i1_call (const void *module, struct rt_message *m);
-void rt_filter_j_call (const void *module, struct rt_message *m);
-void rt_filter_k_call (const void *module, struct rt_message *m);
-void rt_filter_l_call (const void *module, struct rt_message *m);
-void rt_filter_m_call (const void *module, struct rt_message *m);
+void rt_filter_original_call (const void *module, struct rt_message *m);
+void rt_filter_1_2_call (const void *module, struct rt_message *m);
+void rt_filter_1_4_call (const void *module, struct rt_message *m);
+void rt_filter_1_10_call (const void *module, struct rt_message *m);
+void rt_filter_1_12_call (const void *module, struct rt_message *m);
+void rt_filter_1_14_call (const void *module, struct rt_message *m);
+void rt_filter_1_15_1_call (const void *module, struct rt_message *m);
+void rt_filter_1_16_call (const void *module, struct rt_message *m);
+void rt_filter_1_17_1_call (const void *module, struct rt_message *m);
+void rt_filter_1_18_call (const void *module, struct rt_message *m);
+void rt_filter_1_21_12_call (const void *module, struct rt_message *m);
+void rt_filter_1_21_20_call (const void *module, struct rt_message *m);
+void rt_filter_1_21_22_call (const void *module, struct rt_message *m);
+void rt_filter_1_22_call (const void *module, struct rt_message *m);
+void rt_filter_1_24_call (const void *module, struct rt_message *m);
+void rt_filter_1_25_4_call (const void *module, struct rt_message *m);
+void rt_filter_1_26_call (const void *module, struct rt_message *m);
+void rt_filter_1_30_call (const void *module, struct rt_message *m);
+void rt_filter_1_36_call (const void *module, struct rt_message *m);
+void rt_filter_1_44_call (const void *module, struct rt_message *m);
 void rt_plugin_call (const void *module, struct rt_message *m);
 
-// What a filter of the first generation that does so calls to open the next layer.
-int rt_next_open_a (void *nxdata, int readonly);
-
-// A generation's struct nbdkit_next_ops, with functions that call rt_upcall.
+// A layout's struct nbdkit_next_ops, with functions that call rt_upcall.
 struct rt_next_table {
   const void *functions;
   size_t size;
-  uint32_t generation; // NBDKIT_GENERATION_*
+  uint32_t release; // NBDKIT_FILTER_RELEASE_*
   size_t extents; // where that function is; 0: nowhere
 };
-extern const struct rt_next_table rt_next_table_filter_s;
-extern const struct rt_next_table rt_next_table_filter_a;
-extern const struct rt_next_table rt_next_table_filter_b;
-extern const struct rt_next_table rt_next_table_filter_c;
-extern const struct rt_next_table rt_next_table_filter_d;
-extern const struct rt_next_table rt_next_table_filter_e;
-extern const struct rt_next_table rt_next_table_filter_f0;
-extern const struct rt_next_table rt_next_table_filter_f;
-extern const struct rt_next_table rt_next_table_filter_f1;
-extern const struct rt_next_table rt_next_table_filter_g;
-extern const struct rt_next_table rt_next_table_filter_g1;
-extern const struct rt_next_table rt_next_table_filter_g2;
-extern const struct rt_next_table rt_next_table_filter_g3;
-extern const struct rt_next_table rt_next_table_filter_h;
-extern const struct rt_next_table rt_next_table_filter_i;
-extern const struct rt_next_table rt_next_table_filter_i1;
-extern const struct rt_next_table rt_next_table_filter_j;
-extern const struct rt_next_table rt_next_table_filter_k;
-extern const struct rt_next_table rt_next_table_filter_l;
-extern const struct rt_next_table rt_next_table_filter_m;
+extern const struct rt_next_table rt_next_table_filter_original;
+extern const struct rt_next_table rt_next_table_filter_1_2;
+extern const struct rt_next_table rt_next_table_filter_1_4;
+extern const struct rt_next_table rt_next_table_filter_1_10;
+extern const struct rt_next_table rt_next_table_filter_1_12;
+extern const struct rt_next_table rt_next_table_filter_1_14;
+extern const struct rt_next_table rt_next_table_filter_1_15_1;
+extern const struct rt_next_table rt_next_table_filter_1_16;
+extern const struct rt_next_table rt_next_table_filter_1_17_1;
+extern const struct rt_next_table rt_next_table_filter_1_18;
+extern const struct rt_next_table rt_next_table_filter_1_21_12;
+extern const struct rt_next_table rt_next_table_filter_1_21_20;
+extern const struct rt_next_table rt_next_table_filter_1_21_22;
+extern const struct rt_next_table rt_next_table_filter_1_22;
+extern const struct rt_next_table rt_next_table_filter_1_24;
+extern const struct rt_next_table rt_next_table_filter_1_25_4;
+extern const struct rt_next_table rt_next_table_filter_1_26;
+extern const struct rt_next_table rt_next_table_filter_1_30;
+extern const struct rt_next_table rt_next_table_filter_1_36;
+extern const struct rt_next_table rt_next_table_filter_1_44;
 
 static const rt_adapter rt_adapters[] = {
-  [RT_ADAPTER_FILTER_S] = rt_filter_s_call,
-  [RT_ADAPTER_FILTER_A] = rt_filter_a_call,
-  [RT_ADAPTER_FILTER_B] = rt_filter_b_call,
-  [RT_ADAPTER_FILTER_C] = rt_filter_c_call,
-  [RT_ADAPTER_FILTER_D] = rt_filter_d_call,
-  [RT_ADAPTER_FILTER_E] = rt_filter_e_call,
-  [RT_ADAPTER_FILTER_F0] = rt_filter_f0_call,
-  [RT_ADAPTER_FILTER_F] = rt_filter_f_call,
-  [RT_ADAPTER_FILTER_F1] = rt_filter_f1_call,
-  [RT_ADAPTER_FILTER_G] = rt_filter_g_call,
-  [RT_ADAPTER_FILTER_G1] = rt_filter_g1_call,
-  [RT_ADAPTER_FILTER_G2] = rt_filter_g2_call,
-  [RT_ADAPTER_FILTER_G3] = rt_filter_g3_call,
-  [RT_ADAPTER_FILTER_H] = rt_filter_h_call,
-  [RT_ADAPTER_FILTER_I] = rt_filter_i_call,
-  [RT_ADAPTER_FILTER_I1] = rt_filter_i1_call,
-  [RT_ADAPTER_FILTER_J] = rt_filter_j_call,
-  [RT_ADAPTER_FILTER_K] = rt_filter_k_call,
-  [RT_ADAPTER_FILTER_L] = rt_filter_l_call,
-  [RT_ADAPTER_FILTER_M] = rt_filter_m_call,
+  [RT_ADAPTER_FILTER_ORIGINAL] = rt_filter_original_call,
+  [RT_ADAPTER_FILTER_1_2] = rt_filter_1_2_call,
+  [RT_ADAPTER_FILTER_1_4] = rt_filter_1_4_call,
+  [RT_ADAPTER_FILTER_1_10] = rt_filter_1_10_call,
+  [RT_ADAPTER_FILTER_1_12] = rt_filter_1_12_call,
+  [RT_ADAPTER_FILTER_1_14] = rt_filter_1_14_call,
+  [RT_ADAPTER_FILTER_1_15_1] = rt_filter_1_15_1_call,
+  [RT_ADAPTER_FILTER_1_16] = rt_filter_1_16_call,
+  [RT_ADAPTER_FILTER_1_17_1] = rt_filter_1_17_1_call,
+  [RT_ADAPTER_FILTER_1_18] = rt_filter_1_18_call,
+  [RT_ADAPTER_FILTER_1_21_12] = rt_filter_1_21_12_call,
+  [RT_ADAPTER_FILTER_1_21_20] = rt_filter_1_21_20_call,
+  [RT_ADAPTER_FILTER_1_21_22] = rt_filter_1_21_22_call,
+  [RT_ADAPTER_FILTER_1_22] = rt_filter_1_22_call,
+  [RT_ADAPTER_FILTER_1_24] = rt_filter_1_24_call,
+  [RT_ADAPTER_FILTER_1_25_4] = rt_filter_1_25_4_call,
+  [RT_ADAPTER_FILTER_1_26] = rt_filter_1_26_call,
+  [RT_ADAPTER_FILTER_1_30] = rt_filter_1_30_call,
+  [RT_ADAPTER_FILTER_1_36] = rt_filter_1_36_call,
+  [RT_ADAPTER_FILTER_1_44] = rt_filter_1_44_call,
   [RT_ADAPTER_PLUGIN] = rt_plugin_call,
 };
 
 // By adapter, in order of time; a plugin has none.
 static const struct rt_next_table *const rt_next_tables[21] = {
-  [RT_ADAPTER_FILTER_S] = &rt_next_table_filter_s,
-  [RT_ADAPTER_FILTER_A] = &rt_next_table_filter_a,
-  [RT_ADAPTER_FILTER_B] = &rt_next_table_filter_b,
-  [RT_ADAPTER_FILTER_C] = &rt_next_table_filter_c,
-  [RT_ADAPTER_FILTER_D] = &rt_next_table_filter_d,
-  [RT_ADAPTER_FILTER_E] = &rt_next_table_filter_e,
-  [RT_ADAPTER_FILTER_F0] = &rt_next_table_filter_f0,
-  [RT_ADAPTER_FILTER_F] = &rt_next_table_filter_f,
-  [RT_ADAPTER_FILTER_F1] = &rt_next_table_filter_f1,
-  [RT_ADAPTER_FILTER_G] = &rt_next_table_filter_g,
-  [RT_ADAPTER_FILTER_G1] = &rt_next_table_filter_g1,
-  [RT_ADAPTER_FILTER_G2] = &rt_next_table_filter_g2,
-  [RT_ADAPTER_FILTER_G3] = &rt_next_table_filter_g3,
-  [RT_ADAPTER_FILTER_H] = &rt_next_table_filter_h,
-  [RT_ADAPTER_FILTER_I] = &rt_next_table_filter_i,
-  [RT_ADAPTER_FILTER_I1] = &rt_next_table_filter_i1,
-  [RT_ADAPTER_FILTER_J] = &rt_next_table_filter_j,
-  [RT_ADAPTER_FILTER_K] = &rt_next_table_filter_k,
-  [RT_ADAPTER_FILTER_L] = &rt_next_table_filter_l,
-  [RT_ADAPTER_FILTER_M] = &rt_next_table_filter_m,
+  [RT_ADAPTER_FILTER_ORIGINAL] = &rt_next_table_filter_original,
+  [RT_ADAPTER_FILTER_1_2] = &rt_next_table_filter_1_2,
+  [RT_ADAPTER_FILTER_1_4] = &rt_next_table_filter_1_4,
+  [RT_ADAPTER_FILTER_1_10] = &rt_next_table_filter_1_10,
+  [RT_ADAPTER_FILTER_1_12] = &rt_next_table_filter_1_12,
+  [RT_ADAPTER_FILTER_1_14] = &rt_next_table_filter_1_14,
+  [RT_ADAPTER_FILTER_1_15_1] = &rt_next_table_filter_1_15_1,
+  [RT_ADAPTER_FILTER_1_16] = &rt_next_table_filter_1_16,
+  [RT_ADAPTER_FILTER_1_17_1] = &rt_next_table_filter_1_17_1,
+  [RT_ADAPTER_FILTER_1_18] = &rt_next_table_filter_1_18,
+  [RT_ADAPTER_FILTER_1_21_12] = &rt_next_table_filter_1_21_12,
+  [RT_ADAPTER_FILTER_1_21_20] = &rt_next_table_filter_1_21_20,
+  [RT_ADAPTER_FILTER_1_21_22] = &rt_next_table_filter_1_21_22,
+  [RT_ADAPTER_FILTER_1_22] = &rt_next_table_filter_1_22,
+  [RT_ADAPTER_FILTER_1_24] = &rt_next_table_filter_1_24,
+  [RT_ADAPTER_FILTER_1_25_4] = &rt_next_table_filter_1_25_4,
+  [RT_ADAPTER_FILTER_1_26] = &rt_next_table_filter_1_26,
+  [RT_ADAPTER_FILTER_1_30] = &rt_next_table_filter_1_30,
+  [RT_ADAPTER_FILTER_1_36] = &rt_next_table_filter_1_36,
+  [RT_ADAPTER_FILTER_1_44] = &rt_next_table_filter_1_44,
 };
 
 #endif

@@ -174,17 +174,17 @@ export const exportedFunctions = [
   "nbdkit_exports_count",
   // struct nbdkit_export nbdkit_get_export (const struct nbdkit_exports *exports, size_t i): Returns a struct of 16 bytes.
   "nbdkit_get_export",
-  // int nbdkit_extents_aligned (nbdkit_next *next, uint64_t count, uint64_t offset, uint32_t flags, uint32_t align, struct nbdkit_extents *extents, int *err): From generation g1 to I the first parameter is two: next_ops and nxdata.
+  // int nbdkit_extents_aligned (nbdkit_next *next, uint64_t count, uint64_t offset, uint32_t flags, uint32_t align, struct nbdkit_extents *extents, int *err): From nbdkit 1.21.12 to 1.24 the first parameter is two: next_ops and nxdata.
   "nbdkit_extents_aligned",
-  // struct nbdkit_exports *nbdkit_exports_new (void): In generations g3 and H it takes an int.
+  // struct nbdkit_exports *nbdkit_exports_new (void): In nbdkit 1.21.22 and 1.22 it takes an int.
   "nbdkit_exports_new",
-  // struct nbdkit_extents *nbdkit_extents_full (nbdkit_next *next, uint32_t count, uint64_t offset, uint32_t flags, int *err): In generation I the first parameter is two: next_ops and nxdata.
+  // struct nbdkit_extents *nbdkit_extents_full (nbdkit_next *next, uint32_t count, uint64_t offset, uint32_t flags, int *err): In nbdkit 1.24 the first parameter is two: next_ops and nxdata.
   "nbdkit_extents_full",
   // nbdkit_backend *nbdkit_context_get_backend (nbdkit_context *context)
   "nbdkit_context_get_backend",
   // nbdkit_next *nbdkit_context_set_next (nbdkit_context *context, nbdkit_next *next)
   "nbdkit_context_set_next",
-  // nbdkit_next *nbdkit_next_context_open (nbdkit_backend *backend, int readonly, const char *exportname, int shared): In generation i1 without the last parameter.
+  // nbdkit_next *nbdkit_next_context_open (nbdkit_backend *backend, int readonly, const char *exportname, int shared): In nbdkit 1.25.4 without the last parameter.
   "nbdkit_next_context_open",
   // void nbdkit_next_context_close (nbdkit_next *next)
   "nbdkit_next_context_close",

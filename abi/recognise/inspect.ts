@@ -8,8 +8,7 @@ import { messageOf } from "#lib/thrown";
 
 import { type Native, openRuntime } from "../runtime/native-runtime.ts";
 import { type ElfFile, readElf } from "./elf.ts";
-import type { GenerationId } from "./generation-ids.ts";
-import { recogniseFilter, releasesOf } from "./generation.ts";
+import { recogniseFilter } from "./layout.ts";
 import {
   checkStruct,
   type ModuleStruct,
@@ -24,6 +23,7 @@ import {
   type OpenedModule,
   openModule,
 } from "./open-module.ts";
+import { type ReleaseId, releasesOf } from "./releases.ts";
 
 /** What is not known is not there. The names are those of JSON, in the order in which they are printed. */
 export interface Inspection {
@@ -33,9 +33,9 @@ export interface Inspection {
   longname?: string;
   version?: string;
   description?: string;
-  /** Of a filter; "S or A" where it shows only when it is opened. */
-  generation?: string;
-  /** The releases of nbdkit whose filters are of this generation. */
+  /** The layout of a filter's struct, by the first release that has it. */
+  layout?: string;
+  /** The releases of nbdkit that have this layout. */
   releases?: string;
   api_version?: number;
   struct_size?: number;
@@ -62,7 +62,7 @@ export interface Inspection {
 }
 
 /** Never throws for what is wrong with the file: that is the reason why it cannot be run. */
-export function inspectModule(path: string, wanted: GenerationId | undefined): Inspection {
+export function inspectModule(path: string, wanted: ReleaseId | undefined): Inspection {
   const result: Inspection = { path, runnable: false };
   try {
     addFile(result, readFile(path));
@@ -121,15 +121,11 @@ function addMissing(result: Inspection, native: Native): void {
   if (missing.length > 0) result.missing = missing;
 }
 
-function addStruct(
-  result: Inspection,
-  opened: OpenedModule,
-  wanted: GenerationId | undefined,
-): void {
+function addStruct(result: Inspection, opened: OpenedModule, wanted: ReleaseId | undefined): void {
   if (opened.kind === "filter") {
     const { id, apiVersion } = recogniseFilter(opened.path, filterHead(opened), wanted);
-    result.generation = id === "either" ? "S or A" : id;
-    result.releases = id === "either" ? `${releasesOf("S")} or ${releasesOf("A")}` : releasesOf(id);
+    result.layout = id;
+    result.releases = releasesOf(id);
     result.api_version = apiVersion;
   }
   const struct = opened.kind === "filter" ? readFilter(opened, wanted) : readPlugin(opened);
@@ -165,8 +161,7 @@ function callbacksOf(struct: ModuleStruct): string[] {
 
 /** The most that the module allows. A callback is not asked: it may count on `load` and on parameters. */
 function threadModelOf(struct: ModuleStruct): string {
-  const { threadModel, generation } = struct;
-  if (generation === "either") return "none, or serialize_connections";
+  const { threadModel } = struct;
   const word = Object.entries(threadModels).find(([, number]) => number === threadModel)?.[0];
   const most = threadModel === undefined ? "parallel" : (word ?? String(threadModel));
   return struct.has("thread_model") ? `${most}, or less by its thread_model callback` : most;

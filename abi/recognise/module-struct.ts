@@ -2,11 +2,10 @@
 import { ConfigError } from "#api";
 import { pluginApiVersions } from "#api/generated/constants.gen";
 
-import { generations } from "../generated/generations.gen.ts";
 import { layouts, type StructLayout } from "../generated/layouts.gen.ts";
 import { RT_ADAPTER_PLUGIN } from "../generated/ops.gen.ts";
-import { type GenerationId, generationIds, newestKnown } from "./generation-ids.ts";
-import { type FilterHead, recogniseFilter } from "./generation.ts";
+import { releases } from "../generated/releases.gen.ts";
+import { type FilterHead, recogniseFilter } from "./layout.ts";
 import {
   filterHead,
   hasAddress,
@@ -16,13 +15,14 @@ import {
   structBytes,
   textAt,
 } from "./open-module.ts";
+import { newestKnown, type ReleaseId, releaseIds } from "./releases.ts";
 
 /** A module's struct, copied into a zeroed one of ours. */
 export interface ModuleStruct {
   readonly kind: ModuleKind;
   readonly path: string;
-  /** Of a filter. "either" is S or A, which shows when it is opened. */
-  readonly generation?: GenerationId | "either";
+  /** The layout of a filter. */
+  readonly release?: ReleaseId;
   readonly apiVersion: number;
   /** Of a filter for an nbdkit that is not known here, but whose struct reads as that of the newest known one. */
   readonly unknownRelease?: string | undefined;
@@ -43,7 +43,7 @@ export interface ModuleStruct {
 interface Form {
   readonly layout: StructLayout;
   readonly adapter: number;
-  readonly generation?: GenerationId | "either";
+  readonly release?: ReleaseId;
   readonly apiVersion: number;
   readonly unknownRelease?: string | undefined;
   readonly structSize: number;
@@ -83,13 +83,13 @@ function readStruct(opened: OpenedModule, form: Form): ModuleStruct {
 }
 
 /** Throws ConfigError where it is no struct of a filter that can be run. */
-export function readFilter(opened: OpenedModule, wanted: GenerationId | undefined): ModuleStruct {
+export function readFilter(opened: OpenedModule, wanted: ReleaseId | undefined): ModuleStruct {
   const head = filterHead(opened);
   const { id, apiVersion, unknownRelease } = recogniseFilter(opened.path, head, wanted);
-  const { filter: layout, adapter } = generations[id === "either" ? "A" : id];
-  // From B on it is not told: all of one generation have the same.
+  const { filter: layout, adapter } = releases[id];
+  // Later structs do not say their size: it is the layout's.
   const structSize = apiVersion === 1 ? Number(head.size) : layout.size;
-  const form = { layout, adapter, generation: id, apiVersion, structSize, unknownRelease };
+  const form = { layout, adapter, release: id, apiVersion, structSize, unknownRelease };
   const struct = readStruct(opened, form);
   if (unknownRelease !== undefined) checkUnknown(opened, struct, head);
   return struct;
@@ -163,13 +163,8 @@ export function readPlugin(opened: OpenedModule): ModuleStruct {
 
 /** Throws ConfigError where the struct breaks a rule of nbdkit-filter(3) or nbdkit-plugin(3). */
 export function checkStruct(struct: ModuleStruct): void {
-  const { kind, path, threadModel, generation } = struct;
-  // Generation S has its padding there.
-  if (
-    threadModel !== undefined &&
-    generation !== "either" &&
-    (threadModel < 0 || threadModel > 3)
-  ) {
+  const { kind, path, threadModel } = struct;
+  if (threadModel !== undefined && (threadModel < 0 || threadModel > 3)) {
     throw new ConfigError(`${path}: ${kind} has thread model ${threadModel}: expected 0 to 3`);
   }
   const required = kind === "filter" ? [] : [["open"], ["get_size"], ["pread", "_pread_v1"]];
@@ -182,12 +177,10 @@ export function checkStruct(struct: ModuleStruct): void {
 }
 
 /** Dashes are allowed in names of plugins, and in those of filters since nbdkit 1.21.24. */
-function checkName({ kind, path, generation, ...struct }: ModuleStruct): void {
+function checkName({ kind, path, release, ...struct }: ModuleStruct): void {
   const older =
     kind === "filter" &&
-    (generation === undefined ||
-      generation === "either" ||
-      generationIds.indexOf(generation) < generationIds.indexOf("H"));
+    (release === undefined || releaseIds.indexOf(release) < releaseIds.indexOf("1.22"));
   const name = struct.text("name");
   if (name === undefined) throw new ConfigError(`${path}: ${kind} must have a .name field`);
   if (name === "") throw new ConfigError(`${path}: ${kind}.name field must not be empty`);

@@ -10,7 +10,7 @@ import { cString, textAt as textAtPointer } from "#sys/text";
 
 import type { Native } from "../runtime/native-runtime.ts";
 import { readElf } from "./elf.ts";
-import type { FilterHead } from "./generation.ts";
+import type { FilterHead } from "./layout.ts";
 import { copyMemory, copyText } from "./memory.ts";
 
 export type ModuleKind = "filter" | "plugin";
@@ -123,7 +123,7 @@ export function hasAddress({ base }: OpenedModule, address: bigint): boolean {
   return baseOf(address) === base;
 }
 
-/** Large enough for what tells the generations apart: all of them have this much. */
+/** Large enough for what tells the layouts apart: all of them have this much. */
 const headBytes = 32;
 
 export function filterHead(module: OpenedModule): FilterHead {

@@ -39,7 +39,7 @@ nbdkit_next_context_open (void *backend, int readonly, const char *export_name, 
     .key = (uintptr_t) export_name,
   };
 
-  m.flags = rt_caller_generation (__builtin_return_address (0)) >= NBDKIT_GENERATION_J && shared != 0;
+  m.flags = rt_caller_release (__builtin_return_address (0)) >= NBDKIT_FILTER_RELEASE_1_26 && shared != 0;
   return ask (backend, &m);
 }
 

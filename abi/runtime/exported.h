@@ -2,8 +2,8 @@
 #ifndef NBDKIT_BUN_EXPORTED_H
 #define NBDKIT_BUN_EXPORTED_H
 
-/* The newest generation that has none of the functions whose parameters changed under one name. */
-#define NBDKIT_FILTER_GENERATION NBDKIT_GENERATION_G
+/* The newest layout that has none of the functions whose parameters changed under one name. */
+#define NBDKIT_FILTER_RELEASE NBDKIT_FILTER_RELEASE_1_18
 #include "nbdkit-filter.h"
 
 #endif /* NBDKIT_BUN_EXPORTED_H */

@@ -38,7 +38,7 @@ new_exports (bool first_only)
 RT_EXPORT struct nbdkit_exports *
 nbdkit_exports_new (int default_only)
 {
-  bool has_parameter = rt_caller_generation (__builtin_return_address (0)) < NBDKIT_GENERATION_I;
+  bool has_parameter = rt_caller_release (__builtin_return_address (0)) < NBDKIT_FILTER_RELEASE_1_24;
 
   return new_exports (has_parameter && default_only != 0);
 }

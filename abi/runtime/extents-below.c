@@ -21,25 +21,25 @@ struct below {
   uint32_t flags;
 };
 
-/* Where `extents` is in the table of functions of the next layer that filters of this generation have. */
+/* Where `extents` is in the table of functions of the next layer that filters of this layout have. */
 static size_t
-extents_at (uint32_t generation)
+extents_at (uint32_t release)
 {
   size_t at = 0;
 
   for (size_t i = 0; i < sizeof rt_next_tables / sizeof rt_next_tables[0]; i++)
-    if (rt_next_tables[i] != NULL && rt_next_tables[i]->generation <= generation)
+    if (rt_next_tables[i] != NULL && rt_next_tables[i]->release <= release)
       at = rt_next_tables[i]->extents;
   return at;
 }
 
 /* The filter's arguments say it in two pointers, and from 1.26 on in one that is both. */
 static struct below
-below_of (const void *table, void *nxdata, uint32_t flags, uint32_t generation)
+below_of (const void *table, void *nxdata, uint32_t flags, uint32_t release)
 {
   struct below below = { .nxdata = nxdata, .flags = flags };
 
-  memcpy (&below.extents, (const char *) table + extents_at (generation), sizeof below.extents);
+  memcpy (&below.extents, (const char *) table + extents_at (release), sizeof below.extents);
   return below;
 }
 
@@ -262,10 +262,10 @@ pointer (uint64_t argument)
 RT_EXPORT struct nbdkit_extents *
 nbdkit_extents_full (void *a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f)
 {
-  uint32_t generation = rt_caller_generation (__builtin_return_address (0));
-  bool one = generation >= NBDKIT_GENERATION_i1;
+  uint32_t release = rt_caller_release (__builtin_return_address (0));
+  bool one = release >= NBDKIT_FILTER_RELEASE_1_25_4;
   uint32_t flags = (uint32_t) (one ? d : e) & ~(uint32_t) NBDKIT_FLAG_REQ_ONE;
-  struct below below = below_of (a, one ? a : pointer (b), flags, generation);
+  struct below below = below_of (a, one ? a : pointer (b), flags, release);
 
   return extents_full (&below, (uint32_t) (one ? b : c), one ? c : d, pointer (one ? e : f));
 }
@@ -273,11 +273,11 @@ nbdkit_extents_full (void *a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, ui
 RT_EXPORT int
 nbdkit_extents_aligned (void *a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f, uint64_t g, uint64_t h)
 {
-  uint32_t generation = rt_caller_generation (__builtin_return_address (0));
-  bool one = generation >= NBDKIT_GENERATION_i1;
-  struct below below = below_of (a, one ? a : pointer (b), (uint32_t) (one ? d : e), generation);
+  uint32_t release = rt_caller_release (__builtin_return_address (0));
+  bool one = release >= NBDKIT_FILTER_RELEASE_1_25_4;
+  struct below below = below_of (a, one ? a : pointer (b), (uint32_t) (one ? d : e), release);
   /* The count has had 64 bits since 1.46. Before, the upper half of its register is nothing. */
-  uint64_t count = generation >= NBDKIT_GENERATION_M ? b : (uint32_t) (one ? b : c);
+  uint64_t count = release >= NBDKIT_FILTER_RELEASE_1_44 ? b : (uint32_t) (one ? b : c);
 
   return extents_aligned (&below, count, one ? c : d, (uint32_t) (one ? e : f), pointer (one ? f : g),
                           pointer (one ? g : h));

@@ -11,7 +11,7 @@
 
 #include "runtime.h"
 
-/* Copy what the module's generation calls struct nbdkit_next_ops. Returns its size, 0 where there is none. */
+/* Copy what the module's layout calls struct nbdkit_next_ops. Returns its size, 0 where there is none. */
 uint32_t rt_module_next_table (int32_t module, void *table, uint32_t size);
 
 /* A layer calls the one below: hand the message to JavaScript and park until the answer is there.
@@ -51,7 +51,7 @@ bool rt_serve (uint32_t slot);
 
 /* ---- next.c */
 
-/* Enough for the function table of any generation, and for the number of any op with an answer. */
+/* Enough for the function table of any layout, and for the number of any op with an answer. */
 #define RT_NEXT_TABLE 256
 #define RT_NEXT_ANSWERS 64
 #define RT_NEXT_DIRECT 5
@@ -128,9 +128,9 @@ struct rt_interned;
 const char *rt_intern (struct rt_interned **list, const char *text, size_t length);
 void rt_interned_free (struct rt_interned *list);
 
-/* NBDKIT_GENERATION_* of the module whose code called an exported function, by the address that it returns to.
+/* NBDKIT_FILTER_RELEASE_* of the module whose code called an exported function, by the address that it returns to.
  * The newest one where that is unknown. (module-table.c) */
-uint32_t rt_caller_generation (const void *return_address);
+uint32_t rt_caller_release (const void *return_address);
 
 /* The module that a number of rt_module_add or an address in its code stands for: "filter NAME (PATH)"; NULL where
  * it is none. Safe in a signal handler. */
@@ -180,9 +180,6 @@ void rt_crash_stack_free (void *stack);
 
 /* Call the callback of a module that the message names. */
 void rt_module_call (struct rt_message *message);
-
-/* Call a filter's open whether it is of generation S or A (open-either.c). */
-void rt_open_either (const void *module, struct rt_message *message);
 
 #define RT_EXPORT __attribute__ ((visibility ("default")))
 

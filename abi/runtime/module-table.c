@@ -1,4 +1,4 @@
-/* Which module an address belongs to, of what generation it is, and what it is called. */
+/* Which module an address belongs to, which layout it has, and what it is called. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <link.h>
@@ -16,7 +16,7 @@
 /* Entries are never removed or changed in what a reader may look at: signal handlers read them at any time. */
 struct entry {
   uintptr_t base, start, end; /* of its code */
-  uint32_t generation;
+  uint32_t release;
   const char *_Atomic title;
 };
 static struct entry entries[MOST_MODULES];
@@ -75,7 +75,7 @@ measure (struct dl_phdr_info *info, size_t size, void *data)
 }
 
 void
-rt_module_loaded (const void *address, uint32_t generation)
+rt_module_loaded (const void *address, uint32_t release)
 {
   uintptr_t base = base_of (address);
   uint32_t n;
@@ -84,7 +84,7 @@ rt_module_loaded (const void *address, uint32_t generation)
   n = atomic_load (&nr_entries);
   if (entry_at (base) == NULL && n < MOST_MODULES) {
     entries[n].base = base;
-    entries[n].generation = generation;
+    entries[n].release = release;
     dl_iterate_phdr (measure, &entries[n]);
     atomic_store (&nr_entries, n + 1);
   }
@@ -105,7 +105,7 @@ rt_module_describe (uint32_t module, const void *address, const char *title)
 }
 
 uint32_t
-rt_caller_generation (const void *return_address)
+rt_caller_release (const void *return_address)
 {
   const struct rt_message *downcall = rt_this_downcall ();
   const struct entry *entry = NULL;
@@ -115,7 +115,7 @@ rt_caller_generation (const void *return_address)
     entry = atomic_load (&by_module[downcall->module]);
   if (entry == NULL)
     entry = entry_at (base_of (return_address));
-  return entry == NULL ? UINT32_MAX : entry->generation;
+  return entry == NULL ? UINT32_MAX : entry->release;
 }
 
 const char *

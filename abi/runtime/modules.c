@@ -1,4 +1,4 @@
-/* Loading modules, and calling them through the adapter of their generation. */
+/* Loading modules, and calling them through the adapter of their layout. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -57,10 +57,7 @@ rt_module_call (struct rt_message *m)
 {
   const struct module *module = &modules[m->module];
 
-  if (m->op == RT_OP_OPEN && (m->flags & RT_OPEN_EITHER))
-    rt_open_either (module->module, m);
-  else
-    module->call (module->module, m);
+  module->call (module->module, m);
 }
 
 static char dl_error[4096];

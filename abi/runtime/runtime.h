@@ -30,9 +30,6 @@
 /* What rt_reap finds is a call of a queue. */
 #define RT_CALL_BIT 0x80000000
 
-/* rt_message.flags of a downcall of open: the filter may be of generation S or A. */
-#define RT_OPEN_EITHER 1
-
 /* The most slots, so the most native threads that may be in the chain at once. */
 #define RT_MAX_SLOTS 4096
 
@@ -114,7 +111,7 @@ uint32_t rt_poll (uint32_t *found, uint32_t max, uint32_t microseconds);
  * of ops.gen.h. Returns the module number. */
 int32_t rt_module_add (uint32_t adapter, const void *module);
 
-/* What a layer gets as nxdata, or as next where its generation has but one pointer; `module` is the filter, or -1.
+/* What a layer gets as nxdata, or as next where its layout has but one pointer; `module` is the filter, or -1.
  * Never unmapped; after rt_nxdata_free calls through it fail with EINVAL. */
 void *rt_nxdata_new (uint32_t target, int32_t module);
 void rt_nxdata_free (void *nxdata);
@@ -129,8 +126,8 @@ int32_t rt_next_direct (void *nxdata, uint32_t op, const struct rt_message *laye
 /* Ask JavaScript again, for requests and for remembered answers. */
 void rt_next_forget (void *nxdata);
 
-/* A module was loaded at `address`, or has that in its code; it is of this NBDKIT_GENERATION_*. */
-void rt_module_loaded (const void *address, uint32_t generation);
+/* A module was loaded at `address`, or has that in its code; its layout is that of this NBDKIT_FILTER_RELEASE_*. */
+void rt_module_loaded (const void *address, uint32_t release);
 
 /* What the module with this number, loaded at `address`, is called when it crashes: "filter NAME (PATH)". */
 void rt_module_describe (uint32_t module, const void *address, const char *title);

@@ -1,13 +1,12 @@
-/** Emits the C that calls modules: adapters.gen.h, and a file for each generation and for plugins. */
+/** Emits the C that calls modules: adapters.gen.h, and a file for each layout and for plugins. */
 import { type Callback, callbacksOf, type Parameter, structOf } from "../ir.ts";
 import { headers, type Model } from "../model.ts";
-import { adapterName, opName } from "../names.ts";
+import { adapterName, idWord, opName, releaseMacro } from "../names.ts";
 import { banner, type GeneratedFile } from "../output.ts";
 import { nextFunctions } from "../semantics.ts";
 import { adaptersOf } from "./ops.ts";
 import {
   emitTrampolines,
-  headOf,
   planTrampolines,
   roleOf,
   type Target,
@@ -16,13 +15,13 @@ import {
 } from "./trampolines.ts";
 
 function targetsOf(model: Model): Target[] {
-  const filters = model.generations.map(({ id, unit }) => ({
+  const filters = model.releases.map(({ id, unit }) => ({
     name: adapterName(id),
     struct: "nbdkit_filter",
     unit,
     header: headers.filter,
-    choice: `#define NBDKIT_FILTER_GENERATION NBDKIT_GENERATION_${id}\n#define NBDKIT_API_VERSION 2\n`,
-    suffix: `_${id.toLowerCase()}`,
+    choice: `#define NBDKIT_FILTER_RELEASE ${releaseMacro(id)}\n#define NBDKIT_API_VERSION 2\n`,
+    suffix: `_${idWord(id)}`,
   }));
   const plugin = {
     name: "plugin",
@@ -40,7 +39,7 @@ export function emitAdapters(model: Model): GeneratedFile[] {
   const targets = targetsOf(model);
   const plan = planTrampolines(targets.filter(isFilter));
   return [
-    emitHeader(model, targets, plan),
+    emitHeader(model, targets),
     ...targets.map((target) => ({
       path: `${target.name.replaceAll("_", "-")}.gen.c`,
       text: adapterText(target, plan),
@@ -48,14 +47,13 @@ export function emitAdapters(model: Model): GeneratedFile[] {
   ];
 }
 
-function emitHeader(model: Model, targets: readonly Target[], plan: Trampolines): GeneratedFile {
+function emitHeader(model: Model, targets: readonly Target[]): GeneratedFile {
   const adapters = adaptersOf(model);
   const filters = targets.filter(isFilter);
   const rows = filters.map(({ name }) => {
     const adapter = adapters.find(({ call }) => call === `rt_${name}_call`);
     return `  [${adapter?.macro}] = &rt_next_table_${name},\n`;
   });
-  const open = filters.flatMap((target) => plan.get(target)?.get("open") ?? []);
   const text = [
     banner([headers.filter, headers.plugin]),
     "#ifndef RT_ADAPTERS_GEN_H\n#define RT_ADAPTERS_GEN_H\n\n",
@@ -63,11 +61,9 @@ function emitHeader(model: Model, targets: readonly Target[], plan: Trampolines)
     "// Calls the callback that m->op names with what is in m, and leaves the result in m->ret.\n",
     "typedef void (*rt_adapter) (const void *module, struct rt_message *m);\n\n",
     ...adapters.map(({ call }) => `void ${call} (const void *module, struct rt_message *m);\n`),
-    "\n// What a filter of the first generation that does so calls to open the next layer.\n",
-    ...open.slice(0, 1).map(({ text: trampoline }) => headOf(trampoline)),
-    "\n// A generation's struct nbdkit_next_ops, with functions that call rt_upcall.\n",
+    "\n// A layout's struct nbdkit_next_ops, with functions that call rt_upcall.\n",
     "struct rt_next_table {\n  const void *functions;\n  size_t size;\n",
-    "  uint32_t generation; // NBDKIT_GENERATION_*\n  size_t extents; // where that function is; 0: nowhere\n};\n",
+    "  uint32_t release; // NBDKIT_FILTER_RELEASE_*\n  size_t extents; // where that function is; 0: nowhere\n};\n",
     ...filters.map(({ name }) => `extern const struct rt_next_table rt_next_table_${name};\n`),
     "\nstatic const rt_adapter rt_adapters[] = {\n",
     ...adapters.map(({ macro, call }) => `  [${macro}] = ${call},\n`),

@@ -6,7 +6,7 @@ import type { Macro } from "../parse/constants.ts";
 import { addConstant, objectText, typescriptFile } from "./typescript.ts";
 
 export function emitConstants(model: Model): GeneratedFile {
-  const inputs = [headers.common, headers.filter, headers.plugin];
+  const inputs = [headers.common, headers.filter, headers.oldNames, headers.plugin];
   return typescriptFile("constants.gen.ts", inputs, (file) => {
     for (const macro of model.macros) {
       const about = flags[macro.name];
@@ -24,6 +24,9 @@ export function emitConstants(model: Model): GeneratedFile {
       if (meaning === undefined) continue;
       addConstant(file, meaning.name, valueOf(macro), `${macro.name}: ${meaning.about}`);
     }
+    const old = [...model.oldNames].map(([name, id]) => [name, `"${id}"`] as const);
+    const about = "NBDKIT_GENERATION_*: the deprecated names of layouts.";
+    addConstant(file, "oldReleaseNames", `${objectText(old)} as const`, about);
     const versions = `[${model.pluginVersions.join(", ")}] as const`;
     addConstant(
       file,

@@ -1,4 +1,4 @@
-/** Emits layouts.gen.ts: size, offsets and kinds of every struct in every generation. */
+/** Emits layouts.gen.ts: size, offsets and kinds of every struct in every layout of the filter interface. */
 import { structOf, type Unit } from "../ir.ts";
 import { layoutOf } from "../layout.ts";
 import { headers, type Model } from "../model.ts";
@@ -12,22 +12,22 @@ function layoutNames(
   model: Model,
 ): (readonly [name: string, struct: string, unit: Unit, where: string])[] {
   return [
-    ...model.generations.map(
+    ...model.releases.map(
       ({ id, unit }) =>
         [
           layoutName("filter", id),
           "nbdkit_filter",
           unit,
-          `${headers.filter}, generation ${id}`,
+          `${headers.filter}, layout ${id}`,
         ] as const,
     ),
-    ...model.generations.map(
+    ...model.releases.map(
       ({ id, unit }) =>
         [
           layoutName("nextOps", id),
           "nbdkit_next_ops",
           unit,
-          `${headers.filter}, generation ${id}`,
+          `${headers.filter}, layout ${id}`,
         ] as const,
     ),
     ["plugin", "nbdkit_plugin", model.plugin, headers.plugin],

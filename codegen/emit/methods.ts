@@ -190,7 +190,7 @@ function signatureOf(model: Model, name: string): Callback {
 interface Prototype {
   readonly callback: Callback;
   readonly header: string;
-  readonly generation?: string;
+  readonly release?: string;
 }
 
 function prototypes(model: Model, place: Place, name: string): Prototype[] {
@@ -201,11 +201,11 @@ function prototypes(model: Model, place: Place, name: string): Prototype[] {
     return found.map((callback) => ({ callback, header: headers.plugin }));
   }
   const struct = place === "filter" ? "nbdkit_filter" : "nbdkit_next_ops";
-  return model.generations.flatMap(({ id, unit }) =>
+  return model.releases.flatMap(({ id, unit }) =>
     find(structOf(unit, struct)).map((callback) => ({
       callback,
       header: headers.filter,
-      generation: id,
+      release: id,
     })),
   );
 }
@@ -218,12 +218,12 @@ function documentation(
 ): OptionalKind<JSDocStructure> {
   const byText = Map.groupBy(prototypes(model, place, name), ({ callback }) => callback.text);
   const lines = [...byText].map(([text, found]) => {
-    const ids = found.flatMap(({ generation }) => generation ?? []);
-    const which = ids.length === 0 ? "" : `, generation ${ids.join(", ")}`;
+    const ids = found.flatMap(({ release }) => release ?? []);
+    const which = ids.length === 0 ? "" : `, layout ${ids.join(", ")}`;
     return `C: \`${text}\` (${found[0]?.header}${which})`;
   });
   if (lines.length === 0)
-    lines.push("C: not in the generations that include/nbdkit-filter.h describes.");
+    lines.push("C: not in the layouts that include/nbdkit-filter.h describes.");
   const sentinel = failure(returnsOf(meaning, place));
   const fails = sentinel === undefined ? "" : `\nOn failure it throws; in C that is ${sentinel}.`;
   const manual = `nbdkit-${place === "next" ? "filter" : place}(3), ".${name}".`;

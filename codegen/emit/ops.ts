@@ -18,7 +18,7 @@ function opsOf(model: Model): string[] {
 
 /** The adapters in the order of their numbers. */
 export function adaptersOf(model: Model): { readonly macro: string; readonly call: string }[] {
-  const filters = model.generations.map(({ id }) => adapterName(id));
+  const filters = model.releases.map(({ id }) => adapterName(id));
   return [...filters, "plugin"].map((name) => ({
     macro: adapterMacro(name),
     call: `rt_${name}_call`,
@@ -45,7 +45,7 @@ export function emitOpsHeader(model: Model): GeneratedFile {
     '\n// The initializer of an array of their names.\n#define RT_OP_NAMES \\\n  { \\\n    "", \\\n',
     ...callbacks.map((name) => `    "${name.replace(/^_(.*)_v1$/, "$1")}", \\\n`),
     "  }\n",
-    "\n// Which generation of which struct a module has.\n",
+    "\n// Which layout of which struct a module has.\n",
     ...adapters,
     "\n#endif\n",
   ];

@@ -27,7 +27,7 @@ export interface Target {
   readonly suffix: string;
 }
 
-/** A function of the next layer, which the file of the first generation that has it in this form defines. */
+/** A function of the next layer, which the file of the first layout that has it in this form defines. */
 interface Trampoline {
   readonly target: Target;
   readonly name: string;
@@ -62,18 +62,18 @@ export function emitTrampolines(target: Target, plan: Trampolines): string[] {
   const others = [...all.values()].filter((trampoline) => trampoline.target !== target);
   const members = nextOpsOf(target).map(({ name }) => `  .${name} = ${all.get(name)?.name},\n`);
   return [
-    others.length === 0 ? "" : "\n// As in earlier generations.\n",
+    others.length === 0 ? "" : "\n// As in earlier layouts.\n",
     ...others.map(({ text }) => headOf(text)),
     ...own.map(({ text }) => `\n${text}`),
     `\nstatic struct nbdkit_next_ops next_ops = {\n${members.join("")}};\n`,
     `\nconst struct rt_next_table rt_next_table_${target.name} = {\n`,
-    "  .functions = &next_ops,\n  .size = sizeof next_ops,\n  .generation = NBDKIT_FILTER_GENERATION,\n",
+    "  .functions = &next_ops,\n  .size = sizeof next_ops,\n  .release = NBDKIT_FILTER_RELEASE,\n",
     all.has("extents") ? "  .extents = offsetof (struct nbdkit_next_ops, extents),\n};\n" : "};\n",
   ];
 }
 
 /** The declaration of a trampoline. */
-export function headOf(text: string): string {
+function headOf(text: string): string {
   return `${text.slice(0, text.indexOf("\n{")).replace(/^\/\/.*\n/, "")};\n`;
 }
 
@@ -178,7 +178,7 @@ export function typeName(type: CType): string {
 
 /**
  * `type` as C declares `name` with it. Opaque types are resolved: their names mean other things in
- * other generations.
+ * other layouts.
  */
 function typeText(type: CType, name: string, unit: Unit): string {
   const after = name && ` ${name}`;

@@ -41,7 +41,7 @@ export class Chain {
   /** Outermost first, the plugin last. */
   readonly layers: readonly Layer[];
   readonly pluginName: string;
-  /** The least model of all layers. It may go up after a connection was opened, never down. */
+  /** The least model of all layers. */
   threadModel: ThreadModel = "parallel";
   readonly #top: Link;
 
@@ -163,7 +163,7 @@ export class Chain {
 
   /** Nothing is called yet. A client that opens exports one after the other needs one for each. */
   connect(info: ConnectionInfo): ChainConnection {
-    return new OpenChain(this, Context.stack(this.#top, info), info);
+    return new OpenChain(Context.stack(this.#top, info), info);
   }
 
   /** Ask every layer for its thread model, innermost first, and keep the least. */
@@ -230,11 +230,9 @@ export class Chain {
 class OpenChain implements ChainConnection {
   readonly top: Context;
   readonly filePart: FindFilePart;
-  readonly #chain: Chain;
   readonly #info: ConnectionInfo;
 
-  constructor(chain: Chain, top: Context, info: ConnectionInfo) {
-    this.#chain = chain;
+  constructor(top: Context, info: ConnectionInfo) {
     this.top = top;
     this.filePart = (count, offset) => filePart(top, count, offset);
     this.#info = info;
@@ -249,9 +247,6 @@ class OpenChain implements ChainConnection {
     } catch (error) {
       await this.close();
       throw error;
-    }
-    if (this.#chain.layers.some((layer) => layer.threadModelSettlesAtOpen)) {
-      await this.#chain.settleThreadModel();
     }
   }
 

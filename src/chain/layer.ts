@@ -195,7 +195,7 @@ export interface Layer {
     visit: Visit,
   ): Awaitable<string | undefined>;
 
-  /** Returns the handle. A filter calls `next` itself unless `serverOpensNext`. Without it the handle is undefined. */
+  /** Returns the handle. A filter calls `next` itself. Without it the handle is undefined. */
   open?(
     context: LayerContext,
     next: LayerNextOpen,
@@ -205,10 +205,6 @@ export interface Layer {
   ): Awaitable<unknown>;
   /** The address that is told of the handle in debug lines. */
   handleAddress?(handle: unknown): number;
-  /** After `open` the chain opens the layer below if that has not happened yet (generation S). */
-  readonly serverOpensNext?: boolean;
-  /** `threadModel` is asked again after each open: only then the layer's form is known. */
-  readonly threadModelSettlesAtOpen?: boolean;
   close?(context: LayerContext): Awaitable<void>;
   prepare?(context: LayerContext, readonly: boolean): Awaitable<void>;
   finalize?(context: LayerContext): Awaitable<void>;

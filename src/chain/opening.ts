@@ -48,7 +48,6 @@ export async function openLayer(
       await opening;
     }
     state.open = true;
-    if (layer.serverOpensNext === true) await openNext(readonly, name);
   } catch (error) {
     const failure = context.failure(error, "open");
     // What the layer has begun to open would be left open, were it not closed after that.

@@ -45,7 +45,7 @@ export function parseCommandLine(argv: readonly string[]): CommandLine {
   const action = actionOf(asked);
   if (plugin !== undefined) {
     values.refuseConflicts();
-    checkGenerations(given.generations, given.filters);
+    checkReleases(given.releases, given.filters);
     const settings: Settings = {
       ...given,
       plugin,
@@ -73,7 +73,7 @@ function actionOf({ dumpPlugin, help, version }: Asked): Action {
 
 function inspection(
   { json }: Asked,
-  { filters, generations }: GivenSettings,
+  { filters, releases }: GivenSettings,
   [file, ...more]: readonly string[],
 ): InspectRequest {
   if (file === undefined || more.length > 0 || filters.length > 0) {
@@ -81,20 +81,17 @@ function inspection(
       "option --inspect: expected one file, or the name of an installed module",
     );
   }
-  checkGenerations(generations, [file]);
-  return { file, json, generation: generations.get(file) };
+  checkReleases(releases, [file]);
+  return { file, json, release: releases.get(file) };
 }
 
 /** The option means a filter as it is named in --filter; one that means none would be lost in silence. */
-function checkGenerations(
-  generations: ReadonlyMap<string, unknown>,
-  filters: readonly string[],
-): void {
-  for (const filter of generations.keys()) {
+function checkReleases(releases: ReadonlyMap<string, unknown>, filters: readonly string[]): void {
+  for (const filter of releases.keys()) {
     if (filters.includes(filter)) continue;
     const named = filters.map(quoted).join(", ");
     throw new ConfigError(
-      `option --filter-generation: ${quoted(filter)}: expected a filter as --filter names it: ${named || "there is none"}`,
+      `option --filter-release: ${quoted(filter)}: expected a filter as --filter names it: ${named || "there is none"}`,
     );
   }
 }

@@ -1,6 +1,6 @@
 /** Prints what is known of a C module: `nbdkit --inspect`. */
-import type { GenerationId } from "#abi/recognise/generation-ids";
 import type { Inspection } from "#abi/recognise/inspect";
+import type { ReleaseId } from "#abi/recognise/releases";
 
 import { realPath } from "../lib/paths.ts";
 import { findNative } from "../modules/find.ts";
@@ -9,15 +9,15 @@ import { print } from "./print.ts";
 export interface InspectRequest {
   /** A file, or the bare name of an installed C module. */
   readonly file: string;
-  readonly generation?: GenerationId | undefined;
+  readonly release?: ReleaseId | undefined;
   readonly json: boolean;
 }
 
 /** The exit status: 0 where this server can run the module, else 1. */
-export async function inspect({ file, generation, json }: InspectRequest): Promise<number> {
+export async function inspect({ file, release, json }: InspectRequest): Promise<number> {
   const path = realPath(findNative(file));
   const { inspectModule } = await import("#abi/recognise/inspect");
-  const inspection = inOrder(inspectModule(path, generation));
+  const inspection = inOrder(inspectModule(path, release));
   print(json ? `${JSON.stringify(inspection, undefined, 2)}\n` : inspectionText(inspection));
   return inspection.runnable ? 0 : 1;
 }
@@ -29,7 +29,7 @@ const words: Readonly<Record<keyof Inspection, string>> = {
   name: "name",
   longname: "long name",
   version: "version",
-  generation: "generation",
+  layout: "layout",
   releases: "releases",
   api_version: "API version",
   struct_size: "struct size",

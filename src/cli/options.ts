@@ -17,6 +17,7 @@ import {
   tlsMode,
   unsigned,
   withGeneration,
+  withRelease,
 } from "./values.ts";
 
 export interface OptionSpec<Name extends string = OptionName> {
@@ -117,9 +118,18 @@ const table = [
     name: "filter-generation",
     value: "FILTER=ID",
     ours: true,
-    help: "the generation of a C filter that cannot be told from the file (repeatable)",
-    into: "generations",
+    help: "deprecated: use --filter-release",
+    into: "releases",
     parse: withGeneration,
+    without: new Map(),
+  },
+  {
+    name: "filter-release",
+    value: "FILTER=RELEASE",
+    ours: true,
+    help: "the nbdkit a C filter was built for, if the file does not show it (repeatable)",
+    into: "releases",
+    parse: withRelease,
     without: new Map(),
   },
   {

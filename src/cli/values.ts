@@ -1,5 +1,11 @@
 /** Parsers of option values. The message about a wrong value says which values are accepted. */
-import { type GenerationId, generationIds } from "#abi/recognise/generation-ids";
+import {
+  layoutNamed,
+  layoutOfOldName,
+  namedLayouts,
+  oldNames,
+  type ReleaseId,
+} from "#abi/recognise/releases";
 
 import { type DebugFlag, parseDebugFlag } from "../lib/debug-flags.ts";
 import { ConfigError } from "../lib/errors.ts";
@@ -105,22 +111,34 @@ export function debugFlag(value: string): DebugFlag {
   );
 }
 
-/** Each filter has one generation. */
-export function withGeneration(
+type Releases = ReadonlyMap<string, ReleaseId>;
+
+/** `FILTER=RELEASE`: the layout of each filter. */
+export function withRelease(value: string, shown: string, before: Releases): Releases {
+  return withLayout(value, shown, before, layoutNamed, `RELEASE, ${namedLayouts}`);
+}
+
+/** `FILTER=ID`: the same by the deprecated names. */
+export function withGeneration(value: string, shown: string, before: Releases): Releases {
+  const expected = `ID with one of ${oldNames.join(", ")} (deprecated: use --filter-release)`;
+  return withLayout(value, shown, before, layoutOfOldName, expected);
+}
+
+function withLayout(
   value: string,
   shown: string,
-  before: ReadonlyMap<string, GenerationId>,
-): ReadonlyMap<string, GenerationId> {
-  const [, filter, id] = /^(.+)=([^=]*)$/s.exec(value) ?? [];
-  const generation = generationIds.find((known) => known === id);
-  if (filter === undefined || generation === undefined) {
-    refuse(shown, value, `FILTER=ID with one of the IDs ${generationIds.join(", ")}`);
-  }
-  const other = before.get(filter) ?? generation;
-  if (other !== generation) {
+  before: Releases,
+  layoutOf: (name: string) => ReleaseId | undefined,
+  expected: string,
+): Releases {
+  const [, filter, name = ""] = /^(.+)=([^=]*)$/s.exec(value) ?? [];
+  const release = layoutOf(name);
+  if (filter === undefined || release === undefined) refuse(shown, value, `FILTER=${expected}`);
+  const other = before.get(filter) ?? release;
+  if (other !== release) {
     throw new ConfigError(
-      `option ${shown}: ${quoted(filter)} cannot be both ${other} and ${generation}`,
+      `option ${shown}: ${quoted(filter)} cannot be both ${other} and ${release}`,
     );
   }
-  return new Map([...before, [filter, generation]]);
+  return new Map([...before, [filter, release]]);
 }

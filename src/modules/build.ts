@@ -1,7 +1,7 @@
 /** Loads the modules named on the command line, and makes the chain of them. */
 import { closeSync, openSync, readSync } from "node:fs";
 
-import type { GenerationId } from "#abi/recognise/generation-ids";
+import type { ReleaseId } from "#abi/recognise/releases";
 
 import { Chain } from "../chain/chain.ts";
 import { lifeCycle } from "../chain/failure.ts";
@@ -22,8 +22,8 @@ export interface ChainRequest {
   readonly plugin: string;
   /** Outermost first. */
   readonly filters: readonly string[];
-  /** For binary filters whose form cannot be told: the filter as it was named, and its generation. */
-  readonly generations?: ReadonlyMap<string, GenerationId>;
+  /** For C filters whose layout the file does not show: the filter as --filter names it, and its layout. */
+  readonly releases?: ReadonlyMap<string, ReleaseId>;
   /** Set before a module's `load`. */
   readonly debugFlags?: DebugFlags;
   /** The server's own: filters, and the server's plugins, were written for it. */
@@ -87,7 +87,7 @@ async function nativeLayer(
   // Only a chain with C in it pays for the native runtime.
   const { loadNativeLayer } = await import("#abi/adapters/module");
   return loadNativeLayer(kind, path, {
-    generation: request.generations?.get(name),
+    release: request.releases?.get(name),
     debugFlags: request.debugFlags,
     threads: request.threads ?? 16,
   });

@@ -350,13 +350,9 @@ export class Connection {
   }
 
   async #transmit(chosen: ChosenExport): Promise<void> {
-    const { chain, connectionLock, policy, requestLock } = this.#shared;
+    const { chain, policy, requestLock } = this.#shared;
     const { threads } = policy;
     const model = chain.threadModel;
-    if (this.#locked && model !== "serialize_connections") {
-      this.#locked = false;
-      connectionLock.release();
-    }
     const manner =
       model === "parallel" && threads !== 1
         ? `with ${threads ?? defaultThreads} threads`

@@ -17,7 +17,7 @@ const fixture = async (name: string, defines: CompileOptions["defines"] = {}) =>
   await compileModule(`test/fixtures/${name}.c`, { defines });
 const filter = async (name: string, defines?: CompileOptions["defines"]) =>
   nativeLayer("filter", await fixture(name, defines));
-const generationA = { THREAD_MODEL: "NBDKIT_THREAD_MODEL_PARALLEL" };
+const nbdkit1_2 = { THREAD_MODEL: "NBDKIT_THREAD_MODEL_PARALLEL" };
 
 async function read({ top }: ChainConnection, count = 512, offset = 0n): Promise<Uint8Array> {
   const buf = new Uint8Array(count);
@@ -56,7 +56,7 @@ describe.skipIf(!haveCompiler)("C modules (needs cc)", () => {
     });
 
     test("a connection holds no more threads than -t says", async () => {
-      const slow = nativeLayer("filter", await fixture("slow", generationA), { threads: 3 });
+      const slow = nativeLayer("filter", await fixture("slow", nbdkit1_2), { threads: 3 });
       const texts = { meet: "3", "at-most": "3", "sleep-ms": "5" };
       await using stack = await nativeStack([slow], texts);
       const connection = await stack.connect();
@@ -65,7 +65,7 @@ describe.skipIf(!haveCompiler)("C modules (needs cc)", () => {
   });
 
   test("a thread of the filter's own may use the layer below", async () => {
-    for (const defines of [{}, generationA]) {
+    for (const defines of [{}, nbdkit1_2]) {
       await using stack = await nativeStack(
         [await filter("background", defines)],
         { "background-piece": "1000" },
@@ -168,9 +168,9 @@ describe.skipIf(!haveCompiler)("C modules (needs cc)", () => {
     });
 
     test.each(["pread", "pwrite", "flush", "trim", "zero"])(
-      "in %s, of generation S and A",
+      "in %s, of the original form and 1.2",
       async (callback) => {
-        for (const defines of [{}, generationA]) {
+        for (const defines of [{}, nbdkit1_2]) {
           await using stack = await nativeStack([await filter("failing-filter", defines)], {
             "fail-in": callback,
             "fail-with": "ENOSPC",
@@ -312,11 +312,11 @@ describe.skipIf(!haveCompiler)("C modules (needs cc)", () => {
     }
   });
 
-  test("two generations in one chain are called in nbdkit's order", async () => {
+  test("two releases in one chain are called in nbdkit's order", async () => {
     const folder = mkdtempSync(join(tmpdir(), "nbdkit-order-"));
     try {
       const old = await fixture("order", { NAME: '"s"' });
-      const newer = await fixture("order", { NAME: '"a"', ...generationA });
+      const newer = await fixture("order", { NAME: '"a"', ...nbdkit1_2 });
       const file = join(folder, "order");
       const args = [
         `--filter=${old}`,

@@ -1,10 +1,10 @@
-/* The structs of generation K, and of plugins: see callbacks.h. */
+/* The structs of filters for nbdkit 1.30, and of plugins: see callbacks.h. */
 #include "callbacks.h"
 
 #include <stddef.h>
 
 #define NBDKIT_API_VERSION 2
-#define NBDKIT_FILTER_GENERATION NBDKIT_GENERATION_K
+#define NBDKIT_FILTER_RELEASE NBDKIT_FILTER_RELEASE_1_30
 #include "nbdkit-filter.h"
 #include "nbdkit-plugin.h"
 #include "ops.gen.h"
@@ -31,7 +31,7 @@ static const struct { size_t filter, plugin; } offsets[64] = {
 };
 
 size_t
-filter_k_callback (uint32_t op)
+filter_1_30_callback (uint32_t op)
 {
   return offsets[op].filter;
 }
@@ -43,13 +43,13 @@ plugin_callback (uint32_t op)
 }
 
 size_t
-filter_k_size (void)
+filter_1_30_size (void)
 {
   return sizeof (struct nbdkit_filter);
 }
 
 const char *
-filter_k_name (const void *filter)
+filter_1_30_name (const void *filter)
 {
   return ((const struct nbdkit_filter *) filter)->name;
 }

@@ -65,7 +65,7 @@ overflow (void)
 static const struct { const char *name; void (*run) (void); uint32_t slots; } scenarios[] = {
   { "life", life, RT_MAX_SLOTS },     { "parallel", parallel, RT_MAX_SLOTS }, { "meeting", meeting, THREADS },
   { "limits", limits, FEW },          { "errors", errors, 2 },                { "recovery", recovery, 1 },
-  { "misuse", misuse, 1 },            { "either", either, 1 },                { "parameters", parameters_only, 1 },
+  { "misuse", misuse, 1 },            { "unmarked", unmarked, 1 },            { "parameters", parameters_only, 1 },
   { "race", race, 1 },                { "leak", leak, 1 },                    { "overrun", overrun, 1 },
   { "overflow", overflow, 1 },        { "queues", queues, RT_MAX_SLOTS },
   { "together", together, RT_MAX_SLOTS }, { "starving", starving, 2 },          { "refused", refused, 1 },
@@ -84,7 +84,7 @@ main (int argc, char *argv[])
       if (strchr (argv[arg], '=') != NULL)
         parameters[nr_parameters++] = argv[arg];
       else if (scenarios[i].run == functions)
-        check_generation (argv[arg]);
+        check_release (argv[arg]);
       else
         stand_in_load (argv[arg]);
     }

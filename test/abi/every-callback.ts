@@ -1,8 +1,8 @@
-/** Filters of all generations that write down each call, the same in TypeScript, and what they have to write down. */
+/** Filters of all layouts that write down each call, the same in TypeScript, and what they have to write down. */
 import { appendFileSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-import { type GenerationId, generationIds, generations } from "#abi/generated/generations.gen";
+import { type ReleaseId, releaseIds, releases } from "#abi/generated/releases.gen";
 import {
   defineFilter,
   definePlugin,
@@ -16,6 +16,7 @@ import { type Support } from "#api/generated/methods.gen";
 import { compileModule, temporaryFolder } from "#test/modules";
 import { nativeLayer, scriptLayer } from "#test/native";
 
+import { releaseMacro } from "../../codegen/names.ts";
 import type { Layer } from "../../src/chain/layer.ts";
 
 /** The file that all of them append to; known when they are compiled. */
@@ -45,19 +46,24 @@ function once(key: string, make: () => Promise<Layer>): Promise<Layer> {
 
 const quoted = (text: string) => JSON.stringify(text);
 
-/** The path of the filter that has all callbacks of a generation, compiled. It is called `name`. */
-export function everyCallbackPath(id: GenerationId, name: string = id): Promise<string> {
+/** A name for a filter with the layout of `id`. No layout allows dots in it. */
+export function filterName(id: ReleaseId): string {
+  return id.replaceAll(".", "x");
+}
+
+/** The path of the filter that has all callbacks of a layout, compiled. It is called `name`. */
+export function everyCallbackPath(id: ReleaseId, name = filterName(id)): Promise<string> {
   return compileModule("test/fixtures/every-callback.c", {
     name: `every-${name}`,
     defines: {
-      NBDKIT_FILTER_GENERATION: `NBDKIT_GENERATION_${id}`,
+      NBDKIT_FILTER_RELEASE: releaseMacro(id),
       NAME: quoted(name),
       RECORD: quoted(recordFile),
     },
   });
 }
 
-export function everyCallback(id: GenerationId, name: string = id): Promise<Layer> {
+export function everyCallback(id: ReleaseId, name = filterName(id)): Promise<Layer> {
   return once(`${id} ${name}`, async () =>
     nativeLayer("filter", await everyCallbackPath(id, name)),
   );
@@ -286,32 +292,32 @@ function addExtents(disk: Uint8Array, offset: number, count: number, flags: numb
 
 // ---- what they have to write down
 
-/** A layer of a stack: a filter of a generation, or one in TypeScript. */
+/** A layer of a stack: a filter of one layout, or one in TypeScript. */
 export interface Member {
   readonly name: string;
   /** Undefined in TypeScript. */
-  readonly id?: GenerationId;
+  readonly id?: ReleaseId;
 }
 
 /** Whether a C filter has the callback, or TypeScript the method. */
 export function knows({ id }: Member, callback: string): boolean {
   if (id === undefined) return true;
-  const fields: Readonly<Record<string, unknown>> = generations[id].filter.fields;
+  const fields: Readonly<Record<string, unknown>> = releases[id].filter.fields;
   return fields[callback] !== undefined;
 }
 
-const since = ({ id }: Member, other: GenerationId): boolean =>
-  id === undefined || generationIds.indexOf(id) >= generationIds.indexOf(other);
+const since = ({ id }: Member, other: ReleaseId): boolean =>
+  id === undefined || releaseIds.indexOf(id) >= releaseIds.indexOf(other);
 
 /** Both kinds of arguments that a data callback has had. */
 export function dataLine(member: Member, call: string, flags: number): string {
-  if (since(member, "B")) return `${member.name} ${call} flags=${flags}`;
+  if (since(member, "1.4")) return `${member.name} ${call} flags=${flags}`;
   return call.startsWith("zero")
     ? `${member.name} ${call} may_trim=${flags & 1 ? 1 : 0}`
     : `${member.name} ${call}`;
 }
 
-/** Where a filter must do without what its generation does not have. */
+/** Where a filter must do without what its layout does not have. */
 export interface Expected {
   readonly lines: string[];
   /** The first filter from above that does not know the question, and so answers for itself. */
@@ -360,27 +366,27 @@ export function passedWithFua(members: readonly Member[], call: string, flags: n
 
 /** The lines of callbacks before there are clients, and after them. */
 export function openLine(member: Member, readonly: boolean, name: string): string {
-  const rest = since(member, "H")
+  const rest = since(member, "1.22")
     ? ` name=${name} tls=0`
-    : since(member, "g2")
+    : since(member, "1.21.20")
       ? ` name=${name}`
       : "";
   return `${member.name} open ro=${bit(readonly)}${rest}`;
 }
 
 export function prepareLine(member: Member, readonly: boolean): string {
-  return `${member.name} prepare${since(member, "F0") ? ` ro=${bit(readonly)}` : ""}`;
+  return `${member.name} prepare${since(member, "1.15.1") ? ` ro=${bit(readonly)}` : ""}`;
 }
 
 export function getReadyLine(member: Member): string {
-  return `${member.name} get_ready${since(member, "H") ? " model=3" : ""}`;
+  return `${member.name} get_ready${since(member, "1.22") ? " model=3" : ""}`;
 }
 
 export function threadModelLine(member: Member, next = 3): string {
-  return `${member.name} thread_model${member.id === "M" ? ` next=${next}` : ""}`;
+  return `${member.name} thread_model${member.id === "1.44" ? ` next=${next}` : ""}`;
 }
 
 export function listLine(member: Member): string {
-  const last = since(member, "I") ? "tls=0" : "default_only=0";
+  const last = since(member, "1.24") ? "tls=0" : "default_only=0";
   return `${member.name} list_exports ro=0 ${last}`;
 }

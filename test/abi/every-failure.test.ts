@@ -1,7 +1,7 @@
-/** Filters of every generation that fail, each callback in each way that the generation has, and what becomes of it. */
+/** Filters of every layout that fail, each callback in each way that the layout has, and what becomes of it. */
 import { beforeAll, describe, expect, test } from "bun:test";
 
-import { type GenerationId, generationIds } from "#abi/generated/generations.gen";
+import { type ReleaseId, releaseIds } from "#abi/generated/releases.gen";
 import { Extents, FLAG_FAST_ZERO, FLAG_FUA, type NextOps } from "#api";
 import { clientOf, configuredChain, errnoOf } from "#test/chain";
 import { haveCompiler } from "#test/modules";
@@ -10,6 +10,7 @@ import type { Chain } from "../../src/chain/chain.ts";
 import {
   cNameOf,
   everyCallback,
+  filterName,
   forgetRecord,
   knows,
   questionNames,
@@ -23,20 +24,20 @@ const EOPNOTSUPP = 95;
 
 type Texts = Readonly<Record<string, string>>;
 
-async function chainOf(ids: readonly GenerationId[], texts: Texts): Promise<Chain> {
+async function chainOf(ids: readonly ReleaseId[], texts: Texts): Promise<Chain> {
   const filters = await Promise.all(ids.map((id) => everyCallback(id)));
   forgetRecord();
   return configuredChain([...filters, plugin], texts);
 }
 
-/** `id` is told to fail in `callback`. */
-const failing = (id: GenerationId, callback: string, how = "err", errno = EDQUOT): Texts => ({
-  [`${id}-errno`]: String(errno),
-  [`${id}-how`]: how,
-  [`${id}-fail`]: callback,
+/** The filter is told to fail in `callback`. */
+const failing = (id: ReleaseId, callback: string, how = "err", errno = EDQUOT): Texts => ({
+  [`${filterName(id)}-errno`]: String(errno),
+  [`${filterName(id)}-how`]: how,
+  [`${filterName(id)}-fail`]: callback,
 });
 
-const has = (id: GenerationId, callback: string) => knows({ name: id, id }, callback);
+const has = (id: ReleaseId, callback: string) => knows({ name: id, id }, callback);
 
 async function opened(chain: Chain) {
   const connection = chain.connect(clientOf(chain));
@@ -55,12 +56,12 @@ const requests: Readonly<Record<string, (top: NextOps) => unknown>> = {
   cache: (top) => top.cache(8, 0n, 0),
 };
 
-const hasErr = (id: GenerationId) => id !== "S" && id !== "A";
+const hasErr = (id: ReleaseId) => id !== "original" && id !== "1.2";
 
 /** What a -1 means, by how the errno was told. */
 const ways: readonly {
   readonly how: string;
-  readonly expected: (id: GenerationId) => string;
+  readonly expected: (id: ReleaseId) => string;
 }[] = [
   // Without the parameter its false hints count.
   { how: "err", expected: (id) => (hasErr(id) ? "EDQUOT" : "EPIPE") },
@@ -71,48 +72,48 @@ const ways: readonly {
 
 describe.skipIf(!haveCompiler)("filters that fail (needs cc)", () => {
   beforeAll(async () => {
-    await Promise.all(generationIds.map((id) => everyCallback(id)));
+    await Promise.all(releaseIds.map((id) => everyCallback(id)));
   }, 60_000);
 
   describe("before there are clients", () => {
-    test.each(generationIds)("%s: the server does not start", async (id) => {
+    test.each(releaseIds)("%s: the server does not start", async (id) => {
       for (const stage of ["config_complete", "thread_model", "get_ready", "after_fork"]) {
         if (!has(id, stage)) continue;
         await expect(chainOf([id], failing(id, stage))).rejects.toThrow(
-          `${id}: the module's ${stage} callback failed`,
+          `${filterName(id)}: the module's ${stage} callback failed`,
         );
       }
       await expect(chainOf([id], { ...failing(id, "config"), x: "1" })).rejects.toThrow(
-        `${id}: the module's config callback for x=1 failed`,
+        `${filterName(id)}: the module's config callback for x=1 failed`,
       );
     });
 
-    test.each(generationIds.filter((id) => has(id, "thread_model")))(
+    test.each(releaseIds.filter((id) => has(id, "thread_model")))(
       "%s: any thread model but 0 to 3 is refused, the least of the chain counts",
       async (id) => {
         for (const model of ["4", "-2"]) {
-          await expect(chainOf([id], { [`${id}-model`]: model })).rejects.toThrow(
-            `${id}: thread_model returned ${model}: expected 0 to 3`,
+          await expect(chainOf([id], { [`${filterName(id)}-model`]: model })).rejects.toThrow(
+            `${filterName(id)}: thread_model returned ${model}: expected 0 to 3`,
           );
         }
-        const below = id === "L" ? "M" : "L";
-        const texts = { [`${id}-model`]: "2", [`${below}-model`]: "1" };
+        const below = id === "1.36" ? "1.44" : "1.36";
+        const texts = { [`${filterName(id)}-model`]: "2", [`${filterName(below)}-model`]: "1" };
         const chain = await chainOf([id, below], texts);
         expect(chain.threadModel).toBe("serialize_all_requests");
         const models = recorded().filter((line) => line.includes("thread_model"));
         // From 1.44 on a filter is told what is below it.
-        const told = id === "M" ? " next=1" : "";
-        const toldBelow = below === "M" ? " next=3" : "";
+        const told = id === "1.44" ? " next=1" : "";
+        const toldBelow = below === "1.44" ? " next=3" : "";
         expect(models.slice(1)).toEqual([
-          `${below} thread_model${toldBelow}`,
-          `${id} thread_model${told}`,
+          `${filterName(below)} thread_model${toldBelow}`,
+          `${filterName(id)} thread_model${told}`,
         ]);
       },
     );
   });
 
   describe("for a client that opens nothing", () => {
-    test.each(generationIds.filter((id) => has(id, "preconnect")))("%s", async (id) => {
+    test.each(releaseIds.filter((id) => has(id, "preconnect")))("%s", async (id) => {
       const refusing = await chainOf([id], failing(id, "preconnect"));
       expect(await errnoOf(() => refusing.preconnect(clientOf(refusing), false))).toBe("EIO");
       if (!has(id, "list_exports")) return;
@@ -128,11 +129,11 @@ describe.skipIf(!haveCompiler)("filters that fail (needs cc)", () => {
   });
 
   describe("when it is opened and closed", () => {
-    test.each(generationIds)(
+    test.each(releaseIds)(
       "%s: the others are closed, and opened for the next client",
       async (id) => {
-        const above = id === "L" ? "M" : "L";
-        const below = id === "K" ? "J" : "K";
+        const above = id === "1.36" ? "1.44" : "1.36";
+        const below = id === "1.30" ? "1.26" : "1.30";
         const open = async (callback: string) => {
           const chain = await chainOf([above, id, below], failing(id, callback));
           for (let i = 0; i < 2; i++) {
@@ -143,34 +144,39 @@ describe.skipIf(!haveCompiler)("filters that fail (needs cc)", () => {
           }
           return recorded().map((line) => line.split(" ", 2).join(" "));
         };
-        const opens = [`${above} open`, `${id} open`, `${below} open`, "disk open"];
+        const opens = [
+          `${filterName(above)} open`,
+          `${filterName(id)} open`,
+          `${filterName(below)} open`,
+          "disk open",
+        ];
         const early = opens.slice(0, 2);
         expect(await open("open")).toEqual(early);
-        const closes = [`${below} close`, "disk close"];
+        const closes = [`${filterName(below)} close`, "disk close"];
         // The server opens what is below S, and only then.
-        expect(await open("open-late")).toEqual(id === "S" ? early : [...opens, ...closes]);
+        expect(await open("open-late")).toEqual(id === "original" ? early : [...opens, ...closes]);
         expect(await open("prepare")).toEqual([
           ...opens,
-          ...[`${below} prepare`, `${id} prepare`],
+          ...[`${filterName(below)} prepare`, `${filterName(id)} prepare`],
           // Only what was prepared.
-          `${below} finalize`,
-          ...[`${above} close`, `${id} close`, ...closes],
+          `${filterName(below)} finalize`,
+          ...[`${filterName(above)} close`, `${filterName(id)} close`, ...closes],
         ]);
       },
     );
 
-    test.each(generationIds)("%s: a failing finalize keeps nobody from it", async (id) => {
-      const below = id === "K" ? "J" : "K";
+    test.each(releaseIds)("%s: a failing finalize keeps nobody from it", async (id) => {
+      const below = id === "1.30" ? "1.26" : "1.30";
       const connection = await opened(await chainOf([id, below], failing(id, "finalize")));
       await connection.close();
       expect(recorded()).toEqual([
-        ...[`${id} finalize`, `${below} finalize`],
-        ...[`${id} close`, `${below} close`, "disk close"],
+        ...[`${filterName(id)} finalize`, `${filterName(below)} finalize`],
+        ...[`${filterName(id)} close`, `${filterName(below)} close`, "disk close"],
       ]);
     });
   });
 
-  test.each(generationIds)("%s: questions", async (id) => {
+  test.each(releaseIds)("%s: questions", async (id) => {
     for (const question of questionNames) {
       const callback = cNameOf(question);
       if (!has(id, callback)) continue;
@@ -192,7 +198,7 @@ describe.skipIf(!haveCompiler)("filters that fail (needs cc)", () => {
 
   describe("requests", () => {
     for (const { how, expected } of ways) {
-      test.each(generationIds)(`%s tells of it by ${how}`, async (id) => {
+      test.each(releaseIds)(`%s tells of it by ${how}`, async (id) => {
         for (const [callback, request] of Object.entries(requests)) {
           if (!has(id, callback)) continue;
           const connection = await opened(await chainOf([id], failing(id, callback, how)));
@@ -210,8 +216,8 @@ describe.skipIf(!haveCompiler)("filters that fail (needs cc)", () => {
       });
     }
 
-    test.each(generationIds)("%s hands on the errors of the layer below", async (id) => {
-      for (const below of ["S", "M"] as const) {
+    test.each(releaseIds)("%s hands on the errors of the layer below", async (id) => {
+      for (const below of ["original", "1.44"] as const) {
         if (below === id) continue;
         for (const [callback, request] of Object.entries(requests)) {
           if (!has(id, callback) || !has(below, callback)) continue;
@@ -222,15 +228,15 @@ describe.skipIf(!haveCompiler)("filters that fail (needs cc)", () => {
       }
     });
 
-    test.each(generationIds)("%s: a zero that is not supported becomes a write", async (id) => {
+    test.each(releaseIds)("%s: a zero that is not supported becomes a write", async (id) => {
       const how = hasErr(id) ? "err" : "set_error";
       const chain = await chainOf([id], failing(id, "zero", how, EOPNOTSUPP));
       const { top } = await opened(chain);
       await top.zero(512, 0n, 0);
       const data = recorded().filter((line) => /zero \d|write \d/.test(line));
       expect(data.map((line) => line.split(" ").slice(0, 4).join(" "))).toEqual([
-        `${id} zero 512 0`,
-        `${id} pwrite 512 0`,
+        `${filterName(id)} zero 512 0`,
+        `${filterName(id)} pwrite 512 0`,
         "disk pwrite 512 0",
       ]);
       if (await top.canFastZero()) {
@@ -240,10 +246,10 @@ describe.skipIf(!haveCompiler)("filters that fail (needs cc)", () => {
   });
 
   describe("what a plugin below cannot do", () => {
-    test.each(generationIds)("%s: zero", async (id) => {
+    test.each(releaseIds)("%s: zero", async (id) => {
       const { top } = await opened(await chainOf([id], { "disk-zero": "0" }));
       // A yes of the older filters means that it works somehow, a number of the newer ones says how.
-      const triState = generationIds.indexOf(id) >= generationIds.indexOf("F0");
+      const triState = releaseIds.indexOf(id) >= releaseIds.indexOf("1.15.1");
       expect(await top.canZero()).toBe(triState ? "emulate" : "native");
       await top.pwrite(new Uint8Array(512).fill(1), 0n, 0);
       await top.zero(512, 0n, 0);
@@ -256,7 +262,7 @@ describe.skipIf(!haveCompiler)("filters that fail (needs cc)", () => {
       );
     });
 
-    test.each(generationIds)("%s: FUA", async (id) => {
+    test.each(releaseIds)("%s: FUA", async (id) => {
       for (const [number, word] of ["none", "emulate", "native"].entries()) {
         const { top } = await opened(await chainOf([id], { "disk-fua": String(number) }));
         const expected = hasErr(id) ? word : "emulate";

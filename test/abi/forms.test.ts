@@ -92,71 +92,61 @@ test.skipIf(!haveCompiler)(
   },
 );
 
-describe.skipIf(!haveCompiler)("filters whose form cannot be told (needs cc)", () => {
+describe.skipIf(!haveCompiler)("filters without the marker of the original form (needs cc)", () => {
   const foreign = (FOREIGN: number) =>
     compileModule("test/fixtures/foreign.c", { defines: { FOREIGN } });
 
   for (const readonly of [false, true]) {
     test.each([
-      { FOREIGN: 1, form: "S", model: "parallel" },
-      { FOREIGN: 2, form: "A", model: "serialize_connections" },
-    ])(`it is $form, opened with readonly=${readonly}`, async ({ FOREIGN, model }) => {
-      await using stack = await nativeStack([nativeLayer("filter", await foreign(FOREIGN))]);
-      expect(stack.chain.threadModel).toBe("serialize_connections");
-      const { top } = await stack.connect(readonly);
-      expect(stack.chain.threadModel).toBe(model as typeof stack.chain.threadModel);
-      expect(await top.getSize()).toBe(65536n - 512n);
-      const buf = new Uint8Array(512);
-      await top.pread(buf, 0n, 0);
-      expect(buf).toEqual(stack.disk.slice(512, 1024));
-      expect(await errnoOf(() => top.pwrite(buf, 512n, 0))).toBe(readonly ? "EINVAL" : "no error");
-      // The form is known now.
-      const again = await stack.connect(!readonly);
-      expect(await again.top.getSize()).toBe(65536n - 512n);
-    });
+      { FOREIGN: 1, release: "original", model: "parallel" },
+      { FOREIGN: 2, release: "1.2", model: "serialize_connections" },
+      { FOREIGN: 2, release: undefined, model: "serialize_connections" },
+    ] as const)(
+      `the user says $release, opened with readonly=${readonly}`,
+      async ({ FOREIGN, release, model }) => {
+        const filter = nativeLayer("filter", await foreign(FOREIGN), { release });
+        await using stack = await nativeStack([filter]);
+        expect(stack.chain.threadModel).toBe(model);
+        const { top } = await stack.connect(readonly);
+        expect(await top.getSize()).toBe(65536n - 512n);
+        const buf = new Uint8Array(512);
+        await top.pread(buf, 0n, 0);
+        expect(buf).toEqual(stack.disk.slice(512, 1024));
+        expect(await errnoOf(() => top.pwrite(buf, 512n, 0))).toBe(
+          readonly ? "EINVAL" : "no error",
+        );
+      },
+    );
   }
 
-  test.each([
-    { FOREIGN: 1, generation: "S", model: "parallel" },
-    { FOREIGN: 2, generation: "A", model: "serialize_connections" },
-  ] as const)("the user says $generation", async ({ FOREIGN, generation, model }) => {
-    const filter = nativeLayer("filter", await foreign(FOREIGN), { generation });
-    await using stack = await nativeStack([filter]);
-    expect(stack.chain.threadModel).toBe(model);
+  test("one of the original form is taken for nbdkit 1.2's, and opens nothing", async () => {
+    await using stack = await nativeStack([nativeLayer("filter", await foreign(1))]);
     const { top } = await stack.connect();
-    expect(await top.getSize()).toBe(65536n - 512n);
+    expect(await errnoOf(() => top.getSize())).toBe("EIO");
   });
 
-  test("the user says A of a filter that is marked as one of S", async () => {
+  test("the user says 1.2 of a filter that is marked", async () => {
     const marked = await compileModule("examples/xor/xor.c");
-    expect(() => nativeLayer("filter", marked, { generation: "A" })).toThrow(
-      "xor.so: this filter is marked as one of generation S, but --filter-generation says A",
+    expect(() => nativeLayer("filter", marked, { release: "1.2" })).toThrow(
+      "xor.so: this filter is marked as one of the original form, but --filter-release chooses the layout of nbdkit 1.2",
     );
-    expect(nativeLayer("filter", marked, { generation: "S" }).name).toBe("xor");
+    expect(nativeLayer("filter", marked, { release: "original" }).name).toBe("xor");
   });
 
-  test.skipIf(!installed("nbdinfo"))(
-    "the server says so in one line, and the open gets its flag (needs nbdinfo)",
-    async () => {
-      for (const [FOREIGN, flags] of [
-        [1, ["-r"]],
-        [1, []],
-        [2, ["-r"]],
-        [2, []],
-      ] as const) {
-        const filter = await foreign(FOREIGN);
-        await using server = await serve([...flags, "-v", `--filter=${filter}`, "memory", "64k"]);
-        expect((await run(["nbdinfo", "--size", server.uri])).stdout).toBe("65024\n");
-        expect((await run(["nbdinfo", "--size", server.uri])).stdout).toBe("65024\n");
-        const { stderr } = await server.stop();
-        const readonly = flags.length;
-        const opens = [...stderr.matchAll(/debug: foreign open readonly=(\d+)/g)].map(
-          (it) => it[1],
-        );
-        expect(opens).toEqual([`${readonly}`, `${readonly}`]);
-        const lines = stderr.split("\n").filter((line) => line.includes("--filter-generation"));
-        expect(lines.length).toBe(1);
-      }
-    },
-  );
+  test.skipIf(!installed("nbdinfo"))("the open gets its flag (needs nbdinfo)", async () => {
+    for (const [FOREIGN, flags] of [
+      [1, ["-r"]],
+      [1, []],
+      [2, ["-r"]],
+      [2, []],
+    ] as const) {
+      const filter = await foreign(FOREIGN);
+      const release = FOREIGN === 1 ? [`--filter-release=${filter}=original`] : [];
+      const args = [...flags, "-v", ...release, `--filter=${filter}`, "memory", "64k"];
+      await using server = await serve(args);
+      expect((await run(["nbdinfo", "--size", server.uri])).stdout).toBe("65024\n");
+      const { stderr } = await server.stop();
+      expect(stderr).toContain(`debug: foreign open readonly=${flags.length}`);
+    }
+  });
 });

@@ -10,7 +10,7 @@
 #include "internal.h"
 #include "stand-in.h"
 
-/* The header of this generation leaves it out. */
+/* The header for this layout leaves it out. */
 extern int nbdkit_peer_name (struct sockaddr *address, socklen_t *size);
 
 /* Nor does it have these. */
@@ -347,48 +347,48 @@ functions (void)
   CHECK (nbdkit_stdio_safe ());
 }
 
-/* ---- by generation */
+/* ---- by layout */
 
 static uint32_t
-adapter_of (unsigned generation)
+adapter_of (unsigned release)
 {
-  switch (generation) {
-  case NBDKIT_GENERATION_i1:
-    return RT_ADAPTER_FILTER_I1;
-  case NBDKIT_GENERATION_J:
-    return RT_ADAPTER_FILTER_J;
-  case NBDKIT_GENERATION_K:
-    return RT_ADAPTER_FILTER_K;
-  case NBDKIT_GENERATION_L:
-    return RT_ADAPTER_FILTER_L;
+  switch (release) {
+  case NBDKIT_FILTER_RELEASE_1_25_4:
+    return RT_ADAPTER_FILTER_1_25_4;
+  case NBDKIT_FILTER_RELEASE_1_26:
+    return RT_ADAPTER_FILTER_1_26;
+  case NBDKIT_FILTER_RELEASE_1_30:
+    return RT_ADAPTER_FILTER_1_30;
+  case NBDKIT_FILTER_RELEASE_1_36:
+    return RT_ADAPTER_FILTER_1_36;
   default:
-    return RT_ADAPTER_FILTER_M;
+    return RT_ADAPTER_FILTER_1_44;
   }
 }
 
 void
-check_generation (const char *path)
+check_release (const char *path)
 {
   const uint64_t range[2] = { 4096, 21480 };
   void *library = rt_dlopen (path, -1), *symbols[3], *extents;
-  unsigned (*generation) (void);
+  unsigned (*release) (void);
   void (*check) (void), *(*next_table) (void);
   struct rt_message m = { .kind = RT_DOWNCALL, .op = RT_OP_EXTENTS, .count = 4096, .offset = 4096 };
 
   CHECK (library != NULL);
   symbols[0] = rt_dlsym (library, "check");
-  symbols[1] = rt_dlsym (library, "generation");
+  symbols[1] = rt_dlsym (library, "release");
   symbols[2] = rt_dlsym (library, "next_table");
   memcpy (&check, &symbols[0], sizeof check);
-  memcpy (&generation, &symbols[1], sizeof generation);
+  memcpy (&release, &symbols[1], sizeof release);
   memcpy (&next_table, &symbols[2], sizeof next_table);
-  rt_module_loaded (symbols[0], generation ());
+  rt_module_loaded (symbols[0], release ());
   check ();
-  if (generation () < NBDKIT_GENERATION_i1)
+  if (release () < NBDKIT_FILTER_RELEASE_1_25_4)
     return;
 
   /* In a callback, and by a jump. */
-  m.module = (uint32_t) rt_module_add (adapter_of (generation ()), rt_call_init (rt_dlsym (library, "filter_init"), -1));
+  m.module = (uint32_t) rt_module_add (adapter_of (release ()), rt_call_init (rt_dlsym (library, "filter_init"), -1));
   rt_module_describe (m.module, symbols[0], "filter next-extents (somewhere)");
   m.nxdata = (uintptr_t) next_table ();
   extents = rt_extents_new (range);

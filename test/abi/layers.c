@@ -12,7 +12,7 @@
 struct layer layers[MAX_LAYERS];
 int nr_layers;
 
-/* The callbacks of generations S and A. */
+/* The callbacks of the original form and 1.2. */
 #define FILTER(OP, name) [RT_OP_##OP] = offsetof (struct nbdkit_filter, name)
 static const size_t first_filters[64] = {
   FILTER (LOAD, load), FILTER (UNLOAD, unload), FILTER (CONFIG, config), FILTER (CONFIG_COMPLETE, config_complete),
@@ -26,7 +26,7 @@ static bool
 has (const struct layer *layer, uint32_t op)
 {
   size_t at = layer->form == FORM_PLUGIN ? plugin_callback (op)
-              : layer->form == FORM_K    ? filter_k_callback (op)
+              : layer->form == FORM_1_30 ? filter_1_30_callback (op)
                                          : first_filters[op];
   void *callback;
 
@@ -83,16 +83,15 @@ form_of (const struct layer *layer, bool is_filter)
   if (!is_filter)
     return FORM_PLUGIN;
   if (first == 6)
-    return FORM_K;
-  return third == NBDKIT_FILTER_MARKER_S ? FORM_S : third == 0 ? FORM_EITHER : FORM_A;
+    return FORM_1_30;
+  return third == NBDKIT_FILTER_MARKER_ORIGINAL ? FORM_ORIGINAL : FORM_1_2;
 }
 
-static const struct { uint32_t adapter, generation; } adapters[] = {
-  [FORM_S] = { RT_ADAPTER_FILTER_S, NBDKIT_GENERATION_S },
-  [FORM_A] = { RT_ADAPTER_FILTER_A, NBDKIT_GENERATION_A },
-  [FORM_EITHER] = { RT_ADAPTER_FILTER_A, NBDKIT_GENERATION_A },
-  [FORM_K] = { RT_ADAPTER_FILTER_K, NBDKIT_GENERATION_K },
-  [FORM_PLUGIN] = { RT_ADAPTER_PLUGIN, NBDKIT_GENERATION_K },
+static const struct { uint32_t adapter, release; } adapters[] = {
+  [FORM_ORIGINAL] = { RT_ADAPTER_FILTER_ORIGINAL, NBDKIT_FILTER_RELEASE_ORIGINAL },
+  [FORM_1_2] = { RT_ADAPTER_FILTER_1_2, NBDKIT_FILTER_RELEASE_1_2 },
+  [FORM_1_30] = { RT_ADAPTER_FILTER_1_30, NBDKIT_FILTER_RELEASE_1_30 },
+  [FORM_PLUGIN] = { RT_ADAPTER_PLUGIN, NBDKIT_FILTER_RELEASE_1_30 },
 };
 
 void
@@ -118,17 +117,17 @@ load_layer (const char *path)
   memcpy (layer->copy.bytes, theirs, 16);
   layer->form = form_of (layer, is_filter);
   memcpy (&size, theirs, sizeof size);
-  if (layer->form == FORM_K)
-    size = filter_k_size ();
+  if (layer->form == FORM_1_30)
+    size = filter_1_30_size ();
   if (size > sizeof layer->copy)
     size = sizeof layer->copy;
   memcpy (layer->copy.bytes, theirs, size);
   module = rt_module_add (adapters[layer->form].adapter, &layer->copy);
   CHECK (module >= 0);
   layer->module = (uint32_t) module;
-  rt_module_loaded (init, adapters[layer->form].generation);
+  rt_module_loaded (init, adapters[layer->form].release);
   name = layer->form == FORM_PLUGIN ? layer->copy.plugin.name
-         : layer->form == FORM_K    ? filter_k_name (&layer->copy)
+         : layer->form == FORM_1_30 ? filter_1_30_name (&layer->copy)
                                     : layer->copy.filter.name;
   layer->connection = rt_connection_new (name);
   CHECK (layer->connection != NULL);

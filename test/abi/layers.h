@@ -8,14 +8,14 @@
 #include "callbacks.h"
 
 #define NBDKIT_API_VERSION 2
-#define NBDKIT_FILTER_GENERATION NBDKIT_GENERATION_A
+#define NBDKIT_FILTER_RELEASE NBDKIT_FILTER_RELEASE_1_2
 #include "nbdkit-filter.h"
 #include "nbdkit-plugin.h"
 
 #define MAX_LAYERS 12
 
-/* K: of nbdkit 1.30 to 1.34, whose stock filters are run. */
-enum form { FORM_S, FORM_A, FORM_EITHER, FORM_K, FORM_PLUGIN };
+/* 1.30 is the layout of nbdkit 1.30 to 1.34, whose stock filters are run. */
+enum form { FORM_ORIGINAL, FORM_1_2, FORM_1_30, FORM_PLUGIN };
 
 struct layer {
   uint32_t module;

@@ -1,26 +1,27 @@
 /** Proves layouts.gen.ts against the C compiler and against nbdkit's releases: every field of every struct. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 
-import { type Generation, generationIds, generations } from "#abi/generated/generations.gen";
 import { type FieldLayout, layouts, type StructLayout } from "#abi/generated/layouts.gen";
+import { type Release, releaseIds, releases } from "#abi/generated/releases.gen";
 
+import { releaseMacro } from "../../codegen/names.ts";
 import { hasCompiler, needsCompiler, output, strict } from "../codegen/compiler-fixture.ts";
 import { recorded, recordedPlugin } from "./layouts-recorded.ts";
 
 // Compilers are slow on a busy machine.
 setDefaultTimeout(60_000);
 
-const generation = (id: string) =>
-  `#define NBDKIT_FILTER_GENERATION NBDKIT_GENERATION_${id}\n#include <nbdkit-filter.h>\n`;
+const release = (id: string) =>
+  `#define NBDKIT_FILTER_RELEASE ${releaseMacro(id)}\n#include <nbdkit-filter.h>\n`;
 const pluginHeader = (version: number) =>
   `#define NBDKIT_API_VERSION ${version}\n#include <nbdkit-plugin.h>\n`;
 
 type Probe = readonly [name: string, layout: StructLayout, struct: string, header: string];
 
 const probes: readonly Probe[] = [
-  ...generationIds.flatMap((id): Probe[] => [
-    [`filter ${id}`, generations[id].filter, "nbdkit_filter", generation(id)],
-    [`next_ops ${id}`, generations[id].nextOps, "nbdkit_next_ops", generation(id)],
+  ...releaseIds.flatMap((id): Probe[] => [
+    [`filter ${id}`, releases[id].filter, "nbdkit_filter", release(id)],
+    [`next_ops ${id}`, releases[id].nextOps, "nbdkit_next_ops", release(id)],
   ]),
   ["plugin", layouts.plugin, "nbdkit_plugin", pluginHeader(2)],
   ["message", layouts.message, "rt_message", '#include "runtime.h"\n'],
@@ -89,12 +90,12 @@ function offsets({ fields }: StructLayout): string {
 }
 
 describe("nbdkit's releases", () => {
-  test("have the generations that the header has", () => {
-    expect(Object.keys(recorded)).toEqual([...generationIds]);
+  test("have the releases that the header has", () => {
+    expect(Object.keys(recorded)).toEqual([...releaseIds]);
   });
 
-  test.each(generationIds)("have the fields of generation %s where they are", (id) => {
-    const { filter, nextOps }: Generation = generations[id];
+  test.each(releaseIds)("have the fields of release %s where they are", (id) => {
+    const { filter, nextOps }: Release = releases[id];
     expect<unknown>({
       size: filter.size,
       fields: offsets(filter),

@@ -9,9 +9,9 @@ interface Row {
   readonly nextFields: string;
 }
 
-/** By generation. */
+/** By release. */
 export const recorded: Readonly<Record<string, Row>> = {
-  S: {
+  original: {
     size: 200,
     fields:
       "_struct_size@0 _api_version@8 name@16 longname@24 version@32 description@40 load@48 " +
@@ -23,7 +23,7 @@ export const recorded: Readonly<Record<string, Row>> = {
       "get_size@0 can_write@8 can_flush@16 is_rotational@24 can_trim@32 pread@40 pwrite@48 " +
       "flush@56 trim@64 zero@72",
   },
-  A: {
+  "1.2": {
     size: 200,
     fields:
       "_struct_size@0 _api_version@8 _thread_model@12 name@16 longname@24 version@32 " +
@@ -35,7 +35,7 @@ export const recorded: Readonly<Record<string, Row>> = {
       "get_size@0 can_write@8 can_flush@16 is_rotational@24 can_trim@32 pread@40 pwrite@48 " +
       "flush@56 trim@64 zero@72",
   },
-  B: {
+  "1.4": {
     size: 208,
     fields:
       "_api_version@0 _thread_model@4 name@8 longname@16 version@24 description@32 load@40 " +
@@ -47,7 +47,7 @@ export const recorded: Readonly<Record<string, Row>> = {
       "get_size@0 can_write@8 can_flush@16 is_rotational@24 can_trim@32 can_zero@40 can_fua@48 " +
       "pread@56 pwrite@64 flush@72 trim@80 zero@88",
   },
-  C: {
+  "1.10": {
     size: 216,
     fields:
       "_api_version@0 _thread_model@4 name@8 longname@16 version@24 description@32 load@40 " +
@@ -60,7 +60,7 @@ export const recorded: Readonly<Record<string, Row>> = {
       "get_size@0 can_write@8 can_flush@16 is_rotational@24 can_trim@32 can_zero@40 can_fua@48 " +
       "can_multi_conn@56 pread@64 pwrite@72 flush@80 trim@88 zero@96",
   },
-  D: {
+  "1.12": {
     size: 232,
     fields:
       "_api_version@0 _thread_model@4 name@8 longname@16 version@24 description@32 load@40 " +
@@ -74,7 +74,7 @@ export const recorded: Readonly<Record<string, Row>> = {
       "can_extents@48 can_fua@56 can_multi_conn@64 pread@72 pwrite@80 flush@88 trim@96 zero@104 " +
       "extents@112",
   },
-  E: {
+  "1.14": {
     size: 256,
     fields:
       "_api_version@0 name@8 longname@16 version@24 description@32 load@40 unload@48 config@56 " +
@@ -88,7 +88,7 @@ export const recorded: Readonly<Record<string, Row>> = {
       "can_extents@48 can_fua@56 can_multi_conn@64 can_cache@72 pread@80 pwrite@88 flush@96 " +
       "trim@104 zero@112 extents@120 cache@128",
   },
-  F0: {
+  "1.15.1": {
     size: 264,
     fields:
       "_api_version@0 _version@8 name@16 longname@24 description@32 load@40 unload@48 config@56 " +
@@ -102,7 +102,7 @@ export const recorded: Readonly<Record<string, Row>> = {
       "can_fast_zero@48 can_extents@56 can_fua@64 can_multi_conn@72 can_cache@80 pread@88 " +
       "pwrite@96 flush@104 trim@112 zero@120 extents@128 cache@136",
   },
-  F: {
+  "1.16": {
     size: 264,
     fields:
       "_api_version@0 _version@8 name@16 longname@24 description@32 load@40 unload@48 config@56 " +
@@ -116,7 +116,7 @@ export const recorded: Readonly<Record<string, Row>> = {
       "can_fast_zero@56 can_extents@64 can_fua@72 can_multi_conn@80 can_cache@88 pread@96 " +
       "pwrite@104 flush@112 trim@120 zero@128 extents@136 cache@144",
   },
-  f1: {
+  "1.17.1": {
     size: 272,
     fields:
       "_api_version@0 _version@8 name@16 longname@24 description@32 load@40 unload@48 config@56 " +
@@ -131,7 +131,7 @@ export const recorded: Readonly<Record<string, Row>> = {
       "can_fast_zero@56 can_extents@64 can_fua@72 can_multi_conn@80 can_cache@88 pread@96 " +
       "pwrite@104 flush@112 trim@120 zero@128 extents@136 cache@144",
   },
-  G: {
+  "1.18": {
     size: 280,
     fields:
       "_api_version@0 _version@8 name@16 longname@24 description@32 load@40 unload@48 config@56 " +
@@ -146,7 +146,7 @@ export const recorded: Readonly<Record<string, Row>> = {
       "can_fast_zero@56 can_extents@64 can_fua@72 can_multi_conn@80 can_cache@88 pread@96 " +
       "pwrite@104 flush@112 trim@120 zero@128 extents@136 cache@144",
   },
-  g1: {
+  "1.21.12": {
     size: 288,
     fields:
       "_api_version@0 _version@8 name@16 longname@24 description@32 load@40 unload@48 config@56 " +
@@ -161,7 +161,7 @@ export const recorded: Readonly<Record<string, Row>> = {
       "can_fast_zero@56 can_extents@64 can_fua@72 can_multi_conn@80 can_cache@88 pread@96 " +
       "pwrite@104 flush@112 trim@120 zero@128 extents@136 cache@144",
   },
-  g2: {
+  "1.21.20": {
     size: 288,
     fields:
       "_api_version@0 _version@8 name@16 longname@24 description@32 load@40 unload@48 config@56 " +
@@ -176,7 +176,7 @@ export const recorded: Readonly<Record<string, Row>> = {
       "can_fast_zero@56 can_extents@64 can_fua@72 can_multi_conn@80 can_cache@88 pread@96 " +
       "pwrite@104 flush@112 trim@120 zero@128 extents@136 cache@144",
   },
-  g3: {
+  "1.21.22": {
     size: 296,
     fields:
       "_api_version@0 _version@8 name@16 longname@24 description@32 load@40 unload@48 config@56 " +
@@ -191,7 +191,7 @@ export const recorded: Readonly<Record<string, Row>> = {
       "can_fast_zero@56 can_extents@64 can_fua@72 can_multi_conn@80 can_cache@88 pread@96 " +
       "pwrite@104 flush@112 trim@120 zero@128 extents@136 cache@144",
   },
-  H: {
+  "1.22": {
     size: 296,
     fields:
       "_api_version@0 _version@8 name@16 longname@24 description@32 load@40 unload@48 config@56 " +
@@ -206,7 +206,7 @@ export const recorded: Readonly<Record<string, Row>> = {
       "can_fast_zero@56 can_extents@64 can_fua@72 can_multi_conn@80 can_cache@88 pread@96 " +
       "pwrite@104 flush@112 trim@120 zero@128 extents@136 cache@144",
   },
-  I: {
+  "1.24": {
     size: 312,
     fields:
       "_api_version@0 _version@8 name@16 longname@24 description@32 load@40 unload@48 config@56 " +
@@ -222,7 +222,7 @@ export const recorded: Readonly<Record<string, Row>> = {
       "can_trim@48 can_zero@56 can_fast_zero@64 can_extents@72 can_fua@80 can_multi_conn@88 " +
       "can_cache@96 pread@104 pwrite@112 flush@120 trim@128 zero@136 extents@144 cache@152",
   },
-  i1: {
+  "1.25.4": {
     size: 312,
     fields:
       "_api_version@0 _version@8 name@16 longname@24 description@32 load@40 unload@48 config@56 " +
@@ -239,7 +239,7 @@ export const recorded: Readonly<Record<string, Row>> = {
       "can_multi_conn@96 can_cache@104 pread@112 pwrite@120 flush@128 trim@136 zero@144 " +
       "extents@152 cache@160",
   },
-  J: {
+  "1.26": {
     size: 320,
     fields:
       "_api_version@0 _version@8 name@16 longname@24 description@32 load@40 unload@48 config@56 " +
@@ -256,7 +256,7 @@ export const recorded: Readonly<Record<string, Row>> = {
       "can_multi_conn@96 can_cache@104 pread@112 pwrite@120 flush@128 trim@136 zero@144 " +
       "extents@152 cache@160",
   },
-  K: {
+  "1.30": {
     size: 328,
     fields:
       "_api_version@0 _version@8 name@16 longname@24 description@32 load@40 unload@48 config@56 " +
@@ -273,7 +273,7 @@ export const recorded: Readonly<Record<string, Row>> = {
       "can_fua@96 can_multi_conn@104 can_cache@112 pread@120 pwrite@128 flush@136 trim@144 " +
       "zero@152 extents@160 cache@168",
   },
-  L: {
+  "1.36": {
     size: 336,
     fields:
       "_api_version@0 _version@8 name@16 longname@24 description@32 load@40 unload@48 config@56 " +
@@ -290,7 +290,7 @@ export const recorded: Readonly<Record<string, Row>> = {
       "can_fua@96 can_multi_conn@104 can_cache@112 pread@120 pwrite@128 flush@136 trim@144 " +
       "zero@152 extents@160 cache@168",
   },
-  M: {
+  "1.44": {
     size: 336,
     fields:
       "_api_version@0 _version@8 name@16 longname@24 description@32 load@40 unload@48 config@56 " +

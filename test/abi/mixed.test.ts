@@ -73,7 +73,7 @@ describe.skipIf(!haveCompiler)("mixed chains (needs cc)", () => {
       expected: (byte) => (((byte ^ 0x5a) + 1) & 255) ^ 0x5a,
     },
     {
-      what: "C, TS that takes its time, C, TS, generation A over TS",
+      what: "C, TS that takes its time, C, TS, nbdkit 1.2 over TS",
       filters: async () => [
         await xor(),
         scriptLayer("filter", plusOne(true)),
@@ -175,7 +175,7 @@ describe.skipIf(!haveCompiler)("mixed chains (needs cc)", () => {
     );
   });
 
-  test("generation A calls the next open itself, and guards the tail", async () => {
+  test("nbdkit 1.2 calls the next open itself, and guards the tail", async () => {
     await using stack = await nativeStack([await tailGuard()], { guard: "1k" });
     const { top } = await stack.connect();
     const block = new Uint8Array(512);

@@ -13,7 +13,7 @@ import {
   test,
 } from "bun:test";
 
-import { type GenerationId, generationIds } from "#abi/generated/generations.gen";
+import { type ReleaseId, releaseIds } from "#abi/generated/releases.gen";
 import { definePlugin, NbdError, type NextOps } from "#api";
 import { log } from "#lib/log";
 import { clientOf, configuredChain, errnoOf } from "#test/chain";
@@ -22,11 +22,12 @@ import { compileModule, haveCompiler } from "#test/modules";
 import { nativeLayer, scriptLayer } from "#test/native";
 import { serve } from "#test/server";
 
+import { releaseMacro } from "../../codegen/names.ts";
 import type { Chain } from "../../src/chain/chain.ts";
 import type { Layer } from "../../src/chain/layer.ts";
 import { everyCallback, everyMethod, forgetRecord, recorded } from "./every-callback.ts";
 
-const ids = generationIds.slice(generationIds.indexOf("i1"));
+const ids = releaseIds.slice(releaseIds.indexOf("1.25.4"));
 
 /** The actions of test/fixtures/contexts.c. */
 const does = {
@@ -52,9 +53,9 @@ const does = {
   preadBeyond: 20,
 } as const;
 
-const contextsPath = (id: GenerationId) =>
+const contextsPath = (id: ReleaseId) =>
   compileModule("test/fixtures/contexts.c", {
-    defines: { NBDKIT_FILTER_GENERATION: `NBDKIT_GENERATION_${id}` },
+    defines: { NBDKIT_FILTER_RELEASE: releaseMacro(id) },
     name: `contexts-${id}`,
   });
 const numberedPath = () => compileModule("test/fixtures/numbered.c");
@@ -65,7 +66,7 @@ function once(key: string, make: () => Promise<Layer>): Promise<Layer> {
   if (layer === undefined) layers.set(key, (layer = make()));
   return layer;
 }
-const contexts = (id: GenerationId) =>
+const contexts = (id: ReleaseId) =>
   once(id, async () => nativeLayer("filter", await contextsPath(id)));
 
 /** The same as test/fixtures/numbered.c. */
@@ -92,15 +93,15 @@ function numberedScript(): Layer {
 const places: Readonly<Record<string, () => Promise<readonly [above: Layer[], below: Layer[]]>>> = {
   "over TypeScript": async () => [[], [numberedScript()]],
   "over C": async () => [[], [await numberedC()]],
-  "over C over C": async () => [[], [await everyCallback("K"), await numberedC()]],
+  "over C over C": async () => [[], [await everyCallback("1.30"), await numberedC()]],
   "over TypeScript over C": async () => [[], [everyMethod("ts"), await numberedC()]],
   // What it does not have goes past it.
-  "below C, over C": async () => [[await everyCallback("L")], [await numberedC()]],
+  "below C, over C": async () => [[await everyCallback("1.36")], [await numberedC()]],
 };
 const numberedC = () => once("numbered", async () => nativeLayer("plugin", await numberedPath()));
 
 async function chainOf(
-  id: GenerationId,
+  id: ReleaseId,
   [above, below]: readonly [Layer[], Layer[]],
   texts: Readonly<Record<string, string>> = {},
 ): Promise<Chain> {
@@ -132,7 +133,7 @@ describe.skipIf(!haveCompiler)("contexts that filters open (needs cc)", () => {
   const errors: string[] = [];
   const logged = spyOn(log, "error");
   beforeAll(async () => {
-    await Promise.all([...ids.map(contexts), numberedC(), everyCallback("K")]);
+    await Promise.all([...ids.map(contexts), numberedC(), everyCallback("1.30")]);
   }, 60_000);
   beforeEach(() => {
     errors.length = 0;
@@ -328,7 +329,7 @@ describe.skipIf(!haveCompiler)("contexts that filters open (needs cc)", () => {
     expect(await byteOf(top)).toBe(1);
   });
 
-  test.each(["i1", "K", "M"] as const)(
+  test.each(["1.25.4", "1.30", "1.44"] as const)(
     "%s: a server goes on, whatever was done to them",
     async (id) => {
       const path = await contextsPath(id);

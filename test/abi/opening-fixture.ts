@@ -3,10 +3,12 @@ import { expect } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
-import type { GenerationId } from "#abi/generated/generations.gen";
+import type { ReleaseId } from "#abi/generated/releases.gen";
 import { NbdClient, request } from "#test/client";
 import { compileModule } from "#test/modules";
 import { serve, until } from "#test/server";
+
+import { releaseMacro } from "../../codegen/names.ts";
 
 export interface Case {
   readonly title: string;
@@ -34,10 +36,10 @@ export const cases: readonly Case[] = readFileSync(
   });
 
 /** The filters that say which version they are for, and the plugin. */
-export async function modules(id: GenerationId, version?: string): Promise<readonly string[]> {
+export async function modules(id: ReleaseId, version?: string): Promise<readonly string[]> {
   const defines = {
     _GNU_SOURCE: true,
-    NBDKIT_FILTER_GENERATION: `NBDKIT_GENERATION_${id}`,
+    NBDKIT_FILTER_RELEASE: releaseMacro(id),
     ...(version === undefined ? {} : { NBDKIT_FILTER_VERSION: `"${version}"` }),
   } as const;
   const [stepping, stumbling, plugin] = await Promise.all([

@@ -11,8 +11,11 @@ import { installed, program, serve, until } from "#test/server";
 
 const plugin = () => compileModule("test/fixtures/thread-bound.c");
 const passing = () =>
-  compileModule("test/fixtures/any-generation.c", {
-    defines: { NBDKIT_FILTER_GENERATION: "NBDKIT_GENERATION_K", NBDKIT_FILTER_VERSION: '"1.32.5"' },
+  compileModule("test/fixtures/any-release.c", {
+    defines: {
+      NBDKIT_FILTER_RELEASE: "NBDKIT_FILTER_RELEASE_1_30",
+      NBDKIT_FILTER_VERSION: '"1.32.5"',
+    },
   });
 
 /** Clients that take turns, each of which sends many requests at once. */

@@ -218,9 +218,9 @@ describe.skipIf(!haveCompiler)("C modules (needs cc)", () => {
     },
   );
 
-  test.each(["x", "S=", "=S", "other=B"])("--filter-generation=%s", async (value) => {
-    const { code, stderr } = await start([`--filter-generation=${value}`, "null"]);
+  test.each(["x", "1.2=", "=1.2", "other=1.4", "x=K"])("--filter-release=%s", async (value) => {
+    const { code, stderr } = await start([`--filter-release=${value}`, "null"]);
     expect(code).toBe(1);
-    expect(stderr).toContain("filter-generation");
+    expect(stderr).toContain("filter-release");
   });
 });

@@ -1,11 +1,13 @@
 /** What test/abi/sanitize.test.ts runs in the driver: scenarios, and the modules that they are run with. */
 
-const generationA = { THREAD_MODEL: "NBDKIT_THREAD_MODEL_PARALLEL" };
+import { releaseMacro } from "../../codegen/names.ts";
 
-/** Of a generation where functions have other parameters, or the next layer other functions, than in the one before. */
-const nextExtents = (generation: string) => ({
+const nbdkit1_2 = { THREAD_MODEL: "NBDKIT_THREAD_MODEL_PARALLEL" };
+
+/** Functions have other parameters, or the next layer other functions, than in the layout before. */
+const nextExtents = (release: string) => ({
   source: "test/fixtures/next-extents.c",
-  defines: { NBDKIT_FILTER_GENERATION: `NBDKIT_GENERATION_${generation}` },
+  defines: { NBDKIT_FILTER_RELEASE: releaseMacro(release) },
 });
 
 /** Names that the scenarios below use, and what they are compiled from. */
@@ -15,21 +17,20 @@ export const modules = {
   "ramdisk-v1": { source: "examples/ramdisk-v1/ramdisk-v1.c" },
   "ramdisk-v2": { source: "examples/ramdisk-v2/ramdisk-v2.c" },
   background: { source: "test/fixtures/background.c" },
-  "background-a": { source: "test/fixtures/background.c", defines: generationA },
+  "background-1.2": { source: "test/fixtures/background.c", defines: nbdkit1_2 },
   failing: { source: "test/fixtures/failing-filter.c" },
-  "failing-a": { source: "test/fixtures/failing-filter.c", defines: generationA },
-  "foreign-a": { source: "test/fixtures/foreign.c", defines: { FOREIGN: 2 } },
-  "foreign-s": { source: "test/fixtures/foreign.c", defines: { FOREIGN: 1 } },
+  "failing-1.2": { source: "test/fixtures/failing-filter.c", defines: nbdkit1_2 },
+  foreign: { source: "test/fixtures/foreign.c", defines: { FOREIGN: 2 } },
   messages: { source: "test/fixtures/messages.c" },
-  "next-extents-g1": nextExtents("g1"),
-  "next-extents-H": nextExtents("H"),
-  "next-extents-I": nextExtents("I"),
-  "next-extents-i1": nextExtents("i1"),
-  "next-extents-J": nextExtents("J"),
-  "next-extents-K": nextExtents("K"),
-  "next-extents-M": nextExtents("M"),
+  "next-extents-1.21.12": nextExtents("1.21.12"),
+  "next-extents-1.22": nextExtents("1.22"),
+  "next-extents-1.24": nextExtents("1.24"),
+  "next-extents-1.25.4": nextExtents("1.25.4"),
+  "next-extents-1.26": nextExtents("1.26"),
+  "next-extents-1.30": nextExtents("1.30"),
+  "next-extents-1.44": nextExtents("1.44"),
   order: { source: "test/fixtures/order.c" },
-  "order-a": { source: "test/fixtures/order.c", defines: generationA },
+  "order-1.2": { source: "test/fixtures/order.c", defines: nbdkit1_2 },
   parsing: { source: "test/fixtures/parsing.c" },
   rmw: { source: "test/fixtures/rmw.c" },
   "second-try": { source: "test/fixtures/second-try.c" },
@@ -64,9 +65,9 @@ export const cases: readonly Case[] = [
     stack: ["xor"],
   },
   {
-    what: "filters of both generations, C over C",
+    what: "filters of the original form and for nbdkit 1.2, C over C",
     scenario: "life",
-    stack: ["order", "order-a", "tail-guard"],
+    stack: ["order", "order-1.2", "tail-guard"],
   },
   {
     what: "five C layers that make requests of their own",
@@ -98,7 +99,7 @@ export const cases: readonly Case[] = [
     what: "many threads through layers with locks and threads of their own",
     scenario: "parallel",
     texts: ["xor-key=33"],
-    stack: ["background", "xor", "rmw", "tail-guard", "background-a"],
+    stack: ["background", "xor", "rmw", "tail-guard", "background-1.2"],
   },
   {
     what: "many threads over a plugin",
@@ -117,14 +118,14 @@ export const cases: readonly Case[] = [
     what: "calls in queues through several layers",
     scenario: "queues",
     texts: ["xor-key=0"],
-    stack: ["xor", "order", "background-a"],
+    stack: ["xor", "order", "background-1.2"],
   },
   { what: "queued calls that meet", scenario: "together", texts: ["meet=8"], stack: ["slow"] },
   { what: "queues that share one thread", scenario: "starving", stack: ["order"] },
   { what: "no thread for a queue", scenario: "refused", stack: [] },
   { what: "no slot left for another thread", scenario: "limits", stack: ["background"] },
-  { what: "errors of a generation S filter", scenario: "errors", stack: ["failing"] },
-  { what: "errors of a generation A filter", scenario: "errors", stack: ["failing-a"] },
+  { what: "errors of a filter of the original form", scenario: "errors", stack: ["failing"] },
+  { what: "errors of a filter for nbdkit 1.2", scenario: "errors", stack: ["failing-1.2"] },
   { what: "errors through another C layer", scenario: "errors", stack: ["order", "failing"] },
   {
     what: "errors that a filter deals with",
@@ -132,8 +133,7 @@ export const cases: readonly Case[] = [
     stack: ["second-try"],
   },
   { what: "calls that nobody may make", scenario: "misuse", stack: ["order"] },
-  { what: "an unknown form that is S", scenario: "either", stack: ["foreign-s"] },
-  { what: "an unknown form that is A", scenario: "either", stack: ["foreign-a"] },
+  { what: "a filter for nbdkit 1.2 of thread model 0", scenario: "unmarked", stack: ["foreign"] },
   {
     what: "the parsers",
     scenario: "parameters",
@@ -155,16 +155,16 @@ export const cases: readonly Case[] = [
     stack: ["parsing", "order"],
   },
   {
-    what: "functions for modules, and filters of all generations that call them differently",
+    what: "functions for modules, and filters of all layouts that call them differently",
     scenario: "functions",
     stack: [
-      "next-extents-g1",
-      "next-extents-H",
-      "next-extents-I",
-      "next-extents-i1",
-      "next-extents-J",
-      "next-extents-K",
-      "next-extents-M",
+      "next-extents-1.21.12",
+      "next-extents-1.22",
+      "next-extents-1.24",
+      "next-extents-1.25.4",
+      "next-extents-1.26",
+      "next-extents-1.30",
+      "next-extents-1.44",
     ],
   },
 ];

@@ -34,7 +34,7 @@ void limits (void);
 void errors (void);
 void recovery (void);
 void misuse (void);
-void either (void);
+void unmarked (void);
 void parameters_only (void);
 
 /* stock.c: nbdkit's own modules, over what keeps data, and over what does not */

@@ -170,8 +170,6 @@ downcall_of (struct rt_message m, int connection, int layer, uint32_t op)
   m.value = op == RT_OP_CONFIG ? m.value : (uintptr_t) "";
   if (op == RT_OP_OPEN && m.key == 0)
     m.key = (uintptr_t) ""; /* of an older filter */
-  if (op == RT_OP_OPEN)
-    m.flags = layers[layer].form == FORM_EITHER ? RT_OPEN_EITHER : 0;
   return m;
 }
 
@@ -255,9 +253,9 @@ returned (uint32_t slot, struct rt_message m)
     c->opened[layer] = false;
   if (is_open && !failed) {
     c->handle[layer] = (void *) (uintptr_t) m.ret;
-    /* In generation S the server opens the next layer. */
+    /* In the original form the server opens the next layer. */
     if (layers[layer].form != FORM_PLUGIN && !c->opened[layer + 1]) {
-      CHECK (layers[layer].form == FORM_S || layers[layer].form == FORM_EITHER);
+      CHECK (layers[layer].form == FORM_ORIGINAL);
       pass_on (slot, layer + 1);
       return;
     }

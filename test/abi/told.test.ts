@@ -15,7 +15,7 @@ const REP_ERR_PLATFORM = 0x80000004;
 
 const filter = () =>
   compileModule("test/fixtures/stumbling.c", {
-    defines: { _GNU_SOURCE: true, NBDKIT_FILTER_GENERATION: "NBDKIT_GENERATION_M" },
+    defines: { _GNU_SOURCE: true, NBDKIT_FILTER_RELEASE: "NBDKIT_FILTER_RELEASE_1_44" },
   });
 const plugin = () =>
   compileModule("test/fixtures/stumbling.c", { defines: { PLUGIN: true, _GNU_SOURCE: true } });

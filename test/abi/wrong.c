@@ -129,9 +129,9 @@ misuse (void)
   unload (slot);
 }
 
-/* foreign.so, whose form is not known: it opens the layer below once, or the server does, and `readonly` is right. */
+/* foreign.so, a filter for nbdkit 1.2 of thread model 0: it opens the layer below once, and `readonly` is right. */
 void
-either (void)
+unmarked (void)
 {
   unsigned char buf[512];
   uint32_t slot = (uint32_t) rt_thread_new ();

@@ -122,7 +122,7 @@ describe("names", () => {
     ["--read", "readonly", ""],
     // nbdkit has --filter only, so that ours does not count.
     ["--fil=a", "filter", "a"],
-    ["--filter-=a=S", "filter-generation", "a=S"],
+    ["--filter-r=a=1.2", "filter-release", "a=1.2"],
   ])("%s is short for %s", (spelling, name, value) => {
     expect(split(spelling, "null")).toEqual({ given: [[name, value]], words: ["null"] });
   });

@@ -18,7 +18,7 @@ describe("settings", () => {
       settings: {
         plugin: "null",
         filters: [],
-        generations: new Map(),
+        releases: new Map(),
         debugFlags: [],
         parameters: [],
         listen: [{ kind: "tcp", port: 10809 }],
@@ -62,15 +62,17 @@ describe("settings", () => {
     expect(
       settings(
         ..."-fnrv -e disk -P pid -t 0x10 -U sock --filter a --filter=./b.so --run true".split(" "),
-        ..."--filter-generation=a=S --filter-generation ./b.so=A --tls=off ./p.so k=v w".split(" "),
+        ..."--filter-release=a=original --filter-generation ./b.so=A --tls=off ./p.so k=v w".split(
+          " ",
+        ),
         ..."-D cow.a.b=-1 --debug=x.y=0x10 --no-sr".split(" "),
       ),
     ).toMatchObject({
       plugin: "./p.so",
       filters: ["a", "./b.so"],
-      generations: new Map([
-        ["a", "S"],
-        ["./b.so", "A"],
+      releases: new Map([
+        ["a", "original"],
+        ["./b.so", "1.2"],
       ]),
       debugFlags: [
         { name: "cow", flag: "a.b", value: -1 },
@@ -332,14 +334,14 @@ describe("refusals", () => {
     [["-s", "--run", "true", "null"], "options --run and -s/--single cannot be used together"],
     [["-P", "", "null"], 'option -P/--pidfile: "": expected the path of a file'],
     [["-i", "", "null"], 'option -i/--ipaddr: "": expected an address of this machine'],
-    [["--filter-generation=x", "null"], 'option --filter-generation: "x": expected FILTER=ID'],
+    [["--filter-release=x", "null"], 'option --filter-release: "x": expected FILTER=RELEASE'],
     [
-      ["--filter-generation=x=S", "null"],
-      'option --filter-generation: "x": expected a filter as --filter names it: there is none',
+      ["--filter-release=x=original", "null"],
+      'option --filter-release: "x": expected a filter as --filter names it: there is none',
     ],
     [
       ["--filter-generation=x=S", "--filter=./x.so", "--filter=y", "null"],
-      'option --filter-generation: "x": expected a filter as --filter names it: "./x.so", "y"',
+      'option --filter-release: "x": expected a filter as --filter names it: "./x.so", "y"',
     ],
     [["-D", "a.b", "null"], 'must have the format NAME.FLAG=N, with N a number of 32 bits: "a.b"'],
     [["--debug=a.b=x", "null"], "-D (Debug Flag) must have the format NAME.FLAG=N"],
@@ -351,12 +353,16 @@ describe("refusals", () => {
     [["--debug=a.b=08", "null"], "-D (Debug Flag) must have the format NAME.FLAG=N"],
     [["--debug=a.b=2147483648", "null"], "-D (Debug Flag) must have the format NAME.FLAG=N"],
     [
-      ["--filter-generation=x=Z", "null"],
-      'option --filter-generation: "x=Z": expected FILTER=ID with one of the IDs S, A, B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I, i1, J, K, L, M',
+      ["--filter-release=x=1.50", "null"],
+      'option --filter-release: "x=1.50": expected FILTER=RELEASE, a release of nbdkit from 1.2 to 1.48, such as 1.8, or original',
     ],
     [
-      ["--filter-generation=x=B", "--filter-generation=x=C", "--filter=x", "null"],
-      'option --filter-generation: "x" cannot be both B and C',
+      ["--filter-generation=x=Z", "null"],
+      'option --filter-generation: "x=Z": expected FILTER=ID with one of S, A, B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I, i1, J, K, L, M (deprecated: use --filter-release)',
+    ],
+    [
+      ["--filter-release=x=1.8", "--filter-generation=x=C", "--filter=x", "null"],
+      'option --filter-generation: "x" cannot be both 1.4 and 1.10',
     ],
   ];
 

@@ -51,7 +51,7 @@ describe.skipIf(stock.length === 0)("stock modules (needs nbdkit)", () => {
     const own = name === "error" ? "error-inject" : name;
     if (found.runnable) expect(found).toMatchObject({ name: own, version: expect.any(String) });
     else expect(found.reason).toMatch(absent);
-    if (found.generation !== undefined) expect(found.api_version).toBe(6);
+    if (found.layout !== undefined) expect(found.api_version).toBe(6);
   });
 
   test("a bare name is an installed module's", async () => {
@@ -61,7 +61,7 @@ describe.skipIf(stock.length === 0)("stock modules (needs nbdkit)", () => {
 });
 
 describe.skipIf(!haveCompiler)("compiled modules (needs cc)", () => {
-  test("a filter of generation A", async () => {
+  test("a filter of nbdkit 1.2", async () => {
     const path = await compileModule("test/fixtures/debug-flags.c", { defines: { FILTER: true } });
     expect(await inspect(path)).toEqual({
       code: 0,
@@ -71,7 +71,7 @@ describe.skipIf(!haveCompiler)("compiled modules (needs cc)", () => {
         `file: ${path}`,
         "kind: filter",
         "name: flagfilter",
-        "generation: A",
+        "layout: 1.2",
         "releases: nbdkit 1.1.27 to 1.2",
         "API version: 1",
         "struct size: 200",
@@ -102,12 +102,13 @@ describe.skipIf(!haveCompiler)("compiled modules (needs cc)", () => {
   });
 
   test.each([
-    [1, undefined, { generation: "S or A" }],
-    [1, "S", { generation: "S", releases: "nbdkit's first proposal of filters" }],
-    [2, "A", { generation: "A", thread_model: "serialize_connections" }],
-  ] as const)("a filter that cannot be told: %p, said to be %p", async (FOREIGN, id, expected) => {
+    [1, undefined, { layout: "1.2", thread_model: "serialize_connections" }],
+    [1, "original", { layout: "original", releases: "none, it came before nbdkit 1.2" }],
+    [2, undefined, { layout: "1.2", thread_model: "serialize_connections" }],
+    [2, "1.2.4", { layout: "1.2", thread_model: "serialize_connections" }],
+  ] as const)("a filter without the marker: %p, said to be %p", async (FOREIGN, id, expected) => {
     const path = await compileModule("test/fixtures/foreign.c", { defines: { FOREIGN } });
-    const args = id === undefined ? [] : [`--filter-generation=${path}=${id}`];
+    const args = id === undefined ? [] : [`--filter-release=${path}=${id}`];
     expect(await inspected(path, ...args)).toMatchObject(expected);
   });
 
@@ -178,7 +179,7 @@ describe("refusals", () => {
     [["--json", "null"], "option --json: expected together with --inspect"],
     [["--inspect", "./gone.so"], "./gone.so: there is no such module file"],
     [["--inspect", "nosuch"], 'there is no module named "nosuch": looked for /'],
-    [["--inspect", "--filter-generation=y=A", "x"], 'option --filter-generation: "y": expected'],
+    [["--inspect", "--filter-release=y=1.2", "x"], 'option --filter-release: "y": expected'],
   ])("%j", async (args, words) => {
     const { code, stdout, stderr } = await run([...program, ...args]);
     expect({ code, stdout }).toEqual({ code: 1, stdout: "" });

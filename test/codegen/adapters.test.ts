@@ -3,8 +3,9 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 
-import { generationIds, generations } from "#abi/generated/generations.gen";
+import { releaseIds, releases } from "#abi/generated/releases.gen";
 
+import { adapterName, releaseMacro } from "../../codegen/names.ts";
 import {
   cases,
   cc,
@@ -56,16 +57,15 @@ describe.skipIf(!hasCompiler)(`generated C${needsCompiler}`, () => {
     expect(await cc(args, source)).toEqual(ok);
   });
 
-  test.each(generationIds)("the adapter of generation %s passes every value on", async (id) => {
+  test.each(releaseIds)("the adapter of layout %s passes every value on", async (id) => {
     await using built = await temporary();
     const program = join(built.path, "program");
-    const name = `filter_${id.toLowerCase()}`;
     const args = [
       "-std=gnu11",
       ...strict,
-      `-DNBDKIT_FILTER_GENERATION=NBDKIT_GENERATION_${id}`,
-      `-DADAPTER=rt_${name}_call`,
-      `-DNUMBER=${generations[id].adapter}`,
+      `-DNBDKIT_FILTER_RELEASE=${releaseMacro(id)}`,
+      `-DADAPTER=rt_${adapterName(id)}_call`,
+      `-DNUMBER=${releases[id].adapter}`,
       ...includes,
       join(cases, "c/adapter.c"),
       archive,
@@ -73,6 +73,6 @@ describe.skipIf(!hasCompiler)(`generated C${needsCompiler}`, () => {
     expect(await run([compiler, "-o", program, ...args])).toEqual(ok);
     const { code, stdout, stderr } = await run([program]);
     expect([code, stderr]).toEqual([0, ""]);
-    expectGolden(`c/adapter-${id.toLowerCase()}.txt`, stdout);
+    expectGolden(`c/adapter-${id.replaceAll(".", "-")}.txt`, stdout);
   });
 });

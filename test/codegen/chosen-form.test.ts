@@ -3,6 +3,7 @@ import { describe, expect, setDefaultTimeout, test } from "bun:test";
 
 import { installed } from "#test/server";
 
+import { releaseMacro } from "../../codegen/names.ts";
 import { includes, type Ran, run, strict } from "./compiler-fixture.ts";
 
 // Compilers are slow on a busy machine.
@@ -12,8 +13,7 @@ const compilers = ["gcc", "clang", "g++", "clang++"];
 const ok = { code: 0, stdout: "", stderr: "" };
 
 /** What `pkg-config --cflags nbdkit` prints, but for the directory. */
-const recipe = (generation = "M") =>
-  `-DNBDKIT_FILTER_GENERATION_DEFAULT=NBDKIT_GENERATION_${generation}`;
+const recipe = (release = "1.44") => `-DNBDKIT_FILTER_RELEASE_DEFAULT=${releaseMacro(release)}`;
 
 function compile(compiler: string, source: string, flags: readonly string[] = []): Promise<Ran> {
   const language = compiler.endsWith("++") ? ["-xc++", "-std=c++98"] : ["-xc", "-std=c90"];
@@ -56,35 +56,44 @@ const forms = {
     NBDKIT_REGISTER_FILTER (filter)
   `,
 } as const;
+const oldRecipe = "-DNBDKIT_FILTER_GENERATION_DEFAULT=NBDKIT_GENERATION_";
 const version = (number: number) => `#define NBDKIT_FILTER_API_VERSION ${number}\n`;
-const generation = (id: string) => `#define NBDKIT_FILTER_GENERATION NBDKIT_GENERATION_${id}\n`;
+const release = (id: string) => `#define NBDKIT_FILTER_RELEASE ${releaseMacro(id)}\n`;
 const threadModel = "#define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL\n";
 
 describe.each(compilers)("%s", (compiler) => {
   const withCompiler = test.skipIf(!installed(compiler));
 
   withCompiler.each([
-    { says: version(1), is: "S" },
-    { says: version(1) + threadModel, is: "A" },
-    { says: version(2) + threadModel, is: "C" },
-    { says: version(4) + threadModel, is: "D" },
-    { says: version(5), is: "E" },
-    { says: version(6), is: "M" },
-    { says: version(6) + generation("K"), is: "K" },
-    { says: version(2) + generation("B") + threadModel, is: "B" },
-    { says: generation("J"), is: "J" },
-    { says: "", is: "M" },
-    { says: "", flags: [recipe("K")], is: "K" },
-    { says: "", flags: [recipe("B")], is: "B" },
-    { says: version(6), flags: [recipe("K")], is: "K" },
-    { says: version(6), flags: [recipe("C")], is: "M" },
-    { says: threadModel, flags: [recipe("D")], is: "D" },
-    { says: "", flags: [], is: "S" },
-    { says: threadModel, flags: [], is: "A" },
-    { says: version(6), flags: [], is: "M" },
+    { says: version(1), is: "original" },
+    { says: version(1) + threadModel, is: "1.2" },
+    { says: version(2) + threadModel, is: "1.10" },
+    { says: version(4) + threadModel, is: "1.12" },
+    { says: version(5), is: "1.14" },
+    { says: version(6), is: "1.44" },
+    { says: version(6) + release("1.30"), is: "1.30" },
+    { says: version(2) + release("1.4") + threadModel, is: "1.4" },
+    { says: release("1.26"), is: "1.26" },
+    { says: "", is: "1.44" },
+    { says: "", flags: [recipe("1.30")], is: "1.30" },
+    { says: "", flags: [recipe("1.4")], is: "1.4" },
+    { says: version(6), flags: [recipe("1.30")], is: "1.30" },
+    { says: version(6), flags: [recipe("1.10")], is: "1.44" },
+    // The deprecated names.
+    { says: "#define NBDKIT_FILTER_GENERATION NBDKIT_GENERATION_K\n", is: "1.30" },
+    { says: "#define NBDKIT_FILTER_GENERATION NBDKIT_GENERATION_S\n", flags: [], is: "original" },
+    { says: "", flags: [recipe(), `${oldRecipe}E`], is: "1.14" },
+    { says: "", flags: [recipe("1.30"), oldRecipe], is: "1.30" },
+    { says: threadModel, flags: [recipe("1.12")], is: "1.12" },
+    { says: "", flags: [], is: "original" },
+    { says: threadModel, flags: [], is: "1.2" },
+    { says: version(6), flags: [], is: "1.44" },
   ])("the source decides, then nbdkit.pc: $is", async ({ says, is, flags = [recipe()] }) => {
     const source = `${says}#include <nbdkit-filter.h>
-      #if NBDKIT_FILTER_GENERATION != NBDKIT_GENERATION_${is}
+      #if NBDKIT_FILTER_RELEASE != ${releaseMacro(is)}
+      #error "another release"
+      #endif
+      #if NBDKIT_FILTER_GENERATION != NBDKIT_FILTER_RELEASE
       #error "another generation"
       #endif
     `;
@@ -96,7 +105,7 @@ describe.each(compilers)("%s", (compiler) => {
     { what: "the form of nbdkit 1.2", source: version(1) + threadModel + forms.first },
     { what: "that of 1.10", source: version(2) + threadModel + forms.twoPointers },
     { what: "that of 1.14", source: version(5) + forms.twoPointers },
-    { what: "that of 1.22", source: generation("H") + forms.twoPointers },
+    { what: "that of 1.22", source: release("1.22") + forms.twoPointers },
     { what: "the newest by its number", source: version(6) + forms.newest },
     { what: "the newest without a word", source: forms.newest },
   ])("compiles by the recipe: $what", async ({ source }) => {
@@ -119,9 +128,7 @@ describe.each(compilers)("%s", (compiler) => {
     {
       what: "the form of two pointers by the recipe alone",
       source: forms.twoPointers,
-      says:
-        "or NBDKIT_FILTER_GENERATION as NBDKIT_GENERATION_F (1.16), _G (1.18, 1.20), _H (1.22) " +
-        "or _I (1.24)",
+      says: "or NBDKIT_FILTER_RELEASE as NBDKIT_FILTER_RELEASE_1_16, _1_18 (1.18, 1.20), _1_22 or _1_24",
     },
     {
       what: "the newest form without the recipe",
@@ -144,27 +151,27 @@ describe.each(compilers)("%s", (compiler) => {
       says: "NBDKIT_FILTER_API_VERSION must be 1 (nbdkit 1.2), 2 (1.4 to 1.10), 4 (1.12), 5 (1.14) or 6",
     },
     {
-      what: "a generation that there is not",
-      source: generation("Z") + forms.newest,
-      says: "NBDKIT_FILTER_GENERATION must be NBDKIT_GENERATION_S or another one of nbdkit-filter.h",
+      what: "a release that there is not",
+      source: release("Z") + forms.newest,
+      says: "NBDKIT_FILTER_RELEASE must be a macro of nbdkit-filter-releases.h: NBDKIT_FILTER_RELEASE_ORIGINAL, or",
     },
     {
-      what: "a generation in nbdkit.pc that there is not",
+      what: "a release in nbdkit.pc that there is not",
       source: forms.newest,
       flags: [recipe("Z")],
-      says: "NBDKIT_FILTER_GENERATION must be NBDKIT_GENERATION_S or another one of nbdkit-filter.h",
+      says: "NBDKIT_FILTER_RELEASE must be a macro of nbdkit-filter-releases.h: NBDKIT_FILTER_RELEASE_ORIGINAL, or",
     },
     ...[
-      { number: 1, id: "B", must: "NBDKIT_GENERATION_S or _A" },
-      { number: 2, id: "D", must: "NBDKIT_GENERATION_B or _C" },
-      { number: 4, id: "C", must: "NBDKIT_GENERATION_D" },
-      { number: 5, id: "M", must: "NBDKIT_GENERATION_E" },
-      { number: 6, id: "E", must: "NBDKIT_GENERATION_F0 or a later one" },
+      { number: 1, id: "1.4", must: "NBDKIT_FILTER_RELEASE_ORIGINAL or _1_2" },
+      { number: 2, id: "1.12", must: "NBDKIT_FILTER_RELEASE_1_4 or _1_10" },
+      { number: 4, id: "1.10", must: "NBDKIT_FILTER_RELEASE_1_12" },
+      { number: 5, id: "1.44", must: "NBDKIT_FILTER_RELEASE_1_14" },
+      { number: 6, id: "1.14", must: "NBDKIT_FILTER_RELEASE_1_15_1 or a later one" },
     ].map(({ number, id, must }) => ({
-      what: `API version ${number} and generation ${id}`,
-      source: version(number) + generation(id) + forms.newest,
+      what: `API version ${number} and release ${id}`,
+      source: version(number) + release(id) + forms.newest,
       says:
-        `NBDKIT_FILTER_API_VERSION is ${number}, so NBDKIT_FILTER_GENERATION must be ${must}: ` +
+        `NBDKIT_FILTER_API_VERSION is ${number}, so NBDKIT_FILTER_RELEASE must be ${must}: ` +
         "change one of the two, or define only one",
     })),
     {
@@ -179,7 +186,7 @@ describe.each(compilers)("%s", (compiler) => {
       says: "nbdkit_define_NBDKIT_FILTER_API_VERSION_before_the_include_",
     },
     {
-      what: "no thread model in generation C",
+      what: "no thread model in nbdkit 1.10",
       source: version(2) + forms.twoPointers,
       says: "THREAD_MODEL",
     },

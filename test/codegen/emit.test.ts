@@ -4,9 +4,9 @@ import { cp, mkdir } from "node:fs/promises";
 import { join } from "node:path";
 
 import { emitAdapters } from "../../codegen/emit/adapters.ts";
-import { emitGenerations } from "../../codegen/emit/generations.ts";
 import { emitLayouts } from "../../codegen/emit/layouts.ts";
 import { emitOps } from "../../codegen/emit/ops.ts";
+import { emitReleases } from "../../codegen/emit/releases.ts";
 import { emitSymbols } from "../../codegen/emit/symbols.ts";
 import { generate } from "../../codegen/generate.ts";
 import { readModel } from "../../codegen/model.ts";
@@ -47,7 +47,7 @@ describe.skipIf(!hasCompiler)(`emitters${needsCompiler}`, () => {
     const model = await readModel(join(cases, "small"));
     const files = [
       ...emitAdapters(model),
-      emitGenerations(model),
+      emitReleases(model),
       emitLayouts(model),
       emitOps(model),
       emitSymbols(model),
@@ -87,8 +87,8 @@ describe.skipIf(!hasCompiler)(`one to one${needsCompiler}`, () => {
     ],
     [
       filter,
-      "#define NBDKIT_FILTER_MARKER_S",
-      "#define NBDKIT_NEW 1\n#define NBDKIT_FILTER_MARKER_S",
+      "#define NBDKIT_FILTER_MARKER_ORIGINAL",
+      "#define NBDKIT_NEW 1\n#define NBDKIT_FILTER_MARKER_ORIGINAL",
       "NBDKIT_NEW is not in codegen/constants.ts",
     ],
     [
@@ -143,9 +143,9 @@ describe.skipIf(!hasCompiler)(`one to one${needsCompiler}`, () => {
     ],
     [
       filter,
-      "NBDKIT_FILTER_MARKER_S 0x4e424453",
-      "NBDKIT_FILTER_MARKER_S sizeof (int)",
-      "NBDKIT_FILTER_MARKER_S is not an integer",
+      "NBDKIT_FILTER_MARKER_ORIGINAL 0x4e424453",
+      "NBDKIT_FILTER_MARKER_ORIGINAL sizeof (int)",
+      "NBDKIT_FILTER_MARKER_ORIGINAL is not an integer",
     ],
     [
       filter,

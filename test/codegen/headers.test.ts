@@ -1,9 +1,10 @@
-/** The headers as authors of C modules use them: every dialect, every generation, the register macros. */
+/** The headers as authors of C modules use them: every dialect, every release, the register macros. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
 
-import { type GenerationId, generationIds, generations } from "#abi/generated/generations.gen";
+import { type ReleaseId, releaseIds, releases } from "#abi/generated/releases.gen";
 
+import { releaseMacro } from "../../codegen/names.ts";
 import {
   cases,
   cc,
@@ -25,34 +26,34 @@ const language = (dialect: string) => (dialect.includes("++") ? ["-xc++", dialec
 const missing = (dialect: string) => !hasCompiler || (dialect.includes("++") && !hasCxx);
 
 /** What NBDKIT_REGISTER_FILTER sets. */
-const registered: Readonly<Record<GenerationId, string[]>> = {
-  S: ["_struct_size 200", "_api_version 1"],
-  A: ["_struct_size 200", "_api_version 1", "_thread_model 2"],
-  B: ["_api_version 2", "_thread_model 2"],
-  C: ["_api_version 2", "_thread_model 2"],
-  D: ["_api_version 4", "_thread_model 2"],
-  E: ["_api_version 5"],
-  F0: ["_api_version 6", "_version 1.15.1"],
-  F: ["_api_version 6", "_version 1.16.6"],
-  f1: ["_api_version 6", "_version 1.17.11"],
-  G: ["_api_version 6", "_version 1.21.11"],
-  g1: ["_api_version 6", "_version 1.21.19"],
-  g2: ["_api_version 6", "_version 1.21.21"],
-  g3: ["_api_version 6", "_version 1.21.23"],
-  H: ["_api_version 6", "_version 1.23.5"],
-  I: ["_api_version 6", "_version 1.25.3"],
-  i1: ["_api_version 6", "_version 1.25.7"],
-  J: ["_api_version 6", "_version 1.29.15"],
-  K: ["_api_version 6", "_version 1.32.5"],
-  L: ["_api_version 6", "_version 1.43.8"],
-  M: ["_api_version 6", "_version 1.48.1"],
+const registered: Readonly<Record<ReleaseId, string[]>> = {
+  original: ["_struct_size 200", "_api_version 1"],
+  "1.2": ["_struct_size 200", "_api_version 1", "_thread_model 2"],
+  "1.4": ["_api_version 2", "_thread_model 2"],
+  "1.10": ["_api_version 2", "_thread_model 2"],
+  "1.12": ["_api_version 4", "_thread_model 2"],
+  "1.14": ["_api_version 5"],
+  "1.15.1": ["_api_version 6", "_version 1.15.1"],
+  "1.16": ["_api_version 6", "_version 1.16.6"],
+  "1.17.1": ["_api_version 6", "_version 1.17.11"],
+  "1.18": ["_api_version 6", "_version 1.21.11"],
+  "1.21.12": ["_api_version 6", "_version 1.21.19"],
+  "1.21.20": ["_api_version 6", "_version 1.21.21"],
+  "1.21.22": ["_api_version 6", "_version 1.21.23"],
+  "1.22": ["_api_version 6", "_version 1.23.5"],
+  "1.24": ["_api_version 6", "_version 1.25.3"],
+  "1.25.4": ["_api_version 6", "_version 1.25.7"],
+  "1.26": ["_api_version 6", "_version 1.29.15"],
+  "1.30": ["_api_version 6", "_version 1.32.5"],
+  "1.36": ["_api_version 6", "_version 1.43.8"],
+  "1.44": ["_api_version 6", "_version 1.48.1"],
 };
 
 const registers = {
-  "a filter of generation S":
+  "a filter of the original form":
     "#include <nbdkit-filter.h>\n" +
     "static struct nbdkit_filter filter;\nNBDKIT_REGISTER_FILTER (filter)\n",
-  "a filter of generation A":
+  "a filter of nbdkit 1.2":
     "#define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL\n#include <nbdkit-filter.h>\n" +
     "static struct nbdkit_filter filter;\nNBDKIT_REGISTER_FILTER (filter)\n",
   "a plugin of API version 1":
@@ -87,8 +88,8 @@ describe.each(dialects)("every callback in %s", (dialect) => {
   const source = `#include "${join(cases, "c/every-callback.c")}"\n`;
   const args = [...language(dialect), "-pedantic", ...strict, "-c", "-o", "/dev/null"];
 
-  test.skipIf(missing(dialect)).each(generationIds)("of generation %s", async (id) => {
-    const define = `-DNBDKIT_FILTER_GENERATION=NBDKIT_GENERATION_${id}`;
+  test.skipIf(missing(dialect)).each(releaseIds)("of release %s", async (id) => {
+    const define = `-DNBDKIT_FILTER_RELEASE=${releaseMacro(id)}`;
     expect(await cc([...args, define], source)).toEqual(ok);
   });
 });
@@ -113,48 +114,45 @@ int main (void)
 
 describe.skipIf(!hasCompiler)(`filters${needsCompiler}`, () => {
   test.each(["-O0", "-O2"])(
-    "generation S has its marker in the padding at 12 (%s)",
+    "the original form has its marker in the padding at 12 (%s)",
     async (level) => {
       expect(await output([level, ...strict], dump(""))).toBe("200 1 0x4e424453 1\n");
     },
   );
 
-  test("generation A has its thread model at 12", async () => {
+  test("nbdkit 1.2 has its thread model at 12", async () => {
     const source = dump("#define THREAD_MODEL NBDKIT_THREAD_MODEL_SERIALIZE_ALL_REQUESTS");
     expect(await output(strict, source)).toBe("200 1 0x1 1\n");
   });
 
   test.each([
-    ["S", "#define THREAD_MODEL 3\n", "0x4e424453"],
-    ["A", "", "0"],
-  ])("generation %s can be asked for by name", async (id, model, last) => {
-    const choice = `${model}#define NBDKIT_FILTER_GENERATION NBDKIT_GENERATION_${id}`;
-    const late = id === "A" ? "\n#include <nbdkit-filter.h>\n#define THREAD_MODEL 0" : "";
+    ["original", "#define THREAD_MODEL 3\n", "0x4e424453"],
+    ["1.2", "", "0"],
+  ])("release %s can be asked for by name", async (id, model, last) => {
+    const choice = `${model}#define NBDKIT_FILTER_RELEASE ${releaseMacro(id)}`;
+    const late = id === "1.2" ? "\n#include <nbdkit-filter.h>\n#define THREAD_MODEL 0" : "";
     expect(await output(strict, dump(choice + late))).toBe(`200 1 ${last} 1\n`);
   });
 
-  test.each(generationIds)(
-    "generation %s registers with what its releases look for",
-    async (id) => {
-      const { versionString, threadModelField, structSize } = generations[id];
-      const show = (name: string, there: boolean, format: string, of = (text: string) => text) =>
-        there ? `printf ("${name} ${format}\\n", ${of(`filter_init ()->${name}`)});\n` : "";
-      const source =
-        `#define NBDKIT_FILTER_GENERATION NBDKIT_GENERATION_${id}\n#include <nbdkit-filter.h>\n` +
-        `#include <stdio.h>\n${threadModelField ? "#define THREAD_MODEL 2\n" : ""}` +
-        "static struct nbdkit_filter filter;\nNBDKIT_REGISTER_FILTER (filter)\nint main (void)\n{\n" +
-        show("_struct_size", structSize, "%d", (text) => `(int) ${text}`) +
-        show("_api_version", true, "%d") +
-        show("_version", versionString, "%s") +
-        show("_thread_model", threadModelField, "%d") +
-        "return 0;\n}\n";
-      expect((await output(strict, source)).trimEnd().split("\n")).toEqual(registered[id]);
-    },
-  );
+  test.each(releaseIds)("release %s registers with what its releases look for", async (id) => {
+    const { versionString, threadModelField, structSize } = releases[id];
+    const show = (name: string, there: boolean, format: string, of = (text: string) => text) =>
+      there ? `printf ("${name} ${format}\\n", ${of(`filter_init ()->${name}`)});\n` : "";
+    const source =
+      `#define NBDKIT_FILTER_RELEASE ${releaseMacro(id)}\n#include <nbdkit-filter.h>\n` +
+      `#include <stdio.h>\n${threadModelField ? "#define THREAD_MODEL 2\n" : ""}` +
+      "static struct nbdkit_filter filter;\nNBDKIT_REGISTER_FILTER (filter)\nint main (void)\n{\n" +
+      show("_struct_size", structSize, "%d", (text) => `(int) ${text}`) +
+      show("_api_version", true, "%d") +
+      show("_version", versionString, "%s") +
+      show("_thread_model", threadModelField, "%d") +
+      "return 0;\n}\n";
+    expect((await output(strict, source)).trimEnd().split("\n")).toEqual(registered[id]);
+  });
 
   test("a filter may claim another release", async () => {
     const source = `
-      #define NBDKIT_FILTER_GENERATION NBDKIT_GENERATION_K
+      #define NBDKIT_FILTER_RELEASE NBDKIT_FILTER_RELEASE_1_30
       #define NBDKIT_FILTER_VERSION "1.34.9"
       #include <nbdkit-filter.h>
       #include <stdio.h>
@@ -165,17 +163,17 @@ describe.skipIf(!hasCompiler)(`filters${needsCompiler}`, () => {
     expect(await output(strict, source)).toBe("1.34.9\n");
   });
 
-  test.each(["S", "A", "E", "F0"])(
-    "generation %s leaves names of sockets to the filter, as its releases did",
+  test.each(["original", "1.2", "1.14", "1.15.1"])(
+    "release %s leaves names of sockets to the filter, as its releases did",
     async (id) => {
       const source =
-        `#define NBDKIT_FILTER_GENERATION NBDKIT_GENERATION_${id}\n#include <nbdkit-filter.h>\n` +
+        `#define NBDKIT_FILTER_RELEASE ${releaseMacro(id)}\n#include <nbdkit-filter.h>\n` +
         "extern double send (double a), bind (double a), abort (double a);\n";
       expect(await cc([...strict, "-fno-builtin", "-fsyntax-only"], source)).toEqual(ok);
     },
   );
 
-  test("a struct of generation S can be initialised by position", async () => {
+  test("a struct of the original form can be initialised by position", async () => {
     const source = `
       #include <nbdkit-filter.h>
       #include <stdio.h>
@@ -202,11 +200,17 @@ describe.skipIf(!hasCompiler)(`filters${needsCompiler}`, () => {
     expect([code, stderr.includes("-Werror=format=")]).toEqual([1, true]);
   });
 
-  test.each(["7", "150", "2100", "NBDKIT_GENERATION_Z"])("generation %s is refused", async (id) => {
-    const source = `#define NBDKIT_FILTER_GENERATION ${id}\n#include <nbdkit-filter.h>\n`;
-    const { code, stderr } = await cc(["-fsyntax-only"], source);
-    expect([code, stderr.includes("must be NBDKIT_GENERATION_S or")]).toEqual([1, true]);
-  });
+  test.each(["7", "150", "2100", "NBDKIT_FILTER_RELEASE_Z"])(
+    "release %s is refused",
+    async (id) => {
+      const source = `#define NBDKIT_FILTER_RELEASE ${id}\n#include <nbdkit-filter.h>\n`;
+      const { code, stderr } = await cc(["-fsyntax-only"], source);
+      expect([code, stderr.includes("must be a macro of nbdkit-filter-releases.h")]).toEqual([
+        1,
+        true,
+      ]);
+    },
+  );
 });
 
 describe.skipIf(!hasCompiler)(`plugins${needsCompiler}`, () => {

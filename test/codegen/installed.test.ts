@@ -38,11 +38,11 @@ const missing = [
 const needs = missing.length === 0 ? "" : ` (skipped: needs ${missing.join(" and ")})`;
 
 const ok = { code: 0, stdout: "", stderr: "" };
-/** Only ours have to be told the generation. */
+/** Only ours have to be told the release. */
 const ours = [
   "-I",
   join(root, "include"),
-  "-DNBDKIT_FILTER_GENERATION=NBDKIT_GENERATION_K",
+  "-DNBDKIT_FILTER_RELEASE=NBDKIT_FILTER_RELEASE_1_30",
 ] as const;
 
 /** A program that prints what a C++ compiler makes of a header: fields, functions and constants. */
@@ -84,10 +84,10 @@ async function answer(args: readonly string[], source: string): Promise<string[]
 }
 
 describe.skipIf(missing.length > 0)(`headers of nbdkit${needs}`, () => {
-  test("our generation K is theirs", async () => {
+  test("our nbdkit 1.30 is theirs", async () => {
     const source = question("filter", {
-      nbdkit_filter: layouts.filterK.fields,
-      nbdkit_next_ops: layouts.nextOpsK.fields,
+      nbdkit_filter: layouts.filter_1_30.fields,
+      nbdkit_next_ops: layouts.nextOps_1_30.fields,
       nbdkit_extent: { offset: 0, length: 0, type: 0 },
       nbdkit_export: { name: 0, description: 0 },
     });

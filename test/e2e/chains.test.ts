@@ -51,7 +51,7 @@ const chains: readonly ChainCase[] = [
     onFile: true,
   },
   {
-    what: "generation A over TS",
+    what: "nbdkit 1.2 over TS",
     filters: ["GUARD"],
     plugin: ["file", "IMAGE", "guard=0"],
     onFile: true,
@@ -75,7 +75,7 @@ const chains: readonly ChainCase[] = [
     onFile: false,
   },
   {
-    what: "generation S, nbdkit 1.32's filters and TS over a genuine plugin",
+    what: "the original form, nbdkit 1.32's filters and TS over a genuine plugin",
     filters: ["XOR", "native:blocksize", "offset", "native:nofilter", "XOR"],
     plugin: ["native:file", "IMAGE", "xor-key=91"],
     onFile: true,

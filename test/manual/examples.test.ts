@@ -51,7 +51,7 @@ async function built({ language, code, name, kind }: Example): Promise<string> {
   const source = join(folder, `${name}-${kind}.${language}`);
   writeFileSync(source, code);
   if (language === "ts") return source;
-  const defines = { NBDKIT_FILTER_GENERATION_DEFAULT: "NBDKIT_GENERATION_M" };
+  const defines = { NBDKIT_FILTER_RELEASE_DEFAULT: "NBDKIT_FILTER_RELEASE_1_44" };
   if (language === "c") return compileModule(source, { defines });
   const target = join(folder, `${name}.so`);
   const flags = ["-std=c++11", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-I", "include"];

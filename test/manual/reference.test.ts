@@ -53,7 +53,7 @@ describe.each(all.map((page) => [page.file, page] as const))("%s", (file, { entr
     expect(short.map(({ heading }) => heading)).toEqual([]);
   });
 
-  test("says the release that the generations say", () => {
+  test("says the release that the layouts say", () => {
     const wrong = sections.flatMap((section) =>
       entriesOf(section)
         .filter(({ since }) => since !== undefined)

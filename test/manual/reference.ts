@@ -45,7 +45,7 @@ export async function pages(): Promise<readonly Page[]> {
   const filter = fieldsOf(model, "nbdkit_filter");
   const next = fieldsOf(model, "nbdkit_next_ops");
   const newest = new Set(
-    model.generations
+    model.releases
       .slice(-1)
       .flatMap(({ unit }) => structOf(unit, "nbdkit_next_ops").fields.map(({ name }) => name)),
   );
@@ -69,7 +69,7 @@ export async function pages(): Promise<readonly Page[]> {
         ...methodsOf("NextOps")
           .keys()
           .map((name) => `next.${name}`),
-        ...model.generations.flatMap(({ id, unit }) => [`| ${id}`, ...unit.functionTypes.keys()]),
+        ...model.releases.flatMap(({ id, unit }) => [`| ${id}`, ...unit.functionTypes.keys()]),
       ],
       filterSince(model),
     ),
@@ -88,34 +88,25 @@ export async function macros(): Promise<readonly string[]> {
   return model.macros.map(({ name }) => name).filter((name) => /^NBDKIT_.*[^_]$/.test(name));
 }
 
-/** The fields that a struct has in any generation, each in its newest form. */
-function fieldsOf({ generations }: Model, struct: string): Map<string, string> {
-  const fields = generations.flatMap(({ unit }) => structOf(unit, struct).fields);
+/** The fields that a struct has in any layout, each in its newest form. */
+function fieldsOf({ releases }: Model, struct: string): Map<string, string> {
+  const fields = releases.flatMap(({ unit }) => structOf(unit, struct).fields);
   return new Map(fields.map(({ name, text }) => [name, text]));
 }
 
-/** The first stable release of each generation that brought a field. */
+/** The first stable release with the fields of a layout that no stable release has. */
 const stable: Readonly<Record<string, string>> = {
-  S: "1.2",
-  B: "1.4",
-  C: "1.10",
-  D: "1.12",
-  E: "1.14",
-  F0: "1.16",
-  f1: "1.18",
-  G: "1.18",
-  g1: "1.22",
-  g3: "1.22",
-  I: "1.24",
-  J: "1.26",
-  K: "1.30",
-  L: "1.36",
+  original: "1.2",
+  "1.15.1": "1.16",
+  "1.17.1": "1.18",
+  "1.21.12": "1.22",
+  "1.21.22": "1.22",
 };
 
 /** In which release each field of a filter came. */
-function filterSince({ generations }: Model): Map<string, string | undefined> {
-  // A Map keeps the last entry of a key, which is that of the oldest generation.
-  const oldestLast = generations.toReversed();
+function filterSince({ releases }: Model): Map<string, string | undefined> {
+  // A Map keeps the last entry of a key, which is that of the oldest layout.
+  const oldestLast = releases.toReversed();
   return new Map(
     oldestLast.flatMap(({ id, unit }) =>
       structOf(unit, "nbdkit_filter").fields.map(({ name }) => [name, stable[id] ?? id] as const),

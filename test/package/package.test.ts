@@ -173,7 +173,7 @@ describe("for C authors", () => {
   );
 
   withTools(
-    "a filter for an older release is compiled by its generation",
+    "a filter for an older release is compiled with its layout",
     async () => {
       const source = `#include <nbdkit-filter.h>
 static void *my_open (nbdkit_next_open *next, nbdkit_backend *nxdata, int readonly)
@@ -182,11 +182,11 @@ static struct nbdkit_filter filter = { .name = "old", .open = my_open };
 NBDKIT_REGISTER_FILTER (filter)
 `;
       writeFileSync(at("old.c"), source);
-      const flags = "pkg-config --define-variable=generation=E --cflags nbdkit";
+      const flags = "pkg-config --define-variable=release=1_14 --cflags nbdkit";
       const compile = `export ${pkgConfig}; cc -Wall -Werror -shared -fPIC $(${flags}) -o old.so old.c`;
       expect(await sh(compile)).toEqual(done(""));
       const { stdout } = await sh("nbdkit --inspect ./old.so");
-      expect(stdout).toContain("generation: E\n");
+      expect(stdout).toContain("layout: 1.14\n");
     },
     compileMs,
   );
@@ -200,7 +200,7 @@ NBDKIT_REGISTER_FILTER (filter)
         expect(await sh(`export ${pkgConfig}; ${compile}`)).toEqual(done(""));
       }
       const { stdout } = await sh("nbdkit --inspect ./xor.so; nbdkit --inspect ./tail-guard.so");
-      expect(stdout).toMatch(/generation: S\n[^]*generation: A\n/);
+      expect(stdout).toMatch(/layout: original\n[^]*layout: 1\.2\n/);
     },
     compileMs,
   );

@@ -19,7 +19,6 @@ export interface Running extends AsyncDisposable {
   readonly calls: string[];
   readonly disk: Uint8Array;
   /** Ask the layers for the thread model again, as happens after an open. */
-  settle(): Promise<void>;
   /** A client that negotiated, closed at the end of the test. */
   ready(name?: string): Promise<{ client: NbdClient; export: Export }>;
   /** The same with structured replies and block status. */
@@ -93,7 +92,6 @@ export async function running(options: FixtureOptions = {}): Promise<Running> {
     calls,
     disk,
     connect,
-    settle: () => chain.settleThreadModel(),
     ready: async (name = "") => {
       const client = await connect();
       await client.hello();

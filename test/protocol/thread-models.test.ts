@@ -1,7 +1,7 @@
 /** How many requests run at once, by the thread model and by -t. */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 
-import { EXTENT_HOLE, EXTENT_ZERO, type ThreadModel } from "#api";
+import { EXTENT_HOLE, EXTENT_ZERO } from "#api";
 import { bytes, NbdClient, request } from "#test/client";
 
 import type { Extents } from "../../src/lib/extents.ts";
@@ -153,19 +153,5 @@ describe("thread models", () => {
     expect(three.available).toBe(0);
     two.terminate();
     await three.hello();
-  });
-
-  test("a model that goes up when a layer was opened lets the next client in", async () => {
-    let model: ThreadModel = "serialize_connections";
-    await using it = await running({ plugin: { threadModel: () => model } });
-    const first = await it.connect();
-    await first.hello();
-    const second = await it.connect();
-    await turns();
-    expect(second.available).toBe(0);
-    model = "parallel";
-    await it.settle();
-    await first.go();
-    expect(await second.hello()).toBe(3);
   });
 });

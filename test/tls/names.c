@@ -1,10 +1,10 @@
-/* A filter of generation K that prints on stderr what it learns of the client when it is opened, "names TLS [DN]
+/* A filter of nbdkit 1.30 that prints on stderr what it learns of the client when it is opened, "names TLS [DN]
  * [ISSUER]", and that opens the layers below for all clients once. Runs in nbdkit too. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#define NBDKIT_FILTER_GENERATION NBDKIT_GENERATION_K
+#define NBDKIT_FILTER_RELEASE NBDKIT_FILTER_RELEASE_1_30
 #include <nbdkit-filter.h>
 
 /* nbdkit 1.32 does not have these. */

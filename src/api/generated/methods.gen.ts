@@ -31,164 +31,164 @@ export interface NextOps {
    * The size of the disk in bytes, 0 to 2^63-1.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".get_size".
    *
-   * C: `int64_t (*get_size) (void *nxdata)` (include/nbdkit-filter.h, generation S, A, B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I)
-   * C: `int64_t (*get_size) (nbdkit_next *nxdata)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
+   * C: `int64_t (*get_size) (void *nxdata)` (include/nbdkit-filter.h, layout original, 1.2, 1.4, 1.10, 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
+   * C: `int64_t (*get_size) (nbdkit_next *nxdata)` (include/nbdkit-filter.h, layout 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   getSize(): Awaitable<bigint>;
   /**
    * A line about the export for clients. Undefined: there is none.
    * On failure it throws; in C that is NULL. nbdkit-filter(3), ".export_description".
    *
-   * C: `const char *(*export_description) (void *nxdata)` (include/nbdkit-filter.h, generation I)
-   * C: `const char *(*export_description) (nbdkit_next *nxdata)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
+   * C: `const char *(*export_description) (void *nxdata)` (include/nbdkit-filter.h, layout 1.24)
+   * C: `const char *(*export_description) (nbdkit_next *nxdata)` (include/nbdkit-filter.h, layout 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   exportDescription(): Awaitable<string | undefined>;
   /**
    * The smallest, the best and the largest request in bytes. All 0: no information. Smallest: a power of 2 up to 65536. Best: a power of 2 from 512 to 32 MiB. Largest: a multiple of the smallest, or 0xffffffff for no limit. A plugin without it: all 0.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".block_size".
    *
-   * C: `int (*block_size) (nbdkit_next *nxdata, uint32_t *minimum, uint32_t *preferred, uint32_t *maximum)` (include/nbdkit-filter.h, generation K, L, M)
+   * C: `int (*block_size) (nbdkit_next *nxdata, uint32_t *minimum, uint32_t *preferred, uint32_t *maximum)` (include/nbdkit-filter.h, layout 1.30, 1.36, 1.44)
    */
   blockSize(): Awaitable<BlockSize>;
   /**
    * Whether the client may write. A plugin without it: whether there is a pwrite.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".can_write".
    *
-   * C: `int (*can_write) (void *nxdata)` (include/nbdkit-filter.h, generation S, A, B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I)
-   * C: `int (*can_write) (nbdkit_next *nxdata)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
+   * C: `int (*can_write) (void *nxdata)` (include/nbdkit-filter.h, layout original, 1.2, 1.4, 1.10, 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
+   * C: `int (*can_write) (nbdkit_next *nxdata)` (include/nbdkit-filter.h, layout 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   canWrite(): Awaitable<boolean>;
   /**
    * Whether flush is supported. A plugin without it: whether there is a flush.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".can_flush".
    *
-   * C: `int (*can_flush) (void *nxdata)` (include/nbdkit-filter.h, generation S, A, B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I)
-   * C: `int (*can_flush) (nbdkit_next *nxdata)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
+   * C: `int (*can_flush) (void *nxdata)` (include/nbdkit-filter.h, layout original, 1.2, 1.4, 1.10, 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
+   * C: `int (*can_flush) (nbdkit_next *nxdata)` (include/nbdkit-filter.h, layout 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   canFlush(): Awaitable<boolean>;
   /**
    * Whether the disk is a spinning one. A plugin without it: no.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".is_rotational".
    *
-   * C: `int (*is_rotational) (void *nxdata)` (include/nbdkit-filter.h, generation S, A, B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I)
-   * C: `int (*is_rotational) (nbdkit_next *nxdata)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
+   * C: `int (*is_rotational) (void *nxdata)` (include/nbdkit-filter.h, layout original, 1.2, 1.4, 1.10, 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
+   * C: `int (*is_rotational) (nbdkit_next *nxdata)` (include/nbdkit-filter.h, layout 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   isRotational(): Awaitable<boolean>;
   /**
    * Whether trim is supported. A plugin without it: whether there is a trim.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".can_trim".
    *
-   * C: `int (*can_trim) (void *nxdata)` (include/nbdkit-filter.h, generation S, A, B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I)
-   * C: `int (*can_trim) (nbdkit_next *nxdata)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
+   * C: `int (*can_trim) (void *nxdata)` (include/nbdkit-filter.h, layout original, 1.2, 1.4, 1.10, 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
+   * C: `int (*can_trim) (nbdkit_next *nxdata)` (include/nbdkit-filter.h, layout 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   canTrim(): Awaitable<boolean>;
   /**
    * Whether zero is supported. A plugin answers whether its zero may be used; otherwise zeroes are written.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".can_zero".
    *
-   * C: `int (*can_zero) (void *nxdata)` (include/nbdkit-filter.h, generation B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I)
-   * C: `int (*can_zero) (nbdkit_next *nxdata)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
+   * C: `int (*can_zero) (void *nxdata)` (include/nbdkit-filter.h, layout 1.4, 1.10, 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
+   * C: `int (*can_zero) (nbdkit_next *nxdata)` (include/nbdkit-filter.h, layout 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   canZero(): Awaitable<Support>;
   /**
    * Whether zero with FLAG_FAST_ZERO fails at once where zeroing is slow.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".can_fast_zero".
    *
-   * C: `int (*can_fast_zero) (void *nxdata)` (include/nbdkit-filter.h, generation F0, F, f1, G, g1, g2, g3, H, I)
-   * C: `int (*can_fast_zero) (nbdkit_next *nxdata)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
+   * C: `int (*can_fast_zero) (void *nxdata)` (include/nbdkit-filter.h, layout 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
+   * C: `int (*can_fast_zero) (nbdkit_next *nxdata)` (include/nbdkit-filter.h, layout 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   canFastZero(): Awaitable<boolean>;
   /**
    * Whether extents is supported. A plugin without it: whether there is an extents.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".can_extents".
    *
-   * C: `int (*can_extents) (void *nxdata)` (include/nbdkit-filter.h, generation D, E, F0, F, f1, G, g1, g2, g3, H, I)
-   * C: `int (*can_extents) (nbdkit_next *nxdata)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
+   * C: `int (*can_extents) (void *nxdata)` (include/nbdkit-filter.h, layout 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
+   * C: `int (*can_extents) (nbdkit_next *nxdata)` (include/nbdkit-filter.h, layout 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   canExtents(): Awaitable<boolean>;
   /**
    * How FLAG_FUA is supported: not at all, by a flush afterwards, or by the layer itself.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".can_fua".
    *
-   * C: `int (*can_fua) (void *nxdata)` (include/nbdkit-filter.h, generation B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I)
-   * C: `int (*can_fua) (nbdkit_next *nxdata)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
+   * C: `int (*can_fua) (void *nxdata)` (include/nbdkit-filter.h, layout 1.4, 1.10, 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
+   * C: `int (*can_fua) (nbdkit_next *nxdata)` (include/nbdkit-filter.h, layout 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   canFua(): Awaitable<Support>;
   /**
    * Whether a flush in one connection covers the writes of all. A plugin without it: no.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".can_multi_conn".
    *
-   * C: `int (*can_multi_conn) (void *nxdata)` (include/nbdkit-filter.h, generation C, D, E, F0, F, f1, G, g1, g2, g3, H, I)
-   * C: `int (*can_multi_conn) (nbdkit_next *nxdata)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
+   * C: `int (*can_multi_conn) (void *nxdata)` (include/nbdkit-filter.h, layout 1.10, 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
+   * C: `int (*can_multi_conn) (nbdkit_next *nxdata)` (include/nbdkit-filter.h, layout 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   canMultiConn(): Awaitable<boolean>;
   /**
    * How cache requests are supported: not at all, by reads, or by the layer itself.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".can_cache".
    *
-   * C: `int (*can_cache) (void *nxdata)` (include/nbdkit-filter.h, generation E, F0, F, f1, G, g1, g2, g3, H, I)
-   * C: `int (*can_cache) (nbdkit_next *nxdata)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
+   * C: `int (*can_cache) (void *nxdata)` (include/nbdkit-filter.h, layout 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
+   * C: `int (*can_cache) (nbdkit_next *nxdata)` (include/nbdkit-filter.h, layout 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   canCache(): Awaitable<Support>;
   /**
    * Fill all of `buf` from the disk, `offset` in bytes. `buf` is the caller's again afterwards. Flags: none yet.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".pread".
    *
-   * C: `int (*pread) (void *nxdata, void *buf, uint32_t count, uint64_t offset)` (include/nbdkit-filter.h, generation S, A)
-   * C: `int (*pread) (void *nxdata, void *buf, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, generation B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I)
-   * C: `int (*pread) (nbdkit_next *nxdata, void *buf, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
+   * C: `int (*pread) (void *nxdata, void *buf, uint32_t count, uint64_t offset)` (include/nbdkit-filter.h, layout original, 1.2)
+   * C: `int (*pread) (void *nxdata, void *buf, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, layout 1.4, 1.10, 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
+   * C: `int (*pread) (nbdkit_next *nxdata, void *buf, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, layout 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   pread(buf: Uint8Array, offset: bigint, flags: number): Awaitable<void>;
   /**
    * Write all of `buf` to the disk, `offset` in bytes. `buf` is the caller's: it must not be changed, nor kept for later. Flags: FLAG_FUA.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".pwrite".
    *
-   * C: `int (*pwrite) (void *nxdata, const void *buf, uint32_t count, uint64_t offset)` (include/nbdkit-filter.h, generation S, A)
-   * C: `int (*pwrite) (void *nxdata, const void *buf, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, generation B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I)
-   * C: `int (*pwrite) (nbdkit_next *nxdata, const void *buf, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
+   * C: `int (*pwrite) (void *nxdata, const void *buf, uint32_t count, uint64_t offset)` (include/nbdkit-filter.h, layout original, 1.2)
+   * C: `int (*pwrite) (void *nxdata, const void *buf, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, layout 1.4, 1.10, 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
+   * C: `int (*pwrite) (nbdkit_next *nxdata, const void *buf, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, layout 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   pwrite(buf: Uint8Array, offset: bigint, flags: number): Awaitable<void>;
   /**
    * Bring what was written to stable storage. Flags: none yet.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".flush".
    *
-   * C: `int (*flush) (void *nxdata)` (include/nbdkit-filter.h, generation S, A)
-   * C: `int (*flush) (void *nxdata, uint32_t flags, int *err)` (include/nbdkit-filter.h, generation B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I)
-   * C: `int (*flush) (nbdkit_next *nxdata, uint32_t flags, int *err)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
+   * C: `int (*flush) (void *nxdata)` (include/nbdkit-filter.h, layout original, 1.2)
+   * C: `int (*flush) (void *nxdata, uint32_t flags, int *err)` (include/nbdkit-filter.h, layout 1.4, 1.10, 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
+   * C: `int (*flush) (nbdkit_next *nxdata, uint32_t flags, int *err)` (include/nbdkit-filter.h, layout 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   flush(flags: number): Awaitable<void>;
   /**
    * The client no longer needs these `count` bytes. Flags: FLAG_FUA.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".trim".
    *
-   * C: `int (*trim) (void *nxdata, uint32_t count, uint64_t offset)` (include/nbdkit-filter.h, generation S, A)
-   * C: `int (*trim) (void *nxdata, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, generation B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I)
-   * C: `int (*trim) (nbdkit_next *nxdata, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
+   * C: `int (*trim) (void *nxdata, uint32_t count, uint64_t offset)` (include/nbdkit-filter.h, layout original, 1.2)
+   * C: `int (*trim) (void *nxdata, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, layout 1.4, 1.10, 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
+   * C: `int (*trim) (nbdkit_next *nxdata, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, layout 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   trim(count: number, offset: bigint, flags: number): Awaitable<void>;
   /**
    * Make these `count` bytes read as zeroes. Flags: FLAG_MAY_TRIM, FLAG_FUA, FLAG_FAST_ZERO. EOPNOTSUPP asks for zeroes to be written instead.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".zero".
    *
-   * C: `int (*zero) (void *nxdata, uint32_t count, uint64_t offset, int may_trim)` (include/nbdkit-filter.h, generation S, A)
-   * C: `int (*zero) (void *nxdata, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, generation B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I)
-   * C: `int (*zero) (nbdkit_next *nxdata, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
+   * C: `int (*zero) (void *nxdata, uint32_t count, uint64_t offset, int may_trim)` (include/nbdkit-filter.h, layout original, 1.2)
+   * C: `int (*zero) (void *nxdata, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, layout 1.4, 1.10, 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
+   * C: `int (*zero) (nbdkit_next *nxdata, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, layout 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   zero(count: number, offset: bigint, flags: number): Awaitable<void>;
   /**
    * Tell which parts of these `count` bytes are data, holes or zeroes: add them in order to `extents`, at least one that begins at or before `offset`; more than was asked for does no harm. Flags: FLAG_REQ_ONE, the first extent is enough.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".extents".
    *
-   * C: `int (*extents) (void *nxdata, uint32_t count, uint64_t offset, uint32_t flags, struct nbdkit_extents *extents, int *err)` (include/nbdkit-filter.h, generation D, E, F0, F, f1, G, g1, g2, g3, H, I)
-   * C: `int (*extents) (nbdkit_next *nxdata, uint32_t count, uint64_t offset, uint32_t flags, struct nbdkit_extents *extents, int *err)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
+   * C: `int (*extents) (void *nxdata, uint32_t count, uint64_t offset, uint32_t flags, struct nbdkit_extents *extents, int *err)` (include/nbdkit-filter.h, layout 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
+   * C: `int (*extents) (nbdkit_next *nxdata, uint32_t count, uint64_t offset, uint32_t flags, struct nbdkit_extents *extents, int *err)` (include/nbdkit-filter.h, layout 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   extents(count: number, offset: bigint, flags: number, extents: Extents): Awaitable<void>;
   /**
    * These `count` bytes will be read soon. Flags: none yet.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".cache".
    *
-   * C: `int (*cache) (void *nxdata, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, generation E, F0, F, f1, G, g1, g2, g3, H, I)
-   * C: `int (*cache) (nbdkit_next *nxdata, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
+   * C: `int (*cache) (void *nxdata, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, layout 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
+   * C: `int (*cache) (nbdkit_next *nxdata, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, layout 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   cache(count: number, offset: bigint, flags: number): Awaitable<void>;
 }
@@ -198,284 +198,284 @@ export interface FilterMethods<C, H> {
   /**
    * Called once, right after the module was loaded. nbdkit-filter(3), ".load".
    *
-   * C: `void (*load) (void)` (include/nbdkit-filter.h, generation S, A, B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I, i1, J, K, L, M)
+   * C: `void (*load) (void)` (include/nbdkit-filter.h, layout original, 1.2, 1.4, 1.10, 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24, 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   load?(): Awaitable<void>;
   /**
    * Called once, when the server ends. A server that is killed does not call it. nbdkit-filter(3), ".unload".
    *
-   * C: `void (*unload) (void)` (include/nbdkit-filter.h, generation S, A, B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I, i1, J, K, L, M)
+   * C: `void (*unload) (void)` (include/nbdkit-filter.h, layout original, 1.2, 1.4, 1.10, 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24, 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   unload?(): Awaitable<void>;
   /**
    * One key=value of the command line that the table of parameters does not have.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".config".
    *
-   * C: `int (*config) (nbdkit_next_config *next, nbdkit_backend *nxdata, const char *key, const char *value)` (include/nbdkit-filter.h, generation S, A, B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I, i1, J, K, L, M)
+   * C: `int (*config) (nbdkit_next_config *next, nbdkit_backend *nxdata, const char *key, const char *value)` (include/nbdkit-filter.h, layout original, 1.2, 1.4, 1.10, 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24, 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   config?(next: NextConfig, config: C, key: string, value: string): Awaitable<void>;
   /**
    * After the last parameter: check that what is needed was given.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".config_complete".
    *
-   * C: `int (*config_complete) (nbdkit_next_config_complete *next, nbdkit_backend *nxdata)` (include/nbdkit-filter.h, generation S, A, B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I, i1, J, K, L, M)
+   * C: `int (*config_complete) (nbdkit_next_config_complete *next, nbdkit_backend *nxdata)` (include/nbdkit-filter.h, layout original, 1.2, 1.4, 1.10, 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24, 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   configComplete?(next: NextConfigComplete, config: C): Awaitable<void>;
   /**
    * The largest thread model that the layer can be run with. Without it: parallel.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".thread_model".
    *
-   * C: `int (*thread_model) (void)` (include/nbdkit-filter.h, generation E, F0, F, f1, G, g1, g2, g3, H, I, i1, J, K, L)
-   * C: `int (*thread_model) (int next_thread_model)` (include/nbdkit-filter.h, generation M)
+   * C: `int (*thread_model) (void)` (include/nbdkit-filter.h, layout 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24, 1.25.4, 1.26, 1.30, 1.36)
+   * C: `int (*thread_model) (int next_thread_model)` (include/nbdkit-filter.h, layout 1.44)
    */
   threadModel?(config: C): ThreadModel;
   /**
    * Print key=value lines of the module's own for --dump-plugin, on stdout. nbdkit-filter(3), ".dump_plugin".
    *
-   * C: `void (*dump_plugin) (void)` (include/nbdkit-filter.h, generation L, M)
+   * C: `void (*dump_plugin) (void)` (include/nbdkit-filter.h, layout 1.36, 1.44)
    */
   dumpPlugin?(config: C): Awaitable<void>;
   /**
    * The last chance to fail before clients are served. `threadModel` is the chain's.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".get_ready".
    *
-   * C: `int (*get_ready) (nbdkit_next_get_ready *next, nbdkit_backend *nxdata)` (include/nbdkit-filter.h, generation G, g1, g2, g3)
-   * C: `int (*get_ready) (nbdkit_next_get_ready *next, nbdkit_backend *nxdata, int thread_model)` (include/nbdkit-filter.h, generation H, I, i1)
-   * C: `int (*get_ready) (int thread_model)` (include/nbdkit-filter.h, generation J, K, L, M)
+   * C: `int (*get_ready) (nbdkit_next_get_ready *next, nbdkit_backend *nxdata)` (include/nbdkit-filter.h, layout 1.18, 1.21.12, 1.21.20, 1.21.22)
+   * C: `int (*get_ready) (nbdkit_next_get_ready *next, nbdkit_backend *nxdata, int thread_model)` (include/nbdkit-filter.h, layout 1.22, 1.24, 1.25.4)
+   * C: `int (*get_ready) (int thread_model)` (include/nbdkit-filter.h, layout 1.26, 1.30, 1.36, 1.44)
    */
   getReady?(config: C, threadModel: ThreadModel): Awaitable<void>;
   /**
    * In the process that serves, before the first client: start background work here.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".after_fork".
    *
-   * C: `int (*after_fork) (nbdkit_next_after_fork *next, nbdkit_backend *nxdata)` (include/nbdkit-filter.h, generation g1, g2, g3, H, I, i1)
-   * C: `int (*after_fork) (nbdkit_backend *backend)` (include/nbdkit-filter.h, generation J, K, L, M)
+   * C: `int (*after_fork) (nbdkit_next_after_fork *next, nbdkit_backend *nxdata)` (include/nbdkit-filter.h, layout 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24, 1.25.4)
+   * C: `int (*after_fork) (nbdkit_backend *backend)` (include/nbdkit-filter.h, layout 1.26, 1.30, 1.36, 1.44)
    */
   afterFork?(config: C): Awaitable<void>;
   /**
    * No client is left and none will come: end background work. nbdkit-filter(3), ".cleanup".
    *
-   * C: `void (*cleanup) (nbdkit_backend *backend)` (include/nbdkit-filter.h, generation J, K, L, M)
+   * C: `void (*cleanup) (nbdkit_backend *backend)` (include/nbdkit-filter.h, layout 1.26, 1.30, 1.36, 1.44)
    */
   cleanup?(config: C): Awaitable<void>;
   /**
    * A client connected, and nothing was said yet. To throw refuses it.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".preconnect".
    *
-   * C: `int (*preconnect) (nbdkit_next_preconnect *next, nbdkit_backend *nxdata, int readonly)` (include/nbdkit-filter.h, generation f1, G, g1, g2, g3, H, I, i1, J, K, L, M)
+   * C: `int (*preconnect) (nbdkit_next_preconnect *next, nbdkit_backend *nxdata, int readonly)` (include/nbdkit-filter.h, layout 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24, 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   preconnect?(next: NextPreconnect, config: C, readonly: boolean, client: Client): Awaitable<void>;
   /**
    * A client asks which exports there are. Add them to `exports`; `exports.useDefault()` stands for what defaultExport answers. A plugin without it: just the default one.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".list_exports".
    *
-   * C: `int (*list_exports) (nbdkit_next_list_exports *next, nbdkit_backend *nxdata, int readonly, int default_only, struct nbdkit_exports *exports)` (include/nbdkit-filter.h, generation g3, H)
-   * C: `int (*list_exports) (nbdkit_next_list_exports *next, nbdkit_backend *nxdata, int readonly, int is_tls, struct nbdkit_exports *exports)` (include/nbdkit-filter.h, generation I, i1, J, K, L, M)
+   * C: `int (*list_exports) (nbdkit_next_list_exports *next, nbdkit_backend *nxdata, int readonly, int default_only, struct nbdkit_exports *exports)` (include/nbdkit-filter.h, layout 1.21.22, 1.22)
+   * C: `int (*list_exports) (nbdkit_next_list_exports *next, nbdkit_backend *nxdata, int readonly, int is_tls, struct nbdkit_exports *exports)` (include/nbdkit-filter.h, layout 1.24, 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   listExports?(next: NextListExports, config: C, readonly: boolean, isTls: boolean, exports: Exports, client: Client): Awaitable<void>;
   /**
    * The name of the export that a client gets who asks for the empty name. Undefined: there is none. A plugin without it: the empty name.
    * On failure it throws; in C that is NULL. nbdkit-filter(3), ".default_export".
    *
-   * C: `const char *(*default_export) (nbdkit_next_default_export *next, nbdkit_backend *nxdata, int readonly, int is_tls)` (include/nbdkit-filter.h, generation I, i1, J, K, L, M)
+   * C: `const char *(*default_export) (nbdkit_next_default_export *next, nbdkit_backend *nxdata, int readonly, int is_tls)` (include/nbdkit-filter.h, layout 1.24, 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   defaultExport?(next: NextDefaultExport, config: C, readonly: boolean, isTls: boolean, client: Client): Awaitable<string | undefined>;
   /**
    * A client wants to use the disk. Returns the handle that the connection's other methods get. A filter calls `next`, before or after its own work.
    * On failure it throws; in C that is NULL. nbdkit-filter(3), ".open".
    *
-   * C: `void *(*open) (int readonly)` (include/nbdkit-filter.h, generation S)
-   * C: `void *(*open) (nbdkit_next_open *next, void *nxdata, int readonly)` (include/nbdkit-filter.h, generation A, B, C, D, E, F0, F, f1, G, g1)
-   * C: `void *(*open) (nbdkit_next_open *next, nbdkit_backend *nxdata, int readonly, const char *exportname)` (include/nbdkit-filter.h, generation g2, g3)
-   * C: `void *(*open) (nbdkit_next_open *next, nbdkit_backend *nxdata, int readonly, const char *exportname, int is_tls)` (include/nbdkit-filter.h, generation H, I)
-   * C: `void *(*open) (nbdkit_next_open *next, nbdkit_context *context, int readonly, const char *exportname, int is_tls)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
+   * C: `void *(*open) (int readonly)` (include/nbdkit-filter.h, layout original)
+   * C: `void *(*open) (nbdkit_next_open *next, void *nxdata, int readonly)` (include/nbdkit-filter.h, layout 1.2, 1.4, 1.10, 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12)
+   * C: `void *(*open) (nbdkit_next_open *next, nbdkit_backend *nxdata, int readonly, const char *exportname)` (include/nbdkit-filter.h, layout 1.21.20, 1.21.22)
+   * C: `void *(*open) (nbdkit_next_open *next, nbdkit_backend *nxdata, int readonly, const char *exportname, int is_tls)` (include/nbdkit-filter.h, layout 1.22, 1.24)
+   * C: `void *(*open) (nbdkit_next_open *next, nbdkit_context *context, int readonly, const char *exportname, int is_tls)` (include/nbdkit-filter.h, layout 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   open?(next: NextOpen, config: C, readonly: boolean, exportName: string, isTls: boolean, client: Client): Awaitable<H>;
   /**
    * The connection has ended. Called once for every handle. nbdkit-filter(3), ".close".
    *
-   * C: `void (*close) (void *handle)` (include/nbdkit-filter.h, generation S, A, B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I, i1, J, K, L, M)
+   * C: `void (*close) (void *handle)` (include/nbdkit-filter.h, layout original, 1.2, 1.4, 1.10, 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24, 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   close?(handle: H): Awaitable<void>;
   /**
    * Before the first request: the layers below are open and can be asked.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".prepare".
    *
-   * C: `int (*prepare) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, generation S, A, B, C, D, E)
-   * C: `int (*prepare) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, int readonly)` (include/nbdkit-filter.h, generation F0, F, f1, G, g1, g2, g3, H, I)
-   * C: `int (*prepare) (nbdkit_next *next, void *handle, int readonly)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
+   * C: `int (*prepare) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, layout original, 1.2, 1.4, 1.10, 1.12, 1.14)
+   * C: `int (*prepare) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, int readonly)` (include/nbdkit-filter.h, layout 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
+   * C: `int (*prepare) (nbdkit_next *next, void *handle, int readonly)` (include/nbdkit-filter.h, layout 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   prepare?(next: NextOps, handle: H, readonly: boolean): Awaitable<void>;
   /**
    * After the last request: the layers below can still be asked.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".finalize".
    *
-   * C: `int (*finalize) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, generation S, A, B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I)
-   * C: `int (*finalize) (nbdkit_next *next, void *handle)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
+   * C: `int (*finalize) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, layout original, 1.2, 1.4, 1.10, 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
+   * C: `int (*finalize) (nbdkit_next *next, void *handle)` (include/nbdkit-filter.h, layout 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   finalize?(next: NextOps, handle: H): Awaitable<void>;
   /**
    * The size of the disk in bytes, 0 to 2^63-1.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".get_size".
    *
-   * C: `int64_t (*get_size) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, generation S, A, B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I)
-   * C: `int64_t (*get_size) (nbdkit_next *next, void *handle)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
+   * C: `int64_t (*get_size) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, layout original, 1.2, 1.4, 1.10, 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
+   * C: `int64_t (*get_size) (nbdkit_next *next, void *handle)` (include/nbdkit-filter.h, layout 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   getSize?(next: NextOps, handle: H): Awaitable<bigint>;
   /**
    * A line about the export for clients. Undefined: there is none.
    * On failure it throws; in C that is NULL. nbdkit-filter(3), ".export_description".
    *
-   * C: `const char *(*export_description) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, generation I)
-   * C: `const char *(*export_description) (nbdkit_next *next, void *handle)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
+   * C: `const char *(*export_description) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, layout 1.24)
+   * C: `const char *(*export_description) (nbdkit_next *next, void *handle)` (include/nbdkit-filter.h, layout 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   exportDescription?(next: NextOps, handle: H): Awaitable<string | undefined>;
   /**
    * The smallest, the best and the largest request in bytes. All 0: no information. Smallest: a power of 2 up to 65536. Best: a power of 2 from 512 to 32 MiB. Largest: a multiple of the smallest, or 0xffffffff for no limit. A plugin without it: all 0.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".block_size".
    *
-   * C: `int (*block_size) (nbdkit_next *next, void *handle, uint32_t *minimum, uint32_t *preferred, uint32_t *maximum)` (include/nbdkit-filter.h, generation K, L, M)
+   * C: `int (*block_size) (nbdkit_next *next, void *handle, uint32_t *minimum, uint32_t *preferred, uint32_t *maximum)` (include/nbdkit-filter.h, layout 1.30, 1.36, 1.44)
    */
   blockSize?(next: NextOps, handle: H): Awaitable<BlockSize>;
   /**
    * Whether the client may write. A plugin without it: whether there is a pwrite.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".can_write".
    *
-   * C: `int (*can_write) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, generation S, A, B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I)
-   * C: `int (*can_write) (nbdkit_next *next, void *handle)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
+   * C: `int (*can_write) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, layout original, 1.2, 1.4, 1.10, 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
+   * C: `int (*can_write) (nbdkit_next *next, void *handle)` (include/nbdkit-filter.h, layout 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   canWrite?(next: NextOps, handle: H): Awaitable<boolean>;
   /**
    * Whether flush is supported. A plugin without it: whether there is a flush.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".can_flush".
    *
-   * C: `int (*can_flush) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, generation S, A, B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I)
-   * C: `int (*can_flush) (nbdkit_next *next, void *handle)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
+   * C: `int (*can_flush) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, layout original, 1.2, 1.4, 1.10, 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
+   * C: `int (*can_flush) (nbdkit_next *next, void *handle)` (include/nbdkit-filter.h, layout 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   canFlush?(next: NextOps, handle: H): Awaitable<boolean>;
   /**
    * Whether the disk is a spinning one. A plugin without it: no.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".is_rotational".
    *
-   * C: `int (*is_rotational) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, generation S, A, B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I)
-   * C: `int (*is_rotational) (nbdkit_next *next, void *handle)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
+   * C: `int (*is_rotational) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, layout original, 1.2, 1.4, 1.10, 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
+   * C: `int (*is_rotational) (nbdkit_next *next, void *handle)` (include/nbdkit-filter.h, layout 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   isRotational?(next: NextOps, handle: H): Awaitable<boolean>;
   /**
    * Whether trim is supported. A plugin without it: whether there is a trim.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".can_trim".
    *
-   * C: `int (*can_trim) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, generation S, A, B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I)
-   * C: `int (*can_trim) (nbdkit_next *next, void *handle)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
+   * C: `int (*can_trim) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, layout original, 1.2, 1.4, 1.10, 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
+   * C: `int (*can_trim) (nbdkit_next *next, void *handle)` (include/nbdkit-filter.h, layout 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   canTrim?(next: NextOps, handle: H): Awaitable<boolean>;
   /**
    * Whether zero is supported. A plugin answers whether its zero may be used; otherwise zeroes are written.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".can_zero".
    *
-   * C: `int (*can_zero) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, generation B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I)
-   * C: `int (*can_zero) (nbdkit_next *next, void *handle)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
+   * C: `int (*can_zero) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, layout 1.4, 1.10, 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
+   * C: `int (*can_zero) (nbdkit_next *next, void *handle)` (include/nbdkit-filter.h, layout 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   canZero?(next: NextOps, handle: H): Awaitable<Support>;
   /**
    * Whether zero with FLAG_FAST_ZERO fails at once where zeroing is slow.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".can_fast_zero".
    *
-   * C: `int (*can_fast_zero) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, generation F0, F, f1, G, g1, g2, g3, H, I)
-   * C: `int (*can_fast_zero) (nbdkit_next *next, void *handle)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
+   * C: `int (*can_fast_zero) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, layout 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
+   * C: `int (*can_fast_zero) (nbdkit_next *next, void *handle)` (include/nbdkit-filter.h, layout 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   canFastZero?(next: NextOps, handle: H): Awaitable<boolean>;
   /**
    * Whether extents is supported. A plugin without it: whether there is an extents.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".can_extents".
    *
-   * C: `int (*can_extents) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, generation D, E, F0, F, f1, G, g1, g2, g3, H, I)
-   * C: `int (*can_extents) (nbdkit_next *next, void *handle)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
+   * C: `int (*can_extents) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, layout 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
+   * C: `int (*can_extents) (nbdkit_next *next, void *handle)` (include/nbdkit-filter.h, layout 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   canExtents?(next: NextOps, handle: H): Awaitable<boolean>;
   /**
    * How FLAG_FUA is supported: not at all, by a flush afterwards, or by the layer itself.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".can_fua".
    *
-   * C: `int (*can_fua) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, generation B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I)
-   * C: `int (*can_fua) (nbdkit_next *next, void *handle)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
+   * C: `int (*can_fua) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, layout 1.4, 1.10, 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
+   * C: `int (*can_fua) (nbdkit_next *next, void *handle)` (include/nbdkit-filter.h, layout 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   canFua?(next: NextOps, handle: H): Awaitable<Support>;
   /**
    * Whether a flush in one connection covers the writes of all. A plugin without it: no.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".can_multi_conn".
    *
-   * C: `int (*can_multi_conn) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, generation C, D, E, F0, F, f1, G, g1, g2, g3, H, I)
-   * C: `int (*can_multi_conn) (nbdkit_next *next, void *handle)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
+   * C: `int (*can_multi_conn) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, layout 1.10, 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
+   * C: `int (*can_multi_conn) (nbdkit_next *next, void *handle)` (include/nbdkit-filter.h, layout 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   canMultiConn?(next: NextOps, handle: H): Awaitable<boolean>;
   /**
    * How cache requests are supported: not at all, by reads, or by the layer itself.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".can_cache".
    *
-   * C: `int (*can_cache) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, generation E, F0, F, f1, G, g1, g2, g3, H, I)
-   * C: `int (*can_cache) (nbdkit_next *next, void *handle)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
+   * C: `int (*can_cache) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, layout 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
+   * C: `int (*can_cache) (nbdkit_next *next, void *handle)` (include/nbdkit-filter.h, layout 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   canCache?(next: NextOps, handle: H): Awaitable<Support>;
   /**
    * Fill all of `buf` from the disk, `offset` in bytes. `buf` is the caller's again afterwards. Flags: none yet.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".pread".
    *
-   * C: `int (*pread) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, void *buf, uint32_t count, uint64_t offset)` (include/nbdkit-filter.h, generation S, A)
-   * C: `int (*pread) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, void *buf, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, generation B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I)
-   * C: `int (*pread) (nbdkit_next *next, void *handle, void *buf, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
+   * C: `int (*pread) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, void *buf, uint32_t count, uint64_t offset)` (include/nbdkit-filter.h, layout original, 1.2)
+   * C: `int (*pread) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, void *buf, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, layout 1.4, 1.10, 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
+   * C: `int (*pread) (nbdkit_next *next, void *handle, void *buf, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, layout 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   pread?(next: NextOps, handle: H, buf: Uint8Array, offset: bigint, flags: number): Awaitable<void>;
   /**
    * Write all of `buf` to the disk, `offset` in bytes. `buf` is the caller's: it must not be changed, nor kept for later. Flags: FLAG_FUA.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".pwrite".
    *
-   * C: `int (*pwrite) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, const void *buf, uint32_t count, uint64_t offset)` (include/nbdkit-filter.h, generation S, A)
-   * C: `int (*pwrite) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, const void *buf, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, generation B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I)
-   * C: `int (*pwrite) (nbdkit_next *next, void *handle, const void *buf, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
+   * C: `int (*pwrite) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, const void *buf, uint32_t count, uint64_t offset)` (include/nbdkit-filter.h, layout original, 1.2)
+   * C: `int (*pwrite) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, const void *buf, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, layout 1.4, 1.10, 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
+   * C: `int (*pwrite) (nbdkit_next *next, void *handle, const void *buf, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, layout 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   pwrite?(next: NextOps, handle: H, buf: Uint8Array, offset: bigint, flags: number): Awaitable<void>;
   /**
    * Bring what was written to stable storage. Flags: none yet.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".flush".
    *
-   * C: `int (*flush) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, generation S, A)
-   * C: `int (*flush) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, uint32_t flags, int *err)` (include/nbdkit-filter.h, generation B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I)
-   * C: `int (*flush) (nbdkit_next *next, void *handle, uint32_t flags, int *err)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
+   * C: `int (*flush) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, layout original, 1.2)
+   * C: `int (*flush) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, uint32_t flags, int *err)` (include/nbdkit-filter.h, layout 1.4, 1.10, 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
+   * C: `int (*flush) (nbdkit_next *next, void *handle, uint32_t flags, int *err)` (include/nbdkit-filter.h, layout 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   flush?(next: NextOps, handle: H, flags: number): Awaitable<void>;
   /**
    * The client no longer needs these `count` bytes. Flags: FLAG_FUA.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".trim".
    *
-   * C: `int (*trim) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, uint32_t count, uint64_t offset)` (include/nbdkit-filter.h, generation S, A)
-   * C: `int (*trim) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, generation B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I)
-   * C: `int (*trim) (nbdkit_next *next, void *handle, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
+   * C: `int (*trim) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, uint32_t count, uint64_t offset)` (include/nbdkit-filter.h, layout original, 1.2)
+   * C: `int (*trim) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, layout 1.4, 1.10, 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
+   * C: `int (*trim) (nbdkit_next *next, void *handle, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, layout 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   trim?(next: NextOps, handle: H, count: number, offset: bigint, flags: number): Awaitable<void>;
   /**
    * Make these `count` bytes read as zeroes. Flags: FLAG_MAY_TRIM, FLAG_FUA, FLAG_FAST_ZERO. EOPNOTSUPP asks for zeroes to be written instead.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".zero".
    *
-   * C: `int (*zero) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, uint32_t count, uint64_t offset, int may_trim)` (include/nbdkit-filter.h, generation S, A)
-   * C: `int (*zero) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, generation B, C, D, E, F0, F, f1, G, g1, g2, g3, H, I)
-   * C: `int (*zero) (nbdkit_next *next, void *handle, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
+   * C: `int (*zero) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, uint32_t count, uint64_t offset, int may_trim)` (include/nbdkit-filter.h, layout original, 1.2)
+   * C: `int (*zero) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, layout 1.4, 1.10, 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
+   * C: `int (*zero) (nbdkit_next *next, void *handle, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, layout 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   zero?(next: NextOps, handle: H, count: number, offset: bigint, flags: number): Awaitable<void>;
   /**
    * Tell which parts of these `count` bytes are data, holes or zeroes: add them in order to `extents`, at least one that begins at or before `offset`; more than was asked for does no harm. Flags: FLAG_REQ_ONE, the first extent is enough.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".extents".
    *
-   * C: `int (*extents) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, uint32_t count, uint64_t offset, uint32_t flags, struct nbdkit_extents *extents, int *err)` (include/nbdkit-filter.h, generation D, E, F0, F, f1, G, g1, g2, g3, H, I)
-   * C: `int (*extents) (nbdkit_next *next, void *handle, uint32_t count, uint64_t offset, uint32_t flags, struct nbdkit_extents *extents, int *err)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
+   * C: `int (*extents) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, uint32_t count, uint64_t offset, uint32_t flags, struct nbdkit_extents *extents, int *err)` (include/nbdkit-filter.h, layout 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
+   * C: `int (*extents) (nbdkit_next *next, void *handle, uint32_t count, uint64_t offset, uint32_t flags, struct nbdkit_extents *extents, int *err)` (include/nbdkit-filter.h, layout 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   extents?(next: NextOps, handle: H, count: number, offset: bigint, flags: number, extents: Extents): Awaitable<void>;
   /**
    * These `count` bytes will be read soon. Flags: none yet.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".cache".
    *
-   * C: `int (*cache) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, generation E, F0, F, f1, G, g1, g2, g3, H, I)
-   * C: `int (*cache) (nbdkit_next *next, void *handle, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, generation i1, J, K, L, M)
+   * C: `int (*cache) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, layout 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
+   * C: `int (*cache) (nbdkit_next *next, void *handle, uint32_t count, uint64_t offset, uint32_t flags, int *err)` (include/nbdkit-filter.h, layout 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   cache?(next: NextOps, handle: H, count: number, offset: bigint, flags: number): Awaitable<void>;
 }

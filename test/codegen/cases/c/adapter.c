@@ -9,7 +9,7 @@
 #include "adapters.gen.h"
 #include "internal.h"
 
-/* What nxdata is: in generations with one pointer for the next layer its first bytes are the table. */
+/* What nxdata is: in layouts with one pointer for the next layer its first bytes are the table. */
 static union {
   char bytes[256];
   uint64_t aligned;
@@ -112,48 +112,48 @@ main (void)
     printf ("this is another adapter\n");
 #define CALL(op) call (#op, RT_OP_##op, NBDKIT_FLAG_FUA)
   CALL (LOAD); CALL (UNLOAD); CALL (CONFIG); CALL (CONFIG_COMPLETE);
-#if SINCE (E)
+#if SINCE (1_14)
   CALL (THREAD_MODEL);
 #endif
-#if SINCE (L)
+#if SINCE (1_36)
   CALL (DUMP_PLUGIN);
 #endif
-#if SINCE (G)
+#if SINCE (1_18)
   CALL (GET_READY);
 #endif
-#if SINCE (g1)
+#if SINCE (1_21_12)
   CALL (AFTER_FORK);
 #endif
-#if SINCE (J)
+#if SINCE (1_26)
   CALL (CLEANUP);
 #endif
-#if SINCE (f1)
+#if SINCE (1_17_1)
   CALL (PRECONNECT);
 #endif
-#if SINCE (g3)
+#if SINCE (1_21_22)
   CALL (LIST_EXPORTS);
 #endif
-#if SINCE (I)
+#if SINCE (1_24)
   CALL (DEFAULT_EXPORT); CALL (EXPORT_DESCRIPTION);
 #endif
-#if SINCE (K)
+#if SINCE (1_30)
   CALL (BLOCK_SIZE);
 #endif
   CALL (OPEN); CALL (CLOSE); CALL (PREPARE); CALL (FINALIZE); CALL (GET_SIZE);
   CALL (CAN_WRITE); CALL (CAN_FLUSH); CALL (IS_ROTATIONAL); CALL (CAN_TRIM);
-#if SINCE (B)
+#if SINCE (1_4)
   CALL (CAN_ZERO); CALL (CAN_FUA);
 #endif
-#if SINCE (F0)
+#if SINCE (1_15_1)
   CALL (CAN_FAST_ZERO);
 #endif
-#if SINCE (D)
+#if SINCE (1_12)
   CALL (CAN_EXTENTS); CALL (EXTENTS);
 #endif
-#if SINCE (C)
+#if SINCE (1_10)
   CALL (CAN_MULTI_CONN);
 #endif
-#if SINCE (E)
+#if SINCE (1_14)
   CALL (CAN_CACHE); CALL (CACHE);
 #endif
   CALL (PREAD); CALL (PWRITE); CALL (FLUSH); CALL (TRIM); CALL (ZERO);

@@ -1,13 +1,13 @@
-/* A filter with every callback of its generation, each of which calls the next layer with what it got. Compiled as
+/* A filter with every callback of its layout, each of which calls the next layer with what it got. Compiled as
  * C90, C11 and C++ by itself, and by adapter.c, which calls it. */
 #include <nbdkit-filter.h>
 
-#define SINCE(id) (NBDKIT_FILTER_GENERATION >= NBDKIT_GENERATION_##id)
+#define SINCE(release) (NBDKIT_FILTER_RELEASE >= NBDKIT_FILTER_RELEASE_##release)
 
 /* Told when a callback is called that has more to show than what it passes on. */
 extern void seen (const char *what, const void *pointer, int number);
 
-#if SINCE (i1)
+#if SINCE (1_25_4)
 #define NEXT nbdkit_next *next
 #define OPS next
 #define DATA next
@@ -16,7 +16,7 @@ extern void seen (const char *what, const void *pointer, int number);
 #define OPS next_ops
 #define DATA nxdata
 #endif
-#if SINCE (B)
+#if SINCE (1_4)
 #define FLAGS , uint32_t flags, int *err
 #define ZERO_FLAGS FLAGS
 #define PASS , flags, err
@@ -36,48 +36,48 @@ static int config (nbdkit_next_config *next, nbdkit_backend *nxdata, const char 
 static int config_complete (nbdkit_next_config_complete *next, nbdkit_backend *nxdata)
 { return next (nxdata); }
 
-#if SINCE (M)
+#if SINCE (1_44)
 static int thread_model (int next_thread_model)
 { seen ("thread_model", 0, next_thread_model); return NBDKIT_THREAD_MODEL_PARALLEL; }
-#elif SINCE (E)
+#elif SINCE (1_14)
 static int thread_model (void) { return NBDKIT_THREAD_MODEL_PARALLEL; }
 #endif
-#if SINCE (L)
+#if SINCE (1_36)
 static void dump_plugin (void) { seen ("dump_plugin", 0, 0); }
 #endif
-#if SINCE (J)
+#if SINCE (1_26)
 static int get_ready (int model) { seen ("get_ready", 0, model); return 0; }
 static int after_fork (nbdkit_backend *backend) { seen ("after_fork", backend, 0); return 0; }
 static void cleanup (nbdkit_backend *backend) { seen ("cleanup", backend, 0); }
-#elif SINCE (H)
+#elif SINCE (1_22)
 static int get_ready (nbdkit_next_get_ready *next, nbdkit_backend *nxdata, int model)
 { seen ("get_ready", nxdata, model); return next (nxdata); }
-#elif SINCE (G)
+#elif SINCE (1_18)
 static int get_ready (nbdkit_next_get_ready *next, nbdkit_backend *nxdata)
 { seen ("get_ready", nxdata, 0); return next (nxdata); }
 #endif
-#if SINCE (g1) && !SINCE (J)
+#if SINCE (1_21_12) && !SINCE (1_26)
 static int after_fork (nbdkit_next_after_fork *next, nbdkit_backend *nxdata)
 { seen ("after_fork", nxdata, 0); return next (nxdata); }
 #endif
-#if SINCE (f1)
+#if SINCE (1_17_1)
 static int preconnect (nbdkit_next_preconnect *next, nbdkit_backend *nxdata, int readonly)
 { return next (nxdata, readonly); }
 #endif
-#if SINCE (I)
+#if SINCE (1_24)
 static int list_exports (nbdkit_next_list_exports *next, nbdkit_backend *nxdata, int readonly, int is_tls,
                          struct nbdkit_exports *exports)
 { seen ("is_tls", 0, is_tls); return next (nxdata, readonly, exports); }
 static const char *default_export (nbdkit_next_default_export *next, nbdkit_backend *nxdata, int readonly, int is_tls)
 { seen ("is_tls", 0, is_tls); return next (nxdata, readonly); }
-#elif SINCE (g3)
+#elif SINCE (1_21_22)
 static int list_exports (nbdkit_next_list_exports *next, nbdkit_backend *nxdata, int readonly, int default_only,
                          struct nbdkit_exports *exports)
 { return next (nxdata, readonly, default_only, exports); }
 #endif
 
-#if SINCE (H)
-#if SINCE (i1)
+#if SINCE (1_22)
+#if SINCE (1_25_4)
 static void *open_ (nbdkit_next_open *next, nbdkit_context *context, int readonly, const char *exportname, int is_tls)
 #else
 static void *open_ (nbdkit_next_open *next, nbdkit_backend *context, int readonly, const char *exportname, int is_tls)
@@ -86,10 +86,10 @@ static void *open_ (nbdkit_next_open *next, nbdkit_backend *context, int readonl
   seen ("is_tls", 0, is_tls);
   return next (context, readonly, exportname) == -1 ? 0 : NBDKIT_HANDLE_NOT_NEEDED;
 }
-#elif SINCE (g2)
+#elif SINCE (1_21_20)
 static void *open_ (nbdkit_next_open *next, nbdkit_backend *nxdata, int readonly, const char *exportname)
 { return next (nxdata, readonly, exportname) == -1 ? 0 : NBDKIT_HANDLE_NOT_NEEDED; }
-#elif SINCE (A)
+#elif SINCE (1_2)
 static void *open_ (nbdkit_next_open *next, void *nxdata, int readonly)
 { return next (nxdata, readonly) == -1 ? 0 : NBDKIT_HANDLE_NOT_NEEDED; }
 #else
@@ -97,10 +97,10 @@ static void *open_ (int readonly) { seen ("open", 0, readonly); return NBDKIT_HA
 #endif
 static void close_ (void *handle) { seen ("close", handle, 0); }
 
-#if SINCE (i1)
+#if SINCE (1_25_4)
 static int prepare (NEXT, void *handle, int readonly)
 { seen ("prepare", handle, readonly); return OPS->prepare (DATA); }
-#elif SINCE (F0)
+#elif SINCE (1_15_1)
 static int prepare (NEXT, void *handle, int readonly)
 { seen ("prepare", handle, readonly); return (int) OPS->get_size (DATA); }
 #else
@@ -109,11 +109,11 @@ static int prepare (NEXT, void *handle) { seen ("prepare", handle, 0); return (i
 static int finalize (NEXT, void *handle)
 {
   seen ("finalize", handle, 0);
-#if SINCE (i1)
+#if SINCE (1_25_4)
   return OPS->finalize (DATA);
-#elif SINCE (g2)
+#elif SINCE (1_21_20)
   return OPS->reopen (DATA, 1, "again");
-#elif SINCE (F)
+#elif SINCE (1_16)
   return OPS->reopen (DATA, 1);
 #else
   return OPS->can_write (DATA) - 100;
@@ -121,11 +121,11 @@ static int finalize (NEXT, void *handle)
 }
 
 static int64_t get_size (NEXT, void *handle) { seen ("get_size", handle, 0); return OPS->get_size (DATA); }
-#if SINCE (I)
+#if SINCE (1_24)
 static const char *export_description (NEXT, void *handle)
 { seen ("export_description", handle, 0); return OPS->export_description (DATA); }
 #endif
-#if SINCE (K)
+#if SINCE (1_30)
 static int block_size (NEXT, void *handle, uint32_t *minimum, uint32_t *preferred, uint32_t *maximum)
 { seen ("block_size", handle, 0); return OPS->block_size (DATA, minimum, preferred, maximum); }
 #endif
@@ -136,20 +136,20 @@ QUERY (can_write)
 QUERY (can_flush)
 QUERY (is_rotational)
 QUERY (can_trim)
-#if SINCE (B)
+#if SINCE (1_4)
 QUERY (can_zero)
 QUERY (can_fua)
 #endif
-#if SINCE (F0)
+#if SINCE (1_15_1)
 QUERY (can_fast_zero)
 #endif
-#if SINCE (C)
+#if SINCE (1_10)
 QUERY (can_multi_conn)
 #endif
-#if SINCE (D)
+#if SINCE (1_12)
 QUERY (can_extents)
 #endif
-#if SINCE (E)
+#if SINCE (1_14)
 QUERY (can_cache)
 #endif
 
@@ -161,7 +161,7 @@ static int flush (NEXT, void *handle FLAGS)
 { seen ("flush", handle, 0); return OPS->flush (DATA PASS); }
 static int trim (NEXT, void *handle, uint32_t count, uint64_t offset FLAGS)
 {
-#if SINCE (B)
+#if SINCE (1_4)
   /* A caller that does not want to know the errno. */
   (void) err;
   err = 0;
@@ -171,18 +171,18 @@ static int trim (NEXT, void *handle, uint32_t count, uint64_t offset FLAGS)
 }
 static int zero (NEXT, void *handle, uint32_t count, uint64_t offset ZERO_FLAGS)
 {
-#if !SINCE (B)
+#if !SINCE (1_4)
   seen ("may_trim", 0, may_trim);
 #endif
   seen ("zero", handle, 0);
   return OPS->zero (DATA, count, offset ZERO_PASS);
 }
-#if SINCE (D)
+#if SINCE (1_12)
 static int extents (NEXT, void *handle, uint32_t count, uint64_t offset, uint32_t flags,
                     struct nbdkit_extents *list, int *err)
 { seen ("extents", handle, 0); return OPS->extents (DATA, count, offset, flags, list, err); }
 #endif
-#if SINCE (E)
+#if SINCE (1_14)
 static int cache (NEXT, void *handle, uint32_t count, uint64_t offset FLAGS)
 { seen ("cache", handle, 0); return OPS->cache (DATA, count, offset PASS); }
 #endif
@@ -196,7 +196,7 @@ filled (void)
 {
   filter.name = "every";
   filter.longname = "a filter that passes all on";
-#if !SINCE (F0)
+#if !SINCE (1_15_1)
   filter.version = "1";
 #endif
   filter.description = "for tests";
@@ -205,34 +205,34 @@ filled (void)
   filter.unload = unload;
   filter.config = config;
   filter.config_complete = config_complete;
-#if SINCE (E)
+#if SINCE (1_14)
   filter.thread_model = thread_model;
   filter.can_cache = can_cache;
   filter.cache = cache;
 #endif
-#if SINCE (L)
+#if SINCE (1_36)
   filter.dump_plugin = dump_plugin;
 #endif
-#if SINCE (G)
+#if SINCE (1_18)
   filter.get_ready = get_ready;
 #endif
-#if SINCE (g1)
+#if SINCE (1_21_12)
   filter.after_fork = after_fork;
 #endif
-#if SINCE (J)
+#if SINCE (1_26)
   filter.cleanup = cleanup;
 #endif
-#if SINCE (f1)
+#if SINCE (1_17_1)
   filter.preconnect = preconnect;
 #endif
-#if SINCE (g3)
+#if SINCE (1_21_22)
   filter.list_exports = list_exports;
 #endif
-#if SINCE (I)
+#if SINCE (1_24)
   filter.default_export = default_export;
   filter.export_description = export_description;
 #endif
-#if SINCE (K)
+#if SINCE (1_30)
   filter.block_size = block_size;
 #endif
   filter.open = open_;
@@ -244,18 +244,18 @@ filled (void)
   filter.can_flush = can_flush;
   filter.is_rotational = is_rotational;
   filter.can_trim = can_trim;
-#if SINCE (B)
+#if SINCE (1_4)
   filter.can_zero = can_zero;
   filter.can_fua = can_fua;
 #endif
-#if SINCE (F0)
+#if SINCE (1_15_1)
   filter.can_fast_zero = can_fast_zero;
 #endif
-#if SINCE (D)
+#if SINCE (1_12)
   filter.can_extents = can_extents;
   filter.extents = extents;
 #endif
-#if SINCE (C)
+#if SINCE (1_10)
   filter.can_multi_conn = can_multi_conn;
 #endif
   filter.pread = pread_;

@@ -1,4 +1,4 @@
-/* A filter as its author wrote it for nbdkit 1.32: it knows nothing of generations. */
+/* A filter as its author wrote it for nbdkit 1.32: it knows nothing of layouts. */
 #include <stdio.h>
 #include <string.h>
 

@@ -1,7 +1,7 @@
-#include "nbdkit-filter-generations.h"
+#include "nbdkit-filter-releases.h"
 #include "nbdkit-plugin.h"
 typedef int nbdkit_next_config (void *nxdata, const char *key, const char *value);
-#if NBDKIT_FILTER_GENERATION == NBDKIT_GENERATION_A
+#if NBDKIT_FILTER_RELEASE == NBDKIT_FILTER_RELEASE_1_2
 typedef int nbdkit_next_open (void *nxdata, int readonly);
 #endif
 struct nbdkit_next_ops {
@@ -10,7 +10,7 @@ struct nbdkit_next_ops {
 struct nbdkit_filter {
   const char *name;
   int (*config) (nbdkit_next_config *next, void *nxdata, const char *key, const char *value);
-#if NBDKIT_FILTER_GENERATION == NBDKIT_GENERATION_A
+#if NBDKIT_FILTER_RELEASE == NBDKIT_FILTER_RELEASE_1_2
   int _thread_model;
   void *(*open) (nbdkit_next_open *next, void *nxdata, int readonly);
 #else

@@ -1,0 +1,120 @@
+/** The releases of nbdkit, and the layout of `struct nbdkit_filter` that each of them has. */
+import { oldReleaseNames } from "#api/generated/constants.gen";
+
+import type { ReleaseId } from "../generated/releases.gen.ts";
+
+export type { ReleaseId };
+
+interface Row {
+  /** The first release with the layout, development releases included; the one before the next row's is the last. */
+  readonly first: string;
+  /** The same among stable releases, if one has the layout: the name of the layout. */
+  readonly id: ReleaseId;
+  /** The releases, in words. */
+  readonly releases: string;
+}
+
+/** The original form is in none. Within one stable series nothing ever changed. */
+export const layoutRows: readonly Row[] = [
+  { first: "1.1.27", id: "1.2", releases: "1.1.27 to 1.2" },
+  { first: "1.3.0", id: "1.4", releases: "1.3.0 to 1.9.8 (stable: 1.4, 1.6, 1.8)" },
+  { first: "1.9.9", id: "1.10", releases: "1.9.9 to 1.11.9 (stable: 1.10)" },
+  { first: "1.11.10", id: "1.12", releases: "1.11.10 to 1.13.3 (stable: 1.12)" },
+  { first: "1.13.4", id: "1.14", releases: "1.13.4 to 1.14" },
+  { first: "1.15.1", id: "1.15.1", releases: "1.15.1" },
+  { first: "1.15.2", id: "1.16", releases: "1.15.2 to 1.16" },
+  { first: "1.17.1", id: "1.17.1", releases: "1.17.1 to 1.17.11" },
+  { first: "1.18.0", id: "1.18", releases: "1.18.0 to 1.21.11 (stable: 1.18, 1.20)" },
+  { first: "1.21.12", id: "1.21.12", releases: "1.21.12 to 1.21.19" },
+  { first: "1.21.20", id: "1.21.20", releases: "1.21.20 and 1.21.21" },
+  { first: "1.21.22", id: "1.21.22", releases: "1.21.22 and 1.21.23" },
+  { first: "1.21.24", id: "1.22", releases: "1.21.24 to 1.23.5 (stable: 1.22)" },
+  { first: "1.23.6", id: "1.24", releases: "1.23.6 to 1.25.3 (stable: 1.24)" },
+  { first: "1.25.4", id: "1.25.4", releases: "1.25.4 to 1.25.7" },
+  { first: "1.25.8", id: "1.26", releases: "1.25.8 to 1.29.15 (stable: 1.26, 1.28)" },
+  { first: "1.29.16", id: "1.30", releases: "1.29.16 to 1.35.8 (stable: 1.30, 1.32, 1.34)" },
+  { first: "1.35.9", id: "1.36", releases: "1.35.9 to 1.43.8 (stable: 1.36, 1.38, 1.40, 1.42)" },
+  { first: "1.43.9", id: "1.44", releases: "1.43.9 to 1.48.1 (stable: 1.44, 1.46, 1.48)" },
+];
+
+/** In the order in which they came. */
+export const releaseIds: readonly ReleaseId[] = ["original", ...layoutRows.map(({ id }) => id)];
+
+/** The newest release whose layout is known. Later releases of its stable series have the same one. */
+export const newestKnown = "1.48.1";
+
+/** The next release had another number. */
+export const newestOfApi2 = "1.13.9";
+
+/** API numbers that stand for particular layouts. From 6 on the number was never raised again. */
+export const layoutsOfApi: readonly (readonly ReleaseId[] | undefined)[] = [
+  undefined,
+  ["original", "1.2"],
+  // 1.14 before its release: the number was raised only for 1.14.0, and backported to what was stable then.
+  ["1.4", "1.10", "1.12", "1.14"],
+  ["1.10"],
+  ["1.12"],
+  ["1.14"],
+  releaseIds.slice(releaseIds.indexOf("1.15.1")),
+];
+
+type Version = readonly [major: number, minor: number, micro: number];
+
+/** The number of `1.32.5`, `1.32.5-1.fc37` or `1.33.11 (extra)`; undefined unless it begins with three numbers. */
+function parseVersion(text: string): Version | undefined {
+  const match = /^(\d{1,6})\.(\d{1,6})\.(\d{1,6})(?![\d.])/.exec(text);
+  return match === null ? undefined : [Number(match[1]), Number(match[2]), Number(match[3])];
+}
+
+function compare(a: Version, b: Version): number {
+  return a[0] - b[0] || a[1] - b[1] || a[2] - b[2];
+}
+
+export function isAfter(text: string, last: string): boolean {
+  const [version, limit] = [parseVersion(text), parseVersion(last)];
+  return version !== undefined && limit !== undefined && compare(version, limit) > 0;
+}
+
+/** Nothing that modules see changes within a stable series. */
+function isOfNewestSeries([major, minor]: Version): boolean {
+  const newest = parseVersion(newestKnown);
+  return newest !== undefined && major === newest[0] && minor === newest[1] && minor % 2 === 0;
+}
+
+/** The layout of this release; "newer" after all known ones, undefined for what is no release with filters. */
+export function layoutOfVersion(text: string): ReleaseId | "newer" | undefined {
+  const version = parseVersion(text);
+  if (version === undefined) return undefined;
+  if (isAfter(text, newestKnown) && !isOfNewestSeries(version)) return "newer";
+  const row = layoutRows.findLast(({ first }) => {
+    const from = parseVersion(first);
+    return from !== undefined && compare(from, version) <= 0;
+  });
+  return row?.id;
+}
+
+/** The layout that a user names by `original` or any release: 1.19 stands for 1.19.0. Undefined for unknown ones. */
+export function layoutNamed(text: string): ReleaseId | undefined {
+  if (text === "original") return text;
+  if (!/^\d+\.\d+(\.\d+)?$/.test(text)) return undefined;
+  const id = layoutOfVersion(/\..*\./.test(text) ? text : `${text}.0`);
+  return id === "newer" ? undefined : id;
+}
+
+/** What layoutNamed accepts. */
+export const namedLayouts = `a release of nbdkit from 1.2 to ${newestKnown.replace(/\.\d+$/, "")}, such as 1.8, or original`;
+
+/** The layout by the letter that it had before; undefined if there is none. */
+export function layoutOfOldName(name: string): ReleaseId | undefined {
+  const known: Readonly<Record<string, ReleaseId>> = oldReleaseNames;
+  return Object.hasOwn(known, name) ? known[name] : undefined;
+}
+
+/** The letters. */
+export const oldNames = Object.keys(oldReleaseNames);
+
+/** The releases of nbdkit that have a layout. */
+export function releasesOf(id: ReleaseId): string {
+  const row = layoutRows.find((it) => it.id === id);
+  return row === undefined ? "none, it came before nbdkit 1.2" : `nbdkit ${row.releases}`;
+}

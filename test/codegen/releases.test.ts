@@ -1,0 +1,53 @@
+/** releases.gen.ts against what nbdkit's releases do: which facts hold from which layout on. */
+import { describe, expect, test } from "bun:test";
+
+import { type Release, releaseIds, releases } from "#abi/generated/releases.gen";
+
+/** The answers in order of time, each with the first and the last layout that gives it. */
+const facts: Readonly<Record<keyof Release & string, string>> = {
+  number: "",
+  filter: "",
+  nextOps: "",
+  adapter: "",
+  structSize: "true original-1.2, false 1.4-1.44",
+  versionString: "false original-1.14, true 1.15.1-1.44",
+  threadModelField: "false original-original, true 1.2-1.12, false 1.14-1.44",
+  hasErr: "false original-1.2, true 1.4-1.44",
+  triStateZero: "false original-1.14, true 1.15.1-1.44",
+  openForm:
+    "readonly original-original, next 1.2-1.21.12, export-name 1.21.20-1.21.22, tls 1.22-1.44",
+  listExportsForm: "none original-1.21.20, default-only 1.21.22-1.22, is-tls 1.24-1.44",
+  reopenForm:
+    "none original-1.15.1, readonly 1.16-1.21.12, export-name 1.21.20-1.24, none 1.25.4-1.44",
+  ownContexts: "false original-1.24, true 1.25.4-1.44",
+};
+
+function ranges(fact: keyof Release): string {
+  const runs: { value: string; first: string; last: string }[] = [];
+  for (const id of releaseIds) {
+    const value = String(releases[id][fact]);
+    const run = runs.at(-1);
+    if (run?.value === value) run.last = id;
+    else runs.push({ value, first: id, last: id });
+  }
+  return runs.map(({ value, first, last }) => `${value} ${first}-${last}`).join(", ");
+}
+
+describe("releases.gen.ts", () => {
+  test.each(Object.entries(facts).filter(([, expected]) => expected !== ""))(
+    "knows %s: %s",
+    (fact, expected) => {
+      // The keys of `facts` are those of Release, by its type.
+      expect(ranges(fact as keyof Release)).toBe(expected);
+    },
+  );
+
+  test("has numbers in order of time with room between, and adapters of their own", () => {
+    const numbers = releaseIds.map((id) => releases[id].number);
+    expect(numbers).toEqual(numbers.toSorted((a, b) => a - b));
+    for (const [index, number] of numbers.slice(1).entries()) {
+      expect(number - (numbers[index] ?? 0)).toBeGreaterThan(1);
+    }
+    expect(new Set(releaseIds.map((id) => releases[id].adapter)).size).toBe(20);
+  });
+});
