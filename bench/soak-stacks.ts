@@ -55,12 +55,12 @@ const genuine: Readonly<Record<string, readonly (readonly string[])[]>> = {
   truncate: [["round-down=4096"]],
 };
 
-const oldest: Readonly<Record<string, { readonly source: string; readonly a?: true }>> = {
+const oldest: Readonly<Record<string, { readonly source: string; readonly for1_2?: true }>> = {
   xor: { source: "examples/xor/xor.c" },
   tailguard: { source: "examples/tail-guard/tail-guard.c" },
   rmw: { source: "test/fixtures/rmw.c" },
-  "background-S": { source: "test/fixtures/background.c" },
-  "background-A": { source: "test/fixtures/background.c", a: true },
+  background: { source: "test/fixtures/background.c" },
+  "background-1.2": { source: "test/fixtures/background.c", for1_2: true },
 };
 
 const oldestParams: Readonly<Record<string, readonly string[]>> = {
@@ -127,10 +127,10 @@ function randomFilter(random: Random): Part {
   }
   if (kind < 0.8) {
     const name = pick(random, Object.keys(oldest));
-    const { source, a } = oldest[name] ?? { source: name };
+    const { source, for1_2 } = oldest[name] ?? { source: name };
     return {
       name,
-      arg: () => compileModule(source, a ? { defines: nbdkit1_2, name } : { name }),
+      arg: () => compileModule(source, for1_2 ? { defines: nbdkit1_2, name } : { name }),
       params: oldestParams[name] ?? [],
     };
   }

@@ -153,7 +153,7 @@ describe.skipIf(!haveCompiler)("filters that fail (needs cc)", () => {
         const early = opens.slice(0, 2);
         expect(await open("open")).toEqual(early);
         const closes = [`${filterName(below)} close`, "disk close"];
-        // The server opens what is below S, and only then.
+        // The server opens what is below the original form, and only then.
         expect(await open("open-late")).toEqual(id === "original" ? early : [...opens, ...closes]);
         expect(await open("prepare")).toEqual([
           ...opens,
