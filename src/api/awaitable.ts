@@ -1,7 +1,7 @@
-/** Going on after a value that may be there already. Nothing is awaited, and no promise made, where it is. */
+/** Continues after a value that may be available already. In that case there is no await and no promise. */
 import type { Awaitable } from "./generated/methods.gen.ts";
 
-/** Whether a layer's answer comes later: then it is a promise, else it is the value itself. */
+/** Whether a layer answers later. Its answer is then a promise, otherwise the value itself. */
 export function isPromise<T>(value: Awaitable<T>): value is Promise<T> {
   return (
     value instanceof Promise ||
@@ -12,14 +12,14 @@ export function isPromise<T>(value: Awaitable<T>): value is Promise<T> {
   );
 }
 
-/** A library's own kind of promise, as query builders have it, need not answer `then` with a promise. */
+/** The `then` of a library's own kind of promise, as in query builders, need not return a promise. */
 export function promiseOf<T>(value: PromiseLike<T>): Promise<T> {
   return value instanceof Promise ? value : Promise.resolve(value);
 }
 
 /**
- * Call `go` with the value, now or when it arrives, and return what `go` returned or a promise of it. An
- * error that the value's promise is rejected with goes on to the caller.
+ * Call `go` with the value, now or when it arrives, and return the result of `go` or a promise of
+ * it. If the value's promise is rejected, the caller gets the error.
  *
  * @example
  * pread(next, config, buf, offset, flags) {

@@ -1,17 +1,17 @@
-/** What a layer may do on behalf of a client, and where that comes from. nbdkit-plugin(3), "PEER NAME". */
+/** What a layer may do on behalf of a client, and the client's address. nbdkit-plugin(3), "PEER NAME". */
 import { NbdError } from "../lib/errors.ts";
 import { askToStop } from "../lib/stopping.ts";
 
-/** Stop the server as SIGTERM does: requests in flight are answered, all is closed. nbdkit_shutdown. */
+/** Stop the server as SIGTERM does: it answers the requests in flight and closes all layers. nbdkit_shutdown. */
 export function shutdown(): void {
   askToStop();
 }
 
-/** A timer of more, nearly 25 days, would end at once. */
+/** setTimeout() fires at once above this limit (24.8 days). */
 const longestTimerMs = 2 ** 31 - 1;
 
 /**
- * Wait, but no longer than the client stays: when `ended` fires it throws ESHUTDOWN. nbdkit_nanosleep.
+ * Wait until the time is over or the client leaves: when `ended` fires, it throws ESHUTDOWN. nbdkit_nanosleep.
  *
  * @example
  * async open(next, config, readonly, exportName, _isTls, client) {
@@ -41,14 +41,14 @@ export function sleep(ms: number, ended?: AbortSignal): Promise<void> {
   });
 }
 
-/** Where a client comes from. */
+/** The address of a client. */
 export type PeerAddress =
   | { readonly family: "IPv4" | "IPv6"; readonly address: string; readonly port: number }
   /** The path is empty for a client that bound none, which is the usual case. */
   | { readonly family: "unix"; readonly path: string }
   | { readonly family: "vsock"; readonly cid: number; readonly port: number };
 
-/** Read a struct sockaddr of Linux. Undefined: it is cut short, or of a family that has no clients here. */
+/** Read a struct sockaddr of Linux. Undefined if it is truncated, or of a family that clients cannot have here. */
 export function peerAddress(name: Uint8Array): PeerAddress | undefined {
   if (name.length < 2) return undefined;
   const view = new DataView(name.buffer, name.byteOffset, name.length);
@@ -71,7 +71,7 @@ export function peerAddress(name: Uint8Array): PeerAddress | undefined {
   return undefined;
 }
 
-/** As RFC 5952 writes it. */
+/** In the form of RFC 5952. */
 function ipv6(view: DataView): string {
   const words = Array.from({ length: 8 }, (_, i) => view.getUint16(8 + 2 * i).toString(16));
   return new URL(`http://[${words.join(":")}]`).hostname.slice(1, -1);

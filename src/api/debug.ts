@@ -13,8 +13,7 @@ export function debug(message: string): void {
 
 /**
  * Print bytes as debug lines, 16 to the line, when the server was started with -v:
- * nbdkit_debug_hexdump(3). The first byte is numbered `start`; `prefix` stands in front of each
- * line.
+ * nbdkit_debug_hexdump(3). The first byte is numbered `start`; each line starts with `prefix`.
  */
 export function debugHexdump(bytes: Uint8Array, prefix = "", start = 0n): void {
   if (!log.verbose) return;
@@ -33,12 +32,12 @@ export function debugHexdiff(bytes: Uint8Array, others: Uint8Array, prefix = "",
   for (const line of hexdiff(bytes, others, start)) log.moduleDebug(prefix + line);
 }
 
-/** What --name has called the server: nbdkit_name(3). */
+/** The name that --name has given the server: nbdkit_name(3). */
 export function serverName(): string | undefined {
   return log.serverName;
 }
 
-/** Print an error line without failing the request. To fail it, throw an NbdError instead. */
+/** Print an error line. This does not fail the request; to fail it, throw an NbdError. */
 export function error(message: string): void {
   const { layer, logName } = currentSpeaker();
   log.error(named(layer, message), logName);

@@ -1,12 +1,12 @@
-/** What a module in TypeScript exports: `export default defineFilter({...})` or `definePlugin({...})`. */
+/** The default export of a TypeScript module: `export default defineFilter({...})` or `definePlugin({...})`. */
 import type { FilterMethods, PluginMethods } from "./generated/methods.gen.ts";
 import type { Params, Values } from "./params.ts";
 
 interface Described<P extends Params> {
   /**
-   * A `pread` that succeeds has filled all of its buffer, or had `next.pread` fill it. Without
-   * this the server clears the buffer before: a `pread` that forgets some bytes then answers
-   * zeroes, and not what was there before.
+   * A successful `pread` has filled its whole buffer, by itself or through `next.pread`. Without
+   * this the server clears the buffer first, so that bytes that `pread` skips are zeroes rather
+   * than earlier data.
    */
   readonly fillsReads?: boolean;
   /** ASCII letters, digits and '-', not starting with '-'. */
@@ -14,21 +14,21 @@ interface Described<P extends Params> {
   readonly longName?: string;
   readonly version?: string;
   readonly description?: string;
-  /** The parameters it takes. What is not in the table goes on to the layer below. */
+  /** The module's parameters. Keys that are not in the table go to the layer below. */
   readonly params?: P;
 }
 
 /**
- * A filter. Methods that are left out pass through to the layer below. `open` returns the handle
+ * A filter. Calls of missing methods pass through to the layer below. `open` returns the handle
  * that the other methods get; a filter without `open` gets its parameters' values instead.
  */
 export interface FilterDefinition<P extends Params, H>
   extends Described<P>, FilterMethods<Values<P>, H> {
   readonly kind?: "filter";
   /**
-   * For filters whose `pread` may refuse, delay or count: clients are told of no zeroes without
-   * it. Where a filter does not say so, and has `extents` beside `pread`, the server may answer
-   * reads by what `extents` tells of zeroes.
+   * The server calls `pread` for every read, for filters that refuse, delay or count reads.
+   * Otherwise, if the filter has both `pread` and `extents`, the server may report zeroes in reads
+   * from `extents`, without calling `pread`.
    */
   readonly everyRead?: boolean;
   /**
@@ -49,7 +49,7 @@ export interface PluginDefinition<P extends Params, H>
    * server may send clients what it has.
    */
   descriptor?(handle: H): number | undefined;
-  /** The key that a bare word on the command line stands for. */
+  /** The key for a value without a key on the command line. */
   readonly magicConfigKey?: keyof P & string;
 }
 
@@ -88,7 +88,7 @@ export function definePlugin<const P extends Params = {}, H = Values<P>>(
   return withKind(plugin, "plugin");
 }
 
-/** A copy keeps the prototype, by which the server refuses objects of classes. */
+/** The copy keeps the prototype, since the server refuses instances of classes. */
 function withKind<T extends object, const K extends string>(
   definition: T,
   kind: K,

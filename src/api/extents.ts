@@ -5,7 +5,7 @@ import { FLAG_REQ_ONE } from "./generated/constants.gen.ts";
 import type { Awaitable, NextOps } from "./generated/methods.gen.ts";
 
 /**
- * Tell of a range what the layer below says of the one that lies `shift` bytes further on there.
+ * Fill `extents` with the extents of the layer below for the range that lies `shift` bytes further on.
  *
  * @example
  * extents(next, config, count, offset, flags, extents) {
@@ -27,7 +27,7 @@ export function shiftedExtents(
   });
 }
 
-/** What the layer below says of all of a range, however often it has to be asked: nbdkit_extents_full. */
+/** The extents of the layer below for a whole range, in as many calls as needed: nbdkit_extents_full. */
 export function fullExtents(
   next: NextOps,
   count: number,
@@ -42,7 +42,7 @@ export function fullExtents(
       const part = new Extents(covered, end);
       const take = (): void => {
         for (const it of part) full.add(it.offset, it.length, it.type);
-        // No layer below the seam says nothing. A list that is full takes no more.
+        // The seam guarantees at least one extent per call, so the list must be full.
         if (full.covered === covered) throw new Error(`no extents from ${covered} on`);
       };
       const told = next.extents(Number(end - covered), covered, flags & ~FLAG_REQ_ONE, part);

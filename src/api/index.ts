@@ -1,4 +1,4 @@
-/** Everything that a filter or plugin in TypeScript may import, as `#api`. */
+/** Everything that TypeScript filters and plugins may import, as `#api`. */
 export {
   FLAG_FAST_ZERO,
   FLAG_FUA,

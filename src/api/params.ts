@@ -6,20 +6,20 @@ import { parseBool, parseInteger, parseSize, sizeText } from "../lib/size.ts";
 
 /** One parameter. `T` is the type of its value after configuration. */
 export interface Param<T> {
-  /** Turn the text after `key=` into a value; `current` is the value so far, for parameters that accumulate. */
+  /** Convert the text after `key=` to a value; `current` is the value so far, for parameters that accumulate. */
   parse(text: string, key: string, current: T | undefined): T;
   /** The value when the parameter is not given. */
   readonly initial: T;
   readonly required: boolean;
   /** Other keys that mean the same. */
   readonly aliases: readonly string[];
-  /** What it is for: --help adds the rest. */
+  /** The purpose of the parameter; --help adds the rest. */
   readonly help: string;
-  /** What stands for a value in --help: `SIZE`, `true|false`. */
+  /** The placeholder for a value in --help: `SIZE`, `true|false`. */
   readonly type: string;
-  /** Which values there are, where the type does not say it: `1 to 16`. */
+  /** The range of values, if the type does not show it: `1 to 16`. */
   readonly range?: string | undefined;
-  /** The default, as it would be written. */
+  /** The default, as a user would write it. */
   readonly shownDefault?: string | undefined;
   readonly repeatable?: boolean;
 }
@@ -31,9 +31,9 @@ export type Params = Readonly<Record<string, Param<unknown>>>;
 export type Values<P extends Params> = { [K in keyof P]: P[K] extends Param<infer T> ? T : never };
 
 interface Options<T> {
-  /** What the parameter is for. --help adds its type, its range and its default. */
+  /** The purpose of the parameter. --help adds its type, its range and its default. */
   readonly help: string;
-  /** The default in words, where it is decided later, or where --help should write it in another way. */
+  /** Another text for the default in --help, or a description if the default is decided later. */
   readonly shownDefault?: string;
   readonly default?: T;
   readonly required?: boolean;
@@ -41,18 +41,18 @@ interface Options<T> {
 }
 
 interface Accepted {
-  /** All that `parse` takes, in words. */
+  /** Describes the texts that `parse` accepts. */
   readonly accepted: string;
-  /** What stands for a value in --help, by default `VALUE`. */
+  /** The placeholder for a value in --help, by default `VALUE`. */
   readonly type?: string;
 }
 
-/** Given a default or `required`, the value is always there. */
+/** With a default or `required`, the value is never undefined. */
 type Value<T, O> = O extends { readonly default: unknown } | { readonly required: true }
   ? T
   : T | undefined;
 
-/** What --help says of the values of a parameter. */
+/** The description of a parameter's values in --help. */
 interface Shown {
   readonly type: string;
   readonly range?: string;
@@ -66,7 +66,7 @@ function make<T, const O extends Options<T>>(
   checkOptions(options);
   return {
     parse,
-    // The cast is true by Value's definition: without a default, `undefined` is part of the type,
+    // The cast is correct by Value's definition: without a default, `undefined` is part of the type,
     // and a required parameter is checked before anything reads it.
     initial: options.default as Value<T, O>,
     required: options.required ?? false,
@@ -83,7 +83,7 @@ const optionNames = [
   ...["min", "max", "accepted", "type"],
 ];
 
-/** Modules are not type checked before they run, and `reqired` would make a parameter optional. */
+/** Modules are not type-checked before they run, and a misspelt `reqired` would make a parameter optional. */
 function checkOptions(options: object): void {
   const wrong = Object.keys(options).find((name) => !optionNames.includes(name));
   if (wrong === undefined) return;
@@ -93,12 +93,12 @@ function checkOptions(options: object): void {
   );
 }
 
-/** Where the type lists all values, that is enough. */
+/** If the type lists all values, it is enough. */
 function customShown({ type = "VALUE", accepted }: Accepted): Shown {
   return type.includes("|") ? { type } : { type, range: accepted };
 }
 
-/** A value as the command line has it, where that can be known. */
+/** A value as written on the command line, if that can be derived. */
 function written(value: unknown): string | undefined {
   if (typeof value === "bigint") return sizeText(value);
   if (typeof value === "string") return value === "" ? '""' : value;
@@ -113,10 +113,10 @@ const sizeWords =
   "a size in bytes (decimal, 0x… or octal 0…), with an optional suffix b, k, m, g, t, p, e or s (512 bytes)";
 
 /**
- * The kinds of parameters. Each takes the text of `help` and, as the module likes, `default`,
- * `required` and `aliases`, which --help shows as well; without a default the value of a parameter
- * that was not given is undefined. A text that cannot be read ends the server with a ConfigError
- * that names the key, the text, and what is accepted.
+ * The kinds of parameters. Each takes the text of `help` and optionally `default`, `required` and
+ * `aliases`, which --help also shows. A parameter that is neither given nor has a default is
+ * undefined. An invalid text ends the server with a ConfigError that names the key, the text and
+ * the accepted values.
  *
  * @example
  * params: {
@@ -157,7 +157,7 @@ export const param = {
       },
     ),
 
-  /** Any text, also an empty one. */
+  /** Any text, including the empty one. */
   string: <const O extends Options<string>>(options: O) =>
     make<string, O>(options, { type: "TEXT" }, (text) => text),
 
@@ -167,7 +167,7 @@ export const param = {
       text === "" ? refuse(key, text, "a path") : absolutePath(text),
     ),
 
-  /** One of the words, as they are written. */
+  /** Exactly one of the words. */
   choice: <const T extends string, const O extends Options<NoInfer<T>>>(
     words: readonly T[],
     options: O,
@@ -179,7 +179,10 @@ export const param = {
         words.find((word) => word === text) ?? refuse(key, text, `one of ${words.join(", ")}`),
     ),
 
-  /** Anything else: `parse` returns undefined for what it does not accept, and `accepted` says what it does. */
+  /**
+   * Anything else: `parse` returns undefined for texts that it does not accept, and `accepted`
+   * describes the others.
+   */
   custom: <T, const O extends Options<NoInfer<T>> & Accepted>(
     parse: (text: string) => T | undefined,
     options: O,
@@ -194,12 +197,12 @@ export const param = {
   list: <T>(one: Param<T | undefined>): Param<readonly T[]> => ({
     ...one,
     repeatable: true,
-    // As in `make`, nothing reads it where the parameter is required.
+    // As in `make`, no code reads it if the parameter is required.
     initial: one.required ? (undefined as never) : [],
     parse: (text, key, current) => [...(current ?? []), valueOf(one, text, key)],
   }),
 
-  /** A parameter whose value also tells when it was given, for `lastGiven`. Without it the value is undefined. */
+  /** A parameter whose value includes its position, for `lastGiven`. If it is not given, it is undefined. */
   ordered: <T>(one: Param<T | undefined>): Param<Given<T> | undefined> => ({
     ...one,
     initial: undefined,
@@ -208,11 +211,11 @@ export const param = {
 };
 
 function valueOf<T>(one: Param<T | undefined>, text: string, key: string): T {
-  // parse never answers undefined: it refuses. Only `initial` may be undefined.
+  // parse never returns undefined: it throws. Only `initial` may be undefined.
   return one.parse(text, key, undefined) as T;
 }
 
-/** A value, and when it was given on the command line. */
+/** A value and its position on the command line. */
 export interface Given<T> {
   readonly value: T;
   /** Counts from 1, in the order of the command line. */
@@ -222,7 +225,7 @@ export interface Given<T> {
 let given = 0;
 
 /**
- * Of two parameters that set the same thing, the value of the one that was given later; undefined where neither was.
+ * The value of the later one of two parameters that set the same thing; undefined if neither was given.
  *
  * @example
  * const ms = lastGiven(config.wdelay, config["delay-write"]) ?? 0;
@@ -248,7 +251,7 @@ export function helpOf(params: Params, main?: string): string | undefined {
     const words = wrapped(
       facts === "" ? entry.help : `${entry.help.replace(/\.$/, "")} (${facts})`,
     );
-    // A long name has a line for itself.
+    // A long name has its own line.
     return name.length < indent.length
       ? name.padEnd(indent.length) + words
       : `${name}\n${indent}${words}`;
@@ -270,7 +273,7 @@ function factsOf({ required, range, shownDefault, repeatable, aliases }: Param<u
 const indent = " ".repeat(25);
 const width = 80;
 
-/** `text` in lines that begin with the indent, but for the first one. */
+/** `text` in lines; all but the first start with the indent. */
 function wrapped(text: string): string {
   const lines = [""];
   for (const word of text.split(" ")) {

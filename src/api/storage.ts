@@ -1,4 +1,4 @@
-/** What files and block devices can do beyond node:fs. libc is loaded by the first call, not before. */
+/** File and block device operations beyond node:fs. The first call loads libc. */
 import { errnoName, errnos, errnoText } from "../lib/errno.ts";
 import { NbdError } from "../lib/errors.ts";
 import * as blocking from "../sys/blocking.ts";
@@ -17,9 +17,10 @@ function at(count: number, offset: bigint): string {
 }
 
 /**
- * Read what is in memory, without waiting for a device. Returns the number of bytes, which may be
- * smaller than the buffer and is 0 at the end of the file, or -1 where a device would have to be asked.
- * Throws EOPNOTSUPP where the file system or kernel cannot tell: that will not change for this file.
+ * Read data that is in memory, without waiting for a device. Returns the number of bytes, which
+ * may be smaller than the buffer and is 0 at the end of the file, or -1 if the data must come from
+ * a device. Throws EOPNOTSUPP if the file system or kernel cannot tell; that will not change for
+ * this file.
  */
 export function preadNow(fd: number, buf: Uint8Array, offset: bigint): number {
   const count = libc.preadNow(fd, buf, offset);
@@ -45,7 +46,7 @@ export function pwriteSync(fd: number, buf: Uint8Array, offset: bigint): number 
 
 /**
  * Make a hole: the range reads as zeroes and takes no space. The file keeps its size.
- * Throws EOPNOTSUPP where the file system has no holes.
+ * Throws EOPNOTSUPP if the file system has no holes.
  *
  * @example
  * trim(handle, count, offset) {
@@ -57,13 +58,13 @@ export function punchHole(fd: number, offset: bigint, count: number): void {
   if (result < 0) fail(-result, `punching a hole of ${at(count, offset)}`);
 }
 
-/** Let the range read as zeroes, with its space reserved. */
+/** Make the range read as zeroes, and keep its space reserved. */
 export function zeroRange(fd: number, offset: bigint, count: number): void {
   const result = libc.fallocate(fd, "zeroRange", offset, BigInt(count));
   if (result < 0) fail(-result, `zeroing ${at(count, offset)}`);
 }
 
-/** Reserve space for the range; what it holds stays. */
+/** Reserve space for the range without changing its data. */
 export function allocate(fd: number, offset: bigint, count: number): void {
   const result = libc.fallocate(fd, "allocate", offset, BigInt(count));
   if (result < 0) fail(-result, `allocating ${at(count, offset)}`);
@@ -75,7 +76,7 @@ export function advise(fd: number, offset: bigint, count: number, advice: Advice
   if (result < 0) fail(-result, `advising ${advice} for ${at(count, offset)}`);
 }
 
-/** The offset of the next data (or hole) at or after `offset`, or undefined where there is none. */
+/** The offset of the next data (or hole) at or after `offset`, or undefined if there is none. */
 export function seek(fd: number, to: "data" | "hole", offset: bigint): bigint | undefined {
   return found(libc.seek(fd, to, offset), to, offset);
 }
@@ -98,17 +99,17 @@ export function sectorSize(fd: number): number {
   return size > 0 ? size : fail(-size, "asking for the sector size of a block device");
 }
 
-/** What a block device says of requests to it. Sizes are in bytes. */
+/** The preferences of a block device for its requests. Sizes are in bytes. */
 export interface DeviceLimits {
   /** Smaller requests cost as much, or more. */
   readonly minimum: number;
-  /** The size of the best requests; 0 where the device does not say. */
+  /** The size of the most efficient requests; 0 if the device does not report one. */
   readonly optimal: number;
-  /** Requests cost less in their order. */
+  /** Sequential requests are cheaper: a spinning disk. */
   readonly rotational: boolean;
 }
 
-/** What the kernel knows of a block device: minimum_io_size, optimal_io_size and rotational in /sys/block. */
+/** The kernel's facts about a block device: minimum_io_size, optimal_io_size and rotational in /sys/block. */
 export function deviceLimits(fd: number): DeviceLimits {
   const ask = (what: "minimumIo" | "optimalIo" | "rotational"): number => {
     const number = libc.deviceNumber(fd, what);
@@ -121,13 +122,13 @@ export function deviceLimits(fd: number): DeviceLimits {
   };
 }
 
-/** Tell a block device that a range is not needed any more. What it reads as afterwards is open. */
+/** Tell a block device that a range is no longer needed. Its content is undefined afterwards. */
 export function discardDevice(fd: number, offset: bigint, count: number): void {
   const result = libc.deviceRange(fd, "discard", offset, BigInt(count));
   if (result < 0) fail(-result, `discarding ${at(count, offset)}`);
 }
 
-/** Zero a range of whole sectors of a block device; the kernel writes where the device has no better way. */
+/** Zero a range of whole sectors of a block device; the kernel writes zeroes if the device has no better way. */
 export function zeroDevice(fd: number, offset: bigint, count: number): void {
   const result = libc.deviceRange(fd, "zeroOut", offset, BigInt(count));
   if (result < 0) fail(-result, `zeroing ${at(count, offset)}`);
@@ -138,9 +139,9 @@ function done(result: number, what: string, count: number, offset: bigint): void
 }
 
 /**
- * The same calls on other threads, for what may have to wait for a disk or a server: other clients
- * are served meanwhile. Until the promise settles the buffer must stay as it is and the descriptor
- * open. One descriptor has at most 8 calls under way at once; the others wait for those.
+ * The same calls on other threads, for calls that may wait for a disk or a server: other clients
+ * are served meanwhile. Until the promise settles, do not change the buffer or close the
+ * descriptor. Each descriptor has at most 8 outstanding calls; further calls wait for these.
  *
  * @example
  * async flush(handle) {
@@ -156,7 +157,7 @@ export const onThread = {
     const count = await blocking.transferOnThread("pwrite", fd, buf, offset);
     return count >= 0 ? count : fail(-count, `writing ${at(buf.length, offset)}`);
   },
-  /** Bring all that was written to the disk. */
+  /** Write all cached data to the disk. */
   async fdatasync(fd: number): Promise<void> {
     const result = await blocking.onThread("fdatasync", fd);
     if (result < 0) fail(-result, "fdatasync");
@@ -193,7 +194,7 @@ export const onThread = {
     const result = await blocking.onThread("deviceRange", fd, "zeroOut", offset, BigInt(count));
     done(result, "zeroing", count, offset);
   },
-  /** Network file systems write what is in memory before a file is closed. */
+  /** Network file systems write cached data before they close a file, so closing may block. */
   async close(fd: number): Promise<void> {
     const result = await blocking.onThread("close", fd);
     if (result < 0) fail(-result, "closing");

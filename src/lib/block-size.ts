@@ -4,9 +4,9 @@
 export interface BlockSize {
   /** No request should be smaller or less aligned. */
   readonly minimum: number;
-  /** What is read and written best. */
+  /** The size of the most efficient requests. */
   readonly preferred: number;
-  /** No request to read or write should be larger; 4294967295 stands for no limit. */
+  /** No read or write should be larger; 4294967295 means no limit. */
   readonly maximum: number;
 }
 
@@ -14,7 +14,7 @@ export const noBlockSize: BlockSize = Object.freeze({ minimum: 0, preferred: 0, 
 
 const unlimited = 0xffffffff;
 
-/** What is wrong with `size`, or undefined where nothing is. */
+/** Why `size` breaks the rules, or undefined if it is valid. */
 export function checkBlockSize(size: BlockSize): string | undefined {
   const { minimum, preferred, maximum } = size;
   if (minimum === 0 && preferred === 0 && maximum === 0) return undefined;
@@ -36,7 +36,7 @@ export function checkBlockSize(size: BlockSize): string | undefined {
   return undefined;
 }
 
-/** What is wrong with `size` even where it need not make sense: C cannot say it at all. */
+/** Why C cannot represent `size`, even where the rules do not apply. Undefined if it can. */
 export function checkBlockSizeRange(size: BlockSize): string | undefined {
   const { minimum, preferred, maximum } = size;
   const wrong = [minimum, preferred, maximum].find(

@@ -6,7 +6,7 @@ import { parseInteger } from "./size.ts";
 export interface DebugFlag {
   /** The plugin or filter, or "nbdkit". */
   readonly name: string;
-  /** As it was given: `a.b` stands for the variable `NAME_debug_a_b`. */
+  /** As given: `a.b` means the variable `NAME_debug_a_b`. */
   readonly flag: string;
   readonly value: number;
 }
@@ -14,7 +14,7 @@ export interface DebugFlag {
 const leastInt = -(1n << 31n);
 const greatestInt = (1n << 31n) - 1n;
 
-/** Parse `NAME.FLAG=N`, with N as strtol(3) takes it; undefined where it is something else. */
+/** Parse `NAME.FLAG=N`, with N as strtol(3) reads it. Undefined for any other text. */
 export function parseDebugFlag(text: string): DebugFlag | undefined {
   const [, name, flag, number] = /^([^.=]+)\.([^=]+)=(.+)$/s.exec(text) ?? [];
   if (name === undefined || flag === undefined || number === undefined) return undefined;
@@ -31,7 +31,7 @@ export class DebugFlags {
     this.#flags = flags;
   }
 
-  /** Set the flags of a module. `set` returns false where there is no such variable. */
+  /** Set the flags of a module. `set` returns false if there is no such variable. */
   apply(name: string, set: (variable: string, value: number) => boolean): void {
     for (const flag of this.#flags) {
       if (flag.name !== name) continue;
@@ -44,7 +44,7 @@ export class DebugFlags {
     }
   }
 
-  /** Set the server's own flags, and warn about those of modules that are not there. */
+  /** Set the server's own flags, and warn about flags of modules that are not in the chain. */
   finish(): void {
     this.apply("nbdkit", setOwn);
     for (const flag of this.#flags) {

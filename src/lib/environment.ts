@@ -1,9 +1,9 @@
-/** The variables of the environment as the kernel has them: Bun damages what is not UTF-8. */
+/** Environment variables as the kernel has them. Bun damages bytes that are not UTF-8. */
 import { readFileSync } from "node:fs";
 
 import { textOf } from "./text-bytes.ts";
 
-/** The value of the variable; undefined where it is not set. */
+/** The value of the variable; undefined if it is not set. */
 export function environmentVariable(name: string): string | undefined {
   const value = process.env[name];
   if (value === undefined || !value.includes("\ufffd")) return value;
@@ -11,17 +11,17 @@ export function environmentVariable(name: string): string | undefined {
   return words[0]?.slice(name.length + 1) ?? value;
 }
 
-/** As the process was given it: `NAME=VALUE` each. */
+/** The environment that the process was started with, as `NAME=VALUE` strings. */
 export function initialEnvironment(): readonly string[] {
   try {
     return splitWords(readFileSync("/proc/self/environ"));
   } catch {
-    // No /proc: what Bun says is nearly always right.
+    // Without /proc, use Bun's copy, which is nearly always right.
     return [];
   }
 }
 
-/** Words of which each ends with a NUL, as /proc has them. */
+/** Split strings that each end with a NUL, as in /proc. */
 export function splitWords(bytes: Uint8Array): readonly string[] {
   const words: string[] = [];
   for (let from = 0; from < bytes.length;) {

@@ -144,7 +144,7 @@ export type Errno = keyof typeof errnos;
 const aliases = { EWOULDBLOCK: "EAGAIN", EDEADLOCK: "EDEADLK", ENOTSUP: "EOPNOTSUPP" } as const;
 type Alias = keyof typeof aliases;
 
-/** What strerror(3) says. */
+/** The messages of strerror(3). */
 const texts: Readonly<Record<Exclude<Errno, Alias>, string>> = {
   EPERM: "Operation not permitted",
   ENOENT: "No such file or directory",
@@ -293,7 +293,7 @@ export function errnoText(errno: Errno): string {
   return texts[isAlias(errno) ? aliases[errno] : errno];
 }
 
-/** The name of a number, or `otherwise` where Linux has no such error. */
+/** The name of a number, or `otherwise` if Linux has no such error. */
 export function errnoName(number: number, otherwise: Errno = "EIO"): Errno {
   return names.get(number) ?? otherwise;
 }
@@ -302,7 +302,7 @@ export function isErrno(name: string): name is Errno {
   return Object.hasOwn(errnos, name);
 }
 
-/** An error that the chain takes for one of this number, for leaves that know no NbdError. */
+/** An error that the chain treats as one with this number, for leaves that cannot import NbdError. */
 export function errnoError(code: Errno, message: string): Error & { readonly code: Errno } {
   return Object.assign(new Error(message), { code });
 }

@@ -3,7 +3,7 @@ import { type Errno, errnoName, errnos, isErrno } from "./errno.ts";
 import { messageOf } from "./thrown.ts";
 
 /**
- * A request failed, and the client should see why.
+ * A request failed, and the client should get the reason.
  *
  * Anything else that a layer throws is a bug in that layer: the chain logs its
  * stack once and the client sees EIO.
@@ -17,7 +17,7 @@ import { messageOf } from "./thrown.ts";
 export class NbdError extends Error {
   override readonly name = "NbdError";
   readonly errno: Errno;
-  /** Where the message is empty: what a C layer has logged of it already, and clients are told. */
+  /** If the message is empty: the text that a C layer has already logged, for the client. */
   readonly reported: string;
 
   constructor(
@@ -26,7 +26,7 @@ export class NbdError extends Error {
     options?: ErrorOptions & { readonly reported?: string },
   ) {
     super(message, options);
-    // Modules in JavaScript are checked by nobody else.
+    // No compiler checks modules that are written in JavaScript.
     this.errno = isErrno(errno) ? errno : "EIO";
     this.reported = options?.reported ?? "";
   }
@@ -36,7 +36,7 @@ export class NbdError extends Error {
     return errnos[this.errno];
   }
 
-  /** Make one of an error that node:fs threw, keeping its errno: `opening x.img: ENOENT ...`. */
+  /** Convert an error of node:fs, keeping its errno: `opening x.img: ENOENT ...`. */
   static from(error: unknown, what: string): NbdError {
     if (error instanceof NbdError) return error;
     const { code, errno } = error as { code?: unknown; errno?: unknown };
@@ -49,7 +49,7 @@ export class NbdError extends Error {
 }
 
 /**
- * The command line, or what it names, cannot be used. The server prints the message and exits with status 1.
+ * The command line, or a file that it names, is invalid. The server prints the message and exits with status 1.
  *
  * @example
  * throw new ConfigError(`zone=${zone}: expected a time zone such as Europe/Oslo`);

@@ -3,14 +3,14 @@ import { errnoError } from "./errno.ts";
 import { quoted } from "./quoted.ts";
 import { byteLengthOf } from "./text-bytes.ts";
 
-/** One disk that clients can ask for by name; "" is the default one. */
+/** One disk that clients can request by name; "" is the default one. */
 export interface Export {
   readonly name: string;
   readonly description: string | undefined;
 }
 
 const mostEntries = 10_000;
-/** The longest string that NBD has. */
+/** The length limit of NBD's strings, in bytes. */
 const mostStringBytes = 4096;
 
 /** Whether NBD, and C, can carry `text`. */
@@ -34,7 +34,7 @@ export class Exports {
     return this.#entries;
   }
 
-  /** Whether the layer's default export shall be added. */
+  /** Whether to add the layer's default export. */
   get wantsDefault(): boolean {
     return this.#wantsDefault;
   }
@@ -53,12 +53,12 @@ export class Exports {
     this.#entries.push({ name, description });
   }
 
-  /** Add whatever `defaultExport` of the same layer answers. It is asked when `listExports` has returned. */
+  /** Add the result of the same layer's `defaultExport`, which is called after `listExports` has returned. */
   useDefault(): void {
     this.#wantsDefault = true;
   }
 
-  /** Whoever called `listExports` found the default export, or that there is none. */
+  /** The caller of `listExports` has found the default export, or that there is none. */
   settleDefault(name: string | undefined): void {
     this.#wantsDefault = false;
     if (name !== undefined) this.add(name);

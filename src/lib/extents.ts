@@ -1,5 +1,5 @@
 /**
- * What parts of a disk are holes or zeroes: the list that an `extents` method fills.
+ * Which parts of a disk are holes or zeroes: the list that an `extents` method fills.
  * nbdkit-plugin(3), "Extents list".
  */
 import { errnoError } from "./errno.ts";
@@ -16,10 +16,10 @@ export interface Extent {
   readonly type: number;
 }
 
-/** The most that one list holds; what is added beyond is left out, which callers take for "not known yet". */
+/** The most extents in one list. Further ones are dropped, and callers treat their range as "not known yet". */
 const mostEntries = 1_048_576;
 const largest = (1n << 63n) - 1n;
-/** Room in a new list: most are short. */
+/** The initial capacity of a list: most are short. */
 const fewEntries = 8;
 
 /**
@@ -34,11 +34,11 @@ const fewEntries = 8;
 export class Extents {
   readonly start: bigint;
   readonly end: bigint;
-  /** Where each one ends, and its type. A list may have a million of them: objects would take ten times the memory. */
+  /** The end and the type of each extent. A list may have a million: objects would take ten times the memory. */
   #ends = new BigUint64Array(fewEntries);
   #types = new Uint32Array(fewEntries);
   #count = 0;
-  /** Where the next one must begin; undefined before the first. */
+  /** The required start of the next extent; undefined before the first. */
   #next: bigint | undefined;
 
   constructor(start: bigint, end: bigint) {
@@ -49,12 +49,12 @@ export class Extents {
     this.end = end;
   }
 
-  /** How many there are. */
+  /** The number of extents. */
   get count(): number {
     return this.#count;
   }
 
-  /** All of them, made anew. To look at one after the other takes less memory: `for (const extent of extents)`. */
+  /** A new array of all extents. Iteration takes less memory: `for (const extent of extents)`. */
   get entries(): readonly Extent[] {
     return [...this];
   }
@@ -74,8 +74,8 @@ export class Extents {
   }
 
   /**
-   * Add the range that follows those added so far. What lies outside `start` to `end` is left out, and
-   * neighbours of one type become one.
+   * Add the range that follows those added so far. The part outside `start` to `end` is dropped,
+   * and adjacent extents of one type are merged.
    */
   add(offset: bigint, length: bigint, type: number): void {
     if (offset < 0n || length < 0n) {
@@ -98,7 +98,7 @@ export class Extents {
     }
     this.#next = end;
     if (first && end <= this.start) return;
-    // As C does, which has 32 bits for it.
+    // C has 32 bits for the type.
     const bits = type >>> 0;
     if (first || this.#types[this.#count - 1] !== bits) this.#append(bits);
     this.#ends[this.#count - 1] = end;

@@ -2,7 +2,7 @@
 
 const rowBytes = 16;
 
-/** The bytes at `done` that stand from column `first` on; those that `shown` does not want are left blank. */
+/** The line of bytes at `done`, starting at column `first`. Bytes that `shown` excludes are blank. */
 function row(
   offset: bigint,
   first: number,
@@ -22,14 +22,14 @@ function row(
   return `${offset.toString(16).padStart(8, "0")}: ${digits} |${text}|`;
 }
 
-/** The lines, the first byte of which is numbered `start`. */
+/** The lines; the number of their first byte is `start`. */
 export function* hexdump(bytes: Uint8Array, start: bigint): Generator<string> {
   for (const { offset, first, from, to } of rows(bytes.length, start)) {
     yield row(offset, first, bytes.subarray(from, to));
   }
 }
 
-/** The lines of what two buffers of the same length have in common, and of what they have not. */
+/** The lines of the common bytes and the differences of two buffers of the same length. */
 export function* hexdiff(one: Uint8Array, two: Uint8Array, start: bigint): Generator<string> {
   for (const { offset, first, from, to } of rows(one.length, start)) {
     const before = one.subarray(from, to);

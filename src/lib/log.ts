@@ -8,31 +8,31 @@ import { bytesOf } from "./text-bytes.ts";
 export interface Log {
   /** -v was given. */
   verbose: boolean;
-  /** --name: what all lines, those of C modules included, call this server: `nbdkit[NAME]`. */
+  /** --name: the name of this server in all lines, including those of C modules: `nbdkit[NAME]`. */
   serverName: string | undefined;
-  /** `name` says where it came from: `file[3]`, or nothing outside connections. */
+  /** `name` is the source of the line: `file[3]`, or empty outside connections. */
   error(message: string, name?: string): void;
   debug(message: string, name?: string): void;
-  /** The same, said by a module: on a terminal it stands out. */
+  /** The same for a message of a module, which stands out on a terminal. */
   moduleDebug(message: string, name?: string): void;
-  /** Something is wrong that does not keep the server from doing what it was asked for. */
+  /** A problem that does not prevent the server from working as requested. */
   warning(message: string): void;
-  /** Something that the user waits for, or wants to know. */
+  /** Information that the user waits for or wants to know. */
   notice(message: string): void;
-  /** `-D nbdkit.backend.controlpath`: whether debug lines tell of layers being opened, asked and closed. */
+  /** `-D nbdkit.backend.controlpath`: whether to log the opening, queries and closing of layers. */
   controlpath: boolean;
-  /** `-D nbdkit.backend.datapath`: whether debug lines tell of layers being read and written. */
+  /** `-D nbdkit.backend.datapath`: whether to log reads and writes of layers. */
   datapath: boolean;
-  /** `-D nbdkit.tls.session`: whether debug lines tell all about each session. */
+  /** `-D nbdkit.tls.session`: whether to log the details of each session. */
   tlsSession: boolean;
-  /** `-D nbdkit.tls.log`: up to which level debug lines tell what GnuTLS does, 0 to 99. */
+  /** `-D nbdkit.tls.log`: the highest level of GnuTLS's messages that is logged, 0 to 99. */
   tlsLevel: number;
 }
 
-/** Where error lines go, of C modules too. Debug lines go to stderr always. */
+/** The destination of error lines, including those of C modules. Debug lines always go to stderr. */
 export type ErrorTarget =
   | { readonly fd: number }
-  /** Takes a message without the program's name, and without saying that it is an error. */
+  /** Gets the message without the program's name and without `error:`. */
   | { readonly systemLog: (message: string) => void }
   | "nowhere";
 
@@ -44,42 +44,42 @@ export function sendErrorsTo(next: ErrorTarget): void {
   for (const watcher of watchers) watcher(next);
 }
 
-/** `watcher` is told now, and at every change. */
+/** Call `watcher` now and at every change. */
 export function watchErrorTarget(watcher: (target: ErrorTarget) => void): void {
   watchers.push(watcher);
   watcher(target);
 }
 
-/** Whether a page may be written to `fd` without waiting, now or within some milliseconds. */
+/** Whether `fd` accepts a page without blocking, now or within some milliseconds. */
 export type HasRoom = (fd: number, waitMs: number) => boolean;
 
 let hasRoom: HasRoom = () => true;
 
-/** How it can be known that nobody reads the log. Until then lines are written as they come. */
+/** Detects that the reader of the log has stopped reading. Until it is set, lines are written as they come. */
 export function askForRoom(ask: HasRoom): void {
   hasRoom = (fd, waitMs) => {
     try {
       return ask(fd, waitMs);
     } catch {
-      // What is wrong is going to be logged, perhaps just this.
+      // The error is about to be logged; it may be this one.
       return true;
     }
   };
 }
 
-/** What each line begins with. A name from the command line must not begin a line of its own. */
+/** The start of each line. A name from the command line must not start a line of its own. */
 function program(): string {
   return log.serverName === undefined ? "nbdkit" : `nbdkit[${printable(log.serverName)}]`;
 }
 
-/** The least that a pipe takes without waiting where it takes anything. */
+/** A pipe that accepts anything without blocking accepts at least this many bytes. */
 const pageBytes = 4096;
-/** Whoever reads the log may be busy. Clients wait meanwhile, so that it is not waited for again and again. */
+/** The time limit for a busy reader of the log. Clients wait meanwhile, so the server does not wait repeatedly. */
 const patienceMs = 2000;
-/** Lines that nobody took, by descriptor. */
+/** The number of lines that could not be written, by descriptor. */
 const lost = new Map<number, number>();
 
-/** What goes before and behind a line on a terminal: errors are red, and what modules say is bold. */
+/** The escapes before and after a line on a terminal: errors are red, messages of modules are bold. */
 const bold = ["\x1b[1m", "\x1b[0m"] as const;
 const red = ["\x1b[1;31m", "\x1b[0m"] as const;
 const plain = ["", ""] as const;
@@ -89,18 +89,18 @@ function writeLine(fd: number, text: string, style: readonly [string, string] = 
   writeOrLose(fd, bytesOf(`${start}${program()}: ${text}\n${end}`));
 }
 
-/** Write to stderr what a module prints, as it is. */
+/** Write a module's output to stderr unchanged. */
 export function printToStderr(bytes: Uint8Array): void {
   writeOrLose(2, bytes);
 }
 
-/** Where lines were lost that are not reported yet, the reader has to be back first. */
+/** While lost lines are not yet reported, the reader must return first. */
 function writeOrLose(fd: number, bytes: Uint8Array): void {
   const before = lost.get(fd) ?? 0;
   if (before > 0) {
     if (!hasRoom(fd, 0)) return void lost.set(fd, before + 1);
     lost.delete(fd);
-    // In front of it: the end of a line that was written in part.
+    // First complete a line that was written in part.
     const words = `${before} line(s) of the log are lost, since nobody read it`;
     write(fd, bytesOf(`\n${program()}: warning: ${words}\n`));
   }
@@ -113,7 +113,7 @@ function write(fd: number, line: Uint8Array): void {
     try {
       at += writeSync(fd, line, at, Math.min(line.length - at, pageBytes));
     } catch (error) {
-      // Somebody else was faster, where writes do not wait. Anything else: nobody can be told.
+      // EAGAIN: another writer filled the pipe first. Other errors cannot be reported anywhere.
       if ((error as NodeJS.ErrnoException).code !== "EAGAIN") return;
     }
   }
@@ -124,8 +124,9 @@ function prefixOf(name: string | undefined): string {
 }
 
 /**
- * A message may have lines of its own, but does nothing else to a terminal: as abi/runtime/log.c does. Where a client
- * may have put them there, they look like no other message.
+ * A message may contain newlines but no other control characters, as in abi/runtime/log.c. If a
+ * client may have supplied the newlines, further lines are indented, so that they cannot imitate
+ * another message.
  */
 function report(kind: "error" | "warning" | "", message: string, name?: string): void {
   if (target === "nowhere") return;

@@ -1,10 +1,10 @@
-/** Finds the name that was meant by one that is misspelt. */
+/** Finds the intended name for a misspelt one. */
 
-/** The name nearest to `name`, where one is near enough to be meant: `can_flush` and `canFlsuh` mean `canFlush`. */
+/** The name nearest to `name`, if it is near enough: `can_flush` and `canFlsuh` mean `canFlush`. */
 export function nearName(name: string, names: Iterable<string>): string | undefined {
   const plain = plainName(name);
   let best: string | undefined;
-  // A third of the letters may be wrong, of short names one.
+  // A third of the letters may be wrong; in short names one letter.
   let least = Math.min(2, Math.max(1, Math.floor(plain.length / 3)));
   for (const candidate of names) {
     const distance = slips(plain, plainName(candidate), least);
@@ -25,12 +25,12 @@ export function didYouMean(
   return near === undefined ? "" : `: did you mean ${show(near)}?`;
 }
 
-/** Whether words are joined by case, underscores or dashes is no difference. */
+/** Removes differences of case, underscores and dashes. */
 function plainName(name: string): string {
   return name.toLowerCase().replaceAll(/[_-]/g, "");
 }
 
-/** How many letters are wrong, missing, too many or swapped with their neighbour; more than `most` where it is more. */
+/** The number of wrong, missing, extra and transposed letters; above `most` the result is only some larger number. */
 function slips(one: string, other: string, most: number): number {
   if (Math.abs(one.length - other.length) > most) return most + 1;
   let before: number[] = [];

@@ -5,8 +5,8 @@ import { ConfigError } from "./errors.ts";
 import { filePath, textOf } from "./text-bytes.ts";
 
 /**
- * The path from the root on, since a daemon changes its directory: nbdkit_absolute_path. `link/..` stays as it is: only
- * the kernel knows where that leads to.
+ * The absolute path, since a daemon changes its directory: nbdkit_absolute_path. `link/..` is
+ * kept: only the kernel knows where it leads.
  */
 export function absolutePath(path: string): string {
   if (path.startsWith("/")) return path;
@@ -14,9 +14,9 @@ export function absolutePath(path: string): string {
   return folder === "/" ? `/${path}` : `${folder}/${path}`;
 }
 
-/** Where the path leads to, through all links: nbdkit_realpath. Throws what node:fs throws. */
+/** The path with all links resolved: nbdkit_realpath. Throws the errors of node:fs. */
 export function realPath(path: string): string {
-  // Without `native`, `link/..` would be taken away before links are followed.
+  // Without `native`, node:fs would remove `link/..` before it follows links.
   return textOf(realpathSync.native(filePath(path), "buffer"));
 }
 

@@ -1,20 +1,23 @@
-/** Text of others in messages: what would break the line, or do something to a terminal, is written as in C. */
+/**
+ * Text from outside in messages: control characters, which could break the line or affect a
+ * terminal, are escaped as in C.
+ */
 
 const letters: Readonly<Record<string, string>> = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
 
-/** In quotes. Bytes that are no UTF-8 stay as they are. */
+/** In quotes. Bytes that are not UTF-8 are kept. */
 export function quoted(text: string): string {
   return `"${printable(text).replaceAll('"', String.raw`\"`)}"`;
 }
 
-/** Control characters are written as in C, and backslashes doubled, so that one is told from the other. */
+/** Escapes control characters as in C, and doubles backslashes, so that the two can be distinguished. */
 export function printable(text: string): string {
   return withoutControls(text.replaceAll("\\", String.raw`\\`), "");
 }
 
-/** Control characters but those in `kept` are written as in C. */
+/** Escapes control characters as in C, except those in `kept`. */
 export function withoutControls(text: string, kept: string): string {
-  // oxlint-disable-next-line no-control-regex -- these it is about
+  // oxlint-disable-next-line no-control-regex -- control characters are the point
   return text.replaceAll(/[\u0000-\u001f\u007f-\u009f]/g, (control) =>
     kept.includes(control) ? control : (letters[control] ?? escaped(control)),
   );

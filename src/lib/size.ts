@@ -14,9 +14,9 @@ const suffixes: Readonly<Record<string, bigint>> = {
 const largest = (1n << 63n) - 1n;
 
 /**
- * A size in bytes, or undefined where `text` is not one: a decimal, octal (0...) or hexadecimal
- * (0x...) number, then at most one of b k m g t p e s. A _ may stand in front of that letter,
- * which `0x1_b` needs. As abi/runtime/parse.c has it.
+ * A size in bytes, or undefined if `text` is not a size: a decimal, octal (0...) or hexadecimal
+ * (0x...) number, then at most one of b k m g t p e s. A _ may precede that letter, which `0x1_b`
+ * needs. Same rules as in abi/runtime/parse.c.
  */
 export function parseSize(text: string): bigint | undefined {
   const match = /^[ \t\n\v\f\r]*\+?(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)(?:_?([a-zA-Z]))?$/.exec(
@@ -38,7 +38,7 @@ export function sizeText(size: bigint): string {
   return String(size);
 }
 
-/** A boolean, or undefined where `text` is none of nbdkit's words. */
+/** A boolean, or undefined if `text` is not one of nbdkit's words. */
 export function parseBool(text: string): boolean | undefined {
   if (/^(1|true|t|yes|y|on)$/i.test(text)) return true;
   if (/^(0|false|f|no|n|off)$/i.test(text)) return false;
@@ -69,7 +69,7 @@ const perUnit: Readonly<Record<string, bigint>> = {
   ns: 1n,
 };
 
-/** A time in nanoseconds, or undefined: decimal digits, perhaps with a fraction, then s, ms, us or ns. */
+/** A time in nanoseconds, or undefined: decimal digits, an optional fraction, then s, ms, us or ns. */
 export function parseDelay(text: string): bigint | undefined {
   const match = /^[ \t\n\v\f\r]*\+?([0-9]+)(?:\.([0-9]*))?(s|ms|us|[μµ]s|ns|)$/.exec(text);
   const unit = perUnit[match?.[3] ?? "?"];

@@ -1,4 +1,4 @@
-/** Which layer says something, and about which client: what log lines of modules in TypeScript are named after. */
+/** Which layer prints a message, and for which client: log lines of TypeScript modules name both. */
 import { AsyncLocalStorage } from "node:async_hooks";
 
 interface Speaker {
@@ -9,7 +9,7 @@ interface Speaker {
 
 const speakers = new AsyncLocalStorage<Speaker>();
 
-/** Call `go` on behalf of a client. All that it starts speaks of this client, also later. */
+/** Call `go` on behalf of a client. Messages of everything that it starts name this client, even later. */
 export function speakOf<A extends unknown[], R>(
   logName: string,
   go: (...args: A) => R,
@@ -18,7 +18,7 @@ export function speakOf<A extends unknown[], R>(
   return speakers.run({ logName }, go, ...args);
 }
 
-/** Call `go` on behalf of a layer, and of the client that there is already. */
+/** Call `go` on behalf of a layer and the current client. */
 export function speakAs<A extends unknown[], R>(
   layer: string,
   go: (...args: A) => R,
@@ -30,14 +30,15 @@ export function speakAs<A extends unknown[], R>(
 /** The layers of modules, by the paths of their files. */
 const modules = new Map<string, string>();
 
-/** `path` is the one that shows in stacks. */
+/** `path` is as it appears in stack traces. */
 export function nameModule(path: string, layer: string): void {
   modules.set(path, layer);
 }
 
 /**
- * Who is speaking. Requests are too many to write down for each which layer works on it, so the layer is looked up in
- * the stack: a line for the log is rare. A function that ends with the call is not there, but what has called it is.
+ * The layer that prints the message. Recording the current layer for each request would cost too
+ * much, so the layer is looked up in the stack trace: log lines are rare. A tail-called function
+ * is not in the trace, but its caller is.
  */
 export function currentSpeaker(): Speaker {
   const { layer, logName } = speakers.getStore() ?? {};
@@ -63,7 +64,7 @@ function folderOf(path: string): string {
   return path.slice(0, path.lastIndexOf("/") + 1);
 }
 
-/** `message` as a line of the layer's, which begins with its name. The server itself has none. */
+/** `message` with the layer's name in front. The server itself has no name. */
 export function named(layer = "", message: string): string {
   if (layer === "" || message === "") return message;
   const starts = [layer, `filter ${layer}`, `plugin ${layer}`];
@@ -74,12 +75,12 @@ export function named(layer = "", message: string): string {
 /** The layers that have thrown errors. */
 const origins = new WeakMap<object, string>();
 
-/** `error` comes from `layer`, or from the server itself (""), unless it came from another one before. */
+/** Record that `error` comes from `layer`, or from the server itself (""), unless a source is already recorded. */
 export function noteOrigin(error: object, layer: string): void {
   if (!origins.has(error)) origins.set(error, layer);
 }
 
-/** The message of an error, as it is logged. */
+/** The message of an error for the log. */
 export function namedMessage(error: object & { readonly message: string }): string {
   return named(origins.get(error), error.message);
 }

@@ -1,4 +1,4 @@
-/** The end of the server, for what waits on behalf of no client in particular. */
+/** The end of the server, for waits that belong to no particular client. */
 const stopping = new AbortController();
 
 /** Fires when the server begins to stop; connections have signals of their own. */

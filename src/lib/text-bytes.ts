@@ -1,13 +1,13 @@
 /**
- * Text that the wire, C or the system has as bytes, such as names of exports and files: mostly UTF-8, but nobody
- * promises that. What is not UTF-8 becomes a lone surrogate each byte (U+DC80 to U+DCFF), so that it comes out as the
- * byte that it was. Strings of JavaScript hold it, whatever cuts and joins them; only where it leaves, it has to be
- * bytes again.
+ * Text that is bytes to the wire, C or the system, such as names of exports and files: mostly
+ * UTF-8, but that is not guaranteed. Each byte that is not UTF-8 becomes a lone surrogate (U+DC80
+ * to U+DCFF), which converts back to the same byte. JavaScript strings can hold, cut and join such
+ * text; it must become bytes again when it leaves JavaScript.
  */
 
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const encoder = new TextEncoder();
-/** A byte `b` that is no UTF-8 becomes this and `b`. */
+/** A byte `b` that is not UTF-8 becomes this plus `b`. */
 const escaped = 0xdc00;
 
 export function textOf(bytes: Uint8Array): string {
@@ -20,7 +20,7 @@ export function textOf(bytes: Uint8Array): string {
 
 export function bytesOf(text: string): Uint8Array {
   if (text.isWellFormed()) return encoder.encode(text);
-  // No unit of UTF-16 has more than three.
+  // A UTF-16 unit takes at most three bytes.
   const bytes = new Uint8Array(3 * text.length);
   let length = 0;
   let plainFrom = 0;
@@ -37,12 +37,12 @@ export function bytesOf(text: string): Uint8Array {
   return bytes.slice(0, length);
 }
 
-/** How many bytes `bytesOf` makes. */
+/** The number of bytes that `bytesOf` makes. */
 export function byteLengthOf(text: string): number {
   return text.isWellFormed() ? Buffer.byteLength(text) : bytesOf(text).length;
 }
 
-/** What node:fs takes for the path: of a string it would damage what is not UTF-8. */
+/** The path for node:fs, which would damage bytes in a string that are not UTF-8. */
 export function filePath(path: string): Buffer | string {
   return path.isWellFormed() ? path : Buffer.from(bytesOf(path));
 }
@@ -70,14 +70,14 @@ function mixedText(bytes: Uint8Array): string {
   return parts.join("");
 }
 
-/** How many bytes the character has whose first byte is at `at`; 0 where that is no UTF-8: RFC 3629, section 4. */
+/** The length of the character at `at` in bytes; 0 if it is not UTF-8: RFC 3629, section 4. */
 function characterLength(bytes: Uint8Array, at: number): number {
   const first = bytes[at] ?? 0;
   const second = bytes[at + 1] ?? 0;
   if (first < 0x80) return 1;
   if (first < 0xc2 || first > 0xf4) return 0;
   const length = first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
-  // Neither longer forms than needed, nor surrogates, nor more than there are characters.
+  // Refuse overlong forms, surrogates and numbers above U+10FFFF.
   if (first === 0xe0 && second < 0xa0) return 0;
   if (first === 0xed && second > 0x9f) return 0;
   if (first === 0xf0 && second < 0x90) return 0;

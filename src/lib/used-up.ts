@@ -1,12 +1,12 @@
-/** Gives memory back as soon as it is needed no more, where the collector would find it late. */
+/** Frees memory as soon as it is no longer needed, since the collector would find it late. */
 
-/** Less is not worth it. */
+/** Freeing less is not worth the call. */
 const leastBytes = 16 << 10;
 
 /**
- * Free the memory of bytes that nobody else uses, unless something else lies in it too. Sockets deliver each chunk in
- * memory of its own, and until the collector finds what was used up the kernel clears new pages for what comes: that
- * takes longer than to copy the bytes.
+ * Free the memory of bytes that no other code uses, unless other bytes share the buffer. Sockets
+ * deliver each chunk in new memory, and until the collector frees used chunks, the kernel clears
+ * new pages for each one, which takes longer than copying the bytes.
  */
 export function freeUsedUp({ buffer, byteLength }: Uint8Array): void {
   if (byteLength < leastBytes || byteLength !== buffer.byteLength) return;
