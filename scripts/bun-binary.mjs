@@ -1,9 +1,9 @@
-/** Makes Bun's program usable where npm was told not to run the install scripts of packages. */
+/** Makes Bun's program usable if npm does not run the install scripts of packages. */
 import { spawnSync } from "node:child_process";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 
-/** In this folder's node_modules, or beside this package where it is one of several. */
+/** In this folder's node_modules, or next to this package if it is itself a dependency. */
 function bunFolder() {
   try {
     return dirname(createRequire(import.meta.url).resolve("bun/package.json"));

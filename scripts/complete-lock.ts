@@ -19,7 +19,7 @@ export function completed(packages: Readonly<Record<string, Entry>>): Record<str
     for (const [name, version] of Object.entries(entry.optionalDependencies ?? {})) {
       const path = `node_modules/${name}`;
       const known = result[path] !== undefined;
-      // Only an exact version can be told without the registry's help.
+      // Without the registry, only exact versions can be completed.
       if (known || !/^\d+\.\d+\.\d+$/.test(version)) continue;
       result[path] = {
         version,

@@ -1,6 +1,6 @@
-/** Installs Debian packages where this user may, and tells which are missing where not. */
+/** Installs Debian packages if this user may, and otherwise lists the missing ones. */
 
-/** What the tests need, and what is skipped without it. */
+/** The packages that tests need, with the tests that are skipped without them. */
 export const testPackages: Readonly<Record<string, string>> = {
   bsdutils: "tests of what terminals show (script)",
   clang: "compiling the headers in every form with another compiler",
@@ -40,7 +40,7 @@ export const testPackages: Readonly<Record<string, string>> = {
   zsh: "tests of the completion for zsh",
 };
 
-/** The packages of `wanted` that are not installed; all of them where this is not Debian. */
+/** The packages of `wanted` that are not installed; all of them if this is not Debian. */
 export function missingPackages(wanted: readonly string[]): string[] {
   if (Bun.which("dpkg-query") === null) return [...wanted];
   const { stdout } = run(["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}\n", ...wanted]);
@@ -53,7 +53,7 @@ export function missingPackages(wanted: readonly string[]): string[] {
   return wanted.filter((name) => !installed.has(name));
 }
 
-/** Install what is missing of `wanted`, and return what is missing afterwards. */
+/** Install the missing packages of `wanted`, and return those that are still missing. */
 export function installPackages(
   wanted: readonly string[],
   say: (line: string) => void,
@@ -65,13 +65,13 @@ export function installPackages(
   say(`installing Debian packages: ${missing.join(" ")}`);
   aptGet(prefix, ["update"], say);
   if (!aptGet(prefix, ["install", ...missing], say) && missing.length > 1) {
-    // One name that this release does not have stops all of them: try each alone.
+    // One unknown name makes apt-get install none of them: try each alone.
     for (const name of missing) aptGet(prefix, ["install", name], say);
   }
   return missingPackages(missing);
 }
 
-/** What goes before a command to run it as root, or undefined where this user may not. */
+/** The prefix that runs a command as root, or undefined if this user may not. */
 function rootPrefix(): string[] | undefined {
   if (process.getuid?.() === 0) return [];
   if (Bun.which("sudo") === null) return undefined;

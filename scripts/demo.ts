@@ -88,7 +88,7 @@ function startServer(args: readonly string[]): Bun.Subprocess {
   return running;
 }
 
-/** The server writes its process id once it accepts clients. The first start builds the native runtime. */
+/** The server writes its pid file when it is ready. The first start compiles the native runtime. */
 async function untilServing(server: Bun.Subprocess): Promise<void> {
   const deadline = performance.now() + DEADLINE_MS;
   while (!existsSync(join(folder, "ready.pid"))) {
@@ -100,7 +100,7 @@ async function untilServing(server: Bun.Subprocess): Promise<void> {
   }
 }
 
-/** The disk as a client sees it: nbdcopy's word for it where that is installed, else our own client's. */
+/** The disk as a client sees it: read by nbdcopy if it is installed, otherwise by our own client. */
 async function copyDisk(): Promise<Uint8Array> {
   if (Bun.which("nbdcopy") !== null) {
     await finish(["nbdcopy", "nbd+unix:///?socket=sock", "copy.img"], "nbdcopy");

@@ -1,4 +1,4 @@
-/** Makes the pages for man(1), in man/, of the same manuals that README.md links. */
+/** Converts the manuals that README.md links to pages for man(1), in man/. */
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, join, normalize } from "node:path";
 
@@ -8,7 +8,7 @@ import { manPage, type Page } from "./roff.ts";
 const root = join(import.meta.dirname, "..");
 
 export interface Manual extends Page {
-  /** From the root of the project. */
+  /** Relative to the root of the project. */
   readonly source: string;
 }
 
@@ -18,7 +18,7 @@ export function manuals(): readonly Manual[] {
     .filter((file) => /^nbdkit.*\.md$/.test(file))
     .map((file): Manual => {
       const name = basename(file, ".md");
-      // What is for those who write modules is in section 3, as with nbdkit.
+      // Manuals for authors of modules are in section 3, as in nbdkit.
       const section = /-(filter|functions|plugin)$/.test(name) ? 3 : 1;
       return { name, section, version, source: `docs/${file}` };
     });

@@ -21,7 +21,7 @@ if (status === 0) {
   mkdirSync(dirname(file), { recursive: true });
   writeFileSync(file, contents(readFileSync(general, "utf8"), config));
 } else {
-  // C authors have the other file.
+  // C authors can use the other file.
   process.stderr.write(`nbdkit: ${file} is not written: \`nbdkit --dump-config\` fails\n`);
 }
 

@@ -1,12 +1,12 @@
-/** Turns a manual in Markdown into a page for man(1), in the macros of man(7). Bun parses the Markdown. */
+/** Converts a Markdown manual to a page for man(1), in the macros of man(7). Bun parses the Markdown. */
 
-/** Which page a link leads to, such as `nbdkit-offset-filter(1)`; undefined where it is no page of ours. */
+/** The page of a link, such as `nbdkit-offset-filter(1)`; undefined if it is not one of ours. */
 export type PageOf = (href: string) => string | undefined;
 
 export interface Page {
   readonly name: string;
   readonly section: 1 | 3;
-  /** Stands in the footer. */
+  /** The text of the footer. */
   readonly version: string;
 }
 
@@ -16,19 +16,19 @@ export function manPage(markdown: string, page: Page, pageOf: PageOf): string {
   if (title !== page.name) throw new Error(`${page.name}: the manual is titled ${title}`);
   const [sentence = "", ...more] = summary.split(/(?<=\.) /);
   const about = render(sentence.replace(/\.$/, ""), pageOf).replace(paragraph, "").trim();
-  // What follows the first sentence would be no part of NAME.
+  // NAME only has the first sentence.
   const described = rest.replace(/^## Description\n/m, (heading) =>
     [heading, more.join(" "), ""].join("\n"),
   );
   const header = `.TH ${page.name.toUpperCase()} ${page.section} "" "nbdkit ${page.version}" nbdkit`;
   const body = render(described, pageOf);
   const text = finished(`\n${macro}SH NAME\n${escaped(page.name)} ${command}- ${about}\n${body}`);
-  // tbl(1) is told to look at it.
+  // This line makes man(1) run tbl(1).
   const hint = text.includes("\n.TS\n") ? "'\\\" t\n" : "";
   return `${hint}${header}\n.nh\n.ad l${text}`;
 }
 
-/** Fonts and commands as troff has them, no blank lines, and no paragraph begun where one begins anyway. */
+/** Converts marks to troff's fonts and commands, and removes blank lines and redundant paragraph macros. */
 function finished(text: string): string {
   const plain = text
     .replaceAll(bold, String.raw`\fB`)
@@ -46,13 +46,13 @@ function openingOf(markdown: string) {
   return { title, summary: summary.replaceAll(/\s+/g, " "), rest };
 }
 
-/** Characters that no manual has mark where a font begins and ends, until it is known what the text is part of. */
+/** Characters that no manual contains mark fonts and commands, until the surrounding text is escaped. */
 const bold = "\uE001";
 const italic = "\uE002";
 const roman = "\uE003";
-/** A backslash that is meant for troff. */
+/** A backslash for troff. */
 const command = "\uE004";
-/** The dot in front of a macro, which no text can be taken for. */
+/** The dot of a macro, distinct from dots in text. */
 const macro = "\uE007";
 
 function render(markdown: string, pageOf: PageOf): string {
@@ -67,7 +67,7 @@ function render(markdown: string, pageOf: PageOf): string {
     paragraph: (inner) => `\n${macro}PP\n${lines(inner)}\n`,
     blockquote: (inner) => `\n${macro}RS 4\n${inner}\n${macro}RE\n`,
     code: (inner) =>
-      // .EX and .EE are not everywhere, and these are what they mean.
+      // Not every troff has .EX and .EE, so use their definitions.
       `\n${macro}PP\n${macro}in +4n\n${macro}nf\n${lines(inner, true)}\n${macro}fi\n${macro}in\n`,
     list: (inner, { depth }) => (depth === 0 ? inner : `\n${macro}RS 3\n${inner}\n${macro}RE\n`),
     listItem: (inner, { index, ordered, start }) => {
@@ -82,7 +82,7 @@ function render(markdown: string, pageOf: PageOf): string {
   });
 }
 
-/** Text as troff takes it: nothing in it is a command, and a dash is what can be copied to a shell. */
+/** Escapes text for troff: no part of it is a command, and dashes can be copied to a shell. */
 function escaped(text: string): string {
   return text
     .replaceAll(/[^\0-\x7f]/gu, (c) => {
@@ -114,7 +114,7 @@ function headingText(inner: string, level: number): string {
   return level <= 2 ? plain.toUpperCase().replaceAll(/\uE004\(..|\uE004\[U/g, lowered) : plain;
 }
 
-/** Names of characters, which are not to be capitals. */
+/** Names of troff's characters, which must not be capitalized. */
 function lowered(name: string): string {
   return name.toLowerCase();
 }
@@ -133,7 +133,7 @@ function linked(inner: string, href: string, page: string | undefined): string {
 
 const paragraph = `\n${macro}PP\n`;
 
-/** The first paragraph of an item stands beside its mark. */
+/** The first paragraph of an item is on the line of its mark. */
 function itemText(inner: string): string {
   const text = inner.replace(paragraph, "").trimStart();
   const beside = text.startsWith(macro) ? `${command}&\n${text}` : text;
@@ -143,7 +143,7 @@ function itemText(inner: string): string {
 const cell = "\uE005";
 const row = "\uE006";
 
-/** For tbl(1): every cell is a block of text, so that it may be of several lines. */
+/** For tbl(1): every cell is a text block, so that it may have several lines. */
 function tableText(inner: string): string {
   const rows = inner
     .split(row)
@@ -162,7 +162,7 @@ function tableText(inner: string): string {
 
 const widestColumn = 28;
 
-/** As wide as the longest text, within reason, and at least as the longest word. */
+/** The width of the longest text, up to a limit, but at least that of the longest word. */
 function columnWidth(texts: readonly string[]): number {
   const plain = texts.map((text) =>
     text.replaceAll(/[\uE001-\uE003]/g, "").replaceAll(/\uE004(\(..|\[[^\]]*\]|.)/g, "x"),

@@ -4,19 +4,18 @@ import { join } from "node:path";
 
 const root = join(import.meta.dirname, "..");
 
-/** The programs that modules start are spared: some are slow with the sanitizer, or have leaks of their own. */
+/** Programs that modules start run without the sanitizer: some are slow with it, or leak memory themselves. */
 const HIDE = `#include <stdlib.h>
 __attribute__ ((constructor)) static void hide (void) { unsetenv ("LD_PRELOAD"); }
 `;
 
-/** It goes on after a report, so that the server's state can be seen and the test's other checks hold. */
+/** It continues after a report, so that the server's state is visible and the test's other checks run. */
 const COMPILER = `#!/bin/sh
 exec cc -fsanitize=address,undefined -fsanitize-recover=all -fno-omit-frame-pointer "$@"
 `;
 
 /**
- * A plugin that lets the runtime read beyond the end of a text. What the sanitizer does not see
- * here it misses elsewhere.
+ * A plugin that makes the runtime read beyond the end of a text. If the sanitizer misses this, it misses others too.
  */
 const FAULT = `#include <stdlib.h>
 #define NBDKIT_API_VERSION 2
@@ -35,18 +34,18 @@ NBDKIT_REGISTER_PLUGIN (plugin)
 
 export interface Sanitizer {
   readonly env: Readonly<Record<string, string>>;
-  /** What `bun test` is to load first. */
+  /** The file that `bun test` loads first. */
   readonly preload: string;
-  /** The command before a program that is to load the runtime. */
+  /** The command in front of a program that loads the runtime. */
   readonly prefix: readonly string[];
 }
 
 /**
- * Make in `folder` what is needed, and the runtime with it. Throws where the compiler has no sanitizer, or this machine
- * does not let it see anything.
+ * Create the needed files and the runtime in `folder`. Throws if the compiler has no sanitizer, or
+ * if the sanitizer detects nothing on this machine.
  */
 export function prepareSanitizer(folder: string): Sanitizer {
-  // Some tests run the server as somebody else.
+  // Some tests run the server as another user.
   chmodSync(folder, 0o755);
   const reports = join(folder, "reports");
   mkdirSync(reports);
@@ -69,7 +68,7 @@ export function prepareSanitizer(folder: string): Sanitizer {
 
 function settings(folder: string, compiler: string, prefix: readonly string[]): Sanitizer {
   const reports = join(folder, "reports");
-  // Bun deals with signals itself, and its collector's memory cannot be searched for leaks.
+  // Bun handles signals itself, and the memory of its collector cannot be searched for leaks.
   const off = ["segv", "sigbus", "abort", "sigfpe", "sigill"].map((name) => `handle_${name}=0`);
   return {
     env: {
@@ -111,7 +110,7 @@ function checkThatItSees({ env, prefix }: Sanitizer, folder: string, reports: st
   for (const name of names) rmSync(join(reports, name));
 }
 
-/** What the compiler prints. */
+/** The output of the compiler. */
 function cc(args: readonly string[]): string {
   const { success, stdout, stderr } = Bun.spawnSync(["cc", ...args], { stderr: "pipe" });
   if (!success) throw new Error(`cc ${args.join(" ")} failed: ${stderr.toString()}`);

@@ -9,13 +9,13 @@ import { readJunit, type TestResult } from "./junit.ts";
 import { prepareSanitizer, type Sanitizer } from "./sanitizer.ts";
 import { type AllowedSkip, judge } from "./verdict.ts";
 
-/** Skips that CI may have, each with its reason. Every other skip is a failure there. */
+/** The skips that CI allows, each with its reason. Every other skip is a failure there. */
 const allowedSkips: readonly AllowedSkip[] = [
   { text: "(needs a loop device)", why: "containers have none, and /dev is the machine's" },
   { text: "(needs a user)", why: "CI runs as root, whom no file's mode holds back" },
 ];
 
-/** Those that are run under the address sanitizer too. `--sanitize=address` alone runs all that load C modules. */
+/** Tests that also run under the address sanitizer. `--sanitize=address` alone runs all that load C modules. */
 const sanitizedTests = {
   few: [
     "test/abi/mixed.test.ts",
@@ -37,9 +37,9 @@ const gates: Readonly<Record<string, readonly string[]>> = {
 };
 
 const TEST_TIMEOUT_MS = 30_000;
-/** Where more tests fail than that, it is not the machine's fault. */
+/** If more tests fail than this, the machine is not the cause. */
 const MOST_TRIED_AGAIN = 10;
-/** Native code that hangs cannot be interrupted by a test's own timeout. */
+/** A test's own timeout cannot interrupt native code that hangs. */
 const TESTS_DEADLINE_MS = 25 * 60_000;
 const GATE_DEADLINE_MS = 5 * 60_000;
 
@@ -48,10 +48,10 @@ const root = join(import.meta.dirname, "..");
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
-    // CI must not fail for an order that nobody has run: other orders are for those who look for mistakes.
+    // CI must not fail because of a new order: use other orders to search for mistakes.
     seed: { type: "string", default: "1" },
     "no-install": { type: "boolean", default: false },
-    /** `address`: the native runtime is compiled with it. */
+    /** `address`: compile the native runtime with this sanitizer. */
     sanitize: { type: "string" },
   },
 });
@@ -77,7 +77,7 @@ async function main(): Promise<number> {
 }
 
 interface Run {
-  /** What went wrong outside any test. */
+  /** Failures outside any test. */
   readonly failures: readonly string[];
   readonly results: readonly TestResult[];
 }
@@ -133,8 +133,9 @@ async function runTests(): Promise<Run> {
 }
 
 /**
- * Thousands of tests start servers and clients beside one another, and a machine that has other work may starve one of
- * them. A test that fails is therefore run once more, with those of its file only; that it passes then is said.
+ * Thousands of tests start servers and clients in parallel, and a busy machine may starve one of
+ * them. Therefore the file of a failed test runs once more on its own. A test that then passes is
+ * reported as unsteady.
  */
 async function triedAgain(
   results: readonly TestResult[],
@@ -152,7 +153,7 @@ async function triedAgain(
   });
 }
 
-/** Whatever it reports fails the test in which it does, and no test is run again. */
+/** A report fails the test in which it occurs, and no test is run again. */
 async function runSanitized(paths: readonly string[]): Promise<Run> {
   say(`== tests under the sanitizer: npm test -- --sanitize=address ${paths.join(" ")}`);
   const folder = mkdtempSync(join(tmpdir(), "nbdkit-sanitizer-"));
@@ -176,7 +177,7 @@ async function runSanitized(paths: readonly string[]): Promise<Run> {
   }
 }
 
-/** Run the tests in `paths`, or all. The results are undefined where Bun left none. */
+/** Run the tests in `paths`, or all. The results are undefined if Bun wrote none. */
 async function bunTest(
   paths: readonly string[],
   sanitizer?: Sanitizer,
@@ -200,7 +201,7 @@ async function bunTest(
   }
 }
 
-/** A file that does not load has no results, so no test of it is counted as failed. */
+/** A file that fails to load has no results, so none of its tests counts as failed. */
 function outsideTests(results: readonly TestResult[], end: string): string[] {
   const failures: string[] = [];
   if (positionals.length === 0) {
@@ -218,7 +219,7 @@ function outsideTests(results: readonly TestResult[], end: string): string[] {
   return failures;
 }
 
-/** Run this Bun with `args` and tell how it ended. */
+/** Run this Bun with `args` and return how it ended. */
 async function bun(
   args: readonly string[],
   deadlineMs: number,
@@ -228,7 +229,7 @@ async function bun(
     cwd: root,
     env: {
       ...process.env,
-      // A log is read without colours, which some tools print wherever CI is set.
+      // Disable colours, which some tools print if CI is set.
       ...(process.stdout.isTTY ? {} : { NO_COLOR: "1" }),
       ...sanitizer?.env,
     },

@@ -2,7 +2,7 @@
 import type { TestResult } from "./junit.ts";
 
 export interface AllowedSkip {
-  /** What the test's file and name, joined by ": ", contain. */
+  /** A part of the test's file and name, joined by ": ". */
   readonly text: string;
   readonly why: string;
 }
@@ -15,8 +15,8 @@ export interface Verdict {
 }
 
 /**
- * The totals of `results`. What `otherFailures` names counts as failed too. Where `allowedSkips`
- * is given, a skip that it does not list is a failure.
+ * The totals of `results`. Each entry of `otherFailures` also counts as failed. If `allowedSkips`
+ * is given, any other skip is a failure.
  */
 export function judge(
   results: readonly TestResult[],

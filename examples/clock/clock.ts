@@ -1,4 +1,4 @@
-/** A read-only disk that holds the time. The manual is README.md, beside this file. */
+/** A read-only disk that contains the time. The manual is README.md, beside this file. */
 import { ConfigError, definePlugin, param } from "#api";
 
 const sizeBytes = 512;
@@ -35,7 +35,7 @@ export default definePlugin({
     }
   },
 
-  // One handle a connection: a client that reads twice, or in parts, sees the same time.
+  // One handle per connection: a client that reads twice, or in parts, gets the same time.
   open: ({ zone }) => page(zone, new Date()),
 
   getSize: () => BigInt(sizeBytes),

@@ -11,11 +11,11 @@ export default defineFilter({
   description: "Show the letters a to z as capitals.",
   params: {},
 
-  // What is read is not what is stored, so writing it back would change the disk.
+  // Clients do not read the stored bytes, so writing them back would change the disk.
   canWrite: () => false,
 
   pread(next, _config, buf, offset, flags) {
-    // A layer may answer at once or later. Making no promise where none is needed is a good deal faster.
+    // A layer may answer at once or later. `after` makes no promise in the first case, which is much faster.
     return after(next.pread(buf, offset, flags), () => capitalize(buf));
   },
 });
