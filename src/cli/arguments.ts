@@ -1,4 +1,4 @@
-/** Splits the command line into options and words, with the habits of getopt_long(3). Commander does the splitting. */
+/** Splits the command line into options and words, by the rules of getopt_long(3). Commander does the splitting. */
 import { Command, CommanderError, Option } from "commander";
 
 import { didYouMean } from "../lib/near.ts";
@@ -7,16 +7,16 @@ import { display, longNames, options, type OptionSpec } from "./options.ts";
 /** One option as it was given. */
 export interface GivenOption {
   readonly option: OptionSpec;
-  /** "" where the option takes none. */
+  /** "" if the option takes no value. */
   readonly value: string;
 }
 
 export interface Arguments {
   /** In the order of the command line. */
   readonly options: readonly GivenOption[];
-  /** All that is no option: the plugin and its parameters. */
+  /** All arguments that are not options: the plugin and its parameters. */
   readonly words: readonly string[];
-  /** Why the command line cannot be understood. `options` has what came before. */
+  /** Why the command line is invalid. `options` has the options before the error. */
   readonly problem?: string;
 }
 
@@ -38,7 +38,7 @@ export function splitArguments(
         program.addOption(nameless(flags(`--${name}`, option)));
         listen(program, name, option, given);
       } else {
-        // It takes a value, so that `--d=1` comes here too.
+        // The option takes a value, so that `--d=1` also gets here.
         program.addOption(nameless(`--${name} [value]`));
         program.on(`option:${name}`, () => refuseName(program, name, candidates));
       }
@@ -56,7 +56,7 @@ export function splitArguments(
   return { options: given, words: program.args };
 }
 
-/** Commander does not know a name with a value where it takes none, and then thinks of similar ones. */
+/** Commander rejects a value for an option without one as an unknown name, and suggests similar names. */
 function problemOf(message: string): string {
   const text = message.replace(/^error: /, "").replaceAll("\n", " ");
   const known = /^unknown option '(--[^=]+)=.*\(Did you mean \1\?\)$/.exec(text)?.[1];
@@ -96,7 +96,7 @@ function flags(names: string, { value }: OptionSpec): string {
   return value === undefined ? names : `${names} <${value}>`;
 }
 
-/** Commander would make a property name of the flag, and fails where it ends in a dash. */
+/** Commander makes a property name from the flag, which fails if the flag ends in a dash. */
 function nameless(text: string): Option {
   return Object.assign(new Option(text), { attributeName: () => "nameless" });
 }
@@ -108,9 +108,10 @@ function listen(program: Command, name: string, option: OptionSpec, given: Given
 }
 
 /**
- * What looks like the name of a long option but is none, and what each may be short for. Commander goes on
- * after an unknown option, but getopt_long(3) stops there: so they become options that refuse themselves. A
- * word that turns out to be a value (`--run --thr`) does no harm: then nothing looks the name up.
+ * Words that look like a long option but are not one, with the names that they may abbreviate.
+ * Commander continues after an unknown option, but getopt_long(3) stops there, so each word
+ * becomes an option that refuses itself. A word that turns out to be a value (`--run --thr`) does
+ * no harm: no code looks its name up.
  */
 function unknownNames(argv: readonly string[]): Map<string, readonly OptionSpec[]> {
   const found = new Map<string, readonly OptionSpec[]>();
@@ -133,7 +134,7 @@ function refuseName(program: Command, name: string, candidates: readonly OptionS
   program.error(`option '--${name}' is ambiguous: it may mean ${meanings}`);
 }
 
-/** The same for letters, which may stand together in a word. */
+/** The same for letters, which may be joined in one word. */
 function unknownLetters(argv: readonly string[]): ReadonlySet<string> {
   const clusters = argv.filter((word) => /^-[^-]/.test(word)).map((word) => word.slice(1));
   const letters = new Set(clusters.join("").replaceAll(/[^0-9a-zA-Z?]/g, ""));

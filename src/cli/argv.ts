@@ -1,4 +1,4 @@
-/** The words of the command line as the kernel has them: Bun drops a `--` in front, and damages what is not UTF-8. */
+/** The arguments as the kernel has them. Bun drops a leading `--`, and damages bytes that are not UTF-8. */
 import { readFileSync } from "node:fs";
 
 import { splitWords } from "../lib/environment.ts";
@@ -8,7 +8,7 @@ export function programArguments(): readonly string[] {
   return restored(process.argv.slice(2), wordsOfProcess());
 }
 
-/** `plain` as Bun has it, with what the end of all `words` of the process tells better. */
+/** Bun's arguments `plain`, corrected by the end of the process's own `words`. */
 export function restored(plain: readonly string[], words: readonly string[]): readonly string[] {
   if (words.length <= plain.length) return plain;
   const start = words.length - plain.length;
@@ -19,7 +19,7 @@ function wordsOfProcess(): readonly string[] {
   try {
     return splitWords(readFileSync("/proc/self/cmdline"));
   } catch {
-    // No /proc: what Bun says is nearly always right.
+    // Without /proc, use Bun's copy, which is nearly always right.
     return [];
   }
 }

@@ -1,14 +1,14 @@
-/** Finds out that JavaScript is blocked, and by what, from what src/chain/running.ts has in memory. */
+/** Detects that JavaScript is blocked, and by which layer, from the memory of src/chain/running.ts. */
 import { blockedLooks, mostNamedLayers } from "./limits.ts";
 
-/** What the thread is told when it starts. */
+/** The data that the thread gets when it starts. */
 export interface Watched {
   readonly memory: SharedArrayBuffer;
   readonly methods: readonly string[];
   readonly methodsPerLayer: number;
   readonly titles: readonly string[];
   readonly serverName: string | undefined;
-  /** Where error lines go. */
+  /** The destination of error lines. */
   readonly target: "nowhere" | "systemLog" | { readonly fd: number };
 }
 
@@ -25,7 +25,7 @@ export class Blocking {
     this.#underWay = new Int32Array(watched.memory, 2 * Int32Array.BYTES_PER_ELEMENT);
   }
 
-  /** What to say, once each time. */
+  /** The line to log, once for each time that JavaScript is blocked. */
   look(): string | undefined {
     const turns = Atomics.load(this.#now, 1);
     this.#looks = turns === this.#turns ? this.#looks + 1 : 0;

@@ -1,4 +1,4 @@
-/** The command of --run: a shell beside the server, that is told where the server is. */
+/** The command of --run: a shell beside the server, which gets the server's address. */
 import { closeSync, writeSync } from "node:fs";
 
 import { ConfigError } from "../lib/errors.ts";
@@ -13,7 +13,7 @@ import { scriptWordBytes } from "./limits.ts";
 import { endTree, killTree } from "./process-tree.ts";
 import { quote, uriOf, type UriOptions } from "./uri.ts";
 
-/** What the command is told. */
+/** The facts that the command gets. */
 export interface CaptiveAddress extends UriOptions {
   readonly address: Address;
 }
@@ -27,15 +27,15 @@ export interface CaptiveStreams {
 export interface CaptiveCommand {
   /** The exit status, or 128 + the number of the signal that killed it. */
   readonly status: Promise<number>;
-  /** Begin. Without it the shell waits, and ends with this process. */
+  /** Start the command. Until then the shell waits, and ends with this process. */
   release(): void;
-  /** Ask it, and what it started, to end. Does nothing once it has ended. */
+  /** Ask the command and the processes that it started to end. Does nothing after it has ended. */
   terminate(): void;
-  /** End it, and what it started, whatever they do about it. Does nothing once it has ended. */
+  /** Kill the command and the processes that it started. Does nothing after it has ended. */
   kill(): void;
 }
 
-/** The shell waits for a line at the gate: a descriptor of one digit, which all shells take. */
+/** The shell waits for a line at the gate: a descriptor of one digit, which all shells accept. */
 const waitAt = (gate: number): string =>
   `read nbdkit_ready <&${gate} || exit 1; exec ${gate}<&-; unset nbdkit_ready\n`;
 
@@ -47,19 +47,19 @@ function openFiles(): string {
 
 const gates = [3, 4, 5, 6, 7, 8, 9] as const;
 
-/** Where the shell waits, and its descriptors: at their own places what this process was given. */
+/** The gate and the shell's descriptors. Descriptors that this process was given keep their numbers. */
 function descriptorsOf({ input, output }: CaptiveStreams) {
   const given = givenDescriptors();
   const gate = gates.find((fd) => !given.includes(fd)) ?? 9;
   const stdio: ("ignore" | "inherit" | "pipe" | number)[] = [input, output, "inherit"];
-  // Above the three, "ignore" leaves a place empty.
+  // Above the standard streams, "ignore" leaves a number unused.
   for (let fd = 3; fd <= Math.max(gate, ...given); fd++) {
     stdio.push(fd === gate ? "pipe" : given.includes(fd) ? fd : "ignore");
   }
   return { gate, stdio };
 }
 
-/** nbdkit-captive(1). It has the user and the group that this process has now, and runs once it is released. */
+/** nbdkit-captive(1). It has the current user and group of this process, and runs when it is released. */
 export function holdCommand(
   text: string,
   where: CaptiveAddress,
@@ -69,14 +69,14 @@ export function holdCommand(
   const script = waitAt(gate) + openFiles() + shellVariables(where) + text;
   const child = startShell(shellCommand(script), stdio);
   ownProcessDescriptor(child.pid);
-  // Bun has the descriptor for pipes above the three.
+  // Bun has a descriptor for pipes above the standard streams.
   const opener = Number(child.stdio[gate]);
   ownDescriptor(opener);
   const release = (): void => {
     try {
       writeSync(opener, "\n");
     } catch (error) {
-      // Somebody ended it meanwhile.
+      // Another process has ended it meanwhile.
       log.debug(`the command of --run does not wait: ${String(error)}`);
     }
     closeSync(opener);
@@ -89,12 +89,12 @@ export function holdCommand(
   const kill = (): void => {
     if (child.exitCode === null && child.signalCode === null) killTree(child.pid);
   };
-  // A command must not outlive a server that ends in a way that nobody foresaw.
+  // The command must not outlive a server that ends unexpectedly.
   process.on("exit", terminate);
   const status = child.exited.finally(async () => {
     process.off("exit", terminate);
     await askAgain?.();
-    // The shell says nothing of its own end.
+    // Keep the shell from reporting its own end.
     if (child.signalCode !== null && askAgain === undefined) {
       log.error(`the command of --run was killed by ${child.signalCode}`);
     }
@@ -104,7 +104,7 @@ export function holdCommand(
 
 function startShell(command: string[], stdio: ReturnType<typeof descriptorsOf>["stdio"]) {
   try {
-    // At least the three are there, which the compiler cannot see.
+    // The three streams exist, which the compiler cannot see.
     return withMostOpenFiles(() =>
       Bun.spawn(command, { stdio: stdio as ["ignore", "inherit", "inherit"] }),
     );
@@ -116,17 +116,17 @@ function startShell(command: string[], stdio: ReturnType<typeof descriptorsOf>["
 }
 
 /**
- * Bun passes on text only: a first shell makes bytes of what is not UTF-8, and becomes the one that
- * runs the script.
+ * Bun only passes valid text. A first shell restores the bytes that are not UTF-8, and becomes the
+ * shell that runs the script.
  */
 function shellCommand(script: string): string[] {
   if (script.isWellFormed()) return ["/bin/sh", "-c", script, "sh"];
-  // $(...) drops newlines at the end, so that something follows them.
+  // $(...) drops newlines at the end, so add a character after them.
   const first = 'set -- "$(printf %b "$@" x)"; exec /bin/sh -c "${1%x}" sh';
   return ["/bin/sh", "-c", first, "sh", ...escapedPieces(bytesOf(script))];
 }
 
-/** For %b of printf(1), which puts the pieces together. */
+/** For %b of printf(1), which joins the pieces. */
 function escapedPieces(bytes: Uint8Array): string[] {
   const pieces: string[] = [];
   for (let at = 0; at < bytes.length; at += scriptWordBytes) {

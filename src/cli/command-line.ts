@@ -1,4 +1,4 @@
-/** Makes settings of the command line, and refuses what does not fit together. */
+/** Converts the command line to settings, and refuses conflicting options. */
 import { ConfigError } from "../lib/errors.ts";
 import { quoted } from "../lib/quoted.ts";
 import { type GivenOption, splitArguments } from "./arguments.ts";
@@ -7,14 +7,14 @@ import { display, type OptionName, options, type OptionSpec } from "./options.ts
 import { placesOf } from "./places.ts";
 import type { Asked, Given, GivenSettings, Settings, Target } from "./settings.ts";
 
-/** What is printed without loading anything. */
+/** Actions that print something without loading a module. */
 export type Print = "dump-config" | "help" | "long-options" | "short-options" | "version";
 
-/** What is done once the modules are loaded. */
+/** Actions after the modules are loaded. */
 export type Action = "dump-plugin" | "help" | "serve" | "version";
 
 export type CommandLine =
-  /** The options are wrong: say why, show the usage. */
+  /** The options are invalid: print the reason and the usage. */
   | { readonly kind: "usage"; readonly problem: string }
   | { readonly kind: "print"; readonly what: Print }
   | { readonly kind: "inspect"; readonly request: InspectRequest }
@@ -22,11 +22,11 @@ export type CommandLine =
       readonly kind: "load";
       readonly action: Action;
       readonly settings: Settings;
-      /** All arguments but the plugin, the options first: what a plugin that is a program gets. */
+      /** All arguments except the plugin, options first, for a plugin that is a program. */
       readonly rest: readonly string[];
     };
 
-/** Throws ConfigError where a value is wrong or options exclude each other. */
+/** Throws ConfigError if a value is invalid or options exclude each other. */
 export function parseCommandLine(argv: readonly string[]): CommandLine {
   const { options: list, words, problem } = splitArguments(argv);
   const values = new Values();
@@ -85,7 +85,7 @@ function inspection(
   return { file, json, release: releases.get(file) };
 }
 
-/** The option means a filter as it is named in --filter; one that means none would be lost in silence. */
+/** The option must name a filter as --filter does; any other name would be ignored silently. */
 function checkReleases(releases: ReadonlyMap<string, unknown>, filters: readonly string[]): void {
   for (const filter of releases.keys()) {
     if (filters.includes(filter)) continue;
@@ -104,7 +104,7 @@ function optionText({ option, value }: GivenOption): string {
   return option.value === undefined ? `--${option.name}` : `--${option.name}=${value}`;
 }
 
-/** Words that must not be taken for options. */
+/** Arguments that must not be treated as options. */
 function withoutOptions(words: readonly string[]): readonly string[] {
   return words.some((word) => word.startsWith("-")) ? ["--", ...words] : words;
 }

@@ -1,6 +1,7 @@
 /**
- * Becomes a daemon. Bun cannot fork, so the program is started once more, and the new process does everything: loads
- * the modules, binds, serves. The first one only waits for it to serve, and ends.
+ * Becomes a daemon. Bun cannot fork, so the program starts itself again, and the new process does
+ * everything: it loads the modules, binds and serves. The first process only waits until the new
+ * one serves, and ends.
  */
 import { closeSync, fstatSync, readSync, writeSync } from "node:fs";
 import { constants } from "node:os";
@@ -24,18 +25,18 @@ import { chooseLog } from "./error-log.ts";
 import { keepDescriptor } from "./given-descriptors.ts";
 import type { Settings } from "./settings.ts";
 
-/** Tells the new process what it is: where it reports to, and to whom. */
+/** The environment variable that marks the new process: its descriptor for reports, and the first process. */
 const variable = "NBDKIT_READY";
 
-/** What the new process does on the way. */
+/** The steps of the new process. */
 export interface Daemon {
-  /** Leave the terminal and its folder. Errors are still shown. */
+  /** Leave the terminal and the current folder. Errors still go to the terminal. */
   detach(): void;
-  /** Let the first process end: clients are served now. */
+  /** Let the first process end, since the server is ready for clients. */
   ready(): void;
 }
 
-/** Start the server in the background. The exit status: 0 once it serves. */
+/** Start the server in the background. Returns the exit status: 0 when the server is ready. */
 export function startDaemon(): number {
   let again;
   try {
@@ -50,11 +51,11 @@ export function startDaemon(): number {
   if (readByte(again.output)) return 0;
   const status = again.wait();
   if (status > 128) log.error(`the server was ended by signal ${status - 128} before it served`);
-  // It has said why, but must not look like success.
+  // The new process has logged the reason; the status must not be 0.
   return status === 0 ? 1 : status;
 }
 
-/** False at the end, when nobody has the other end any more. */
+/** False at the end of the pipe, when no process has the other end. */
 function readByte(fd: number): boolean {
   for (;;) {
     try {
@@ -72,13 +73,13 @@ export function enterDaemon(settings: Settings): Daemon | undefined {
   unsetVariable(variable);
   const [, fd = "", inode = "", parent = ""] = /^(\d+):(\d+):(\d+)$/.exec(value) ?? [];
   const report = Number(fd);
-  // Bun gives what modules start the variables that there were at first: it may be for another process.
+  // Bun passes the original variables to programs that modules start, so this one may be for another process.
   if (fd === "" || inodeOf(report) !== Number(inode)) return undefined;
   keepDescriptor(report);
-  // Until it serves, ending the one that the user sees ends it too.
+  // Until the server is ready, the end of the first process also ends this one.
   signalOnParentsEnd(constants.signals.SIGTERM);
   if (process.ppid !== Number(parent)) process.exit(1);
-  // nbdkit forks when it detaches, and modules notice by the number: before, it is the first process's.
+  // nbdkit forks when it detaches, and modules detect that by the pid: until then they get the first process's.
   showPid(Number(parent));
   return new Background(report, settings);
 }
@@ -109,7 +110,7 @@ class Background implements Daemon {
       ownDescriptor(this.#stderr);
       sendErrorsTo({ fd: this.#stderr });
     }
-    // With -v debug messages go on.
+    // With -v debug messages continue.
     if (!verbose) discard(2);
   }
 

@@ -1,4 +1,4 @@
-/** Prints what --dump-plugin shows, line by line as nbdkit does: what fails in between leaves what came before. */
+/** Prints what --dump-plugin shows, line by line as nbdkit does: a failure leaves the lines before it. */
 import type { Chain } from "../chain/chain.ts";
 import type { Layer } from "../chain/layer.ts";
 import { realPath } from "../lib/paths.ts";
@@ -51,7 +51,7 @@ const order = [
   "_zero_v1",
 ] as const;
 
-/** The plugin's lines, then those of the filters, the innermost first, as nbdkit has them since 1.36. */
+/** The plugin's lines, then those of the filters, innermost first, as in nbdkit since 1.36. */
 export async function dumpPlugin(chain: Chain): Promise<void> {
   const plugin = chain.layers.at(-1);
   if (plugin !== undefined) await printPlugin(chain, plugin);
@@ -80,7 +80,7 @@ async function printPlugin(chain: Chain, plugin: Layer): Promise<void> {
     ]),
   );
   if (at >= 0) {
-    // All layers have their say, and it is asked for before config_complete.
+    // The model depends on all layers, and nbdkit queries it before config_complete.
     await chain.settleThreadModel();
     print(fields([["thread_model", chain.threadModel]]));
   }

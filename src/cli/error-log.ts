@@ -1,4 +1,4 @@
-/** Sends error messages where --log says. */
+/** Sends error messages to the destination of --log. */
 import { ConfigError } from "../lib/errors.ts";
 import { log, sendErrorsTo } from "../lib/log.ts";
 import { messageOf } from "../lib/thrown.ts";
@@ -6,7 +6,7 @@ import { openSystemLog } from "../sys/process.ts";
 import { openOutput } from "./output-file.ts";
 import type { LogTarget } from "./settings.ts";
 
-/** `default` is stderr here: a daemon asks for syslog itself. */
+/** `default` is stderr here: a daemon selects syslog itself. */
 export function chooseLog(target: LogTarget): void {
   if (target === "default" || target === "stderr") {
     sendErrorsTo({ fd: 2 });
@@ -21,7 +21,7 @@ export function chooseLog(target: LogTarget): void {
 
 const opened = new Map<string, number>();
 
-/** Once: a daemon chooses again, when relative paths and rights may have changed. */
+/** Open it once: a daemon selects again, when relative paths and privileges may have changed. */
 function openLog(file: string): number {
   try {
     const fd = opened.get(file) ?? openOutput(file, "append", 0o644);

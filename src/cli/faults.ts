@@ -1,7 +1,7 @@
 /**
- * Exceptions and rejections that nobody caught: a timer or a forgotten promise of a module, or a bug of ours. Before
- * and after serving they end the program. While clients are served they are logged, since one module's slip
- * must not take the disks of all clients away.
+ * Uncaught exceptions and rejections: from a timer or a forgotten promise of a module, or a bug of
+ * ours. Before and after serving they end the program. While clients are served they are only
+ * logged, since one module's mistake must not take away the disks of all clients.
  */
 import { log } from "../lib/log.ts";
 import { stackOf } from "../lib/thrown.ts";
@@ -20,13 +20,13 @@ function handle(error: unknown): void {
   log.error(`nobody caught this, so some request may never be answered: ${stackOf(error)}`);
 }
 
-/** From now on nothing is thrown without being seen. */
+/** From now on every uncaught error is reported. */
 export function watchFaults(): void {
   process.on("uncaughtException", handle);
   process.on("unhandledRejection", handle);
 }
 
-/** Until it is disposed of, faults do not end the program, and who ends it otherwise is not silent. */
+/** Until it is disposed of, faults do not end the program, and calls of process.exit are logged. */
 export function surviveFaults(): Disposable {
   serving++;
   process.on("exit", tellEnd);

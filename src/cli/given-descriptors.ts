@@ -3,7 +3,7 @@ import { descriptorState, foreignDescriptors, setInherited } from "../sys/proces
 
 let given: readonly number[] = [];
 
-/** Bun keeps them from what modules start, which nbdkit does not. To be called before anything else is opened. */
+/** Bun does not pass them to programs that modules start; nbdkit does. Call this before opening anything else. */
 export function passOnDescriptors(): void {
   given = foreignDescriptors();
   for (const fd of given) setInherited(fd, true);
@@ -15,8 +15,8 @@ export function keepDescriptor(fd: number): void {
   setInherited(fd, false);
 }
 
-/** What the command of --run gets besides its streams. */
+/** The descriptors that the command of --run gets besides its streams. */
 export function givenDescriptors(): readonly number[] {
-  // A module may have closed some.
+  // A module may have closed some of them.
   return given.filter((fd) => descriptorState(fd) !== "closed");
 }

@@ -1,4 +1,4 @@
-/** What --help, --version and --dump-config print about this program and its layers. */
+/** The output of --help, --version and --dump-config about this program and its layers. */
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 
@@ -18,7 +18,7 @@ export function layerVersions(layers: readonly Layer[]): string {
   return layers.map((layer) => `${layer.name} ${layer.version ?? ""}`.trimEnd() + "\n").join("");
 }
 
-/** One paragraph for each layer, from the top, each with an empty line behind it. */
+/** One paragraph for each layer, from the top, each followed by an empty line. */
 export function layerHelp(layers: readonly Layer[]): string {
   return layers.map(helpOf).join("");
 }
@@ -68,15 +68,15 @@ export function dumpConfig(): string {
 }
 
 /**
- * npm's install scripts add this machine's directories to the file of the package. Without them
- * that file has to do.
+ * npm's install scripts add this machine's directories to a copy of the package's file. Without
+ * the copy, the package's file is used.
  */
 function pkgConfigFolder(): string {
   const folder = join(root, "share", "pkgconfig");
   return existsSync(join(folder, "nbdkit.pc")) ? folder : join(root, "include", "pkgconfig");
 }
 
-/** Lines of `key=value`, but for what has no value. */
+/** Lines of `key=value`; keys without a value are left out. */
 export function fields(pairs: readonly (readonly [string, string | undefined])[]): string {
   return pairs
     .filter(([, value]) => value !== undefined)

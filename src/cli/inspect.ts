@@ -1,4 +1,4 @@
-/** Prints what is known of a C module: `nbdkit --inspect`. */
+/** Prints the properties of a C module: `nbdkit --inspect`. */
 import type { Inspection } from "#abi/recognise/inspect";
 import type { ReleaseId } from "#abi/recognise/releases";
 
@@ -13,7 +13,7 @@ export interface InspectRequest {
   readonly json: boolean;
 }
 
-/** The exit status: 0 where this server can run the module, else 1. */
+/** The exit status: 0 if this server can run the module, else 1. */
 export async function inspect({ file, release, json }: InspectRequest): Promise<number> {
   const path = realPath(findNative(file));
   const { inspectModule } = await import("#abi/recognise/inspect");
@@ -22,7 +22,7 @@ export async function inspect({ file, release, json }: InspectRequest): Promise<
   return inspection.runnable ? 0 : 1;
 }
 
-/** Every key and its words in text, in the order of printing. */
+/** Every key and its label, in the order of printing. */
 const words: Readonly<Record<keyof Inspection, string>> = {
   path: "file",
   kind: "kind",
@@ -55,7 +55,7 @@ function inOrder(inspection: Inspection): Inspection {
   return Object.fromEntries(pairs) as Inspection;
 }
 
-/** One line for each, but indented lines below it for texts of several. */
+/** One line for each key; further lines of a value are indented below it. */
 function inspectionText(inspection: Inspection): string {
   return Object.entries(inspection)
     .map(([key, value]) => `${words[key as keyof Inspection]}:${valueText(value)}\n`)

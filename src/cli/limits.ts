@@ -4,9 +4,9 @@
 export const forkMs = 1000;
 /** How long SIGSTOP may take to reach a process. */
 export const stopMs = 100;
-/** The same signal once more within this time is not a second wish: a terminal and `npm run` both pass on Ctrl-C. */
+/** The same signal within this time does not count as a second one: a terminal and `npm run` both pass on Ctrl-C. */
 export const doubledSignalMs = 500;
-/** How often the watchdog looks whether JavaScript has moved. */
+/** How often the watchdog checks whether JavaScript has moved. */
 export const watchdogLookMs = 500;
 /** Looks in a row without a move, after which JavaScript counts as blocked: two seconds. */
 export const blockedLooks = 4;

@@ -1,4 +1,4 @@
-/** Makes of the places on the command line what the server listens on. */
+/** Converts the places on the command line to the addresses that the server listens on. */
 import { chownSync, mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 
@@ -8,12 +8,12 @@ import { messageOf } from "../lib/thrown.ts";
 import type { ListenTarget } from "../server/sockets.ts";
 import type { Place } from "./settings.ts";
 
-/** Disposing of it removes the directories that were made for it. */
+/** Dispose of it to remove the directories that were made for it. */
 export interface ListenPlaces extends Disposable {
   readonly targets: readonly ListenTarget[];
   /**
-   * Give these directories to the user that is going to remove them. The sockets must be there: from then on that user
-   * could put another file in their place.
+   * Give these directories to the user that will remove them. The sockets must exist already:
+   * afterwards that user could put other files in their place.
    */
   giveTo(owner: number): void;
 }
@@ -38,7 +38,7 @@ function give(folder: string, owner: number): void {
   try {
     chownSync(folder, owner, -1);
   } catch (error) {
-    // Changing the user fails then as well, and says why.
+    // Changing the user fails then too, with a message.
     log.debug(`${folder} cannot be given to user ${owner}: ${String(error)}`);
   }
 }
@@ -77,7 +77,7 @@ function temporaryFolder(prefix: string): string {
 
 /** A folder that only this user may enter. */
 function privateFolder(stack: DisposableStack): string {
-  // Not in $TMPDIR, whose length is not known: the path of a socket must be short.
+  // Not in $TMPDIR, which may be long: the path of a socket must be short.
   const folder = temporaryFolder("/tmp/nbdkit");
   const remove = (): void => {
     try {
@@ -86,7 +86,7 @@ function privateFolder(stack: DisposableStack): string {
       log.debug(`${folder} cannot be removed: ${String(error)}`);
     }
   };
-  // Also when a second signal or a bug ends the program.
+  // Remove it even if a second signal or a bug ends the program.
   process.on("exit", remove);
   stack.defer(() => {
     remove();

@@ -1,11 +1,11 @@
-/** What modules print goes to stderr: stdout belongs to the server, to the command of --run, or to the client of -s. */
+/** Sends modules' output to stderr: stdout belongs to the server, to the command of --run, or to the client of -s. */
 import { Writable } from "node:stream";
-/* oxlint-disable no-console -- this is where it is made to do no harm */
+/* oxlint-disable no-console -- this file redirects it */
 
 import { printToStderr } from "../lib/log.ts";
 import { bytesOf } from "../lib/text-bytes.ts";
 
-/** What Bun's own console writes to stdout, and what shares its indentation. */
+/** The methods of Bun's console that write to stdout, and those that share its indentation. */
 const methods = [
   "assert",
   "count",
@@ -29,7 +29,7 @@ const methods = [
 /** `console` writes to stderr from now on, on this thread. */
 export function sendConsoleToStderr(): void {
   let made: Pick<Console, (typeof methods)[number]> | undefined;
-  // Made when it is first used, since it takes some milliseconds. Nothing is kept back: the server may end at once.
+  // Created on first use, since that takes some milliseconds. It does not buffer: the server may end at once.
   const printer = () => (made ??= new console.Console({ stdout: stderr(), colorMode: false }));
   for (const method of methods) {
     console[method] = (...args: unknown[]) => {
@@ -48,7 +48,7 @@ export function sendConsoleToStderr(): void {
 
 /** `process.stdout` is stderr from now on, on this thread. */
 export function sendStdoutToStderr(): void {
-  // Asked for when it is used: Bun's stream keeps a descriptor, and a daemon would hold the terminal's.
+  // Opened on use: Bun's stream keeps a descriptor, and a daemon would keep the terminal open.
   Object.defineProperty(process, "stdout", { get: () => process.stderr, configurable: true });
 }
 

@@ -50,13 +50,13 @@ export async function nbdkit(argv: readonly string[]): Promise<number> {
     return await run(argv);
   } catch (error) {
     if (!(error instanceof ConfigError || error instanceof NbdError)) throw error;
-    // A module may have said what is wrong itself.
+    // A module may have logged the reason itself.
     if (error.message !== "") log.error(namedMessage(error));
     return 1;
   }
 }
 
-/** All else counts on calls of libc. */
+/** Everything else depends on libc calls. */
 function checkLibc(): void {
   try {
     lastErrno();
@@ -65,7 +65,7 @@ function checkLibc(): void {
   }
 }
 
-/** `isScript`: the arguments are those of a plugin that is a script, whose first line named another plugin. */
+/** `isScript`: the arguments come from a script plugin, whose first line names another plugin. */
 async function run(argv: readonly string[], isScript = false): Promise<number> {
   const line = parseCommandLine(argv);
   switch (line.kind) {
@@ -138,11 +138,11 @@ async function load(action: Action, settings: Settings): Promise<number> {
   }
 }
 
-/** A daemon loads the modules itself, in a process of its own. */
+/** A daemon loads the modules in its own process. */
 async function start(settings: Settings): Promise<number> {
   const daemon = enterDaemon(settings);
   if (daemon === undefined) log.debug(versionLine().trimEnd());
-  // Or whoever looks for nbdkit finds it by the name of Bun.
+  // Otherwise ps(1) and pgrep(1) would show the name of Bun.
   nameProcess("nbdkit");
   const activated = daemon === undefined ? activatedSockets(settings) : undefined;
   const background = !settings.foreground && activated === undefined;
@@ -160,7 +160,7 @@ async function start(settings: Settings): Promise<number> {
   return serve(chain, settings, { daemon, activated, tls, streams });
 }
 
-/** -s: what modules print from now on must not reach the client. */
+/** -s: from now on modules' output must not reach the client. */
 function streamsOfClient({ log: target }: Settings): StandardStreams {
   checkStandardStreams();
   takeStreams();

@@ -30,7 +30,7 @@ export interface OptionSpec<Name extends string = OptionName> {
   readonly value?: string;
   /** One line of help. */
   readonly help: string;
-  /** nbdkit does not have it, so that it must not make an abbreviation that nbdkit takes ambiguous. */
+  /** nbdkit lacks this option, so it must not make an abbreviation that nbdkit accepts ambiguous. */
   readonly ours?: true;
   /** The options that cannot be used together with this one. */
   readonly conflicts?: readonly Conflict<Name>[];
@@ -452,7 +452,7 @@ export function display(option: OptionSpec): string {
   return option.letter === undefined ? `--${option.name}` : `-${option.letter}/--${option.name}`;
 }
 
-/** What --long-options prints: for the completion of shells. */
+/** The output of --long-options, for shell completion. */
 export function longOptions(): string {
   return options
     .flatMap(longNames)
@@ -462,7 +462,7 @@ export function longOptions(): string {
     .join("");
 }
 
-/** What --short-options prints. */
+/** The output of --short-options. */
 export function shortOptions(): string {
   return options
     .flatMap(({ letter }) => (letter === undefined ? [] : [letter]))

@@ -4,10 +4,10 @@ import { constants, lstatSync, openSync } from "node:fs";
 import { filePath } from "../lib/text-bytes.ts";
 
 /**
- * The descriptor of the file, made with `mode` if it is missing. The server may be root in a
- * folder of another user, who could have put a symbolic link there that leads to a file of root's,
- * so only links of root and of this user are followed. Throws the error of node:fs, or one that
- * says which link is not followed.
+ * The descriptor of the file, which is created with `mode` if it is missing. The server may be
+ * root in a folder of another user, who could have put a symbolic link to a file of root's there,
+ * so only links that belong to root or to this user are followed. Throws the error of node:fs, or
+ * one that names the refused link.
  */
 export function openOutput(path: string, how: "append" | "replace", mode: number): number {
   const name = filePath(path);

@@ -7,10 +7,10 @@ import { absolutePath } from "../lib/paths.ts";
 import { filePath, textOf } from "../lib/text-bytes.ts";
 import { messageOf } from "../lib/thrown.ts";
 
-/** A word that stands for a parameter. */
+/** An argument that is a parameter. */
 export interface Word {
   readonly text: string;
-  /** `FILE:LINE: ` where it comes from a file, for messages. */
+  /** `FILE:LINE: ` if it comes from a file, for messages. */
   readonly where: string;
 }
 
@@ -22,7 +22,7 @@ interface Reading {
   readonly parent: Reading | undefined;
 }
 
-/** Put the lines of the file in the place of each word `@PATH` that has a `/` in it. */
+/** Replace each argument `@PATH` that has a `/` in it by the lines of the file. */
 export function expandParameterFiles(words: readonly string[]): readonly Word[] {
   return words.flatMap((text) => expand({ text, where: "" }, undefined));
 }
@@ -44,7 +44,7 @@ function expand(word: Word, parent: Reading | undefined): readonly Word[] {
   return text.split("\n").flatMap((line, index) => {
     if (/^\s*(#|$)/.test(line)) return [];
     const where = `${path}:${index + 1}: `;
-    // C strings would end there, and hide the rest of the line.
+    // A C string would end there and hide the rest of the line.
     if (line.includes("\0")) throw new ConfigError(`${where}expected text, but there is a NUL`);
     return expand({ text: line, where }, here);
   });

@@ -1,13 +1,13 @@
-/** Makes pairs of keys and values of the words after the plugin. */
+/** Converts the arguments after the plugin to pairs of keys and values. */
 import { ConfigError } from "../lib/errors.ts";
 import { expandParameterFiles } from "./parameter-files.ts";
 
 export type Parameter = readonly [key: string, value: string];
 
 /**
- * nbdkit(1), "PLUGIN CONFIGURATION": `key=value` where the part before the first = is a key. Any other
- * word is the value of the plugin's main parameter; for a plugin that has none, the first such word
- * is the name of a script if it comes before all else. `@PATH` stands for the lines of a file.
+ * nbdkit(1), "PLUGIN CONFIGURATION": `key=value` where the part before the first = is a key. Any
+ * other argument is the value of the plugin's main parameter; for a plugin that has none, it is
+ * the name of a script if it is the first argument. `@PATH` stands for the lines of a file.
  */
 export function parseParameters(
   words: readonly string[],

@@ -1,4 +1,4 @@
-/** Where clients connect: what -p, -i, -U, --vsock and --listen mean together. */
+/** Where clients connect: combines -p, -i, -U, --vsock and --listen. */
 import { ConfigError } from "../lib/errors.ts";
 import { absolutePath } from "../lib/paths.ts";
 import { byteLengthOf, bytesOf, textOf } from "../lib/text-bytes.ts";
@@ -13,8 +13,8 @@ const mostVsockPort = 4294967295;
 const longestSocketPath = 107;
 
 /**
- * `run`: the server serves the command of --run. No place comes twice: what nbdkit takes as "the last one counts" must
- * not fail here.
+ * `run`: the server serves the command of --run. Duplicate places are removed: a repeated option,
+ * of which the last one counts in nbdkit, must not fail here.
  */
 export function placesOf(given: GivenPlaces, run: boolean): readonly Place[] {
   const all = [...given.sockets, ...portPlaces(given, run), ...given.uris];
@@ -22,7 +22,7 @@ export function placesOf(given: GivenPlaces, run: boolean): readonly Place[] {
   const seen = new Set<string>();
   return places.filter((place) => {
     const key = keyOf(place);
-    // Every port 0 is another one, and so is every private socket.
+    // Each port 0 is a different port, and each private socket a different socket.
     const again =
       seen.has(key) && place.kind !== "private" && !("port" in place && place.port === 0);
     seen.add(key);
@@ -40,7 +40,7 @@ function defaultPlace(run: boolean): Place {
   return run ? { kind: "private" } : { kind: "tcp", port: defaultPort };
 }
 
-/** Of -p and -i: one of either kind goes with all of the other, and several go in pairs. */
+/** -p and -i: one of either kind applies to all of the other, and several form pairs. */
 function portPlaces(given: GivenPlaces, run: boolean): Place[] {
   const { ports, addresses, vsock, sockets, uris } = given;
   const numbers = ports.map(vsock ? vsockPort : tcpPort);
@@ -48,7 +48,7 @@ function portPlaces(given: GivenPlaces, run: boolean): Place[] {
     return (numbers.length > 0 ? numbers : [defaultPort]).map((port) => ({ kind: "vsock", port }));
   }
   const alone = sockets.length === 0 && uris.length === 0 && !run;
-  // nbdkit listens on no address where something else is asked for, -i or not.
+  // As in nbdkit, other places replace TCP, even with -i.
   if (numbers.length === 0 && (addresses.length === 0 || !alone)) return [];
   if (numbers.length > 1 && addresses.length > 1 && numbers.length !== addresses.length) {
     throw new ConfigError(
@@ -130,7 +130,7 @@ export function parseListen(value: string, shown: string): Place {
 
 function percentDecoded(text: string): string | undefined {
   if (/%(?![0-9A-Fa-f]{2})|%00/.test(text)) return undefined;
-  // Each byte as the character of its number, until all of them are there.
+  // Each byte becomes the character of its number, until all are decoded.
   const bytes = Buffer.from(bytesOf(text)).toString("latin1");
   const decoded = bytes.replaceAll(/%(..)/g, (_, digits: string) =>
     String.fromCharCode(Number.parseInt(digits, 16)),

@@ -5,7 +5,7 @@ import { ConfigError } from "../lib/errors.ts";
 import { bytesOf } from "../lib/text-bytes.ts";
 import { hasRoom } from "../sys/process.ts";
 
-/** `fd`: where stdout is. */
+/** `fd` is the descriptor of stdout. */
 export function print(text: string, fd = 1): void {
   const bytes = bytesOf(text);
   for (let at = 0; at < bytes.length;) {
@@ -13,14 +13,14 @@ export function print(text: string, fd = 1): void {
       at += writeSync(fd, bytes, at);
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
-      // The reader left, as `head` does: nobody wants the rest.
+      // The reader has left, as `head` does, so drop the rest.
       if (code === "EPIPE") return;
       if (code !== "EAGAIN") {
         throw new ConfigError(`cannot write to stdout: ${(error as Error).message}`, {
           cause: error,
         });
       }
-      // A full pipe that does not block: wait, as a write that blocks would.
+      // A full non-blocking pipe: wait, as a blocking write would.
       hasRoom(fd, -1);
     }
   }

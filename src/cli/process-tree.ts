@@ -1,4 +1,4 @@
-/** Ends a process with all that it has started. */
+/** Ends a process and all processes that it has started. */
 import { readFileSync } from "node:fs";
 
 import { log } from "../lib/log.ts";
@@ -6,14 +6,14 @@ import { forkMs, stopMs } from "./limits.ts";
 
 interface Member {
   readonly pid: number;
-  /** When it was started, in the kernel's ticks: another process that gets its number has another one. */
+  /** The start time in the kernel's ticks, which differs if another process gets the same pid. */
   readonly started: string | undefined;
 }
 
 /**
- * Ask the process, and what it has started, to end. What is returned is for when the process has
- * ended: what the request was lost on is asked again. A shell catches SIGTERM until what it has
- * forked is the program that it shall be, which forgets it.
+ * Ask the process and its descendants to end. Call the returned function when the process has
+ * ended: it asks those again that lost the request. A shell that has forked catches SIGTERM until
+ * the child executes its program, which then forgets the signal.
  */
 export function endTree(pid: number): () => Promise<void> {
   const members = held(pid);
@@ -32,7 +32,7 @@ export function endTree(pid: number): () => Promise<void> {
   };
 }
 
-/** End the process, and what it has started, whatever they do about it. */
+/** Kill the process and its descendants. */
 export function killTree(pid: number): void {
   for (const member of held(pid)) signal(member.pid, "SIGKILL");
 }
@@ -42,7 +42,7 @@ function isThere({ pid, started }: Member): boolean {
   return state !== undefined && state.started === started && state.state !== "Z";
 }
 
-/** The processes below first. They are stopped, so that none starts another one that is not seen. */
+/** Descendants first. They are stopped, so that none starts another process unseen. */
 function held(pid: number): readonly Member[] {
   signal(pid, "SIGSTOP");
   waitUntilStopped(pid);
@@ -50,7 +50,7 @@ function held(pid: number): readonly Member[] {
   return [...childrenOf(pid).flatMap(held), { pid, started }];
 }
 
-/** A signal is on its way for a moment. */
+/** A signal takes a moment to arrive. */
 function waitUntilStopped(pid: number): void {
   const until = performance.now() + stopMs;
   for (;;) {
@@ -60,19 +60,19 @@ function waitUntilStopped(pid: number): void {
   }
 }
 
-/** Whether SIGTERM would end the process, so that it cannot have got one. */
+/** Whether SIGTERM would end the process, so it cannot have received one. */
 function takesDefault(pid: number): boolean {
   const text = contentOf(`/proc/${pid}/status`);
   const masks = [...text.matchAll(/^Sig(?:Blk|Ign|Cgt):\s*([0-9a-f]+)$/gm)];
   return masks.length === 3 && masks.every(([, mask]) => (BigInt(`0x${mask}`) & termBit) === 0n);
 }
 
-/** SIGTERM is 15, and the first bit stands for 1. */
+/** SIGTERM is 15, and the first bit is signal 1. */
 const termBit = 1n << 14n;
 
 function stateOf(pid: number): { readonly state: string; readonly started: string } | undefined {
   const text = contentOf(`/proc/${pid}/stat`);
-  // The name in front may have anything in it, parentheses too.
+  // The name before it may contain anything, including parentheses.
   const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
   const [state, started] = [fields[0], fields[19]];
   return state === undefined || started === undefined ? undefined : { state, started };
@@ -82,7 +82,7 @@ function childrenOf(pid: number): readonly number[] {
   return contentOf(`/proc/${pid}/task/${pid}/children`).split(" ").filter(Boolean).map(Number);
 }
 
-/** "" where the process has ended, or this kernel does not tell. */
+/** "" if the process has ended, or this kernel does not report it. */
 function contentOf(path: string): string {
   try {
     return readFileSync(path, "utf8");
@@ -95,7 +95,7 @@ function signal(pid: number, name: NodeJS.Signals): void {
   try {
     process.kill(pid, name);
   } catch (error) {
-    // It ended in this moment, or belongs to the user that this process was before.
+    // It has just ended, or belongs to the user that this process was before.
     log.debug(`${name} to process ${pid} of the command: ${String(error)}`);
   }
 }

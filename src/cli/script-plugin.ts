@@ -6,9 +6,9 @@ import { ConfigError } from "../lib/errors.ts";
 import { filePath, textOf } from "../lib/text-bytes.ts";
 
 /**
- * Run the plugin. A script that says in its first line that nbdkit is to run it, as `#!/usr/sbin/nbdkit perl` does,
- * means this server: then the arguments are returned with which to start again. Any other program takes the
- * place of this process, as in nbdkit.
+ * Run the plugin. If the first line of a script says that nbdkit runs it, as `#!/usr/sbin/nbdkit
+ * perl` does, this server runs it: the result is the arguments to start again with. Any other
+ * program replaces this process, as in nbdkit.
  */
 export async function runScriptPlugin(
   path: string,
@@ -22,15 +22,16 @@ export async function runScriptPlugin(
   throw new ConfigError(`${path}: this program cannot be run: ${errnoName(errno)}`);
 }
 
-/** The plugin in `#!/usr/sbin/nbdkit PLUGIN`, also after env(1). */
+/** The plugin in `#!/usr/sbin/nbdkit PLUGIN`, with or without env(1). */
 export function interpretedBy(line: string): string | undefined {
   const match = /^#![ \t]*(?:\S*\/env[ \t]+(?:-S[ \t]*)?)?(?:\S*\/)?nbdkit[ \t]+(\S+)[ \t]*$/;
   return match.exec(line)?.[1];
 }
 
 /**
- * The plugin sh starts its script for each call. One whose first line names nbdkit would start a server for each, that
- * runs the script again, and so on: nbdkit goes on with that until there is no room for more processes.
+ * The plugin sh starts its script for each call. A script whose first line names nbdkit would
+ * start a server for each call, which runs the script again, and so on: nbdkit continues until the
+ * process limit is reached.
  */
 export function refuseEndlessScript(plugin: string, key: string, value: string): void {
   if (plugin !== "sh" || key !== "script" || value === "-") return;
@@ -38,7 +39,7 @@ export function refuseEndlessScript(plugin: string, key: string, value: string):
   try {
     line = firstLine(value);
   } catch {
-    // The plugin will say what is wrong with it.
+    // The plugin will report the error.
     return;
   }
   if (!/^#!.*\bnbdkit\b.*[ \t]sh[ \t]*$/.test(line)) return;
@@ -48,7 +49,7 @@ export function refuseEndlessScript(plugin: string, key: string, value: string):
   );
 }
 
-/** As much as the kernel looks at. */
+/** The number of bytes that the kernel reads. */
 const longestLine = 256;
 
 function firstLine(path: string): string {

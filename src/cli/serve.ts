@@ -33,14 +33,14 @@ import { canHaveUri, printedUris, uriOf, type UriOptions } from "./uri.ts";
 import { changeUser, userId } from "./user.ts";
 import { watchBlocking } from "./watchdog.ts";
 
-/** How the process came to be. */
+/** How the process was started. */
 export interface Origin {
   /** Undefined in the foreground. */
   readonly daemon?: Daemon | undefined;
-  /** Sockets that somebody opened for us. */
+  /** Sockets from socket activation. */
   readonly activated?: readonly number[] | undefined;
   readonly tls: ServerTls;
-  /** Where they had to be taken before modules were loaded. */
+  /** The streams, if they had to be replaced before modules were loaded. */
   readonly streams?: StandardStreams | undefined;
 }
 
@@ -56,7 +56,7 @@ export async function serve(chain: Chain, settings: Settings, origin: Origin): P
   watching.use(watchBlocking(chain));
   const life = new Life(chain, settings, origin, streams, places);
   using limit = new ShutdownLimit(settings.shutdownSeconds, life);
-  // Also while the server starts.
+  // This also applies while the server starts.
   void stop.first.then(() => limit.start());
   const { policy, sockets } = settings;
   const server = await startServer(chain, {
@@ -78,11 +78,11 @@ export async function serve(chain: Chain, settings: Settings, origin: Origin): P
   clearTimeout(patience);
   await chain.cleanup();
   await chain.unload();
-  // The command may go on, and clients that connect then must find no server.
+  // The command may continue, and clients that connect then must find no server.
   places[Symbol.dispose]();
   life.waitsForCommand = true;
   if (by === "module") limit[Symbol.dispose]();
-  // Waited for here: until then signals are listened to.
+  // Wait here, because signals are handled only until this function returns.
   return await status;
 }
 
@@ -95,7 +95,7 @@ function placesFor({ listen, single }: Settings, { activated }: Origin): ListenP
   return { targets: activated.map((fd) => ({ fd })), giveTo() {}, [Symbol.dispose]() {} };
 }
 
-/** What happens between binding and stopping. */
+/** Everything between binding and stopping. */
 class Life implements Leaving {
   server: Server | undefined;
   waitsForCommand = false;
@@ -123,19 +123,19 @@ class Life implements Leaving {
     this.#uri = { ...settings, tls: { ...settings.tls, mode } };
   }
 
-  /** The sockets are there. Clients are greeted once this has resolved. */
+  /** The sockets exist. The server greets clients when this has resolved. */
   async bound(addresses: readonly Address[]): Promise<void> {
     const { run, user, group, exitWithParent, pidFile, printUri } = this.#settings;
     const { daemon } = this.#origin;
     const [address] = addresses;
-    // Before the user changes: it is the server that shall have fewer rights.
+    // Before the user changes: only the server gives up privileges, not the command.
     if (run !== undefined && address !== undefined) {
       this.#command = holdCommand(run, { address, ...this.#uri }, this.#streams);
     }
     const owner = user === undefined ? undefined : userId(user);
     if (owner !== undefined) this.#places.giveTo(owner);
     changeUser(user, group);
-    // Which ended it.
+    // changeUser() cleared PR_SET_PDEATHSIG; set it again.
     if (exitWithParent) endWithParent();
     daemon?.detach();
     if (daemon !== undefined && isAllTypeScript(this.#chain)) followStderr();
@@ -143,13 +143,13 @@ class Life implements Leaving {
     await this.#chain.afterFork();
     if (printUri) print(printedUris(addresses, this.#uri), this.#streams.output);
     if (this.#isWatched) log.notice(servingLine(addresses, this.#uri));
-    // Somebody may wait for the end of what a daemon prints.
+    // A program may be waiting for the end of the daemon's output.
     if (run === undefined && !this.#settings.single) this.#streams[Symbol.dispose]();
     daemon?.ready();
     this.#command?.release();
   }
 
-  /** Somebody sits at the terminal, and waits for the server to begin. */
+  /** A user sits at the terminal and waits for the server to start. */
   get #isWatched(): boolean {
     const { log: target, run, single } = this.#settings;
     const { activated, daemon } = this.#origin;
@@ -158,7 +158,7 @@ class Life implements Leaving {
     return isInFront && (target === "default" || target === "stderr") && isatty(2);
   }
 
-  /** Wait until the server has to stop. The status comes in an object, since the command may go on. */
+  /** Wait until the server has to stop. The status comes in an object, since the command may continue. */
   async untilStopped(
     server: Server,
     stop: StopSignals,
@@ -166,7 +166,7 @@ class Life implements Leaving {
   ): Promise<{ readonly status: Promise<number> | number; readonly by?: "signal" | "module" }> {
     const command = this.#command;
     if (command !== undefined) {
-      // As with nbdkit, a command goes on without the server where that has ended by itself.
+      // As in nbdkit, the command continues if the server has ended by itself.
       const by = await Promise.race([stop.first, command.status]);
       if (by === "module") void stop.signal.then(command.terminate);
       else command.terminate();
@@ -216,7 +216,7 @@ function lockAllMemory(): void {
 
 const patienceMs = 5000;
 
-/** A layer whose promise never settles, or that sleeps for long, holds up the end: say so. */
+/** A layer whose promise never settles, or that sleeps for long, delays the end: log it. */
 function sayThatItWaits(server: Server): NodeJS.Timeout {
   return setTimeout(() => {
     log.error(

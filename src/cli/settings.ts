@@ -9,14 +9,14 @@ import type { TlsOptions } from "../server/tls.ts";
 /** One place where clients connect. */
 export type Place =
   | { readonly kind: "unix"; readonly path: string }
-  /** -U -: a socket that only this user can see, and that goes away with the server. */
+  /** -U -: a socket that only this user can reach, and that is removed with the server. */
   | { readonly kind: "private" }
-  /** Without an address, all of this machine's. Port 0 means one that the kernel chooses. */
+  /** Without an address, all addresses of this machine. Port 0: the kernel chooses one. */
   | { readonly kind: "tcp"; readonly port: number; readonly address?: string }
   /** AF_VSOCK, from any context; the port has 32 bits. */
   | { readonly kind: "vsock"; readonly port: number };
 
-/** Where error lines go. `default`: stderr, but the system's log for a daemon. */
+/** The destination of error lines. `default`: stderr, but the system log for a daemon. */
 export type LogTarget = "default" | "null" | "stderr" | "syslog" | { readonly file: string };
 
 /** The options that choose what the program does. */
@@ -61,7 +61,7 @@ export interface GivenSettings extends Omit<Groups, "asked" | "places"> {
   readonly single: boolean;
   readonly printUri: boolean;
   readonly exportName: string;
-  /** What layers may take to answer when the server ends; 0: as long as they want. */
+  /** The time limit for layers to answer when the server ends; 0: no limit. */
   readonly shutdownSeconds: number;
   readonly foreground: boolean;
   /** An absolute path. */
@@ -74,7 +74,7 @@ export interface GivenSettings extends Omit<Groups, "asked" | "places"> {
   readonly group: string | undefined;
   /** Lock all memory. */
   readonly swap: boolean;
-  /** What its messages call this server, besides nbdkit. */
+  /** The name of this server in its messages, besides nbdkit. */
   readonly name: string | undefined;
   readonly log: LogTarget;
   readonly verbose: boolean;
@@ -97,10 +97,10 @@ export type TargetValue<T extends Target> = T extends `${infer G extends keyof G
 /** --run, --exit-with-parent and -s imply `foreground`. */
 export interface Settings extends GivenSettings {
   readonly plugin: string;
-  /** What follows the plugin: `key=value` or bare values. */
+  /** The arguments after the plugin: `key=value` or values without a key. */
   readonly parameters: readonly string[];
   /** All places at once; none with -s. No two are the same. */
   readonly listen: readonly Place[];
-  /** The options that say where clients come from, as they are shown: socket activation takes none of them. */
+  /** The given options that say where clients connect, for messages: socket activation refuses them. */
   readonly listenOptions: readonly string[];
 }

@@ -1,26 +1,26 @@
-/** Ends a server whose layers do not answer when it shall stop. */
+/** Ends a server whose layers do not answer when it has to stop. */
 import { nameOf, waitedFor } from "../chain/waiting.ts";
 import { log } from "../lib/log.ts";
 import type { Server } from "../server/server.ts";
 import { giveUp } from "./faults.ts";
 import { flushMs, mostNamedCalls } from "./limits.ts";
 
-/** What a server that is ended leaves behind. */
+/** The things that must be cleaned up after a server that is ended. */
 export interface Leaving {
-  /** Undefined while it starts. */
+  /** Undefined while the server starts. */
   readonly server: Server | undefined;
-  /** Remove sockets, and end the command of --run. */
+  /** Removes sockets, and ends the command of --run. */
   cleanUp(): void;
-  /** The command of --run has not ended, and nothing else is waited for. */
+  /** The server only waits for the command of --run. */
   readonly waitsForCommand: boolean;
 }
 
-/** Gives the server `seconds` from `start` on, until it is disposed of; 0 seconds are no limit. */
+/** Gives the server `seconds` from `start` on, until it is disposed of; 0 means no limit. */
 export class ShutdownLimit implements Disposable {
   readonly #seconds: number;
   readonly #leaving: Leaving;
   #timer: Timer | undefined;
-  /** Looks at the calls that the client of -s has left behind. */
+  /** Checks the calls that the client of -s has left behind. */
   #calls: Timer | undefined;
   #over = false;
 
@@ -35,8 +35,8 @@ export class ShutdownLimit implements Disposable {
   }
 
   /**
-   * The client of -s sends no more. It may still read: replies may take as long as they like, but from now on each
-   * call of a layer has only so long.
+   * The client of -s sends no more. It may still read, so replies have no time limit, but from now
+   * on each call of a layer has one.
    */
   clientLeft(): void {
     const left = performance.now();
@@ -44,7 +44,7 @@ export class ShutdownLimit implements Disposable {
     const look = (): void => {
       if (this.#over || this.#timer !== undefined || ms === 0) return;
       const oldest = Math.min(...waitedFor().map(({ since }) => since));
-      // Without a call the time begins anew.
+      // Without a call the time starts again.
       const rest = Number.isFinite(oldest) ? Math.max(oldest, left) + ms - performance.now() : ms;
       if (rest <= 0) this.#end();
       else this.#calls = setTimeout(look, Math.ceil(rest));

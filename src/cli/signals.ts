@@ -9,12 +9,12 @@ import { doubledSignalMs } from "./limits.ts";
 const names = ["SIGINT", "SIGTERM", "SIGQUIT", "SIGHUP"] as const;
 
 export interface StopSignals extends Disposable {
-  /** Resolves at the first signal, or when a module wants the server to stop, and says which it was. */
+  /** Resolves at the first signal, or when a module shuts the server down, with the reason. */
   readonly first: Promise<"signal" | "module">;
   /**
-   * Resolves at the first signal. A second one ends the program at once, for when stopping hangs. The
-   * same once more in the next moment does not count: on Ctrl-C the terminal sends it to all of the
-   * foreground, and `bun run` and `npm run` pass it on as well.
+   * Resolves at the first signal. A second one ends the program at once, for when stopping hangs.
+   * A repetition in the next moment does not count: on Ctrl-C the terminal signals all foreground
+   * processes, and `bun run` and `npm run` also pass the signal on.
    */
   readonly signal: Promise<void>;
 }
@@ -22,14 +22,14 @@ export interface StopSignals extends Disposable {
 function ignore(): void {}
 
 /**
- * Bun ignores them, and a handler, unlike that, is not inherited by what modules start: nbdkit's
- * scripts die of them.
+ * Bun ignores these signals, which programs that modules start would inherit. They do not inherit
+ * a handler, so the signals still end nbdkit's scripts.
  */
 export function catchWriteSignals(): void {
   for (const name of ["SIGPIPE", "SIGXFSZ"]) process.on(name, ignore);
 }
 
-/** Until it is disposed of, stop signals are reported. */
+/** Reports stop signals until it is disposed of. */
 export function stopSignals(): StopSignals {
   const first = Promise.withResolvers<"signal" | "module">();
   const signal = Promise.withResolvers<void>();
@@ -45,7 +45,7 @@ export function stopSignals(): StopSignals {
     first.resolve("signal");
     signal.resolve();
   };
-  // No signal of the user's, so that the next one is the first.
+  // The user has sent no signal yet, so the next one is the first.
   const asked = (): void => {
     log.debug("a module wants the server to stop");
     first.resolve("module");

@@ -1,4 +1,4 @@
-/** Sockets that systemd, or whoever works like it, has opened for us: sd_listen_fds(3). */
+/** Sockets that systemd or a similar program has opened for the server: sd_listen_fds(3). */
 import { environmentVariable } from "../lib/environment.ts";
 import { ConfigError } from "../lib/errors.ts";
 import { log } from "../lib/log.ts";
@@ -9,12 +9,12 @@ import type { Settings } from "./settings.ts";
 const first = 3;
 const most = 16;
 
-/** The descriptors of sockets that listen; undefined where nobody gave us any. */
+/** The descriptors of listening sockets; undefined without socket activation. */
 export function activatedSockets(settings: Settings): readonly number[] | undefined {
   const { LISTEN_PID: pid, LISTEN_FDS: count } = process.env;
   if (pid === undefined) return undefined;
   const names = environmentVariable("LISTEN_FDNAMES")?.split(":") ?? [];
-  // What modules start must not take the sockets for theirs.
+  // Programs that modules start must not use these sockets as their own.
   for (const name of ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"]) unsetVariable(name);
   if (pid !== String(process.pid)) {
     log.error(`LISTEN_PID is ${pid} and not ${process.pid}: the sockets are not for us (ignored)`);

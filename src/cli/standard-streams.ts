@@ -12,20 +12,20 @@ import {
   setInherited,
 } from "../sys/process.ts";
 
-/** What stdin and stdout were, for whoever still needs them. */
+/** The original stdin and stdout, for code that still needs them. */
 export interface StandardStreams extends Disposable {
   readonly input: number;
   readonly output: number;
-  /** They are somebody else's to close now. */
+  /** Another owner closes them from now on. */
   give(): void;
 }
 
 /**
- * From now on stdin means /dev/null for modules and what they start, and stdout means stderr. With -s this is so before
- * modules are loaded: what they print then would be sent to the client.
+ * From now on stdin is /dev/null, and stdout is stderr, for modules and their programs. With -s
+ * this happens before modules are loaded, since their output would go to the client.
  */
 export function takeStandardStreams(): StandardStreams {
-  // What C modules printed went to the old ones.
+  // Earlier output of C modules belongs to the old streams.
   flushStreams();
   const input = duplicate(0);
   const output = duplicate(1);
@@ -33,7 +33,7 @@ export function takeStandardStreams(): StandardStreams {
   ownDescriptor(output);
   discard(0);
   redirect(1, 2);
-  // Bun opens what was closed, but not for others.
+  // Bun opens closed streams, but child processes do not inherit them.
   setInherited(1, true);
   setInherited(2, true);
   let ours = true;
@@ -58,12 +58,12 @@ export function discardOutput(): void {
   discard(1);
 }
 
-/** A daemon has left stderr: stdout follows. */
+/** A daemon has replaced stderr: stdout follows. */
 export function followStderr(): void {
   redirect(1, 2);
 }
 
-/** -s needs both. Bun opens /dev/null for what is closed, and does not let it be inherited. */
+/** -s needs both. Bun opens /dev/null for a closed stream, and marks it close-on-exec. */
 export function checkStandardStreams(): void {
   for (const [fd, name] of ["stdin", "stdout"].entries()) {
     if (descriptorState(fd) === "inherited") continue;
@@ -71,7 +71,7 @@ export function checkStandardStreams(): void {
   }
 }
 
-/** Whether stderr leads to the client of -s too, as it does where inetd gives a server its socket three times. */
+/** Whether stderr also leads to the client of -s, as when inetd passes the socket as all three streams. */
 export function clientHasStderr(): boolean {
   const [output, errors] = [fstatSync(1), fstatSync(2)];
   return output.isSocket() && output.dev === errors.dev && output.ino === errors.ino;

@@ -5,12 +5,12 @@ import { bytesOf } from "../lib/text-bytes.ts";
 import type { Address } from "../server/sockets.ts";
 import type { Settings } from "./settings.ts";
 
-/** What clients must know besides the address. The mode of TLS is the server's, not `default`. */
+/** The facts that clients need besides the address. The TLS mode is the actual one, never `default`. */
 export type UriOptions = Pick<Settings, "exportName" | "sockets" | "tls">;
 
 export function uriOf(address: Address, options: UriOptions): string {
   const { exportName, sockets, tls } = options;
-  // Clients of a server that only offers TLS may do without, and need no credentials then.
+  // If the server only offers TLS, clients may connect without it, and need no credentials.
   const required = tls.mode === "require";
   const scheme = required ? "nbds" : "nbd";
   const path = exportName === "" ? "" : `/${percentEncode(exportName)}`;
@@ -22,7 +22,7 @@ export function uriOf(address: Address, options: UriOptions): string {
 
 function authorityOf(address: Address, family: 4 | 6 | undefined): string {
   if ("unix" in address) return "+unix://";
-  // 1 is this machine itself.
+  // CID 1 is this machine itself.
   if ("vsock" in address) return `+vsock://1:${address.vsock}`;
   return `://${hostOf(address.address, family)}:${address.port}`;
 }
@@ -32,7 +32,7 @@ function credentials({ certificates, psk }: UriOptions["tls"]): string[] {
   return certificates === undefined ? [] : [`tls-certificates=${percentEncode(certificates)}`];
 }
 
-/** Clients on this machine reach all but a particular address as localhost, which may have no address of IPv6. */
+/** Clients on this machine use localhost unless the address is a particular one. localhost may lack IPv6. */
 function hostOf(host: string | undefined, family: 4 | 6 | undefined): string {
   if (host === undefined) return family === 6 ? "[::1]" : "localhost";
   if (/^(localhost|127\.0\.0\.1|0\.0\.0\.0)$/.test(host)) return "localhost";
@@ -51,7 +51,7 @@ function percentEncode(text: string): string {
     .join("");
 }
 
-/** A URI for a shell, as nbdkit prints it. What double quotes do not keep from the shell is percent-encoded. */
+/** A URI for a shell, as nbdkit prints it. Characters that double quotes do not protect are percent-encoded. */
 function shellQuoted(uri: string): string {
   return /^[A-Za-z0-9._/:=,-]+$/.test(uri) ? uri : `"${uri}"`;
 }
@@ -72,7 +72,7 @@ function hasUri(address: Address): address is Address {
   return false;
 }
 
-/** What --print-uri prints, in nbdkit's words: for each place the URI, the same for a shell, and a command to paste. */
+/** The output of --print-uri, as in nbdkit: for each place the URI, the quoted URI, and a command to paste. */
 export function printedUris(addresses: readonly Address[], options: UriOptions): string {
   return addresses
     .filter(hasUri)

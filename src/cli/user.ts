@@ -6,8 +6,8 @@ import { messageOf } from "../lib/thrown.ts";
 import { takeGroupsOf, userNamed } from "../sys/process.ts";
 
 /**
- * The groups first, which only the old user may change. nbdkit(1), "-g". Without -g the
- * supplementary groups become those of the new user: nbdkit keeps the old ones, which may be
+ * Changes the groups first, since only the old user may change them. nbdkit(1), "-g". Without -g
+ * the supplementary groups become those of the new user; nbdkit keeps the old ones, which may be
  * root's.
  */
 export function changeUser(user: string | undefined, group: string | undefined): void {
@@ -24,7 +24,7 @@ export function changeUser(user: string | undefined, group: string | undefined):
   }
 }
 
-/** A server that stays the same user keeps its groups, which it may not be able to change. */
+/** If the user stays the same, the server keeps its groups, which it may be unable to change. */
 function takeGroups(user: string): void {
   const id = userId(user);
   if (id === undefined || id === process.geteuid?.()) return;
@@ -39,7 +39,7 @@ function takeGroups(user: string): void {
   log.debug(`changed supplementary groups to ${process.getgroups?.().join(" ")}`);
 }
 
-/** The number of the user that -u means; undefined where it means none. */
+/** The number of the user of -u; undefined if there is no such user. */
 export function userId(text: string): number | undefined {
   return userNamed(text) ?? (isId(text) ? Number(text) : undefined);
 }
@@ -71,7 +71,7 @@ function change(
   );
 }
 
-/** False where nobody has the name. */
+/** False if no user has the name. */
 function trySet(set: (id: string) => void, name: string): boolean {
   try {
     set(name);

@@ -73,7 +73,7 @@ export function tlsMode(value: string, shown: string): TlsOptions["mode"] {
   return on ? "on" : "off";
 }
 
-/** What timers take, in seconds: more than three weeks, which is no limit for a negotiation. */
+/** The limit of timers in seconds: more than three weeks, far beyond any negotiation. */
 const longestTimeout = 2147483;
 
 export function seconds(value: string, shown: string): number {

@@ -1,6 +1,6 @@
 /**
- * Says which layer blocks JavaScript, from another thread: while that lasts no client is served,
- * and no timer fires.
+ * Logs which layer blocks JavaScript, from another thread: while JavaScript is blocked, no client
+ * is served and no timer fires.
  */
 import type { Chain } from "../chain/chain.ts";
 import { memory, methods, methodsPerLayer, now, titles } from "../chain/running.ts";
@@ -10,8 +10,8 @@ import type { Watched } from "./blocking-report.ts";
 import { watchdogLookMs } from "./limits.ts";
 
 /**
- * Watch until it is disposed of. Only layers in TypeScript can block JavaScript, and those that
- * come with the server are not expected to: without others there is no thread.
+ * Watches until it is disposed of. Only TypeScript layers can block JavaScript, and those that
+ * come with the server should not: without others there is no thread.
  */
 export function watchBlocking({ layers }: Chain): Disposable {
   if (!layers.some(({ inTypeScript, path }) => inTypeScript === true && !isOurs(path)))
