@@ -1,6 +1,6 @@
-/** The state of every block of a disk of any size: memory is used only for what was touched. */
+/** The state of every block of a disk of any size: only blocks in use take memory. */
 
-/** The block is as the layer below has it. */
+/** The block is unchanged, and only in the layer below. */
 export const HOLE = 0;
 /** The block is in the overlay. */
 export const ALLOCATED = 1;
@@ -8,7 +8,7 @@ export const ALLOCATED = 1;
 export const TRIMMED = 2;
 export type BlockState = typeof ALLOCATED | typeof HOLE | typeof TRIMMED;
 
-/** The states of neighbouring blocks, two bits each, and where the overlay file has them. */
+/** The states of adjacent blocks, two bits each, and their place in the overlay file. */
 interface Page {
   readonly bits: Uint8Array;
   /** Where its first block lies in the overlay, counted in blocks; -1 until one of its blocks is allocated. */
@@ -18,16 +18,16 @@ interface Page {
 /**
  * Block numbers go up to 2^51 (2^63 bytes in blocks of 4096), so they are exact as numbers.
  *
- * Pages get their places in the overlay in the order in which they are first written. So the overlay
- * never is larger than what was written, rounded up to pages, and a huge disk does not need a file
- * system that takes huge files. Inside a page blocks keep their order, so that runs stay runs.
+ * Pages get their places in the overlay in the order of their first writes. So the overlay is
+ * never larger than the written pages, and a huge disk does not need a file system that supports
+ * huge files. Inside a page blocks keep their order, so that runs stay runs.
  */
 export class Blocks {
   readonly pageBlocks: number;
   private readonly pages = new Map<number, Page>();
   private readonly claim: (blocks: number) => number;
 
-  /** `claim` gives so many blocks of the overlay to the caller, and returns the first one's number. */
+  /** `claim` reserves this many blocks of the overlay for the caller, and returns the number of the first. */
   constructor(pageBlocks: number, claim: (blocks: number) => number) {
     this.pageBlocks = pageBlocks;
     this.claim = claim;
@@ -54,8 +54,8 @@ export class Blocks {
   }
 
   /**
-   * How many blocks from `first` on, at most `limit`, have its state and, if allocated, lie side by
-   * side in the overlay.
+   * The number of blocks from `first` on, at most `limit`, that have the same state and, if
+   * allocated, are adjacent in the overlay.
    */
   run(first: number, limit: number): number {
     const state = this.get(first);
@@ -76,7 +76,7 @@ export class Blocks {
     return at - first;
   }
 
-  /** How many blocks from `block` on lie side by side in the overlay. */
+  /** The number of blocks from `block` on that are adjacent in the overlay. */
   reach(block: number): number {
     return this.pageBlocks - (block % this.pageBlocks);
   }
@@ -99,7 +99,7 @@ export class Blocks {
 }
 
 function stateIn(page: Page, index: number): BlockState {
-  // The cast is true since only `fill` writes the bits, and only states.
+  // The cast is correct, since only `fill` writes the bits, and it only writes states.
   return (((page.bits[index >> 2] ?? 0) >> ((index & 3) * 2)) & 3) as BlockState;
 }
 

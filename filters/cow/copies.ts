@@ -22,7 +22,7 @@ export class Copies implements Disposable {
     return this.entries.size;
   }
 
-  /** The copy of an export. The caller leaves it once. */
+  /** The copy of an export. The caller must leave it once. */
   enter(exportName: string): Copy {
     let entry = this.entries.get(exportName);
     if (entry === undefined) {
@@ -33,7 +33,7 @@ export class Copies implements Disposable {
     return entry.copy;
   }
 
-  /** A copy that says nothing else than the layer below goes, so that names that clients make up cost no memory. */
+  /** A copy without changes is dropped, so that invented export names cost no memory. */
   leave(exportName: string): void {
     const entry = this.entries.get(exportName);
     if (entry === undefined) return;

@@ -1,6 +1,5 @@
 /**
- * The writable copy of one export, which all its clients share: which blocks are where, and how to
- * read and change them.
+ * The writable copy of one export, which all its clients share: the place of each block, and how to read and change it.
  */
 import {
   after,
@@ -19,11 +18,11 @@ import {
 import { ALLOCATED, Blocks, HOLE, TRIMMED } from "./blocks.ts";
 import type { Overlay } from "./overlay.ts";
 
-/** What is copied at once from the layer below into the overlay. */
+/** The most bytes that one step copies from the layer below into the overlay. */
 const copyBytes = 32 * 1024 * 1024;
-/** The most that one request can be about. */
+/** The largest range of one request. */
 const largestCount = 0xffffffffn;
-/** How much of the disk shares one place in the overlay, and how many blocks that is at most. */
+/** The part of the disk that shares one place in the overlay, and the most blocks in it. */
 const pageBytes = 1024 * 1024 * 1024;
 const mostPageBlocks = 4096;
 
@@ -31,24 +30,25 @@ const mostPageBlocks = 4096;
 export interface Below {
   readonly next: NextOps;
   readonly size: bigint;
-  /** It takes cache requests. */
+  /** The layer supports cache requests. */
   readonly caches: boolean;
 }
 
 export interface CopyOptions {
   /** A power of two. */
   readonly blockSize: number;
-  /** Whether blocks that are read are kept; asked for every read that reaches the layer below. */
+  /** Whether to keep blocks that are read; called for every read that reaches the layer below. */
   readonly savesReads: () => boolean;
 }
 
 /**
- * No locks are needed, even where the layer below answers later. The overlay is written synchronously,
- * and what has a place there keeps it, so a read of the overlay may take as long as it likes. Else only
- * reading from below can be interrupted by other requests. What is below never
- * changes, and a block that left HOLE never comes back to it. So a request that waited for data from
- * below looks at the state again: still HOLE means that nobody changed the block meanwhile; else the
- * data from below is obsolete, and the request goes on with what the block is now.
+ * No locks are needed, even if the layer below answers later. Writes to the overlay are
+ * synchronous, and a block keeps its place there, so a read of the overlay may take any time.
+ * Otherwise only reads from below can be interrupted by other requests. The data below never
+ * changes, and a block that has left HOLE never returns to it. So a request that has waited for
+ * data from below checks the state again: if it is still HOLE, no request has changed the block
+ * meanwhile; otherwise the data from below is obsolete, and the request continues with the block's
+ * new state.
  */
 export class Copy {
   private readonly overlay: Overlay;
@@ -70,7 +70,7 @@ export class Copy {
     this.savesReads = savesReads;
   }
 
-  /** Nothing was written, zeroed, trimmed or kept. */
+  /** No block was written, zeroed, trimmed or kept. */
   get untouched(): boolean {
     return this.blocks.untouched;
   }
@@ -121,7 +121,7 @@ export class Copy {
     });
   }
 
-  /** Tell what is data: all that is in the overlay, nothing that was trimmed, and what the layer below says. */
+  /** Report extents: blocks in the overlay are data, trimmed blocks are holes, others are as in the layer below. */
   extents(
     { next, size }: Below,
     count: number,
@@ -134,7 +134,7 @@ export class Copy {
       if (one && done > 0) return count - done;
       const block = this.blockAt(at);
       const some = this.run(block, this.insideAt(at), count - done);
-      // Up to the end of a block, also where that is more than was asked for.
+      // Up to the end of a block, even if the request ends before it.
       const end = (at + BigInt(some) + this.mask) & ~this.mask;
       const length = (end < size ? end : size) - at;
       const state = this.blocks.get(block);
@@ -159,7 +159,7 @@ export class Copy {
     });
   }
 
-  /** Prefetch what only the layer below has: into the overlay if `saves`, else in the layer below itself. */
+  /** Prefetch blocks that only the layer below has: into the overlay if `saves`, else in the layer below itself. */
   cache(below: Below, count: number, offset: bigint, saves: boolean): Awaitable<void> {
     return inSteps(count, offset, 0, (done, at) => {
       const block = this.blockAt(at);
@@ -181,7 +181,7 @@ export class Copy {
     return Number(at & this.mask);
   }
 
-  /** Where `at` lies in the overlay. */
+  /** The position of `at` in the overlay. */
   private position(at: bigint): number {
     return this.blocks.place(this.blockAt(at)) * this.blockSize + this.insideAt(at);
   }
@@ -194,8 +194,8 @@ export class Copy {
   }
 
   /**
-   * The bytes of a change that can be done at once: some in a block that is changed only partly, or as
-   * many whole blocks as there are, which for the overlay must be `sideBySide`.
+   * The bytes of a change that one step can do: part of one block, or as many whole blocks as
+   * there are, which for the overlay must be `sideBySide`.
    */
   private wholeOrPart(below: Below, at: bigint, left: number, sideBySide: boolean): number {
     const { blockSize } = this;
@@ -207,7 +207,7 @@ export class Copy {
     return most < blockSize ? most : most - (most % blockSize);
   }
 
-  /** Whether a range as `wholeOrPart` gives it covers its blocks. The last block of a disk may be a short one. */
+  /** Whether a range from `wholeOrPart` covers whole blocks. The last block of a disk may be short. */
   private isWhole(below: Below, at: bigint, count: number): boolean {
     return (
       this.insideAt(at) === 0 && (count % this.blockSize === 0 || at + BigInt(count) === below.size)
@@ -221,13 +221,13 @@ export class Copy {
     return { start, bytes: Number((end < below.size ? end : below.size) - start) };
   }
 
-  /** Write whole blocks that lie side by side. */
+  /** Write whole blocks that are adjacent in the overlay. */
   private put(bytes: Uint8Array, at: bigint): void {
     this.overlay.write(bytes, this.position(at));
     this.blocks.set(this.blockAt(at), Math.ceil(bytes.length / this.blockSize), ALLOCATED);
   }
 
-  /** Change a part of one block. The rest of it comes from where the block is now. */
+  /** Change part of one block. The rest comes from the block's current place. */
   private writePart(below: Below, data: Uint8Array, at: bigint): Awaitable<void> {
     const block = this.blockAt(at);
     if (this.blocks.get(block) === ALLOCATED) {
@@ -248,13 +248,13 @@ export class Copy {
 
   // ---- copying from below
 
-  /** At most what is copied at once, but up to the end of a block. */
+  /** At most the size of one step, but up to the end of a block. */
   private fewer(at: bigint, count: number): number {
     const most = Math.max(1, copyBytes / this.blockSize) * this.blockSize;
     return Math.min(count, most - this.insideAt(at));
   }
 
-  /** Fill the first bytes of `part`, of blocks in state HOLE, and keep their blocks. Returns how many bytes. */
+  /** Fill the first bytes of `part`, from blocks in state HOLE, and keep these blocks. Returns the number of bytes. */
   private readAndSave(below: Below, part: Uint8Array, at: bigint): Awaitable<number> {
     const count = this.fewer(at, part.length);
     const { start, bytes } = this.around(below, at, count);
@@ -268,7 +268,7 @@ export class Copy {
     });
   }
 
-  /** Keep what was read from below, except for blocks that changed meanwhile. */
+  /** Keep blocks that were read from below, except those that changed meanwhile. */
   private save(bytes: Uint8Array, start: bigint): void {
     const { blockSize, blocks } = this;
     const first = this.blockAt(start);
@@ -284,7 +284,7 @@ export class Copy {
         index += run;
       }
     } catch (error) {
-      // The client asked for data, and has it. That it could not be kept as well is not its problem.
+      // The client has its data, so the request succeeds although the block could not be kept.
       if (!(error instanceof NbdError)) throw error;
       debug(`cow: not keeping what was read: ${error.message}`);
     }
@@ -300,7 +300,7 @@ function partOf(buf: Uint8Array, at: number, count: number): Uint8Array {
   return count === buf.length ? buf : buf.subarray(at, at + count);
 }
 
-/** Call `step` for the rest of a range until all of it is done. It returns how many bytes it did. */
+/** Call `step` for the rest of a range until all of it is done. `step` returns the number of bytes done. */
 function inSteps(
   count: number,
   offset: bigint,

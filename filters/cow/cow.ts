@@ -1,5 +1,5 @@
 /**
- * Keep writes in a temporary overlay, and leave the layer below as it is. The manual is README.md,
+ * Keep writes in a temporary overlay, and never change the layer below. The manual is README.md,
  * beside this file.
  */
 import { existsSync } from "node:fs";
@@ -22,7 +22,7 @@ function parseOnRead(text: string): boolean | string | undefined {
   return parseBool(text) ?? (text.startsWith("/") ? text : undefined);
 }
 
-/** The largest block that clients may be told to prefer. */
+/** The largest preferred block size that NBD allows. */
 const largestPreferred = 32 << 20;
 
 function advice({ minimum, preferred, maximum }: BlockSize, block: number): BlockSize {
@@ -31,7 +31,7 @@ function advice({ minimum, preferred, maximum }: BlockSize, block: number): Bloc
   return { minimum, preferred: Math.min(maximum, Math.max(preferred, wanted)), maximum };
 }
 
-/** The copies of each layer, by its parameters: each layer has an object of its own. */
+/** The copies of each layer, by its parameters: each layer has its own object. */
 const layers = new WeakMap<object, Copies>();
 
 export default defineFilter({
@@ -74,7 +74,7 @@ export default defineFilter({
   async open(next, config, _readonly, exportName) {
     const copies = layers.get(config);
     if (copies === undefined) throw new Error("open was called before get_ready or after cleanup");
-    // Read-only: nothing is ever written to the layer below.
+    // Read-only: the filter never writes to the layer below.
     await next(true, exportName);
     const { "cow-on-cache": savesCached, "cow-block-size": block } = config;
     const copy = copies.enter(exportName);

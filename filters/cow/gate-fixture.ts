@@ -1,4 +1,4 @@
-/** A filter for tests that holds reads back until the test lets them go on, in any order. */
+/** A filter for tests that delays reads until the test releases them, in any order. */
 import { defineFilter } from "#api";
 
 export interface Gate {
@@ -6,7 +6,7 @@ export interface Gate {
   readonly waiting: (() => void)[];
   /** False lets reads pass at once. */
   closed: boolean;
-  /** Let the waiting read at `index` go on, and wait until everything that follows from it happened. */
+  /** Release the waiting read at `index`, and wait until all its consequences have happened. */
   release(index: number): Promise<void>;
 }
 

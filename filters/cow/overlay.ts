@@ -1,5 +1,5 @@
 /**
- * The temporary file that holds what was written to all exports of a layer. It has no name, so it
+ * The temporary file with the written blocks of all exports of a layer. It has no name, so it
  * vanishes with the process at the latest.
  */
 import { randomUUID } from "node:crypto";
@@ -14,12 +14,12 @@ import {
   storage,
 } from "#api";
 
-/** Above this node:fs takes a position for none, and writes where the last write ended. */
+/** Above this limit node:fs ignores the position, and writes at the end of the last write. */
 const largestPosition = Number.MAX_SAFE_INTEGER;
 
 export class Overlay implements Disposable {
   private readonly fd: number;
-  /** Whether the file system tells what is in memory. */
+  /** Whether the file system can tell which data is in memory. */
   private canReadNow = true;
   private claimed = 0;
 
@@ -41,14 +41,14 @@ export class Overlay implements Disposable {
     }
   }
 
-  /** Give `bytes` of the file to the caller, and return where they begin. They take no space until they are written. */
+  /** Reserve `bytes` of the file for the caller, and return their start. They take no space until they are written. */
   claim(bytes: number): number {
     const start = this.claimed;
     this.claimed += bytes;
     return start;
   }
 
-  /** At once where the page cache has it, else on another thread. */
+  /** At once if the data is in the page cache, else on another thread. */
   read(buf: Uint8Array, position: number): Awaitable<void> {
     try {
       const count = this.readNow(buf, position);
@@ -66,7 +66,7 @@ export class Overlay implements Disposable {
         return storage.preadNow(this.fd, buf, BigInt(position));
       } catch (error) {
         if (!(error instanceof NbdError) || error.errno !== "EOPNOTSUPP") throw error;
-        // In a tmpfs, for instance.
+        // This happens on tmpfs, for example.
         this.canReadNow = false;
       }
     }
@@ -78,7 +78,7 @@ export class Overlay implements Disposable {
       for (let done = had; done < buf.length;) {
         const at = BigInt(position + done);
         const got = await storage.onThread.pread(this.fd, buf.subarray(done), at);
-        // Beyond the end of the file nothing was written yet.
+        // The range beyond the end of the file is still unwritten.
         if (got === 0) {
           buf.fill(0, done);
           return;

@@ -16,10 +16,10 @@ import {
 
 import { duration } from "./duration.ts";
 
-/** Whether there is a file, or anything else, of that name. */
+/** Whether a file of any type with this name exists. */
 export type Exists = (path: string) => Promise<boolean>;
 
-/** On another thread: the file system may be slow. A link that leads nowhere is none, as for access(2). */
+/** On another thread: the file system may be slow. A dangling link does not count, as with access(2). */
 const reallyExists: Exists = (path) =>
   stat(filePath(path)).then(
     () => true,
@@ -56,7 +56,7 @@ interface Delays {
   readonly cache: number;
   readonly close: number;
   readonly refuseFastZero: boolean;
-  /** Without this file nothing is delayed. */
+  /** Requests are only delayed while this file exists. */
   readonly trigger: string | undefined;
   readonly ended: AbortSignal;
 }
@@ -80,12 +80,12 @@ function delaysOf(config: Values<typeof params>, { ended }: Client): Delays {
 
 const never = new AbortController().signal;
 
-/** Only a client that takes its leave waits for a farewell: one that is gone is not there to see it. */
+/** Only a client that sends a disconnect request waits for the close: one that is gone cannot see it. */
 function staysToTheEnd(ended: AbortSignal): boolean {
   return !ended.aborted || (ended.reason !== "gone" && ended.reason !== "stopping");
 }
 
-/** The filter, with a clock of your own. Each request waits for itself: others go on meanwhile. */
+/** The filter with an injected clock. Each request waits on its own, and others continue meanwhile. */
 export function delayFilter(sleep: Sleep, exists: Exists = reallyExists) {
   const wait = async (
     ms: number,
@@ -94,7 +94,7 @@ export function delayFilter(sleep: Sleep, exists: Exists = reallyExists) {
     if (trigger === undefined || (await exists(trigger))) await sleep(ms, ended);
   };
 
-  /** With no delay the answer is that of `go`, at once, so that a synchronous chain stays so. */
+  /** Without a delay it returns the result of `go` at once, so that a synchronous chain stays synchronous. */
   const later = <T>(
     ms: number,
     delays: Pick<Delays, "ended" | "trigger">,
@@ -114,7 +114,7 @@ export function delayFilter(sleep: Sleep, exists: Exists = reallyExists) {
       return delays;
     },
 
-    // Not in `close`: what is below shall still be open while a client waits for its farewell.
+    // Not in `close`: the layers below must stay open while a client waits for the close.
     finalize: (_next, { close, ended, trigger }) =>
       close > 0 && staysToTheEnd(ended) ? wait(close, { ended: never, trigger }) : undefined,
 

@@ -1,7 +1,7 @@
 /** Reads times such as 2, 0.5, 10ms or 50us. */
 import { param } from "#api";
 
-/** What a timer of 32 bits can wait for: nearly 25 days. */
+/** The limit of a 32-bit timer: nearly 25 days. */
 export const largestMs = 2 ** 31 - 1;
 
 const nanoseconds: Readonly<Record<string, number>> = {
@@ -15,7 +15,7 @@ const nanoseconds: Readonly<Record<string, number>> = {
   ns: 1,
 };
 
-/** Milliseconds, rounded up to whole ones; undefined where `text` is no time or too long a one. */
+/** Milliseconds, rounded up to whole ones; undefined if `text` is not a time, or too long. */
 export function parseDuration(text: string): number | undefined {
   const match = /^[ \t\n\v\f\r]*\+?([0-9]+\.?[0-9]*|\.[0-9]+)([a-z\u00b5\u03bc]*)$/.exec(text);
   const unit = nanoseconds[match?.[2] ?? "?"];
@@ -25,7 +25,7 @@ export function parseDuration(text: string): number | undefined {
   return ms <= largestMs ? ms : undefined;
 }
 
-/** A parameter that takes a time, in milliseconds. Where two of them set one delay, the later one counts. */
+/** A parameter that takes a time, in milliseconds. If two of them set one delay, the later one counts. */
 export function duration(help: string, aliases: readonly string[] = []) {
   return param.ordered(
     param.custom(parseDuration, {

@@ -23,7 +23,7 @@ type Key =
   | "error-trim"
   | "error-zero";
 
-/** What happens to the requests of one connection. */
+/** The injections for the requests of one connection. */
 interface Injections {
   readonly pread: Injection;
   readonly pwrite: Injection;
@@ -50,7 +50,7 @@ function injectionsOf(config: Config): Injections {
   };
 }
 
-/** The filter, with a source of random numbers of your own: from 0 to below 1. */
+/** The filter with an injected source of random numbers: from 0 to below 1. */
 export function errorFilter(random: () => number) {
   return defineFilter({
     name: "error",

@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 
 import { filePath, type Given, lastGiven, NbdError, type Param, param } from "#api";
 
-/** The errors that the NBD protocol can tell a client of. */
+/** The errors that the NBD protocol can report. */
 export const injectable = ["EPERM", "EIO", "ENOMEM", "EINVAL", "ENOSPC", "ESHUTDOWN"] as const;
 export type Injectable = (typeof injectable)[number];
 
@@ -18,7 +18,7 @@ export type Group<K extends string> = {
 
 const rateWords = "a rate from 0 to 1, such as 0.1, 10% or 1:10";
 
-/** A probability from 0 to 1: `0.1`, `10%` or `1:10`; undefined where `text` is none. */
+/** A probability from 0 to 1: `0.1`, `10%` or `1:10`; undefined if `text` is not one. */
 export function parseRate(text: string): number | undefined {
   const match =
     /^[ \t\n\v\f\r]*\+?((?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)(%|:([0-9]+))?$/.exec(
@@ -28,7 +28,7 @@ export function parseRate(text: string): number | undefined {
   const [, number, unit, whole] = match;
   const scale = unit === undefined ? 1 : unit === "%" ? 100 : Number(whole);
   const rate = Number(number) / scale;
-  // 0:0 is not a number, which is not in the range either.
+  // 0:0 gives NaN, which is not in the range either.
   return rate >= 0 && rate <= 1 ? rate : undefined;
 }
 
@@ -51,26 +51,26 @@ export function group<const K extends string>(key: K, what: string): Group<K> {
       param.path({ help: `Inject errors into ${what} only while this file exists.` }),
     ),
   };
-  // True by the three keys above, which the compiler does not follow through computed names.
+  // The cast is correct by the three keys above, which the compiler cannot follow through computed names.
   return table as Group<K>;
 }
 
-/** What happens to one kind of request. */
+/** The injection for one kind of request. */
 export interface Injection {
   readonly errno: Injectable;
   readonly rate: number;
-  /** Errors are injected while it exists; undefined: always. */
+  /** Errors are injected while this file exists; undefined: always. */
   readonly file: string | undefined;
 }
 
-/** Values that were given for one kind of request, or for all. */
+/** The values given for one kind of request, or for all. */
 export interface Texts {
   readonly errno: Given<Injectable> | undefined;
   readonly rate: Given<number> | undefined;
   readonly file: Given<string> | undefined;
 }
 
-/** Combine what was said of `all` requests with what was said of one kind. */
+/** Combine the values for `all` requests with those for one kind. */
 export function injectionOf(all: Texts, kind: Texts): Injection {
   return {
     errno: lastGiven(all.errno, kind.errno) ?? "EIO",
@@ -79,11 +79,11 @@ export function injectionOf(all: Texts, kind: Texts): Injection {
   };
 }
 
-/** Fail the request `method` if its turn has come. `random` answers from 0 to below 1. */
+/** Fail the request `method` with the probability of its rate. `random` returns a number from 0 to below 1. */
 export function inject(injection: Injection, method: string, random: () => number): void {
   const { errno, rate, file } = injection;
   if (rate === 0) return;
-  // Asked for each request, since creating and removing it is how a test switches errors on and off.
+  // Checked for each request, since tests switch errors on and off by creating and removing the file.
   if (file !== undefined && !existsSync(filePath(file))) return;
   // Always true with a rate of 1, since `random` stays below it.
   if (random() < rate) throw new NbdError(errno, `injecting ${errno} error into ${method}`);

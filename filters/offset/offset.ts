@@ -25,7 +25,7 @@ export default defineFilter({
 
   shift: (config) => config.offset,
 
-  // No range checks below: the seam keeps every request within the size that this filter told.
+  // No range checks below: the seam keeps every request within the size that this filter reports.
 
   pread(next, config, buf, offset, flags) {
     return next.pread(buf, offset + config.offset, flags);

@@ -1,4 +1,4 @@
-/** Builds partitioned disks for tests, right and wrong ones, byte by byte. */
+/** Builds valid and invalid partitioned disks for tests, byte by byte. */
 import { crc32 } from "node:zlib";
 
 export interface MbrEntry {
@@ -15,7 +15,7 @@ export interface GptOptions {
 
 const empty: MbrEntry = { type: 0, start: 0, count: 0 };
 
-/** Bytes that tell where they lie. */
+/** Bytes that encode their position. */
 export function patterned(size: number): Uint8Array<ArrayBuffer> {
   return Uint8Array.from({ length: size }, (_, at) => (at >> 9) * 31 + at * 7);
 }
@@ -85,7 +85,7 @@ export function putGpt(
   return disk;
 }
 
-/** Make the checksum of the header at byte `at` right again after a change. */
+/** Correct the checksum of the header at byte `at` after a change. */
 export function sumHeader(disk: Uint8Array, at: number): void {
   const view = new DataView(disk.buffer, disk.byteOffset + at);
   view.setUint32(16, 0, true);
@@ -93,7 +93,7 @@ export function sumHeader(disk: Uint8Array, at: number): void {
   view.setUint32(16, crc32(disk.subarray(at, at + size)), true);
 }
 
-/** Change a field of the header at byte `at` and make its checksum right again. */
+/** Change a field of the header at byte `at` and correct its checksum. */
 export function patchHeader(disk: Uint8Array, at: number, change: (view: DataView) => void): void {
   change(new DataView(disk.buffer, disk.byteOffset + at));
   sumHeader(disk, at);

@@ -12,7 +12,7 @@ export type SectorSize = 512 | 4096 | "auto";
 /** A partition, and the table that it is in. */
 export type Found = Partition & Pick<Table, "kind">;
 
-/** Where partition `wanted` lies. Throws NbdError where there is no table, or no such partition in it. */
+/** The range of partition `wanted`. Throws NbdError if there is no table, or no such partition in it. */
 export async function findPartition(
   read: Read,
   size: bigint,
@@ -39,7 +39,7 @@ export async function findPartition(
   }
 }
 
-/** The error, and what would help where a GPT counts in sectors of the other size. */
+/** The error, with a hint if there is a GPT for the other sector size. */
 async function withHint(
   error: unknown,
   disk: (bytes: number) => Disk,
@@ -59,7 +59,7 @@ async function withHint(
   );
 }
 
-/** The sector size whose GPT header is in its place: at the start of the disk, else at its end. */
+/** The sector size with a GPT header at its position: at the start of the disk, else at its end. */
 async function guess(disk: (bytes: number) => Disk): Promise<512 | 4096> {
   if (await hasHeader(disk(512), "primary")) return 512;
   if (await hasHeader(disk(4096), "primary")) return 4096;

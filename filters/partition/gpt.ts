@@ -5,7 +5,7 @@ import { debug, NbdError } from "#api";
 
 import { type Disk, fail, type Partition, type Table, viewOf } from "./table.ts";
 
-/** Where the array of entries lies, and its form. */
+/** The position and form of the array of entries. */
 interface Header {
   readonly entries: bigint;
   readonly count: number;
@@ -16,18 +16,18 @@ interface Header {
 const signature = "EFI PART";
 const smallestHeader = 92;
 const smallestEntry = 128;
-/** 1000 times what partitioning tools make. The array is read and summed for every connection. */
+/** 1000 times the size that partitioning tools use. Every connection reads the array and its checksum. */
 const largestArray = 16 * 1024 * 1024;
 const pieceBytes = 64 * 1024;
 
-/** Whether a GPT header is in the place of the primary or the backup one, be it right or wrong. */
+/** Whether there is a GPT header, valid or not, at the position of the primary or the backup one. */
 export async function hasHeader(disk: Disk, which: "backup" | "primary"): Promise<boolean> {
   const last = disk.size / disk.sectorSize - 1n;
   if (last < 1n) return false;
   return isHeader(await disk.read((which === "primary" ? 1n : last) * disk.sectorSize, 8));
 }
 
-/** Look for partition `wanted`, in the primary table or, where that is damaged, in the backup at the disk's end. */
+/** Look for partition `wanted`, in the primary table or, if that is damaged, in the backup at the disk's end. */
 export async function readGpt(disk: Disk, wanted: number): Promise<Table> {
   const last = disk.size / disk.sectorSize - 1n;
   if (last < 2n) fail(`disk of ${disk.size} bytes is too small for a GPT`);
@@ -46,7 +46,7 @@ export async function readGpt(disk: Disk, wanted: number): Promise<Table> {
   }
 }
 
-/** A header or its entries are not what their checksums say: the other copy may be. */
+/** A header or its entries do not match their checksums. The other copy may be intact. */
 class Damaged extends NbdError {
   constructor(message: string) {
     super("EINVAL", message);
@@ -129,7 +129,7 @@ function checkArray(disk: Disk, { entries, count, entrySize }: Header): void {
   }
 }
 
-/** The partition in the entry at `at`, or undefined where its type says that it is unused. */
+/** The partition in the entry at `at`, or undefined if its type says that it is unused. */
 function readEntry(disk: Disk, view: DataView, at: number, number: number): Partition | undefined {
   if (view.getBigUint64(at, true) === 0n && view.getBigUint64(at + 8, true) === 0n)
     return undefined;

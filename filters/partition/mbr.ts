@@ -44,7 +44,7 @@ export async function readMbr(disk: Disk, sector: Uint8Array, wanted: number): P
     const found = await readLogical(disk, extended, wanted, numbers);
     return { kind: "MBR", found, refused, numbers };
   } catch (error) {
-    // A broken chain matters only to who wants a logical partition.
+    // A broken chain only matters for logical partitions.
     if (wanted > 4) throw error;
     return { kind: "MBR", refused, numbers };
   }

@@ -9,7 +9,7 @@ function parseSectorSize(text: string): SectorSize | undefined {
   return size === 512n ? 512 : size === 4096n ? 4096 : undefined;
 }
 
-/** Reads what lies in whole blocks of the layer below, which may refuse less. */
+/** Reads whole blocks of the layer below, which may refuse smaller reads. */
 function readerOf(next: NextOps, size: bigint, block: bigint): Read {
   return async (offset, count) => {
     const start = offset - (offset % block);

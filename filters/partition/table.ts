@@ -1,4 +1,4 @@
-/** What MBR and GPT have in common: how the scan reads the disk, and what it finds there. */
+/** The common part of MBR and GPT: how the scan reads the disk, and its results. */
 import { NbdError } from "#api";
 
 /** The disk that is scanned. Everything in it is hostile until checked. */
@@ -9,21 +9,21 @@ export interface Disk {
   read(offset: bigint, count: number): Promise<Uint8Array>;
 }
 
-/** Where a partition lies, in bytes. The range is as the table says: `inside` checks it. */
+/** The range of a partition in bytes, as in the table: `inside` checks it. */
 export interface Partition {
   readonly number: number;
   readonly offset: bigint;
   readonly range: bigint;
 }
 
-/** What a table holds. */
+/** The result of scanning a table. */
 export interface Table {
   readonly kind: "GPT" | "MBR";
-  /** The partition that was asked for. */
+  /** The requested partition. */
   readonly found?: Partition | undefined;
-  /** Why the partition that was asked for exists but cannot be served. */
+  /** Why the requested partition exists but cannot be served. */
   readonly refused?: string | undefined;
-  /** The numbers of the partitions that can be served, ascending. Complete only where `found` is undefined. */
+  /** The numbers of the partitions that can be served, ascending. Complete only if `found` is undefined. */
   readonly numbers: readonly number[];
 }
 
@@ -47,7 +47,7 @@ export function inside(kind: string, partition: Partition, size: bigint): Partit
   return partition;
 }
 
-/** `1-4, 7` for people, cut off where a hostile table holds thousands. */
+/** `1-4, 7` for messages, truncated if a hostile table has thousands. */
 export function describe(numbers: readonly number[]): string {
   const ranges: string[] = [];
   for (let at = 0; at < numbers.length;) {

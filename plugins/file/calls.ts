@@ -1,17 +1,17 @@
-/** The system calls that the plugin makes, as one object, so that tests can watch them and let them fail. */
+/** The system calls that the plugin makes, as one object, so that tests can watch them and make them fail. */
 import { fstatSync, read } from "node:fs";
 
 import { storage } from "#api";
 
 type Storage = typeof storage;
 
-/** Those whose names do not say otherwise run on another thread. */
+/** Calls without `Now` or `Sync` in their names run on another thread. */
 export type Calls = Storage["onThread"] &
   Pick<Storage, "preadNow" | "preadSync" | "pwriteSync"> & {
     readonly adviseNow: Storage["advise"];
     readonly seekNow: Storage["seek"];
     readonly sizeNow: (fd: number) => bigint;
-    /** On one of Bun's threads for node:fs: twice as fast, but two calls that hang stop them all. */
+    /** On one of Bun's threads for node:fs: twice as fast, but two hanging calls stop them all. */
     readonly preadPooled: Storage["onThread"]["pread"];
   };
 
@@ -31,7 +31,7 @@ function preadPooled(fd: number, buf: Uint8Array, offset: bigint): Promise<numbe
   });
 }
 
-/** The real ones. */
+/** The real calls. */
 export const calls: Calls = {
   ...storage.onThread,
   preadNow: storage.preadNow,

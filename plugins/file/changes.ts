@@ -1,4 +1,4 @@
-/** Keeps changes of overlapping ranges in the order in which a client asked for them. */
+/** Keeps changes of overlapping ranges in the order of the client's requests. */
 
 interface Change {
   readonly start: bigint;
@@ -10,12 +10,12 @@ interface Change {
 export class Changes {
   readonly #running = new Set<Change>();
 
-  /** Whether a change that shares a byte with the range is under way. */
+  /** Whether an outstanding change shares a byte with the range. */
   overlap(offset: bigint, count: number): boolean {
     return this.#running.size > 0 && this.#overlapping(offset, count).length > 0;
   }
 
-  /** Start a change once those that it overlaps are done, even if they failed. */
+  /** Start a change when the changes that it overlaps have ended, even if they failed. */
   run(offset: bigint, count: number, start: () => Promise<void>): Promise<void> {
     const earlier = this.#overlapping(offset, count);
     const done = earlier.length === 0 ? start() : Promise.allSettled(earlier).then(start);

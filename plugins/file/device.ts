@@ -1,4 +1,4 @@
-/** What a block device tells of itself, and what clients are told of it. */
+/** The properties of a block device, and those that clients get. */
 import { type BlockSize, debug, storage } from "#api";
 
 export interface Device {
@@ -8,16 +8,16 @@ export interface Device {
   readonly blockSize: BlockSize;
 }
 
-/** Regular files have no advice. */
+/** Regular files have no preferred sizes. */
 export const noBlockSize: BlockSize = { minimum: 0, preferred: 0, maximum: 0 };
 
-/** The most that the protocol, and nbdkit_block_size, allow. */
+/** The limits of the protocol and of nbdkit's block_size. */
 const mostMinimum = 64 << 10;
 const mostPreferred = 32 << 20;
 const leastPreferred = 512;
 const unlimited = 0xffffffff;
 
-/** What the device on this descriptor is. */
+/** The properties of the device on this descriptor. */
 export function deviceOf(fd: number, path: string): Device {
   const sector = storage.sectorSize(fd);
   try {
@@ -30,8 +30,8 @@ export function deviceOf(fd: number, path: string): Device {
 }
 
 /**
- * The block sizes of a device with these limits. Where they are no powers of two, as the stripes of a RAID of three
- * disks, it is the largest one that divides them.
+ * The block sizes of a device with these limits. If a limit is not a power of two, as with the
+ * stripes of a RAID of three disks, the largest power of two that divides it.
  */
 export function blockSizeOf({
   minimum,

@@ -1,4 +1,4 @@
-/** cache=none: asks the kernel to drop what was read or written from the page cache. */
+/** cache=none: asks the kernel to drop read or written data from the page cache. */
 import { type Calls } from "./calls.ts";
 
 interface Range {
@@ -6,7 +6,7 @@ interface Range {
   readonly count: number;
 }
 
-/** How many written ranges to wait for: by then the disk has normally taken the oldest. */
+/** The number of written ranges to wait for. By then the disk normally has the oldest one. */
 const depth = 8;
 
 export class Evictor {
@@ -35,7 +35,7 @@ export class Evictor {
     if (oldest !== undefined) await this.drop(oldest);
   }
 
-  /** Everything written is on the disk. */
+  /** All written data is on the disk. */
   async flushed(): Promise<void> {
     const { written } = this;
     this.written = [];

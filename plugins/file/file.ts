@@ -25,19 +25,19 @@ const refused: Readonly<Record<string, string>> = {
 
 const keys = ["file", "dir", "fd", "dirfd", "reduce-memory-pressure", "fadvise"];
 
-/** What `cache` means, as reduce-memory-pressure was called before nbdkit 1.46. */
+/** The values of `cache`, the name of reduce-memory-pressure before nbdkit 1.46. */
 const memoryPressures: Readonly<Record<string, boolean>> = { default: false, none: true };
 
 /** Descriptors that the server does not use itself. */
 const descriptor = { min: 3, max: 0x7fffffff };
 
-/** What --dump-plugin tells: nbdkit-file-plugin(1). */
+/** The lines for --dump-plugin: nbdkit-file-plugin(1). */
 const abilities = [
   ...["block_size", "blkrotational", "blksszget", "blkdiscard", "blkzeroout", "extents"],
   ...["falloc_fl_punch_hole", "falloc_fl_zero_range"],
 ];
 
-/** What each loaded layer serves, by its parameters. */
+/** The source of each loaded layer, by its parameters. */
 const sources = new WeakMap<object, Source>();
 
 export default definePlugin({
@@ -78,7 +78,7 @@ export default definePlugin({
     throw new ConfigError(`file: unknown parameter ${key}=${value}: ${why}`);
   },
 
-  /** Files are opened for each client; this only finds mistakes early. */
+  /** Only finds mistakes early: each client opens the file again. */
   configComplete(config) {
     sources.set(config, sourceOf(config));
   },
@@ -93,7 +93,7 @@ export default definePlugin({
     for (const name of await namesIn(path)) exports.add(name);
   },
 
-  /** Of a directory clients have to choose a file. */
+  /** With a directory clients must choose a file. */
   defaultExport: (config) => (sourceIn(config).kind === "file" ? "" : undefined),
 
   open(config, readonly, exportName): Promise<OpenFile> {
@@ -111,7 +111,7 @@ export default definePlugin({
   isRotational: (file) => file.rotational,
   canTrim: () => true,
   canZero: () => true,
-  // As nbdkit's: whether the kernel has a fast way is known only when it is tried.
+  // As in nbdkit: only a try shows whether the kernel has a fast way.
   canFastZero: () => false,
   canExtents: tellsHoles,
   canFua: () => "native",
@@ -136,7 +136,7 @@ export default definePlugin({
     });
   },
 
-  /** With reduce-memory-pressure the pages have to be given back after each request. */
+  /** With reduce-memory-pressure each request must drop its pages afterwards. */
   descriptor: (file) => (file.evictor === undefined ? file.fd : undefined),
 
   flush(file) {

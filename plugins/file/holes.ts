@@ -1,4 +1,4 @@
-/** Tells which parts of a file are holes, as far as its file system knows. */
+/** Finds the holes of a file, as far as its file system reports them. */
 import {
   after,
   type Awaitable,
@@ -15,10 +15,10 @@ import { blame } from "./transfer.ts";
 
 const hole = EXTENT_HOLE | EXTENT_ZERO;
 
-/** Some file systems need long to find a hole, so other clients get their turn before all are found. */
+/** Some file systems are slow to find a hole, so other clients get their turn before all are found. */
 const mostSteps = 2048;
 
-/** Whether the file system can tell. */
+/** Whether the file system can find holes. */
 export function tellsHoles(file: OpenFile): Awaitable<boolean> {
   const cannot = (error: unknown): false => {
     if (!(error instanceof NbdError)) throw error;
@@ -35,7 +35,7 @@ export function tellsHoles(file: OpenFile): Awaitable<boolean> {
   }
 }
 
-/** Add what is found from `offset` on: all of the range, or enough to go on with. */
+/** Add the extents from `offset` on: all of the range, or enough to make progress. */
 export function addHoles(
   file: OpenFile,
   count: number,
@@ -75,7 +75,7 @@ async function searchLater(file: OpenFile, search: Search, extents: Extents): Pr
   }
 }
 
-/** Looks for data and holes by turns. */
+/** Looks for data and holes alternately. */
 class Search {
   at: bigint;
   looksFor: "data" | "hole" = "data";
@@ -107,8 +107,9 @@ class Search {
   }
 
   /**
-   * There is no more data up to the end of the file, which has `size` bytes now. A file that became shorter has no hole
-   * behind its end, though SEEK_DATA says the same there: reading it fails, and only what is told as data is read.
+   * There is no more data up to the end of the file, which has `size` bytes now. A file that
+   * became shorter has no hole beyond its end, although SEEK_DATA gives the same answer there: a
+   * read must fail, and the server only reads ranges that are reported as data.
    */
   ended(size: bigint, extents: Extents): void {
     if (size > this.at) {

@@ -1,4 +1,4 @@
-/** An open file for tests, on which every system call can be watched and made to fail. */
+/** An open file for tests. A test can watch every system call and make it fail. */
 import { NbdError } from "#api";
 
 import { type Calls } from "./calls.ts";
@@ -10,7 +10,7 @@ import { syncer } from "./syncer.ts";
 
 type Fakes = { [K in keyof Calls]?: (...args: never[]) => unknown };
 
-/** `said` lists the calls, e.g. "punchHole 0 4096". A fake may throw; what is not faked succeeds. */
+/** `said` lists the calls, e.g. "punchHole 0 4096". A fake may throw; calls without a fake succeed. */
 export function fakeFile(
   fakes: Fakes = {},
   overrides: Partial<OpenFile> = {},
@@ -21,7 +21,7 @@ export function fakeFile(
       return (_fd: number, ...args: unknown[]) => {
         const [first, second] = args.map((it) => (it instanceof Uint8Array ? it.length : it));
         said.push([name, first, second].filter((it) => it !== undefined).join(" "));
-        // The casts are true in tests: a fake has its call's parameters or fewer.
+        // The casts are correct in tests: a fake has its call's parameters or fewer.
         const fake = fakes[name] as ((...all: unknown[]) => unknown) | undefined;
         const go = () => (fake === undefined ? usual(name, args) : fake(...args));
         return /Now$|Sync$/.test(name) ? go() : Promise.try(go);
@@ -30,7 +30,7 @@ export function fakeFile(
   });
   const file: OpenFile = {
     path: "fake.img",
-    // Not a descriptor: a call that is not faked would fail with EBADF.
+    // Not a descriptor: a call without a fake would fail with EBADF.
     fd: -1,
     calls,
     writable: true,
@@ -47,7 +47,7 @@ export function fakeFile(
   return { file, said };
 }
 
-/** Transfers take all. */
+/** Transfers are complete. */
 function usual(name: keyof Calls, args: readonly unknown[]): unknown {
   const [buf] = args;
   if (name === "size") return 4096n;
@@ -61,7 +61,7 @@ export function failing(errno: ConstructorParameters<typeof NbdError>[0]): () =>
   };
 }
 
-/** What makes a file one of a network file system. */
+/** Makes the file belong to a network file system. */
 export const remote: Partial<OpenFile> = { pace: new Pace("remote") };
-/** What makes a file one of a tmpfs. */
+/** Makes the file belong to a tmpfs. */
 export const inMemory: Partial<OpenFile> = { pace: new Pace("memory") };

@@ -1,4 +1,4 @@
-/** Opens the file or block device, and tells what it is. */
+/** Opens the file or block device, and finds its properties. */
 import * as fs from "node:fs";
 import { promisify } from "node:util";
 
@@ -24,9 +24,9 @@ export interface OpenFile {
   readonly evictor: Evictor | undefined;
   readonly pace: Pace;
   readonly changes: Changes;
-  /** Brings everything written so far to the disk. */
+  /** Writes all data so far to the disk. */
   readonly sync: () => Promise<void>;
-  /** What turned out not to work with this file, and is not tried again. */
+  /** The calls that do not work with this file, and are not tried again. */
   readonly lacks: Set<string>;
 }
 
@@ -38,8 +38,7 @@ export interface OpenOptions {
 }
 
 /**
- * Why what was found at `path` cannot be served, or undefined. Opening a pipe would wait for its
- * writer, so ask first.
+ * Why the file at `path` cannot be served, or undefined. Opening a pipe would wait for its writer, so check first.
  */
 export function unfit(
   path: string,
@@ -50,7 +49,7 @@ export function unfit(
   return `${path} is ${kind}: expected a regular file or a block device`;
 }
 
-// These run on other threads. Bun has few of them: so what follows the opening runs on those of `calls`.
+// These run on Bun's threads. Bun has few of them, so the calls after opening use the threads of `calls`.
 const open = promisify(fs.open);
 const stat = promisify(fs.stat);
 const fstat = promisify(fs.fstat);
@@ -86,7 +85,7 @@ export async function openFile(
   }
 }
 
-/** By the number of the device, which is the disk or what stands for a file system. */
+/** By device number, which identifies the disk or the file system. */
 const paces = new Map<bigint, Pace>();
 
 function paceOf(device: bigint, kind: Storage): Pace {
@@ -99,14 +98,14 @@ async function paceOfFile(path: string, device: bigint): Promise<Pace> {
   return paces.get(device) ?? paceOf(device, storageOf((await statfs(filePath(path))).type));
 }
 
-/** The size now. A file that grew has its new size for the clients that connect afterwards. */
+/** The current size. Clients that connect after a file has grown get its new size. */
 export function sizeOf(file: OpenFile): Awaitable<bigint> {
   const { calls, fd, pace, sector } = file;
   if (sector !== undefined) return storage.deviceSize(fd);
   return pace.storage === "remote" ? calls.size(fd) : calls.sizeNow(fd);
 }
 
-/** A file system on another machine is given what was written before a file is closed. */
+/** A network file system writes cached data before it closes a file, so closing may block. */
 export function closeFile({ calls, fd, pace }: OpenFile): Awaitable<void> {
   return pace.storage === "remote" ? calls.close(fd) : fs.closeSync(fd);
 }

@@ -1,14 +1,15 @@
 /** Decides whether a call that may wait for a disk is made at once or on another thread. */
 
 /**
- * Where files are: in memory, where nothing waits; on a disk of this machine behind the page cache, where writes rarely
- * wait; or where another program or machine answers, as with FUSE and NFS, and any call may wait for ever.
+ * The place of a file: in memory, where no call waits; on a disk of this machine behind the page
+ * cache, where writes rarely wait; or behind another program or machine, as with FUSE and NFS,
+ * where any call may wait forever.
  */
 export type Storage = "disk" | "memory" | "remote";
 
 /** A call that took longer was not answered from memory. */
 const slowMs = 50;
-/** So long after it, calls for the same disk are made on other threads. */
+/** For this time after such a call, all calls for the same disk run on other threads. */
 const cautiousMs = 5000;
 
 /** `f_type` of statfs(2). */
@@ -31,7 +32,7 @@ const storages = new Map<number, Storage>([
   [0x7366746e, "disk"], // NTFS
 ]);
 
-/** What a file system is whose statfs(2) says `type`. An unknown one may be anything. */
+/** The place for `type` of statfs(2). An unknown file system may be anything. */
 export function storageOf(type: number): Storage {
   return storages.get(type >>> 0) ?? "remote";
 }
@@ -41,10 +42,10 @@ export class Pace {
   readonly storage: Storage;
   readonly now: () => number;
   #cautiousUntil = 0;
-  /** Reads on Bun's threads, and when the first began or the last one ended. */
+  /** The number of reads on Bun's threads, and the time when the first began or the last one ended. */
   #pooled = 0;
   #movedAt = 0;
-  /** When the last call of this turn returned; 0 where no write was made in it. */
+  /** The time when the last call of this turn returned; 0 if the turn had no write. */
   #returnedAt = 0;
 
   constructor(storage: Storage, now: () => number = () => performance.now()) {
@@ -58,7 +59,7 @@ export class Pace {
     return this.#cautiousUntil === 0 || this.now() >= this.#cautiousUntil;
   }
 
-  /** Whether a read may take one of Bun's threads: not while others may hang there. */
+  /** Whether a read may use one of Bun's threads: not while other reads may hang there. */
   get mayPool(): boolean {
     if (this.storage !== "disk" || !this.atOnce) return false;
     return this.#pooled === 0 || this.now() - this.#movedAt <= slowMs;
@@ -71,8 +72,8 @@ export class Pace {
   }
 
   /**
-   * When a write that is made at once begins. Reading the clock is a part of what a small write
-   * costs, so a write begins when the one before it in the same turn has returned.
+   * The start time of a synchronous write. Reading the clock is a noticeable part of the cost of a
+   * small write, so a write starts at the time when the one before it in the same turn returned.
    */
   begin(): number {
     if (this.#returnedAt === 0) {
@@ -82,12 +83,12 @@ export class Pace {
     return this.#returnedAt;
   }
 
-  /** Made once, since it is queued in each turn. */
+  /** Created once, since each turn queues it. */
   readonly #turnEnds = (): void => {
     this.#returnedAt = 0;
   };
 
-  /** A call that began at `start` has returned, on whichever thread. */
+  /** A call that began at `start` has returned, on any thread. */
   took(start: number): void {
     const end = this.now();
     if (this.#returnedAt !== 0) this.#returnedAt = end;

@@ -1,4 +1,4 @@
-/** What is served: one file, or the files of a directory by the names of exports. */
+/** The source of the disks: one file, or the files of a directory by export name. */
 import { statSync } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 
@@ -11,7 +11,7 @@ export interface Source {
   readonly path: string;
 }
 
-/** The parameters that say what is served. */
+/** The parameters that name the source. */
 interface Choice {
   readonly file: string | undefined;
   readonly dir: string | undefined;
@@ -19,7 +19,7 @@ interface Choice {
   readonly dirfd: number | undefined;
 }
 
-/** As in nbdkit, a second file is an error rather than taken in place of the first one. */
+/** As in nbdkit, a second file is an error and does not replace the first one. */
 export function once<T>(it: Param<T>): Param<T> {
   return {
     ...it,
@@ -30,7 +30,7 @@ export function once<T>(it: Param<T>): Param<T> {
   };
 }
 
-/** Throws a ConfigError where not exactly one was given, or what it names cannot be served. */
+/** Throws a ConfigError unless exactly one is given and the file can be served. */
 export function sourceOf(choice: Choice): Source {
   const given = (["file", "dir", "fd", "dirfd"] as const).filter(
     (key) => choice[key] !== undefined,
@@ -48,7 +48,7 @@ export function sourceOf(choice: Choice): Source {
   const kind = key === "file" || key === "fd" ? "file" : "directory";
   let wrong: string | undefined;
   try {
-    // Links that change later shall not give clients different disks.
+    // Links that change later must not give clients different disks.
     if (typeof value === "string") path = realPath(path);
     wrong = unlike(kind, key, path);
   } catch (error) {
@@ -58,7 +58,7 @@ export function sourceOf(choice: Choice): Source {
   throw new ConfigError(`file: ${typeof value === "number" ? `${key}=${value}: ` : ""}${wrong}`);
 }
 
-/** The file that a client gets. Throws where the name stands for none in the directory. */
+/** The file for a client. Throws if the directory has no such file. */
 export function fileIn(source: Source, exportName: string): string {
   if (source.kind === "file") return source.path;
   if (exportName === "" || /[/\0]/.test(exportName)) {
@@ -71,7 +71,7 @@ export function fileIn(source: Source, exportName: string): string {
   return `${source.path}/${exportName}`;
 }
 
-/** The names of files and block devices in a directory, also of those that a symbolic link leads to. */
+/** The names of files and block devices in a directory, including the targets of symbolic links. */
 export async function namesIn(path: string): Promise<string[]> {
   try {
     const entries = await entriesOf(path);
@@ -85,14 +85,14 @@ export async function namesIn(path: string): Promise<string[]> {
   }
 }
 
-/** What a directory says of something in it; `kind` is undefined where only stat(2) knows what it is. */
+/** An entry of a directory; `kind` is undefined if only stat(2) knows it. */
 interface Entry {
   readonly name: string;
   readonly kind?: "directory" | "file" | undefined;
 }
 
 async function entriesOf(path: string): Promise<readonly Entry[]> {
-  // Bun tells kinds only with names in UTF-8.
+  // Bun reports kinds only together with names in UTF-8.
   const entries = await readdir(filePath(path), { withFileTypes: true });
   if (entries.some(({ name }) => name.includes("\ufffd"))) {
     return (await readdir(filePath(path), "buffer")).map((name) => ({ name: textOf(name) }));
@@ -103,13 +103,13 @@ async function entriesOf(path: string): Promise<readonly Entry[]> {
   }));
 }
 
-/** A link that leads nowhere, or a file that was deleted since, is none. */
+/** A dangling link, or a file that was deleted meanwhile, does not count. */
 async function isServed(path: string): Promise<boolean> {
   const found = await stat(filePath(path)).catch(() => undefined);
   return found !== undefined && (found.isFile() || found.isBlockDevice());
 }
 
-/** Why the path is not what the parameter `key` has to name, or undefined. */
+/** Why the path is invalid for the parameter `key`, or undefined. */
 function unlike(kind: Source["kind"], key: string, path: string): string | undefined {
   const found = statSync(filePath(path));
   if (kind === "directory") return found.isDirectory() ? undefined : `${path} is not a directory`;

@@ -9,10 +9,10 @@ type Way = "allocate" | "discardDevice" | "punchHole" | "zeroDevice" | "zeroRang
 
 /** Errors that mean "this file cannot do that", for good. */
 const never = new Set(["EOPNOTSUPP", "ENOSYS", "ENOTTY"]);
-/** Errors that mean "not this time": another way may do. Devices answer so when others use them. */
+/** Errors that mean "not this time": another way may work. Devices return them while other programs use them. */
 const notNow = new Set(["EBUSY", "EINVAL", "EREMOTEIO"]);
 
-/** Whether `way` worked. False where the file cannot do it; other errors are thrown. */
+/** Whether `way` worked. False if the file does not support it; other errors are thrown. */
 async function attempt(file: OpenFile, way: Way, offset: bigint, count: number): Promise<boolean> {
   if (file.lacks.has(way)) return false;
   const call: Calls[Way] = file.calls[way];
@@ -27,7 +27,7 @@ async function attempt(file: OpenFile, way: Way, offset: bigint, count: number):
   }
 }
 
-/** Let go of the range. It is a hint: where nothing can be done, nothing is. */
+/** Discard the range. It is a hint: without support it does nothing. */
 export function trimRange(file: OpenFile, count: number, offset: bigint): Promise<void> {
   return file.changes.run(offset, count, async () => {
     const { sector } = file;
@@ -35,7 +35,7 @@ export function trimRange(file: OpenFile, count: number, offset: bigint): Promis
       await attempt(file, "punchHole", offset, count);
       return;
     }
-    // Only whole sectors can be given back.
+    // Only whole sectors can be discarded.
     const size = BigInt(sector);
     const start = ((offset + size - 1n) / size) * size;
     const whole = Number(((offset + BigInt(count)) / size) * size - start);
@@ -71,7 +71,7 @@ async function zeroFile(
 ): Promise<boolean> {
   if (mayTrim && (await attempt(file, "punchHole", offset, count))) return true;
   if (await attempt(file, "zeroRange", offset, count)) return true;
-  // Without a hole in the end: the client asked for zeroes that have their space.
+  // The result must not be a hole: the client wants zeroes with space reserved.
   return (
     !file.lacks.has("allocate") &&
     (await attempt(file, "punchHole", offset, count)) &&
@@ -79,7 +79,7 @@ async function zeroFile(
   );
 }
 
-/** Of the three only the hole is sure to be fast; the others may make the kernel write zeroes. */
+/** Only the hole is certain to be fast; with the other two the kernel may write zeroes. */
 async function zeroSectors(
   file: OpenFile,
   count: number,

@@ -1,9 +1,9 @@
 /** Makes flushes that arrive while one is running share the next one. */
 
 /**
- * Returns a function that calls `fdatasync` so that all data written before the call is covered.
- * A call that is running may have passed over data that was written since it began, so nobody joins
- * it: whoever comes meanwhile waits for the one that starts after it, and shares that one.
+ * Returns a function that calls `fdatasync` so that all data written before the call is covered. A
+ * running call may miss data that was written since it began, so later callers do not join it:
+ * they wait for the call that starts after it, and share that one.
  */
 export function syncer(fdatasync: () => Promise<void>): () => Promise<void> {
   let running: Promise<void> | undefined;
@@ -24,7 +24,7 @@ export function syncer(fdatasync: () => Promise<void>): () => Promise<void> {
 
   return () => {
     if (running === undefined) return start();
-    // Whether the running one succeeds is not the concern of those that wait for the following one.
+    // The result of the running call does not matter to callers that wait for the next one.
     following ??= running.then(startFollowing, startFollowing);
     return following;
   };

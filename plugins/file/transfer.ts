@@ -1,14 +1,14 @@
-/** Reads and writes whole ranges: at once where the page cache takes or has them, else on another thread. */
+/** Reads and writes whole ranges: at once if the page cache accepts or has the data, else on another thread. */
 import { after, type Awaitable, NbdError } from "#api";
 
 import { type OpenFile, sizeOf } from "./open-file.ts";
 
 /** Copying more than this takes long enough that other clients should be served meanwhile. */
 const longest = 1 << 20;
-/** A write of a part of a block reads the rest from the disk. */
+/** A write to part of a block reads the rest from the disk. */
 const blockBytes = 4096;
 
-/** Fill `buf`. Answers at once where no device has to be asked. */
+/** Fill `buf`. Answers at once if the data is in memory. */
 export function readFully(file: OpenFile, buf: Uint8Array, offset: bigint): Awaitable<void> {
   if (buf.length > longest) return readLater(file, buf, offset, 0);
   const count = readNow(file, buf, offset);
@@ -18,7 +18,7 @@ export function readFully(file: OpenFile, buf: Uint8Array, offset: bigint): Awai
   return readLater(file, buf, offset, Math.max(count ?? 0, 0));
 }
 
-/** Write all of `buf`: into the page cache at once, or on another thread where that may wait. */
+/** Write all of `buf`: into the page cache at once, or on another thread if that may wait. */
 export function writeFully(file: OpenFile, buf: Uint8Array, offset: bigint): Awaitable<void> {
   if (!isWrittenAtOnce(file, buf, offset)) {
     return file.changes.run(offset, buf.length, () => writeLater(file, buf, offset));
@@ -50,13 +50,13 @@ function isWrittenAtOnce(file: OpenFile, buf: Uint8Array, offset: bigint): boole
 
 const byte = new Uint8Array(new ArrayBuffer(1));
 
-/** Whether the byte's block is in the page cache. Where the kernel cannot tell, it may be. */
+/** Whether the byte's block is in the page cache, or may be because the kernel cannot tell. */
 function isInMemory(file: OpenFile, offset: bigint): boolean {
   const count = readNow(file, byte, offset);
   return count === undefined || count === 1;
 }
 
-/** See `preadNow`. Undefined where the file cannot be read so. */
+/** See `preadNow`. Undefined if the file does not support it. */
 function readNow(file: OpenFile, buf: Uint8Array, offset: bigint): number | undefined {
   const { fd, calls, lacks } = file;
   if (lacks.has("preadNow")) return undefined;
@@ -103,7 +103,7 @@ async function readLater(
   }
 }
 
-/** A disk that is quick is read on Bun's threads, until one of its reads hangs there or was slow. */
+/** Reads of a quick disk run on Bun's threads, until one hangs there or was slow. */
 async function readSome(
   { calls, fd, pace }: OpenFile,
   buf: Uint8Array,
@@ -138,13 +138,13 @@ async function writeLater(file: OpenFile, buf: Uint8Array, offset: bigint): Prom
   }
 }
 
-/** A write that takes nothing and reports nothing would be tried for ever. */
+/** A write that returns 0 without an error would be retried forever. */
 function some(file: OpenFile, count: number): number {
   if (count > 0) return count;
   throw new NbdError("EIO", `${file.path} took 0 bytes of a write`);
 }
 
-/** Throws. A file says how long it is now; a block device has its size for ever. */
+/** Throws. The message has the current size of a file; the size of a block device does not change. */
 function beyondEnd(file: OpenFile, buf: Uint8Array, offset: bigint): Awaitable<never> {
   return after(file.sector === undefined ? sizeOf(file) : undefined, (size) => {
     const now = size === undefined ? "" : ` (it has ${size} bytes now)`;
@@ -156,9 +156,9 @@ function beyondEnd(file: OpenFile, buf: Uint8Array, offset: bigint): Awaitable<n
 }
 
 /**
- * The error with the file's name. EAGAIN, as from a file system in user space that is busy, would
- * reach clients as EINVAL, which says that the request was wrong; trying again without end could
- * hold it up for ever. So it is EIO.
+ * The error with the file's name. EAGAIN, for example from a busy file system in user space, would
+ * reach clients as EINVAL, which means an invalid request, and endless retries could block the
+ * request forever. So EAGAIN becomes EIO.
  */
 export function blame(file: OpenFile, error: unknown): NbdError {
   const failure =

@@ -3,16 +3,16 @@ import { ConfigError, definePlugin, EXTENT_HOLE, EXTENT_ZERO, FLAG_REQ_ONE, para
 
 import { Pages, pageSize } from "./pages.ts";
 
-/** nbdkit's allocators. All memory is taken in pages here, which is what malloc does but for reserving it. */
+/** nbdkit's allocators. All memory is allocated in pages here, which matches malloc except for its reservation. */
 const allocators = /^(sparse|malloc(,mlock=(0|false|f|no|n|off))?)$/;
-/** What those that differ in more than speed are asked for. */
+/** The advice for allocators that differ in more than speed. */
 const others: Readonly<Record<string, string>> = {
   zstd: "pages are not compressed here: expected sparse or malloc",
   malloc: "only mlock=false is known here (--swap locks all memory of the server)",
   sparse: "it takes no further parameters",
 };
 
-/** What clients are told of a run of pages. */
+/** The extent type for a run of pages. */
 const kinds = { none: EXTENT_HOLE | EXTENT_ZERO, zeroes: EXTENT_ZERO, data: 0 } as const;
 
 export default definePlugin({
@@ -61,7 +61,7 @@ export default definePlugin({
   cache() {},
 });
 
-/** One disk for each time the plugin was loaded: its configuration stands for it. */
+/** One disk for each loaded instance of the plugin, by its configuration. */
 const disks = new WeakMap<object, Pages>();
 
 function pagesOf(config: object): Pages {
@@ -72,7 +72,7 @@ function pagesOf(config: object): Pages {
   return pages;
 }
 
-/** Undefined for a name that nbdkit does not know. */
+/** Undefined for a name that nbdkit does not have. */
 function refuse(text: string): undefined {
   const [name = ""] = text.split(",", 1);
   if (Object.hasOwn(others, name)) throw new ConfigError(`allocator=${text}: ${others[name]}`);

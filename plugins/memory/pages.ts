@@ -1,4 +1,4 @@
-/** A sparse array of bytes, up to 2^63-1 of them. Pages exist where something was written. */
+/** A sparse array of bytes, up to 2^63-1 of them. Only written pages exist. */
 import { NbdError } from "#api";
 
 const shift = 15n;
@@ -7,20 +7,20 @@ export const pageSize = 1 << Number(shift);
 const mask = BigInt(pageSize - 1);
 const zeroes = new Uint8Array(new ArrayBuffer(pageSize));
 
-/** Finds memory for a page; tests let it fail. */
+/** Allocates memory for a page; tests make it fail. */
 export type Allocate = (size: number) => Buffer;
 
-/** What a page holds: nothing (then it takes no memory), zeroes that were written, or data. */
+/** The content of a page: none (it takes no memory), written zeroes, or data. */
 type Kind = "data" | "none" | "zeroes";
 
-/** Neighbouring bytes of pages of one kind. */
+/** Adjacent bytes of pages of one kind. */
 interface Run {
   readonly offset: bigint;
   readonly length: bigint;
   readonly kind: Kind;
 }
 
-/** How many pages are looked through at once: 32 MiB take a few milliseconds. */
+/** The most pages that one request searches: 32 MiB take a few milliseconds. */
 const mostPages = 1024;
 
 export class Pages {
@@ -32,7 +32,7 @@ export class Pages {
     this.allocate = allocate;
   }
 
-  /** How many pages take memory. */
+  /** The number of pages that take memory. */
   get used(): number {
     return this.pages.size;
   }
@@ -60,7 +60,7 @@ export class Pages {
     }
   }
 
-  /** What is in the first pages of a range, in order: `most` runs, or until enough was looked through. */
+  /** The runs of pages in a range, in order: at most `most`, and fewer after searching enough pages. */
   runs(count: number, offset: bigint, most = Number.MAX_SAFE_INTEGER): Run[] {
     const found: Run[] = [];
     let page = pageOf(offset);
@@ -68,7 +68,7 @@ export class Pages {
     let done = 0;
     while (done < count && found.length < most && left > 0) {
       const from = done;
-      // Of the first page only what the range has of it counts, as in nbdkit.
+      // Of the first page only the part inside the range counts, as in nbdkit.
       const kind = this.kindOf(page, done === 0 ? within(offset) : 0);
       do {
         done += pageSize - (done === 0 ? within(offset) : 0);
@@ -80,7 +80,7 @@ export class Pages {
     return found;
   }
 
-  /** Zero a range, and give back the pages in which nothing else is left. */
+  /** Zero a range, and free pages that only have zeroes afterwards. */
   zero(count: number, offset: bigint): void {
     let page = pageOf(offset);
     let at = within(offset);
@@ -111,7 +111,7 @@ export class Pages {
       this.pages.set(page, bytes);
       return bytes;
     } catch (error) {
-      // RangeError: out of memory. The array or the map could not grow; what is stored stays.
+      // RangeError: out of memory. The array or the map could not grow; the stored data stays.
       const used = (this.pages.size * pageSize) / (1 << 20);
       throw new NbdError("ENOMEM", `no memory for one more page (${used} MiB are in use)`, {
         cause: error,

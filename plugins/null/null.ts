@@ -24,7 +24,7 @@ export default definePlugin({
   flush() {},
   trim() {},
   zero() {},
-  // All of the disk, not only what was asked for: so clients need to ask once.
+  // The whole disk, not only the requested range, so that clients need one request.
   extents(config, _count, _offset, _flags, extents) {
     extents.add(0n, config.size, EXTENT_HOLE | EXTENT_ZERO);
   },
