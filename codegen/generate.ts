@@ -1,5 +1,6 @@
 /** From headers to generated files; nothing is written here. */
 import { emitAdapters } from "./emit/adapters.ts";
+import { emitCallbacks } from "./emit/callbacks.ts";
 import { emitConstants } from "./emit/constants.ts";
 import { emitLayouts } from "./emit/layouts.ts";
 import { emitMethods } from "./emit/methods.ts";
@@ -18,7 +19,7 @@ const abiFolder = "abi/generated";
 export async function generate(root: string): Promise<GeneratedFile[]> {
   const model = await readModel(root);
   assertDescribed(model);
-  const forApi = [emitConstants(model), emitMethods(model)];
+  const forApi = [emitCallbacks(model), emitConstants(model), emitMethods(model)];
   const forAbi = [
     ...emitAdapters(model),
     emitReleases(model),

@@ -17,6 +17,7 @@ import {
   type CallbackMeaning,
   callbacks,
   data,
+  flagMacro,
   nextFunctions,
   parameters,
   type Place,
@@ -69,8 +70,28 @@ export function assertDescribed(model: Model): void {
   assertOneToOne("callbacks of codegen/semantics.ts", inCallbacks, placed(callbacks));
   assertOneToOne("data of codegen/semantics.ts", inData, placed(data));
   assertOneToOne("parameters of codegen/semantics.ts", inParameters, Object.keys(parameters));
+  assertReferences(model);
   assertFunctions(model);
   assertMacros(model);
+}
+
+/** Whether the callbacks and flags exist that rows name. */
+function assertReferences(model: Model): void {
+  const macros = new Set(model.macros.map(({ name }) => name));
+  for (const [name, { askedIf = [], defaultWith, flags: possible = [] }] of Object.entries(
+    callbacks,
+  )) {
+    const named = defaultWith === undefined ? askedIf : [...askedIf, defaultWith.has];
+    const unknown = [
+      ...named.filter((other) => callbacks[other] === undefined),
+      ...possible.map(flagMacro).filter((macro) => !macros.has(macro)),
+    ];
+    if (unknown.length > 0) {
+      throw new Error(
+        `codegen/semantics.ts: ${name} names ${unknown.join(", ")}, which is unknown`,
+      );
+    }
+  }
 }
 
 /** Whether the C type can mean what the overlay says. */

@@ -52,7 +52,23 @@ export interface CallbackMeaning {
   readonly nextLacks?: readonly string[];
   /** Parameters that only TypeScript has, after C's. */
   readonly extra?: Extra;
+  /** The flags that the request can have, without NBDKIT_FLAG_. Only requests have this column. */
+  readonly flags?: readonly string[];
+  /** The answer of a plugin without it. */
+  readonly default?: Answer;
+  /** The answer of a plugin that lacks it, but has the callback `has`. */
+  readonly defaultWith?: { readonly has: string; readonly answer: Answer };
+  /** Asked only if each of these, in this order, does not answer no. Otherwise the answer is no. */
+  readonly askedIf?: readonly string[];
 }
+
+/** The macro of one of a request's flags. */
+export function flagMacro(flag: string): string {
+  return `NBDKIT_FLAG_${flag}`;
+}
+
+/** The answer to a question, as TypeScript has it. */
+type Answer = boolean | string | Readonly<Record<string, number>>;
 
 type Extra = { readonly [P in Place]?: readonly (readonly [name: string, type: string])[] };
 
@@ -64,7 +80,10 @@ const configured = { scope: "config", in: layers, offered: layers } as const;
 const withClient: Extra = { filter: [["client", "Client"]], plugin: [["client", "Client"]] };
 const version1 = { scope: "connection", in: ["plugin"], offered: [], returns: "ok" } as const;
 
-/** The function pointers of the structs, in the order in which TypeScript's interfaces have them. */
+/**
+ * The function pointers of the structs, in the order of a layer's life, which is that of TypeScript's interfaces and of
+ * --dump-plugin.
+ */
 export const callbacks: Readonly<Record<string, CallbackMeaning>> = {
   load: {
     about: "Called once, right after the module was loaded.",
@@ -78,6 +97,11 @@ export const callbacks: Readonly<Record<string, CallbackMeaning>> = {
     scope: "module",
     in: layers,
     offered: layers,
+    returns: "nothing",
+  },
+  dump_plugin: {
+    about: "Print key=value lines of the module's own for --dump-plugin, on stdout.",
+    ...configured,
     returns: "nothing",
   },
   config: {
@@ -100,11 +124,6 @@ export const callbacks: Readonly<Record<string, CallbackMeaning>> = {
     about: "The largest thread model that the layer can be run with. Without it: parallel.",
     ...configured,
     returns: "thread-model",
-  },
-  dump_plugin: {
-    about: "Print key=value lines of the module's own for --dump-plugin, on stdout.",
-    ...configured,
-    returns: "nothing",
   },
   get_ready: {
     about: "The last chance to fail before clients are served. `threadModel` is the chain's.",
@@ -201,16 +220,16 @@ export const callbacks: Readonly<Record<string, CallbackMeaning>> = {
     offered: [],
     returns: "ok",
   },
+  export_description: {
+    about: "A line about the export for clients. Undefined: there is none.",
+    ...connection,
+    returns: "string",
+  },
   get_size: {
     about: "The size of the disk in bytes, 0 to 2^63-1.",
     ...connection,
     returns: "size",
     required: true,
-  },
-  export_description: {
-    about: "A line about the export for clients. Undefined: there is none.",
-    ...connection,
-    returns: "string",
   },
   block_size: {
     about:
@@ -219,26 +238,35 @@ export const callbacks: Readonly<Record<string, CallbackMeaning>> = {
       "Largest: a multiple of the smallest, or 0xffffffff for no limit. A plugin without it: all 0.",
     ...connection,
     returns: "block-size",
+    default: { minimum: 0, preferred: 0, maximum: 0 },
   },
   can_write: {
     about: "Whether the client may write. A plugin without it: whether there is a pwrite.",
     ...connection,
     returns: "bool",
+    default: false,
+    defaultWith: { has: "pwrite", answer: true },
   },
   can_flush: {
     about: "Whether flush is supported. A plugin without it: whether there is a flush.",
     ...connection,
     returns: "bool",
+    default: false,
+    defaultWith: { has: "flush", answer: true },
   },
   is_rotational: {
     about: "Whether the disk is a spinning one. A plugin without it: no.",
     ...connection,
     returns: "bool",
+    default: false,
   },
   can_trim: {
     about: "Whether trim is supported. A plugin without it: whether there is a trim.",
     ...connection,
     returns: "bool",
+    default: false,
+    defaultWith: { has: "trim", answer: true },
+    askedIf: ["can_write"],
   },
   can_zero: {
     about:
@@ -247,31 +275,45 @@ export const callbacks: Readonly<Record<string, CallbackMeaning>> = {
     ...connection,
     returns: "support",
     pluginReturns: "bool",
+    default: "emulate",
+    defaultWith: { has: "zero", answer: "native" },
+    askedIf: ["can_write"],
   },
   can_fast_zero: {
     about: "Whether zero with FLAG_FAST_ZERO fails at once where zeroing is slow.",
     ...connection,
     returns: "bool",
+    default: true,
+    defaultWith: { has: "zero", answer: false },
+    askedIf: ["can_write", "can_zero"],
   },
   can_extents: {
     about: "Whether extents is supported. A plugin without it: whether there is an extents.",
     ...connection,
     returns: "bool",
+    default: false,
+    defaultWith: { has: "extents", answer: true },
   },
   can_fua: {
     about: "How FLAG_FUA is supported: not at all, by a flush afterwards, or by the layer itself.",
     ...connection,
     returns: "support",
+    default: "none",
+    defaultWith: { has: "flush", answer: "emulate" },
+    askedIf: ["can_write"],
   },
   can_multi_conn: {
     about: "Whether a flush in one connection covers the writes of all. A plugin without it: no.",
     ...connection,
     returns: "bool",
+    default: false,
   },
   can_cache: {
     about: "How cache requests are supported: not at all, by reads, or by the layer itself.",
     ...connection,
     returns: "support",
+    default: "none",
+    defaultWith: { has: "cache", answer: "native" },
   },
   pread: {
     about:
@@ -280,6 +322,7 @@ export const callbacks: Readonly<Record<string, CallbackMeaning>> = {
     ...connection,
     returns: "ok",
     required: true,
+    flags: [],
   },
   pwrite: {
     about:
@@ -287,16 +330,19 @@ export const callbacks: Readonly<Record<string, CallbackMeaning>> = {
       "nor kept for later. Flags: FLAG_FUA.",
     ...connection,
     returns: "ok",
+    flags: ["FUA"],
   },
   flush: {
     about: "Bring what was written to stable storage. Flags: none yet.",
     ...connection,
     returns: "ok",
+    flags: [],
   },
   trim: {
     about: "The client no longer needs these `count` bytes. Flags: FLAG_FUA.",
     ...connection,
     returns: "ok",
+    flags: ["FUA"],
   },
   zero: {
     about:
@@ -304,6 +350,7 @@ export const callbacks: Readonly<Record<string, CallbackMeaning>> = {
       "EOPNOTSUPP asks for zeroes to be written instead.",
     ...connection,
     returns: "ok",
+    flags: ["MAY_TRIM", "FUA", "FAST_ZERO"],
   },
   extents: {
     about:
@@ -312,11 +359,13 @@ export const callbacks: Readonly<Record<string, CallbackMeaning>> = {
       "Flags: FLAG_REQ_ONE, the first extent is enough.",
     ...connection,
     returns: "ok",
+    flags: ["REQ_ONE"],
   },
   cache: {
     about: "These `count` bytes will be read soon. Flags: none yet.",
     ...connection,
     returns: "ok",
+    flags: [],
   },
 
   _pread_v1: { about: "pread without flags.", ...version1 },

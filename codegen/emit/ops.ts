@@ -8,8 +8,8 @@ import { otherOps } from "../semantics.ts";
 import { valueOf } from "./constants.ts";
 import { addConstant, typescriptFile } from "./typescript.ts";
 
-/** The callbacks that have a number: all that some struct has. */
-function opsOf(model: Model): string[] {
+/** The callbacks in the order of their numbers, which begin at 1: all that some struct has. */
+export function opsOf(model: Model): string[] {
   const names = structsOf(model).flatMap(([, struct]) =>
     callbacksOf(struct).map(({ name }) => name),
   );

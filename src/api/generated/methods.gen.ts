@@ -28,14 +28,6 @@ export type NextOpen = (readonly: boolean, exportName: string) => Awaitable<void
 /** What a filter may ask of the layer below, for one connection. */
 export interface NextOps {
   /**
-   * The size of the disk in bytes, 0 to 2^63-1.
-   * On failure it throws; in C that is -1. nbdkit-filter(3), ".get_size".
-   *
-   * C: `int64_t (*get_size) (void *nxdata)` (include/nbdkit-filter.h, layout original, 1.2, 1.4, 1.10, 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
-   * C: `int64_t (*get_size) (nbdkit_next *nxdata)` (include/nbdkit-filter.h, layout 1.25.4, 1.26, 1.30, 1.36, 1.44)
-   */
-  getSize(): Awaitable<bigint>;
-  /**
    * A line about the export for clients. Undefined: there is none.
    * On failure it throws; in C that is NULL. nbdkit-filter(3), ".export_description".
    *
@@ -43,6 +35,14 @@ export interface NextOps {
    * C: `const char *(*export_description) (nbdkit_next *nxdata)` (include/nbdkit-filter.h, layout 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   exportDescription(): Awaitable<string | undefined>;
+  /**
+   * The size of the disk in bytes, 0 to 2^63-1.
+   * On failure it throws; in C that is -1. nbdkit-filter(3), ".get_size".
+   *
+   * C: `int64_t (*get_size) (void *nxdata)` (include/nbdkit-filter.h, layout original, 1.2, 1.4, 1.10, 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
+   * C: `int64_t (*get_size) (nbdkit_next *nxdata)` (include/nbdkit-filter.h, layout 1.25.4, 1.26, 1.30, 1.36, 1.44)
+   */
+  getSize(): Awaitable<bigint>;
   /**
    * The smallest, the best and the largest request in bytes. All 0: no information. Smallest: a power of 2 up to 65536. Best: a power of 2 from 512 to 32 MiB. Largest: a multiple of the smallest, or 0xffffffff for no limit. A plugin without it: all 0.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".block_size".
@@ -208,6 +208,12 @@ export interface FilterMethods<C, H> {
    */
   unload?(): Awaitable<void>;
   /**
+   * Print key=value lines of the module's own for --dump-plugin, on stdout. nbdkit-filter(3), ".dump_plugin".
+   *
+   * C: `void (*dump_plugin) (void)` (include/nbdkit-filter.h, layout 1.36, 1.44)
+   */
+  dumpPlugin?(config: C): Awaitable<void>;
+  /**
    * One key=value of the command line that the table of parameters does not have.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".config".
    *
@@ -229,12 +235,6 @@ export interface FilterMethods<C, H> {
    * C: `int (*thread_model) (int next_thread_model)` (include/nbdkit-filter.h, layout 1.44)
    */
   threadModel?(config: C): ThreadModel;
-  /**
-   * Print key=value lines of the module's own for --dump-plugin, on stdout. nbdkit-filter(3), ".dump_plugin".
-   *
-   * C: `void (*dump_plugin) (void)` (include/nbdkit-filter.h, layout 1.36, 1.44)
-   */
-  dumpPlugin?(config: C): Awaitable<void>;
   /**
    * The last chance to fail before clients are served. `threadModel` is the chain's.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".get_ready".
@@ -315,14 +315,6 @@ export interface FilterMethods<C, H> {
    */
   finalize?(next: NextOps, handle: H): Awaitable<void>;
   /**
-   * The size of the disk in bytes, 0 to 2^63-1.
-   * On failure it throws; in C that is -1. nbdkit-filter(3), ".get_size".
-   *
-   * C: `int64_t (*get_size) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, layout original, 1.2, 1.4, 1.10, 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
-   * C: `int64_t (*get_size) (nbdkit_next *next, void *handle)` (include/nbdkit-filter.h, layout 1.25.4, 1.26, 1.30, 1.36, 1.44)
-   */
-  getSize?(next: NextOps, handle: H): Awaitable<bigint>;
-  /**
    * A line about the export for clients. Undefined: there is none.
    * On failure it throws; in C that is NULL. nbdkit-filter(3), ".export_description".
    *
@@ -330,6 +322,14 @@ export interface FilterMethods<C, H> {
    * C: `const char *(*export_description) (nbdkit_next *next, void *handle)` (include/nbdkit-filter.h, layout 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   exportDescription?(next: NextOps, handle: H): Awaitable<string | undefined>;
+  /**
+   * The size of the disk in bytes, 0 to 2^63-1.
+   * On failure it throws; in C that is -1. nbdkit-filter(3), ".get_size".
+   *
+   * C: `int64_t (*get_size) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, layout original, 1.2, 1.4, 1.10, 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
+   * C: `int64_t (*get_size) (nbdkit_next *next, void *handle)` (include/nbdkit-filter.h, layout 1.25.4, 1.26, 1.30, 1.36, 1.44)
+   */
+  getSize?(next: NextOps, handle: H): Awaitable<bigint>;
   /**
    * The smallest, the best and the largest request in bytes. All 0: no information. Smallest: a power of 2 up to 65536. Best: a power of 2 from 512 to 32 MiB. Largest: a multiple of the smallest, or 0xffffffff for no limit. A plugin without it: all 0.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".block_size".
@@ -495,6 +495,12 @@ export interface PluginMethods<C, H> {
    */
   unload?(): Awaitable<void>;
   /**
+   * Print key=value lines of the module's own for --dump-plugin, on stdout. nbdkit-plugin(3), ".dump_plugin".
+   *
+   * C: `void (*dump_plugin) (void)` (include/nbdkit-plugin.h)
+   */
+  dumpPlugin?(config: C): Awaitable<void>;
+  /**
    * One key=value of the command line that the table of parameters does not have.
    * On failure it throws; in C that is -1. nbdkit-plugin(3), ".config".
    *
@@ -515,12 +521,6 @@ export interface PluginMethods<C, H> {
    * C: `int (*thread_model) (void)` (include/nbdkit-plugin.h)
    */
   threadModel?(config: C): ThreadModel;
-  /**
-   * Print key=value lines of the module's own for --dump-plugin, on stdout. nbdkit-plugin(3), ".dump_plugin".
-   *
-   * C: `void (*dump_plugin) (void)` (include/nbdkit-plugin.h)
-   */
-  dumpPlugin?(config: C): Awaitable<void>;
   /**
    * The last chance to fail before clients are served. `threadModel` is the chain's.
    * On failure it throws; in C that is -1. nbdkit-plugin(3), ".get_ready".
@@ -576,19 +576,19 @@ export interface PluginMethods<C, H> {
    */
   close?(handle: H): Awaitable<void>;
   /**
-   * The size of the disk in bytes, 0 to 2^63-1.
-   * On failure it throws; in C that is -1. nbdkit-plugin(3), ".get_size".
-   *
-   * C: `int64_t (*get_size) (void *handle)` (include/nbdkit-plugin.h)
-   */
-  getSize(handle: H): Awaitable<bigint>;
-  /**
    * A line about the export for clients. Undefined: there is none.
    * On failure it throws; in C that is NULL. nbdkit-plugin(3), ".export_description".
    *
    * C: `const char *(*export_description) (void *handle)` (include/nbdkit-plugin.h)
    */
   exportDescription?(handle: H): Awaitable<string | undefined>;
+  /**
+   * The size of the disk in bytes, 0 to 2^63-1.
+   * On failure it throws; in C that is -1. nbdkit-plugin(3), ".get_size".
+   *
+   * C: `int64_t (*get_size) (void *handle)` (include/nbdkit-plugin.h)
+   */
+  getSize(handle: H): Awaitable<bigint>;
   /**
    * The smallest, the best and the largest request in bytes. All 0: no information. Smallest: a power of 2 up to 65536. Best: a power of 2 from 512 to 32 MiB. Largest: a multiple of the smallest, or 0xffffffff for no limit. A plugin without it: all 0.
    * On failure it throws; in C that is -1. nbdkit-plugin(3), ".block_size".

@@ -1,0 +1,151 @@
+/** Emits callbacks.gen.ts: the table of callbacks that the server reads at run time. */
+import { callbacksOf, structOf, type Unit } from "../ir.ts";
+import { headers, type Model } from "../model.ts";
+import { camelCase } from "../names.ts";
+import type { GeneratedFile } from "../output.ts";
+import { type CallbackMeaning, callbacks, flagMacro } from "../semantics.ts";
+import { opsOf } from "./ops.ts";
+import { addConstant, objectText, typescriptFile } from "./typescript.ts";
+
+interface Column {
+  readonly name: string;
+  readonly type: string;
+  readonly about: string;
+  /** Source text; undefined where the row does not have it. */
+  of(meaning: CallbackMeaning, name: string, model: Model): string | undefined;
+}
+
+const optional = (value: unknown): string | undefined =>
+  value === undefined ? undefined : JSON.stringify(value);
+const unionOf = (names: Iterable<string>): string =>
+  [...names].map((name) => JSON.stringify(name)).join(" | ");
+const meanings = Object.values(callbacks);
+const returned = new Set(meanings.map(({ returns }) => returns));
+
+const has = (unit: Unit, name: string): boolean =>
+  callbacksOf(structOf(unit, "nbdkit_filter")).some((callback) => callback.name === name);
+
+/** What follows `cName` and `op` in a row. */
+const columns: readonly Column[] = [
+  {
+    name: "returns",
+    type: unionOf(returned),
+    about: "What it returns.",
+    of: ({ returns }) => optional(returns),
+  },
+  {
+    name: "pluginReturns",
+    type: unionOf(returned),
+    about: "What a plugin's returns, where that differs.",
+    of: ({ pluginReturns }) => optional(pluginReturns),
+  },
+  {
+    name: "scope",
+    type: unionOf(new Set(meanings.map(({ scope }) => scope))),
+    about: "What it works on: nothing yet, the configured layer, or a connection.",
+    of: ({ scope }) => optional(scope),
+  },
+  ...(["filter", "next", "plugin"] as const).map((place) => ({
+    name: place,
+    type: "boolean",
+    about: `Whether a ${place === "next" ? "filter's `next`" : place} in TypeScript has it.`,
+    of: ({ offered }: CallbackMeaning) => String(offered.includes(place)),
+  })),
+  {
+    name: "since",
+    type: "string",
+    about: "The first release whose filters have it; `original`: all have it.",
+    of: (_, name, { releases }) => optional(releases.find(({ unit }) => has(unit, name))?.id),
+  },
+  {
+    name: "required",
+    type: "true",
+    about: "A plugin cannot do without it.",
+    of: ({ required }) => optional(required),
+  },
+  {
+    name: "nextIs",
+    type: "string",
+    about: "The type of a filter's `next`, where that is one function.",
+    of: ({ next }) => optional(next),
+  },
+  {
+    name: "flags",
+    type: "number",
+    about: "The flags that the request can have. Only requests have this column.",
+    of: ({ flags }) =>
+      flags === undefined
+        ? undefined
+        : flags.map((flag) => flagMacro(flag).replace("NBDKIT_", "")).join(" | ") || "0",
+  },
+  {
+    name: "default",
+    type: "Answer",
+    about: "The answer of a plugin without it.",
+    of: ({ default: answer }) => optional(answer),
+  },
+  {
+    name: "defaultWith",
+    type: "{ readonly has: string; readonly answer: Answer }",
+    about: "The answer of a plugin that lacks it, but has the callback `has`.",
+    of: ({ defaultWith: found }) => optional(found && { ...found, has: camelCase(found.has) }),
+  },
+  {
+    name: "askedIf",
+    type: "readonly string[]",
+    about:
+      "Asked only if each of these, in this order, does not answer no. Otherwise the answer is no.",
+    of: ({ askedIf }) => optional(askedIf?.map(camelCase)),
+  },
+];
+
+export function emitCallbacks(model: Model): GeneratedFile {
+  const inputs = [headers.common, headers.filter, headers.plugin];
+  return typescriptFile("callbacks.gen.ts", inputs, (file) => {
+    const flags = new Set(meanings.flatMap(({ flags: names }) => names ?? []));
+    file.addImportDeclaration({
+      moduleSpecifier: "./constants.gen.ts",
+      namedImports: [...flags].map((flag) => flagMacro(flag).replace("NBDKIT_", "")),
+    });
+    file.addTypeAlias({
+      name: "Answer",
+      type: "boolean | string | Readonly<Record<string, number>>",
+    });
+    const ops = opsOf(model);
+    const rows = Object.entries(callbacks).map(([cName, meaning]) => {
+      const found = columns.flatMap(({ name, of }): (readonly [string, string])[] => {
+        const text = of(meaning, cName, model);
+        return text === undefined ? [] : [[name, text]];
+      });
+      const own = { cName: JSON.stringify(cName), op: String(ops.indexOf(cName) + 1) };
+      return { name: camelCase(cName), columns: { ...own, ...Object.fromEntries(found) } };
+    });
+    const property = ({ name, type, about }: Omit<Column, "of">) => ({
+      name,
+      type,
+      docs: [about],
+      isReadonly: true,
+      hasQuestionToken: rows.some((row) => !Object.hasOwn(row.columns, name)),
+    });
+    file.addInterface({
+      isExported: true,
+      name: "Callback",
+      docs: ["A row of the table."],
+      properties: [
+        property({ name: "cName", type: "string", about: "In C." }),
+        property({ name: "op", type: "number", about: "RT_OP_*: in messages to and from C." }),
+        ...columns.map(property),
+      ],
+    });
+    const entries = rows.map(
+      ({ name, columns: texts }) => [name, objectText(Object.entries(texts), "  ")] as const,
+    );
+    const type = "as const satisfies Readonly<Record<string, Callback>>";
+    addConstant(
+      file,
+      "callbacks",
+      `${objectText(entries)} ${type}`,
+      "All callbacks of filters and plugins, by their names in TypeScript, in the order of a life.",
+    );
+  });
+}
