@@ -5,8 +5,7 @@
  */
 import { after, isPromise, promiseOf } from "../api/awaitable.ts";
 import { FLAG_FUA } from "../api/generated/constants.gen.ts";
-import type { Awaitable, Support } from "../api/generated/methods.gen.ts";
-import type { BlockSize } from "../lib/block-size.ts";
+import type { Awaitable } from "../api/generated/methods.gen.ts";
 import type { Errno } from "../lib/errno.ts";
 import { NbdError } from "../lib/errors.ts";
 import type { Extents } from "../lib/extents.ts";
@@ -21,13 +20,13 @@ import type { ConnectionInfo, Direct, DirectMethod, Layer, LayerContext, Visit }
 import type { Link } from "./link.ts";
 import { unfinished } from "./next-function.ts";
 import { closeLayers, finalizeLayers, openLayer, prepareLayers, reopenLayers } from "./opening.ts";
-import * as questions from "./questions.ts";
+import { Asking } from "./questions.ts";
 import * as requests from "./requests.ts";
-import { accept, learn, refuse, underWrite } from "./rules.ts";
+import { accept, learn, refuse } from "./rules.ts";
 import { enter, now, PREAD, PWRITE, runAs } from "./running.ts";
 import { State } from "./state.ts";
 
-export class Context implements LayerContext {
+export class Context extends Asking implements LayerContext {
   readonly layer: Layer;
   readonly connection: ConnectionInfo;
   state: State;
@@ -53,6 +52,7 @@ export class Context implements LayerContext {
     unbound: Context | undefined = undefined,
     user: Layer | undefined = undefined,
   ) {
+    super();
     this.layer = state.link.layer;
     this.#below = below;
     this.connection = connection;
@@ -156,66 +156,6 @@ export class Context implements LayerContext {
     return old;
   }
 
-  // ---- what the layer can do
-
-  getSize(): Awaitable<bigint> {
-    return this.state.answers.getSize ?? questions.askSize(this);
-  }
-
-  exportDescription(): Awaitable<string | undefined> {
-    return questions.askDescription(this);
-  }
-
-  blockSize(): Awaitable<BlockSize> {
-    return questions.askBlockSize(this);
-  }
-
-  canWrite(): Awaitable<boolean> {
-    return questions.askBoolean(this, "canWrite");
-  }
-
-  canFlush(): Awaitable<boolean> {
-    return questions.askBoolean(this, "canFlush");
-  }
-
-  isRotational(): Awaitable<boolean> {
-    return questions.askBoolean(this, "isRotational");
-  }
-
-  canTrim(): Awaitable<boolean> {
-    return questions.ifWritable(this, "canTrim", false, () =>
-      questions.askBoolean(this, "canTrim"),
-    );
-  }
-
-  canZero(): Awaitable<Support> {
-    return questions.ifWritable<"canZero">(this, "canZero", "none", () =>
-      questions.askSupport(this, "canZero"),
-    );
-  }
-
-  canFastZero(): Awaitable<boolean> {
-    return questions.askFastZero(this);
-  }
-
-  canExtents(): Awaitable<boolean> {
-    return questions.askBoolean(this, "canExtents");
-  }
-
-  canFua(): Awaitable<Support> {
-    return questions.ifWritable<"canFua">(this, "canFua", "none", () =>
-      questions.askSupport(this, "canFua"),
-    );
-  }
-
-  canMultiConn(): Awaitable<boolean> {
-    return questions.askBoolean(this, "canMultiConn");
-  }
-
-  canCache(): Awaitable<Support> {
-    return questions.askSupport(this, "canCache");
-  }
-
   // ---- data
 
   pread(buf: Uint8Array, offset: bigint, flags: number): Awaitable<void> {
@@ -255,7 +195,7 @@ export class Context implements LayerContext {
         const done = after(this.canFua(), () => this.pwrite(buf, offset, flags));
         return this.#whole("pwrite", count, offset, done);
       }
-      accept(this, "pwrite", flags, underWrite);
+      accept(this, "pwrite", flags);
       if (requests.emulatesFua(this)) {
         const done = requests.thenFlush(this, this.pwrite(buf, offset, flags & ~FLAG_FUA));
         return this.#whole("pwrite", count, offset, done);

@@ -7,13 +7,10 @@ import type {
   NextConfig,
   NextConfigComplete,
   NextOps,
-  Support,
   ThreadModel,
 } from "../api/generated/methods.gen.ts";
-import type { BlockSize } from "../lib/block-size.ts";
 import type { Client } from "../lib/client.ts";
 import type { Exports } from "../lib/exports.ts";
-import type { Extents } from "../lib/extents.ts";
 
 /** What layers may know of the client's connection. The protocol keeps it up to date. */
 export interface ConnectionInfo extends Client {
@@ -137,11 +134,19 @@ interface LayerParameters {
   readonly values: Record<string, unknown>;
 }
 
+/** What the layer above calls. Without one of these the call goes on to the layer below, or a plugin has a default. */
+type ConnectionMethods = {
+  readonly [M in keyof NextOps]?: (
+    context: LayerContext,
+    ...values: Parameters<NextOps[M]>
+  ) => ReturnType<NextOps[M]>;
+};
+
 /**
  * A filter or plugin in the chain, like nbdkit's `struct backend`. Adapters implement only what their
  * module has and check nothing; checked.ts supplies the defaults, the fall-backs and the checks.
  */
-export interface Layer {
+export interface Layer extends ConnectionMethods {
   readonly kind: "filter" | "plugin";
   readonly name: string;
   /** The file it came from. */
@@ -208,38 +213,12 @@ export interface Layer {
   close?(context: LayerContext): Awaitable<void>;
   prepare?(context: LayerContext, readonly: boolean): Awaitable<void>;
   finalize?(context: LayerContext): Awaitable<void>;
-  getSize?(context: LayerContext): Awaitable<bigint>;
-  exportDescription?(context: LayerContext): Awaitable<string | undefined>;
-  blockSize?(context: LayerContext): Awaitable<BlockSize>;
-  canWrite?(context: LayerContext): Awaitable<boolean>;
   /** A file whose bytes are those of the disk, at the same offsets: layers above may read and write it instead. */
   descriptor?(context: LayerContext): number | undefined;
   /** Reads are those of the layer below, so many bytes further on, and nothing else happens in `pread`. */
   shift?(context: LayerContext): bigint;
-  canFlush?(context: LayerContext): Awaitable<boolean>;
-  isRotational?(context: LayerContext): Awaitable<boolean>;
-  canTrim?(context: LayerContext): Awaitable<boolean>;
-  canZero?(context: LayerContext): Awaitable<Support>;
-  canFastZero?(context: LayerContext): Awaitable<boolean>;
-  canExtents?(context: LayerContext): Awaitable<boolean>;
-  canFua?(context: LayerContext): Awaitable<Support>;
   /** Requests keep FLAG_FUA even where canFua answers "emulate": the layer sees to it, as filters of nbdkit do. */
   readonly takesFua?: boolean;
-  canMultiConn?(context: LayerContext): Awaitable<boolean>;
-  canCache?(context: LayerContext): Awaitable<Support>;
-  pread?(context: LayerContext, buf: Uint8Array, offset: bigint, flags: number): Awaitable<void>;
-  pwrite?(context: LayerContext, buf: Uint8Array, offset: bigint, flags: number): Awaitable<void>;
-  flush?(context: LayerContext, flags: number): Awaitable<void>;
-  trim?(context: LayerContext, count: number, offset: bigint, flags: number): Awaitable<void>;
-  zero?(context: LayerContext, count: number, offset: bigint, flags: number): Awaitable<void>;
-  extents?(
-    context: LayerContext,
-    count: number,
-    offset: bigint,
-    flags: number,
-    extents: Extents,
-  ): Awaitable<void>;
-  cache?(context: LayerContext, count: number, offset: bigint, flags: number): Awaitable<void>;
 }
 
 /** A layer while it is made: adapters set only what their module has. */

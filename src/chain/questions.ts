@@ -1,97 +1,138 @@
 /** Asks layers what they can do: once, of the layer, of the one below it, or a plugin's default. nbdkit-plugin(3). */
 import { after } from "../api/awaitable.ts";
+import type { Callback } from "../api/generated/callbacks.gen.ts";
 import { supports } from "../api/generated/constants.gen.ts";
-import type { Awaitable, Support } from "../api/generated/methods.gen.ts";
-import {
-  type BlockSize,
-  checkBlockSize,
-  checkBlockSizeRange,
-  noBlockSize,
-} from "../lib/block-size.ts";
+import type { Awaitable, NextOps } from "../api/generated/methods.gen.ts";
+import { type BlockSize, checkBlockSize, checkBlockSizeRange } from "../lib/block-size.ts";
 import { NbdError } from "../lib/errors.ts";
 import { methodName, oddAnswer } from "./answers.ts";
 import type { Context } from "./checked.ts";
 import { attempt } from "./failure.ts";
 import type { Layer } from "./layer.ts";
+import { type Question, type Remembered, remembered, rowOf } from "./methods.ts";
 import { mustBeOpen } from "./rules.ts";
-import type { Answers } from "./state.ts";
+import type { Answers, AnswerTo } from "./state.ts";
 
-type BooleanKey =
-  | "canExtents"
-  | "canFastZero"
-  | "canFlush"
-  | "canMultiConn"
-  | "canTrim"
-  | "canWrite"
-  | "isRotational";
-type SupportKey = "canCache" | "canFua" | "canZero";
-
-/** The question's name in C, and the answer of a plugin that has no such method. */
-interface Question<T> {
-  readonly cName: string;
-  of(plugin: Layer): T;
+class Describing {
+  /** Not remembered, as in nbdkit: no client asks often. */
+  exportDescription(this: Context): Awaitable<string | undefined> {
+    return askDescription(this);
+  }
 }
 
-const booleans: Readonly<Record<BooleanKey, Question<boolean>>> = {
-  canWrite: { cName: "can_write", of: (plugin) => plugin.pwrite !== undefined },
-  canFlush: { cName: "can_flush", of: (plugin) => plugin.flush !== undefined },
-  isRotational: { cName: "is_rotational", of: () => false },
-  canTrim: { cName: "can_trim", of: (plugin) => plugin.trim !== undefined },
-  canFastZero: { cName: "can_fast_zero", of: (plugin) => plugin.zero === undefined },
-  canExtents: { cName: "can_extents", of: (plugin) => plugin.extents !== undefined },
-  canMultiConn: { cName: "can_multi_conn", of: () => false },
-};
+for (const key of remembered) {
+  const value = function answer(this: Context): unknown {
+    return this.state.answers[key] ?? ask(this, key);
+  };
+  Object.defineProperty(Describing.prototype, key, { value });
+}
 
-const supported: Readonly<Record<SupportKey, Question<Support>>> = {
-  canZero: {
-    cName: "can_zero",
-    of: (plugin) => (plugin.zero === undefined ? "emulate" : "native"),
-  },
-  canFua: { cName: "can_fua", of: (plugin) => (plugin.flush === undefined ? "none" : "emulate") },
-  canCache: {
-    cName: "can_cache",
-    of: (plugin) => (plugin.cache === undefined ? "none" : "native"),
-  },
-};
+/** A class with a method for each question. `Context` extends it. */
+// The loop makes the cast true, which the compiler cannot follow.
+export const Asking = Describing as new () => Pick<NextOps, Question>;
 
-export function askSize(context: Context): Awaitable<bigint> {
-  return ask(context, "getSize", "get_size", () => {
-    const { layer } = context;
-    const answer = layer.getSize === undefined ? context.below().getSize() : layer.getSize(context);
-    return after(answer, (size) => {
-      if (typeof size !== "bigint" || size < 0n || size > 0x7fffffffffffffffn) {
-        throw oddAnswer(layer, "get_size", size, {
-          c: "0 to 9223372036854775807",
-          typescript: "a bigint from 0n to 9223372036854775807n",
-        });
-      }
-      context.state.exactSize = size <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(size) : -1;
-      return size;
+/** Ask the question, if the answers to others do not settle it. `settled`: how many of these are known already. */
+function ask<Q extends Remembered>(context: Context, key: Q, settled = 0): Awaitable<AnswerTo<Q>> {
+  // A row names only questions with a yes or no in this column.
+  const first = rowOf(key).askedIf?.[settled] as "canWrite" | "canZero" | undefined;
+  if (first === undefined) return askLayer(context, key);
+  return after(context[first](), (can) =>
+    can === false || can === "none" ? unasked(context, key) : ask(context, key, settled + 1),
+  );
+}
+
+/** The answer follows from others. As in nbdkit there is a debug line, though no layer is asked. */
+function unasked<Q extends Remembered>(context: Context, key: Q): AnswerTo<Q> {
+  const { cName, returns } = rowOf(key);
+  context.control(cName);
+  // The two ways to say no.
+  const no = (returns === "support" ? "none" : false) as AnswerTo<Q>;
+  context.state.answers[key] = no as Answers[Q];
+  return no;
+}
+
+/** An answer is remembered, an error is not. */
+function askLayer<Q extends Remembered>(context: Context, key: Q): Awaitable<AnswerTo<Q>> {
+  const { cName } = rowOf(key);
+  const { answers } = context.state;
+  mustBeOpen(context, cName);
+  context.control(cName);
+  // `answers` of now: those of a layer that was closed meanwhile are gone.
+  return attempt(
+    () =>
+      after(
+        context.question(key, () => answerOf(context, key)),
+        (answer) => {
+          answers[key] = answer as Answers[Q];
+          return answer;
+        },
+      ),
+    (error) => context.failure(error, cName),
+  );
+}
+
+function answerOf<Q extends Remembered>(context: Context, key: Q): Awaitable<AnswerTo<Q>> {
+  const { layer } = context;
+  const own: ((context: Context) => Awaitable<unknown>) | undefined = layer[key];
+  const row = rowOf(key);
+  if (own === undefined && layer.kind === "plugin" && row.default !== undefined) {
+    return defaultOf(layer, row) as AnswerTo<Q>;
+  }
+  const answer = own === undefined ? context.below()[key]() : own.call(layer, context);
+  // Only answers of the row's type get through the check.
+  return after(answer, (found: unknown) => checked(context, row, found) as AnswerTo<Q>);
+}
+
+/** The answer of a plugin that has no such method. */
+function defaultOf(plugin: Layer, { default: otherwise, defaultWith }: Callback): unknown {
+  if (defaultWith === undefined) return otherwise;
+  // The column names another method of layers.
+  const has = plugin[defaultWith.has as keyof Layer] !== undefined;
+  return has ? defaultWith.answer : otherwise;
+}
+
+function checked(context: Context, { cName, returns }: Callback, answer: unknown): unknown {
+  const { layer } = context;
+  switch (returns) {
+    case "bool":
+      if (typeof answer === "boolean") return answer;
+      throw oddAnswer(layer, cName, answer, "true or false");
+    case "support":
+      if (typeof answer === "string" && Object.hasOwn(supports, answer)) return answer;
+      throw oddAnswer(layer, cName, answer, `one of ${Object.keys(supports).join(", ")}`);
+    case "size":
+      return checkedSize(context, cName, answer);
+    case "block-size":
+      return checkedBlockSize(layer, cName, answer);
+    default:
+      throw new Error(`${cName} is not a question`);
+  }
+}
+
+function checkedSize({ layer, state }: Context, cName: string, size: unknown): bigint {
+  if (typeof size !== "bigint" || size < 0n || size > 0x7fffffffffffffffn) {
+    throw oddAnswer(layer, cName, size, {
+      c: "0 to 9223372036854775807",
+      typescript: "a bigint from 0n to 9223372036854775807n",
     });
-  });
+  }
+  state.exactSize = size <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(size) : -1;
+  return size;
 }
 
-export function askBlockSize(context: Context): Awaitable<BlockSize> {
-  return ask(context, "blockSize", "block_size", () => {
-    const { layer } = context;
-    if (layer.blockSize === undefined) {
-      return layer.kind === "plugin" ? noBlockSize : context.below().blockSize();
-    }
-    return after(layer.blockSize(context), (size) => {
-      if (typeof size !== "object" || size === null) {
-        throw oddAnswer(layer, "block_size", size, "an object of minimum, preferred and maximum");
-      }
-      // As in nbdkit, a filter may go beyond the rules: the one for copies on write does for large blocks.
-      const wrong = layer.kind === "plugin" ? checkBlockSize(size) : checkBlockSizeRange(size);
-      if (wrong === undefined) return size;
-      const method = methodName(layer, "block_size");
-      throw new NbdError("EINVAL", `${layer.name}: ${method} returned a ${wrong}`);
-    });
-  });
+function checkedBlockSize(layer: Layer, cName: string, answer: unknown): BlockSize {
+  if (typeof answer !== "object" || answer === null) {
+    throw oddAnswer(layer, cName, answer, "an object of minimum, preferred and maximum");
+  }
+  // The check below says if one of the three is not a number.
+  const size = answer as BlockSize;
+  // As in nbdkit, a filter may go beyond the rules: the one for copies on write does for large blocks.
+  const wrong = layer.kind === "plugin" ? checkBlockSize(size) : checkBlockSizeRange(size);
+  if (wrong === undefined) return size;
+  throw new NbdError("EINVAL", `${layer.name}: ${methodName(layer, cName)} returned a ${wrong}`);
 }
 
-/** Not remembered, as in nbdkit: no client asks often. */
-export function askDescription(context: Context): Awaitable<string | undefined> {
+function askDescription(context: Context): Awaitable<string | undefined> {
   const { layer, state } = context;
   const cName = "export_description";
   mustBeOpen(context, cName);
@@ -105,91 +146,6 @@ export function askDescription(context: Context): Awaitable<string | undefined> 
         context.question("exportDescription", () => layer.exportDescription?.(context)),
         (text) => state.link.checkedString(cName, text, context.connection),
       ),
-    (error) => context.failure(error, cName),
-  );
-}
-
-/** A yes or no. */
-export function askBoolean(context: Context, key: BooleanKey): Awaitable<boolean> {
-  const { cName, of } = booleans[key];
-  return ask(context, key, cName, () => {
-    const { layer } = context;
-    const own = layer[key];
-    if (own === undefined) return layer.kind === "plugin" ? of(layer) : context.below()[key]();
-    return after(own.call(layer, context), (answer) => {
-      if (typeof answer === "boolean") return answer;
-      throw oddAnswer(layer, cName, answer, "true or false");
-    });
-  });
-}
-
-/** Not at all, by something else, or by the layer itself. */
-export function askSupport(context: Context, key: SupportKey): Awaitable<Support> {
-  const { cName, of } = supported[key];
-  return ask<SupportKey>(context, key, cName, () => {
-    const { layer } = context;
-    const own = layer[key];
-    if (own === undefined) return layer.kind === "plugin" ? of(layer) : context.below()[key]();
-    return after(own.call(layer, context), (answer) => {
-      if (Object.hasOwn(supports, answer)) return answer;
-      throw oddAnswer(layer, cName, answer, `one of ${Object.keys(supports).join(", ")}`);
-    });
-  });
-}
-
-const cNames = {
-  canFastZero: booleans.canFastZero.cName,
-  canFua: supported.canFua.cName,
-  canTrim: booleans.canTrim.cName,
-  canZero: supported.canZero.cName,
-} as const;
-
-/** The answer follows from others. As in nbdkit there is a debug line, though no layer is asked. */
-function unasked<K extends keyof typeof cNames>(
-  context: Context,
-  key: K,
-  answer: NonNullable<Answers[K]>,
-): NonNullable<Answers[K]> {
-  context.control(cNames[key]);
-  return (context.state.answers[key] = answer);
-}
-
-/** Fast zeroes are a kind of zeroes. */
-export function askFastZero(context: Context): Awaitable<boolean> {
-  return ifWritable(context, "canFastZero", false, () =>
-    after(context.canZero(), (zero) =>
-      zero === "none" ? unasked(context, "canFastZero", false) : askBoolean(context, "canFastZero"),
-    ),
-  );
-}
-
-/** What cannot be written is not asked for its other ways to write. */
-export function ifWritable<K extends keyof typeof cNames>(
-  context: Context,
-  key: K,
-  otherwise: NonNullable<Answers[K]>,
-  call: () => Awaitable<NonNullable<Answers[K]>>,
-): Awaitable<NonNullable<Answers[K]>> {
-  const known = context.state.answers[key];
-  if (known !== undefined) return known;
-  return after(context.canWrite(), (can) => (can ? call() : unasked(context, key, otherwise)));
-}
-
-/** An answer is remembered, an error is not. */
-function ask<K extends keyof Answers>(
-  context: Context,
-  key: K,
-  cName: string,
-  call: () => Awaitable<NonNullable<Answers[K]>>,
-): Awaitable<NonNullable<Answers[K]>> {
-  const { answers } = context.state;
-  const known = answers[key];
-  if (known !== undefined) return known;
-  mustBeOpen(context, cName);
-  context.control(cName);
-  // `answers` of now: those of a layer that was closed meanwhile are gone.
-  return attempt(
-    () => after(context.question(key, call), (answer) => (answers[key] = answer)),
     (error) => context.failure(error, cName),
   );
 }

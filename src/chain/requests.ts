@@ -13,15 +13,7 @@ import type { Extents } from "../lib/extents.ts";
 import { log } from "../lib/log.ts";
 import type { Context } from "./checked.ts";
 import { emulateCache, emulateZero } from "./emulate.ts";
-import {
-  accept,
-  learn,
-  mustBePrepared,
-  refuse,
-  underExtents,
-  underWrite,
-  underZero,
-} from "./rules.ts";
+import { accept, learn, mustBePrepared, refuse } from "./rules.ts";
 
 export function mustAskFua({ state }: Context, flags: number): boolean {
   return (flags & FLAG_FUA) !== 0 && state.answers.canFua === undefined;
@@ -74,7 +66,7 @@ export function trim(
   }
   if (flags !== 0) {
     if (mustAskFua(context, flags)) return after(context.canFua(), again);
-    accept(context, "trim", flags, underWrite);
+    accept(context, "trim", flags);
     if (emulatesFua(context)) {
       return thenFlush(context, trim(context, count, offset, flags & ~FLAG_FUA));
     }
@@ -99,7 +91,7 @@ export function zero(
     return learn(context, "zero", count, offset, again);
   }
   if (mustAskFua(context, flags)) return after(context.canFua(), again);
-  accept(context, "zero", flags, underZero);
+  accept(context, "zero", flags);
   if (flags & FLAG_FAST_ZERO && state.answers.canFastZero !== true) {
     return after(context.canFastZero(), (fast) =>
       fast ? again() : refuse(context, "zero with FAST_ZERO, which it cannot do"),
@@ -162,7 +154,7 @@ export function extents(
     const again = () => extents(context, count, offset, flags, found);
     return learn(context, "extents", count, offset, again);
   }
-  accept(context, "extents", flags, underExtents);
+  accept(context, "extents", flags);
   if (log.verbose && log.datapath) {
     const one = flags & FLAG_REQ_ONE ? 1 : 0;
     context.trace(`extents count=${count} offset=${offset} req_one=${one}`);

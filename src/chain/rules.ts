@@ -1,19 +1,11 @@
 /** What the layer above must keep to: where nbdkit asserts, this throws. nbdkit-filter(3), "CALLBACKS". */
 import { after } from "../api/awaitable.ts";
-import {
-  FLAG_FAST_ZERO,
-  FLAG_FUA,
-  FLAG_MAY_TRIM,
-  FLAG_REQ_ONE,
-} from "../api/generated/constants.gen.ts";
+import { callbacks } from "../api/generated/callbacks.gen.ts";
+import { FLAG_FUA } from "../api/generated/constants.gen.ts";
 import type { Awaitable } from "../api/generated/methods.gen.ts";
 import { NbdError } from "../lib/errors.ts";
 import type { Context } from "./checked.ts";
-
-/** Flags that requests may have. */
-export const underWrite = FLAG_FUA;
-export const underExtents = FLAG_REQ_ONE;
-export const underZero = FLAG_FUA | FLAG_MAY_TRIM | FLAG_FAST_ZERO;
+import type { Request } from "./methods.ts";
 
 export function refuse({ layer }: Context, what: string): never {
   throw new NbdError("EINVAL", `${layer.name} was asked for ${what}`);
@@ -38,8 +30,9 @@ export function mustBePrepared(context: Context, method: string): void {
 }
 
 /** Refuse flags that the request cannot have. */
-export function accept(context: Context, method: string, flags: number, possible: number): void {
-  if (flags & ~possible) refuse(context, `${method} with unknown flags ${flags & ~possible}`);
+export function accept(context: Context, method: Request, flags: number): void {
+  const unknown = flags & ~callbacks[method].flags;
+  if (unknown) refuse(context, `${method} with unknown flags ${unknown}`);
   if (flags & FLAG_FUA && context.state.answers.canFua === "none") {
     refuse(context, `${method} with FUA, which it cannot do`);
   }
@@ -65,7 +58,7 @@ export function learn(
 }
 
 /** Requests for a range. */
-type DataMethod = "cache" | "extents" | "pread" | "pwrite" | "trim" | "zero";
+type DataMethod = Exclude<Request, "flush">;
 
 /** Whether the layer takes such requests. */
 function askAllowed(context: Context, method: DataMethod): Awaitable<boolean> {

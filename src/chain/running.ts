@@ -4,13 +4,13 @@
  * stores.
  */
 
-import { lifeCycleMethods, perConnection } from "./method-names.ts";
+import { methods as all } from "./methods.ts";
 
 /** What is said of a method is its place here. */
-export const methods = ["", "pread", "pwrite", ...perConnection, ...lifeCycleMethods] as const;
+export const methods: readonly string[] = ["", ...all];
 
-export const PREAD = 1;
-export const PWRITE = 2;
+export const PREAD = methods.indexOf("pread");
+export const PWRITE = methods.indexOf("pwrite");
 
 /** A code is the number of a layer times this, and a method. */
 export const methodsPerLayer = 64;

@@ -1,23 +1,12 @@
 /** What the seam remembers of one layer in one connection. */
-import type { Support } from "../api/generated/methods.gen.ts";
-import type { BlockSize } from "../lib/block-size.ts";
+import type { NextOps } from "../api/generated/methods.gen.ts";
 import type { Link } from "./link.ts";
+import type { Question, Remembered } from "./methods.ts";
 
 /** What was asked once and holds until the connection ends. */
-export interface Answers {
-  getSize?: bigint;
-  blockSize?: BlockSize;
-  canWrite?: boolean;
-  canFlush?: boolean;
-  isRotational?: boolean;
-  canTrim?: boolean;
-  canZero?: Support;
-  canFastZero?: boolean;
-  canExtents?: boolean;
-  canFua?: Support;
-  canMultiConn?: boolean;
-  canCache?: Support;
-}
+export type Answers = { -readonly [Q in Remembered]?: AnswerTo<Q> };
+
+export type AnswerTo<Q extends Question> = Awaited<ReturnType<NextOps[Q]>>;
 
 /** The part that all views of one layer in one connection share. */
 export class State {

@@ -1,6 +1,7 @@
 /** Prints what --dump-plugin shows, line by line as nbdkit does: a failure leaves the lines before it. */
 import type { Chain } from "../chain/chain.ts";
 import type { Layer } from "../chain/layer.ts";
+import { methods, rowOf } from "../chain/methods.ts";
 import { realPath } from "../lib/paths.ts";
 import { fields } from "./information.ts";
 import { print } from "./print.ts";
@@ -9,47 +10,11 @@ import { print } from "./print.ts";
 const order = [
   "longname",
   "description",
-  "load",
-  "unload",
-  "dump_plugin",
-  "config",
-  "config_complete",
-  "config_help",
-  "thread_model",
-  "get_ready",
-  "after_fork",
-  "cleanup",
-  "preconnect",
-  "list_exports",
-  "default_export",
-  "open",
-  "close",
-  "export_description",
-  "get_size",
-  "block_size",
-  "can_write",
-  "can_flush",
-  "is_rotational",
-  "can_trim",
-  "can_zero",
-  "can_fast_zero",
-  "can_extents",
-  "can_fua",
-  "can_multi_conn",
-  "can_cache",
-  "pread",
-  "pwrite",
-  "flush",
-  "trim",
-  "zero",
-  "extents",
-  "cache",
-  "_pread_v1",
-  "_pwrite_v1",
-  "_flush_v1",
-  "_trim_v1",
-  "_zero_v1",
-] as const;
+  ...methods.flatMap((method) => {
+    const { cName } = rowOf(method);
+    return method === "configComplete" ? [cName, "config_help"] : [cName];
+  }),
+];
 
 /** The plugin's lines, then those of the filters, innermost first, as in nbdkit since 1.36. */
 export async function dumpPlugin(chain: Chain): Promise<void> {

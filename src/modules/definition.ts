@@ -1,7 +1,7 @@
 /** Checks what a module in TypeScript exports, before anything of it is called. */
 import type { FilterDefinition, PluginDefinition } from "../api/define.ts";
 import type { Params } from "../api/params.ts";
-import { lifeCycleMethods, perConnection } from "../chain/method-names.ts";
+import { methods as known, rowOf } from "../chain/methods.ts";
 import { ConfigError } from "../lib/errors.ts";
 import { nearName } from "../lib/near.ts";
 import { messageOf, shown } from "../lib/thrown.ts";
@@ -10,14 +10,9 @@ export type AnyFilter = FilterDefinition<Params, unknown>;
 export type AnyPlugin = PluginDefinition<Params, unknown>;
 type Kind = "filter" | "plugin";
 
-const methods = [
-  ...perConnection,
-  ...lifeCycleMethods,
-  "pread",
-  "pwrite",
-  "descriptor",
-  "shift",
-] as const;
+const fromTable = known.filter((method) => rowOf(method).filter || rowOf(method).plugin);
+const required = fromTable.filter((method) => rowOf(method).required);
+const methods = [...fromTable, "descriptor", "shift"] as const;
 
 /** Members that are no methods. */
 const facts = [
@@ -34,11 +29,14 @@ const facts = [
 
 /** Members that one kind alone has. */
 const only: Readonly<Record<string, Kind>> = {
+  ...Object.fromEntries(
+    fromTable
+      .filter((method) => !rowOf(method).plugin)
+      .map((method): [string, Kind] => [method, "filter"]),
+  ),
   descriptor: "plugin",
   magicConfigKey: "plugin",
   everyRead: "filter",
-  finalize: "filter",
-  prepare: "filter",
   shift: "filter",
 };
 
@@ -91,7 +89,7 @@ function checkDefinition(kind: Kind, exported: unknown, path: string): AnyFilter
   }
   checkParams(kind, it["params"], path);
   if (kind === "plugin") {
-    for (const method of ["open", "getSize", "pread"]) {
+    for (const method of required) {
       if (typeof it[method] !== "function") {
         throw new ConfigError(`${path}: plugin must have a ${method} method`);
       }

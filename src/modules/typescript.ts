@@ -5,8 +5,8 @@ import { after } from "../api/awaitable.ts";
 import type { NextOps } from "../api/generated/methods.gen.ts";
 import { findParam, helpOf, type Params } from "../api/params.ts";
 import { oddAnswer } from "../chain/answers.ts";
-import type { Draft, Layer, LayerContext } from "../chain/layer.ts";
-import { lifeCycleMethods, perConnection } from "../chain/method-names.ts";
+import type { Draft, Layer, LayerContext, Visit } from "../chain/layer.ts";
+import { lifeCycleMethods, methods, rowOf } from "../chain/methods.ts";
 import { ConfigError } from "../lib/errors.ts";
 import { speakAs } from "../lib/speaker.ts";
 import { type AnyFilter, type AnyPlugin, checkedDefinition } from "./definition.ts";
@@ -39,7 +39,8 @@ export function typescriptLayer(
 const rare = [...lifeCycleMethods, "prepare", "finalize"] as const;
 
 function nameCalls(draft: Draft, method: (typeof rare)[number]): void {
-  const call = draft[method] as ((...args: unknown[]) => unknown) | undefined;
+  const members: Readonly<Record<string, unknown>> = { ...draft };
+  const call = members[method] as ((...args: unknown[]) => unknown) | undefined;
   if (call === undefined) return;
   // Object.assign, since the compiler cannot relate the name to the type of its method in a loop.
   Object.assign(draft, { [method]: (...args: unknown[]) => speakAs(draft.name, call, ...args) });
@@ -93,8 +94,6 @@ function described(it: AnyFilter | AnyPlugin, path: string): Draft {
     dumpFields: [],
   };
   if (it.fillsReads === true) draft.fillsReads = true;
-  if (it.load) draft.load = it.load.bind(it);
-  if (it.unload) draft.unload = it.unload.bind(it);
   return draft;
 }
 
@@ -114,28 +113,10 @@ function filterLayer(it: AnyFilter, path: string, config: Config): Draft {
     checkRequired(params, config, it.name);
     return it.configComplete === undefined ? next() : it.configComplete(next, config);
   };
-  if (it.threadModel) draft.threadModel = () => it.threadModel?.(config);
-  if (it.dumpPlugin) draft.dumpPlugin = () => it.dumpPlugin?.(config);
-  if (it.getReady) draft.getReady = (model) => it.getReady?.(config, model);
-  if (it.afterFork) draft.afterFork = () => it.afterFork?.(config);
-  if (it.cleanup) draft.cleanup = () => it.cleanup?.(config);
-  if (it.preconnect) {
-    draft.preconnect = (next, readonly, { connection }) =>
-      it.preconnect?.((ro) => next(ro), config, readonly, connection);
-  }
-  if (it.listExports) {
-    draft.listExports = (next, readonly, isTls, exports, { connection }) =>
-      it.listExports?.((ro, list) => next(ro, list), config, readonly, isTls, exports, connection);
-  }
-  if (it.defaultExport) {
-    draft.defaultExport = (next, readonly, isTls, { connection }) =>
-      it.defaultExport?.((ro) => next(ro), config, readonly, isTls, connection);
-  }
   draft.open = ({ connection }, next, readonly, exportName, isTls) =>
     it.open === undefined
       ? after(next(readonly, exportName), () => config)
       : it.open((ro, name) => next(ro, name), config, readonly, exportName, isTls, connection);
-  if (it.close) draft.close = (context) => it.close?.(context.handle);
   const { pread, pwrite } = it;
   if (pread) {
     draft.pread = (context, buf, offset, flags) =>
@@ -147,7 +128,7 @@ function filterLayer(it: AnyFilter, path: string, config: Config): Draft {
   }
   if (it.everyRead === true) draft.everyRead = true;
   if (it.shift) draft.shift = (context) => it.shift?.(context.handle) ?? 0n;
-  addMethods(draft, it, (context) => [nextOf(context), context.handle]);
+  addMethods(draft, it, config, (context) => [nextOf(context), context.handle]);
   return draft;
 }
 
@@ -167,26 +148,8 @@ function pluginLayer(it: AnyPlugin, path: string, config: Config): Draft {
     checkRequired(params, config, it.name);
     return it.configComplete?.(config);
   };
-  if (it.threadModel) draft.threadModel = () => it.threadModel?.(config);
-  if (it.dumpPlugin) draft.dumpPlugin = () => it.dumpPlugin?.(config);
-  if (it.getReady) draft.getReady = () => it.getReady?.(config);
-  if (it.afterFork) draft.afterFork = () => it.afterFork?.(config);
-  if (it.cleanup) draft.cleanup = () => it.cleanup?.(config);
-  if (it.preconnect) {
-    draft.preconnect = (_next, readonly, { connection }) =>
-      it.preconnect?.(config, readonly, connection);
-  }
-  if (it.listExports) {
-    draft.listExports = (_next, readonly, isTls, exports, { connection }) =>
-      it.listExports?.(config, readonly, isTls, exports, connection);
-  }
-  if (it.defaultExport) {
-    draft.defaultExport = (_next, readonly, isTls, { connection }) =>
-      it.defaultExport?.(config, readonly, isTls, connection);
-  }
   draft.open = ({ connection }, _next, readonly, exportName, isTls) =>
     it.open(config, readonly, exportName, isTls, connection);
-  if (it.close) draft.close = (context) => it.close?.(context.handle);
   if (it.descriptor) draft.descriptor = (context) => it.descriptor?.(context.handle);
   const { pread, pwrite } = it;
   draft.pread = (context, buf, offset, flags) => pread.call(it, context.handle, buf, offset, flags);
@@ -194,7 +157,7 @@ function pluginLayer(it: AnyPlugin, path: string, config: Config): Draft {
     draft.pwrite = (context, buf, offset, flags) =>
       pwrite.call(it, context.handle, buf, offset, flags);
   }
-  addMethods(draft, it, (context) => [context.handle]);
+  addMethods(draft, it, config, (context) => [context.handle]);
   if (it.canZero) {
     draft.canZero = (context) =>
       after(it.canZero?.(context.handle), (can) => {
@@ -205,22 +168,48 @@ function pluginLayer(it: AnyPlugin, path: string, config: Config): Draft {
   return draft;
 }
 
-/** The methods that are not hot enough for a wrapper of their own. */
+type Method = (...values: unknown[]) => unknown;
+
+/** The methods that have no wrapper of their own yet: those that are neither hot nor take `config` apart. */
 function addMethods(
   draft: Draft,
   it: AnyFilter | AnyPlugin,
+  config: Config,
   receivers: (context: LayerContext) => readonly unknown[],
 ): void {
-  const known = it as unknown as Record<string, ((...args: unknown[]) => unknown) | undefined>;
-  for (const name of perConnection) {
+  const known = it as unknown as Readonly<Record<string, Method | undefined>>;
+  for (const name of methods) {
     const method = known[name];
-    if (method === undefined) continue;
+    if (method === undefined || name in draft || !rowOf(name)[draft.kind]) continue;
     // Object.assign, since the compiler cannot relate the name to the type of its method in a loop.
-    Object.assign(draft, {
-      [name]: (context: LayerContext, ...rest: unknown[]) =>
-        method.call(it, ...receivers(context), ...rest),
-    });
+    Object.assign(draft, { [name]: adapted(name, it, method, config, receivers) });
   }
+}
+
+/** The same method as layers have it. */
+function adapted(
+  name: (typeof methods)[number],
+  it: AnyFilter | AnyPlugin,
+  method: Method,
+  config: Config,
+  receivers: (context: LayerContext) => readonly unknown[],
+): Method {
+  const { scope, nextIs } = rowOf(name);
+  if (scope === "module") return method.bind(it);
+  if (scope === "connection") {
+    if (name === "close") return (context) => method.call(it, (context as LayerContext).handle);
+    return (context, ...values) =>
+      method.call(it, ...receivers(context as LayerContext), ...values);
+  }
+  if (nextIs !== undefined) {
+    return (next, ...values) => {
+      const { connection } = values.pop() as Visit;
+      return method.call(it, ...(isPlugin(it) ? [] : [next]), config, ...values, connection);
+    };
+  }
+  // Of the others, only a filter's getReady is given something.
+  if (name === "getReady" && !isPlugin(it)) return (model) => method.call(it, config, model);
+  return () => method.call(it, config);
 }
 
 /**
@@ -236,11 +225,10 @@ function pluginFields(it: AnyPlugin): (readonly [string, string])[] {
     config_complete: params.some(({ required }) => required) || it.configComplete !== undefined,
     config_help: params.length > 0,
   };
-  const callbacks = Object.keys(it)
-    .filter((key) => typeof it[key as keyof AnyPlugin] === "function")
-    .map(
-      (key) => [key.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`), true] as const,
-    );
+  const members: Readonly<Record<string, unknown>> = { ...it };
+  const callbacks = methods
+    .filter((name) => typeof members[name] === "function")
+    .map((name) => [rowOf(name).cName, true] as const);
   return [
     ["api_version", "2"],
     ["struct_size", String(pluginStruct.size)],

@@ -1,0 +1,34 @@
+/** The methods of layers, picked from the table of callbacks by its columns. */
+import { type Callback, callbacks } from "../api/generated/callbacks.gen.ts";
+
+export type Method = keyof typeof callbacks;
+
+/** The methods whose rows have these columns. */
+type MethodsWith<C extends Partial<Callback>> = {
+  [M in Method]: (typeof callbacks)[M] extends C ? M : never;
+}[Method];
+
+/** The row of a method, in the type that all rows have. */
+export function rowOf(method: Method): Callback {
+  return callbacks[method];
+}
+
+// Object.keys has forgotten the type of the keys.
+export const methods = Object.keys(callbacks) as Method[];
+
+/** What a layer is asked to do with data. */
+export type Request = MethodsWith<{ flags: number }>;
+/** What a layer is asked about itself, once it is open. */
+export type Question = Exclude<MethodsWith<{ next: true }>, Request>;
+/** Questions whose answers the seam remembers. */
+export type Remembered = Exclude<Question, "exportDescription">;
+
+export const remembered = methods.filter(
+  (method): method is Remembered =>
+    rowOf(method).next && rowOf(method).flags === undefined && method !== "exportDescription",
+);
+
+/** Methods that are not called for each request. */
+export const lifeCycleMethods = methods.filter(
+  (method) => rowOf(method).filter && (rowOf(method).scope !== "connection" || method === "close"),
+);
