@@ -9,7 +9,7 @@ const needs = "needs" in newest ? ` ${newest.needs}` : "";
 
 interface Found {
   readonly kind?: string;
-  readonly release?: string;
+  readonly layout?: string;
   readonly version?: string;
   readonly name?: string;
   readonly missing?: readonly string[];
@@ -47,7 +47,7 @@ describe.skipIf(needs !== "")(`modules of the newest nbdkit${needs}`, () => {
   test.each(filters)("filter %s", async (name) => {
     const { code, found } = await inspected("filter", name);
     expect({ code, ...found }).toMatchObject({
-      ...{ code: 0, kind: "filter", release: "1.44", version: release, runnable: true },
+      ...{ code: 0, kind: "filter", layout: "1.44", version: release, runnable: true },
     });
     expect([found.missing, found.reason]).toEqual([undefined, undefined]);
     if (isKnown) expect(found.warning).toBeUndefined();
