@@ -37,7 +37,7 @@ export function completed(packages: Readonly<Record<string, Entry>>): Record<str
 /** Such as "@oxlint/binding-linux-x64-musl": npm skips a package for another system, processor or libc. */
 function platformOf(name: string): { os: string[]; cpu: string[]; libc?: string[] } {
   const parts = /-(android|darwin|freebsd|linux|openharmony|win32)-([a-z0-9]+)(-\w+)?$/.exec(name);
-  if (parts === null) throw new Error(`cannot tell for which platform ${name} is`);
+  if (parts === null) throw new Error(`cannot find the platform of ${name}`);
   const [, os = "", cpu = "", abi = ""] = parts;
   const libc = abi.includes("musl") ? "musl" : "glibc";
   return { os: [os], cpu: [cpu], ...(os === "linux" ? { libc: [libc] } : {}) };

@@ -22,7 +22,7 @@ if (status === 0) {
   writeFileSync(file, contents(readFileSync(general, "utf8"), config));
 } else {
   // C authors can use the other file.
-  process.stderr.write(`nbdkit: ${file} is not written: \`nbdkit --dump-config\` fails\n`);
+  process.stderr.write(`nbdkit: ${file} was not written: \`nbdkit --dump-config\` failed\n`);
 }
 
 /** Quoted as pkg-config reads values: it takes a backslash, and # starts a comment. */

@@ -104,7 +104,7 @@ function checkThatItSees({ env, prefix }: Sanitizer, folder: string, reports: st
   const texts = names.map((name) => readFileSync(join(reports, name), "utf8"));
   if (exitCode !== 0 || !texts.some((text) => text.includes("heap-buffer-overflow"))) {
     throw new Error(
-      `a fault was not seen (status ${exitCode}): ${stderr.toString()}${texts.join("\n")}`,
+      `the sanitizer missed a fault (status ${exitCode}): ${stderr.toString()}${texts.join("\n")}`,
     );
   }
   for (const name of names) rmSync(join(reports, name));

@@ -120,7 +120,7 @@ write_line (int fd, const char *line, size_t length)
     }
     /* In front of it: the end of a line that was written in part. */
     before = atomic_exchange (&lost, 0);
-    int n = asprintf (&words, "\n%s: warning: %u line(s) of modules are lost, since nobody read the log\n", program,
+    int n = asprintf (&words, "\n%s: warning: %u line(s) of modules were lost, because the log was not read\n", program,
                       before);
     if (n != -1) {
       write_all (fd, words, (size_t) n);

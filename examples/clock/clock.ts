@@ -19,7 +19,7 @@ function page(zone: string, now: Date): Uint8Array {
 export default definePlugin({
   name: "clock",
   longName: "nbdkit clock plugin",
-  description: "A disk of 512 bytes that holds the time of the connection.",
+  description: "A disk of 512 bytes that contains the time of the connection.",
   magicConfigKey: "zone",
   params: {
     zone: param.string({ default: "UTC", help: "The time zone, e.g. Europe/Oslo." }),

@@ -35,12 +35,12 @@ ramdisk_config_complete (void)
     return -1;
   }
   if ((uint64_t) size > SIZE_MAX - 1) {
-    nbdkit_error ("size=%lld: it does not fit into memory", (long long) size);
+    nbdkit_error ("size=%lld: too large for memory", (long long) size);
     return -1;
   }
   disk = calloc ((size_t) size + 1, 1); /* never 0 bytes, for which calloc may return NULL */
   if (disk == NULL) {
-    nbdkit_error ("size=%lld: no memory for it: %s", (long long) size, strerror (errno));
+    nbdkit_error ("size=%lld: not enough memory: %s", (long long) size, strerror (errno));
     return -1;
   }
   return 0;

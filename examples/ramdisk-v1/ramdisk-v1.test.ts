@@ -42,7 +42,7 @@ describe.skipIf(!haveCompiler)("the ramdisk-v1 example (needs cc)", () => {
     { words: ["disk=1"], says: "unknown parameter disk: expected size=SIZE" },
     {
       words: ["size=8191p"],
-      says: "size=9222246136947933184: no memory for it: Cannot allocate memory",
+      says: "size=9222246136947933184: not enough memory: Cannot allocate memory",
     },
   ])("refuses $words", async ({ words, says }) => {
     const command = [...program, "-f", "-U", "-", await plugin(), ...words];

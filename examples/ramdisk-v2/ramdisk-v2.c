@@ -57,7 +57,7 @@ ramdisk_get_ready (void)
   disk = mmap (NULL, (size_t) size + 1, protection, kind, -1, 0); /* never 0 bytes */
   if (disk == MAP_FAILED) {
     disk = NULL;
-    nbdkit_error ("size=%" PRIi64 ": no memory for it: %s", size, strerror (errno));
+    nbdkit_error ("size=%" PRIi64 ": not enough memory: %s", size, strerror (errno));
     return -1;
   }
   return 0;

@@ -135,7 +135,7 @@ static struct nbdkit_filter filter = {
   .version = "1.0",
   .description = "Refuse changes to the last bytes of the disk.",
   .config = tailguard_config,
-  .config_help = "guard=<SIZE>             How many bytes at the end cannot be changed (default 512).",
+  .config_help = "guard=<SIZE>             The number of protected bytes at the end (default 512).",
   .open = tailguard_open,
   .close = tailguard_close,
   .prepare = tailguard_prepare,

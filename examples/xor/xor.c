@@ -143,7 +143,7 @@ static struct nbdkit_filter filter = {
   .name = "xor",
   .longname = "nbdkit xor filter",
   .version = "1.0",
-  .description = "Change every byte of the disk by exclusive or with a key.",
+  .description = "XOR every byte of the disk with a key.",
   .config = xor_config,
   .config_complete = xor_config_complete,
   .config_help = "xor-key=<N>              (required) The key, a number from 0 to 255.",

@@ -286,7 +286,7 @@ export class Copy {
     } catch (error) {
       // The client has its data, so the request succeeds although the block could not be kept.
       if (!(error instanceof NbdError)) throw error;
-      debug(`cow: not keeping what was read: ${error.message}`);
+      debug(`cow: cannot keep the blocks that were read: ${error.message}`);
     }
   }
 }

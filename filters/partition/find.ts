@@ -54,7 +54,7 @@ async function withHint(
   const [what, value] = other === 4096 ? ["4K sectors", "4k"] : ["512 byte sectors", "512"];
   return new NbdError(
     error.errno,
-    `${error.message}; a GPT header stands at byte ${other}: ` +
+    `${error.message}; there is a GPT header at byte ${other}: ` +
       `if the underlying storage uses ${what} try using partition-sectorsize=${value}`,
   );
 }

@@ -60,7 +60,7 @@ describe("MBR", () => {
     [0xffffffff, "MBR partition 4294967295 not found; the disk's partitions are: 1-2, 5-6"],
     [
       3,
-      "MBR partition 3 cannot be served: it is the extended partition, which only holds others; the disk's partitions are: 1-2, 5-6",
+      "MBR partition 3 cannot be served: it is the extended partition, which only contains others; the disk's partitions are: 1-2, 5-6",
     ],
   ])("refuses partition %d", async (number, message) => {
     await expect(find(usual(), number)).rejects.toThrow(message);
@@ -136,7 +136,7 @@ describe("a hostile EBR chain", () => {
 
   test("that comes back to its start is refused", async () => {
     const disk = chain({ type: 5, start: 0, count: 10 });
-    await expect(find(disk, 9)).rejects.toThrow("comes back to sector 100");
+    await expect(find(disk, 9)).rejects.toThrow("returns to sector 100");
   });
 
   test("that comes back to its middle is refused", async () => {
@@ -149,7 +149,7 @@ describe("a hostile EBR chain", () => {
       ],
       300,
     );
-    await expect(find(disk, 9)).rejects.toThrow("comes back to sector 300");
+    await expect(find(disk, 9)).rejects.toThrow("returns to sector 300");
   });
 
   test("that leaves the extended partition is refused", async () => {
@@ -214,6 +214,6 @@ describe("a hostile EBR chain", () => {
     putMbr(disk, [same, same, same, same]);
     putMbr(disk, [{ type: 0x83, start: 1, count: 1 }], 10);
     expect((await find(disk, 5)).offset).toBe(11n * 512n);
-    await expect(find(disk, 6)).rejects.toThrow("comes back to sector 10");
+    await expect(find(disk, 6)).rejects.toThrow("returns to sector 10");
   });
 });

@@ -34,7 +34,7 @@ export async function readMbr(disk: Disk, sector: Uint8Array, wanted: number): P
     if (isEmpty(entry)) continue;
     if (isExtended(entry)) {
       extended.push(entry);
-      if (number === wanted) refused = "it is the extended partition, which only holds others";
+      if (number === wanted) refused = "it is the extended partition, which only contains others";
       continue;
     }
     numbers.push(number);
@@ -98,7 +98,7 @@ function checkLink(disk: Disk, outer: Entry, at: bigint, seen: Set<bigint>): voi
   if ((at + 1n) * disk.sectorSize > disk.size) {
     fail(`the EBR chain leads to sector ${at}, beyond the end of the disk (${disk.size} bytes)`);
   }
-  if (at === 0n || seen.has(at)) fail(`the EBR chain comes back to sector ${at}`);
+  if (at === 0n || seen.has(at)) fail(`the EBR chain returns to sector ${at}`);
   if (seen.size === mostLinks) fail(`the EBR chain has more than ${mostLinks} links`);
   seen.add(at);
 }

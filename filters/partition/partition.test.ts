@@ -81,8 +81,8 @@ describe("the parameter partition-sectorsize", () => {
   });
 
   test.each([
-    [512, 4096, "512", "a GPT header stands at byte 512", "512 byte sectors"],
-    [4096, 512, "4k", "a GPT header stands at byte 4096", "4K sectors"],
+    [512, 4096, "512", "there is a GPT header at byte 512", "512 byte sectors"],
+    [4096, 512, "4k", "there is a GPT header at byte 4096", "4K sectors"],
   ] as const)(
     "%d is named where a table counts so, and not in %d",
     async (right, wrong, ...words) => {

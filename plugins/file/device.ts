@@ -24,7 +24,7 @@ export function deviceOf(fd: number, path: string): Device {
     const limits = storage.deviceLimits(fd);
     return { sector, rotational: limits.rotational, blockSize: blockSizeOf(limits) };
   } catch (error) {
-    debug(`${path}: the device does not tell its limits: ${String(error)}`);
+    debug(`${path}: the device does not report its limits: ${String(error)}`);
     return { sector, rotational: false, blockSize: noBlockSize };
   }
 }

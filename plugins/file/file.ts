@@ -164,7 +164,7 @@ export default definePlugin({
 
 function sourceIn(config: object): Source {
   const source = sources.get(config);
-  if (source === undefined) throw new Error("a client came before config_complete");
+  if (source === undefined) throw new Error("open was called before config_complete");
   return source;
 }
 

@@ -111,7 +111,7 @@ describe("parameters", () => {
     const chain = await configured(plugin, { [key]: first });
     const again = (async () => chain.config(key, "other"))();
     await expect(again).rejects.toThrow(
-      `file: ${key}=other: it was given before: expected it once`,
+      `file: ${key}=other: it was given before: expected one value`,
     );
   });
 

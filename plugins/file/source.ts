@@ -25,7 +25,7 @@ export function once<T>(it: Param<T>): Param<T> {
     ...it,
     parse(text, key, current) {
       if (current === undefined) return it.parse(text, key, current);
-      throw new ConfigError(`${key}=${text}: it was given before: expected it once`);
+      throw new ConfigError(`${key}=${text}: it was given before: expected one value`);
     },
   };
 }

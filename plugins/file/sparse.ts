@@ -98,6 +98,6 @@ async function zeroSectors(
 function unable(file: OpenFile, count: number, offset: bigint): NbdError {
   return new NbdError(
     "EOPNOTSUPP",
-    `${file.path}: no way to zero ${count} bytes at ${offset} but to write them`,
+    `${file.path}: cannot zero ${count} bytes at ${offset} without writing them`,
   );
 }

@@ -141,7 +141,7 @@ async function writeLater(file: OpenFile, buf: Uint8Array, offset: bigint): Prom
 /** A write that returns 0 without an error would be retried forever. */
 function some(file: OpenFile, count: number): number {
   if (count > 0) return count;
-  throw new NbdError("EIO", `${file.path} took 0 bytes of a write`);
+  throw new NbdError("EIO", `write to ${file.path} returned 0 bytes`);
 }
 
 /** Throws. The message has the current size of a file; the size of a block device does not change. */

@@ -106,9 +106,9 @@ describe("memory plugin", () => {
   );
 
   test.each([
-    ["malloc,mlock=true", "allocator=malloc,mlock=true: only mlock=false is known here (--swap"],
-    ["malloc,x=1", "allocator=malloc,x=1: only mlock=false is known here"],
-    ["zstd", "allocator=zstd: pages are not compressed here: expected sparse or malloc"],
+    ["malloc,mlock=true", "allocator=malloc,mlock=true: expected mlock=false (--swap"],
+    ["malloc,x=1", "allocator=malloc,x=1: expected mlock=false"],
+    ["zstd", "allocator=zstd: this plugin does not compress pages: expected sparse or malloc"],
     ["sparse,x=1", "allocator=sparse,x=1: it takes no further parameters"],
     ["best", "allocator=best: expected sparse or malloc"],
   ])("refuses allocator=%s", async (allocator, message) => {

@@ -7,8 +7,8 @@ import { Pages, pageSize } from "./pages.ts";
 const allocators = /^(sparse|malloc(,mlock=(0|false|f|no|n|off))?)$/;
 /** The advice for allocators that differ in more than speed. */
 const others: Readonly<Record<string, string>> = {
-  zstd: "pages are not compressed here: expected sparse or malloc",
-  malloc: "only mlock=false is known here (--swap locks all memory of the server)",
+  zstd: "this plugin does not compress pages: expected sparse or malloc",
+  malloc: "expected mlock=false (--swap locks all memory of the server)",
   sparse: "it takes no further parameters",
 };
 

@@ -67,8 +67,8 @@ function problemOf(message: string): string {
 export function usage(): string {
   return (
     makeProgram().helpInformation() +
-    "\nEverything after the plugin that is no option is a parameter of the plugin or a filter.\n" +
-    "A value without a key stands for the plugin's main parameter, and @PATH for the parameters in that file.\n" +
+    "\nEvery argument after the plugin that is not an option is a parameter of the plugin or a filter.\n" +
+    "A value without a key sets the plugin's main parameter, and @PATH stands for the parameters in that file.\n" +
     "\nThe manual of nbdkit(1) describes the options in full.\n"
   );
 }

@@ -43,6 +43,6 @@ test("names the calls that are under way where no layer was called", () => {
   const { said, words } = fixture();
   words[underWay + 1 * 4 + 2] = 3;
   expect(said(6)).toEqual([
-    "the server has been blocked for 2 s by JavaScript that no layer was called for, perhaps what follows an await in filter f: pwrite",
+    "the server has been blocked for 2 s by JavaScript outside calls of layers, perhaps code after an await in filter f: pwrite",
   ]);
 });

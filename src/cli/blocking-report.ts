@@ -35,9 +35,8 @@ export class Blocking {
     if (code !== 0) return `${this.#nameOf(code)} has blocked the server for 2 s`;
     const calls = [...this.#underWay.keys()].filter((it) => Atomics.load(this.#underWay, it) > 0);
     const names = calls.slice(0, mostNamedLayers).map((it) => this.#nameOf(it));
-    const after =
-      names.length === 0 ? "" : `, perhaps what follows an await in ${names.join(", ")}`;
-    return `the server has been blocked for 2 s by JavaScript that no layer was called for${after}`;
+    const after = names.length === 0 ? "" : `, perhaps code after an await in ${names.join(", ")}`;
+    return `the server has been blocked for 2 s by JavaScript outside calls of layers${after}`;
   }
 
   #nameOf(code: number): string {

@@ -77,7 +77,7 @@ export function holdCommand(
       writeSync(opener, "\n");
     } catch (error) {
       // Another process has ended it meanwhile.
-      log.debug(`the command of --run does not wait: ${String(error)}`);
+      log.debug(`the command of --run did not wait: ${String(error)}`);
     }
     closeSync(opener);
   };
@@ -109,7 +109,7 @@ function startShell(command: string[], stdio: ReturnType<typeof descriptorsOf>["
       Bun.spawn(command, { stdio: stdio as ["ignore", "inherit", "inherit"] }),
     );
   } catch (error) {
-    throw new ConfigError(`option --run: the command cannot be started: ${messageOf(error)}`, {
+    throw new ConfigError(`option --run: cannot start the command: ${messageOf(error)}`, {
       cause: error,
     });
   }

@@ -68,8 +68,8 @@ function temporaryFolder(prefix: string): string {
     return mkdtempSync(prefix);
   } catch (error) {
     throw new ConfigError(
-      `option -U -: no folder for the socket can be made: ${messageOf(error)}: ` +
-        "expected a /tmp that can be written to, or -U PATH",
+      `option -U -: cannot create a folder for the socket: ${messageOf(error)}: ` +
+        "expected a writable /tmp, or -U PATH",
       { cause: error },
     );
   }

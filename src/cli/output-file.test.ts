@@ -41,7 +41,7 @@ describe.each([
     expect(await start(link)).toEqual({
       code: 1,
       stdout: "",
-      stderr: `nbdkit: error: ${problem(link)}: it is a symbolic link of another user (65534), which is not followed\n`,
+      stderr: `nbdkit: error: ${problem(link)}: it is a symbolic link that belongs to another user (65534), which is not followed\n`,
     });
     expect(readFileSync(target, "utf8")).toBe("as it was");
   });

@@ -19,9 +19,12 @@ export function openOutput(path: string, how: "append" | "replace", mode: number
     if ((error as NodeJS.ErrnoException).code !== "ELOOP") throw error;
     const { uid } = lstatSync(name);
     if (uid !== 0 && uid !== process.geteuid?.()) {
-      throw new Error(`it is a symbolic link of another user (${uid}), which is not followed`, {
-        cause: error,
-      });
+      throw new Error(
+        `it is a symbolic link that belongs to another user (${uid}), which is not followed`,
+        {
+          cause: error,
+        },
+      );
     }
     return openSync(name, flags, mode);
   }

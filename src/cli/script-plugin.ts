@@ -19,7 +19,7 @@ export async function runScriptPlugin(
   if (plugin !== undefined) return [plugin, path, ...rest];
   const { exec } = await import("../sys/exec.ts");
   const errno = exec(path, [name, ...rest]);
-  throw new ConfigError(`${path}: this program cannot be run: ${errnoName(errno)}`);
+  throw new ConfigError(`${path}: cannot run this program: ${errnoName(errno)}`);
 }
 
 /** The plugin in `#!/usr/sbin/nbdkit PLUGIN`, with or without env(1). */
@@ -44,7 +44,7 @@ export function refuseEndlessScript(plugin: string, key: string, value: string):
   }
   if (!/^#!.*\bnbdkit\b.*[ \t]sh[ \t]*$/.test(line)) return;
   throw new ConfigError(
-    `${value}: the plugin sh runs this script for each call, but its first line runs nbdkit: ` +
+    `${value}: the plugin sh runs this script for each call, but the script's first line runs nbdkit: ` +
       "expected a script that begins with #!/bin/sh, and nbdkit sh SCRIPT to serve it",
   );
 }

@@ -207,7 +207,7 @@ function lockAllMemory(): void {
   } catch (error) {
     const reason = messageOf(error);
     throw new ConfigError(
-      `option --swap: the memory cannot be locked: ${reason}: ` +
+      `option --swap: cannot lock the memory: ${reason}: ` +
         "expected CAP_IPC_LOCK or a high RLIMIT_MEMLOCK",
       { cause: error },
     );

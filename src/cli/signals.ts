@@ -47,7 +47,7 @@ export function stopSignals(): StopSignals {
   };
   // The user has sent no signal yet, so the next one is the first.
   const asked = (): void => {
-    log.debug("a module wants the server to stop");
+    log.debug("a module has shut the server down");
     first.resolve("module");
   };
   if (stopAsked.aborted) asked();

@@ -29,7 +29,7 @@ export function activatedSockets(settings: Settings): readonly number[] | undefi
   const [option] = settings.listenOptions;
   if (option !== undefined) {
     throw new ConfigError(
-      `option ${option} cannot be used with socket activation: the sockets are there already`,
+      `option ${option} cannot be used with socket activation: the sockets exist already`,
     );
   }
   const fds = Array.from({ length: Number(count) }, (_, index) => first + index);

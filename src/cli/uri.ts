@@ -68,7 +68,7 @@ export function canHaveUri(address: Address): boolean {
 
 function hasUri(address: Address): address is Address {
   if (!("unix" in address) || canHaveUri(address)) return true;
-  log.warning(`option --print-uri: no URI stands for the socket ${quoted(address.unix)}`);
+  log.warning(`option --print-uri: there is no URI for the socket ${quoted(address.unix)}`);
   return false;
 }
 

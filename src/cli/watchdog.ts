@@ -19,7 +19,7 @@ export function watchBlocking({ layers }: Chain): Disposable {
   const worker = new Worker(new URL("watchdog-thread.ts", import.meta.url), { smol: true });
   worker.addEventListener("error", (event) => {
     event.preventDefault();
-    log.debug(`no thread to watch for layers that block JavaScript: ${event.message}`);
+    log.debug(`cannot start the watchdog thread: ${event.message}`);
   });
   worker.unref();
   watchErrorTarget((target) => {

@@ -85,7 +85,7 @@ describe("Extents", () => {
       ],
       says: /expected 10/,
     },
-    { what: "a late first one", parts: [[101n, 10n, 0]], says: /begins at 101, after 100/ },
+    { what: "a late first one", parts: [[101n, 10n, 0]], says: /starts at 101, after 100/ },
     { what: "a negative length", parts: [[100n, -1n, 0]], says: /-1 bytes at 100/ },
   ] as const)("refuses $what", ({ parts, says }) => {
     expect(() => added(...parts)).toThrow(

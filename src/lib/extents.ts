@@ -81,7 +81,7 @@ export class Extents {
     if (offset < 0n || length < 0n) {
       throw errnoError(
         "ERANGE",
-        `extent of ${length} bytes at ${offset}: expected no negative number`,
+        `extent of ${length} bytes at ${offset}: expected numbers from 0 on`,
       );
     }
     if (length === 0n || offset >= this.end || this.#count === mostEntries) return;
@@ -94,7 +94,7 @@ export class Extents {
     }
     const first = this.#count === 0;
     if (first && offset > this.start) {
-      throw errnoError("ERANGE", `the first extent begins at ${offset}, after ${this.start}`);
+      throw errnoError("ERANGE", `the first extent starts at ${offset}, after ${this.start}`);
     }
     this.#next = end;
     if (first && end <= this.start) return;

@@ -101,7 +101,7 @@ function writeOrLose(fd: number, bytes: Uint8Array): void {
     if (!hasRoom(fd, 0)) return void lost.set(fd, before + 1);
     lost.delete(fd);
     // First complete a line that was written in part.
-    const words = `${before} line(s) of the log are lost, since nobody read it`;
+    const words = `${before} line(s) of the log were lost, because it was not read`;
     write(fd, bytesOf(`\n${program()}: warning: ${words}\n`));
   }
   write(fd, bytes);

@@ -7,7 +7,7 @@ function text(thrown: unknown, of: (error: Error) => string | undefined): string
   } catch {
     // A proxy, a getter, or an object that cannot be converted: report its type.
   }
-  return `a value that cannot be shown (${typeof thrown})`;
+  return `a value that cannot be printed (${typeof thrown})`;
 }
 
 /** The stack, if there is one. */

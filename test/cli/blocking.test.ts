@@ -18,7 +18,7 @@ test.each([
   [
     "pwrite",
     1,
-    "the server has been blocked for 2 s by JavaScript that no layer was called for, perhaps what follows an await in plugin blocking: pwrite",
+    "the server has been blocked for 2 s by JavaScript outside calls of layers, perhaps code after an await in plugin blocking: pwrite",
   ],
 ])("a plugin that blocks in %s is logged while it does", async (method, type, message) => {
   const until = join(folder, method);

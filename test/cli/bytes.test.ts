@@ -148,7 +148,7 @@ test("a command that is too long is refused with the reason", async () => {
     code: 1,
     stdout: "",
     stderr:
-      "nbdkit: error: option --run: the command cannot be started: E2BIG: argument list too long, posix_spawn '/bin/sh'\n",
+      "nbdkit: error: option --run: cannot start the command: E2BIG: argument list too long, posix_spawn '/bin/sh'\n",
   });
 });
 

@@ -94,7 +94,7 @@ describe.skipIf(!haveCompiler || process.arch !== "x64")("system calls (needs cc
     const denied = [confined, "socketpair", "--", launcher];
     expect(await run([...denied, ...served])).toEqual(
       refused(
-        "nbdkit: error: option --run: the command cannot be started: " +
+        "nbdkit: error: option --run: cannot start the command: " +
           "EPERM: operation not permitted, socketpair '/bin/sh'",
       ),
     );
@@ -129,8 +129,8 @@ describe.skipIf(!isRoot || !installed("unshare"))("file systems (needs root, uns
     );
     expect({ code, stdout, stderr: stderr.replace(/'.*'/, "'PATH'") }).toEqual(
       refused(
-        "nbdkit: error: option -U -: no folder for the socket can be made: EROFS: read-only file system, " +
-          "mkdtemp 'PATH': expected a /tmp that can be written to, or -U PATH",
+        "nbdkit: error: option -U -: cannot create a folder for the socket: EROFS: read-only file system, " +
+          "mkdtemp 'PATH': expected a writable /tmp, or -U PATH",
       ),
     );
   });

@@ -217,7 +217,7 @@ describe.skipIf(!installed("python3"))("socket activation (needs python3)", () =
     expect({ found, code: await child.exited }).toEqual({ found: 0n, code: 0 });
     expect(await new Response(child.stdout).text()).toBe("");
     expect(await new Response(child.stderr).text()).toBe(
-      `nbdkit: warning: option --print-uri: no URI stands for the socket "\\x00${path.slice(1)}"\n`,
+      `nbdkit: warning: option --print-uri: there is no URI for the socket "\\x00${path.slice(1)}"\n`,
     );
   });
 

@@ -63,7 +63,7 @@ describe("a program", () => {
     expect(await nbdkit("broken")).toEqual({
       code: 1,
       stdout: "",
-      stderr: `nbdkit: error: ${path}: this program cannot be run: ENOENT\n`,
+      stderr: `nbdkit: error: ${path}: cannot run this program: ENOENT\n`,
     });
   });
 
