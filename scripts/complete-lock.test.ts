@@ -9,7 +9,7 @@ test("package-lock.json is complete, or else `npm ci` refuses it: run `npm run l
   expect(Object.keys(completed(packages))).toEqual(Object.keys(packages));
 });
 
-test("adds only what is missing, with the platform that its name tells", () => {
+test("adds only missing packages, with the platform from their names", () => {
   const tool = {
     version: "1.0.0",
     dev: true,

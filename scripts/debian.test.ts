@@ -43,7 +43,7 @@ async function install(wanted: readonly string[], known: string, installed: stri
   }
 }
 
-test("installs what is missing, after one update", async () => {
+test("installs the missing packages, after one update", async () => {
   expect(await install(["gcc", "gdb", "parted"], "gcc\ngdb\nparted\n", "gdb\n")).toEqual({
     missing: [],
     said: ["installing Debian packages: gcc parted"],
@@ -51,11 +51,11 @@ test("installs what is missing, after one update", async () => {
   });
 });
 
-test("asks apt for nothing where all is there", async () => {
+test("does not call apt if all packages are installed", async () => {
   expect(await install(["gcc"], "", "gcc\n")).toEqual({ missing: [], said: [], calls: [""] });
 });
 
-test("installs the others where one has no candidate, and returns that one", async () => {
+test("installs the others if one has no candidate, and returns that one", async () => {
   expect(await install(["gcc", "odd"], "gcc\n", "")).toEqual({
     missing: ["odd"],
     said: [

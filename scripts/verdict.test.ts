@@ -11,7 +11,7 @@ const results: readonly TestResult[] = [
   { file: "b.test.ts", name: "needs a kernel", outcome: "skipped" },
 ];
 
-test("counts the outcomes and names what did not pass", () => {
+test("counts the outcomes and names the tests that did not pass", () => {
   expect(judge(results, [])).toEqual({
     passed: 1,
     failed: 1,
@@ -24,7 +24,7 @@ test("counts the outcomes and names what did not pass", () => {
   });
 });
 
-test("counts a skip as failed where it is not allowed", () => {
+test("counts a skip as failed if it is not allowed", () => {
   const allowed = [{ text: "needs a kernel", why: "containers have none of their own" }];
   expect(judge(results, [], allowed)).toEqual({
     passed: 1,
@@ -38,7 +38,7 @@ test("counts a skip as failed where it is not allowed", () => {
   });
 });
 
-test("counts what failed outside any test", () => {
+test("counts failures outside tests", () => {
   expect(judge([], ["no test ran"])).toEqual({
     passed: 0,
     failed: 1,

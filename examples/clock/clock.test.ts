@@ -25,7 +25,7 @@ describe("the clock example", () => {
     expect(text(buf)).toBe(page(line));
   });
 
-  test("shows a connection the time at which it was opened, in whatever parts it reads", async () => {
+  test("returns the time of the open, even if a connection reads it in parts", async () => {
     setSystemTime(new Date("2024-05-17T09:30:00Z"));
     await using stack = await overPlugin(clock);
     setSystemTime(new Date("2024-05-17T23:45:59Z"));
@@ -36,7 +36,7 @@ describe("the clock example", () => {
     expect(parts.map(text)).toEqual(["2024-05-17 ", "09:30:00"]);
   });
 
-  test("is read-only, as it has no pwrite", async () => {
+  test("is read-only, since it has no pwrite", async () => {
     await using stack = await overPlugin(clock);
     expect(await stack.next.canWrite()).toBe(false);
     expect(await errnoOf(() => stack.next.pwrite(new Uint8Array(1), 0n, 0))).toBe("EINVAL");
@@ -48,7 +48,7 @@ describe("the clock example", () => {
     );
   });
 
-  test("is served by its path, and takes a bare word for the zone", async () => {
+  test("is named by its path, and accepts the zone without a key", async () => {
     await using server = await serve(["examples/clock/clock.ts", "Europe/Oslo"]);
     const { client, export: disk } = await NbdClient.ready({ unix: server.socket });
     await using connection = client;

@@ -14,7 +14,7 @@ const [OK, ENOTSUP] = [0, 95];
 const page = 65536;
 
 describe.skipIf(!haveCompiler)("the ramdisk-v2 example (needs cc)", () => {
-  test("takes the size as a bare word, holds zeroes at first, and shows all clients the same disk", async () => {
+  test("accepts the size without a key, starts with zeroes, and shares the disk between all clients", async () => {
     await using server = await serve([await plugin(), "1M"]);
     const one = await NbdClient.ready({ unix: server.socket });
     await using writer = one.client;
@@ -60,7 +60,7 @@ describe.skipIf(!haveCompiler)("the ramdisk-v2 example (needs cc)", () => {
     expect((await client.ask({ type: READ, count: payload.length })).data).toEqual(payload);
   });
 
-  test("trims whole pages, and leaves parts of pages as they are", async () => {
+  test("trims whole pages, and does not change parts of pages", async () => {
     await using server = await serve([await plugin(), "1M"]);
     await using client = (await NbdClient.ready({ unix: server.socket })).client;
     const payload = new Uint8Array(3 * page).fill(7);

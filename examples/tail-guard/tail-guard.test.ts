@@ -40,7 +40,7 @@ describe.skipIf(!haveCompiler)("the tail-guard example (needs cc)", () => {
     });
   });
 
-  test("does nothing of a write that reaches in by one byte, and says why", async () => {
+  test("refuses a write that reaches in by one byte as a whole, with a reason", async () => {
     await using server = await serve([await filter(), "memory", String(size)]);
     const { client } = await NbdClient.ready({ unix: server.socket });
     await using connection = client;
@@ -67,7 +67,7 @@ describe.skipIf(!haveCompiler)("the tail-guard example (needs cc)", () => {
     expect(error).toBe(it.readOnly ? EPERM : OK);
   });
 
-  test("refuses what is no size", async () => {
+  test("refuses an invalid size", async () => {
     const words = ["memory", "1M", "guard=much"];
     const { code, stdout, stderr } = await run([
       ...program,

@@ -29,14 +29,14 @@ describe("the uppercase example", () => {
     },
   );
 
-  test("refuses writes, whatever is below", async () => {
+  test("refuses writes, even over a writable layer", async () => {
     await using stack = await above(disk(), uppercase);
     expect(await stack.next.canWrite()).toBe(false);
     expect(await errnoOf(() => stack.next.pwrite(new Uint8Array(1), 0n, 0))).toBe("EINVAL");
     expect(stack.calls).toEqual([]);
   });
 
-  test("passes on what went wrong below", async () => {
+  test("passes on errors of the layer below", async () => {
     const fail = () => {
       throw new NbdError("ENOMEDIUM", "the disk was taken out");
     };
@@ -44,7 +44,7 @@ describe("the uppercase example", () => {
     expect(await errnoOf(() => stack.next.pread(new Uint8Array(4), 0n, 0))).toBe("ENOMEDIUM");
   });
 
-  test("is served by its path, over a file that stays as it is", async () => {
+  test("is named by its path, and does not change the file below", async () => {
     const folder = mkdtempSync(join(tmpdir(), "nbdkit-uppercase-"));
     try {
       const notes = join(folder, "notes.txt");

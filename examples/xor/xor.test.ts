@@ -13,7 +13,7 @@ const bytes = (count: number, of: (index: number) => number) =>
   Uint8Array.from({ length: count }, (_, index) => of(index));
 
 describe.skipIf(!haveCompiler)("the xor example (needs cc)", () => {
-  test("stores data in changed form, and shows it as it was written", async () => {
+  test("stores changed data, and returns the original data", async () => {
     const folder = mkdtempSync(join(tmpdir(), "nbdkit-xor-"));
     try {
       const image = join(folder, "disk.img");
@@ -39,7 +39,7 @@ describe.skipIf(!haveCompiler)("the xor example (needs cc)", () => {
     }
   });
 
-  test("changes what it reads, and zeroes by writing the key", async () => {
+  test("changes data that it reads, and zeroes by writing the key", async () => {
     await using server = await serve([
       `--filter=${await compiled()}`,
       "memory",
@@ -56,7 +56,7 @@ describe.skipIf(!haveCompiler)("the xor example (needs cc)", () => {
     expect(data).toEqual(bytes(100_001, (index) => (index < 100_000 ? 0 : 90)));
   });
 
-  test.each(["0", "255"])("takes the key %s", async (key) => {
+  test.each(["0", "255"])("accepts the key %s", async (key) => {
     await using server = await serve([
       `--filter=${await compiled()}`,
       "memory",

@@ -30,7 +30,7 @@ describe("block states", () => {
     expect(blocks.run(last - 10, 11)).toBe(10);
   });
 
-  test("pages get places in the order in which they are asked for", () => {
+  test("pages get places in the order of the requests", () => {
     const blocks = blocksIn(8);
     expect([blocks.place(80), blocks.place(3), blocks.place(87), blocks.place(8)]).toEqual([
       0, 11, 7, 16,
@@ -51,7 +51,7 @@ describe("block states", () => {
     expect(blocks.run(4, 3)).toBe(3);
   });
 
-  test.each([1, 3, 4, 8, 32])("behave as a plain array in pages of %d blocks", (pageBlocks) => {
+  test.each([1, 3, 4, 8, 32])("behave like a plain array with pages of %d blocks", (pageBlocks) => {
     const count = 100;
     const range = fc.record({
       first: fc.nat(count - 1),

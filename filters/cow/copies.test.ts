@@ -19,7 +19,7 @@ function byteOf(all: Copies, name: string, at: bigint): number | undefined {
 }
 
 describe("copies", () => {
-  test("one overlay keeps what was written to many exports apart", () => {
+  test("one overlay keeps the writes to many exports apart", () => {
     using all = copies();
     const names = Array.from({ length: 50 }, (_, number) => `export${number}`);
     for (const [number, name] of names.entries()) {
@@ -32,7 +32,7 @@ describe("copies", () => {
     expect(names.map((name) => byteOf(all, name, 29n))).toEqual(names.map(() => 5));
   });
 
-  test("names of which nothing was kept are forgotten with their last client", () => {
+  test("names without changes are forgotten when their last client leaves", () => {
     using all = copies();
     const first = all.enter("a");
     expect(all.enter("a")).toBe(first);
@@ -44,15 +44,12 @@ describe("copies", () => {
     expect(all.count).toBe(0);
   });
 
-  test.each(["write", "discard", "read"] as const)(
-    "a name is kept when there was a %s",
-    (method) => {
-      using all = copies(true);
-      const copy = all.enter("a");
-      if (method === "discard") expect(copy.discard(below, blockSize, 0n)).toBeUndefined();
-      else expect(copy[method](below, new Uint8Array(blockSize), 0n)).toBeUndefined();
-      all.leave("a");
-      expect([all.count, all.enter("a") === copy]).toEqual([1, true]);
-    },
-  );
+  test.each(["write", "discard", "read"] as const)("a name is kept after a %s", (method) => {
+    using all = copies(true);
+    const copy = all.enter("a");
+    if (method === "discard") expect(copy.discard(below, blockSize, 0n)).toBeUndefined();
+    else expect(copy[method](below, new Uint8Array(blockSize), 0n)).toBeUndefined();
+    all.leave("a");
+    expect([all.count, all.enter("a") === copy]).toEqual([1, true]);
+  });
 });

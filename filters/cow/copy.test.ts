@@ -78,7 +78,7 @@ function expectUntouched(stack: Stack) {
 
 describe("one request after the other", () => {
   test.each([false, true])(
-    "is like a plain array (the layer below answers later: %p)",
+    "behaves like a plain array (the layer below answers later: %p)",
     async (later) => {
       await fc.assert(
         fc.asyncProperty(
@@ -106,7 +106,7 @@ describe("one request after the other", () => {
 });
 
 describe("many requests at the same time", () => {
-  test("leave each byte as one of them wants it, or as it was", async () => {
+  test("leave each byte with the value of one request, or unchanged", async () => {
     const batches = fc.array(fc.array(operation, { minLength: 1, maxLength: 6 }), { maxLength: 4 });
     await fc.assert(
       fc.asyncProperty(
@@ -199,7 +199,7 @@ describe("many requests at the same time", () => {
     expect(buf).toEqual(new Uint8Array(block).fill(202).fill(201, 10, 11));
   });
 
-  test("a block that is trimmed meanwhile stays trimmed around what is written", async () => {
+  test("a block that is trimmed meanwhile stays trimmed around the write", async () => {
     const { control, filter } = gate();
     await using stack = await above(
       original.slice(),
@@ -217,7 +217,7 @@ describe("many requests at the same time", () => {
   });
 
   test.each(["cow-on-read", "cow-on-cache"])(
-    "%s keeps nothing that was overwritten meanwhile",
+    "%s does not keep blocks that were overwritten meanwhile",
     async (key) => {
       const { control, filter } = gate();
       const texts = { "cow-block-size": "4k", [key]: "true" };
@@ -236,7 +236,7 @@ describe("many requests at the same time", () => {
     },
   );
 
-  test("wait for nothing but the layer below", async () => {
+  test("only wait for the layer below", async () => {
     const { control, filter } = gate();
     await using stack = await above(
       original.slice(),
@@ -270,7 +270,7 @@ describe("an overlay whose disk is full", () => {
     return "no error";
   };
 
-  test("fails writes with ENOSPC, and the block stays what it was", () => {
+  test("fails writes with ENOSPC, and does not change the block", () => {
     const copy = full();
     expect(errno(() => copy.write(below, new Uint8Array(block), 0n))).toBe("ENOSPC");
     expect(errno(() => copy.write(below, new Uint8Array(10), 5000n))).toBe("ENOSPC");

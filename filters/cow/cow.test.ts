@@ -27,7 +27,7 @@ async function callsOf(stack: Stack, go: () => unknown): Promise<string[]> {
 }
 
 describe("what clients see", () => {
-  test("everything is possible, whatever the layer below can do", async () => {
+  test("every capability is on, even over a layer that has none", async () => {
     for (const canWrite of [true, false]) {
       await using stack = await above(disk(), cow, {}, { canWrite });
       const { next } = stack;
@@ -90,7 +90,7 @@ describe("what clients see", () => {
     expect(stack.calls.every((call) => call.startsWith("pread "))).toBe(true);
   });
 
-  test("all connections share one overlay, also later ones", async () => {
+  test("all connections share one overlay, including later ones", async () => {
     await using stack = await above(disk(), cow);
     await stack.next.pwrite(Uint8Array.of(1, 2, 3), 5n, 0);
     const second = stack.chain.connect(clientOf(stack.chain, 2));
@@ -105,7 +105,7 @@ describe("what clients see", () => {
     ]);
   });
 
-  test("two servers' worth of chains have nothing in common", async () => {
+  test("two chains share nothing", async () => {
     await using one = await above(disk(), cow);
     await using two = await above(disk(), cow);
     await one.next.pwrite(Uint8Array.of(1), 0n, 0);
@@ -132,7 +132,7 @@ describe("requests", () => {
     ]);
   });
 
-  test("whole blocks are written without reading them, also the short one at the end", async () => {
+  test("whole blocks are written without reading them, even the short one at the end", async () => {
     await using stack = await above(disk(), cow);
     const calls = await callsOf(stack, async () => {
       await stack.next.pwrite(new Uint8Array(131072), 65536n, 0);
@@ -164,7 +164,7 @@ describe("requests", () => {
     expect(await bytes(stack, 0, 196608)).toEqual(new Uint8Array(196608).fill(5, 10, 11));
   });
 
-  test("are answered at once where the layer below answers at once", async () => {
+  test("are answered at once if the layer below answers at once", async () => {
     await using stack = await above(disk(), cow);
     const { next } = stack;
     await next.canWrite();
@@ -282,7 +282,7 @@ describe("the parameter cow-on-read", () => {
     expect(await bytes(stack, 0, size)).toEqual(disk());
   });
 
-  test("with a path does so while it exists", async () => {
+  test("with a path, copies the blocks while the file exists", async () => {
     const path = join(temp, "on-read");
     await using stack = await above(disk(), cow, { "cow-on-read": path });
     expect(await callsOf(stack, () => bytes(stack, 0, 10))).toEqual(["pread 10 0"]);
@@ -302,7 +302,7 @@ const endless = defineFilter({
   canCache: () => "none",
 });
 
-test("the largest disk costs nothing until it is written", async () => {
+test("the largest disk takes no memory until it is written", async () => {
   const end = 2n ** 63n - 1n;
   await using stack = await above(disk(), cow, { "cow-block-size": "4k" }, { below: [endless] });
   const { next } = stack;
@@ -364,7 +364,7 @@ describe("extents", () => {
     expect(stack.calls).toEqual(["extents 65636 0", "extents 3192 5000"]);
   });
 
-  test("have what was written as data and what was trimmed as holes", async () => {
+  test("report written blocks as data and trimmed blocks as holes", async () => {
     await using stack = await above(sparse(), cow, texts);
     await stack.next.pwrite(new Uint8Array(1), 20000n, 0);
     await stack.next.trim(4096, 4096n, 0);
@@ -380,7 +380,7 @@ describe("extents", () => {
     ]);
   });
 
-  test("are one where one is asked for", async () => {
+  test("REQ_ONE returns one extent", async () => {
     await using stack = await above(sparse(), cow, texts);
     await stack.next.trim(4096, 4096n, 0);
     stack.calls.length = 0;
@@ -389,7 +389,7 @@ describe("extents", () => {
     expect(stack.calls).toEqual(["extents 4096 0 flags=4"]);
   });
 
-  test("are data where the layer below cannot tell", async () => {
+  test("are data if the layer below cannot report extents", async () => {
     await using stack = await above(sparse(), cow, texts, { extents: false });
     await stack.next.trim(4096, 4096n, 0);
     expect(await mapOf(stack.next, 0n, 65636)).toEqual([
@@ -399,7 +399,7 @@ describe("extents", () => {
     ]);
   });
 
-  test("arrive later from a disk that answers later", async () => {
+  test("arrive later if the layer below answers later", async () => {
     await using stack = await above(sparse(), cow, texts, { later: true });
     expect(await mapOf(stack.next, 4096n, 8192)).toEqual(["4096+4096 data", "8192+4096 hole zero"]);
   });

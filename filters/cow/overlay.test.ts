@@ -48,13 +48,13 @@ describe("overlay", () => {
     }
   });
 
-  test("says where it could not be made", () => {
+  test("reports the folder in which it cannot be created", () => {
     expect(() => Overlay.create("/nonexistent/folder")).toThrow(
       "cow: cannot create a temporary file in /nonexistent/folder: ENOENT",
     );
   });
 
-  test("gives back what was written, and zeroes where nothing was", async () => {
+  test("returns written data, and zeroes for the rest", async () => {
     using it = temp();
     using overlay = Overlay.create(it.folder);
     const far = 2 ** 40 + 123;
@@ -64,7 +64,7 @@ describe("overlay", () => {
     expect([...buf]).toEqual([0, 0, 1, 2, 3, 0, 0]);
   });
 
-  test("gives back what left the page cache", async () => {
+  test("returns data that left the page cache", async () => {
     using it = temp();
     const fd = openSync(join(it.folder, "overlay"), "w+");
     using overlay = new Overlay(fd);
@@ -84,7 +84,7 @@ describe("overlay", () => {
     expect(write).toThrow(NbdError);
   });
 
-  test("a position that is not exact as a number is refused, not taken for another one", async () => {
+  test("a position that is not exact as a number is refused", async () => {
     using it = temp();
     using overlay = Overlay.create(it.folder);
     const write = () => overlay.write(new Uint8Array(1), Number.MAX_SAFE_INTEGER);

@@ -147,7 +147,7 @@ describe("fast zero requests", () => {
     { wdelay: "1", "delay-zero": "0" },
   ];
 
-  test("wait as other zero requests do", async () => {
+  test("wait like other zero requests", async () => {
     const { clock, stack, next } = await slow({ "delay-zero": "1" });
     const done = Promise.try(() => fast(next));
     await settled();
@@ -177,7 +177,7 @@ describe("fast zero requests", () => {
     await stack.close();
   });
 
-  test("other zero requests wait also with delay-fast-zero=no", async () => {
+  test("other zero requests wait even with delay-fast-zero=no", async () => {
     expect(await waits({ "delay-zero": "1", "delay-fast-zero": "no" })).toEqual({ zero: 1000 });
   });
 
@@ -275,7 +275,7 @@ describe("connections", () => {
     expect(opens).toEqual(["open false ", "close"]);
   });
 
-  test("without them nobody waits", async () => {
+  test("without these parameters there is no delay", async () => {
     const { clock, opens, stack } = await opened({ rdelay: "1", wdelay: "1" });
     await (await stack).close();
     expect(clock.waiting).toEqual([]);
@@ -284,7 +284,7 @@ describe("connections", () => {
 });
 
 describe("requests", () => {
-  test("wait side by side, not one after another", async () => {
+  test("wait in parallel", async () => {
     const { clock, stack, next } = await slow({ rdelay: "1", wdelay: "2" });
     const bufs = Array.from({ length: 100 }, () => new Uint8Array(1));
     const reads = Promise.all(bufs.map((buf, i) => next.pread(buf, BigInt(i), 0)));
@@ -304,7 +304,7 @@ describe("requests", () => {
     await stack.close();
   });
 
-  test("each wait from the moment that they arrive", async () => {
+  test("each wait from the time of their arrival", async () => {
     const { clock, stack, next } = await slow({ rdelay: "1" });
     const first = Promise.try(() => kinds.read(next));
     await clock.goTo(400);
@@ -319,7 +319,7 @@ describe("requests", () => {
     await stack.close();
   });
 
-  test("that wait fail when the client ends, and do not reach the disk", async () => {
+  test("fail when the client leaves while they wait, and do not reach the disk", async () => {
     const client = new AbortController();
     const { clock, stack, next } = await slow(
       { rdelay: "1", wdelay: "2", "delay-cache": "3", "delay-extents": "4" },
@@ -370,7 +370,7 @@ describe("requests", () => {
   });
 });
 
-test("the filter that is served waits for real", async () => {
+test("the exported filter uses a real clock", async () => {
   await using stack = await above(new Uint8Array(512), delay, { rdelay: "2ms" });
   const start = performance.now();
   await stack.next.pread(new Uint8Array(1), 0n, 0);

@@ -46,12 +46,12 @@ async function failures(
 const everywhere = (errno: string) => Object.fromEntries(injected.map((kind) => [kind, errno]));
 
 describe("parameters of all requests", () => {
-  test("without parameters nothing fails", async () => {
+  test("without parameters no request fails", async () => {
     expect(await failures({}, 0)).toEqual({});
   });
 
   test.each(["EPERM", "EIO", "ENOMEM", "EINVAL", "ENOSPC", "ESHUTDOWN"])(
-    "error=%s is what requests fail with",
+    "error=%s sets the error of failed requests",
     async (name) => {
       expect(await failures({ error: name, "error-rate": "1" })).toEqual(everywhere(name));
     },
@@ -69,7 +69,7 @@ describe("parameters of all requests", () => {
     expect(await failures({ "error-rate": rate })).toEqual({});
   });
 
-  test("error-file is looked for at each request, from where the server was started", async () => {
+  test("error-file is checked at each request, relative to the start folder", async () => {
     const folder = mkdtempSync(join(tmpdir(), "error-filter-"));
     try {
       const file = join(folder, "trigger");
@@ -168,7 +168,7 @@ describe("refusals", () => {
 });
 
 describe("requests", () => {
-  test("fail in the order that the random numbers say", async () => {
+  test("fail in the order of the random numbers", async () => {
     const numbers = [0.3, 0.1, 0.2, 0, 0.9];
     let at = 0;
     const filter = errorFilter(() => numbers[at++] ?? 1);
@@ -179,7 +179,7 @@ describe("requests", () => {
     expect(stack.calls).toHaveLength(3);
   });
 
-  test("an injected write leaves the disk as it was", async () => {
+  test("a failed write does not change the disk", async () => {
     await using stack = await above(disk(), error, { "error-rate": "1" });
     expect(await errnoOf(() => stack.next.pwrite(new Uint8Array(512), 0n, 0))).toBe("EIO");
     expect(await errnoOf(() => stack.next.zero(512, 0n, 0))).toBe("EIO");
@@ -203,7 +203,7 @@ describe("requests", () => {
     }
   });
 
-  test("that do not fail stay synchronous", async () => {
+  test("without a failure stay synchronous", async () => {
     await using stack = await above(
       disk(),
       errorFilter(() => 0.9),

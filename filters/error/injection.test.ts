@@ -125,7 +125,7 @@ describe("a request", () => {
     expect(failed({ ...always, rate }, random)).toBe(fails);
   });
 
-  test("asks for no random number where it never fails", () => {
+  test("takes no random number if it never fails", () => {
     const asked = () => {
       throw new Error("was asked");
     };

@@ -98,7 +98,7 @@ describe("requests", () => {
     expect(buf).toEqual(disk().subarray(1024, 2048));
   });
 
-  test("writes go to the range and to nothing else", async () => {
+  test("writes only change the range", async () => {
     await using stack = await above(disk(), offset, texts);
     await stack.next.pwrite(new Uint8Array(1024).fill(0xee), 0n, 0);
     const wanted = disk();
@@ -185,7 +185,7 @@ describe("extents", () => {
   /** Data from 1000 to 3000: sectors 1 to 5. */
   const sparse = () => new Uint8Array(4096).fill(1, 1000, 3000);
 
-  test("are those of the range that is served", async () => {
+  test("are those of the served range", async () => {
     await using stack = await above(sparse(), offset, { offset: "100", range: "3500" });
     expect(await mapOf(stack.next, 0n, 3500)).toEqual([
       "0+412 hole zero",
@@ -196,7 +196,7 @@ describe("extents", () => {
     expect(stack.calls).toEqual(["extents 3500 100", "extents 2 511"]);
   });
 
-  test("are one where one is asked for", async () => {
+  test("REQ_ONE returns one extent", async () => {
     await using stack = await above(sparse(), offset, { offset: "100" });
     expect(await mapOf(stack.next, 0n, 3996, FLAG_REQ_ONE)).toEqual(["0+412 hole zero"]);
     expect(stack.calls).toEqual(["extents 3996 100 flags=4"]);

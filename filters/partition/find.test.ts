@@ -121,7 +121,7 @@ describe("any disk", () => {
     );
   });
 
-  test("made of partitions side by side gives each of them", async () => {
+  test("with adjacent partitions gives each of them", async () => {
     const lengths = fc.array(fc.integer({ min: 1, max: 50 }), { minLength: 1, maxLength: 8 });
     await fc.assert(
       fc.asyncProperty(lengths, fc.boolean(), async (sectors, isGpt) => {

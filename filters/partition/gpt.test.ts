@@ -176,7 +176,7 @@ describe("a damaged GPT", () => {
     await expect(find(disk, 2)).rejects.toThrow(message);
   });
 
-  test.each(damages)("%s of the backup: nobody looks", async (_name, damage) => {
+  test.each(damages)("%s of the backup: ignored", async (_name, damage) => {
     const disk = usual();
     damage(disk, lastSector);
     expect((await find(disk, 2)).offset).toBe(51200n);

@@ -89,7 +89,7 @@ describe("MBR", () => {
     });
   });
 
-  test("counts in 4096 byte sectors when told so", async () => {
+  test("counts in 4096 byte sectors if configured", async () => {
     const disk = putMbr(patterned(512 * kib), [
       { type: 0x83, start: 2, count: 4 },
       { type: 0x0f, start: 10, count: 50 },
@@ -134,12 +134,12 @@ describe("a hostile EBR chain", () => {
   const chain = (link: { type: number; start: number; count: number }) =>
     putMbr(usual(), [{ type: 0x83, start: 10, count: 20 }, link], 100);
 
-  test("that comes back to its start is refused", async () => {
+  test("that returns to its start is refused", async () => {
     const disk = chain({ type: 5, start: 0, count: 10 });
     await expect(find(disk, 9)).rejects.toThrow("returns to sector 100");
   });
 
-  test("that comes back to its middle is refused", async () => {
+  test("that returns to its middle is refused", async () => {
     const disk = usual();
     putMbr(
       disk,
@@ -200,7 +200,7 @@ describe("a hostile EBR chain", () => {
     expect(reads.length).toBe(1025);
   });
 
-  test("does not matter to who wants a primary partition", async () => {
+  test("does not matter for a primary partition", async () => {
     const disk = chain({ type: 5, start: 0, count: 10 });
     expect((await find(disk, 1)).number).toBe(1);
     await expect(find(disk, 4)).rejects.toThrow(
@@ -208,7 +208,7 @@ describe("a hostile EBR chain", () => {
     );
   });
 
-  test("in several extended partitions is bounded too", async () => {
+  test("in several extended partitions is also bounded", async () => {
     const disk = patterned(64 * kib);
     const same = { type: 5, start: 10, count: 10 };
     putMbr(disk, [same, same, same, same]);

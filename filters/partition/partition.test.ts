@@ -29,7 +29,7 @@ describe("the parameter partition", () => {
     );
   });
 
-  test.each(["1", "0x80", "4294967295"])("takes %p", async (text) => {
+  test.each(["1", "0x80", "4294967295"])("accepts %p", async (text) => {
     await using chain = new AsyncDisposableStack();
     const made = await configured(partition, { partition: text });
     chain.defer(() => made.unload());
@@ -41,7 +41,7 @@ describe("the parameter partition", () => {
     expect([await one.next.getSize(), await two.next.getSize()]).toEqual([4096n, 16384n]);
   });
 
-  test("fails the connection where there is no such partition", async () => {
+  test("fails the connection if there is no such partition", async () => {
     await expect(above(disk(), partition, { partition: "3" })).rejects.toThrow(
       "MBR partition 3 not found; the disk's partitions are: 1-2",
     );
@@ -84,7 +84,7 @@ describe("the parameter partition-sectorsize", () => {
     [512, 4096, "512", "there is a GPT header at byte 512", "512 byte sectors"],
     [4096, 512, "4k", "there is a GPT header at byte 4096", "4K sectors"],
   ] as const)(
-    "%d is named where a table counts so, and not in %d",
+    "the message suggests %d if a table counts in it, and not in %d",
     async (right, wrong, ...words) => {
       const made = putGpt(patterned(size), [{ number: 1, first: 50n, last: 59n }], {
         sectorSize: right,
@@ -103,7 +103,7 @@ describe("the parameter partition-sectorsize", () => {
     },
   );
 
-  test("is that of a disk which takes no smaller blocks, and they are kept to", async () => {
+  test("is the minimum block size of the disk, and reads keep to it", async () => {
     const made = putGpt(patterned(size), [{ number: 1, first: 50n, last: 59n }], {
       sectorSize: 4096,
       entryCount: 32,
@@ -116,7 +116,7 @@ describe("the parameter partition-sectorsize", () => {
     expect(reads.flat().filter((number) => number % 4096 !== 0)).toEqual([]);
   });
 
-  test("and the kind of table stand in front of the description", async () => {
+  test("and the kind of table precede the description", async () => {
     const made = putMbr(patterned(size), [{ type: 0x83, start: 8, count: 8 }]);
     await using stack = await above(made, partition, { partition: "1" }, { description: "a disk" });
     expect(await stack.next.exportDescription()).toBe("partition 1 of MBR disk: a disk");
@@ -157,7 +157,7 @@ describe("requests", () => {
     expect(await errnoOf(() => stack.next.pwrite(buf, 16384n, 0))).toBe("EINVAL");
   });
 
-  test("are answered at once where the layer below answers at once", async () => {
+  test("are answered at once if the layer below answers at once", async () => {
     await using stack = await above(disk(), partition, { partition: "2" });
     const { next } = stack;
     const buf = new Uint8Array(512);
@@ -173,7 +173,7 @@ describe("requests", () => {
   });
 });
 
-test("each connection reads the table anew", async () => {
+test("each connection reads the table again", async () => {
   await using stack = await above(disk(), partition, { partition: "2" });
   putMbr(stack.disk, [
     { type: 0, start: 0, count: 0 },

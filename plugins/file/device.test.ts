@@ -66,18 +66,21 @@ const loops = ((): boolean => {
   return loop !== undefined;
 })();
 
-test.skipIf(!loops)("a block device says what its queue does (needs a loop device)", async () => {
-  using loop = loopDevice();
-  if (loop === undefined) throw new Error("no loop device");
-  const queue = (name: string): string =>
-    readFileSync(`/sys/block/${basename(loop.path)}/queue/${name}`, "utf8").trim();
-  await using stack = await overPlugin(plugin, { file: loop.path });
-  expect(await stack.next.getSize()).toBe(1n << 20n);
-  expect(await stack.next.isRotational()).toBe(queue("rotational") === "1");
-  expect(queue("minimum_io_size")).toBe("4096");
-  expect(await stack.next.blockSize()).toEqual({
-    minimum: 4096,
-    preferred: Number(queue("optimal_io_size")) || 4096,
-    maximum: 4294967295,
-  });
-});
+test.skipIf(!loops)(
+  "a block device reports the limits of its queue (needs a loop device)",
+  async () => {
+    using loop = loopDevice();
+    if (loop === undefined) throw new Error("no loop device");
+    const queue = (name: string): string =>
+      readFileSync(`/sys/block/${basename(loop.path)}/queue/${name}`, "utf8").trim();
+    await using stack = await overPlugin(plugin, { file: loop.path });
+    expect(await stack.next.getSize()).toBe(1n << 20n);
+    expect(await stack.next.isRotational()).toBe(queue("rotational") === "1");
+    expect(queue("minimum_io_size")).toBe("4096");
+    expect(await stack.next.blockSize()).toEqual({
+      minimum: 4096,
+      preferred: Number(queue("optimal_io_size")) || 4096,
+      maximum: 4294967295,
+    });
+  },
+);

@@ -9,20 +9,20 @@ function evictor() {
   return { said, it: new Evictor(file.fd, file.calls) };
 }
 
-test("drops what was read", async () => {
+test("drops data that was read", async () => {
   const { it, said } = evictor();
   await it.read(512n, 100);
   expect(said).toEqual(["advise 512 100"]);
 });
 
-test("drops what was written again when eight more writes came", async () => {
+test("drops a written range after eight more writes", async () => {
   const { it, said } = evictor();
   for (let at = 0n; at < 9n; at += 1n) await it.wrote(at, 1);
   expect(said.length).toBe(10);
   expect(said.at(-1)).toBe("advise 0 1");
 });
 
-test("drops everything that was written after a flush, once", async () => {
+test("drops all written ranges after a flush, once", async () => {
   const { it, said } = evictor();
   await it.wrote(0n, 1);
   await it.wrote(1n, 1);

@@ -12,7 +12,7 @@ import { canMount, imageFolder, isRoot, pattern, readFrom, tmpfs } from "./image
 const { fresh, image } = imageFolder();
 
 describe("reading and writing", () => {
-  test("reads what the file holds, up to its last byte", async () => {
+  test("reads the file up to its last byte", async () => {
     const bytes = pattern(5000);
     await using stack = await overPlugin(plugin, { file: image(bytes) });
     expect(await stack.next.getSize()).toBe(5000n);
@@ -21,7 +21,7 @@ describe("reading and writing", () => {
     expect(await errnoOf(() => stack.next.pread(new Uint8Array(2), 4999n, 0))).toBe("EINVAL");
   });
 
-  test("reads small arrays of every age right", async () => {
+  test("reads into small arrays, moved by the collector or not", async () => {
     const bytes = pattern(4096);
     await using stack = await overPlugin(plugin, { file: image(bytes) });
     for (let round = 0; round < 2000; round += 1) {
@@ -34,7 +34,7 @@ describe("reading and writing", () => {
     }
   });
 
-  test("writes to the file and nothing beside", async () => {
+  test("only changes the written range", async () => {
     const path = image(pattern(5000));
     await using stack = await overPlugin(plugin, { file: path });
     await stack.next.pwrite(new Uint8Array(10).fill(0xaa), 4990n, 0);
@@ -76,7 +76,7 @@ describe("reading and writing", () => {
     expect(statSync(path).blocks * 512).toBeLessThan(1 << 20);
   });
 
-  test("a file that became shorter gives EIO and says so", async () => {
+  test("a read beyond the end of a shortened file fails with EIO and a reason", async () => {
     const path = image(pattern(8192));
     await using stack = await overPlugin(plugin, { file: path });
     await stack.next.getSize();
@@ -161,7 +161,7 @@ describe("durability", () => {
 });
 
 describe("what it can do", () => {
-  test("is all that the kernel can", async () => {
+  test("is everything that the kernel supports", async () => {
     await using stack = await overPlugin(plugin, { file: image(4096) });
     const { next } = stack;
     expect(await abilities(next)).toEqual({
@@ -177,7 +177,7 @@ describe("what it can do", () => {
     });
   });
 
-  test("with -r it opens read only", async () => {
+  test("opens the file read-only with -r", async () => {
     await using stack = await overPlugin(plugin, { file: image(4096) }, { readonly: true });
     expect(await stack.next.canWrite()).toBe(false);
     expect(await errnoOf(() => stack.next.pwrite(new Uint8Array(1), 0n, 0))).toBe("EINVAL");
@@ -207,7 +207,7 @@ describe("what it can do", () => {
   );
 });
 
-test("closes what it opened", async () => {
+test("closes the file", async () => {
   const path = image(512);
   const open = () =>
     Bun.spawnSync(["sh", "-c", `ls -l /proc/${process.pid}/fd`])

@@ -23,7 +23,7 @@ const told = (extents: Extents) =>
 const hole = EXTENT_HOLE | EXTENT_ZERO;
 
 describe("holes", () => {
-  test("are told apart from data up to the end of the range or beyond", () => {
+  test("are distinguished from data up to the end of the range or beyond", () => {
     const { file, said } = striped(100n, 1000n);
     const extents = new Extents(50n, 1000n);
     addHoles(file, 200, 50n, 0, extents);
@@ -35,7 +35,7 @@ describe("holes", () => {
     expect(said).toEqual(["seekNow data 50", "seekNow hole 100", "seekNow data 200"]);
   });
 
-  test("are not looked for once one extent is known that is all that was asked for", () => {
+  test("REQ_ONE stops the search after one extent", () => {
     const { file, said } = striped(100n, 1000n);
     const extents = new Extents(150n, 1000n);
     addHoles(file, 800, 150n, FLAG_REQ_ONE, extents);
@@ -43,20 +43,20 @@ describe("holes", () => {
     expect(said).toEqual(["seekNow data 150", "seekNow hole 150"]);
   });
 
-  test("are looked for up to a limit", () => {
+  test("are searched up to a limit", () => {
     const { file } = striped(1n, 100_000n);
     const extents = new Extents(0n, 100_000n);
     addHoles(file, 100_000, 0n, 0, extents);
     expect(extents.entries.length).toBe(2048);
   });
 
-  test("that change all the time do not keep the server", () => {
+  test("in a file that keeps changing do not block the server", () => {
     const { file, said } = fakeFile({ seekNow: (_to: string, at: bigint) => at });
     addHoles(file, 100, 0n, 0, new Extents(0n, 100n));
     expect(said.length).toBe(4096);
   });
 
-  test("end where the file does, also where it became shorter", async () => {
+  test("end at the end of the file, even if it became shorter", async () => {
     const nowhere = () => undefined;
     for (const [size, expected] of [
       [
@@ -81,14 +81,14 @@ describe("holes", () => {
     }
   });
 
-  test("that cannot be found fail the request, with the file's name", async () => {
+  test("fail the request with the file's name if the search fails", async () => {
     const { file } = fakeFile({ seekNow: failing("EIO") });
     const go = () => addHoles(file, 100, 0n, 0, new Extents(0n, 100n));
     expect(await errnoOf(go)).toBe("EIO");
     expect(go).toThrow("fake.img: said the test");
   });
 
-  test("are looked for on another thread where the file system may wait", async () => {
+  test("are searched on another thread if the file system may wait", async () => {
     const { file, said } = fakeFile({ seek: (_to: string, at: bigint) => at + 100n }, remote);
     const extents = new Extents(0n, 1000n);
     await addHoles(file, 150, 0n, 0, extents);
@@ -100,7 +100,7 @@ describe("holes", () => {
     expect(said).toEqual(["seek data 0", "seek hole 100", "seek hole 0"]);
   });
 
-  test("are told where the file system knows them", () => {
+  test("are reported if the file system knows them", () => {
     expect(tellsHoles(fakeFile({ seekNow: () => 0n }).file)).toBe(true);
     expect(tellsHoles(fakeFile({ seekNow: () => undefined }).file)).toBe(true);
     expect(tellsHoles(fakeFile({ seekNow: failing("EINVAL") }).file)).toBe(false);

@@ -23,7 +23,7 @@ describe("a directory", () => {
     return where;
   }
 
-  test("is served by the names of exports", async () => {
+  test("is served by export name", async () => {
     const dir = images();
     const chain = await configured(plugin, { dir });
     const list = await chain.listExports(clientOf(chain), false);
@@ -60,7 +60,7 @@ describe("a directory", () => {
     await expect(opening).rejects.toThrow("expected the name of a file");
   });
 
-  test("that is gone fails the list and the client", async () => {
+  test("that was removed fails the list and the client", async () => {
     const dir = images();
     const chain = await configured(plugin, { dir });
     rmSync(dir, { recursive: true });
@@ -115,14 +115,14 @@ describe("parameters", () => {
     );
   });
 
-  test("a file is no directory", async () => {
+  test("a file is refused as a directory", async () => {
     const path = image(512);
     await expect(configured(plugin, { dir: path })).rejects.toThrow(
       `file: ${path} is not a directory`,
     );
   });
 
-  test("a missing file is found at start", async () => {
+  test("a missing file is reported at the start", async () => {
     const path = join(folder(), "missing.img");
     await expect(configured(plugin, { file: path })).rejects.toThrow(/missing\.img/);
   });
@@ -139,7 +139,7 @@ describe("parameters", () => {
     await expect(configured(plugin, { file: path })).rejects.toThrow("is a special file");
   });
 
-  test("a file that is gone when a client comes refuses the client", async () => {
+  test("a file that was removed refuses the client", async () => {
     const path = image(512);
     const chain = await configured(plugin, { file: path });
     rmSync(path);
@@ -166,7 +166,7 @@ describe("parameters", () => {
     await expect(configured(plugin, { [key]: "x" })).rejects.toThrow(message);
   });
 
-  test("every word of fadvise= is taken by the kernel", async () => {
+  test("the kernel accepts every value of fadvise=", async () => {
     for (const fadvise of ["normal", "random", "sequential"]) {
       await using stack = await overPlugin(plugin, { file: image(4096), fadvise });
       expect(await readFrom(stack.next, 0n, 1)).toEqual(new Uint8Array(1));

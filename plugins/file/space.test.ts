@@ -52,7 +52,7 @@ describe("holes", () => {
     expect(Buffer.compare(readFileSync(path), expected)).toBe(0);
   });
 
-  test("reading does not fill them", async () => {
+  test("reads do not fill them", async () => {
     const path = image(1 << 20);
     await using stack = await overPlugin(plugin, { file: path });
     expect(await readFrom(stack.next, 4096n, 4096)).toEqual(new Uint8Array(4096));
@@ -60,7 +60,7 @@ describe("holes", () => {
     expect(blocks(path)).toBe(0);
   });
 
-  test("a fast zero is refused by the chain, as the plugin does not promise it", async () => {
+  test("the chain refuses a fast zero, since the plugin does not offer it", async () => {
     await using stack = await overPlugin(plugin, { file: image(4096) });
     const fast = () => stack.next.zero(4096, 0n, FLAG_FAST_ZERO);
     expect(await errnoOf(fast)).toBe("EINVAL");
@@ -68,7 +68,7 @@ describe("holes", () => {
 });
 
 describe("extents", () => {
-  test("are what the file system says", async () => {
+  test("are those of the file system", async () => {
     const path = image(1 << 20);
     await using stack = await overPlugin(plugin, { file: path });
     const { next } = stack;
@@ -85,17 +85,17 @@ describe("extents", () => {
     expect(await mapOf(next, 0n, 1 << 20, FLAG_REQ_ONE)).toEqual(["0+131072 hole zero"]);
   });
 
-  test("of a file without holes are one", async () => {
+  test("of a file without holes are one extent", async () => {
     await using stack = await overPlugin(plugin, { file: image(pattern(5000)) });
     expect(await mapOf(stack.next, 10n, 4990)).toEqual(["10+4990 data"]);
   });
 
-  test("may be asked of an empty file, which has none", async () => {
+  test("of an empty file can be requested, and there are none", async () => {
     await using stack = await overPlugin(plugin, { file: image(0) });
     expect(await stack.next.canExtents()).toBe(true);
   });
 
-  test("are no hole where the file became shorter", async () => {
+  test("report no hole if the file became shorter", async () => {
     const path = image(pattern(8192));
     await using stack = await overPlugin(plugin, { file: path });
     await stack.next.getSize();

@@ -11,19 +11,19 @@ import { writeFully } from "./transfer.ts";
 const unsupported = failing("EOPNOTSUPP");
 
 describe("zeroing a regular file", () => {
-  test("zeroes the range where the space must stay", async () => {
+  test("zeroes the range if the space must stay reserved", async () => {
     const { file, said } = fakeFile();
     await zeroFast(file, 512, 1024n, 0);
     expect(said).toEqual(["zeroRange 1024 512"]);
   });
 
-  test("makes a hole where the client allows it", async () => {
+  test("makes a hole if the client allows it", async () => {
     const { file, said } = fakeFile();
     await zeroFast(file, 512, 1024n, FLAG_MAY_TRIM);
     expect(said).toEqual(["punchHole 1024 512"]);
   });
 
-  test("makes a hole and allocates it where the range cannot be zeroed, and does not ask again", async () => {
+  test("makes a hole and allocates it if the range cannot be zeroed, and does not try again", async () => {
     const { file, said } = fakeFile({ zeroRange: unsupported });
     await zeroFast(file, 512, 0n, 0);
     await zeroFast(file, 512, 512n, 0);
@@ -36,7 +36,7 @@ describe("zeroing a regular file", () => {
     ]);
   });
 
-  test("leaves it to the chain where nothing works, and then asks nothing", async () => {
+  test("leaves zeroes to the chain if no call works, and then tries none", async () => {
     const { file, said } = fakeFile({ zeroRange: unsupported, punchHole: unsupported });
     expect(await errnoOf(() => zeroFast(file, 512, 0n, FLAG_MAY_TRIM))).toBe("EOPNOTSUPP");
     expect(said).toEqual(["punchHole 0 512", "zeroRange 0 512"]);
@@ -44,7 +44,7 @@ describe("zeroing a regular file", () => {
     expect(said.length).toBe(2);
   });
 
-  test("leaves it to the chain where space cannot be allocated", async () => {
+  test("leaves zeroes to the chain if space cannot be allocated", async () => {
     const { file } = fakeFile({ zeroRange: unsupported, allocate: unsupported });
     expect(await errnoOf(() => zeroFast(file, 512, 0n, 0))).toBe("EOPNOTSUPP");
     await zeroFast(file, 512, 0n, FLAG_MAY_TRIM);
@@ -75,7 +75,7 @@ describe("zeroing a block device", () => {
     expect(said).toEqual([]);
   });
 
-  test("tries the next way where the device is busy, and the first again next time", async () => {
+  test("tries the next way if the device is busy, and the first way again next time", async () => {
     const { file, said } = fakeFile({ punchHole: failing("EBUSY") }, device);
     await zeroFast(file, 512, 0n, FLAG_MAY_TRIM);
     await zeroFast(file, 512, 0n, FLAG_MAY_TRIM);
@@ -102,14 +102,14 @@ describe("trimming", () => {
     expect(said).toEqual(["punchHole 3 10"]);
   });
 
-  test("does nothing where the file system cannot", async () => {
+  test("does nothing without support of the file system", async () => {
     const { file, said } = fakeFile({ punchHole: unsupported });
     await trimRange(file, 10, 3n);
     await trimRange(file, 10, 3n);
     expect(said).toEqual(["punchHole 3 10"]);
   });
 
-  test("waits for a write of the same range that is under way", async () => {
+  test("waits for an outstanding write of the same range", async () => {
     const first = Promise.withResolvers<number>();
     const { file, said } = fakeFile({ pwrite: () => first.promise }, remote);
     const both = [writeFully(file, new Uint8Array(10), 0n), trimRange(file, 10, 5n)];
@@ -125,7 +125,7 @@ describe("trimming", () => {
     expect(await errnoOf(() => trimRange(file, 10, 3n))).toBe("EIO");
   });
 
-  test("gives whole sectors of a device back, by discarding where holes are unknown", async () => {
+  test("discards whole sectors of a device if it cannot punch holes", async () => {
     const { file, said } = fakeFile({ punchHole: unsupported }, { sector: 512 });
     await trimRange(file, 2000, 100n);
     await trimRange(file, 500, 100n);

@@ -20,7 +20,7 @@ const turn = () =>
   });
 
 describe("shared flushes", () => {
-  test("those that come while one is running share the next one", async () => {
+  test("calls during a running flush share the next one", async () => {
     const { started, sync } = controlled();
     const done: string[] = [];
     const all = ["a", "b", "c"].map((name) => sync().then(() => done.push(name)));
@@ -34,7 +34,7 @@ describe("shared flushes", () => {
     expect(done).toEqual(["a", "b", "c"]);
   });
 
-  test("one that comes while the second is running gets a third", async () => {
+  test("a call during the second flush gets a third", async () => {
     const { started, sync } = controlled();
     const all = [sync(), sync()];
     started[0]?.resolve();
@@ -48,7 +48,7 @@ describe("shared flushes", () => {
     await Promise.all(all);
   });
 
-  test("one that fails does not fail those that wait for the next one", async () => {
+  test("a failed flush does not fail calls that wait for the next one", async () => {
     const { started, sync } = controlled();
     const first = sync();
     const second = sync();
@@ -59,7 +59,7 @@ describe("shared flushes", () => {
     await second;
   });
 
-  test("all that share a flush see its error", async () => {
+  test("all calls that share a flush get its error", async () => {
     const { started, sync } = controlled();
     const first = sync();
     const shared = [sync(), sync()];
@@ -71,7 +71,7 @@ describe("shared flushes", () => {
     expect(results.map((it) => it.status)).toEqual(["rejected", "rejected"]);
   });
 
-  test("starts anew after a pause", async () => {
+  test("starts again after a pause", async () => {
     const { started, sync } = controlled();
     const first = sync();
     started[0]?.resolve();

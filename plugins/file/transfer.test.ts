@@ -11,7 +11,7 @@ const buf = () => new Uint8Array(100);
 const large = () => new Uint8Array((1 << 20) + 1);
 
 describe("reading", () => {
-  test("answers at once what is in memory", () => {
+  test("answers at once if the data is in memory", () => {
     const { file, said } = fakeFile();
     expect(readFully(file, buf(), 7n)).toBeUndefined();
     expect(said).toEqual(["preadNow 100 7"]);
@@ -27,20 +27,20 @@ describe("reading", () => {
     expect(said).toEqual(["preadNow 100 7", rest]);
   });
 
-  test("goes on after short reads", async () => {
+  test("continues after short reads", async () => {
     const { file, said } = fakeFile({ preadNow: () => -1, preadPooled: () => Promise.resolve(50) });
     await readFully(file, buf(), 0n);
     expect(said).toEqual(["preadNow 100 0", "preadPooled 100 0", "preadPooled 50 50"]);
   });
 
-  test("uses another thread where nothing can tell, and does not ask again", async () => {
+  test("uses another thread if the kernel cannot tell, and does not try again", async () => {
     const { file, said } = fakeFile({ preadNow: failing("EOPNOTSUPP") });
     await readFully(file, buf(), 0n);
     await readFully(file, buf(), 100n);
     expect(said).toEqual(["preadNow 100 0", "preadPooled 100 0", "preadPooled 100 100"]);
   });
 
-  test("keeps away from Bun's few threads while a read hangs there, and where a disk is slow", async () => {
+  test("avoids Bun's few threads while a read hangs there, and if a disk is slow", async () => {
     let now = 0;
     const first = Promise.withResolvers<number>();
     const preadPooled = (part: Uint8Array, at: bigint) => (at === 0n ? first.promise : part.length);
@@ -64,7 +64,7 @@ describe("reading", () => {
     ]);
   });
 
-  test("reads at once where nothing can tell but all is in memory", () => {
+  test("reads at once if the kernel cannot tell but all data is in memory", () => {
     const fakes = { preadNow: failing("EOPNOTSUPP"), preadSync: () => 50 };
     const { file, said } = fakeFile(fakes, inMemory);
     expect(readFully(file, buf(), 0n)).toBeUndefined();
@@ -105,7 +105,7 @@ test("EAGAIN of the file system is EIO to clients", async () => {
 });
 
 describe("writing", () => {
-  test("goes on after short writes", () => {
+  test("continues after short writes", () => {
     const { file, said } = fakeFile({ pwriteSync: () => 50 }, inMemory);
     expect(writeFully(file, buf(), 7n)).toBeUndefined();
     expect(said).toEqual(["pwriteSync 100 7", "pwriteSync 50 57"]);
@@ -113,7 +113,7 @@ describe("writing", () => {
 
   const block = () => new Uint8Array(4096);
 
-  test("puts whole blocks of a disk into memory at once", () => {
+  test("writes whole blocks of a disk at once", () => {
     const { file, said } = fakeFile();
     expect(writeFully(file, block(), 8192n)).toBeUndefined();
     expect(said).toEqual(["pwriteSync 4096 8192"]);
@@ -128,19 +128,19 @@ describe("writing", () => {
     expect(said).toEqual([...asked, `pwrite 100 ${at}`]);
   });
 
-  test("changes a part of a block at once where the block is in memory", () => {
+  test("writes part of a block at once if the block is in memory", () => {
     const { file, said } = fakeFile();
     expect(writeFully(file, buf(), 100n)).toBeUndefined();
     expect(said).toEqual(["preadNow 1 100", "preadNow 1 199", "pwriteSync 100 100"]);
   });
 
-  test("uses another thread where the file system may wait", async () => {
+  test("uses another thread if the file system may wait", async () => {
     const { file, said } = fakeFile({}, remote);
     await writeFully(file, block(), 8192n);
     expect(said).toEqual(["pwrite 4096 8192"]);
   });
 
-  test("uses another thread for a while once the disk was slow", async () => {
+  test("uses another thread for a while after the disk was slow", async () => {
     let now = 0;
     let takes = 60;
     const pwriteSync = (part: Uint8Array) => {
@@ -156,7 +156,7 @@ describe("writing", () => {
     expect(said).toEqual(["pwriteSync 4096 0", "pwrite 4096 4096", "pwriteSync 4096 8192"]);
   });
 
-  test("goes on with other threads as long as they are slow", async () => {
+  test("continues with other threads as long as they are slow", async () => {
     let now = 0;
     const pwrite = (part: Uint8Array) => {
       now += 60;
@@ -172,7 +172,7 @@ describe("writing", () => {
     expect(said.slice(1)).toEqual(Array.from({ length: 3 }, () => "pwrite 4096 0"));
   });
 
-  test("a write waits for one of the same range that is under way, and no other does", async () => {
+  test("a write waits only for an outstanding write of the same range", async () => {
     const first = Promise.withResolvers<number>();
     const pwrite = (part: Uint8Array, at: bigint) => (at === 0n ? first.promise : part.length);
     const { file, said } = fakeFile({ pwrite });
@@ -184,7 +184,7 @@ describe("writing", () => {
     expect(said[2]).toBe("pwrite 4096 1048576");
   });
 
-  test("moves large ranges on another thread, and goes on after short writes", async () => {
+  test("moves large ranges on another thread, and continues after short writes", async () => {
     const { file, said } = fakeFile({
       pwrite: (part: Uint8Array) => Promise.resolve(Math.min(part.length, 1 << 20)),
     });
@@ -204,7 +204,7 @@ describe("writing", () => {
     expect(await errnoOf(() => writeFully(file, buf(), 0n))).toBe("ENOSPC");
   });
 
-  test("does not try for ever where nothing is taken", async () => {
+  test("does not retry forever if writes return 0", async () => {
     let first = true;
     const { file } = fakeFile({
       pwriteSync: () => {

@@ -17,7 +17,7 @@ async function readFrom(
 }
 
 describe("memory plugin", () => {
-  test("reads back what was written, and zeroes round it", async () => {
+  test("returns written data, with zeroes around it", async () => {
     await using stack = await overPlugin(plugin, { size: "1m" });
     await stack.next.pwrite(new Uint8Array([1, 2, 3]), 32767n, FLAG_FUA);
     expect(await readFrom(stack.next, 32766n, 5)).toEqual([0, 1, 2, 3, 0]);
@@ -42,7 +42,7 @@ describe("memory plugin", () => {
     expect(await readFrom(stack.next, 0n, 1)).toEqual([9]);
   });
 
-  test("advises whole pages", async () => {
+  test("prefers whole pages", async () => {
     await using stack = await overPlugin(plugin, { size: "1m" });
     const blockSize = { minimum: 1, preferred: 32768, maximum: 4294967295 };
     expect(await stack.next.blockSize()).toEqual(blockSize);
@@ -55,7 +55,7 @@ describe("memory plugin", () => {
     expect(await readFrom(two.next, 0n, 1)).toEqual([0]);
   });
 
-  test("trim and zero leave zeroes, and only where they were asked to", async () => {
+  test("trim and zero leave zeroes only in their range", async () => {
     await using stack = await overPlugin(plugin, { size: "256k" });
     await stack.next.pwrite(new Uint8Array(262144).fill(1), 0n, 0);
     await stack.next.trim(100_000, 10n, FLAG_FUA);
@@ -67,7 +67,7 @@ describe("memory plugin", () => {
     expect(Buffer.compare(buf, expected)).toBe(0);
   });
 
-  test("can do everything at once", async () => {
+  test("has every capability, and answers at once", async () => {
     await using stack = await overPlugin(plugin, { size: "1m" });
     const { next } = stack;
     expect(await abilities(next)).toEqual({
@@ -117,7 +117,7 @@ describe("memory plugin", () => {
 });
 
 describe("extents", () => {
-  test("tell pages apart: never written, zeroes that were written, and data", async () => {
+  test("distinguish unwritten pages, written zeroes and data", async () => {
     await using stack = await overPlugin(plugin, { size: "10g" });
     await stack.next.pwrite(new Uint8Array([1]), 100_000n, 0);
     await stack.next.pwrite(new Uint8Array(40_000), 10_000_000n, 0);
@@ -146,7 +146,7 @@ describe("extents", () => {
     ]);
   });
 
-  test("stop early where there is a lot to look through", async () => {
+  test("stop early if there are many pages to search", async () => {
     await using stack = await overPlugin(plugin, { size: "64m" });
     await stack.next.pwrite(new Uint8Array(64 << 20).fill(1), 0n, 0);
     expect(await mapOf(stack.next, 0n, 64 << 20)).toEqual(["0+33554432 data"]);

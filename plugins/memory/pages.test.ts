@@ -14,7 +14,7 @@ function fill(pages: Pages, offset: number, count: number, byte: number): void {
 }
 
 describe("sparse array", () => {
-  test("takes no memory until something is written", () => {
+  test("takes no memory until the first write", () => {
     const pages = new Pages();
     const buf = new Uint8Array(100).fill(1);
     pages.read(buf, 123n);
@@ -23,7 +23,7 @@ describe("sparse array", () => {
     expect(pages.used).toBe(0);
   });
 
-  test("gives back pages that are zeroed as a whole", () => {
+  test("frees pages that are zeroed as a whole", () => {
     const pages = new Pages();
     fill(pages, 0, total, 1);
     expect(pages.used).toBe(4);
@@ -31,7 +31,7 @@ describe("sparse array", () => {
     expect(pages.used).toBe(2);
   });
 
-  test("gives back a page whose last bytes are zeroed, and not before", () => {
+  test("frees a page when its last bytes are zeroed, not before", () => {
     const pages = new Pages();
     fill(pages, 0, pageSize, 1);
     pages.zero(pageSize - 1, 0n);
@@ -41,7 +41,7 @@ describe("sparse array", () => {
   });
 
   test.each([(1n << 53n) - 3n, (1n << 62n) + 32_766n, (1n << 63n) - 9n])(
-    "is exact across a page's end at %p",
+    "is exact across the end of a page at %p",
     (offset) => {
       const pages = new Pages();
       pages.write(new Uint8Array([1, 2, 3, 4, 5, 6, 7, 8]), offset);
@@ -51,7 +51,7 @@ describe("sparse array", () => {
     },
   );
 
-  test("reports ENOMEM when there is no more memory, and keeps what it has", () => {
+  test("reports ENOMEM when memory is exhausted, and keeps its data", () => {
     let left = 1;
     const pages = new Pages((size) => {
       left -= 1;
@@ -72,7 +72,7 @@ describe("sparse array", () => {
     expect(buf).toEqual(new Uint8Array(10).fill(5));
   });
 
-  test("does what a plain array does", () => {
+  test("behaves like a plain array", () => {
     const range = fc
       .tuple(fc.integer({ min: 0, max: total - 1 }), fc.integer({ min: 1, max: total }))
       .map(([offset, count]) => ({ offset, count: Math.min(count, total - offset) }));

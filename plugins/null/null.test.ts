@@ -7,7 +7,7 @@ import { abilities, configured, errnoOf, mapOf, overPlugin } from "#test/chain";
 import plugin from "./null.ts";
 
 describe("null plugin", () => {
-  test("is empty unless it is told a size", async () => {
+  test("is empty without a size", async () => {
     await using stack = await overPlugin(plugin);
     expect(await stack.next.getSize()).toBe(0n);
   });
@@ -20,7 +20,7 @@ describe("null plugin", () => {
     expect(await stack.next.getSize()).toBe(bytes);
   });
 
-  test("discards what is written and reads zeroes, also at the end of the largest disk", async () => {
+  test("discards writes and reads zeroes, even at the end of the largest disk", async () => {
     await using stack = await overPlugin(plugin, { size: "9223372036854775807" });
     const last = (1n << 63n) - 1n - 4n;
     await stack.next.pwrite(new Uint8Array([1, 2, 3, 4]), last, FLAG_FUA);
@@ -29,7 +29,7 @@ describe("null plugin", () => {
     expect(buf).toEqual(new Uint8Array(4));
   });
 
-  test("can do everything at once", async () => {
+  test("has every capability, and answers at once", async () => {
     await using stack = await overPlugin(plugin, { size: "1m" });
     const { next } = stack;
     expect(await abilities(next)).toEqual({

@@ -12,7 +12,7 @@ const even = param.custom((text) => (Number(text) % 2 === 0 ? Number(text) : und
   help,
 });
 
-test("an option of a parameter that is misspelt is refused, with the name that was meant", () => {
+test("a misspelt option of a parameter is refused, with the right name", () => {
   const misspelt = { help, reqired: true };
   expect(() => param.size(misspelt)).toThrow(
     /^params: a parameter has no option "reqired": expected one of help, .*: did you mean required\?$/,
@@ -53,7 +53,7 @@ describe("a value", () => {
     ["list", param.list(choice), "three", "one of one, two"],
   ];
   test.each(refused)(
-    "of kind %s is refused with what is accepted",
+    "of kind %s is refused with the accepted values",
     (_kind, one, text, accepted) => {
       const parse = () => one.parse(text, "key", undefined);
       expect(parse).toThrow(new ConfigError(`key=${text}: expected ${accepted}`));
@@ -61,7 +61,7 @@ describe("a value", () => {
   );
 });
 
-test("a list keeps all values in order, and the values before stay as they are", () => {
+test("a list keeps all values in order, without changing earlier lists", () => {
   const list = param.list(choice);
   const first = list.parse("two", "key", list.initial);
   expect(list.parse("one", "key", first)).toEqual(["two", "one"]);
@@ -69,13 +69,13 @@ test("a list keeps all values in order, and the values before stay as they are",
   expect(list.initial).toEqual([]);
 });
 
-test("a list that is required has no value until it is given", () => {
+test("a required list has no value until it is given", () => {
   const list = param.list(param.string({ required: true, help }));
   expect([list.required, list.initial]).toEqual([true, undefined as never]);
   expect(list.parse("one", "key", list.initial)).toEqual(["one"]);
 });
 
-test("of two parameters that set the same thing the one that was given last counts", () => {
+test("the later one of two parameters that set the same thing counts", () => {
   const one = param.ordered(param.integer({ min: 0, max: 9, help }));
   const other = param.ordered(param.integer({ min: 0, max: 9, help }));
   const first = one.parse("1", "one", one.initial);
@@ -99,7 +99,7 @@ const table = {
   "delay-read": param.string({ required: true, aliases: ["rdelay"], help: "How long." }),
 };
 
-test("a key is found by its name and by its aliases, and by nothing that every object has", () => {
+test("a key is found by its name and its aliases, but not by names that every object has", () => {
   const keys = ["offset", "delay-read", "rdelay", "Offset", "constructor", ""];
   expect(keys.map((key) => findParam(table, key))).toEqual([
     "offset",
@@ -111,7 +111,7 @@ test("a key is found by its name and by its aliases, and by nothing that every o
   ]);
 });
 
-test("help tells the type, the range and the default of each parameter, and which are required", () => {
+test("help shows the type, the range and the default of each parameter, and which are required", () => {
   const all = {
     ...table,
     cache: param.bool({ default: true, help: "Whether to keep it." }),

@@ -31,7 +31,7 @@ test("names the layer and method that block, once", () => {
   expect(said(20)).toEqual(["plugin p: pread has blocked the server for 2 s"]);
 });
 
-test("says nothing while the event loop turns", () => {
+test("is silent while the event loop turns", () => {
   const { said, words } = fixture();
   for (let i = 0; i < 20; i++) {
     words[turns] = i;
@@ -39,7 +39,7 @@ test("says nothing while the event loop turns", () => {
   }
 });
 
-test("names the calls that are under way where no layer was called", () => {
+test("names the outstanding calls if no layer was called", () => {
   const { said, words } = fixture();
   words[underWay + 1 * 4 + 2] = 3;
   expect(said(6)).toEqual([

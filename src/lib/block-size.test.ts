@@ -7,7 +7,7 @@ const checked = (minimum: number, preferred: number, maximum: number) =>
   checkBlockSize({ minimum, preferred, maximum });
 
 describe("checkBlockSize", () => {
-  test("takes no advice at all", () => {
+  test("accepts the absence of advice", () => {
     expect(checkBlockSize(noBlockSize)).toBeUndefined();
   });
 

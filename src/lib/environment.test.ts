@@ -4,12 +4,12 @@ import { join } from "node:path";
 
 import { environmentVariable, splitWords } from "./environment.ts";
 
-test("words end with a NUL, may be empty, and keep bytes that are no UTF-8", () => {
+test("strings end with a NUL, may be empty, and keep bytes that are not UTF-8", () => {
   const bytes = Buffer.from("a\0\0\xff\0é", "latin1");
   expect(splitWords(bytes)).toEqual(["a", "", "\uDCFF", "\uDCE9"]);
 });
 
-test("a variable is told byte by byte, and is undefined where it is not set", () => {
+test("a variable keeps its bytes, and is undefined if it is not set", () => {
   const path = join(import.meta.dir, "environment.ts");
   const script = `import { environmentVariable as get } from ${JSON.stringify(path)};
     process.env.CHANGED = "now \ufffd";

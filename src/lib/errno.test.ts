@@ -22,7 +22,7 @@ const known: readonly Known[] = Bun.spawnSync(["perl", "-MErrno", "-e", script],
     return { name, number: Number(number), text };
   });
 
-test("every error of Linux has its number and the words of strerror(3)", () => {
+test("every error of Linux has its number and the message of strerror(3)", () => {
   expect(known.length).toBeGreaterThan(130);
   const ours: readonly Known[] = Object.keys(errnos).map((name) => ({
     name,
@@ -33,7 +33,7 @@ test("every error of Linux has its number and the words of strerror(3)", () => {
   expect(ours.toSorted(byName)).toEqual([...known].toSorted(byName));
 });
 
-test("every number has one name, which is no second one", () => {
+test("every number has one primary name", () => {
   for (const { number } of known) {
     expect(errnos[errnoName(number)]).toBe(number as (typeof errnos)[Errno]);
   }

@@ -7,7 +7,7 @@ const refused = (says: RegExp) =>
   expect.objectContaining({ code: "EINVAL", message: expect.stringMatching(says) });
 
 describe("Exports", () => {
-  test("keeps names and descriptions in order, also equal ones", () => {
+  test("keeps names and descriptions in order, even equal ones", () => {
     const exports = new Exports();
     exports.add("b", "second");
     exports.add("");
@@ -34,7 +34,7 @@ describe("Exports", () => {
     expect(exports.entries.map((entry) => entry.name)).toEqual([...names]);
   });
 
-  test("takes strings of 4096 bytes", () => {
+  test("accepts strings of 4096 bytes", () => {
     const exports = new Exports();
     exports.add("ä".repeat(2048), "d".repeat(4096));
     expect(exports.entries.length).toBe(1);

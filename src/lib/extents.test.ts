@@ -25,7 +25,7 @@ function heldBytes(): number {
 }
 
 describe("Extents", () => {
-  test("keeps what is added, in order", () => {
+  test("keeps added extents in order", () => {
     const extents = added([100n, 10n, 0], [110n, 20n, hole], [130n, 5n, EXTENT_ZERO]);
     expect(listed(extents)).toEqual([
       [100n, 10n, 0],
@@ -35,28 +35,28 @@ describe("Extents", () => {
     expect(extents.covered).toBe(135n);
   });
 
-  test("makes one of neighbours of the same type", () => {
+  test("merges adjacent extents of the same type", () => {
     expect(listed(added([100n, 10n, hole], [110n, 20n, hole], [130n, 1n, 0]))).toEqual([
       [100n, 30n, hole],
       [130n, 1n, 0],
     ]);
   });
 
-  test("cuts what lies outside its range", () => {
+  test("cuts extents at its range", () => {
     expect(listed(added([50n, 60n, 0], [110n, 1000n, hole]))).toEqual([
       [100n, 10n, 0],
       [110n, 90n, hole],
     ]);
   });
 
-  test("leaves out what lies before or behind its range, and what is empty", () => {
+  test("drops extents outside its range, and empty ones", () => {
     const extents = added([0n, 40n, hole], [40n, 60n, 0], [100n, 0n, hole], [100n, 100n, 0]);
     extents.add(200n, 50n, hole);
     extents.add(7n, 0n, hole);
     expect(listed(extents)).toEqual([[100n, 100n, 0]]);
   });
 
-  test("does not merge with what was left out", () => {
+  test("does not merge with dropped extents", () => {
     expect(listed(added([0n, 100n, hole], [100n, 1n, hole]))).toEqual([[100n, 1n, hole]]);
   });
 
@@ -108,7 +108,7 @@ describe("Extents", () => {
     expect(listed(extents)).toEqual([[end - 1n, 1n, hole]]);
   });
 
-  test("holds 1048576 entries and leaves out the rest", () => {
+  test("holds 1048576 entries and drops the rest", () => {
     const extents = new Extents(0n, largeEnd);
     for (let at = 0n; at < largeEnd; at++) extents.add(at, 1n, Number(at & 1n));
     expect(extents.entries.length).toBe(1_048_576);
@@ -126,7 +126,7 @@ describe("Extents", () => {
     expect(extents.covered).toBe(1_048_576n);
   });
 
-  test("can be looked at one after the other, while it grows", () => {
+  test("can be iterated while it grows", () => {
     const extents = new Extents(0n, 1000n);
     const seen: unknown[] = [];
     for (let at = 0n; at < 20n; at++) extents.add(at, 1n, Number(at & 1n));

@@ -26,7 +26,7 @@ describe("a near name", () => {
     },
   );
 
-  test("is the nearest one, and of several the first", () => {
+  test("is the nearest one, or the first of several", () => {
     expect(nearName("error-rat", ["error-cat", "error-rate", "error-rate2"])).toBe("error-cat");
     expect(nearName("filters", ["file", "filter"])).toBe("filter");
   });

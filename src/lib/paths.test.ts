@@ -16,11 +16,11 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
-test("an absolute path stays as it is, dots and links too", () => {
+test("an absolute path does not change, including dots and links", () => {
   for (const path of ["/", "/a/../b", "//x/./y/", "/\udce9"]) expect(absolutePath(path)).toBe(path);
 });
 
-test("a relative one starts from the current folder, and links in it stay", () => {
+test("a relative path starts from the current folder, and keeps links", () => {
   const before = process.cwd();
   try {
     process.chdir(folder);
@@ -32,7 +32,7 @@ test("a relative one starts from the current folder, and links in it stay", () =
   }
 });
 
-test("links are followed before the dots behind them", () => {
+test("links are followed before the dots after them", () => {
   expect(realPath(`${folder}/link/..`)).toBe(`${folder}/a`);
   expect(realPath(`${folder}/link/../../odd\udce9/.`)).toBe(`${folder}/odd\udce9`);
   expect(() => realPath(`${folder}/none`)).toThrow("ENOENT");

@@ -15,10 +15,10 @@ test.each([
   expect(quoted(text)).toBe(result);
 });
 
-test("without quotes, quotes are nothing special, and backslashes are doubled", () => {
+test("without quotes, quotes are ordinary characters, and backslashes are doubled", () => {
   expect(printable('a\n"\\n\u001b')).toBe(String.raw`a\n"\\n\x1b`);
 });
 
-test("some control characters can be kept, and backslashes stay", () => {
+test("some control characters can be kept, and backslashes do not change", () => {
   expect(withoutControls('a\n\t"\\\u001b', "\n\t")).toBe(String.raw`a${"\n\t"}"\\x1b`);
 });

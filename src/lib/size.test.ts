@@ -78,7 +78,7 @@ describe("delays", () => {
   );
 });
 
-test("the text of a size is the shortest that means it", () => {
+test("the text of a size is the shortest one", () => {
   const numbers = [0n, 1n, 1023n, 1024n, 1025n, 65536n, 1048576n, 1n << 40n, (1n << 63n) - 1n];
   expect(numbers.map(sizeText)).toEqual([
     "0",

@@ -6,7 +6,7 @@ import * as fc from "fast-check";
 import { byteLengthOf, bytesOf, textOf } from "./text-bytes.ts";
 
 describe("bytes as text", () => {
-  test("that are UTF-8 are read as ever", () => {
+  test("that are UTF-8 are decoded as usual", () => {
     for (const text of ["", "plain", "näme", "\ufeff€", "😀", "\u{10ffff}"]) {
       expect(textOf(new TextEncoder().encode(text))).toBe(text);
       expect(bytesOf(text)).toEqual(new TextEncoder().encode(text));
@@ -26,7 +26,7 @@ describe("bytes as text", () => {
     expect(byteLengthOf(text)).toBe(bytes.length);
   });
 
-  test("come out as they went in, whatever they are", () => {
+  test("of any value survive the round trip", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 64 }), (bytes) => {
         expect(bytesOf(textOf(bytes))).toEqual(bytes);
@@ -34,7 +34,7 @@ describe("bytes as text", () => {
     );
   });
 
-  test("are UTF-8 where a decoder says so, beside those that are not", () => {
+  test("are UTF-8 where a decoder accepts them, next to bytes that are not", () => {
     const decoder = new TextDecoder("utf-8", { fatal: true });
     const isText = (bytes: Uint8Array): boolean => {
       try {
@@ -59,11 +59,11 @@ describe("bytes as text", () => {
     }
   });
 
-  test("of a character whose second half looks like an escaped byte are the character's", () => {
+  test("of a character whose second half looks like an escaped byte are encoded as the character", () => {
     expect(bytesOf("\udcff\u{10080}")).toEqual(Uint8Array.of(0xff, 0xf0, 0x90, 0x82, 0x80));
   });
 
-  test("of text with half a character are U+FFFD's where they are no escaped byte", () => {
+  test("of half a character that is not an escaped byte are U+FFFD", () => {
     expect(bytesOf("a\ud800b\udcff")).toEqual(Uint8Array.of(0x61, 0xef, 0xbf, 0xbd, 0x62, 0xff));
   });
 });
