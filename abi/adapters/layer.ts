@@ -207,6 +207,8 @@ export function described(kind: "filter" | "plugin", module: NativeModule): Draf
     version: module.text("version") ?? module.text("_version"),
     description: module.text("description"),
     configHelp: module.text("config_help"),
+    // The thread that calls it clears the buffer first.
+    fillsReads: true,
     dumpFields: [],
   };
 }

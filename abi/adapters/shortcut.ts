@@ -84,11 +84,12 @@ export class Shortcut {
   /** A request of this kind has been done by `next`: let C do those that are like it, if it can. */
   take(method: DirectMethod, next: LayerContext): void {
     this.#tried.add(method);
-    const direct = next.direct(method);
-    if (direct === undefined) return;
-    const { context, layer, size } = direct;
+    const target = next.target(method);
+    if (target === undefined) return;
+    const { context, layer, offset, size } = target;
     const message = new DataView(new ArrayBuffer(messageSize));
     message.setBigUint64(fields.offset.offset, size, true);
+    message.setBigInt64(fields.ret.offset, offset, true);
     const callable = callables.get(layer);
     const number = callable?.ops[method];
     if (callable !== undefined && number !== undefined) {
@@ -101,9 +102,8 @@ export class Shortcut {
       message.setBigUint64(fields.nxdata.offset, BigInt(nxdata), true);
       message.setBigUint64(fields.value.offset, BigInt(exportName), true);
     } else {
-      const descriptor =
-        method === "pread" || method === "pwrite" ? layer.descriptor?.(context) : undefined;
-      if (descriptor === undefined) return;
+      const { descriptor } = target;
+      if (descriptor === undefined || (method !== "pread" && method !== "pwrite")) return;
       message.setUint32(fields.flags.offset, op.RT_DIRECT_DESCRIPTOR, true);
       message.setInt32(fields.readonly.offset, descriptor, true);
     }

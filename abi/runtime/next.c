@@ -136,7 +136,7 @@ rt_next_direct (void *nxdata, uint32_t op, const struct rt_message *layer)
 
 /* Say as the plugin would that its file has failed, and with what. */
 static void
-blame (int fd, const struct rt_message *m, int err)
+blame (int fd, const struct rt_message *m, uint64_t offset, int err)
 {
   char link[64], path[PATH_MAX + 1] = "a file";
   ssize_t length;
@@ -147,7 +147,7 @@ blame (int fd, const struct rt_message *m, int err)
     path[length] = '\0';
   errno = err;
   nbdkit_error ("%s: %s %" PRIu32 " bytes at %" PRIu64 ": %m", path, m->op == RT_OP_PREAD ? "reading" : "writing",
-                m->count, m->offset);
+                m->count, offset);
   /* To a client EAGAIN would mean that the request was wrong. */
   errno = err == EAGAIN ? EIO : err;
 }
@@ -157,11 +157,12 @@ static int64_t
 transfer (const struct rt_message *layer, const struct rt_message *m)
 {
   unsigned char *buf = (unsigned char *) (uintptr_t) m->buf;
+  uint64_t offset = m->offset + (uint64_t) layer->ret;
   int fd = layer->readonly;
   uint32_t done = 0;
 
   while (done < m->count) {
-    off_t at = (off_t) (m->offset + done);
+    off_t at = (off_t) (offset + done);
     ssize_t n = m->op == RT_OP_PREAD ? pread (fd, buf + done, m->count - done, at)
                                      : pwrite (fd, buf + done, m->count - done, at);
     if (n == -1 && errno == EINTR)
@@ -171,7 +172,7 @@ transfer (const struct rt_message *layer, const struct rt_message *m)
       return -1;
     }
     if (n == -1) {
-      blame (fd, m, errno);
+      blame (fd, m, offset, errno);
       return -1;
     }
     done += (uint32_t) n;
@@ -188,6 +189,7 @@ run_neighbour (const struct rt_message *layer, const struct rt_message *m)
 
   call.kind = RT_DOWNCALL;
   call.op = layer->op;
+  call.offset += (uint64_t) layer->ret;
   call.module = layer->module;
   call.handle = layer->handle;
   call.nxdata = layer->nxdata;

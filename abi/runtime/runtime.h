@@ -120,7 +120,8 @@ void rt_nxdata_free (void *nxdata);
 void rt_nxdata_set_backend (void *nxdata, void *backend);
 
 /* Requests `op` through this nxdata that are within the size (layer->offset) and have no flags go to the layer below
- * without JavaScript: a callback (op, module, handle, nxdata, flags) or a descriptor. Returns 0 or an errno. */
+ * without JavaScript, layer->ret bytes further on: to a callback (op, module, handle, nxdata, flags) or a descriptor.
+ * Returns 0 or an errno. */
 int32_t rt_next_direct (void *nxdata, uint32_t op, const struct rt_message *layer);
 
 /* Ask JavaScript again, for requests and for remembered answers. */

@@ -105,7 +105,6 @@ export function delayFilter(sleep: Sleep, exists: Exists = reallyExists) {
     name: "delay",
     longName: "nbdkit delay filter",
     params,
-    everyRead: true,
     fillsReads: true,
 
     async open(next, config, readonly, exportName, _isTls, client) {

@@ -56,7 +56,6 @@ export function errorFilter(random: () => number) {
     name: "error",
     longName: "nbdkit error injection filter",
     params,
-    everyRead: true,
     fillsReads: true,
 
     async open(next, config, readonly, exportName) {

@@ -33,18 +33,18 @@ describe("size", () => {
       texts: { offset: `${largest}` },
       says: `offset (${largest}) is larger than the real size (4096)`,
     },
-    { texts: { range: "4097" }, says: "offset+range (0+4097) is larger than the real size (4096)" },
+    { texts: { range: "4097" }, says: "offset+size (0+4097) is larger than the real size (4096)" },
     {
       texts: { offset: "1", range: "4k" },
-      says: "offset+range (1+4096) is larger than the real size (4096)",
+      says: "offset+size (1+4096) is larger than the real size (4096)",
     },
     {
       texts: { offset: "4097", range: "0" },
-      says: "offset+range (4097+0) is larger than the real size (4096)",
+      says: "offset+size (4097+0) is larger than the real size (4096)",
     },
     {
       texts: { offset: `${largest}`, range: `${largest}` },
-      says: `offset+range (${largest}+${largest}) is larger than the real size (4096)`,
+      says: `offset+size (${largest}+${largest}) is larger than the real size (4096)`,
     },
   ])("refuses $texts when a client connects", async ({ texts, says }) => {
     const refused = async () => {
@@ -53,7 +53,7 @@ describe("size", () => {
     };
     const error: unknown = await refused().catch((it: unknown) => it);
     expect(error).toBeInstanceOf(NbdError);
-    expect(error).toMatchObject({ errno: "EINVAL", message: says });
+    expect(error).toMatchObject({ errno: "EINVAL", message: `offset: window: ${says}` });
   });
 });
 

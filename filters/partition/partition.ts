@@ -1,5 +1,5 @@
 /** Serve one partition of the layer below. The manual is README.md, beside this file. */
-import { after, debug, defineFilter, type NextOps, param, parseSize, shiftedExtents } from "#api";
+import { after, debug, defineFilter, type NextOps, param, parseSize } from "#api";
 
 import { findPartition, type Read, type SectorSize } from "./find.ts";
 
@@ -67,33 +67,5 @@ export default defineFilter({
       text === undefined ? undefined : `partition ${config.partition} of ${kind} disk: ${text}`,
     ),
 
-  getSize(_next, handle) {
-    return handle.range;
-  },
-
-  shift: (handle) => handle.offset,
-
-  pread(next, handle, buf, offset, flags) {
-    return next.pread(buf, offset + handle.offset, flags);
-  },
-
-  pwrite(next, handle, buf, offset, flags) {
-    return next.pwrite(buf, offset + handle.offset, flags);
-  },
-
-  trim(next, handle, count, offset, flags) {
-    return next.trim(count, offset + handle.offset, flags);
-  },
-
-  zero(next, handle, count, offset, flags) {
-    return next.zero(count, offset + handle.offset, flags);
-  },
-
-  extents(next, handle, count, offset, flags, extents) {
-    return shiftedExtents(next, count, offset, flags, extents, handle.offset);
-  },
-
-  cache(next, handle, count, offset, flags) {
-    return next.cache(count, offset + handle.offset, flags);
-  },
+  window: ({ offset, range }) => ({ offset, size: range }),
 });

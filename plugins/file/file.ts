@@ -43,6 +43,7 @@ const sources = new WeakMap<object, Source>();
 export default definePlugin({
   name: "file",
   longName: "nbdkit file plugin",
+  extentsAnswerReads: true,
   fillsReads: true,
   magicConfigKey: "file",
   params: {

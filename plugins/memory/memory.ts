@@ -18,6 +18,7 @@ const kinds = { none: EXTENT_HOLE | EXTENT_ZERO, zeroes: EXTENT_ZERO, data: 0 } 
 export default definePlugin({
   name: "memory",
   longName: "nbdkit memory plugin",
+  extentsAnswerReads: true,
   fillsReads: true,
   magicConfigKey: "size",
   params: {

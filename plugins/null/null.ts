@@ -4,6 +4,7 @@ import { definePlugin, EXTENT_HOLE, EXTENT_ZERO, param } from "#api";
 export default definePlugin({
   name: "null",
   longName: "nbdkit null plugin",
+  extentsAnswerReads: true,
   fillsReads: true,
   magicConfigKey: "size",
   params: {

@@ -1,5 +1,5 @@
 /** The default export of a TypeScript module: `export default defineFilter({...})` or `definePlugin({...})`. */
-import type { FilterMethods, PluginMethods } from "./generated/methods.gen.ts";
+import type { Awaitable, FilterMethods, PluginMethods } from "./generated/methods.gen.ts";
 import type { Params, Values } from "./params.ts";
 
 interface Described<P extends Params> {
@@ -26,17 +26,19 @@ export interface FilterDefinition<P extends Params, H>
   extends Described<P>, FilterMethods<Values<P>, H> {
   readonly kind?: "filter";
   /**
-   * The server calls `pread` for every read, for filters that refuse, delay or count reads.
-   * Otherwise, if the filter has both `pread` and `extents`, the server may report zeroes in reads
-   * from `extents`, without calling `pread`.
+   * The part of the layer below that the filter serves, unchanged: its byte 0 is byte `offset`
+   * there. Called once for each open, after `prepare`. From it the server derives getSize, pread,
+   * pwrite, trim, zero, extents and cache, so the filter has none of these. A window that ends
+   * beyond the layer below makes the connection fail with EINVAL.
    */
-  readonly everyRead?: boolean;
-  /**
-   * For filters whose `pread` does nothing but to read from the layer below, always the same
-   * number of bytes further on: that number. Where the plugin has a `descriptor` the server then
-   * may send what the file has, without calling `pread`.
-   */
-  shift?(handle: H): bigint;
+  window?(handle: H): Awaitable<Window>;
+}
+
+/** A range of the layer below, in bytes. */
+export interface Window {
+  readonly offset: bigint;
+  /** Undefined: up to the end of the layer below. */
+  readonly size?: bigint | undefined;
 }
 
 /** A plugin, the lowest layer. */
@@ -44,11 +46,17 @@ export interface PluginDefinition<P extends Params, H>
   extends Described<P>, PluginMethods<Values<P>, H> {
   readonly kind?: "plugin";
   /**
-   * An open file whose bytes are those of the disk, at the same offsets, until `close`; undefined where there is none.
-   * C filters above may then read and write it themselves instead of calling pread, and pwrite without flags, and the
-   * server may send clients what it has.
+   * The descriptor of an open file whose bytes are those of the disk, at the same offsets, until
+   * `close`; undefined where there is none. Called once for each open. Reads, and writes without
+   * flags, may then go to the file instead of `pread` and `pwrite`. The plugin keeps the
+   * descriptor, and closes it.
    */
-  descriptor?(handle: H): number | undefined;
+  descriptor?(handle: H): Awaitable<number | undefined>;
+  /**
+   * A range that `extents` reports as zeroes reads as zeroes now. The server may then answer large
+   * reads from `extents`, and calls `pread` for the rest only.
+   */
+  readonly extentsAnswerReads?: boolean;
   /** The key for a value without a key on the command line. */
   readonly magicConfigKey?: keyof P & string;
 }

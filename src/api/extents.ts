@@ -4,29 +4,6 @@ import { after, isPromise } from "./awaitable.ts";
 import { FLAG_REQ_ONE } from "./generated/constants.gen.ts";
 import type { Awaitable, NextOps } from "./generated/methods.gen.ts";
 
-/**
- * Fill `extents` with the extents of the layer below for the range that lies `shift` bytes further on.
- *
- * @example
- * extents(next, config, count, offset, flags, extents) {
- *   return shiftedExtents(next, count, offset, flags, extents, config.offset);
- * }
- */
-export function shiftedExtents(
-  next: NextOps,
-  count: number,
-  offset: bigint,
-  flags: number,
-  extents: Extents,
-  shift: bigint,
-): Awaitable<void> {
-  const start = offset + shift;
-  const below = new Extents(start, extents.end + shift);
-  return after(next.extents(count, start, flags, below), () => {
-    for (const it of below) extents.add(it.offset - shift, it.length, it.type);
-  });
-}
-
 /** The extents of the layer below for a whole range, in as many calls as needed: nbdkit_extents_full. */
 export function fullExtents(
   next: NextOps,

@@ -26,7 +26,7 @@ export function oddAnswer(
   return new NbdError("EIO", `${layer.name}: ${method} returned ${what}: expected ${words}`);
 }
 
-function withType(answer: unknown): string {
+export function withType(answer: unknown): string {
   if (answer === undefined || answer === null) return String(answer);
   if (typeof answer === "function") return "a function";
   if (typeof answer === "object") {

@@ -9,9 +9,8 @@ import { namedMessage } from "../lib/speaker.ts";
 import { messageOf } from "../lib/thrown.ts";
 import { methodName, oddAnswer } from "./answers.ts";
 import { Context } from "./checked.ts";
-import { filePart } from "./direct.ts";
 import { lifeCycle } from "./failure.ts";
-import type { ConnectionInfo, FindFilePart, Layer } from "./layer.ts";
+import type { ConnectionInfo, Layer, Source } from "./layer.ts";
 import { Link } from "./link.ts";
 import { withNext } from "./next-function.ts";
 import { endLayers, openLayer, prepareLayers } from "./opening.ts";
@@ -21,8 +20,8 @@ import { explained } from "./unknown-parameter.ts";
 export interface ChainConnection {
   /** The outermost layer, checked. */
   readonly top: NextOps;
-  /** What reads may be answered from without calling the layers. */
-  readonly filePart: FindFilePart;
+  /** What reads may be answered from without calling the layers; undefined where a layer has to see them. */
+  readonly source: () => Source | undefined;
   /**
    * Open and prepare all layers. On failure what was opened is closed and an NbdError is thrown;
    * `open` may then be called again on a new connection object only.
@@ -61,31 +60,9 @@ export class Chain {
     return this.layers.at(-1)?.magicConfigKey;
   }
 
-  /**
-   * Whether what the layers tell of zeroes holds for reads too. A filter that answers one of the
-   * two itself and not the other may have bytes that the extents below know nothing of: nbdkit's
-   * cache filter has. And C modules were written for a server that reads whatever the extents say,
-   * as some in TypeScript want it, too: some filters count or refuse requests, some scripts tell
-   * holes where there is data.
-   */
-  get extentsHoldForReads(): boolean {
-    return this.layers.every(
-      ({ everyRead, kind, pread, extents, inTypeScript }) =>
-        inTypeScript === true &&
-        everyRead !== true &&
-        (kind === "plugin" || (pread === undefined) === (extents === undefined)),
-    );
-  }
-
-  /**
-   * Whether reads that succeed leave nothing of what the buffer held before. Buffers of layers in C are cleared by the
-   * thread that calls them.
-   */
+  /** Whether reads that succeed leave nothing of what the buffer held before. */
   get readsAreFilled(): boolean {
-    return this.layers.every(
-      ({ fillsReads, inTypeScript, pread, shift }) =>
-        pread === undefined || shift !== undefined || fillsReads === true || inTypeScript !== true,
-    );
+    return this.layers.every(({ fillsReads, pread }) => pread === undefined || fillsReads === true);
   }
 
   async config(key: string, value: string): Promise<void> {
@@ -229,12 +206,12 @@ export class Chain {
 
 class OpenChain implements ChainConnection {
   readonly top: Context;
-  readonly filePart: FindFilePart;
+  readonly source: () => Source | undefined;
   readonly #info: ConnectionInfo;
 
   constructor(top: Context, info: ConnectionInfo) {
     this.top = top;
-    this.filePart = (count, offset) => filePart(top, count, offset);
+    this.source = () => top.target("pread");
     this.#info = info;
   }
 

@@ -14,14 +14,14 @@ import { namedMessage } from "../lib/speaker.ts";
 import { methodName } from "./answers.ts";
 import { type Call, Calls } from "./calls.ts";
 import { nobody } from "./connection-info.ts";
-import { directLayer } from "./direct.ts";
 import { failureOf, mustKeep, wrongAnswer } from "./failure.ts";
-import type { ConnectionInfo, Direct, DirectMethod, Layer, LayerContext, Visit } from "./layer.ts";
+import type { ConnectionInfo, DirectMethod, Layer, LayerContext, Target, Visit } from "./layer.ts";
 import type { Link } from "./link.ts";
 import { unfinished } from "./next-function.ts";
 import { closeLayers, finalizeLayers, openLayer, prepareLayers, reopenLayers } from "./opening.ts";
 import { Asking } from "./questions.ts";
 import * as requests from "./requests.ts";
+import { resolve } from "./resolve.ts";
 import { accept, learn, refuse } from "./rules.ts";
 import { enter, now, PREAD, PWRITE, runAs } from "./running.ts";
 import { State } from "./state.ts";
@@ -120,8 +120,8 @@ export class Context extends Asking implements LayerContext {
     return new Context(this.state, undefined, this.connection, thread, this.unbound);
   }
 
-  direct(method: DirectMethod): Direct | undefined {
-    return directLayer(this, method);
+  target(method: DirectMethod): Target | undefined {
+    return resolve(this, method);
   }
 
   // ---- for layers that open others
@@ -168,7 +168,8 @@ export class Context extends Asking implements LayerContext {
     if (log.verbose && log.datapath) this.trace(`pread count=${count} offset=${offset}`);
     const { layer } = this;
     if (layer.pread === undefined) {
-      return this.#whole("pread", count, offset, this.below().pread(buf, offset, flags));
+      const done = this.below().pread(buf, this.state.offsetBelow(offset), flags);
+      return this.#whole("pread", count, offset, done);
     }
     let result: unknown;
     const before = enter(this.state.link.number, PREAD);
@@ -205,7 +206,7 @@ export class Context extends Asking implements LayerContext {
       this.trace(`pwrite count=${count} offset=${offset} fua=${flags & FLAG_FUA ? 1 : 0}`);
     }
     if (layer.pwrite === undefined) {
-      const done = this.below("pwrite", "EROFS").pwrite(buf, offset, flags);
+      const done = this.below("pwrite", "EROFS").pwrite(buf, state.offsetBelow(offset), flags);
       return this.#whole("pwrite", count, offset, done);
     }
     let result: unknown;

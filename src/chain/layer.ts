@@ -2,6 +2,7 @@
  * The one interface of all layers: TypeScript filter, TypeScript plugin, C filter and C plugin are
  * its four adapters.
  */
+import type { Window } from "../api/define.ts";
 import type {
   Awaitable,
   NextConfig,
@@ -65,36 +66,33 @@ export interface LayerContext extends NextOps, Visit {
   /** Close what `openNext` returned. */
   close(): Awaitable<void>;
   /**
-   * Where plain requests of this kind end up, those without flags that lie within the disk, if nothing on the way has
-   * anything to do with them but to pass them on. Holds until a layer gets others below it, or is finalized.
+   * The layer that plain requests of this kind end up in: those without flags that lie within the disk. Undefined while
+   * that is not known. Holds until a layer gets others below it, or is finalized.
    */
-  direct(method: DirectMethod): Direct | undefined;
+  target(method: DirectMethod): Target | undefined;
   /** Put another layer below this one, or none, and return the one that was there. */
   setNext(next: LayerContext | undefined): LayerContext | undefined;
 }
 
-/** Bytes of an open file. */
-export interface FilePart {
-  readonly descriptor: number;
-  readonly offset: bigint;
-  readonly count: number;
-}
-
-/**
- * Where a file has what a read of `count` bytes at `offset` would return now; undefined where
- * there is no such file, or a layer wants to know of reads.
- */
-export type FindFilePart = (count: number, offset: bigint) => FilePart | undefined;
-
-/** Requests that adapters may take from layer to layer without the seam. */
+/** Requests that need not go through every layer. */
 export type DirectMethod = "cache" | "flush" | "pread" | "pwrite" | "trim";
 
-/** The layer that such requests end up in. */
-export interface Direct {
+/** What a read can be answered from without calling the layer that it ends up in. */
+export interface Source {
+  /** So many bytes further on that layer has what the requests are for. */
+  readonly offset: bigint;
+  /** Of the disk that the requests are for, in bytes: the seam has to look at a request that reaches beyond it. */
+  readonly size: bigint;
+  /** Of a file whose bytes are those of that layer, if there is one. */
+  readonly descriptor: number | undefined;
+  /** What the layers' extents report as zeroes need not be read. */
+  readonly extentsAnswerReads: boolean;
+}
+
+/** The layer that requests end up in, as all above it leave them alone. */
+export interface Target extends Source {
   readonly layer: Layer;
   readonly context: LayerContext;
-  /** Of the disk, in bytes: the seam has to look at a request that reaches beyond it. */
-  readonly size: bigint;
 }
 
 /** The layers below one, while it has no context of its own: what C calls a backend. */
@@ -160,10 +158,10 @@ export interface Layer extends ConnectionMethods {
   readonly magicConfigKey?: string | undefined;
   /** The chain gives all instances of a module the same values. */
   readonly parameters?: LayerParameters;
-  /** It was written for this server, and knows that it need not be read where its extents tell zeroes. */
+  /** Messages name the methods of such a layer as its author has written them. */
   readonly inTypeScript?: boolean;
-  /** More happens in `pread` than that bytes are found: it has to be called also where the extents tell zeroes. */
-  readonly everyRead?: boolean;
+  /** What `extents` of this plugin reports as zeroes need not be read. */
+  readonly extentsAnswerReads?: boolean;
   /**
    * A `pread` that succeeds has filled its buffer, as far as the layer below has: nothing that it
    * held before is left.
@@ -213,10 +211,16 @@ export interface Layer extends ConnectionMethods {
   close?(context: LayerContext): Awaitable<void>;
   prepare?(context: LayerContext, readonly: boolean): Awaitable<void>;
   finalize?(context: LayerContext): Awaitable<void>;
-  /** A file whose bytes are those of the disk, at the same offsets: layers above may read and write it instead. */
-  descriptor?(context: LayerContext): number | undefined;
-  /** Reads are those of the layer below, so many bytes further on, and nothing else happens in `pread`. */
-  shift?(context: LayerContext): bigint;
+  /**
+   * A file whose bytes are those of the disk, at the same offsets, until the plugin is closed:
+   * layers above may read and write it instead. Asked once, before the first request.
+   */
+  descriptor?(context: LayerContext): Awaitable<number | undefined>;
+  /**
+   * The part of the layer below that this filter serves. Asked once, for the size. The
+   * `derivedMethods` in window.ts follow from it.
+   */
+  window?(context: LayerContext): Awaitable<Window>;
   /** Requests keep FLAG_FUA even where canFua answers "emulate": the layer sees to it, as filters of nbdkit do. */
   readonly takesFua?: boolean;
 }

@@ -3,8 +3,10 @@ import type { Awaitable } from "../api/generated/methods.gen.ts";
 import { NbdError } from "../lib/errors.ts";
 import { log } from "../lib/log.ts";
 import { namedMessage, noteOrigin } from "../lib/speaker.ts";
+import { oddAnswer } from "./answers.ts";
 import { presentAnswers } from "./calls.ts";
 import type { Context } from "./checked.ts";
+import { attempt } from "./failure.ts";
 import { runAs } from "./running.ts";
 import { waitFor } from "./waiting.ts";
 
@@ -92,10 +94,24 @@ export async function prepareLayers(context: Context): Promise<void> {
     const preparing = runAs(context.state.link.number, "prepare", prepare);
     context.keepNext();
     await waitFor(layer, "prepare", context.logName, preparing);
+    if (layer.descriptor !== undefined) state.descriptor = await declaredDescriptor(context);
     state.prepared = true;
   } catch (error) {
     throw context.failure(error, "prepare");
   }
+}
+
+async function declaredDescriptor(context: Context): Promise<number | undefined> {
+  const { layer } = context;
+  const descriptor: unknown = await attempt(
+    () => layer.descriptor?.(context),
+    (error) => context.failure(error, "descriptor"),
+  );
+  if (descriptor === undefined) return undefined;
+  if (typeof descriptor === "number" && Number.isInteger(descriptor) && descriptor >= 0) {
+    return descriptor;
+  }
+  throw oddAnswer(layer, "descriptor", descriptor, "the number of an open file, or undefined");
 }
 
 /**

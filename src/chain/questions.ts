@@ -12,6 +12,7 @@ import type { Layer } from "./layer.ts";
 import { type Question, type Remembered, remembered, rowOf } from "./methods.ts";
 import { mustBeOpen } from "./rules.ts";
 import type { Answers, AnswerTo } from "./state.ts";
+import { windowSize } from "./window.ts";
 
 class Describing {
   /** Not remembered, as in nbdkit: no client asks often. */
@@ -77,6 +78,9 @@ function answerOf<Q extends Remembered>(context: Context, key: Q): Awaitable<Ans
   const row = rowOf(key);
   if (own === undefined && layer.kind === "plugin" && row.default !== undefined) {
     return defaultOf(layer, row) as AnswerTo<Q>;
+  }
+  if (key === "getSize" && layer.window !== undefined) {
+    return after(windowSize(context), (size) => checked(context, row, size) as AnswerTo<Q>);
   }
   const answer = own === undefined ? context.below()[key]() : own.call(layer, context);
   // Only answers of the row's type get through the check.

@@ -14,6 +14,7 @@ import { log } from "../lib/log.ts";
 import type { Context } from "./checked.ts";
 import { emulateCache, emulateZero } from "./emulate.ts";
 import { accept, learn, mustBePrepared, refuse } from "./rules.ts";
+import { windowExtents } from "./window.ts";
 
 export function mustAskFua({ state }: Context, flags: number): boolean {
   return (flags & FLAG_FUA) !== 0 && state.answers.canFua === undefined;
@@ -74,7 +75,9 @@ export function trim(
   if (log.verbose && log.datapath) {
     context.trace(`trim count=${count} offset=${offset} fua=${flags & FLAG_FUA ? 1 : 0}`);
   }
-  if (layer.trim === undefined) return context.below("trim", "EINVAL").trim(count, offset, flags);
+  if (layer.trim === undefined) {
+    return context.below("trim", "EINVAL").trim(count, state.offsetBelow(offset), flags);
+  }
   return context.run("trim", count, offset, () => layer.trim?.(context, count, offset, flags));
 }
 
@@ -108,7 +111,9 @@ export function zero(
     if (flags & FLAG_FAST_ZERO) throw new NbdError("EOPNOTSUPP", "");
     return emulateZero(context, count, offset, flags);
   }
-  if (layer.zero === undefined) return context.below().zero(count, offset, flags);
+  if (layer.zero === undefined) {
+    return context.below().zero(count, state.offsetBelow(offset), flags);
+  }
   return zeroOrWrite(context, count, offset, flags);
 }
 
@@ -160,7 +165,9 @@ export function extents(
     context.trace(`extents count=${count} offset=${offset} req_one=${one}`);
   }
   if (can && layer.extents === undefined && layer.kind === "filter") {
-    return context.below().extents(count, offset, flags, found);
+    return layer.window === undefined
+      ? context.below().extents(count, offset, flags, found)
+      : windowExtents(context, count, offset, flags, found);
   }
   const done = context.run("extents", count, offset, () =>
     // A range that is not known to be a hole has to be read.
@@ -192,7 +199,8 @@ export function cache(
   if (log.verbose && log.datapath) context.trace(`cache count=${count} offset=${offset}`);
   if (can === "emulate") return emulateCache(context, count, offset);
   if (layer.cache === undefined) {
-    return layer.kind === "plugin" ? undefined : context.below().cache(count, offset, flags);
+    if (layer.kind === "plugin") return undefined;
+    return context.below().cache(count, state.offsetBelow(offset), flags);
   }
   return context.run("cache", count, offset, () => layer.cache?.(context, count, offset, flags));
 }

@@ -23,6 +23,10 @@ export class State {
   over = false;
   /** The size as a number where that is exact, else -1: comparing numbers is far cheaper. */
   exactSize = -1;
+  /** Where the layer's window begins in the layer below, if it has one; known once the size is. */
+  windowOffset: bigint | undefined;
+  /** Of a file whose bytes are those of the disk: what the plugin has declared. */
+  descriptor: number | undefined;
   answers: Answers = {};
   /** Stands in for the state in views that have had their time. */
   readonly isRetired: boolean;
@@ -52,6 +56,12 @@ export class State {
     return size !== undefined && offset >= 0n && offset + BigInt(count) <= size;
   }
 
+  /** Where the layer below has what this one has at `offset`, if it has no method of its own. */
+  offsetBelow(offset: bigint): bigint {
+    const { windowOffset } = this;
+    return windowOffset === undefined ? offset : offset + windowOffset;
+  }
+
   /** Forget all, so that the layer can be opened again. */
   reset(): void {
     this.handle = undefined;
@@ -59,6 +69,8 @@ export class State {
     this.prepared = false;
     this.finalizeFailed = false;
     this.exactSize = -1;
+    this.windowOffset = undefined;
+    this.descriptor = undefined;
     this.answers = {};
   }
 }

@@ -2,6 +2,7 @@
 import type { FilterDefinition, PluginDefinition } from "../api/define.ts";
 import type { Params } from "../api/params.ts";
 import { methods as known, rowOf } from "../chain/methods.ts";
+import { derivedMethods } from "../chain/window.ts";
 import { ConfigError } from "../lib/errors.ts";
 import { nearName } from "../lib/near.ts";
 import { messageOf, shown } from "../lib/thrown.ts";
@@ -12,7 +13,7 @@ type Kind = "filter" | "plugin";
 
 const fromTable = known.filter((method) => rowOf(method).filter || rowOf(method).plugin);
 const required = fromTable.filter((method) => rowOf(method).required);
-const methods = [...fromTable, "descriptor", "shift"] as const;
+const methods = [...fromTable, "descriptor", "window"] as const;
 
 /** Members that are no methods. */
 const facts = [
@@ -23,7 +24,7 @@ const facts = [
   "description",
   "params",
   "magicConfigKey",
-  "everyRead",
+  "extentsAnswerReads",
   "fillsReads",
 ] as const;
 
@@ -35,9 +36,9 @@ const only: Readonly<Record<string, Kind>> = {
       .map((method): [string, Kind] => [method, "filter"]),
   ),
   descriptor: "plugin",
+  extentsAnswerReads: "plugin",
   magicConfigKey: "plugin",
-  everyRead: "filter",
-  shift: "filter",
+  window: "filter",
 };
 
 /** The filter or plugin that the file at `path` exports. Throws ConfigError where it is neither. */
@@ -81,11 +82,17 @@ function checkDefinition(kind: Kind, exported: unknown, path: string): AnyFilter
       throw new ConfigError(`${path}: ${kind}.${method} is ${found}: expected a function`);
     }
   }
-  for (const key of ["everyRead", "fillsReads"]) {
+  for (const key of ["extentsAnswerReads", "fillsReads"]) {
     if (it[key] !== undefined && typeof it[key] !== "boolean") {
       const found = shown(it[key]);
       throw new ConfigError(`${path}: ${kind}.${key} is ${found}: expected true or false`);
     }
+  }
+  for (const method of it["window"] === undefined ? [] : derivedMethods) {
+    if (it[method] === undefined) continue;
+    throw new ConfigError(
+      `${path}: ${kind}.${method}: a ${kind} that declares window cannot have this method: it follows from the window`,
+    );
   }
   checkParams(kind, it["params"], path);
   if (kind === "plugin") {

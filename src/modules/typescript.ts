@@ -126,8 +126,8 @@ function filterLayer(it: AnyFilter, path: string, config: Config): Draft {
     draft.pwrite = (context, buf, offset, flags) =>
       pwrite.call(it, nextOf(context), context.handle, buf, offset, flags);
   }
-  if (it.everyRead === true) draft.everyRead = true;
-  if (it.shift) draft.shift = (context) => it.shift?.(context.handle) ?? 0n;
+  const { window } = it;
+  if (window) draft.window = (context) => window.call(it, context.handle);
   addMethods(draft, it, config, (context) => [nextOf(context), context.handle]);
   return draft;
 }
@@ -151,6 +151,7 @@ function pluginLayer(it: AnyPlugin, path: string, config: Config): Draft {
   draft.open = ({ connection }, _next, readonly, exportName, isTls) =>
     it.open(config, readonly, exportName, isTls, connection);
   if (it.descriptor) draft.descriptor = (context) => it.descriptor?.(context.handle);
+  if (it.extentsAnswerReads === true) draft.extentsAnswerReads = true;
   const { pread, pwrite } = it;
   draft.pread = (context, buf, offset, flags) => pread.call(it, context.handle, buf, offset, flags);
   if (pwrite) {

@@ -16,15 +16,14 @@ import {
 export interface ExportFacts {
   readonly size: bigint;
   readonly eflags: number;
-  /** What the layers know to be zeroes need not be read. */
-  readonly tellsExtents: boolean;
+  /** Whether the layers can report their extents. */
+  readonly canExtents: boolean;
 }
 
 /** What is known of all layers together. */
 export interface ChainFacts {
   /** It may change while layers are asked. */
   readonly threadModel: ThreadModel;
-  readonly extentsHoldForReads: boolean;
 }
 
 /** Filters may rely on the order of the questions: it is nbdkit's. All are asked, so that layers know the answers. */
@@ -43,15 +42,15 @@ export async function exportFacts(top: NextOps, chain: ChainFacts): Promise<Expo
     eflags |= EFLAG_CAN_MULTI_CONN;
   }
   if ((await top.canCache()) !== "none") eflags |= EFLAG_SEND_CACHE;
-  // Block status is offered in any case: what cannot tell its extents is all data.
-  const tellsExtents = await top.canExtents();
-  return { size, eflags, tellsExtents: tellsExtents && chain.extentsHoldForReads };
+  // Block status is offered in any case: without extents, all of the disk is data.
+  const canExtents = await top.canExtents();
+  return { size, eflags, canExtents };
 }
 
 /**
- * Where zeroes are told instead of read, what is read begins and ends at multiples of this:
+ * Where holes are reported instead of read, what is read begins and ends at multiples of this:
  * requests have to keep to the smallest block, and so do the chunks of their replies. Undefined:
- * nobody knows.
+ * the layers cannot say.
  */
 export async function smallestPiece(top: NextOps): Promise<number | undefined> {
   try {

@@ -12,6 +12,18 @@ export const mostBytesInFlight = MAX_REQUEST_BYTES;
 export const aheadBytes = 512 << 10;
 /** Reads in a row that were answered at once, after which the next one is read into the reply buffer, too. */
 export const trustedReads = 16;
+/** Shorter reads are copied, many into one write, which is cheaper than to send them from a file. */
+export const leastFromFileBytes = 32 << 10;
+/** Longer reads go to another thread of the file plugin, while others are served. */
+export const mostFromFileBytes = 4 << 20;
+/** Shorter reads cost no more than to ask for extents. bench: "Holes". */
+export const leastAsHolesBytes = 64 << 10;
+/** Shorter zeroes are read: a chunk of their own, and one more read after them, would cost more. */
+export const smallestHoleBytes = 16 << 10;
+/** Questions for extents in vain, after which the next ones are put off, for twice as many reads each time. */
+export const holePatience = 4;
+/** Reads for which a question is put off at most. */
+export const longestHoleRest = 64;
 /** Memory for the data of a WRITE before any of it came: a client may announce much and send nothing. */
 export const firstPayloadBytes = 1 << 20;
 /** Input of the handshake that waits unread before the client is paused. */

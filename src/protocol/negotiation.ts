@@ -1,6 +1,6 @@
 /** The newstyle handshake: options until the client has chosen an export, or leaves. */
 import type { NextOps } from "../api/generated/methods.gen.ts";
-import type { FindFilePart } from "../chain/layer.ts";
+import type { Source } from "../chain/layer.ts";
 import { errnoText } from "../lib/errno.ts";
 import type { Exports } from "../lib/exports.ts";
 import { log } from "../lib/log.ts";
@@ -53,7 +53,8 @@ import { failure } from "./wire-error.ts";
 /** An export whose layers are open. */
 export interface OpenExport extends ExportFacts {
   readonly top: NextOps;
-  readonly filePart?: FindFilePart;
+  /** What reads can be answered from now, if no layer has to see them. */
+  readonly source?: () => Source | undefined;
   close(): Promise<void>;
 }
 

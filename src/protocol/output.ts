@@ -1,5 +1,4 @@
 /** What goes to the client: replies gathered into few writes, and no more of them than the kernel takes. */
-import type { FilePart } from "../chain/layer.ts";
 import { log } from "../lib/log.ts";
 import { freeUsedUp } from "../lib/used-up.ts";
 import { type Block, type Blocks, dataStart } from "./blocks.ts";
@@ -17,6 +16,13 @@ export interface Sink {
    * be done.
    */
   fileReply?: ((header: Uint8Array, part: FilePart) => FileReply | undefined) | undefined;
+}
+
+/** Bytes of an open file. */
+export interface FilePart {
+  readonly descriptor: number;
+  readonly offset: bigint;
+  readonly count: number;
 }
 
 /** A reply that a socket gets from a file. */

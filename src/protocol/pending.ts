@@ -4,15 +4,15 @@ import { CMD_BLOCK_STATUS, CMD_READ, CMD_WRITE } from "./constants.ts";
 import { extentsBytes } from "./limits.ts";
 import type { Place } from "./output.ts";
 import type { Payload } from "./payload.ts";
+import type { SparseReply } from "./reads.ts";
 import type { Asked } from "./replies.ts";
-import type { SparseRead } from "./sparse-read.ts";
 
 /** What a request needs until it is answered. */
 export interface Held {
   /** Where the reply to a read stands. */
   readonly place?: Place;
   /** A read whose reply has several chunks. */
-  readonly sparse?: SparseRead;
+  readonly sparse?: SparseReply;
   /** A write's collected data. */
   readonly payload?: Payload;
   /** What is filled for BLOCK_STATUS. */

@@ -50,7 +50,7 @@ class Wire {
 }
 
 function reader(eflags = EFLAG_HAS_FLAGS): RequestReader {
-  const terms = { size, eflags, structured: false, allocation: false, tellsExtents: false };
+  const terms = { size, eflags, structured: false, allocation: false, canExtents: false };
   return new RequestReader(terms, new Blocks(), "test");
 }
 

@@ -10,7 +10,6 @@ import { log } from "../lib/log.ts";
 import type { Blocks } from "./blocks.ts";
 import {
   CMD_BLOCK_STATUS,
-  CMD_FLAG_DF,
   CMD_FLAG_FUA,
   CMD_FLAG_REQ_ONE,
   CMD_READ,
@@ -18,28 +17,20 @@ import {
   CMD_WRITE,
   CMD_WRITE_ZEROES,
 } from "./constants.ts";
-import { FileReads } from "./file-reads.ts";
 import type { Gate } from "./gate.ts";
-import { Holes, type Part } from "./holes.ts";
-import {
-  aheadBytes,
-  flushedBytes,
-  mostBytesInFlight,
-  mostInFlight,
-  trustedReads,
-} from "./limits.ts";
+import { aheadBytes, flushedBytes, mostBytesInFlight, mostInFlight } from "./limits.ts";
 import type { ChosenExport } from "./negotiation.ts";
 import type { Output, Sink } from "./output.ts";
 import { type Held, type Pending, type Running, weightOf } from "./pending.ts";
 import { perform } from "./perform.ts";
 import type { ProtocolPolicy } from "./policy.ts";
+import { type ReadOptions, Reads } from "./reads.ts";
 import { Replies } from "./replies.ts";
 import { RequestReader } from "./request-reader.ts";
 import type { Refusal } from "./request.ts";
-import { SparseRead } from "./sparse-read.ts";
 import { failure, wireError } from "./wire-error.ts";
 
-export interface TransmissionOptions {
+export interface TransmissionOptions extends ReadOptions {
   readonly sink: Sink;
   readonly output: Output;
   readonly blocks: Blocks;
@@ -47,10 +38,6 @@ export interface TransmissionOptions {
   readonly logName: string;
   readonly gate: Gate;
   readonly policy: ProtocolPolicy;
-  /** Set where the client may be told of zeroes; what is read beside them keeps to multiples of this. */
-  readonly smallestPiece?: number | undefined;
-  /** Else the memory of a read is cleared before. */
-  readonly readsAreFilled?: boolean | undefined;
   /** Called once, when nothing more will be run: the client left, or is sent away. */
   onEnd(): void;
 }
@@ -68,19 +55,14 @@ export class Transmission {
   readonly #output: Output;
   readonly #replies: Replies;
   readonly #top: NextOps;
-  readonly #readsAreFilled: boolean;
   readonly #gate: Gate;
   readonly #mostInFlight: number;
   /** Holds the request that is received or run. */
   readonly #reader: RequestReader;
-  readonly #files: FileReads;
-  /** Looks for zeroes that need not be sent, where the client takes replies with holes. */
-  readonly #holes: Holes | undefined;
+  readonly #reads: Reads;
 
   #inFlight = 0;
   #bytesInFlight = 0;
-  /** Reads in a row that were answered at once. */
-  #atOnce = 0;
   #paused = false;
   #endsAfterInput = false;
   #turnScheduled = false;
@@ -101,17 +83,14 @@ export class Transmission {
     this.#output = options.output;
     this.#replies = new Replies(options.output, options.export.structured);
     this.#top = options.export.top;
-    this.#readsAreFilled = options.readsAreFilled === true;
-    this.#files = new FileReads(options.export.filePart, this.#output, this.#replies);
+    this.#reads = new Reads(options.export, this.#output, this.#replies, options);
     this.#gate = options.gate;
-    const { policy, smallestPiece } = options;
+    const { policy } = options;
     this.#mostInFlight = this.#gate.one
       ? 1
       : Math.min(policy.threads ?? mostInFlight, mostInFlight);
     // Who has them run one after the other may count on their order.
     this.#output.inOrder = this.#mostInFlight === 1;
-    const { size, top } = options.export;
-    if (smallestPiece !== undefined) this.#holes = new Holes(top, size, BigInt(smallestPiece));
     this.#reader = new RequestReader(options.export, options.blocks, options.logName);
     this.done = new Promise((resolve) => {
       this.#finish = resolve;
@@ -242,7 +221,7 @@ export class Transmission {
     if (this.#output.blocked) {
       if (this.#output.held >= aheadBytes) return false;
       const refuses = refused !== undefined || this.#refusing;
-      if (!refuses && this.#files.suits(this.#reader)) return false;
+      if (!refuses && this.#reads.shouldWait(this.#reader)) return false;
     }
     if (this.#inFlight > 0) {
       if (this.#inFlight >= this.#mostInFlight) return false;
@@ -259,103 +238,23 @@ export class Transmission {
       this.#refuse(reader, refusal);
     } else if (reader.type === CMD_BLOCK_STATUS) {
       this.#blockStatus();
-    } else if (reader.type !== CMD_READ) {
+    } else if (reader.type === CMD_READ) {
+      this.#read();
+    } else {
       this.#perform();
-    } else if (this.#holes?.wanted(reader.offset, reader.count) === true) {
-      this.#readSparsely(this.#holes);
-    } else {
-      this.#readPlainly();
     }
   }
 
-  #readPlainly(): void {
-    try {
-      if (this.#files.answer(this.#reader)) return this.#gate.leave();
-    } catch (error) {
-      return this.#failed(error);
-    }
-    if (this.#atOnce >= trustedReads) this.#read();
-    else this.#readElsewhere();
-  }
-
-  /** Read what is not known to be zeroes. */
-  #readSparsely(holes: Holes): void {
-    const reader = this.#reader;
-    const { count, flags, offset } = reader;
-    if (flags & CMD_FLAG_DF) return this.#readPlainly();
-    const parts = holes.parts(offset, count);
-    if (parts === undefined) return this.#readPlainly();
-    const sparse = new SparseRead(this.#top, reader, this.#readsAreFilled);
-    const fill = (known: readonly Part[]) => sparse.fill(this.#output, known);
-    let result: void | Promise<void>;
-    try {
-      const all = [{ at: 0, length: count, zero: false }];
-      result = parts instanceof Promise ? parts.then((known) => fill(known ?? all)) : fill(parts);
-    } catch (error) {
-      sparse.discard(this.#output);
-      this.#failed(error);
-      return;
-    }
-    if (result === undefined) {
-      this.#gate.leave();
-      sparse.tell(this.#output);
-    } else {
-      this.#await(result, { sparse });
-    }
-  }
-
-  /** Read right to where the reply is sent from. */
   #read(): void {
-    const reader = this.#reader;
-    const { count, offset } = reader;
-    const output = this.#output;
-    const { headerBytes } = this.#replies;
-    const at = output.reserve(headerBytes + count);
-    const start = at + headerBytes;
-    const data = output.block.bytes.subarray(start, start + count);
-    if (!this.#readsAreFilled) data.fill(0);
-    let result: void | Promise<void>;
+    let answer: ReturnType<Reads["begin"]>;
     try {
-      result = this.#top.pread(data, offset, 0);
+      answer = this.#reads.begin(this.#reader);
     } catch (error) {
       this.#failed(error);
       return;
     }
-    if (result === undefined) {
-      this.#gate.leave();
-      this.#replies.dataHeader(output.block, at, reader, count);
-      output.end = start + count;
-      return;
-    }
-    this.#atOnce = 0;
-    this.#await(result, { place: output.detach() });
-  }
-
-  /** The answer will probably come later: what it is written to must not stand among other replies. */
-  #readElsewhere(): void {
-    const reader = this.#reader;
-    const { count, offset } = reader;
-    const { headerBytes } = this.#replies;
-    const place = this.#output.place(headerBytes, count);
-    const start = place.start + headerBytes;
-    const data = place.block.bytes.subarray(start, start + count);
-    if (!this.#readsAreFilled) data.fill(0);
-    let result: void | Promise<void>;
-    try {
-      result = this.#top.pread(data, offset, 0);
-    } catch (error) {
-      this.#output.release(place);
-      this.#failed(error);
-      return;
-    }
-    if (result === undefined) {
-      this.#gate.leave();
-      this.#atOnce++;
-      this.#replies.data(place, reader, count);
-      return;
-    }
-    this.#atOnce = 0;
-    this.#await(result, { place });
+    if (answer === "sent") this.#gate.leave();
+    else this.#await(answer.result, answer);
   }
 
   #blockStatus(): void {
@@ -390,7 +289,7 @@ export class Transmission {
   #perform(): void {
     const reader = this.#reader;
     const { count, data, flags, offset, type } = reader;
-    if (type === CMD_TRIM || type === CMD_WRITE_ZEROES) this.#holes?.forget();
+    if (type === CMD_TRIM || type === CMD_WRITE_ZEROES) this.#reads.forgetData();
     let result: void | Promise<void>;
     try {
       result =
@@ -442,7 +341,7 @@ export class Transmission {
       this.#succeeded(pending);
     } else {
       if (pending.place !== undefined) this.#output.release(pending.place);
-      pending.sparse?.discard(this.#output);
+      pending.sparse?.drop();
       this.#report(pending, failed.error);
     }
     // All that settle in one go are answered by one write.
@@ -454,7 +353,7 @@ export class Transmission {
   #succeeded(pending: Pending): void {
     const { count, extents, place, sparse } = pending;
     if (this.#output.dead) return;
-    if (sparse !== undefined) return sparse.tell(this.#output);
+    if (sparse !== undefined) return sparse.send();
     if (place !== undefined) this.#replies.data(place, pending, count);
     else if (extents !== undefined) this.#tellExtents(pending, extents);
     else this.#replies.done(pending);

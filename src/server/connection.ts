@@ -358,9 +358,10 @@ export class Connection {
         ? `with ${threads ?? defaultThreads} threads`
         : "serially";
     log.debug(`handshake complete, processing requests ${manner}`, this.#logName);
-    const tellsZeroes = chosen.structured && chosen.tellsExtents;
+    const mayReport = chosen.structured && chosen.canExtents;
+    const reportsHoles = mayReport && chosen.source?.()?.extentsAnswerReads === true;
     const ask = () => smallestPiece(chosen.top);
-    const piece = tellsZeroes ? await this.#exclusively(ask) : undefined;
+    const piece = reportsHoles ? await this.#exclusively(ask) : undefined;
     const transmission = new Transmission({
       sink: this.#socket,
       output: this.#output,
@@ -402,10 +403,10 @@ export class Connection {
         throw error;
       }
     });
-    const { filePart, top } = connection;
+    const { source, top } = connection;
     return {
       top,
-      filePart,
+      source,
       ...facts,
       close: () => {
         this.#hasAsked = true;

@@ -1,6 +1,5 @@
 /** Sends what files have to a client's socket without reading it. */
-import type { FilePart } from "../chain/layer.ts";
-import type { FileReply, Sink } from "../protocol/output.ts";
+import type { FilePart, FileReply, Sink } from "../protocol/output.ts";
 import { FilePipe, isInMemory, isNonBlocking } from "../sys/file-pipe.ts";
 import { mostPipes, mostSparePipes } from "./limits.ts";
 

@@ -1,28 +1,15 @@
 /** Requests that C layers take to the C layer below by themselves: that they do, and that nobody could tell. */
-import { afterAll, beforeAll, describe, expect, spyOn, test } from "bun:test";
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { beforeAll, describe, expect, spyOn, test } from "bun:test";
 
 import { type ReleaseId, releaseIds } from "#abi/generated/releases.gen";
-import {
-  defineFilter,
-  definePlugin,
-  FLAG_FAST_ZERO,
-  FLAG_FUA,
-  FLAG_MAY_TRIM,
-  NbdError,
-  type NextOps,
-} from "#api";
+import { defineFilter, FLAG_FAST_ZERO, FLAG_FUA, FLAG_MAY_TRIM, type NextOps } from "#api";
 import { log } from "#lib/log";
-import { clientOf, configuredChain, errnoOf, mapOf } from "#test/chain";
+import { errnoOf, mapOf } from "#test/chain";
 import { NbdClient } from "#test/client";
 import { compileModule, haveCompiler } from "#test/modules";
 import { nativeLayer, scriptLayer } from "#test/native";
 import { serve } from "#test/server";
 
-import type { ChainConnection } from "../../src/chain/chain.ts";
-import type { Layer } from "../../src/chain/layer.ts";
 import { actingFilter } from "./acting.ts";
 import {
   everyCallback,
@@ -33,55 +20,15 @@ import {
   recordingPlugin,
   recordingPluginPath,
 } from "./every-callback.ts";
-
-async function opened(
-  layers: readonly Layer[],
-  texts: Readonly<Record<string, string>> = {},
-): Promise<ChainConnection> {
-  const chain = await configuredChain(layers, texts);
-  const connection = chain.connect(clientOf(chain));
-  await connection.open(false, "it", false);
-  // What is asked at the first request only would make a difference.
-  const { top } = connection;
-  await Promise.all([top.getSize(), top.canWrite(), top.canFlush(), top.canTrim(), top.canCache()]);
-  forgetRecord();
-  return connection;
-}
-
-/** The same layer, but one that C knows no way to. */
-const withoutShortcut = (layer: Layer): Layer => ({ ...layer });
-
-const requests: Readonly<Record<string, (top: NextOps) => unknown>> = {
-  pread: (top) => top.pread(new Uint8Array(512), 0n, 0),
-  pwrite: (top) => top.pwrite(new Uint8Array(512), 0n, 0),
-  flush: (top) => top.flush(0),
-  trim: (top) => top.trim(512, 0n, 0),
-  cache: (top) => top.cache(512, 0n, 0),
-};
-
-/** How often JavaScript, and how often C, was asked to do a request that was made three times. */
-async function askedThrice(top: NextOps, lower: Layer, method: string) {
-  const spy = spyOn(lower, method as "pread");
-  try {
-    forgetRecord();
-    for (let i = 0; i < 3; i++) await requests[method]?.(top);
-    const done = recorded().filter((line) => line.startsWith(`${lower.name} ${method}`));
-    return { javascript: spy.mock.calls.length, c: done.length };
-  } finally {
-    spy.mockRestore();
-  }
-}
-
-/** Numbers from 0 to 1 that are the same for the same seed. */
-function randomFrom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (Math.imul(state, 1103515245) + 12345) & 0x7fffffff;
-    return state / 0x80000000;
-  };
-}
-
-const size = 65536;
+import {
+  askedThrice,
+  lens,
+  opened,
+  randomFrom,
+  requests,
+  size,
+  withoutShortcut,
+} from "./shortcut-fixture.ts";
 
 /** Any request, likely to be at a limit. Resolves to what came of it. */
 async function anyRequest(top: NextOps, random: () => number): Promise<unknown> {
@@ -202,72 +149,8 @@ describe.skipIf(!haveCompiler)("shortcuts between C layers (needs cc)", () => {
     });
   });
 
-  describe("end in a file's descriptor", () => {
-    let folder = "";
-    beforeAll(() => {
-      folder = mkdtempSync(join(tmpdir(), "nbdkit-shortcuts-"));
-    });
-    afterAll(() => rmSync(folder, { recursive: true }));
-
-    test("that a plugin in TypeScript lends", async () => {
-      const path = join(folder, "disk");
-      writeFileSync(
-        path,
-        Uint8Array.from({ length: size }, (_, i) => (i * 7) % 251),
-      );
-      const calls = { pread: 0, pwrite: 0 };
-      const plugin = definePlugin({
-        name: "lender",
-        open: () => ({ fd: openSync(path, "r+") }),
-        close: ({ fd }) => closeSync(fd),
-        descriptor: ({ fd }) => fd,
-        getSize: () => BigInt(size),
-        pread: (_handle, buf, offset) => {
-          calls.pread++;
-          const part = readFileSync(path).subarray(Number(offset), Number(offset) + buf.length);
-          if (part.length < buf.length) throw new NbdError("ESTALE", "");
-          buf.set(part);
-        },
-        pwrite: (_handle, buf, offset) => {
-          calls.pwrite++;
-          const all = readFileSync(path);
-          all.set(buf, Number(offset));
-          writeFileSync(path, all);
-        },
-      });
-      const connection = await opened([
-        await everyCallback("1.4"),
-        await everyCallback("1.44"),
-        scriptLayer("plugin", plugin),
-      ]);
-      const { top } = connection;
-      const random = randomFrom(7);
-      const model = Uint8Array.from({ length: size }, (_, i) => (i * 7) % 251);
-      for (let i = 0; i < 100; i++) {
-        const count = Math.floor(random() * 4096) + 1;
-        const offset = Math.floor(random() * (size - count));
-        const buf = new Uint8Array(count).fill(i);
-        if (i % 2 === 0) {
-          await top.pwrite(buf, BigInt(offset), 0);
-          model.set(buf, offset);
-        } else {
-          await top.pread(buf, BigInt(offset), 0);
-          expect(buf).toEqual(model.slice(offset, offset + count));
-        }
-      }
-      expect(calls).toEqual({ pread: 1, pwrite: 1 });
-      expect(new Uint8Array(readFileSync(path))).toEqual(model);
-      // It became shorter behind the plugin's back, who says what that means.
-      writeFileSync(path, model.subarray(0, 1024));
-      expect(await errnoOf(() => top.pread(new Uint8Array(512), 1024n, 0))).toBe("ESTALE");
-      expect(await errnoOf(() => top.pread(new Uint8Array(512), 512n, 0))).toBe("no error");
-      expect(calls.pread).toBe(2);
-      await connection.close();
-    });
-  });
-
   describe("change nothing", () => {
-    const stacks: readonly (readonly (ReleaseId | "ts")[])[] = [
+    const stacks: readonly (readonly (ReleaseId | "lens" | "ts")[])[] = [
       ["1.30"],
       ["original", "1.44"],
       ["1.44", "original"],
@@ -275,10 +158,14 @@ describe.skipIf(!haveCompiler)("shortcuts between C layers (needs cc)", () => {
       ["1.36", "ts", "1.26", "1.2"],
       ["1.21.20", "1.25.4", "ts", "1.17.1"],
       ["1.14", "1.10", "1.21.22", "1.21.12"],
+      ["1.44", "lens", "1.4"],
+      ["1.2", "lens", "lens"],
     ];
     test.each(stacks)("any requests to %s %s %s %s", async (...ids) => {
       const layers = await Promise.all(
-        ids.map((id) => (id === "ts" ? everyMethod("ts") : everyCallback(id))),
+        ids.map((id) =>
+          id === "ts" ? everyMethod("ts") : id === "lens" ? lens(777n) : everyCallback(id),
+        ),
       );
       layers.push(await recordingPlugin());
       const outcomes: unknown[] = [];
@@ -288,7 +175,7 @@ describe.skipIf(!haveCompiler)("shortcuts between C layers (needs cc)", () => {
         const random = randomFrom(ids.length);
         const results: unknown[] = [];
         for (let i = 0; i < 150; i++) results.push(await anyRequest(connection.top, random));
-        const all = new Uint8Array(size);
+        const all = new Uint8Array(Number(await connection.top.getSize()));
         await connection.top.pread(all, 0n, 0);
         await connection.close();
         outcomes.push({ results, disk: Bun.hash(all), calls: recorded() });

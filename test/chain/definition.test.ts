@@ -27,7 +27,7 @@ describe("a misspelt member", () => {
     ["filter", "canFlsh", "canFlush"],
     ["filter", "read", "pread"],
     ["filter", "write", "pwrite"],
-    ["filter", "every_read", "everyRead"],
+    ["filter", "fills_reads", "fillsReads"],
     ["filter", "long_name", "longName"],
     ["filter", "longname", "longName"],
     ["filter", "Close", "close"],
@@ -35,6 +35,7 @@ describe("a misspelt member", () => {
     ["plugin", "magic_config_key", "magicConfigKey"],
     ["plugin", "parms", "params"],
     ["plugin", "descripter", "descriptor"],
+    ["filter", "windows", "window"],
   ] as const)("of a %s, %s, is refused with %s", (kind, key, meant) => {
     for (const value of [() => {}, 1, undefined]) {
       expect(load(kind, { [key]: value })).toBe(
@@ -48,7 +49,8 @@ describe("a misspelt member", () => {
     ["filter", "descriptor", "plugin"],
     ["filter", "magicConfigKey", "plugin"],
     ["plugin", "prepare", "filter"],
-    ["plugin", "shift", "filter"],
+    ["plugin", "window", "filter"],
+    ["filter", "extentsAnswerReads", "plugin"],
   ] as const)("of a %s, %s, that only the other kind has, is refused", (kind, key, owner) => {
     expect(load(kind, { [key]: () => {} })).toBe(
       `x.ts: ${kind}.${key}: only a ${owner} has this member`,
@@ -61,6 +63,19 @@ describe("a misspelt member", () => {
     );
   });
 });
+
+test.each(["getSize", "pread", "pwrite", "trim", "zero", "extents", "cache"])(
+  "a filter that declares a window cannot have %s",
+  (method) => {
+    const window = () => ({ offset: 0n });
+    expect(load("filter", { window, canZero: () => "none", blockSize() {}, flush() {} })).toBe(
+      "loaded",
+    );
+    expect(load("filter", { window, [method]: () => {} })).toBe(
+      `x.ts: filter.${method}: a filter that declares window cannot have this method: it follows from the window`,
+    );
+  },
+);
 
 test("members of the author's own are let alone", () => {
   const own = { helper() {}, counts: new Map(), _read() {}, _pread: 1, Limits: {}, [Symbol()]: 1 };

@@ -361,7 +361,7 @@ describe("modules that are none", () => {
       message: "x.ts: filter.canWrite is true: expected a function",
     },
     {
-      exported: { name: "f", everyRead: () => true },
+      exported: { name: "f", fillsReads: () => true },
       message: "expected true or false",
     },
   ])("$message", ({ exported, message }) => {

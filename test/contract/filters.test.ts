@@ -15,7 +15,7 @@ import {
 } from "#api";
 import { above, configured, errnoOf, type StackOptions } from "#test/chain";
 
-import type { FilterDefinition } from "../../src/api/define.ts";
+import type { FilterDefinition, Window } from "../../src/api/define.ts";
 import { allFilters, type Subject } from "./subjects.ts";
 
 const size = 16384;
@@ -115,30 +115,87 @@ describe.each(filters)("$name", (subject) => {
   });
 
   const module = subject.module as FilterDefinition<Params, unknown>;
-  if (module.shift !== undefined) {
-    test("reads just where it says that it does", async () => {
-      const shifts: unknown[] = [];
-      const watched = defineFilter({
+  if (module.window !== undefined) {
+    /** The window that the filter declares, and how the layer below was asked. */
+    const opened = async () => {
+      const windows: Window[] = [];
+      const watched: FilterDefinition<Params, unknown> = {
         ...module,
-        pread(next, handle, buf, offset, flags) {
-          shifts.push(module.shift?.(handle));
-          return module.pread?.(next, handle, buf, offset, flags);
+        async window(handle) {
+          const window = await module.window?.(handle);
+          if (window === undefined) throw new Error("no window");
+          windows.push(window);
+          return window;
         },
-      });
-      await using stack = await open({ ...subject, module: watched });
+      };
+      const stack = await open({ ...subject, module: watched });
+      const served = await stack.next.getSize();
+      const [window] = windows;
+      if (window === undefined) throw new Error("the window was not asked for");
       stack.calls.length = 0;
-      for (const [count, offset] of [
-        [512, 0n],
-        [1, 700n],
-        [3000, 4096n],
-      ] as const)
-        await stack.next.pread(new Uint8Array(count), offset, 0);
-      const [shift] = shifts;
-      expect(typeof shift).toBe("bigint");
-      expect(shifts).toEqual([shift, shift, shift]);
-      const moved = (count: number, offset: bigint) =>
-        `pread ${count} ${offset + BigInt(shift as bigint)}`;
-      expect(stack.calls).toEqual([moved(512, 0n), moved(1, 700n), moved(3000, 4096n)]);
+      return { stack, served, window };
+    };
+
+    test("serves its window, from the first byte to the last", async () => {
+      const { stack, served, window } = await opened();
+      await using _ = stack;
+      expect(served).toBe(window.size ?? BigInt(size) - window.offset);
+      const start = Number(window.offset);
+      const end = start + Number(served);
+      const whole = stack.disk.slice();
+      expect(await contentsOf(stack.next)).toEqual(whole.slice(start, end));
+      const last = served - 1n;
+      for (const at of [0n, last]) {
+        const [byte] = [new Uint8Array(1)];
+        await stack.next.pread(byte, at, 0);
+        expect(byte[0]).toBe(whole[start + Number(at)]);
+        await stack.next.pwrite(new Uint8Array([0xee]), at, 0);
+        whole[start + Number(at)] = 0xee;
+      }
+      expect(stack.disk).toEqual(whole);
+      await stack.next.zero(1, 0n, 0);
+      await stack.next.trim(1, last, 0);
+      whole[start] = 0;
+      whole[end - 1] = 0;
+      expect(stack.disk).toEqual(whole);
+    });
+
+    test("reaches no byte outside of its window", async () => {
+      const { stack, served } = await opened();
+      await using _ = stack;
+      const whole = stack.disk.slice();
+      const list = new Extents(served - 1n, served + 1n);
+      for (const refused of [
+        () => stack.next.pread(new Uint8Array(2), served - 1n, 0),
+        () => stack.next.pread(new Uint8Array(1), served, 0),
+        () => stack.next.pread(new Uint8Array(1), -1n, 0),
+        () => stack.next.pwrite(new Uint8Array(2), served - 1n, 0),
+        () => stack.next.pwrite(new Uint8Array(1), -1n, 0),
+        () => stack.next.zero(2, served - 1n, 0),
+        () => stack.next.trim(2, served - 1n, 0),
+        () => stack.next.cache(2, served - 1n, 0),
+        () => stack.next.extents(2, served - 1n, 0, list),
+      ]) {
+        expect(await errnoOf(refused)).toBe("EINVAL");
+      }
+      expect(stack.calls).toEqual([]);
+      expect(stack.disk).toEqual(whole);
+    });
+
+    test("moves each kind of request by the offset of its window", async () => {
+      const { stack, served, window } = await opened();
+      await using _ = stack;
+      const at = served - 512n;
+      const below = at + window.offset;
+      for (const kind of ["trim", "zero", "cache"] as const) await stack.next[kind](512, at, 0);
+      await stack.next.pread(new Uint8Array(512), at, 0);
+      await stack.next.pwrite(new Uint8Array(512), at, 0);
+      const list = new Extents(at, served);
+      await stack.next.extents(512, at, 0, list);
+      expect(stack.calls).toEqual(
+        ["trim", "zero", "cache", "pread", "pwrite", "extents"].map((it) => `${it} 512 ${below}`),
+      );
+      expect(list.entries.map(({ offset, length }) => [offset, length])).toEqual([[at, 512n]]);
     });
   }
 

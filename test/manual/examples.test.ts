@@ -80,6 +80,7 @@ const found: Readonly<
   "ts filter no-zeroing": { size: 1048576n, first: 0, write: 0 },
   "ts filter limit": { size: 65536n, first: 0, write: 0 },
   "ts filter invert": { size: 1048576n, first: 0xff, write: 0 },
+  "ts filter skip": { size: 1048064n, first: 0, write: 0 },
 };
 const titleOf = ({ language, kind, name }: Example) => `${language} ${kind} ${name}`;
 const modules = examples.filter(({ kind }) => kind !== "test");
@@ -125,6 +126,7 @@ test.skipIf(!installed("nbdinfo") || !haveCompiler)(
       ["c filter skip", "0 983040 3 hole,zero"],
       ["ts plugin tiny", "0 1048576 3 hole,zero"],
       ["ts filter invert", "0 1048576 0 data"],
+      ["ts filter skip", "0 1048064 3 hole,zero"],
     ] as const) {
       const example = modules.find((it) => titleOf(it) === title);
       if (example === undefined) throw new Error(`no example ${title}`);

@@ -30,6 +30,7 @@ afterEach(() => {
 function withHoles() {
   const disk = pattern(size).fill(0, ...holes);
   const plugin = {
+    extentsAnswerReads: true,
     getSize: () => BigInt(size),
     pread: (_h: unknown, buf: Uint8Array, offset: bigint) =>
       buf.set(disk.subarray(Number(offset), Number(offset) + buf.length)),

@@ -29,6 +29,7 @@ export function sparse(layout: Layout, later = false) {
   const calls: string[] = [];
   const answer = <T>(value: T): T | Promise<T> => (later ? Promise.resolve(value) : value);
   const plugin = {
+    extentsAnswerReads: true,
     getSize: () => BigInt(size),
     pread: (_handle: unknown, buf: Uint8Array, offset: bigint) => {
       calls.push(`pread ${buf.length / KiB} ${Number(offset) / KiB}`);

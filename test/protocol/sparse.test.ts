@@ -116,6 +116,24 @@ describe.each([{ later: false }, { later: true }])(
   },
 );
 
+test("filters without a pread, and windows, leave the holes of the plugin", async () => {
+  const { calls, disk, plugin } = sparse([
+    [0, 0],
+    [64 * KiB, zero],
+    [128 * KiB, 0],
+  ]);
+  const moved = { name: "moved", window: () => ({ offset: BigInt(32 * KiB) }) };
+  await using it = await running({ plugin, filters: [{ name: "none" }, moved] });
+  const { data, shape } = await read(await connected(it), 0, 128 * KiB);
+  expect(shape).toEqual([
+    [0, 32],
+    [32, -64],
+    [96, 32],
+  ]);
+  expect(data).toEqual(disk.subarray(32 * KiB, 160 * KiB));
+  expect(calls).toEqual(["extents 128 32", "pread 32 32", "pread 32 128"]);
+});
+
 describe("no holes are told", () => {
   test("where no layer can say how small a piece may be", async () => {
     const { calls, plugin } = sparse([[0, hole | zero]]);
@@ -156,37 +174,22 @@ describe("no holes are told", () => {
   });
 
   test.each([
-    { what: "answers reads and knows nothing of extents", method: "pread" },
-    { what: "answers extents and does not see reads", method: "extents" },
-  ] as const)("below a filter that $what", async ({ method }) => {
-    const { disk, plugin } = sparse([[0, zero]]);
-    const own = { name: "own", [method]: passing[method] };
-    const alike = { name: "alike", ...passing };
-    await using it = await running({ plugin, filters: [alike, own, alike] });
-    const { shape, data } = await read(await connected(it), 0, 64 * KiB);
-    expect(shape).toEqual([[0, 64]]);
-    expect(data).toEqual(disk.subarray(0, 64 * KiB));
+    { has: "pread", own: { pread: passing.pread } },
+    { has: "extents", own: { extents: passing.extents } },
+    { has: "pread and extents", own: passing },
+  ])("below a filter with $has of its own", async ({ own }) => {
+    const { calls, plugin } = sparse([[0, zero]]);
+    const filters = [{ name: "none" }, { name: "own", ...own }, { name: "none" }];
+    await using it = await running({ plugin, filters });
+    expect((await read(await connected(it), 0, 64 * KiB)).shape).toEqual([[0, 64]]);
+    expect(calls).toEqual(["pread 64 0"]);
   });
 
-  test("only below filters that answer both, or neither, are they told", async () => {
-    const { plugin } = sparse([[0, zero]]);
-    await using it = await running({
-      plugin,
-      filters: [{ name: "both", ...passing }, { name: "neither" }],
-    });
-    expect((await read(await connected(it), 0, 64 * KiB)).shape).toEqual([[0, -64]]);
-  });
-
-  test("not where a filter wants to see every read", async () => {
-    const { plugin } = sparse([[0, zero]]);
-    const refuse = () => {
-      throw new NbdError("ENOMEM", "no reads today");
-    };
-    const filter = { name: "refuses", ...passing, pread: refuse, everyRead: true };
-    await using it = await running({ plugin, filters: [filter] });
-    const nbd = await connected(it);
-    const { type, data } = await nbd.askChunk({ type: 0, offset: 0n, count: 64 * KiB });
-    expect([type, data[3]]).toEqual([0x8001, 12]);
+  test("by a plugin that does not declare extentsAnswerReads", async () => {
+    const { calls, plugin } = sparse([[0, zero]]);
+    await using it = await running({ plugin: { ...plugin, extentsAnswerReads: false } });
+    expect((await read(await connected(it), 0, 64 * KiB)).shape).toEqual([[0, 64]]);
+    expect(calls).toEqual(["pread 64 0"]);
   });
 
   test("of space that is not allocated, but does not read as zeroes", async () => {
@@ -263,7 +266,8 @@ describe("layers are asked", () => {
       asked.push(Number(offset) / (64 * KiB));
       list.add(offset, BigInt(count), type);
     };
-    await using it = await running({ size: 16 << 20, plugin: { extents } });
+    const plugin = { extents, extentsAnswerReads: true };
+    await using it = await running({ size: 16 << 20, plugin });
     const nbd = await connected(it);
     for (let i = 0; i < 100; i++) await read(nbd, i * 64 * KiB, 64 * KiB);
     // After 1, 2, 4 ... reads; never after more than 64.

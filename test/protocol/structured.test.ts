@@ -237,7 +237,7 @@ describe.each([{ structured: false }, { structured: true }])(
       const facts = {
         size: 1n << 20n,
         eflags: 1,
-        tellsExtents: false,
+        canExtents: false,
         structured,
         allocation: false,
       };

@@ -1,0 +1,63 @@
+/** Chains whose C layers may take shortcuts, and requests that show who was asked. */
+import { spyOn } from "bun:test";
+
+import { defineFilter, type NextOps } from "#api";
+import { clientOf, configuredChain } from "#test/chain";
+import { scriptLayer } from "#test/native";
+
+import type { ChainConnection } from "../../src/chain/chain.ts";
+import type { Layer } from "../../src/chain/layer.ts";
+import { forgetRecord, recorded } from "./every-callback.ts";
+
+export async function opened(
+  layers: readonly Layer[],
+  texts: Readonly<Record<string, string>> = {},
+): Promise<ChainConnection> {
+  const chain = await configuredChain(layers, texts);
+  const connection = chain.connect(clientOf(chain));
+  await connection.open(false, "it", false);
+  // What is asked at the first request only would make a difference.
+  const { top } = connection;
+  await Promise.all([top.getSize(), top.canWrite(), top.canFlush(), top.canTrim(), top.canCache()]);
+  forgetRecord();
+  return connection;
+}
+
+/** The same layer, but one that C knows no way to. */
+export const withoutShortcut = (layer: Layer): Layer => ({ ...layer });
+
+export const requests: Readonly<Record<string, (top: NextOps) => unknown>> = {
+  pread: (top) => top.pread(new Uint8Array(512), 0n, 0),
+  pwrite: (top) => top.pwrite(new Uint8Array(512), 0n, 0),
+  flush: (top) => top.flush(0),
+  trim: (top) => top.trim(512, 0n, 0),
+  cache: (top) => top.cache(512, 0n, 0),
+};
+
+/** How often JavaScript, and how often C, was asked to do a request that was made three times. */
+export async function askedThrice(top: NextOps, lower: Layer, method: string) {
+  const spy = spyOn(lower, method as "pread");
+  try {
+    forgetRecord();
+    for (let i = 0; i < 3; i++) await requests[method]?.(top);
+    const done = recorded().filter((line) => line.startsWith(`${lower.name} ${method}`));
+    return { javascript: spy.mock.calls.length, c: done.length };
+  } finally {
+    spy.mockRestore();
+  }
+}
+
+/** Numbers from 0 to 1 that are the same for the same seed. */
+export function randomFrom(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (Math.imul(state, 1103515245) + 12345) & 0x7fffffff;
+    return state / 0x80000000;
+  };
+}
+
+export const size = 65536;
+
+/** A filter that serves the layer below from `offset` on. */
+export const lens = (offset: bigint): Layer =>
+  scriptLayer("filter", defineFilter({ name: "lens", window: () => ({ offset }) }));
