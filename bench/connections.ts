@@ -52,7 +52,7 @@ function client(socket: string, ready: () => Promise<void>, times: number[]): Pr
     const end =
       (ok: boolean) =>
       (from: Bun.Socket): void => {
-        // Whoever is sent away is not waited for.
+        // Do not wait for clients that were disconnected.
         if (phase === "handshake") void ready();
         phase = "over";
         resolve(ok && done === reads);

@@ -38,7 +38,7 @@ die (const char *what)
   exit (EXIT_FAILURE);
 }
 
-/* libnbd calls it when the answer is there; 1: nobody will ask for it. */
+/* libnbd calls it when the answer is there; 1: it is not requested again. */
 static int
 done (void *user, int *error)
 {

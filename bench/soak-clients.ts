@@ -167,7 +167,7 @@ function pause(ms: number): Promise<void> {
 
 // ---- clients that look
 
-/** Knows what must be in a region of the disk, because nobody else writes there. */
+/** Knows what must be in a region of the disk, because no other client writes there. */
 export class Keeper {
   readonly region: Region;
   /** What went wrong. */

@@ -104,7 +104,7 @@ function whole(name: string, params: readonly string[]): Plugin {
   return { name, line: name, params, arg: () => name };
 }
 
-/** It takes only the data that it has already, and fails writes of any other: so nobody may write. */
+/** It takes only the data that it has already, and fails writes of any other: so no client may write. */
 function checking(name: string, params: readonly string[]): Plugin {
   return { ...whole(name, params), line: `-r ${name}`, options: ["-r"] };
 }

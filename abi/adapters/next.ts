@@ -99,7 +99,7 @@ export class NextPointer {
     this.#places.add(place);
   }
 
-  /** They are not in that chain any more: whoever took them out closes them, if that has not happened. */
+  /** They are no longer in that chain: the code that removed them closes them, if it has not done so. */
   takenOut(place: Shortcuts): void {
     this.#isFilters = true;
     this.#places.delete(place);
@@ -162,7 +162,7 @@ export function setNext(
   return next;
 }
 
-/** A request that went through all checks: if C can do the next one of its kind alone, it shall. */
+/** A request that has passed all checks: if C can handle the next one of its kind alone, allow it. */
 function linked(
   shortcut: Shortcut,
   next: LayerContext,

@@ -44,7 +44,7 @@ const dataOps: ReadonlySet<number> = new Set([
   op.RT_OP__ZERO_V1,
 ]);
 
-/** Who is called by `next->…` through one nxdata. Returns what C shall see; throws NbdError to fail. */
+/** The callee of `next->…` through one nxdata. Returns the answer for C; throws NbdError to fail. */
 export type Upcalled = (message: Message, parked: Parked) => Answered;
 
 /** An upcall's arguments. They must be read before the first await. */
@@ -106,7 +106,7 @@ export class Bridge implements ThreadLink, QueueLink {
     this.#followProcess();
   }
 
-  /** What concerns the whole process: where errors go, whose stdin and stdout are, and that it shall end. */
+  /** Process-wide state: the destination of errors, the owner of stdin and stdout, and the request to end. */
   #followProcess(): void {
     onOwnDescriptors((fd) => this.native.rt_own_descriptor(fd));
     onShownPid((pid) => this.native.rt_set_pid(pid));

@@ -1,4 +1,4 @@
-/** The numbers of calls in the memory that C reads them from, of which there are only so many. */
+/** Numbers of calls in the memory that C reads. Their number is limited. */
 import type { CallQueue } from "./call-queue.ts";
 import type { Down } from "./call.ts";
 
@@ -15,7 +15,7 @@ export class CallNumbers {
   readonly #free: number[] = [];
   /**
    * Queues with calls for which there was no number, each in its turn. While there are any, no number is free, so that
-   * nobody gets ahead of them.
+   * no other caller overtakes them.
    */
   readonly #starving = new Set<CallQueue>();
 

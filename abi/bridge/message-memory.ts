@@ -12,7 +12,7 @@ const at = Object.fromEntries(
 ) as Readonly<Record<keyof typeof layouts.message.fields, number>>;
 const high = 2 ** 32;
 
-/** What C shall see of an upcall: a number, or more than that. */
+/** The answer of an upcall for C: a number, or more. */
 export interface Answer {
   readonly ret: bigint | number;
   /** The layer will always answer the same for this connection: C need not ask again. */

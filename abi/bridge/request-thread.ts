@@ -24,7 +24,7 @@ export interface ThreadLink {
   report(error: unknown, logName: string | undefined): number;
 }
 
-/** C may free it at once: whoever kept a view of it must find nothing there, instead of what is there by then. */
+/** C may free it at once: a kept view must be empty, rather than show the later content. */
 function takeBack(lent: ArrayBuffer | undefined): void {
   if (lent === undefined || lent.detached) return;
   try {
@@ -35,7 +35,7 @@ function takeBack(lent: ArrayBuffer | undefined): void {
   }
 }
 
-/** What clients are told of a failure. */
+/** The text of a failure for clients. */
 function saidBy(error: unknown): string {
   const message = messageOf(error);
   return message === "" && error instanceof NbdError ? error.reported : message;

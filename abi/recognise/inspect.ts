@@ -1,4 +1,4 @@
-/** Finds out all that can be told of a C module without running it: `nbdkit --inspect`. */
+/** Finds the properties of a C module without running it: `nbdkit --inspect`. */
 import { readFileSync } from "node:fs";
 
 import { ConfigError } from "#api";

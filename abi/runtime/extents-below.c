@@ -174,7 +174,7 @@ blocks_of (uint64_t count, uint64_t offset, uint32_t align, const struct nbdkit_
   blocks->end = (end + align - 1) & ~(uint64_t) (align - 1);
   if (blocks->end > blocks->size)
     blocks->end = blocks->size;
-  /* The layer below takes 32 bits, and an answer may tell of less than was asked. */
+  /* The layer below takes 32 bits, and an answer may cover less than the request. */
   if (blocks->end - blocks->start > most)
     blocks->end = blocks->start + (most & ~(uint64_t) (align - 1));
   return true;

@@ -74,7 +74,7 @@ struct rt_next {
 /* Do what can be done without JavaScript; false where it cannot. Sets errno with a *ret of -1. */
 bool rt_next_knows (struct rt_next *next, struct rt_message *message, int64_t *ret);
 
-/* Say whose fault it is that nobody is behind the pointer: once for each. */
+/* Log which module uses a pointer without a layer behind it: once for each. */
 void rt_next_complain (struct rt_next *next);
 
 /* Answer the same question by yourself from now on. */

@@ -68,8 +68,8 @@ rt_send_errors (int32_t fd)
   atomic_store (&error_fd, fd);
 }
 
-/* As src/lib/log.ts: who reads the log may be busy for a while, but requests must not wait for ever for somebody who
- * does not read it at all. */
+/* As src/lib/log.ts: the reader of the log may be busy for a while, but requests must not wait
+ * forever for one that does not read at all. */
 #define PATIENCE_MS 2000
 /* The least that a pipe takes without waiting where it takes anything. */
 #define PAGE_BYTES 4096

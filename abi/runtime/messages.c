@@ -109,7 +109,7 @@ rt_reap (uint32_t *found, uint32_t max)
   if (n > 0)
     return n;
   atomic_store (&sleeping, 1);
-  /* A message that was posted before the store above woke nobody. */
+  /* A message that was posted before the store above woke no thread. */
   n = drain (found, max);
   if (n > 0)
     atomic_store (&sleeping, 0);

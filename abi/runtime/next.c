@@ -167,7 +167,7 @@ transfer (const struct rt_message *layer, const struct rt_message *m)
                                      : pwrite (fd, buf + done, m->count - done, at);
     if (n == -1 && errno == EINTR)
       continue;
-    if (n == 0) { /* the file became shorter, of which the plugin says more */
+    if (n == 0) { /* the file became shorter; the plugin logs the details */
       errno = 0;
       return -1;
     }

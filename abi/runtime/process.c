@@ -176,7 +176,7 @@ say_that_it_ends (const struct rt_accused *accused, const char *function, int st
   rt_accuse_say (accused, function, words);
 }
 
-/* By exit, also where libc calls that for a module. */
+/* By exit, even if libc calls it for a module. */
 static void
 at_exit (int status, void *unused)
 {

@@ -1,7 +1,7 @@
 /* Queues of calls, one for each connection, and the request threads that serve them.
  *
  * JavaScript puts calls into a queue; threads take them out, run them one after the other, and sleep when there are
- * none left. As long as calls wait, one more thread is woken at a time, and whoever wakes up wakes the next: calls that
+ * none left. As long as calls wait, one more thread is woken at a time, and that thread wakes the next: calls that
  * take long run side by side soon, and calls that take a moment are all run by a thread or two.
  */
 #define _GNU_SOURCE
@@ -77,7 +77,7 @@ first_starving (void)
   return queue;
 }
 
-/* Whether one more thread shall serve the queue: then it is `*slot`, to be kicked when the lock is given back. */
+/* Whether one more thread should serve the queue: then it is `*slot`, to be kicked when the lock is given back. */
 static bool
 engage (struct rt_queue *queue, uint32_t *slot)
 {

@@ -133,7 +133,7 @@ void rt_module_loaded (const void *address, uint32_t release);
 /* What the module with this number, loaded at `address`, is called when it crashes: "filter NAME (PATH)". */
 void rt_module_describe (uint32_t module, const void *address, const char *title);
 
-/* What C is told of a client's connection: log lines start with `log_name`. Freed when no callback runs for it. */
+/* The facts about a client's connection for C: log lines start with `log_name`. Freed when no callback runs for it. */
 void *rt_connection_new (const char *log_name);
 void rt_connection_free (void *connection);
 

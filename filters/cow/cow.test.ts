@@ -349,7 +349,7 @@ test("the temporary file has no name while the server runs, and is closed when i
 });
 
 describe("extents", () => {
-  /** 16 blocks of 4096 bytes and 100 more bytes, of which the second block holds data. */
+  /** 16 blocks of 4096 bytes and 100 more bytes. The second block has data. */
   const sparse = () => new Uint8Array(65636).fill(1, 4096, 8192);
   const texts = { "cow-block-size": "4096" };
 

@@ -21,7 +21,7 @@ class Clock {
       });
     });
 
-  /** The times at which somebody wakes up. */
+  /** The times at which sleepers wake up. */
   get waiting(): number[] {
     return this.#timers.map(({ at }) => at).toSorted((a, b) => a - b);
   }

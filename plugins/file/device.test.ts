@@ -1,4 +1,4 @@
-/** What clients are told of block devices. */
+/** The properties of block devices that clients get. */
 import { describe, expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,4 +1,4 @@
-/** The space that files take: holes, what is told of them, full file systems, and block devices. */
+/** The space that files take: holes and their extents, full file systems, and block devices. */
 import { describe, expect, test } from "bun:test";
 import { closeSync, openSync, readFileSync, truncateSync } from "node:fs";
 import { join } from "node:path";

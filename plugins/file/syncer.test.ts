@@ -1,4 +1,4 @@
-/** Sharing of flushes: nobody may be answered by a flush that began before its data was written. */
+/** Sharing of flushes: a flush that began before the data was written must not answer a caller. */
 import { describe, expect, test } from "bun:test";
 
 import { syncer } from "./syncer.ts";

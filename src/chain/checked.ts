@@ -13,7 +13,7 @@ import { log } from "../lib/log.ts";
 import { namedMessage } from "../lib/speaker.ts";
 import { methodName } from "./answers.ts";
 import { type Call, Calls } from "./calls.ts";
-import { nobody } from "./connection-info.ts";
+import { noClient } from "./connection-info.ts";
 import { failureOf, mustKeep, wrongAnswer } from "./failure.ts";
 import type { ConnectionInfo, DirectMethod, Layer, LayerContext, Target, Visit } from "./layer.ts";
 import type { Link } from "./link.ts";
@@ -37,7 +37,7 @@ export class Context extends Asking implements LayerContext {
   #below: Context | undefined;
   /** What a filter in TypeScript gets as `next` for the next call. */
   #lent: Context | undefined;
-  /** Such as were given back. */
+  /** Contexts for reuse. */
   #spare: Context[] | undefined;
   /** The view that is bound to no thread. */
   readonly #unbound: Context | undefined;
@@ -77,7 +77,7 @@ export class Context extends Asking implements LayerContext {
     visit?: Visit,
   ): Promise<Context> {
     const connection = shared ? undefined : visit?.connection;
-    const stack = Context.stack(link, connection ?? nobody(), connection === undefined);
+    const stack = Context.stack(link, connection ?? noClient(), connection === undefined);
     const thread = visit?.thread;
     await openLayer(thread === undefined ? stack : stack.bind(thread), readonly, exportName);
     return stack;

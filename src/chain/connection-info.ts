@@ -19,6 +19,6 @@ export function connectionInfo(
 export const sharing = { isTls: false };
 
 /** The connection of such layers. */
-export function nobody(): ConnectionInfo {
+export function noClient(): ConnectionInfo {
   return connectionInfo(0, "", { ended: serverStops, isTls: sharing.isTls });
 }

@@ -7,7 +7,7 @@ import { FLAG_FUA } from "../api/generated/constants.gen.ts";
 import type { Awaitable, NextOps, Support } from "../api/generated/methods.gen.ts";
 import { emulatedPieceBytes } from "./limits.ts";
 
-/** Call `go` for one piece after the other. Others have their turn in between, also where layers answer at once. */
+/** Call `go` for one piece after the other. Other requests run in between, even if layers answer at once. */
 function pieces(
   count: number,
   go: (at: number, length: number) => Awaitable<void>,

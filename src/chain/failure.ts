@@ -53,7 +53,7 @@ function isObject(it: unknown): it is object {
 function knownFailure(error: unknown, where: string): NbdError | undefined {
   try {
     if (error instanceof NbdError) {
-      // Whoever looks at it later must not be surprised.
+      // A later reader must find a valid value.
       return isErrno(error.errno) && typeof error.message === "string" ? error : undefined;
     }
     const code = isObject(error) && "code" in error ? error.code : undefined;

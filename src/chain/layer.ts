@@ -55,7 +55,7 @@ export interface LayerContext extends NextOps, Visit {
   /** Close this layer and those below, if they are open, then open and prepare them anew. */
   reopen(readonly: boolean, exportName: string): Awaitable<void>;
   /**
-   * Open the layers below this one once more: they know nothing of those that `next` stands for. Whoever opened
+   * Open the layers below this one once more: they know nothing of those that `next` stands for. The caller that opened
    * them prepares, finalizes and closes them, or makes them its `next`. `shared`: on behalf of no client.
    */
   openNext(readonly: boolean, exportName: string, shared: boolean): Awaitable<LayerContext>;
@@ -206,7 +206,7 @@ export interface Layer extends ConnectionMethods {
     exportName: string,
     isTls: boolean,
   ): Awaitable<unknown>;
-  /** The address that is told of the handle in debug lines. */
+  /** The address of the handle for debug lines. */
   handleAddress?(handle: unknown): number;
   close?(context: LayerContext): Awaitable<void>;
   prepare?(context: LayerContext, readonly: boolean): Awaitable<void>;

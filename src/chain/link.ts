@@ -76,7 +76,7 @@ export class Link {
     });
   }
 
-  /** `text` where a client can be told of it; others are ignored, as nbdkit does. */
+  /** `text` if NBD can carry it; others are ignored, as in nbdkit. */
   checkedString(
     method: string,
     text: string | undefined,

@@ -28,7 +28,7 @@ export function emulatesFua({ layer, state }: Context): boolean {
   );
 }
 
-/** As in nbdkit, a plugin is flushed also where it does not let clients flush. */
+/** As in nbdkit, a plugin is flushed even if it does not let clients flush. */
 export function thenFlush(context: Context, done: Awaitable<void>): Awaitable<void> {
   return after(done, () =>
     context.layer.kind === "plugin" ? flushNow(context) : context.flush(0),

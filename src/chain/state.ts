@@ -19,7 +19,7 @@ export class State {
   prepared = false;
   /** Its finalize has failed: it is never called again, and finalizing fails until the layer is opened anew. */
   finalizeFailed = false;
-  /** Closed for good, with the connection: nobody would close what was opened now. */
+  /** Closed for good, with the connection: a stack opened now would never be closed. */
   over = false;
   /** The size as a number where that is exact, else -1: comparing numbers is far cheaper. */
   exactSize = -1;

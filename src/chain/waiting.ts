@@ -1,4 +1,4 @@
-/** What the server waits for: calls that layers have not answered yet, whoever called them. */
+/** Outstanding calls: those that layers have not answered yet, by any caller. */
 import { isPromise, promiseOf } from "../api/awaitable.ts";
 import type { Awaitable } from "../api/generated/methods.gen.ts";
 import { busyCalls, turnTime } from "./calls.ts";

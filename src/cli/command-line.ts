@@ -60,7 +60,7 @@ export function parseCommandLine(argv: readonly string[]): CommandLine {
   if (action === "help" || action === "version") return { kind: "print", what: action };
   const hint =
     action === "dump-plugin"
-      ? "nbdkit PLUGIN --dump-plugin tells of a plugin, and nbdkit --dump-config of the server"
+      ? "nbdkit PLUGIN --dump-plugin describes a plugin, and nbdkit --dump-config the server"
       : "see `nbdkit --help` or the manual nbdkit(1)";
   throw new ConfigError(`no plugin was given on the command line: ${hint}`);
 }

@@ -17,7 +17,7 @@ export function fail(error: unknown): never {
 
 function handle(error: unknown): void {
   if (serving === 0) fail(error);
-  log.error(`nobody caught this, so some request may never be answered: ${stackOf(error)}`);
+  log.error(`an error was not caught, so some request may never be answered: ${stackOf(error)}`);
 }
 
 /** From now on every uncaught error is reported. */

@@ -1,4 +1,4 @@
-/** Lines of the log reach whoever reads them, however slowly. */
+/** Lines of the log reach their reader, however slow it is. */
 import { expect, test } from "bun:test";
 import { closeSync, constants, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";

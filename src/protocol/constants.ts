@@ -110,7 +110,7 @@ export const CMD_FLAG_DF = 4;
 export const CMD_FLAG_REQ_ONE = 8;
 export const CMD_FLAG_FAST_ZERO = 16;
 
-/** Kinds of chunks, of which structured replies consist. */
+/** Kinds of chunks in structured replies. */
 export const CHUNK_OFFSET_DATA = 1;
 export const CHUNK_OFFSET_HOLE = 2;
 export const CHUNK_BLOCK_STATUS = 5;

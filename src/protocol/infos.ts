@@ -1,4 +1,4 @@
-/** What LIST, INFO and GO tell of exports, as payloads of replies. */
+/** The reply payloads of LIST, INFO and GO about exports. */
 import type { NextOps } from "../api/generated/methods.gen.ts";
 import type { BlockSize } from "../lib/block-size.ts";
 import { bytesOf } from "../lib/text-bytes.ts";

@@ -3,7 +3,7 @@ export class Lock {
   #held = false;
   readonly #waiting: (() => void)[] = [];
 
-  /** Nobody holds it and nobody waits. */
+  /** Neither held nor waited for. */
   get free(): boolean {
     return !this.#held;
   }
@@ -23,7 +23,7 @@ export class Lock {
     });
   }
 
-  /** Hand it to the one who waited longest. It stays held in between, so nobody can slip in. */
+  /** Pass it to the longest waiter. It stays held meanwhile, so that no other caller gets in between. */
   release(): void {
     const next = this.#waiting.shift();
     if (next === undefined) this.#held = false;

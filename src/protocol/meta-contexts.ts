@@ -8,7 +8,7 @@ const family = "base:";
 export class MetaContexts {
   #chosenFor: Uint8Array | undefined;
 
-  /** Whether a client that lists contexts is told of it. */
+  /** Whether it is listed for clients that list contexts. */
   lists({ queries }: MetaRequest): boolean {
     return queries.length === 0 || queries.includes(family) || queries.includes(BASE_ALLOCATION);
   }

@@ -116,7 +116,7 @@ class Negotiation {
     this.#greet();
     if (!(await this.#takeClientFlags())) return undefined;
     for (; this.#optionsLeft > 0; this.#optionsLeft--) {
-      // Opening the layers once more for every option that is left would help nobody.
+      // Do not open the layers again for every remaining option.
       if (this.#output.dead) return undefined;
       const outcome = await this.#nextOption();
       if (outcome === "leave") return undefined;
@@ -340,7 +340,7 @@ class Negotiation {
 
   async #metaContext(option: number, length: number): Promise<Outcome> {
     const sets = option === OPT_SET_META_CONTEXT;
-    // What was chosen before is given up, also where this fails.
+    // The earlier choice is dropped, even if this fails.
     if (sets) this.#contexts.forget();
     if (!this.#options.policy.metaContexts) {
       return this.#refuse(option, length, REP_ERR_UNSUP, "the server was told to have none");

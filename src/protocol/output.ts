@@ -39,7 +39,7 @@ interface Segment {
   readonly block: Block;
   start: number;
   readonly end: number;
-  /** Nobody else uses the block. */
+  /** No other code uses the block. */
   readonly recycle: boolean;
 }
 

@@ -39,7 +39,7 @@ export class Payload {
     this.#filled = filled;
   }
 
-  /** Where the next bytes belong, and no others. Whoever puts some there says so with `fill`. */
+  /** The place for exactly the next bytes. A caller that fills it reports that with `fill`. */
   get room(): Uint8Array {
     if (this.#filled === this.#room) this.#grow(2 * this.#filled);
     const end = Math.min(this.count, this.#room);
@@ -50,7 +50,7 @@ export class Payload {
     this.#filled += count;
   }
 
-  /** Nobody reads it any more. */
+  /** It is no longer read. */
   release(): void {
     this.#blocks.give(this.#block);
   }

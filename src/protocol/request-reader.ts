@@ -20,7 +20,7 @@ const nothing = new Uint8Array(0);
 export const BULK_BYTES = 64 << 10;
 
 export class RequestReader {
-  /** A request is complete and waits to be run; whoever runs it clears this. */
+  /** A complete request waits to run; the caller that runs it clears this. */
   ready = false;
   /** The client said goodbye, or what it sent cannot be understood: nothing more will be read. */
   broken = false;
@@ -84,7 +84,7 @@ export class RequestReader {
     return waiting + (this.#payload?.capacity ?? 0);
   }
 
-  /** Bytes from the client. Nobody else uses their memory any more: layers are given parts of it, or it is freed. */
+  /** Bytes from the client. No other code uses their memory: layers get parts of it, or it is freed. */
   push(chunk: Uint8Array): void {
     this.#bulk = false;
     if (this.#at < this.#length) this.#chunks.push(chunk);
@@ -147,8 +147,7 @@ export class RequestReader {
   }
 
   /**
-   * The request will be answered later: its data stays as it is. What was collected is for whoever
-   * releases it then.
+   * The request will be answered later, so its data must not change. The caller releases the returned payload then.
    */
   keepPayload(): Payload | undefined {
     const payload = this.#payload;
@@ -158,7 +157,7 @@ export class RequestReader {
     return payload;
   }
 
-  /** The request was answered: nobody uses its data any more. */
+  /** The request was answered: its data is no longer used. */
   releasePayload(): void {
     this.#payload?.release();
     this.#payload = undefined;

@@ -97,7 +97,7 @@ export class Transmission {
     });
     this.#gate.onGranted = () => {
       this.#turn();
-      // Whoever cannot run after all, as the client takes no output, must not keep others waiting.
+      // A request that cannot run, because the client takes no output, must not delay others.
       this.#gate.leave();
     };
   }
@@ -141,7 +141,7 @@ export class Transmission {
     else this.#end();
   }
 
-  /** The connection is gone. What is in flight goes on, but nobody is told. */
+  /** The connection is gone. Requests in flight continue without replies. */
   died(): void {
     this.#output.die();
     this.#end();

@@ -27,7 +27,7 @@ export interface Shared {
   readonly policy: ProtocolPolicy;
   readonly tls: ServerTls;
   readonly collection: IdleCollection;
-  /** Nobody is greeted before. */
+  /** No client is greeted before. */
   readonly ready: Promise<void>;
   /** Held for a whole connection in model serialize_connections. */
   readonly connectionLock: Lock;
@@ -114,7 +114,7 @@ export class Connection {
 
   // ---- what the socket says
 
-  /** Nobody else uses the chunk's memory from then on. */
+  /** No other code uses the chunk's memory from then on. */
   data(chunk: Uint8Array): void {
     speakOf(this.#logName, this.#take, chunk);
   }
@@ -177,7 +177,7 @@ export class Connection {
   /** The client sends no more, but may still read. */
   #noMoreInput(): void {
     this.#inputEnded = true;
-    // First: whoever ends the transmission names a reason too, and the first one holds.
+    // First: the end of the transmission also has a reason, and the first reason counts.
     this.#ended.abort("gone");
     this.#input.end();
     if (this.#ends) this.#over.resolve();
@@ -423,7 +423,7 @@ export class Connection {
     return requestLock.run(go);
   }
 
-  /** Nobody waits for a greeting. A client that has said all it had to say may still wait for the answers. */
+  /** No client waits for a greeting. A half-closed client may still wait for replies. */
   get #ends(): boolean {
     const silent = this.#inputEnded && this.#input.empty;
     return silent || this.#output.dead || this.#stopping;

@@ -89,7 +89,7 @@ class PipedReply implements FileReply {
         this.#pipes.shift();
         continue;
       }
-      // Bun tells of room in a socket only after it could not write to it.
+      // Bun reports room in a socket only after a write could not complete.
       if (pipe.take(this.#byte) !== 1) return -1;
       this.#offered = true;
     }

@@ -1,6 +1,6 @@
 /**
  * Notices clients that leave while they are held back. Bun does not look at sockets that are paused, and a request that
- * sleeps for such a client would keep others waiting for nobody.
+ * sleeps for such a client would delay others without need.
  */
 import { hungUp } from "../sys/socket.ts";
 import { hangupCheckMs } from "./limits.ts";

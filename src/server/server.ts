@@ -153,7 +153,7 @@ class RunningServer implements Server {
     for (const listener of this.#listeners) listener.pause();
     const message =
       `${this.connections} clients are connected, and few of the ${openFilesLimit()} descriptors that the ` +
-      "system allows are left: others wait until somebody leaves";
+      "system allows are left: others wait until a client leaves";
     // Once is enough: at the limit each client that leaves makes room for one.
     if (this.#saidFull) log.debug(message);
     else log.error(message);

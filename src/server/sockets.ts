@@ -125,7 +125,7 @@ function openTcp(target: TcpTarget, family: IpFamily | undefined): Listening {
   }
 }
 
-/** All addresses share one port, also where the kernel chooses it. `failure` is the first one. */
+/** All addresses share one port, even if the kernel chooses it. `failure` is the first one. */
 function bindAll(
   addresses: readonly SocketAddress[],
   wanted: number,

@@ -112,7 +112,7 @@ class Streams implements ClientSocket {
         at += await written(this.#output, bytes, at);
       }
     } catch {
-      // Nobody reads any more.
+      // There is no reader any more.
       this.#finish();
     }
     this.unwritten = 0;

@@ -261,7 +261,7 @@ export class TlsTransport implements ClientSocket, Disposable {
     this.#settle(false);
   }
 
-  /** Hand on what has come. It was asked for with the chunk that brought it, so nobody is asked whether to go on. */
+  /** Pass on decrypted data. The chunk that brought it was requested, so there is no check whether to continue. */
   #deliver(session: TlsTalk): void {
     let left = tlsReceivedAtOnce;
     while (this.#state === "secure" && !this.#deaf) {

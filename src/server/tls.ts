@@ -190,7 +190,7 @@ function fileOf(path: string): { readonly path: string; readonly bytes: Uint8Arr
   }
 }
 
-/** The file is read again for each client: what is wrong in a line is said, but nobody else is locked out by it. */
+/** The file is read again for each client: an invalid line is logged, but does not lock out other users. */
 function loadKeys(path: string, { priority }: TlsOptions): TlsCredentials {
   const text = Buffer.from(fileOf(path).bytes).toString("latin1");
   for (const [index, line] of text.split("\n").entries()) {

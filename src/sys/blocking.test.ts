@@ -18,7 +18,7 @@ afterAll(() => {
 });
 
 describe("calls on other threads", () => {
-  test("fill arrays of every size, of which the small ones may move", async () => {
+  test("fill arrays of every size, even small ones, which may move", async () => {
     const reads = Array.from({ length: 500 }, async (_, i) => {
       const buf = new Uint8Array(1 + ((i * 37) % 3000));
       const at = (i * 101) % 60_000;

@@ -127,7 +127,7 @@ describe.skipIf(!kernelTellsWhatIsInMemory)("in memory", () => {
   });
 });
 
-test("tells whether somebody may wait for a descriptor", () => {
+test("reports whether a descriptor may block", () => {
   expect(isNonBlocking(fd)).toBe(false);
   expect(isNonBlocking(-1)).toBe(false);
 });

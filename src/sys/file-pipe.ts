@@ -62,7 +62,7 @@ function libc(): ReturnType<typeof load> {
   return (loaded ??= load());
 }
 
-/** Whether nobody ever waits for the socket: only then it can be given something. */
+/** Whether the socket never blocks, which a transfer to it requires. */
 export function isNonBlocking(fd: number): boolean {
   try {
     const flags = libc().c.fcntl(fd, F_GETFL, 0);

@@ -165,7 +165,7 @@ function pathOf(bytes: Uint8Array): string {
  * Give all sockets that `make` makes the SELinux label: setsockcreatecon(3). Throws where there is no SELinux.
  */
 export function labelled<T>(label: string, make: () => T): T {
-  // What it needs is loaded before the call that it may tell of.
+  // Load its dependencies before the call whose error it reports.
   lastErrno();
   const selinux = openSystemLibrary("libselinux.so.1", {
     setsockcreatecon: { args: ["ptr"], returns: "i32" },

@@ -29,7 +29,7 @@ function standsFor(fd: number, pid: number): boolean {
     if (readlinkSync(`/proc/self/fd/${fd}`) !== "anon_inode:[pidfd]") return false;
     return readFileSync(`/proc/self/fdinfo/${fd}`, "utf8").includes(`\nPid:\t${pid}\n`);
   } catch {
-    // It was the folder's own, or somebody closed it.
+    // It was the folder's own descriptor, or another thread closed it.
     return false;
   }
 }

@@ -113,7 +113,7 @@ const POLLOUT = 4;
 
 /**
  * Whether a page may be written to the descriptor without waiting for a reader, now or within `waitMs` (for ever if
- * that is negative). Also where writing fails at once.
+ * that is negative). Even if writing fails at once.
  */
 export function hasRoom(fd: number, waitMs: number): boolean {
   const until = performance.now() + waitMs;
@@ -173,7 +173,7 @@ function exitAsC(status: number): void {
   libc().exit(status);
 }
 
-/** Leave the session of whoever started this process, and with it the terminal. */
+/** Leave the session of the process's starter, and with it the terminal. */
 export function leaveSession(): void {
   checked("setsid", libc().setsid());
 }

@@ -72,7 +72,7 @@ export function peerCredentials(fd: number): Peer | undefined {
   const length = new Uint32Array([numbers.byteLength]);
   if (calls()?.getsockopt(fd, SOL_SOCKET, SO_PEERCRED, numbers, length) !== 0) return undefined;
   const [pid = 0, uid = 0, gid = 0] = numbers;
-  // For other kinds of sockets the kernel answers, too, but with nobody.
+  // For other kinds of sockets the kernel answers without a peer.
   return pid > 0 ? { pid, uid: uid >>> 0, gid: gid >>> 0 } : undefined;
 }
 
@@ -90,7 +90,7 @@ export function hungUp(fds: readonly number[]): readonly number[] {
 
 /**
  * Receive what has come, as much as fits. Returns how much that is: 0 where nothing has come, or nothing will, or it
- * failed, which whoever waits for the socket finds out, too.
+ * failed, which code that waits for the socket also detects.
  */
 export function receiveNow(fd: number, into: Uint8Array): number {
   const count = calls()?.recv(fd, into, into.length, MSG_DONTWAIT) ?? 0;

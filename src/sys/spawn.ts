@@ -25,7 +25,7 @@ export interface Again {
 }
 
 /**
- * Start it. The variable `name` holds the descriptor to write to, its inode, which nobody else's has, and the number
+ * Start it. The variable `name` holds the descriptor to write to, its inode, which is unique, and the number
  * of this process.
  */
 export function startAgain(name: string): Again {

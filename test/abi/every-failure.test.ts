@@ -165,7 +165,7 @@ describe.skipIf(!haveCompiler)("filters that fail (needs cc)", () => {
       },
     );
 
-    test.each(releaseIds)("%s: a failing finalize keeps nobody from it", async (id) => {
+    test.each(releaseIds)("%s: a failing finalize does not prevent others", async (id) => {
       const below = id === "1.30" ? "1.26" : "1.30";
       const connection = await opened(await chainOf([id, below], failing(id, "finalize")));
       await connection.close();
@@ -256,7 +256,7 @@ describe.skipIf(!haveCompiler)("filters that fail (needs cc)", () => {
       const back = new Uint8Array(512).fill(2);
       await top.pread(back, 0n, 0);
       expect(back).toEqual(new Uint8Array(512));
-      // Nobody said that it is fast.
+      // No layer says that it is fast.
       expect(await errnoOf(() => top.zero(512, 0n, FLAG_FAST_ZERO))).toBe(
         triState ? "EOPNOTSUPP" : "EINVAL",
       );

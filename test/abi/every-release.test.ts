@@ -223,7 +223,7 @@ async function checkExtents(
   }
 }
 
-/** All of a chain's life, with two clients of which one may not write. */
+/** The whole life of a chain, with two clients, one of them read-only. */
 async function checkStack(members: readonly Member[], kind: PluginKind): Promise<void> {
   const chain = await configured(members, kind);
   expect(recorded()).toEqual(beginning(members));

@@ -310,7 +310,7 @@ lines (void)
   rt_send_errors (2);
 }
 
-/* ---- contexts that nobody serves any more */
+/* ---- contexts without a connection */
 
 static void
 contexts (void)

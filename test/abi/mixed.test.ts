@@ -147,7 +147,7 @@ describe.skipIf(!haveCompiler)("mixed chains (needs cc)", () => {
     expect(await (await stack.connect()).top.canMultiConn()).toBe(false);
   });
 
-  test("a parameter that is nobody's reaches the layers below", async () => {
+  test("a parameter that no filter uses reaches the layers below", async () => {
     let got = "";
     const catcher = scriptLayer("filter", {
       name: "catcher",

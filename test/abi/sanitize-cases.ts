@@ -132,7 +132,7 @@ export const cases: readonly Case[] = [
     scenario: "recovery",
     stack: ["second-try"],
   },
-  { what: "calls that nobody may make", scenario: "misuse", stack: ["order"] },
+  { what: "forbidden calls", scenario: "misuse", stack: ["order"] },
   { what: "a filter for nbdkit 1.2 of thread model 0", scenario: "unmarked", stack: ["foreign"] },
   {
     what: "the parsers",

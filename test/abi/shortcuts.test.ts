@@ -1,4 +1,4 @@
-/** Requests that C layers take to the C layer below by themselves: that they do, and that nobody could tell. */
+/** Requests that go directly from a C layer to the C layer below: that they do, with the same results. */
 import { beforeAll, describe, expect, spyOn, test } from "bun:test";
 
 import { type ReleaseId, releaseIds } from "#abi/generated/releases.gen";
@@ -130,7 +130,7 @@ describe.skipIf(!haveCompiler)("shortcuts between C layers (needs cc)", () => {
       expect(counts).toEqual([3, 3, 3]);
     });
 
-    test("not where debug lines tell of each request", async () => {
+    test("not if debug lines report each request", async () => {
       const args = [
         `--filter=${await everyCallbackPath("1.36")}`,
         `--filter=${await everyCallbackPath("1.12")}`,

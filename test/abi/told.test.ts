@@ -1,5 +1,5 @@
 /**
- * What clients are told of failures that modules in C have logged: nbdkit's last error, in the
+ * The messages that clients get for failures that C modules have logged: nbdkit's last error, in the
  * reply to the option or request.
  */
 import { beforeAll, describe, expect, test } from "bun:test";

@@ -154,7 +154,7 @@ describe("the default export", () => {
   });
 });
 
-test("every layer is told of the client, before it is opened too", async () => {
+test("every layer gets the client, even before it is opened", async () => {
   const seen: unknown[] = [];
   const note = (what: string, { id, exportName, isTls, peer }: Client) =>
     void seen.push([what, id, exportName, isTls, peer?.pid]);

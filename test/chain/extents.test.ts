@@ -13,7 +13,7 @@ import {
 } from "#api";
 import { above, errnoOf, mapOf, overPlugin } from "#test/chain";
 
-/** Four sectors, of which the first two are data. */
+/** Four sectors. The first two are data. */
 const disk = () => new Uint8Array(2048).fill(1, 0, 1024);
 const through = defineFilter({ name: "through" });
 
@@ -184,7 +184,7 @@ describe("descriptions", () => {
     ["d".repeat(4096), "d".repeat(4096)],
     ["d".repeat(4097), undefined],
     ["a\0b", undefined],
-  ])("that no client can be told of are ignored", async (text, told) => {
+  ])("that NBD cannot carry are ignored", async (text, told) => {
     await using stack = await overPlugin(plugin({ exportDescription: () => text }));
     expect(await stack.next.exportDescription()).toBe(told);
   });

@@ -269,7 +269,7 @@ test("what a filter has kept of a connection cannot be opened again after its en
   let kept: LayerContext | undefined;
   const keeping = defineFilter({
     name: "keeping",
-    // It is more than what filters in TypeScript are told of.
+    // It is more than TypeScript filters get.
     prepare: (next) => void (kept = next as LayerContext),
   });
   const chain = await configuredChain([typescriptLayer("filter", keeping, "k.ts"), ...below], {});

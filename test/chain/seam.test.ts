@@ -168,7 +168,7 @@ describe("what a layer throws", () => {
   });
 });
 
-test("what is like a promise is waited for, also where its then returns nothing", async () => {
+test("a thenable is awaited, even if its then returns nothing", async () => {
   const soon = <T>(go: () => T) => ({
     // oxlint-disable-next-line unicorn/no-thenable -- that is what is tested
     then(resolve: (value: T) => void, reject: (error: unknown) => void): void {

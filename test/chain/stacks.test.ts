@@ -260,7 +260,7 @@ describe("another stack", () => {
     await it.connection.close();
   });
 
-  test("may be taken away: then requests fail, and it is closed by whoever took it", async () => {
+  test("may be removed: then requests fail, and the code that removed it closes it", async () => {
     const it = await chainOf();
     const top = await it.opened();
     const old = it.context().setNext(undefined);

@@ -130,7 +130,7 @@ describe("with a plugin", () => {
     expect(keys).toContain("has_pread");
   });
 
-  test("--dump-plugin tells of a plugin without parameters that it has none", async () => {
+  test("--dump-plugin reports that a plugin has no parameters", async () => {
     const { code, stdout, stderr } = await nbdkit("--dump-plugin", bare);
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     expect(stdout).toBe(
@@ -182,7 +182,7 @@ describe("refusals", () => {
     [[], "no plugin was given on the command line: see `nbdkit --help` or the manual nbdkit(1)"],
     [
       ["--dump-plugin"],
-      "no plugin was given on the command line: nbdkit PLUGIN --dump-plugin tells of a plugin, and nbdkit --dump-config of the server",
+      "no plugin was given on the command line: nbdkit PLUGIN --dump-plugin describes a plugin, and nbdkit --dump-config the server",
     ],
     [
       ["-p", "x", "null"],

@@ -44,7 +44,7 @@ const refusedBy = (target: Parameters<typeof NbdClient.ready>[0]) =>
   );
 
 describe("several places", () => {
-  test("are listened on at once, and --print-uri tells of all", async () => {
+  test("are listened on at once, and --print-uri prints all", async () => {
     using folder = new Folder();
     const unix = folder.file("sock");
     const places = ["-p0", "-i127.0.0.1", "--listen", `nbd+unix:///?socket=${unix}`];
@@ -349,7 +349,7 @@ test("-s waits until a client that has left took its answers", async () => {
   const [greeting, leaving] = [asks.subarray(0, 20), asks.subarray(-28)];
   writeFileSync(folder.file("in"), Buffer.concat([greeting, read, leaving]));
   const words = [...program, "-v", "-s", "memory", "1M"].map((word) => `'${word}'`).join(" ");
-  // Nobody reads before the layers are closed, and a pipe takes far less than a mebibyte.
+  // There is no reader before the layers are closed, and a pipe takes far less than a mebibyte.
   const reader = "until grep -q 'memory: close' log; do sleep 0.01; done; wc -c";
   const shell = `cd '${folder.path}' && ${words} <in 2>log | { ${reader}; }`;
   const { code, stdout } = await run(["/bin/sh", "-c", shell]);
@@ -359,7 +359,7 @@ test("-s waits until a client that has left took its answers", async () => {
 test.skipIf(!installed("perl"))(
   "-s waits for its client also on a descriptor that would not (needs perl)",
   async () => {
-    // Bun lets what it starts wait, so that somebody else has to begin.
+    // Bun lets what it starts wait, so that another process has to begin.
     const nonBlocking = "fcntl (STDIN, F_SETFL, O_NONBLOCK) or die; exec @ARGV";
     const perl = ["perl", "-MFcntl", "-e", nonBlocking];
     const child = Bun.spawn([...perl, ...program, "-s", "memory", "4k"], {

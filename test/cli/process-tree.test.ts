@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 
 import { endTree } from "../../src/cli/process-tree.ts";
 
-/** A shell that has printed `words` words, and what it prints after them until nobody is left to print. */
+/** A shell that has printed `words` words, and what it prints after them until no process is left to print. */
 async function started(script: string, words: number) {
   const child = Bun.spawn(["/bin/sh", "-c", script], { stdio: ["ignore", "pipe", "ignore"] });
   const reader = child.stdout.getReader();

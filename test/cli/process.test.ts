@@ -107,7 +107,7 @@ describe.skipIf(!isRoot)("-u and -g (needs root)", () => {
     servers.flatMap(([name, command]) =>
       ["-u", "-g"].map((option) => [option, name, command] as const),
     ),
-  )("%s refuses a name that nobody has (%s)", async (option, _name, command) => {
+  )("%s refuses an unknown name (%s)", async (option, _name, command) => {
     const args = ["-U", "-", option, "no-such-name", "null", "--run", "true"];
     const result = await run([...command, ...args]);
     expect(result.stderr).toContain("no-such-name");

@@ -1,4 +1,7 @@
-/** What the command of --run and programs that modules start get from the server, and from whoever started it. */
+/**
+ * What the command of --run and programs that modules start get from the server, and from the
+ * process that started it.
+ */
 import { describe, expect, test } from "bun:test";
 import { existsSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";

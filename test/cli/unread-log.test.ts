@@ -1,4 +1,4 @@
-/** What becomes of the server when nobody reads its log, or what it prints. */
+/** The server's behaviour when its log or its output is not read. */
 import { describe, expect, test } from "bun:test";
 import { closeSync, constants, mkdtempSync, openSync, readSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -64,7 +64,7 @@ async function isServed(socket: string): Promise<void> {
   await connection.ask({ type: 0, offset: 512n, count: 512 });
 }
 
-describe.each(kinds)("a log that nobody reads, where a write %s", (_what, flags) => {
+describe.each(kinds)("an unread log, where a write %s", (_what, flags) => {
   async function served(args: readonly string[], lost: RegExp): Promise<void> {
     using pipe = new FullPipe();
     const socket = join(pipe.folder, "sock");

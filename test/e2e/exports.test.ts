@@ -25,7 +25,7 @@ const chains: readonly (readonly string[])[] = [
   ["--filter=nofilter", "--filter=cow", "--filter=nofilter", "native:file"],
 ];
 
-/** The size that INFO tells of an export. */
+/** The size of an export in INFO. */
 async function sizeOf(client: NbdClient, name: string): Promise<bigint | undefined> {
   const replies = await client.option(6, infoPayload(name));
   const info = replies.find(({ type, data }) => type === 3 && data[1] === 0);

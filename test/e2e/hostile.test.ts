@@ -19,7 +19,7 @@ const READ = 0;
 const WRITE = 1;
 const count = 4096;
 
-/** Somebody who gets what he asks for. */
+/** A client that gets what it requests. */
 async function isServed(socket: string): Promise<void> {
   const { client } = await NbdClient.ready({ unix: socket });
   await using connection = client;
@@ -40,12 +40,12 @@ describe("what is thrown", () => {
     expect(stderr.match(new RegExp(`error: ${method}`, "g"))).toBeArrayOfSize(2);
   });
 
-  test.each(ways)("%s where nobody can catch it does not end the server", async (how) => {
+  test.each(ways)("%s that cannot be caught does not end the server", async (how) => {
     await using server = await hostile(`forget-${how}`);
     const { client } = await NbdClient.ready({ unix: server.socket });
     await using connection = client;
     expect((await connection.ask({ type: READ, count })).error).toBe(0);
-    await server.printed(/(nobody caught this[^]*){2}/);
+    await server.printed(/(an error was not caught[^]*){2}/);
     await isServed(server.socket);
     expect((await server.stop()).code).toBe(0);
   });

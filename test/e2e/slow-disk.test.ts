@@ -1,4 +1,4 @@
-/** A disk that does not answer holds up the request that waits for it, and nobody else's. */
+/** A disk that does not answer delays only the requests that wait for it. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { symlinkSync } from "node:fs";
 import { join } from "node:path";

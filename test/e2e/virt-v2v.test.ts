@@ -30,7 +30,7 @@ beforeAll(() => {
 afterAll(() => rmSync(folder, { recursive: true }));
 
 describe("what it finds out", () => {
-  test("the version, of which its features depend", async () => {
+  test("the version, which determines its features", async () => {
     const { code, stdout, stderr } = await run([...program, "--dump-config"]);
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     const version = /^version=(.*)$/m.exec(stdout)?.[1] ?? "";

@@ -131,7 +131,7 @@ function randomRequest(random: Random): Uint8Array {
   return request(plain, type === 1 && (count <= 128 << 10 || !random.once(50)) ? count : 0);
 }
 
-/** A larger read: what it returns can be compared, as nobody writes. */
+/** A larger read: its data can be compared, since there are no writes. */
 function randomRead(random: Random): Uint8Array {
   const count = random.once(3) ? random.pick(smallCounts) : random.below(diskBytes);
   const offset = BigInt(random.below(diskBytes - count));

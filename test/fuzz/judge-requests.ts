@@ -9,7 +9,7 @@ export interface Terms {
 }
 
 interface Case {
-  /** What is read where nobody writes, if that is known. */
+  /** The data of ranges without writes, if known. */
   readonly disk: Uint8Array | undefined;
   readonly sent: Said;
   readonly said: Said;

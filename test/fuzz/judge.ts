@@ -31,7 +31,7 @@ export interface Facts {
   readonly metaContexts: boolean;
   readonly oldstyle: boolean;
   readonly tls: ServerTls["mode"];
-  /** What is read where nobody writes, if that is known. */
+  /** The data of ranges without writes, if known. */
   readonly disk?: Uint8Array;
 }
 

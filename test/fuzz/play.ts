@@ -154,7 +154,7 @@ class Client {
       pause: () => (this.#paused = true),
       resume: () => {
         this.#paused = false;
-        // The kernel tells of what waits later, never from within.
+        // The kernel reports waiting data later, never from within.
         queueMicrotask(() => this.#deliver());
       },
       end: () => {},

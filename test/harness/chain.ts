@@ -34,7 +34,7 @@ export interface StackOptions {
   readonly below?: readonly unknown[];
   /** Answer every request of the disk later instead of at once. */
   readonly later?: boolean;
-  /** Throws what the disk's methods shall throw. */
+  /** Throws the errors for the disk's methods. */
   readonly fail?: (call: string) => void;
   readonly canWrite?: boolean;
   /** Whether the disk tells which of its sectors are zeroes; true by default. */
@@ -217,7 +217,7 @@ export async function abilities(next: NextOps) {
   };
 }
 
-/** "0+512 data", "512+1024 hole zero": what `next` tells of a range, up to the end of its disk. */
+/** "0+512 data", "512+1024 hole zero": the extents that `next` reports for a range, up to the end of its disk. */
 export async function mapOf(
   next: NextOps,
   offset: bigint,

@@ -20,7 +20,7 @@ export interface Case {
   readonly before?: (folder: string) => unknown;
   /** Do something with the server and tell what was seen. */
   readonly see: (side: Side) => Promise<unknown>;
-  /** What both shall have shown. */
+  /** The expected output of both. */
   readonly expected: unknown;
   /** Programs that are needed besides nbdkit. */
   readonly needs?: readonly string[];

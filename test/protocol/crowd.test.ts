@@ -1,4 +1,4 @@
-/** A thousand clients that say nothing: what they cost, and that they disturb nobody. */
+/** A thousand silent clients: their cost, and that they disturb no other client. */
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 

@@ -1,4 +1,4 @@
-/** Servers that may open few files: their clients wait, and nobody is sent away. */
+/** Servers with few file descriptors: their clients wait, and none is disconnected. */
 import { describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 

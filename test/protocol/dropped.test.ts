@@ -68,7 +68,7 @@ test("a client that takes nothing is cut off nevertheless", async () => {
     await until(() => sockets() === before + 2);
     await until(() => client.bytesWritten > 0);
     await until(() => {
-      // Until the export is open there is nobody to drop.
+      // Until the export is open there is no client to drop.
       drop();
       return sockets() === before + 1;
     });

@@ -1,4 +1,4 @@
-/** Lists of exports, default exports, and what INFO tells of an export beside its size. */
+/** Lists of exports, default exports, and the facts in INFO about an export besides its size. */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 
 import { bytes, infoPayload, type OptionReply, request } from "#test/client";

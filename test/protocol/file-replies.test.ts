@@ -108,7 +108,7 @@ describe.skipIf(!kernelTellsWhatIsInMemory).each(places)("$kind", ({ listen }) =
     [1000, 4 * MiB],
   ] as const;
 
-  test("the bytes are right at any place, and nobody reads them", async () => {
+  test("the bytes are right at any offset, without a read", async () => {
     await using it = await serving({ listen: listen() });
     const { client } = await it.ready();
     client.send(readsOf(ranges));
@@ -148,7 +148,7 @@ describe.skipIf(!kernelTellsWhatIsInMemory).each(places)("$kind", ({ listen }) =
     });
     client.send(readsOf(many));
     await turns(20);
-    // Somebody else is served meanwhile.
+    // Another client is served meanwhile.
     const { client: other } = await it.ready();
     expect((await other.ask({ type: READ, offset: 3n, count: 262_144 })).error).toBe(0);
     client.resume();
@@ -162,7 +162,7 @@ describe.skipIf(!kernelTellsWhatIsInMemory).each(places)("$kind", ({ listen }) =
     }
   });
 
-  test("more clients than there are pipes, none of which takes anything at first", async () => {
+  test("more clients than pipes, and no client receives at first", async () => {
     const before = descriptors();
     await using it = await serving({ listen: listen() });
     const ranges5 = Array.from({ length: 12 }, (_, i) => [i * 999, 300_000] as const);
@@ -228,7 +228,7 @@ test.skipIf(!kernelTellsWhatIsInMemory)(
   },
 );
 
-test("a filter that wants to know of reads is told of all", async () => {
+test("a filter with everyRead gets all reads", async () => {
   const seen: string[] = [];
   const watch = defineFilter({
     name: "watch",

@@ -90,7 +90,7 @@ const differences: readonly {
     ],
     genuine: [[1], [4, 0x80000003]],
     ours: [[1], [0x80000003]],
-    why: "what fails tells of no context",
+    why: "a failure reports no context",
   },
 ];
 

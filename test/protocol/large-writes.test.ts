@@ -86,7 +86,7 @@ describe.each(places)("$kind", ({ listen }) => {
     await held.reached(1);
     const payload = payloadOf(4 * MiB, 5);
     const sent = bytes(request({ type: WRITE, cookie: 7n, payload }), request({ type: DISC }));
-    // In pieces, of which some are delivered and the rest waits in the kernel and in the client.
+    // In pieces: some are delivered, and the rest waits in the kernel and in the client.
     for (let at = 0; at < sent.length; at += 10_000) {
       client.send(sent.subarray(at, at + 10_000));
       if (at < 100_000) await turns(1);

@@ -84,7 +84,7 @@ describe("a goodbye behind requests in progress", () => {
     for (const cookie of [1, 2]) {
       await held.reached(1);
       await turns();
-      // Whoever sleeps for the client goes on sleeping.
+      // Sleeps on behalf of the client continue.
       expect(info?.ended.aborted).toBe(false);
       held.release(`${cookie}`);
       expect(await client.reply()).toEqual({ error: 0, cookie: BigInt(cookie) });
@@ -145,7 +145,7 @@ describe("a client that leaves while it is held back", () => {
     return { it, client };
   }
 
-  test("keeps nobody waiting", async () => {
+  test("delays no other client", async () => {
     const { it, client } = await asleep(join(folder, "sock"));
     await using _ = it;
     client.terminate();

@@ -259,7 +259,7 @@ describe("layers are asked", () => {
     ]);
   });
 
-  test("less and less where they tell of nothing but data, and again when they do", async () => {
+  test("less and less while they report only data, and again when they report holes", async () => {
     const asked: number[] = [];
     let type = 0;
     const extents = (_h: unknown, count: number, offset: bigint, _f: number, list: Extents) => {

@@ -228,7 +228,7 @@ describe("listening", () => {
     await expect(running({ listen: nowhere })).rejects.toThrow(ConfigError);
   });
 
-  test("greets nobody before onBound has resolved", async () => {
+  test("greets no client before onBound has resolved", async () => {
     const held = new Held();
     const starting = running({
       listen: { unix: join(folder, "s") },

@@ -111,7 +111,7 @@ export const filters: Readonly<Record<string, Choices>> = {
   retry: [["retries=0"], ["retries=0", "retry-readonly=yes"]],
   "retry-request": [["retry-request-retries=0"]],
   stats: [["statsfile=FOLDER/stats"]],
-  // Not 8 bits: the filter of 1.32.5 then writes bytes that nobody gave.
+  // Not 8 bits: the filter of 1.32.5 then writes uninitialized bytes.
   swab: [[], ["swab-bits=32"], ["swab-bits=64"]],
   truncate: [
     ["truncate=100000"],
@@ -195,7 +195,7 @@ const allowed = (above: readonly string[], filter: string) =>
   !above.includes(filter) &&
   apart.every((pair) => !(above.includes(pair.above) && pair.below.includes(filter)));
 
-/** A stack of two to four filters, of which the first is `wanted` if that is given (elsewhere it may be any). */
+/** A stack of two to four filters. The first is `wanted` if that is given, otherwise any. */
 export function randomStack(random: Random, wanted?: string): Stack {
   const names = Object.keys(filters);
   const length = 2 + Math.floor(random() * 3);

@@ -119,7 +119,7 @@ def requests ():
     for count, at, flags in ((8192, 16384, 0), (700, 5000, 0), (4096, size // 2, nbd.CMD_FLAG_NO_HOLE),
                              (100, size - 50, 0), (4096, 32768, nbd.CMD_FLAG_FUA),
                              (4096, 40960, nbd.CMD_FLAG_FAST_ZERO)):
-        # Nobody may send a flag that is not offered.
+        # No client may send a flag that is not offered.
         if flags != nbd.CMD_FLAG_FAST_ZERO or h.can_fast_zero ():
             step (f"zero {count} {at} {flags}", lambda: h.zero (count, at, flags))
     step ("flush", h.flush)

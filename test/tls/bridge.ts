@@ -70,7 +70,7 @@ class Source {
     return result;
   }
 
-  /** Leave the socket to somebody else, with nothing taken from it. */
+  /** Leave the socket to another owner, with nothing read from it. */
   release(): void {
     this.#socket.off("data", this.#add);
   }

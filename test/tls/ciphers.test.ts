@@ -16,7 +16,7 @@ beforeAll(async () => {
   if (missing.length === 0) files = await pki();
 });
 
-/** What the server tells of a handshake with OpenSSL's client. */
+/** The server's report of a handshake with OpenSSL's client. */
 async function agreed(server: readonly string[], client: readonly string[]): Promise<string> {
   await using serving = await serve(["-v", "--tls=require", ...server, "memory", "1M"]);
   await using bridge = await tlsBridge(serving.socket);

@@ -99,7 +99,7 @@ describe("libnbd", () => {
     await server.printed(/TLS handshake complete: .* for user "bob"/);
   });
 
-  it("is refused with another key, and as somebody unknown", async () => {
+  it("is refused with another key, and as an unknown user", async () => {
     await using server = await keyed("memory", "1M");
     expect(await isServed(withKeys(server.socket, files.wrongKey))).toBe(false);
     expect(await isServed(withKeys(server.socket, files.unknownUser, "carol"))).toBe(false);

@@ -1,4 +1,4 @@
-/** -D nbdkit.tls.session=1 and -D nbdkit.tls.log=N: what debug lines tell of TLS. */
+/** -D nbdkit.tls.session=1 and -D nbdkit.tls.log=N: the debug lines about TLS. */
 import { beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

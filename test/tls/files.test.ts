@@ -26,7 +26,7 @@ beforeAll(async () => {
   folder = mkdtempSync(join(temporaryFolder(), "files-"));
   if (missing.length > 0) return;
   files = await pki();
-  // Whoever runs as nobody has to get there.
+  // The unprivileged user must be able to enter it.
   for (const path of [temporaryFolder(), files.folder, folder]) chmodSync(path, 0o755);
 });
 
@@ -41,15 +41,18 @@ interface Started {
 interface StartOptions {
   readonly server?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
-  /** Run as somebody who is not root. */
+  /** Run as a user other than root. */
   readonly asNobody?: boolean;
 }
 
-const nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+const unprivileged = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
 const isRoot = process.geteuid?.() === 0;
 
 async function start(args: readonly string[], options: StartOptions = {}): Promise<Started> {
-  const command = [...(options.asNobody === true ? nobody : []), ...(options.server ?? program)];
+  const command = [
+    ...(options.asNobody === true ? unprivileged : []),
+    ...(options.server ?? program),
+  ];
   // With -U - nbdkit leaves a folder behind where it ends early.
   const socket = join(mkdtempSync(join(tmpdir(), "nbdkit-files-")), "socket");
   if (options.asNobody === true) chmodSync(dirname(socket), 0o777);
@@ -66,7 +69,7 @@ async function start(args: readonly string[], options: StartOptions = {}): Promi
   };
 }
 
-/** A folder with the server's files, of which some are others. */
+/** A folder with the server's files, some of them replaced. */
 function folderWith(name: string, changes: Readonly<Record<string, string | null>>): string {
   const path = join(folder, name);
   rmSync(path, { recursive: true, force: true });

@@ -15,7 +15,7 @@ import { ask, missing, needs, read, type Secured, secured, trusting } from "./tl
 
 const MiB = 1 << 20;
 
-/** A client in the middle of transmission, as its TLS socket: what it gets is not read unless somebody does. */
+/** A client in the middle of transmission, as its TLS socket: its data is only read if a test reads it. */
 async function bare(server: Secured, raw?: net.Socket): Promise<tls.TLSSocket> {
   raw ??= await startTls(server.socket);
   const socket = tls.connect({ ...(await trusting()), socket: raw });
@@ -216,7 +216,7 @@ describe.skipIf(missing.length > 0)(`the end of TLS${needs}`, () => {
     30_000,
   );
 
-  test("that somebody cut short loses nothing that was answered, and runs no half request", async () => {
+  test("that was cut short loses no reply, and runs no half request", async () => {
     using log = quiet(true);
     await using server = await secured();
     const bridge = await server.bridge();
@@ -245,7 +245,7 @@ describe.skipIf(missing.length > 0)(`the end of TLS${needs}`, () => {
     const raw = await startTls(server.socket);
     const socket = await bare(server, raw);
     await new Promise((resolve) => socket.once("data", resolve));
-    // Somebody else writes to the connection: application data under no key.
+    // An attacker writes to the connection: application data under no key.
     raw.write(Buffer.concat([Buffer.from([23, 3, 3, 0, 64]), Buffer.alloc(64, 0x55)]));
     await until(() => server.server.connections === 0);
     expect(log.lines).toEqual(["disk[1]: error: TLS: Decryption has failed"]);

@@ -67,7 +67,7 @@ describe.skipIf(absent.length > 0)(`many clients${needs}`, () => {
       ...["--tls=on", `--tls-certificates=${certificates}`],
       ...[`--filter=${heap}`, "memory", "1M", `heap-file=${file}`],
     ]);
-    /** What is in use when nobody else is there. */
+    /** The memory in use without other clients. */
     const inUse = async (): Promise<number> => {
       await left(await reader(server, false));
       return Number(readFileSync(file, "utf8").trimEnd().split("\n").at(-1));

@@ -167,7 +167,7 @@ describe.skipIf(missing.length > 0)(`a server that offers TLS${needs}`, () => {
   });
 });
 
-/** What goes wrong here must not happen: somebody on the way says things in the client's name. */
+/** An attack that must fail: a man in the middle sends data in the client's name. */
 describe.skipIf(missing.length > 0)(`what came in clear${needs}`, () => {
   test("is forgotten: structured replies, meta contexts, the default export, and that exports were listed", async () => {
     const said: readonly Uint8Array[] = [
@@ -257,7 +257,7 @@ describe.skipIf(missing.length > 0)(`a handshake${needs}`, () => {
       bytes(new Uint8Array([22, 3, 1, 0, 4, 99, 99, 99, 99])),
     ],
     ["an alert", bytes(new Uint8Array([21, 3, 1, 0, 2, 2, 40]))],
-  ])("that begins with %s ends, and nobody else minds", async (_what, garbage) => {
+  ])("that begins with %s ends, and others are not affected", async (_what, garbage) => {
     using log = quiet();
     await using server = await secured();
     const raw = await startTls(server.socket);
@@ -320,7 +320,7 @@ describe.skipIf(missing.length > 0)(`a handshake${needs}`, () => {
     expect(log.lines.length).toBe(1);
   });
 
-  test("whose first words are damaged anywhere harms nobody", async () => {
+  test("whose first bytes are damaged anywhere harms no other client", async () => {
     using _ = quiet();
     await using server = await secured();
     const hello = await clientHello();

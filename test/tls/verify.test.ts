@@ -1,4 +1,7 @@
-/** --tls-verify-peer: who is taken, and what layers are told of them. And what they are told where nobody is asked. */
+/**
+ * --tls-verify-peer: which clients are accepted, and the facts that layers get about them, with and
+ * without the option.
+ */
 import { beforeAll, describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";

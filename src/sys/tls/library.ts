@@ -76,7 +76,7 @@ function load() {
 }
 
 /**
- * Frees what GnuTLS has allocated: a pointer that it exports. libc's own function is another one where somebody put
+ * Frees what GnuTLS has allocated: a pointer that it exports. libc's own function is a different one if a user put
  * another allocator in front of it.
  */
 function freeOf({ dlopen: open, dlsym }: ReturnType<typeof openLibc<typeof libcSymbols>>) {

@@ -86,7 +86,7 @@ export class TlsSession implements Disposable {
   }
 
   /**
-   * Bytes from the client. They must not change until they were read. `own`: nobody else uses their memory, which is
+   * Bytes from the client. They must not change until they were read. `own`: no other code uses their memory, which is
    * freed then.
    */
   push(chunk: Uint8Array, own: boolean): void {
@@ -276,5 +276,5 @@ function verificationText(status: number): string {
   return print(status, X509, out.address, 0) < 0 ? `status ${status}` : out.takeText().trim();
 }
 
-/** What can be done with a session, whoever made it. */
+/** The operations of a session of either kind. */
 export type TlsTalk = { [K in keyof TlsSession]: TlsSession[K] };

@@ -33,7 +33,7 @@ export class Arrived {
   #bytes: Uint8Array = nothing;
   #address = 0;
   #at = 0;
-  /** Nobody else uses the memory. */
+  /** No other code uses the memory. */
   #own = false;
 
   get length(): number {
@@ -46,7 +46,7 @@ export class Arrived {
     return ((this.#bytes[at] ?? 0) << 8) | (this.#bytes[at + 1] ?? 0);
   }
 
-  /** More bytes; `own`: nobody else uses their memory. */
+  /** More bytes; `own`: no other code uses their memory. */
   add(chunk: Uint8Array, own: boolean): void {
     const rest = this.#bytes.subarray(this.#at);
     this.#bytes = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);

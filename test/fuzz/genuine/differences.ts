@@ -184,7 +184,7 @@ export const differences: readonly Difference[] = [
   },
   {
     name: "holes",
-    why: "docs/nbdkit.md: large reads are told of zeroes",
+    why: "docs/nbdkit.md: large reads report zeroes as holes",
     explains: (it) => {
       const [ours, genuine] = requests(it) ?? [];
       if (ours?.answer === undefined || genuine?.answer === undefined) return false;

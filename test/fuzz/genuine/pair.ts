@@ -13,7 +13,7 @@ import { restoring } from "./sessions.ts";
 import { talk, waits } from "./talk.ts";
 import type { PairWorld } from "./worlds.ts";
 
-/** A client that waits for the end of the connection listens so long to somebody who says nothing. */
+/** The time limit for silence of a client that waits for the end of the connection. */
 const quietMs = 60;
 /** Where the servers differ, it listens longer before that is believed. */
 const patientMs = 2000;
@@ -144,7 +144,7 @@ class Ear implements AsyncDisposable {
     return joined(this.#pieces);
   }
 
-  /** Wait until the kernel has taken all, or nobody takes it any more. */
+  /** Wait until the kernel has taken all, or the peer takes no more. */
   async sent(): Promise<void> {
     await Promise.race([this.client.sent(), this.client.closed]);
   }

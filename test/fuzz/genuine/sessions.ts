@@ -18,7 +18,7 @@ export interface Ground {
   readonly ordered: boolean;
   /** Zeroes that are not handed on are written one by one: not many gigabytes of them. */
   readonly modest: boolean;
-  /** Requests that nobody may make. */
+  /** Forbidden requests. */
   readonly spares: readonly number[];
   /** Zeroes may be asked for that are written fast: elsewhere that ends nbdkit 1.32.5. */
   readonly fast: boolean;
@@ -34,7 +34,7 @@ const oddOffsets = [(1n << 63n) - 1n, (1n << 63n) - 512n, 1n << 63n, (1n << 64n)
 const flagsOfRequests = [1, 2, 4, 8, 16, 3, 17, 18, 19, 32, 0x8000];
 const base = "base:allocation";
 
-/** Sessions in a random order of random things, of which some are bent. */
+/** Random sessions in a random order, some of them malformed. */
 export function session(random: Random, ground: Ground, before: Script): Script {
   const fresh = { world: ground.world, steps: steps(random, ground) };
   // What a bent client says is not known to be read in one order by several threads.

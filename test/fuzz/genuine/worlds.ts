@@ -1,4 +1,4 @@
-/** Servers that are compared: chains, options and sizes, and how both programs are told of them. */
+/** Servers that are compared: chains, options and sizes, and the arguments for both programs. */
 import { closeSync, openSync, truncateSync } from "node:fs";
 import { join } from "node:path";
 
@@ -19,7 +19,7 @@ interface Chain {
   readonly size?: (size: bigint) => bigint;
   /** Large requests become many. */
   readonly modest?: boolean;
-  /** Requests that nobody may make. */
+  /** Forbidden requests. */
   readonly spares?: readonly number[];
 }
 
@@ -120,7 +120,7 @@ const chains: Readonly<Record<string, Chain>> = {
   "nocache-nop": { filters: ["nocache"], parameters: ["cachemode=nop"], modest: true },
   "multi-conn": { filters: ["multi-conn"], parameters: ["multi-conn-mode=emulate"] },
   "multi-conn-off": { filters: ["multi-conn"], parameters: ["multi-conn-mode=disable"] },
-  // The genuine filter of 1.32.5 crashes, in both servers, where it shall trim or zero what is protected.
+  // The genuine filter of 1.32.5 crashes, in both servers, on a trim or zero of a protected range.
   protect: { filters: ["protect"], parameters: ["protect=4096-65535"], spares: [4, 6] },
   swab: { filters: ["swab"], parameters: ["swab-bits=16"], size: (size) => (size / 2n) * 2n },
   truncate: { filters: ["truncate"], parameters: ["truncate=2M"], size: () => 2n << 20n },

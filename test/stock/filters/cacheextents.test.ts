@@ -63,7 +63,7 @@ stock("cacheextents tells nothing of what lies behind the request", {
     "65536 data",
   ],
   differs: {
-    why: "ours leaves out an extent that begins where the request ends: nobody asked for it",
+    why: "ours leaves out an extent that begins where the request ends: it was not requested",
     expected: [
       "65536 data, 65536 hole+zero, 65536 data, 65536 hole+zero",
       "65536 data",

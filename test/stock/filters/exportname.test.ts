@@ -1,4 +1,4 @@
-/** The genuine exportname filter: which exports a client is told of, and may have. */
+/** The genuine exportname filter: the exports that a client can list and open. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 

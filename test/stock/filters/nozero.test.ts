@@ -5,7 +5,7 @@ import { nbdsh, stock } from "../stock.ts";
 const script = `
 h.pwrite (b"x" * 16384, 0)
 show ([h.can_zero (), h.can_fast_zero ()])
-# Nobody may send the flag for fast zeros where it is not offered.
+# No client may send the fast zero flag if it is not offered.
 show ([*errnos (lambda: h.zero (4096, 0), lambda: h.zero (512, 4096, nbd.CMD_FLAG_NO_HOLE),
                 lambda: h.zero (512, 8192, nbd.CMD_FLAG_FUA)),
        h.can_fast_zero () and errno (lambda: h.zero (512, 12288, nbd.CMD_FLAG_FAST_ZERO)),
@@ -109,7 +109,7 @@ withModes(
   ["zero 4096 0 may_trim", "zero 512 4096", "zero 512 8192 fua,may_trim"],
 );
 withModes(
-  "nozero forgets with fastzeromode=ignore that zeros shall be fast",
+  "nozero drops the fast zero flag with fastzeromode=ignore",
   ["zeromode=plugin", "fastzeromode=ignore"],
   [
     [true, true],
