@@ -35,6 +35,7 @@ export type CType =
   /** `constant` is about what it points to. */
   | { readonly kind: "pointer"; readonly to: CType; readonly constant: boolean }
   | { readonly kind: "struct"; readonly name: string }
+  | { readonly kind: "array"; readonly of: CType; readonly length: number }
   /** The name of a function type, or of an opaque type. */
   | { readonly kind: "named"; readonly name: string }
   | { readonly kind: "va_list" }
@@ -80,6 +81,8 @@ export interface Unit {
   readonly functionTypes: ReadonlyMap<string, FunctionDeclaration>;
   /** Other names of structs and of void, which are only pointed to. */
   readonly opaqueTypes: ReadonlyMap<string, CType>;
+  /** Other names of other types, which have been replaced where they are used. */
+  readonly aliases: ReadonlyMap<string, CType>;
   readonly functions: ReadonlyMap<string, FunctionDeclaration>;
 }
 

@@ -52,6 +52,12 @@ function shapeOf(type: CType, unit: Unit): Shape | undefined {
         type.to.kind === "char" || type.to.kind === "function" ? kinds[type.to.kind] : "pointer";
       return { size: 8, align: 8, kind };
     }
+    case "char":
+      return { size: 1, align: 1, kind: "char" };
+    case "array": {
+      const element = shapeOf(type.of, unit);
+      return element && { ...element, size: element.size * type.length, kind: "array" };
+    }
     case "struct": {
       const inner = unit.structs.get(type.name);
       if (inner === undefined) return undefined;

@@ -33,9 +33,9 @@ export async function scanMacros(tree: Tree, file: string): Promise<Macro[]> {
   return [...macros.values()];
 }
 
-/** The value of `12`, `0x1f` or `(1 << 3)`. */
+/** The value of `12`, `-12`, `0x1f` or `(1 << 3)`. */
 function integer(body: string): number | undefined {
   const shift = /^\((\d+) << (\d+)\)$/.exec(body);
   if (shift !== null) return Number(shift[1]) << Number(shift[2]);
-  return /^(\d+|0x[0-9a-fA-F]+)$/.test(body) ? Number(body) : undefined;
+  return /^(0|-?[1-9]\d*|0x[0-9a-fA-F]+)$/.test(body) ? Number(body) : undefined;
 }

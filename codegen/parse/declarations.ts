@@ -25,7 +25,12 @@ export async function parseUnit(source: Preprocessed): Promise<Unit> {
   const functionTypes = new Map<string, FunctionDeclaration>();
   const opaqueTypes = new Map<string, CType>();
   const functions = new Map<string, FunctionDeclaration>();
-  const reader: Reader = { at: (node) => locate(source, node), signature: readSignature };
+  const aliases = new Map<string, CType>();
+  const reader: Reader = {
+    at: (node) => locate(source, node),
+    aliases,
+    signature: readSignature,
+  };
   for (const node of tree.rootNode.namedChildren) {
     switch (node.type) {
       case "comment":
@@ -38,7 +43,7 @@ export async function parseUnit(source: Preprocessed): Promise<Unit> {
         addStruct(reader, node, structs);
         break;
       case "type_definition":
-        if (!addOpaque(node, opaqueTypes)) addFunction(reader, node, functionTypes);
+        if (!addOpaque(node, opaqueTypes)) addType(reader, node, functionTypes, aliases);
         break;
       case "declaration":
         addFunction(reader, node, functions);
@@ -48,7 +53,7 @@ export async function parseUnit(source: Preprocessed): Promise<Unit> {
     }
   }
   tree.delete();
-  return { structs, functionTypes, opaqueTypes, functions };
+  return { structs, functionTypes, opaqueTypes, aliases, functions };
 }
 
 let parserPromise: Promise<Parser> | undefined;
@@ -112,11 +117,27 @@ function addOpaque(node: Node, into: Map<string, CType>): boolean {
   return true;
 }
 
-function addFunction(reader: Reader, node: Node, into: Map<string, FunctionDeclaration>): void {
+/** `typedef int name (int parameter)`, or another name of a type. */
+function addType(
+  reader: Reader,
+  node: Node,
+  functions: Map<string, FunctionDeclaration>,
+  aliases: Map<string, CType>,
+): void {
+  const { name, type } = onlyDeclared(reader, node);
+  if (type.kind === "function") addFunction(reader, node, functions);
+  else aliases.set(name, type);
+}
+
+function onlyDeclared(reader: Reader, node: Node) {
   const declarators = node.childrenForFieldName("declarator");
   const declarator = declarators[0];
   if (node.hasError || !declarator || declarators.length !== 1) refuse(reader, node);
-  const { name, type } = declared(reader, declarator, baseType(reader, node));
+  return declared(reader, declarator, baseType(reader, node));
+}
+
+function addFunction(reader: Reader, node: Node, into: Map<string, FunctionDeclaration>): void {
+  const { name, type } = onlyDeclared(reader, node);
   if (type.kind !== "function") refuse(reader, node);
   into.set(name, { name, signature: type.signature, text: oneLine(node), at: reader.at(node) });
 }

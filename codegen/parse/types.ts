@@ -13,6 +13,8 @@ import {
 /** What the functions here need of the parser that calls them. */
 export interface Reader {
   at(node: Node): Location;
+  /** What the names of a header's own types stand for. */
+  readonly aliases: ReadonlyMap<string, CType>;
   signature(reader: Reader, list: Node | null, returns: CType): Signature;
 }
 
@@ -54,6 +56,8 @@ function named(reader: Reader, node: Node): CType {
       unknown(reader, node, "struct");
     return { kind: "struct", name: tag };
   }
+  const alias = reader.aliases.get(name);
+  if (alias !== undefined) return alias;
   if (isInteger(name)) return { kind: "integer", name };
   if (name === "void" || name === "char" || name === "double" || name === "va_list")
     return { kind: name };
@@ -72,11 +76,22 @@ export function declared(
     case "identifier":
     case "field_identifier":
     case "type_identifier":
+    // The grammar knows size_t, ssize_t and the like.
+    case "primitive_type":
       return { name: declarator.text, type: base.type };
     case "pointer_declarator": {
-      allowOnly(reader, declarator, /^$/);
-      const to: CType = { kind: "pointer", to: base.type, constant: base.constant };
-      return declared(reader, inner(reader, declarator), { type: to, constant: false });
+      allowOnly(reader, declarator, /^const$/);
+      const constant = declarator.namedChildren.some(({ text }) => text === "const");
+      const type: CType = { kind: "pointer", to: base.type, constant: base.constant };
+      return declared(reader, inner(reader, declarator), { type, constant });
+    }
+    case "array_declarator": {
+      const size = declarator.childForFieldName("size");
+      if (size === null || !/^\d+$/.test(size.text)) {
+        return unknown(reader, declarator, declarator.text);
+      }
+      const type: CType = { kind: "array", of: base.type, length: Number(size.text) };
+      return declared(reader, inner(reader, declarator), { type, constant: false });
     }
     case "function_declarator": {
       allowOnly(reader, declarator, /\b(__format__|__visibility__|format|visibility)\b/);
@@ -95,12 +110,13 @@ export function declared(
   }
 }
 
-/** A declarator may hold what it declares, parameters, and attributes that look like `attribute`. */
+/** A declarator may hold what it declares, parameters, and attributes or qualifiers that look like `attribute`. */
 function allowOnly(reader: Reader, declarator: Node, attribute: RegExp): void {
   const parts = ["declarator", "parameters"].map((part) => declarator.childForFieldName(part)?.id);
   for (const child of declarator.namedChildren) {
     if (parts.includes(child.id) || child.type === "comment") continue;
-    const known = child.type === "attribute_specifier" && attribute.test(child.text);
+    const known =
+      ["attribute_specifier", "type_qualifier"].includes(child.type) && attribute.test(child.text);
     if (!known)
       strange(reader, child, `${child.text} in ${declarator.text.replaceAll(/\s+/g, " ")}`);
   }

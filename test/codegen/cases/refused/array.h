@@ -1,3 +1,3 @@
 struct file {
-  int x[3];
+  int x[];
 };

@@ -1,1 +1,1 @@
-typedef struct handle *handle_t;
+typedef struct { int x; } handle_t;
