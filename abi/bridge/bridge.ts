@@ -13,6 +13,7 @@ import { cString, textAt } from "#sys/text";
 
 import { layouts } from "../generated/layouts.gen.ts";
 import * as op from "../generated/ops.gen.ts";
+import { runtimeCallbacks } from "../generated/symbols.gen.ts";
 import { type Native, openRuntime } from "../runtime/native-runtime.ts";
 import { CallNumbers } from "./call-numbers.ts";
 import { CallQueue, type QueueLink } from "./call-queue.ts";
@@ -86,8 +87,7 @@ export class Bridge implements ThreadLink, QueueLink {
   constructor() {
     this.native = openRuntime();
     const wake = new JSCallback(() => this.drain(), {
-      args: [],
-      returns: "void",
+      ...runtimeCallbacks.wake,
       threadsafe: true,
     });
     if (wake.ptr === null || this.native.rt_start(op.RT_MAX_SLOTS, wake.ptr) !== 0) {
@@ -117,7 +117,7 @@ export class Bridge implements ThreadLink, QueueLink {
     const taken = (): void => this.native.rt_set_stdio_safe(0);
     if (streamsTaken.aborted) taken();
     else streamsTaken.addEventListener("abort", taken);
-    const asked = new JSCallback(askToStop, { args: [], returns: "void", threadsafe: true });
+    const asked = new JSCallback(askToStop, { ...runtimeCallbacks.asked, threadsafe: true });
     if (asked.ptr !== null) this.native.rt_on_shutdown(asked.ptr);
   }
 

@@ -66,6 +66,11 @@ export const runtimeSymbols = {
   rt_free: { args: ["ptr"], returns: "void" },
   rt_flush_stdout: { args: [], returns: "void" },
 } as const;
+/** Functions that are passed to these. */
+export const runtimeCallbacks = {
+  wake: { args: [], returns: "void" },
+  asked: { args: [], returns: "void" },
+} as const;
 /** What the headers promise to modules; the runtime exports it. Of what changed: the newest form. */
 export const exportedFunctions = [
   // void nbdkit_error (const char *fs, ...): Variadic, and understands %m.

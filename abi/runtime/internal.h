@@ -31,7 +31,7 @@ const char *rt_program (void);
 extern struct rt_slot *rt_slot_array;
 
 /* Begin, for so many slots and calls. Returns 0 or an errno. */
-int rt_messages_start (uint32_t slots, uint32_t calls, void *wake);
+int rt_messages_start (uint32_t slots, uint32_t calls, void (*wake) (void));
 
 /* Tell JavaScript that there is a message in the slot's `out`, or that a call is done: RT_CALL_BIT | call. */
 void rt_post (uint32_t what);

@@ -43,7 +43,7 @@ static _Atomic uint32_t polling;
 static void (*wake_javascript) (void);
 
 int
-rt_messages_start (uint32_t slots, uint32_t calls, void *wake)
+rt_messages_start (uint32_t slots, uint32_t calls, void (*wake) (void))
 {
   uint32_t size = 1;
 
@@ -57,7 +57,7 @@ rt_messages_start (uint32_t slots, uint32_t calls, void *wake)
     return ENOMEM;
   memset (lines, 0, slots * sizeof *lines);
   ring_mask = size - 1;
-  *(void **) &wake_javascript = wake;
+  wake_javascript = wake;
   return 0;
 }
 

@@ -75,7 +75,7 @@ struct rt_slot {
 
 /* Begin. `wake` may be called from any thread and must make JavaScript call rt_reap soon.
  * Returns 0 or an errno. */
-int32_t rt_start (uint32_t max_slots, void *wake);
+int32_t rt_start (uint32_t max_slots, void (*wake) (void));
 
 /* The array of slots; element i starts at i * sizeof (struct rt_slot). */
 void *rt_slots (void);

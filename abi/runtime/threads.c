@@ -77,7 +77,7 @@ foreign_thread_ends (void *value)
 }
 
 int32_t
-rt_start (uint32_t max, void *wake)
+rt_start (uint32_t max, void (*wake) (void))
 {
   int err;
 

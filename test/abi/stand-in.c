@@ -75,12 +75,8 @@ wake (void)
 void
 stand_in_start (uint32_t max_slots)
 {
-  void *address;
-  void (*function) (void) = wake;
-
   CHECK (sem_init (&awake, 0, 0) == 0);
-  memcpy (&address, &function, sizeof address);
-  CHECK (rt_start (max_slots, address) == 0);
+  CHECK (rt_start (max_slots, wake) == 0);
   slots = rt_slots ();
   disk_start ();
 }
