@@ -7,13 +7,16 @@ import { emitMethods } from "./emit/methods.ts";
 import { emitOps, emitOpsHeader } from "./emit/ops.ts";
 import { emitReleases } from "./emit/releases.ts";
 import { emitSymbols } from "./emit/symbols.ts";
+import { emitSystem } from "./emit/system.ts";
 import { readModel } from "./model.ts";
 import { assertDescribed } from "./one-to-one.ts";
 import type { GeneratedFile } from "./output.ts";
+import { readSystem } from "./system.ts";
 
 /** What modules in TypeScript see, so it is in the room that they import. */
 const apiFolder = "src/api/generated";
 const abiFolder = "abi/generated";
+const sysFolder = "src/sys/generated";
 
 /** Every generated file, from the headers below `root`. */
 export async function generate(root: string): Promise<GeneratedFile[]> {
@@ -28,7 +31,8 @@ export async function generate(root: string): Promise<GeneratedFile[]> {
     emitOps(model),
     emitSymbols(model),
   ];
-  return [...within(apiFolder, forApi), ...within(abiFolder, forAbi)];
+  const forSys = (await readSystem(root)).map(emitSystem);
+  return [...within(apiFolder, forApi), ...within(abiFolder, forAbi), ...within(sysFolder, forSys)];
 }
 
 function within(folder: string, files: readonly GeneratedFile[]): GeneratedFile[] {

@@ -1,10 +1,11 @@
 /** Loads a shared object and calls its init function: what every use of a module begins with. */
-import { type Pointer, ptr } from "bun:ffi";
+import type { Pointer } from "bun:ffi";
 import { readFileSync } from "node:fs";
 
 import { ConfigError } from "#api";
 import { filePath } from "#lib/text-bytes";
-import { openLibc } from "#sys/libc";
+import { callsOf, fixed } from "#sys/call";
+import { offsetOf, sizeOf } from "#sys/generated/libc.gen";
 import { restoreOpenFiles } from "#sys/open-files";
 import { cString, textAt as textAtPointer } from "#sys/text";
 
@@ -83,11 +84,13 @@ function loadProblem(native: Native, path: string): string {
     : `${reason}: the module needs ${missing}, which this version of nbdkit does not have`;
 }
 
+const libc = callsOf("dladdr");
+
 /** Where the file that has `address` was loaded: dladdr(3). */
 function baseOf(address: Pointer | bigint): number {
-  const { dladdr } = openLibc({ dladdr: { args: ["ptr", "ptr"], returns: "i32" } });
-  const info = new BigUint64Array(new ArrayBuffer(32));
-  return dladdr(Number(address) as Pointer, ptr(info)) === 0 ? 0 : Number(info[1]);
+  const info = fixed(BigUint64Array, sizeOf.Dl_info / BigUint64Array.BYTES_PER_ELEMENT);
+  const base = offsetOf.Dl_info.dli_fbase / BigUint64Array.BYTES_PER_ELEMENT;
+  return libc().dladdr(address, info) === 0 ? 0 : Number(info[base]);
 }
 
 /** The first `count` bytes of the struct. Throws ConfigError where they cannot be read. */

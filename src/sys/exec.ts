@@ -5,14 +5,11 @@
 import { ptr } from "bun:ffi";
 import { constants } from "node:os";
 
+import { callsOf, lastErrno } from "./call.ts";
 import { restoreOpenFiles } from "./open-files.ts";
-import { callsOf, lastErrno } from "./system-error.ts";
 import { cBytes, cStrings } from "./text.ts";
 
-const calls = callsOf({
-  execv: { args: ["ptr", "ptr"], returns: "i32" },
-  signal: { args: ["i32", "ptr"], returns: "ptr" },
-});
+const calls = callsOf("execv", "signal");
 
 /** execv(3). Returns the errno if it fails, else not at all. */
 export function exec(path: string, argv: readonly string[]): number {

@@ -2,57 +2,42 @@
  * A pipe through which the kernel hands a part of a file to a socket: pages of the page cache, without a copy. What
  * the client gets is what they hold when it takes them.
  */
-import { FFIType, read } from "bun:ffi";
 import { closeSync } from "node:fs";
 
-import { openLibc, preadNow } from "./libc.ts";
-
-/** Of Linux, the same on x86-64 and aarch64. */
-const F_GETFL = 3;
-const F_SETPIPE_SZ = 1031;
-const F_GETPIPE_SZ = 1032;
-const O_NONBLOCK = 0o4000;
-const O_CLOEXEC = 0o2000000;
-const SPLICE_F_MOVE = 1;
-const SPLICE_F_NONBLOCK = 2;
-const SYS_CACHESTAT = 451;
-const EAGAIN = 11;
-const EINTR = 4;
+import { errnos } from "../lib/errno.ts";
+import { callsOf, fixed, interrupted, orErrno } from "./call.ts";
+import {
+  F_GETFL,
+  F_GETPIPE_SZ,
+  F_SETPIPE_SZ,
+  O_CLOEXEC,
+  O_NONBLOCK,
+  offsetOf,
+  sizeOf,
+  SPLICE_F_MOVE,
+  SPLICE_F_NONBLOCK,
+  SYS_cachestat,
+} from "./generated/libc.gen.ts";
+import { preadNow } from "./libc.ts";
 
 /** The most that everybody may ask for. */
 const pipeBytes = 1 << 20;
 /** A pipe with less is of no use. */
 const leastPipeBytes = 256 << 10;
-/** Of struct cachestat_range { off, len }, and behind it struct cachestat { nr_cache, … }, all of 8 bytes. */
-const rangeWords = 2;
-const statWords = 5;
+const calls = callsOf("fcntl", "getpagesize", "pipe2", "read", "splice", "syscall", "write");
 
-const symbols = {
-  pipe2: { args: ["buffer", "i32"], returns: "i32" },
-  // Variadic in C, as syscall is: with integers and pointers both ABIs of Linux pass them like fixed ones.
-  fcntl: { args: ["i32", "i32", "i32"], returns: "i32" },
-  syscall: { args: ["i64", "u64", "ptr", "ptr", "u64"], returns: FFIType.i64_fast },
-  splice: { args: ["i32", "ptr", "i32", "ptr", "u64", "u32"], returns: FFIType.i64_fast },
-  read: { args: ["i32", "buffer", "u64"], returns: FFIType.i64_fast },
-  write: { args: ["i32", "buffer", "u64"], returns: FFIType.i64_fast },
-  getpagesize: { args: [], returns: "i32" },
-  __errno_location: { args: [], returns: "ptr" },
-} as const;
+/** Words of 8 bytes. */
+const word = (bytes: number) => bytes / BigUint64Array.BYTES_PER_ELEMENT;
 
 function load() {
-  const c = openLibc(symbols);
-  const errno = c["__errno_location"]();
-  if (errno === null) throw new Error("libc has no __errno_location");
-  // Over ArrayBuffers of their own, whose memory does not move.
-  const words = new BigUint64Array(new ArrayBuffer(8 * (rangeWords + statWords)));
+  const c = calls();
   return {
     c,
-    errno,
     pageBytes: c.getpagesize(),
-    range: words.subarray(0, rangeWords),
-    stat: words.subarray(rangeWords),
-    position: new BigInt64Array(new ArrayBuffer(8)),
-    last: new Uint8Array(new ArrayBuffer(1)),
+    range: fixed(BigUint64Array, word(sizeOf.cachestat_range)),
+    stat: fixed(BigUint64Array, word(sizeOf.cachestat)),
+    position: fixed(BigInt64Array, 1),
+    last: fixed(Uint8Array, 1),
   };
 }
 
@@ -118,7 +103,8 @@ export class FilePipe implements Disposable {
     }
     position[0] = offset;
     for (let left = count; left > 0;) {
-      const moved = retried(() => c.splice(file, position, this.#in, null, left, filling));
+      const moved = orErrno(c.splice(file, position, this.#in, null, left, splicing));
+      if (moved === interrupted) continue;
       if (moved <= 0) return false;
       this.held += moved;
       left -= moved;
@@ -131,8 +117,9 @@ export class FilePipe implements Disposable {
     const { c } = libc();
     const before = this.held;
     while (this.held > 0) {
-      const moved = retried(() => c.splice(this.#out, null, socket, null, this.held, giving));
-      if (moved === -EAGAIN) break;
+      const moved = orErrno(c.splice(this.#out, null, socket, null, this.held, splicing));
+      if (moved === interrupted) continue;
+      if (moved === -errnos.EAGAIN) break;
       if (moved <= 0) return -1;
       this.held -= moved;
     }
@@ -141,7 +128,10 @@ export class FilePipe implements Disposable {
 
   /** Take the next bytes out. */
   take(into: Uint8Array): number {
-    const count = retried(() => libc().c.read(this.#out, into, into.length));
+    const { c } = libc();
+    let count: number;
+    do count = orErrno(c.read(this.#out, into, into.length));
+    while (count === interrupted);
     this.held -= Math.max(count, 0);
     return count;
   }
@@ -152,8 +142,7 @@ export class FilePipe implements Disposable {
   }
 }
 
-const filling = SPLICE_F_MOVE | SPLICE_F_NONBLOCK;
-const giving = SPLICE_F_MOVE | SPLICE_F_NONBLOCK;
+const splicing = SPLICE_F_MOVE | SPLICE_F_NONBLOCK;
 
 /**
  * Whether the page cache has all of a part of a file, as far as the kernel tells. A page that is still being read
@@ -162,18 +151,11 @@ const giving = SPLICE_F_MOVE | SPLICE_F_NONBLOCK;
 export function isInMemory(file: number, offset: bigint, count: number): boolean {
   const { c, last, pageBytes, range, stat } = libc();
   const pages = Math.ceil((Number(offset % BigInt(pageBytes)) + count) / pageBytes);
-  range[0] = offset;
-  range[1] = BigInt(count);
-  if (Number(c.syscall(SYS_CACHESTAT, file, range, stat, 0)) !== 0) return false;
-  return stat[0] === BigInt(pages) && preadNow(file, last, offset + BigInt(count - 1)) === 1;
-}
-
-/** Returns what `call` does, or the negated errno. */
-function retried(call: () => number | bigint): number {
-  for (;;) {
-    const result = Number(call());
-    if (result >= 0) return result;
-    const errno = read.i32(libc().errno, 0);
-    if (errno !== EINTR) return -errno;
-  }
+  range[word(offsetOf.cachestat_range.off)] = offset;
+  range[word(offsetOf.cachestat_range.len)] = BigInt(count);
+  if (Number(c.syscall(SYS_cachestat, file, range, stat, 0)) !== 0) return false;
+  return (
+    stat[word(offsetOf.cachestat.nr_cache)] === BigInt(pages) &&
+    preadNow(file, last, offset + BigInt(count - 1)) === 1
+  );
 }

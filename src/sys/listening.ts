@@ -3,37 +3,44 @@ import { type Pointer, read, toArrayBuffer } from "bun:ffi";
 import { closeSync } from "node:fs";
 
 import { bytesOf, textOf } from "../lib/text-bytes.ts";
-import { callsOf, lastErrno, systemError } from "./system-error.ts";
+import { callsOf, checked, fixed, lastErrno } from "./call.ts";
+import {
+  AF_INET,
+  AF_INET6,
+  AF_UNIX,
+  AF_UNSPEC,
+  AF_VSOCK,
+  AI_PASSIVE,
+  IPPROTO_IPV6,
+  IPV6_V6ONLY,
+  offsetOf,
+  sizeOf,
+  SO_REUSEADDR,
+  SOCK_CLOEXEC,
+  SOCK_STREAM,
+  SOL_SOCKET,
+  SOMAXCONN,
+  VMADDR_CID_ANY,
+} from "./generated/libc.gen.ts";
+import * as selinux from "./generated/selinux.gen.ts";
 import { openSystemLibrary } from "./system-library.ts";
-import { cBytes } from "./text.ts";
+import { cBytes, textAt } from "./text.ts";
 
-/** Of Linux, the same on x86-64 and aarch64. */
-const AF_UNIX = 1;
-const AF_INET = 2;
-const AF_INET6 = 10;
-const AF_VSOCK = 40;
-const SOCK_STREAM = 1;
-const SOCK_CLOEXEC = 0o2000000;
-const SOL_SOCKET = 1;
-const SO_REUSEADDR = 2;
-const IPPROTO_IPV6 = 41;
-const IPV6_V6ONLY = 26;
-const SOMAXCONN = 4096;
-const AI_PASSIVE = 1;
-const VMADDR_CID_ANY = 0xffffffff;
-/** A struct sockaddr_storage. */
-const addressBytes = 128;
+const libc = callsOf(
+  "bind",
+  "freeaddrinfo",
+  "gai_strerror",
+  "getaddrinfo",
+  "getsockname",
+  "listen",
+  "setsockopt",
+  "socket",
+);
 
-const libc = callsOf({
-  socket: { args: ["i32", "i32", "i32"], returns: "i32" },
-  bind: { args: ["i32", "buffer", "u32"], returns: "i32" },
-  listen: { args: ["i32", "i32"], returns: "i32" },
-  setsockopt: { args: ["i32", "i32", "i32", "buffer", "u32"], returns: "i32" },
-  getsockname: { args: ["i32", "buffer", "buffer"], returns: "i32" },
-  getaddrinfo: { args: ["ptr", "ptr", "buffer", "buffer"], returns: "i32" },
-  freeaddrinfo: { args: ["ptr"], returns: "void" },
-  gai_strerror: { args: ["i32"], returns: "cstring" },
-});
+/** Every address begins with its family; those of IPv4 and IPv6 have the port at the same place. */
+const familyAt = offsetOf.sockaddr.sa_family;
+const portAt = offsetOf.sockaddr_in.sin_port;
+const pathAt = offsetOf.sockaddr_un.sun_path;
 
 export type IpFamily = 4 | 6;
 
@@ -50,18 +57,18 @@ export type Bound =
 /** A Unix socket's address. The path must have less than 108 bytes. */
 export function unixAddress(path: string): SocketAddress {
   const bytes = bytesOf(path);
-  const address = new Uint8Array(2 + bytes.length + 1);
-  new DataView(address.buffer).setUint16(0, AF_UNIX, true);
-  address.set(bytes, 2);
+  const address = new Uint8Array(pathAt + bytes.length + 1);
+  new DataView(address.buffer).setUint16(familyAt, AF_UNIX, true);
+  address.set(bytes, pathAt);
   return address;
 }
 
 /** The address of a port of AF_VSOCK, for clients in all machines. */
 export function vsockAddress(port: number): SocketAddress {
-  const view = new DataView(new ArrayBuffer(16));
-  view.setUint16(0, AF_VSOCK, true);
-  view.setUint32(4, port, true);
-  view.setUint32(8, VMADDR_CID_ANY, true);
+  const view = new DataView(new ArrayBuffer(sizeOf.sockaddr_vm));
+  view.setUint16(familyAt, AF_VSOCK, true);
+  view.setUint32(offsetOf.sockaddr_vm.svm_port, port, true);
+  view.setUint32(offsetOf.sockaddr_vm.svm_cid, VMADDR_CID_ANY, true);
   return new Uint8Array(view.buffer);
 }
 
@@ -74,15 +81,20 @@ export function tcpAddresses(
   port: number,
   family: IpFamily | undefined,
 ): readonly SocketAddress[] {
-  const hints = new Int32Array(new ArrayBuffer(48));
-  hints[0] = AI_PASSIVE;
-  hints[1] = family === undefined ? 0 : family === 4 ? AF_INET : AF_INET6;
-  hints[2] = SOCK_STREAM;
-  const list = new BigUint64Array(new ArrayBuffer(8));
+  const { ai_family, ai_flags, ai_socktype } = offsetOf.addrinfo;
+  const hints = new Uint8Array(sizeOf.addrinfo);
+  const view = new DataView(hints.buffer);
+  view.setInt32(ai_flags, AI_PASSIVE, true);
+  view.setInt32(ai_family, family === undefined ? AF_UNSPEC : families[family], true);
+  view.setInt32(ai_socktype, SOCK_STREAM, true);
+  const list = fixed(BigUint64Array, 1);
   const service = cBytes(String(port));
   const node = host === undefined ? null : cBytes(host);
   const failure = libc().getaddrinfo(node, service, hints, list);
-  if (failure !== 0) throw new Error(String(libc().gai_strerror(failure)).toLowerCase());
+  if (failure !== 0) {
+    const reason = libc().gai_strerror(failure);
+    throw new Error(reason === null ? `error ${failure}` : textAt(reason).toLowerCase());
+  }
   const first = Number(list[0] ?? 0n) as Pointer;
   try {
     return [...entries(first)];
@@ -91,14 +103,14 @@ export function tcpAddresses(
   }
 }
 
-/**
- * struct addrinfo: { int flags, family, socktype, protocol; socklen_t addrlen; sockaddr *; char *;
- * addrinfo *next }.
- */
+const families = { 4: AF_INET, 6: AF_INET6 } as const;
+
+/** The addresses of a list of struct addrinfo. */
 function* entries(first: Pointer): Iterable<SocketAddress> {
-  for (let at = Number(first); at !== 0; at = read.ptr(at as Pointer, 40)) {
-    const length = read.u32(at as Pointer, 16);
-    const address = read.ptr(at as Pointer, 24) as Pointer;
+  const { ai_addr, ai_addrlen, ai_next } = offsetOf.addrinfo;
+  for (let at = Number(first); at !== 0; at = read.ptr(at as Pointer, ai_next)) {
+    const length = read.u32(at as Pointer, ai_addrlen);
+    const address = read.ptr(at as Pointer, ai_addr) as Pointer;
     yield new Uint8Array(toArrayBuffer(address, 0, length)).slice();
   }
 }
@@ -106,23 +118,22 @@ function* entries(first: Pointer): Iterable<SocketAddress> {
 /** The address with another port. */
 export function withPort(address: SocketAddress, port: number): SocketAddress {
   const changed = address.slice();
-  new DataView(changed.buffer).setUint16(2, port);
+  new DataView(changed.buffer).setUint16(portAt, port);
   return changed;
 }
 
 /** A socket that is bound to the address and listens. Throws with the errno's name in `code`. */
 export function listenOn(address: SocketAddress): number {
   const c = libc();
-  const family = new DataView(address.buffer, address.byteOffset).getUint16(0, true);
-  const fd = c.socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (fd === -1) throw systemError("socket");
+  const family = new DataView(address.buffer, address.byteOffset).getUint16(familyAt, true);
+  const fd = checked("socket", c.socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
   try {
     const yes = new Int32Array([1]);
     if (family === AF_INET || family === AF_INET6)
       c.setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, yes, 4);
     // Otherwise the address of IPv6 would take that of IPv4 as well.
     if (family === AF_INET6) c.setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, yes, 4);
-    if (c.bind(fd, address, address.length) === -1) throw systemError("bind");
+    checked("bind", c.bind(fd, address, address.length));
     listenLong(fd);
     return fd;
   } catch (error) {
@@ -133,23 +144,23 @@ export function listenOn(address: SocketAddress): number {
 
 /** Let as many clients wait on the socket as the system allows. Bun leaves room for 512 when it adopts one. */
 export function listenLong(fd: number): void {
-  if (libc().listen(fd, SOMAXCONN) === -1) throw systemError("listen");
+  checked("listen", libc().listen(fd, SOMAXCONN));
 }
 
 /** What the socket is bound to. Throws where it is no socket. */
 export function boundTo(fd: number): Bound {
-  const address = new Uint8Array(new ArrayBuffer(addressBytes));
-  const length = new Uint32Array([addressBytes]);
-  if (libc().getsockname(fd, address, length) === -1) throw systemError("getsockname");
+  const address = new Uint8Array(sizeOf.sockaddr_storage);
+  const length = new Uint32Array([address.length]);
+  checked("getsockname", libc().getsockname(fd, address, length));
   const view = new DataView(address.buffer);
-  switch (view.getUint16(0, true)) {
+  switch (view.getUint16(familyAt, true)) {
     case AF_UNIX:
-      return { kind: "unix", path: pathOf(address.subarray(2, length[0])) };
+      return { kind: "unix", path: pathOf(address.subarray(pathAt, length[0])) };
     case AF_INET:
     case AF_INET6:
-      return { kind: "tcp", port: view.getUint16(2) };
+      return { kind: "tcp", port: view.getUint16(portAt) };
     case AF_VSOCK:
-      return { kind: "vsock", port: view.getUint32(4, true) };
+      return { kind: "vsock", port: view.getUint32(offsetOf.sockaddr_vm.svm_port, true) };
     default:
       return { kind: "other" };
   }
@@ -167,15 +178,11 @@ function pathOf(bytes: Uint8Array): string {
 export function labelled<T>(label: string, make: () => T): T {
   // Load its dependencies before the call whose error it reports.
   lastErrno();
-  const selinux = openSystemLibrary("libselinux.so.1", {
-    setsockcreatecon: { args: ["ptr"], returns: "i32" },
-  });
-  if (selinux.setsockcreatecon(cBytes(label)) === -1) {
-    throw systemError("setsockcreatecon");
-  }
+  const { setsockcreatecon } = openSystemLibrary("libselinux.so.1", selinux.symbols);
+  checked("setsockcreatecon", setsockcreatecon(cBytes(label)));
   try {
     return make();
   } finally {
-    selinux.setsockcreatecon(null);
+    setsockcreatecon(null);
   }
 }

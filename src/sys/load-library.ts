@@ -1,14 +1,12 @@
 /** Loads a library into the global scope through the descriptor that its bytes were checked by. */
 import { closeSync, existsSync, readFileSync, writeSync } from "node:fs";
 
-import { openLibc } from "./libc.ts";
-import { callsOf, systemError } from "./system-error.ts";
+import { callsOf, systemError } from "./call.ts";
+import { MFD_CLOEXEC, MFD_EXEC, RTLD_GLOBAL, RTLD_NOW } from "./generated/libc.gen.ts";
+import { openByLoader } from "./system-library.ts";
 import { openTrusted } from "./trusted.ts";
 
-const RTLD_NOW = 2;
-const RTLD_GLOBAL = 0x100;
-const MFD_CLOEXEC = 1;
-const MFD_EXEC = 0x10;
+const globally = RTLD_NOW | RTLD_GLOBAL;
 
 /** A file that was opened once. */
 export interface LibraryFile extends Disposable {
@@ -31,7 +29,7 @@ export function openLibrary(path: string): LibraryFile {
     load() {
       if (fd === undefined) throw new Error(`${path} is closed`);
       const name = nameOf(fd) ?? path;
-      const reason = dlopenGlobally(name);
+      const reason = openByLoader(name, globally);
       if (reason === undefined) {
         fd = undefined;
         return name;
@@ -50,13 +48,13 @@ function loadFromMemory(bytes: Uint8Array, reason: string): string {
   const name = nameOf(fd);
   if (name !== undefined) {
     for (let at = 0; at < bytes.length;) at += writeSync(fd, bytes, at);
-    if (dlopenGlobally(name) === undefined) return name;
+    if (openByLoader(name, globally) === undefined) return name;
   }
   closeSync(fd);
   throw new Error(reason);
 }
 
-const memory = callsOf({ memfd_create: { args: ["cstring", "u32"], returns: "i32" } });
+const memory = callsOf("memfd_create");
 
 /** A descriptor of memory that may be executed. */
 function memoryFile(): number {
@@ -75,13 +73,4 @@ function memoryFile(): number {
 function nameOf(fd: number): string | undefined {
   const name = `/proc/self/fd/${fd}`;
   return existsSync(name) ? name : undefined;
-}
-
-/** Returns why it fails. */
-function dlopenGlobally(name: string): string | undefined {
-  const libc = openLibc({
-    dlopen: { args: ["cstring", "i32"], returns: "ptr" },
-    dlerror: { args: [], returns: "cstring" },
-  });
-  return libc.dlopen(name, RTLD_NOW | RTLD_GLOBAL) === null ? String(libc.dlerror()) : undefined;
 }

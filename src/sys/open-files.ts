@@ -1,14 +1,11 @@
 /** The limit of open files. Bun raises it at its start, and what C modules and commands get is the one from before. */
+import { callsOf, checked } from "./call.ts";
+import { RLIMIT_NOFILE, sizeOf } from "./generated/libc.gen.ts";
 import { unsetVariable } from "./process.ts";
-import { callsOf, systemError } from "./system-error.ts";
 
-const RLIMIT_NOFILE = 7;
 const unlimited = 2n ** 64n - 1n;
 
-const libc = callsOf({
-  getrlimit: { args: ["i32", "buffer"], returns: "i32" },
-  setrlimit: { args: ["i32", "buffer"], returns: "i32" },
-});
+const libc = callsOf("getrlimit", "setrlimit");
 
 /** Set by the launcher: its process, which becomes this one, and the limit as ulimit(1) prints it. */
 const variable = "NBDKIT_OPEN_FILES";
@@ -36,7 +33,7 @@ export function restoreOpenFiles(): void {
   const limits = readLimits();
   if (limits[0] === initial) return;
   limits[0] = initial;
-  if (libc().setrlimit(RLIMIT_NOFILE, limits) === -1) throw systemError("setrlimit");
+  checked("setrlimit", libc().setrlimit(RLIMIT_NOFILE, limits));
 }
 
 /**
@@ -48,7 +45,7 @@ export function withMostOpenFiles<T>(start: () => T): T {
   const [soft = 0n, hard = 0n] = limits;
   if (soft === hard) return start();
   limits[0] = hard;
-  if (libc().setrlimit(RLIMIT_NOFILE, limits) === -1) throw systemError("setrlimit");
+  checked("setrlimit", libc().setrlimit(RLIMIT_NOFILE, limits));
   try {
     return start();
   } finally {
@@ -62,9 +59,9 @@ export function openFilesLimit(): number {
   return Number(readLimits()[0]);
 }
 
-/** struct rlimit { rlim_t rlim_cur, rlim_max; }. */
+/** A struct rlimit: the limit, and how far it may be raised. */
 function readLimits(): BigUint64Array {
-  const limits = new BigUint64Array(2);
-  if (libc().getrlimit(RLIMIT_NOFILE, limits) === -1) throw systemError("getrlimit");
+  const limits = new BigUint64Array(sizeOf.rlimit / BigUint64Array.BYTES_PER_ELEMENT);
+  checked("getrlimit", libc().getrlimit(RLIMIT_NOFILE, limits));
   return limits;
 }

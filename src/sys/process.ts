@@ -3,54 +3,49 @@ import { type Pointer, ptr, read } from "bun:ffi";
 import { closeSync, openSync, readdirSync, readlinkSync } from "node:fs";
 import { constants } from "node:os";
 
-import { callsOf, systemError } from "./system-error.ts";
+import { callsOf, checked } from "./call.ts";
+import {
+  F_DUPFD_CLOEXEC,
+  F_GETFD,
+  F_GETFL,
+  F_SETFD,
+  F_SETFL,
+  FD_CLOEXEC,
+  LOG_DAEMON,
+  LOG_ERR,
+  LOG_PID,
+  MCL_CURRENT,
+  MCL_FUTURE,
+  MCL_ONFAULT,
+  O_NONBLOCK,
+  offsetOf,
+  POLLOUT,
+  PR_SET_NAME,
+  PR_SET_PDEATHSIG,
+} from "./generated/libc.gen.ts";
+import { poll } from "./poll.ts";
 import { cBytes, cString } from "./text.ts";
 
-/** Of Linux, the same on x86-64 and aarch64. */
-const F_GETFD = 1;
-const F_SETFD = 2;
-const F_GETFL = 3;
-const F_SETFL = 4;
-const F_DUPFD_CLOEXEC = 1030;
-const FD_CLOEXEC = 1;
-const O_NONBLOCK = 0o4000;
-const PR_SET_PDEATHSIG = 1;
-const PR_SET_NAME = 15;
-const MCL_CURRENT = 1;
-const MCL_FUTURE = 2;
-const MCL_ONFAULT = 4;
-const LOG_PID = 1;
-const LOG_DAEMON = 3 << 3;
-const LOG_ERR = 3;
-const RTLD_DEFAULT = 0;
-
-const libc = callsOf({
-  dlsym: { args: ["u64", "cstring"], returns: "ptr" },
-  dup2: { args: ["i32", "i32"], returns: "i32" },
-  _exit: { args: ["i32"], returns: "void" },
-  exit: { args: ["i32"], returns: "void" },
-  // Variadic in C, as prctl and syslog are: with integers and pointers both ABIs of Linux pass them like fixed ones.
-  fcntl: { args: ["i32", "i32", "i32"], returns: "i32" },
-  getpwuid: { args: ["u32"], returns: "ptr" },
-  initgroups: { args: ["ptr", "u32"], returns: "i32" },
-  setgroups: { args: ["u64", "buffer"], returns: "i32" },
-  getpwnam: { args: ["cstring"], returns: "ptr" },
-  getservbyname: { args: ["cstring", "cstring"], returns: "ptr" },
-  fflush: { args: ["ptr"], returns: "i32" },
-  mlockall: { args: ["i32"], returns: "i32" },
-  poll: { args: ["ptr", "u64", "i32"], returns: "i32" },
-  openlog: { args: ["ptr", "i32", "i32"], returns: "void" },
-  prctl: { args: ["i32", "u64", "u64", "u64", "u64"], returns: "i32" },
-  signal: { args: ["i32", "ptr"], returns: "ptr" },
-  setsid: { args: [], returns: "i32" },
-  syslog: { args: ["i32", "cstring", "cstring"], returns: "void" },
-  unsetenv: { args: ["cstring"], returns: "i32" },
-});
-
-function checked(call: string, result: number): number {
-  if (result === -1) throw systemError(call);
-  return result;
-}
+const libc = callsOf(
+  "_exit",
+  "dlsym",
+  "dup2",
+  "exit",
+  "fcntl",
+  "fflush",
+  "getpwnam",
+  "getpwuid",
+  "getservbyname",
+  "initgroups",
+  "mlockall",
+  "openlog",
+  "prctl",
+  "setgroups",
+  "setsid",
+  "signal",
+  "syslog",
+  "unsetenv",
+);
 
 /** A copy of the descriptor, above the standard streams, that no program inherits. */
 export function duplicate(fd: number): number {
@@ -107,10 +102,6 @@ export function redirect(fd: number, to: number): void {
   checked("dup2", libc().dup2(to, fd));
 }
 
-/** struct pollfd { int fd; short events, revents; }, over memory that does not move. */
-const polled = new Int32Array(new ArrayBuffer(8));
-const POLLOUT = 4;
-
 /**
  * Whether a page may be written to the descriptor without waiting for a reader, now or within `waitMs` (for ever if
  * that is negative). Even if writing fails at once.
@@ -119,11 +110,8 @@ export function hasRoom(fd: number, waitMs: number): boolean {
   const until = performance.now() + waitMs;
   for (;;) {
     const rest = waitMs < 0 ? -1 : Math.max(0, Math.ceil(until - performance.now()));
-    polled[0] = fd;
-    polled[1] = POLLOUT;
-    const count = libc().poll(polled, 1, rest);
-    // A signal may have ended it.
-    if (count >= 0) return count > 0;
+    const events = poll([fd], POLLOUT, rest);
+    if (events !== undefined) return events[0] !== 0;
   }
 }
 
@@ -134,7 +122,7 @@ export function hasRoom(fd: number, waitMs: number): boolean {
 export function flushStreams(): void {
   const { dlsym, fflush } = libc();
   fflush(null);
-  const stdin = dlsym(RTLD_DEFAULT, "stdin");
+  const stdin = dlsym(null, "stdin");
   if (stdin !== null) fflush(read.ptr(stdin, 0) as Pointer);
 }
 
@@ -197,10 +185,10 @@ export function lockMemory(): void {
   checked("mlockall", libc().mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT));
 }
 
-/** The number of the user of that name. struct passwd: { char *name; char *password; uid_t uid; ... }. */
+/** The number of the user of that name. */
 export function userNamed(name: string): number | undefined {
   const entry = libc().getpwnam(cString(name));
-  return entry === null ? undefined : read.u32(entry, 16);
+  return entry === null ? undefined : read.u32(entry, offsetOf.passwd.pw_uid);
 }
 
 /**
@@ -211,17 +199,20 @@ export function takeGroupsOf(user: number): void {
   const group = process.getegid?.() ?? 0;
   const entry = libc().getpwuid(user);
   if (entry === null) {
-    checked("setgroups", libc().setgroups(1n, Uint32Array.of(group)));
+    checked("setgroups", libc().setgroups(1, Uint32Array.of(group)));
   } else {
-    // struct passwd begins with the name.
-    checked("initgroups", libc().initgroups(read.ptr(entry, 0) as Pointer, group));
+    const name = read.ptr(entry, offsetOf.passwd.pw_name) as Pointer;
+    checked("initgroups", libc().initgroups(name, group));
   }
 }
 
-/** The TCP port of that service. struct servent: { char *name; char **aliases; int port; ... }, the port big-endian. */
+/** The TCP port of that service. */
 export function portNamed(service: string): number | undefined {
   const entry = libc().getservbyname(cString(service), "tcp");
-  return entry === null ? undefined : read.u8(entry, 16) * 256 + read.u8(entry, 17);
+  if (entry === null) return undefined;
+  // The low half of an int, big-endian.
+  const at = offsetOf.servent.s_port;
+  return read.u8(entry, at) * 256 + read.u8(entry, at + 1);
 }
 
 /** Remove a variable for C modules and what they start, too, which `delete process.env` does not. */

@@ -1,22 +1,17 @@
 /** What Bun's sockets do not do: say who the client is as C wants it, and set how much the kernel keeps for it. */
-import { FFIType } from "bun:ffi";
-
-import { openLibc } from "./libc.ts";
-
-/** Of Linux, the same on x86-64 and aarch64. */
-const SOL_SOCKET = 1;
-const SO_SNDBUF = 7;
-const SO_KEEPALIVE = 9;
-const SO_PEERCRED = 17;
-const MSG_DONTWAIT = 0x40;
-/** Of poll(2). */
-const POLLERR = 0x8;
-const POLLHUP = 0x10;
-const POLLRDHUP = 0x2000;
-/** A struct pollfd: the descriptor, then in two halves of a word what is asked for and what is so. */
-const pollWords = 2;
-/** A struct sockaddr_storage. */
-const addressBytes = 128;
+import { callsOf } from "./call.ts";
+import {
+  MSG_DONTWAIT,
+  POLLERR,
+  POLLHUP,
+  POLLRDHUP,
+  sizeOf,
+  SO_KEEPALIVE,
+  SO_PEERCRED,
+  SO_SNDBUF,
+  SOL_SOCKET,
+} from "./generated/libc.gen.ts";
+import { poll } from "./poll.ts";
 
 /** A process on this machine. */
 export interface Peer {
@@ -25,25 +20,7 @@ export interface Peer {
   readonly gid: number;
 }
 
-const symbols = {
-  poll: { args: ["buffer", "u64", "i32"], returns: "i32" },
-  getpeername: { args: ["i32", "buffer", "buffer"], returns: "i32" },
-  getsockopt: { args: ["i32", "i32", "i32", "buffer", "buffer"], returns: "i32" },
-  setsockopt: { args: ["i32", "i32", "i32", "buffer", "u32"], returns: "i32" },
-  recv: { args: ["i32", "ptr", FFIType.u64_fast, "i32"], returns: FFIType.i64_fast },
-} as const;
-
-function load() {
-  try {
-    return openLibc(symbols);
-  } catch {
-    // Sockets work without it.
-    return undefined;
-  }
-}
-
-let libc: ReturnType<typeof load>;
-let loaded = false;
+const libc = callsOf("getpeername", "getsockopt", "recv", "setsockopt");
 
 /**
  * Ask for a send buffer of so many bytes: SO_SNDBUF of socket(7). The kernel may give more or less, and -1 for
@@ -60,15 +37,15 @@ export function keepAlive(fd: number): void {
 
 /** The address of the client as a struct sockaddr, or undefined where the kernel does not say. */
 export function peerName(fd: number): Uint8Array | undefined {
-  const address = new Uint8Array(addressBytes);
-  const length = new Uint32Array([addressBytes]);
+  const address = new Uint8Array(sizeOf.sockaddr_storage);
+  const length = new Uint32Array([sizeOf.sockaddr_storage]);
   if (calls()?.getpeername(fd, address, length) !== 0) return undefined;
   return address.slice(0, length[0]);
 }
 
 /** The process at the other end of a Unix socket. */
 export function peerCredentials(fd: number): Peer | undefined {
-  const numbers = new Int32Array(3);
+  const numbers = new Int32Array(sizeOf.ucred / Int32Array.BYTES_PER_ELEMENT);
   const length = new Uint32Array([numbers.byteLength]);
   if (calls()?.getsockopt(fd, SOL_SOCKET, SO_PEERCRED, numbers, length) !== 0) return undefined;
   const [pid = 0, uid = 0, gid = 0] = numbers;
@@ -81,11 +58,9 @@ export function peerCredentials(fd: number): Peer | undefined {
  * yet. Never waits.
  */
 export function hungUp(fds: readonly number[]): readonly number[] {
-  const polled = new Int32Array(fds.length * pollWords);
-  fds.forEach((fd, i) => polled.set([fd, POLLRDHUP], i * pollWords));
-  if (fds.length === 0 || !((calls()?.poll(polled, fds.length, 0) ?? 0) > 0)) return [];
-  const events = (i: number) => (polled[i * pollWords + 1] ?? 0) >>> 16;
-  return fds.filter((_, i) => (events(i) & (POLLERR | POLLHUP | POLLRDHUP)) !== 0);
+  if (fds.length === 0 || calls() === undefined) return [];
+  const events = poll(fds, POLLRDHUP, 0) ?? [];
+  return fds.filter((_, i) => ((events[i] ?? 0) & (POLLERR | POLLHUP | POLLRDHUP)) !== 0);
 }
 
 /**
@@ -93,14 +68,14 @@ export function hungUp(fds: readonly number[]): readonly number[] {
  * failed, which code that waits for the socket also detects.
  */
 export function receiveNow(fd: number, into: Uint8Array): number {
-  const count = calls()?.recv(fd, into, into.length, MSG_DONTWAIT) ?? 0;
-  return Math.max(0, Number(count));
+  return Math.max(0, Number(calls()?.recv(fd, into, into.length, MSG_DONTWAIT) ?? 0));
 }
 
-function calls(): ReturnType<typeof load> {
-  if (!loaded) {
-    loaded = true;
-    libc = load();
+function calls(): ReturnType<typeof libc> | undefined {
+  try {
+    return libc();
+  } catch {
+    // Sockets work without it.
+    return undefined;
   }
-  return libc;
 }

@@ -5,17 +5,12 @@
 import { closeSync, fstatSync, readFileSync } from "node:fs";
 
 import { splitWords } from "../lib/environment.ts";
+import { callsOf, checked, systemError, uninterrupted } from "./call.ts";
+import { O_CLOEXEC } from "./generated/libc.gen.ts";
 import { foreignDescriptors, setInherited } from "./process.ts";
-import { callsOf, systemError } from "./system-error.ts";
 import { cBytes, cStrings } from "./text.ts";
 
-const O_CLOEXEC = 0o2000000;
-
-const calls = callsOf({
-  pipe2: { args: ["buffer", "i32"], returns: "i32" },
-  posix_spawn: { args: ["buffer", "buffer", "ptr", "ptr", "buffer", "buffer"], returns: "i32" },
-  waitpid: { args: ["i32", "buffer", "i32"], returns: "i32" },
-});
+const calls = callsOf("pipe2", "posix_spawn", "waitpid");
 
 export interface Again {
   /** What the new process writes to the descriptor that it was told comes out here. */
@@ -31,7 +26,7 @@ export interface Again {
 export function startAgain(name: string): Again {
   const libc = calls();
   const ends = new Int32Array(2);
-  if (libc.pipe2(ends, O_CLOEXEC) === -1) throw systemError("pipe2");
+  checked("pipe2", libc.pipe2(ends, O_CLOEXEC));
   const [output = -1, input = -1] = ends;
   // Bun would close them in what is started.
   for (const fd of foreignDescriptors()) setInherited(fd, fd !== output);
@@ -52,10 +47,8 @@ export function startAgain(name: string): Again {
   if (failure !== 0) throw systemError("posix_spawn", failure);
   const wait = (): number => {
     const status = new Int32Array(1);
-    while (libc.waitpid(pid[0] ?? 0, status, 0) === -1) {
-      const error = systemError("waitpid");
-      if (error.code !== "EINTR") throw error;
-    }
+    const ended = uninterrupted(() => libc.waitpid(pid[0] ?? 0, status, 0));
+    if (ended < 0) throw systemError("waitpid", -ended);
     const [word = 0] = status;
     const signal = word & 0x7f;
     return signal === 0 ? (word >> 8) & 0xff : 128 + signal;

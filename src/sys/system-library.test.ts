@@ -10,8 +10,8 @@ import { run } from "#test/server";
 import { openSystemLibrary } from "./system-library.ts";
 
 test("a library of the system is found", () => {
-  const { cos } = openSystemLibrary("libm.so.6", { cos: { args: ["f64"], returns: "f64" } });
-  expect(cos(0)).toBe(1);
+  const { fegetround } = openSystemLibrary("libm.so.6", { fegetround: { returns: "i32" } });
+  expect(fegetround()).toBe(0);
 });
 
 test.skipIf(!haveCompiler)("none is loaded from the current folder (needs cc)", async () => {
@@ -21,7 +21,7 @@ test.skipIf(!haveCompiler)("none is loaded from the current folder (needs cc)", 
     writeFileSync(source, "int planted (void); int planted (void) { return 1; }\n");
     cpSync(await compileModule(source), join(folder, "libnbdkit-planted.so"));
     const file = join(import.meta.dir, "system-library.ts");
-    const wanted = '"libnbdkit-planted.so", { planted: { args: [], returns: "i32" } }';
+    const wanted = '"libnbdkit-planted.so", { planted: { returns: "i32" } }';
     const load = (from: string, name: string) =>
       run([process.execPath, "-e", `import { ${name} as load } from "${from}"; load(${wanted});`], {
         cwd: folder,

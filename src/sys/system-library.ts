@@ -1,10 +1,11 @@
 /** Opens libraries of the system by their names. */
 import { dlopen, type FFIFunction } from "bun:ffi";
 
-import { openLibc } from "./libc.ts";
-import { cBytes } from "./text.ts";
+import { callsOf } from "./call.ts";
+import { RTLD_LAZY } from "./generated/libc.gen.ts";
+import { cString, textAt } from "./text.ts";
 
-const RTLD_LAZY = 1;
+const libc = callsOf("dlopen", "dlerror");
 
 /**
  * Load functions of the library `name`, which dlopen(3) looks for in the folders of the system.
@@ -16,10 +17,15 @@ export function openSystemLibrary<const S extends Record<string, FFIFunction>>(
   name: string,
   wanted: S,
 ) {
-  const libc = openLibc({
-    dlopen: { args: ["ptr", "i32"], returns: "ptr" },
-    dlerror: { args: [], returns: "cstring" },
-  });
-  if (libc.dlopen(cBytes(name), RTLD_LAZY) === null) throw new Error(String(libc.dlerror()));
+  const reason = openByLoader(name, RTLD_LAZY);
+  if (reason !== undefined) throw new Error(reason);
   return dlopen(name, wanted).symbols;
+}
+
+/** dlopen(3). Returns why it fails. */
+export function openByLoader(name: string, flags: number): string | undefined {
+  const { dlopen: open, dlerror } = libc();
+  if (open(cString(name), flags) !== null) return undefined;
+  const reason = dlerror();
+  return reason === null ? "dlopen failed" : textAt(reason);
 }

@@ -2,6 +2,7 @@
 import { CString, type Pointer, ptr, read } from "bun:ffi";
 
 import { bytesOf, textOf } from "../lib/text-bytes.ts";
+import { fixed } from "./call.ts";
 
 /** What a `cstring` argument takes: bytes need a zero byte of their own. */
 export function cString(text: string): string | Uint8Array {
@@ -11,7 +12,7 @@ export function cString(text: string): string | Uint8Array {
 /** The same for a `ptr` argument. Its memory does not move. */
 export function cBytes(text: string): Uint8Array {
   const bytes = bytesOf(text);
-  const terminated = new Uint8Array(new ArrayBuffer(bytes.length + 1));
+  const terminated = fixed(Uint8Array, bytes.length + 1);
   terminated.set(bytes);
   return terminated;
 }
@@ -22,14 +23,16 @@ const held = new WeakMap<BigUint64Array, readonly Uint8Array[]>();
 /** A `char **` that ends with NULL. Its memory does not move. */
 export function cStrings(words: readonly string[]): BigUint64Array {
   const texts = words.map(cBytes);
-  const list = new BigUint64Array(new ArrayBuffer((words.length + 1) * 8));
+  const list = fixed(BigUint64Array, words.length + 1);
   for (const [index, text] of texts.entries()) list[index] = BigInt(ptr(text));
   held.set(list, texts);
   return list;
 }
 
-/** A copy of the C string at `pointer`. */
-export function textAt(pointer: Pointer): string {
+/** A copy of the C string at `address`, which is not NULL. */
+export function textAt(address: Pointer | bigint): string {
+  // Addresses of the user half are safe integers, so not the bigints of the type.
+  const pointer = address as Pointer;
   const text = new CString(pointer).toString();
   return text.includes("\ufffd") ? textOf(bytesAt(pointer)) : text;
 }

@@ -1,9 +1,17 @@
 /** `bun run codegen` and `--check` as commands: what they print, write and return. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
-import { cp, mkdir, rm } from "node:fs/promises";
+import { cp, rm } from "node:fs/promises";
 import { join } from "node:path";
 
-import { hasCompiler, needsCompiler, type Ran, root, run, temporary } from "./compiler-fixture.ts";
+import {
+  hasCompiler,
+  headerPaths,
+  needsCompiler,
+  type Ran,
+  root,
+  run,
+  temporary,
+} from "./compiler-fixture.ts";
 
 // Compilers are slow on a busy machine.
 setDefaultTimeout(60_000);
@@ -14,11 +22,10 @@ const codegen = (...args: readonly string[]): Promise<Ran> =>
 /** The headers and their generated files in a folder of their own. */
 async function copyOfTheProject() {
   const copy = await temporary();
-  for (const path of ["include", "abi/generated", "src/api/generated"]) {
+  const generated = ["abi/generated", "src/api/generated", "src/sys/generated"];
+  for (const path of [...headerPaths, ...generated]) {
     await cp(join(root, path), join(copy.path, path), { recursive: true });
   }
-  await mkdir(join(copy.path, "abi/runtime"));
-  await cp(join(root, "abi/runtime/runtime.h"), join(copy.path, "abi/runtime/runtime.h"));
   return copy;
 }
 

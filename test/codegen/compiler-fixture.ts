@@ -42,6 +42,13 @@ export async function run(
   return { code, stdout, stderr };
 }
 
+/** What codegen reads. */
+export const headerPaths = [
+  "include",
+  "abi/runtime/runtime.h",
+  ...["gnutls-groups", "gnutls", "libc", "selinux"].map((name) => `src/sys/${name}.h`),
+];
+
 /** Where generated C and the headers are found, from the root. */
 export const includes = ["include", "abi/generated", "abi/runtime"].map((path) => `-I${path}`);
 export const strict = ["-Wall", "-Wextra", "-Werror"];

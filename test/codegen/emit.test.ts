@@ -1,6 +1,6 @@
 /** Golden case of the emitters, and how an overlay that does not fit the headers is refused. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
-import { cp, mkdir } from "node:fs/promises";
+import { cp } from "node:fs/promises";
 import { join } from "node:path";
 
 import { emitAdapters } from "../../codegen/emit/adapters.ts";
@@ -14,6 +14,7 @@ import {
   cases,
   expectGolden,
   hasCompiler,
+  headerPaths,
   needsCompiler,
   root,
   temporary,
@@ -25,9 +26,9 @@ setDefaultTimeout(60_000);
 /** The project's headers with `from` replaced in one of them; what the generator says of it. */
 async function refusal(file: string, from: string, to: string): Promise<string> {
   await using copy = await temporary();
-  await cp(join(root, "include"), join(copy.path, "include"), { recursive: true });
-  await mkdir(join(copy.path, "abi/runtime"), { recursive: true });
-  await cp(join(root, "abi/runtime/runtime.h"), join(copy.path, "abi/runtime/runtime.h"));
+  for (const path of headerPaths) {
+    await cp(join(root, path), join(copy.path, path), { recursive: true });
+  }
   const path = join(copy.path, file);
   const text = await Bun.file(path).text();
   expect([from, text.includes(from)]).toEqual([from, true]);

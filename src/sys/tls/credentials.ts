@@ -5,6 +5,12 @@
 import type { Pointer } from "bun:ffi";
 
 import { ConfigError } from "../../lib/errors.ts";
+import {
+  GNUTLS_CERT_REQUIRE,
+  GNUTLS_CRD_CERTIFICATE,
+  GNUTLS_CRD_PSK,
+  GNUTLS_X509_FMT_PEM,
+} from "../generated/gnutls.gen.ts";
 import { cBytes } from "../text.ts";
 import { Datum, errorText, library, Out } from "./library.ts";
 import { priorityFor } from "./priority.ts";
@@ -41,11 +47,6 @@ export interface TlsCredentials {
   newSession(emit: Emit, logName: string): TlsSession;
 }
 
-const PEM = 1;
-const CRD_CERTIFICATE = 1;
-const CRD_PSK = 4;
-const CERT_REQUIRE = 2;
-
 /**
  * Certificates, all in PEM form. With `verifyPeer` a client has to show a certificate that one of `ca` has signed.
  * Throws ConfigError that says which file is wrong.
@@ -64,7 +65,7 @@ export function certificateCredentials(
   const trusted = tls.gnutls_certificate_set_x509_trust_mem(
     credentials,
     new Datum(ca.bytes).address,
-    PEM,
+    GNUTLS_X509_FMT_PEM,
   );
   if (trusted <= 0) {
     const problem = `${ca.path}: no certificate in PEM form is in this file: ${errorText(trusted)}`;
@@ -75,7 +76,7 @@ export function certificateCredentials(
     const list = new Datum(crl.bytes);
     check(
       `${crl.path}: expected a list of revoked certificates in PEM form`,
-      tls.gnutls_certificate_set_x509_crl_mem(credentials, list.address, PEM),
+      tls.gnutls_certificate_set_x509_crl_mem(credentials, list.address, GNUTLS_X509_FMT_PEM),
     );
   }
   for (const pair of pairs) {
@@ -88,9 +89,9 @@ export function certificateCredentials(
     kind: "X.509 certificates",
     warnings,
     newSession(emit, logName) {
-      const proof = { type: CRD_CERTIFICATE, credentials };
+      const proof = { type: GNUTLS_CRD_CERTIFICATE, credentials };
       const session = new TlsSession(emit, priority, proof, logName);
-      if (verifyPeer) session.verifyPeer(CERT_REQUIRE);
+      if (verifyPeer) session.verifyPeer(GNUTLS_CERT_REQUIRE);
       return session;
     },
   };
@@ -108,7 +109,7 @@ export function pskCredentials(path: string, priorities: string | undefined): Tl
     kind: "pre-shared keys (PSK)",
     warnings: [],
     newSession: (emit, logName) =>
-      new TlsSession(emit, priority, { type: CRD_PSK, credentials }, logName),
+      new TlsSession(emit, priority, { type: GNUTLS_CRD_PSK, credentials }, logName),
   };
 }
 
@@ -122,7 +123,7 @@ function addPair(credentials: Pointer, pair: CertificatePair): void {
     credentials,
     certificate.address,
     key.address,
-    PEM,
+    GNUTLS_X509_FMT_PEM,
   );
   if (code < 0) throw badPair(pair, code);
 }
@@ -150,7 +151,13 @@ function parseKey(file: TlsFile): number {
   const code = tls.gnutls_x509_privkey_init(out.address);
   if (code < 0) return code;
   const data = new Datum(file.bytes);
-  const result = tls.gnutls_x509_privkey_import2(out.value, data.address, PEM, null, 0);
+  const result = tls.gnutls_x509_privkey_import2(
+    out.value,
+    data.address,
+    GNUTLS_X509_FMT_PEM,
+    null,
+    0,
+  );
   tls.gnutls_x509_privkey_deinit(out.value);
   return result;
 }
@@ -164,7 +171,7 @@ function parseCertificate(file: TlsFile) {
   const data = new Datum(file.bytes);
   return {
     certificate,
-    code: tls.gnutls_x509_crt_import(certificate, data.address, PEM),
+    code: tls.gnutls_x509_crt_import(certificate, data.address, GNUTLS_X509_FMT_PEM),
     [Symbol.dispose]: () => tls.gnutls_x509_crt_deinit(certificate),
   };
 }

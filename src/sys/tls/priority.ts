@@ -4,9 +4,8 @@ import { readFileSync } from "node:fs";
 
 import { ConfigError } from "../../lib/errors.ts";
 import { quoted } from "../../lib/quoted.ts";
-import { openSystemLibrary } from "../system-library.ts";
 import { cBytes, textAt } from "../text.ts";
-import { errorText, library, libraryName, Out } from "./library.ts";
+import { errorText, groupLibrary, library, Out } from "./library.ts";
 
 /** Below TLS 1.2 nothing is safe, and the NBD protocol forbids it. */
 const usual = "NORMAL:-VERS-DTLS-ALL:-VERS-TLS1.1:-VERS-TLS1.0";
@@ -98,32 +97,23 @@ function knowsAes(): boolean {
   }
 }
 
-/** Of GnuTLS 3.6.0 (2017) and later; older ones have nothing that would be added. */
-const listing = {
-  gnutls_group_get_name: { args: ["i32"], returns: "ptr" },
-  gnutls_group_list: { args: [], returns: "ptr" },
-  gnutls_priority_group_list: { args: ["ptr", "ptr"], returns: "i32" },
-  gnutls_sign_get_name: { args: ["i32"], returns: "ptr" },
-  gnutls_sign_list: { args: [], returns: "ptr" },
-} as const;
-
+/** A GnuTLS that does not list its groups has nothing that would be added. */
 function algorithms(): Algorithms {
-  let of;
-  try {
-    of = openSystemLibrary(libraryName, listing);
-  } catch {
+  const { tls } = library();
+  const groups = groupLibrary();
+  const normal = groups === undefined ? "" : parse("NORMAL");
+  if (groups === undefined || typeof normal === "string") {
     return { all: [], normal: [], signatures: [] };
   }
-  const normal = parse("NORMAL");
-  if (typeof normal === "string") return { all: [], normal: [], signatures: [] };
   const list = new Out();
-  const count = of.gnutls_priority_group_list(normal, list.address);
-  const groups = numbersAt(count > 0 ? list.value : null, count).map(of.gnutls_group_get_name);
-  library().tls.gnutls_priority_deinit(normal);
+  const count = groups.gnutls_priority_group_list(normal, list.address);
+  const nameOf = groups.gnutls_group_get_name;
+  const ofNormal = numbersAt(count > 0 ? list.value : null, count).map(nameOf);
+  tls.gnutls_priority_deinit(normal);
   return {
-    all: namesOf(numbersAt(of.gnutls_group_list()).map(of.gnutls_group_get_name)),
-    normal: namesOf(groups),
-    signatures: namesOf(numbersAt(of.gnutls_sign_list()).map(of.gnutls_sign_get_name)),
+    all: namesOf(numbersAt(groups.gnutls_group_list()).map(nameOf)),
+    normal: namesOf(ofNormal),
+    signatures: namesOf(numbersAt(tls.gnutls_sign_list()).map(tls.gnutls_sign_get_name)),
   };
 }
 
@@ -142,5 +132,5 @@ function numbersAt(address: Pointer | bigint | null, count = Number.POSITIVE_INF
 
 /** Without what is listed twice, and what has no name. */
 function namesOf(addresses: readonly (Pointer | bigint | null)[]): string[] {
-  return [...new Set(addresses.flatMap((it) => (it === null ? [] : textAt(it as Pointer))))];
+  return [...new Set(addresses.flatMap((it) => (it === null ? [] : textAt(it))))];
 }

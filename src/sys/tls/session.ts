@@ -4,6 +4,26 @@ import { type Pointer, ptr } from "bun:ffi";
 import { NbdError } from "../../lib/errors.ts";
 import { log } from "../../lib/log.ts";
 import { quoted } from "../../lib/quoted.ts";
+import {
+  GNUTLS_CRD_PSK,
+  GNUTLS_CRT_X509,
+  GNUTLS_E_AGAIN,
+  GNUTLS_E_CERTIFICATE_REQUIRED,
+  GNUTLS_E_CERTIFICATE_VERIFICATION_ERROR,
+  GNUTLS_E_DECRYPTION_FAILED,
+  GNUTLS_E_FATAL_ALERT_RECEIVED,
+  GNUTLS_E_INTERRUPTED,
+  GNUTLS_E_NO_CERTIFICATE_FOUND,
+  GNUTLS_E_PREMATURE_TERMINATION,
+  GNUTLS_E_RECEIVED_ILLEGAL_PARAMETER,
+  GNUTLS_E_WARNING_ALERT_RECEIVED,
+  GNUTLS_NO_SIGNAL,
+  GNUTLS_NO_TICKETS,
+  GNUTLS_NONBLOCK,
+  GNUTLS_SERVER,
+  GNUTLS_SHUT_WR,
+  GNUTLS_X509_FMT_DER,
+} from "../generated/gnutls.gen.ts";
 import { cBytes, textAt } from "../text.ts";
 import { sessionDetails } from "./details.ts";
 import { errorText, library, Out } from "./library.ts";
@@ -23,26 +43,8 @@ export interface Proof {
   readonly credentials: Pointer;
 }
 
-/** Flags of gnutls_init: a server that never waits, and gives no tickets for resuming sessions. */
-const SERVER = 1;
-const NONBLOCK = 1 << 3;
-const NO_SIGNAL = 1 << 6;
-const NO_TICKETS = 1 << 10;
-
-const E_FATAL_ALERT_RECEIVED = -12;
-const E_WARNING_ALERT_RECEIVED = -16;
-const E_AGAIN = -28;
-const E_INTERRUPTED = -52;
-const E_DECRYPTION_FAILED = -24;
-const E_NO_CERTIFICATE_FOUND = -49;
-const E_RECEIVED_ILLEGAL_PARAMETER = -55;
-const E_PREMATURE_TERMINATION = -110;
-const E_CERTIFICATE_REQUIRED = -112;
-const E_CERTIFICATE_VERIFICATION_ERROR = -348;
-const CRD_PSK = 4;
-const SHUT_WR = 1;
-const DER = 0;
-const X509 = 1;
+/** A server that never waits, and gives no tickets for resuming sessions. */
+const flags = GNUTLS_SERVER | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL | GNUTLS_NO_TICKETS;
 
 /** The most that a record carries: what is as long is a part of something larger. */
 const fullRecordBytes = 16 << 10;
@@ -68,10 +70,10 @@ export class TlsSession implements Disposable {
     this.#logName = cBytes(logName);
     logFor(this.#logName);
     const out = new Out();
-    this.#check(tls.gnutls_init(out.address, SERVER | NONBLOCK | NO_SIGNAL | NO_TICKETS));
+    this.#check(tls.gnutls_init(out.address, flags));
     this.#session = out.value;
     this.#emit = emit;
-    this.#hasKeys = type === CRD_PSK;
+    this.#hasKeys = type === GNUTLS_CRD_PSK;
     this.#check(tls.gnutls_priority_set(this.#session, priority.pointer));
     this.#check(tls.gnutls_credentials_set(this.#session, type, credentials));
     wire().attach(this.#session);
@@ -111,7 +113,7 @@ export class TlsSession implements Disposable {
       const code = tls.gnutls_handshake(this.#session);
       wire().end(this.#emit);
       if (code === 0) return true;
-      if (code === E_AGAIN) return false;
+      if (code === GNUTLS_E_AGAIN) return false;
       if (tls.gnutls_error_is_fatal(code) !== 0) throw this.#failure("TLS handshake", code);
     }
   }
@@ -134,9 +136,9 @@ export class TlsSession implements Disposable {
       if (count > 0) {
         filled += count;
         if (small && this.#arrived.recordBytes >= fullRecordBytes) break;
-      } else if (count === E_AGAIN) {
+      } else if (count === GNUTLS_E_AGAIN) {
         break;
-      } else if (count !== E_INTERRUPTED && count !== E_WARNING_ALERT_RECEIVED) {
+      } else if (count !== GNUTLS_E_INTERRUPTED && count !== GNUTLS_E_WARNING_ALERT_RECEIVED) {
         this.#end = count === 0 ? "end" : this.#failure("TLS", count);
         break;
       }
@@ -160,7 +162,7 @@ export class TlsSession implements Disposable {
       // No more than a record is taken at a time.
       const from = (address + sent) as Pointer;
       const count = Number(tls.gnutls_record_send(this.#session, from, length - sent));
-      if (count < 0 && count !== E_INTERRUPTED) throw this.#failure("TLS", count);
+      if (count < 0 && count !== GNUTLS_E_INTERRUPTED) throw this.#failure("TLS", count);
       if (count > 0) sent += count;
     }
     transport.end(this.#emit);
@@ -170,7 +172,7 @@ export class TlsSession implements Disposable {
   /** Tell the client that nothing more will be sent: it then knows that nothing was cut off. */
   close(): void {
     this.#begin();
-    wire().tls.gnutls_bye(this.#session, SHUT_WR);
+    wire().tls.gnutls_bye(this.#session, GNUTLS_SHUT_WR);
     wire().end(this.#emit);
   }
 
@@ -183,7 +185,7 @@ export class TlsSession implements Disposable {
 
   /** Whether the stream just ended, without the client having said so. */
   get wasCut(): boolean {
-    return this.#code === E_PREMATURE_TERMINATION;
+    return this.#code === GNUTLS_E_PREMATURE_TERMINATION;
   }
 
   /** Version, key exchange and cipher, and the user where there is one. */
@@ -191,10 +193,10 @@ export class TlsSession implements Disposable {
     const { free, tls } = library();
     const address = tls.gnutls_session_get_desc(this.#session);
     if (address === null) return "TLS";
-    const text = textAt(address as Pointer);
+    const text = textAt(address);
     free(address);
     const user = tls.gnutls_psk_server_get_username(this.#session);
-    return user === null ? text : `${text} for user ${quoted(textAt(user as Pointer))}`;
+    return user === null ? text : `${text} for user ${quoted(textAt(user))}`;
   }
 
   /** What was agreed on, and how the client has shown who it is, line by line. */
@@ -211,7 +213,7 @@ export class TlsSession implements Disposable {
     this.#check(tls.gnutls_x509_crt_init(out.address));
     const certificate = out.value;
     try {
-      this.#check(tls.gnutls_x509_crt_import(certificate, chain, DER));
+      this.#check(tls.gnutls_x509_crt_import(certificate, chain, GNUTLS_X509_FMT_DER));
       this.#check(tls.gnutls_x509_crt_get_dn3(certificate, out.address, 0));
       const dn = out.takeText();
       this.#check(tls.gnutls_x509_crt_get_issuer_dn3(certificate, out.address, 0));
@@ -249,20 +251,20 @@ export class TlsSession implements Disposable {
 
   #reason(code: number): string {
     const { tls } = library();
-    if (code === E_CERTIFICATE_VERIFICATION_ERROR) {
+    if (code === GNUTLS_E_CERTIFICATE_VERIFICATION_ERROR) {
       const status = tls.gnutls_session_get_verify_cert_status(this.#session);
       return `the client's certificate is refused: ${verificationText(status)}`;
     }
-    if (code === E_FATAL_ALERT_RECEIVED) {
+    if (code === GNUTLS_E_FATAL_ALERT_RECEIVED) {
       const name = tls.gnutls_alert_get_name(tls.gnutls_alert_get(this.#session));
-      const alert = name === null ? "unknown" : textAt(name as Pointer);
+      const alert = name === null ? "unknown" : textAt(name);
       return `the client refuses: ${alert}`;
     }
-    if (code === E_NO_CERTIFICATE_FOUND || code === E_CERTIFICATE_REQUIRED) {
+    if (code === GNUTLS_E_NO_CERTIFICATE_FOUND || code === GNUTLS_E_CERTIFICATE_REQUIRED) {
       return "the client showed no certificate";
     }
     // What comes out of it is no TLS.
-    const odd = code === E_RECEIVED_ILLEGAL_PARAMETER || code === E_DECRYPTION_FAILED;
+    const odd = code === GNUTLS_E_RECEIVED_ILLEGAL_PARAMETER || code === GNUTLS_E_DECRYPTION_FAILED;
     const hint =
       this.#hasKeys && odd ? ": perhaps the client has another key, or no known user" : "";
     return errorText(code) + hint;
@@ -273,7 +275,9 @@ export class TlsSession implements Disposable {
 function verificationText(status: number): string {
   const out = new Out();
   const { gnutls_certificate_verification_status_print: print } = library().tls;
-  return print(status, X509, out.address, 0) < 0 ? `status ${status}` : out.takeText().trim();
+  return print(status, GNUTLS_CRT_X509, out.address, 0) < 0
+    ? `status ${status}`
+    : out.takeText().trim();
 }
 
 /** The operations of a session of either kind. */

@@ -1,7 +1,10 @@
 /** What GnuTLS takes for a connection: memory that it reads from and writes to, through functions that it calls. */
-import { FFIType, JSCallback, type Pointer, ptr } from "bun:ffi";
+import { JSCallback, type Pointer, ptr } from "bun:ffi";
 
+import { errnos } from "../../lib/errno.ts";
 import { freeUsedUp } from "../../lib/used-up.ts";
+import { fixed } from "../call.ts";
+import { callbacks } from "../generated/gnutls.gen.ts";
 import { type Library, library } from "./library.ts";
 import { logFor } from "./log.ts";
 
@@ -22,9 +25,6 @@ const wireBytes = 288 << 10;
 const mostSpare = 8;
 
 const nothing = new Uint8Array(0);
-
-const EAGAIN = 11;
-const ECONNABORTED = 103;
 
 /** What came from one client and was not decrypted: bytes in memory that does not move. */
 export class Arrived {
@@ -78,8 +78,7 @@ export class Arrived {
 class Wire {
   readonly tls: Library["tls"];
   readonly #memcpy: Library["c"]["memcpy"];
-  // Over an ArrayBuffer of its own: such memory never moves.
-  #bytes = new Uint8Array(new ArrayBuffer(wireBytes));
+  #bytes = fixed(Uint8Array, wireBytes);
   #address = ptr(this.#bytes);
   readonly #spare: ArrayBuffer[] = [];
   #used = 0;
@@ -94,14 +93,14 @@ class Wire {
     this.#memcpy = c.memcpy;
     this.#push = new JSCallback(
       (_session: Pointer, from: Pointer, count: number) => this.#write(from, count),
-      { args: ["ptr", "ptr", FFIType.u64_fast], returns: "i64" },
+      callbacks.push,
     );
     this.#pull = new JSCallback(
       (_session: Pointer, to: Pointer, count: number) => this.#read(to, count),
-      { args: ["ptr", "ptr", FFIType.u64_fast], returns: "i64" },
+      callbacks.pull,
     );
     // GnuTLS would look at a socket otherwise.
-    this.#wait = new JSCallback(() => 1, { args: ["ptr", "u32"], returns: "i32" });
+    this.#wait = new JSCallback(() => 1, callbacks.pull_timeout);
   }
 
   /** Make a new session use it. */
@@ -142,7 +141,7 @@ class Wire {
   }
 
   #write(from: Pointer, count: number): number {
-    if (this.#used + count > wireBytes) return this.#refuse(ECONNABORTED);
+    if (this.#used + count > wireBytes) return this.#refuse(errnos.ECONNABORTED);
     this.#memcpy((this.#address + this.#used) as Pointer, from, count);
     this.#used += count;
     return count;
@@ -151,7 +150,7 @@ class Wire {
   #read(to: Pointer, wanted: number): number {
     const arrived = this.#arrived;
     const count = Math.min(wanted, arrived.length);
-    if (count === 0) return arrived.ended ? 0 : this.#refuse(EAGAIN);
+    if (count === 0) return arrived.ended ? 0 : this.#refuse(errnos.EAGAIN);
     this.#memcpy(to, arrived.take(count), count);
     return count;
   }
