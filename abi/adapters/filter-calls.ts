@@ -1,46 +1,21 @@
 /** What a C filter's context is asked: the callbacks that answer questions, and those that move data. */
 import { after } from "#api";
-import { supports } from "#api/generated/constants.gen";
 import type { Awaitable, Support } from "#api/generated/methods.gen";
 import type { Draft, LayerContext } from "#chain/layer";
 
 import * as op from "../generated/ops.gen.ts";
-import { failed, type NativeCalls, wordOf } from "./layer.ts";
+import type { NativeCalls } from "./layer.ts";
 import { nativeExtents } from "./lists.ts";
 import type { FilterModule } from "./loaded-module.ts";
+import { addQuestions } from "./questions.ts";
 
 export function addQueries(draft: Draft, module: FilterModule, native: NativeCalls): void {
-  const yes = (number: number) => async (context: LayerContext) =>
-    (await native.number(context, number)) !== 0;
-  const support = (number: number) => async (context: LayerContext) => {
-    const answer = await native.number(context, number);
-    const word: Support | undefined = wordOf(supports, answer);
-    if (word === undefined) throw failed(0);
-    return word;
-  };
-  if (module.has("get_size")) draft.getSize = (context) => native.size(context, op.RT_OP_GET_SIZE);
-  if (module.has("can_write")) draft.canWrite = yes(op.RT_OP_CAN_WRITE);
-  if (module.has("can_flush")) draft.canFlush = yes(op.RT_OP_CAN_FLUSH);
-  if (module.has("is_rotational")) draft.isRotational = yes(op.RT_OP_IS_ROTATIONAL);
-  if (module.has("can_trim")) draft.canTrim = yes(op.RT_OP_CAN_TRIM);
-  if (module.has("can_zero")) {
-    const can = yes(op.RT_OP_CAN_ZERO);
-    draft.canZero = module.form.triStateZero
-      ? support(op.RT_OP_CAN_ZERO)
-      : async (context) => ((await can(context)) ? "native" : "none");
+  addQuestions(draft, module, native);
+  if (module.has("can_zero") && !module.form.triStateZero) {
+    draft.canZero = async (context) =>
+      (await native.number(context, op.RT_OP_CAN_ZERO)) === 0 ? "none" : "native";
   }
-  if (module.has("can_fast_zero")) draft.canFastZero = yes(op.RT_OP_CAN_FAST_ZERO);
-  if (module.has("can_extents")) draft.canExtents = yes(op.RT_OP_CAN_EXTENTS);
-  if (module.has("can_fua")) {
-    draft.canFua = support(op.RT_OP_CAN_FUA);
-    draft.takesFua = true;
-  }
-  if (module.has("can_multi_conn")) draft.canMultiConn = yes(op.RT_OP_CAN_MULTI_CONN);
-  if (module.has("can_cache")) draft.canCache = support(op.RT_OP_CAN_CACHE);
-  if (module.has("export_description")) {
-    draft.exportDescription = (context) => native.text(context, op.RT_OP_EXPORT_DESCRIPTION);
-  }
-  if (module.has("block_size")) draft.blockSize = (context) => native.blockSize(context);
+  if (module.has("can_fua")) draft.takesFua = true;
   addMissing(draft, module);
 }
 

@@ -1,22 +1,17 @@
 /** What C filters call `next`: for each thing that they hold a pointer to, who answers when they call through it. */
 import { after, NbdError } from "#api";
-import { supports } from "#api/generated/constants.gen";
 import type { Awaitable } from "#api/generated/methods.gen";
 import type { DirectMethod, LayerContext, LayersBelow } from "#chain/layer";
 
 import type { Bridge, Message, Upcalled } from "../bridge/bridge.ts";
 import { NativeConnection } from "../bridge/connection.ts";
-import type { Answer, Answered } from "../bridge/message-memory.ts";
+import type { Answered } from "../bridge/message-memory.ts";
 import type { Parked } from "../bridge/request-thread.ts";
 import * as op from "../generated/ops.gen.ts";
 import { addToExtents, extentsOf } from "./lists.ts";
 import type { FilterModule } from "./loaded-module.ts";
+import { answerBelow } from "./questions.ts";
 import { forgetShortcuts, Shortcut, type Shortcuts, shortcutsOf } from "./shortcut.ts";
-
-const asInt = (yes: boolean): number => (yes ? 1 : 0);
-/** The answer will be the same as long as the layers below are those that they are. */
-const remembered = (ret: bigint | number): Answer => ({ ret, flags: op.RT_REMEMBER });
-const rememberedInt = (yes: boolean): Answer => remembered(asInt(yes));
 
 /** All pointers to layers that C filters have. */
 const pointers = new Map<number, NextPointer>();
@@ -221,50 +216,7 @@ function callNext(
     case op.RT_OP_FINALIZE:
       return next.finalize();
     default:
-      return askNext(module, next, message, connection);
-  }
-}
-
-function askNext(
-  module: FilterModule,
-  next: LayerContext,
-  message: Message,
-  connection: NativeConnection,
-): Answered {
-  switch (message.op) {
-    case op.RT_OP_GET_SIZE:
-      return after(next.getSize(), remembered);
-    case op.RT_OP_CAN_WRITE:
-      return after(next.canWrite(), rememberedInt);
-    case op.RT_OP_CAN_FLUSH:
-      return after(next.canFlush(), rememberedInt);
-    case op.RT_OP_IS_ROTATIONAL:
-      return after(next.isRotational(), rememberedInt);
-    case op.RT_OP_CAN_TRIM:
-      return after(next.canTrim(), rememberedInt);
-    case op.RT_OP_CAN_ZERO:
-      return after(next.canZero(), (can) =>
-        remembered(module.form.triStateZero ? supports[can] : asInt(can !== "none")),
-      );
-    case op.RT_OP_CAN_FAST_ZERO:
-      return after(next.canFastZero(), rememberedInt);
-    case op.RT_OP_CAN_EXTENTS:
-      return after(next.canExtents(), rememberedInt);
-    case op.RT_OP_CAN_FUA:
-      return after(next.canFua(), (can) => remembered(supports[can]));
-    case op.RT_OP_CAN_MULTI_CONN:
-      return after(next.canMultiConn(), rememberedInt);
-    case op.RT_OP_CAN_CACHE:
-      return after(next.canCache(), (can) => remembered(supports[can]));
-    case op.RT_OP_BLOCK_SIZE:
-      return after(next.blockSize(), (size) => ({ ret: 0, ...size }));
-    case op.RT_OP_EXPORT_DESCRIPTION:
-      return after(next.exportDescription(), (text) => connection.intern(text));
-    default:
-      throw new NbdError(
-        "EINVAL",
-        `a C filter called an unknown function of the next layer (${message.op})`,
-      );
+      return answerBelow(module, next, message.op, connection);
   }
 }
 

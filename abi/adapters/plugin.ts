@@ -1,8 +1,6 @@
 /** The adapter of C plugins, API 1 and 2: nbdkit-plugin(3). */
-import { FLAG_FAST_ZERO } from "#api";
-import { supports } from "#api/generated/constants.gen";
-import type { Support } from "#api/generated/methods.gen";
-import type { DirectMethod, Draft, Layer, LayerContext } from "#chain/layer";
+import { after, FLAG_FAST_ZERO } from "#api";
+import type { DirectMethod, Draft, Layer } from "#chain/layer";
 import { errnos } from "#lib/errno";
 
 import { NativeConnection } from "../bridge/connection.ts";
@@ -17,10 +15,10 @@ import {
   type NativeHandle,
   threadModelName,
   UnderWay,
-  wordOf,
 } from "./layer.ts";
 import { nativeExtents } from "./lists.ts";
 import type { NativeModule } from "./loaded-module.ts";
+import { addQuestions } from "./questions.ts";
 import { offerShortcut } from "./shortcut.ts";
 
 export function nativePlugin(module: NativeModule): Layer {
@@ -101,49 +99,23 @@ function addOpening(draft: Draft, module: NativeModule, native: NativeCalls): vo
 }
 
 function addQueries(draft: Draft, module: NativeModule, native: NativeCalls): void {
-  const yes = (number: number) => async (context: LayerContext) =>
-    (await native.number(context, number)) !== 0;
-  draft.getSize = (context) => native.size(context, op.RT_OP_GET_SIZE);
-  if (module.has("can_write")) draft.canWrite = yes(op.RT_OP_CAN_WRITE);
-  if (module.has("can_flush")) draft.canFlush = yes(op.RT_OP_CAN_FLUSH);
-  if (module.has("is_rotational")) draft.isRotational = yes(op.RT_OP_IS_ROTATIONAL);
-  if (module.has("can_trim")) draft.canTrim = yes(op.RT_OP_CAN_TRIM);
-  if (module.has("can_extents")) draft.canExtents = yes(op.RT_OP_CAN_EXTENTS);
-  if (module.has("block_size")) draft.blockSize = (context) => native.blockSize(context);
-  if (module.has("export_description")) {
-    draft.exportDescription = (context) => native.text(context, op.RT_OP_EXPORT_DESCRIPTION);
-  }
-  if (module.has("can_multi_conn")) draft.canMultiConn = yes(op.RT_OP_CAN_MULTI_CONN);
+  // A number that C does not define promises nothing.
+  addQuestions(draft, module, native, "none");
   if (module.has("can_zero")) {
-    const canZero = yes(op.RT_OP_CAN_ZERO);
-    draft.canZero = async (context) => ((await canZero(context)) ? "native" : "emulate");
+    draft.canZero = async (context) =>
+      (await native.number(context, op.RT_OP_CAN_ZERO)) === 0 ? "emulate" : "native";
   }
-  const hasZero = module.has("zero");
-  if (module.has("can_fast_zero")) {
-    draft.canFastZero = yes(op.RT_OP_CAN_FAST_ZERO);
-  } else {
+  if (!module.has("can_fast_zero")) {
+    const hasZero = module.has("zero");
     // Without a zero callback of API 2 a fast zero fails at once, which is what the client wants to know.
     draft.canFastZero = () => !hasZero;
   }
-  addSupports(draft, module, native);
-}
-
-function addSupports(draft: Draft, module: NativeModule, native: NativeCalls): void {
-  if (module.has("can_fua")) {
-    draft.canFua = async (context) => {
-      const support = supportOf(await native.number(context, op.RT_OP_CAN_FUA));
-      // Callbacks of API 1 have no flags.
-      return support === "native" && module.apiVersion === 1 ? "emulate" : support;
-    };
+  const { canFua } = draft;
+  if (canFua !== undefined && module.apiVersion === 1) {
+    // Callbacks of API 1 have no flags.
+    draft.canFua = (context) =>
+      after(canFua(context), (support) => (support === "native" ? "emulate" : support));
   }
-  if (module.has("can_cache")) {
-    draft.canCache = async (context) => supportOf(await native.number(context, op.RT_OP_CAN_CACHE));
-  }
-}
-
-/** A number that C does not define promises nothing. */
-function supportOf(number: number): Support {
-  return wordOf(supports, number) ?? "none";
 }
 
 /** The number of each callback in its newest form that is there. */

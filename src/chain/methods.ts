@@ -23,10 +23,11 @@ export type Question = Exclude<MethodsWith<{ next: true }>, Request>;
 /** Questions whose answers the seam remembers. */
 export type Remembered = Exclude<Question, "exportDescription">;
 
-export const remembered = methods.filter(
-  (method): method is Remembered =>
-    rowOf(method).next && rowOf(method).flags === undefined && method !== "exportDescription",
+export const questions = methods.filter(
+  (method): method is Question => rowOf(method).next && rowOf(method).flags === undefined,
 );
+
+export const remembered = questions.filter((question) => question !== "exportDescription");
 
 /** Methods that are not called for each request. */
 export const lifeCycleMethods = methods.filter(

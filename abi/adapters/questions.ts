@@ -1,0 +1,79 @@
+/** Questions about what a layer can do, between the chain and C: a loop over codegen's table of callbacks. */
+import { after, NbdError } from "#api";
+import type { Callback } from "#api/generated/callbacks.gen";
+import { supports } from "#api/generated/constants.gen";
+import type { Support } from "#api/generated/methods.gen";
+import type { Draft, LayerContext } from "#chain/layer";
+import { questions, rowOf } from "#chain/methods";
+import type { BlockSize } from "#lib/block-size";
+
+import type { NativeConnection } from "../bridge/connection.ts";
+import type { Answer, Answered } from "../bridge/message-memory.ts";
+import { RT_OP_CAN_ZERO, RT_REMEMBER } from "../generated/ops.gen.ts";
+import { failed, type NativeCalls, wordOf } from "./layer.ts";
+import type { FilterModule, NativeModule } from "./loaded-module.ts";
+
+type Ask = (context: LayerContext) => Promise<unknown>;
+
+/** Answers by the callbacks that the module has. A support that C does not define is `unknown`, or fails. */
+export function addQuestions(
+  draft: Draft,
+  module: NativeModule,
+  native: NativeCalls,
+  unknown?: Support,
+): void {
+  for (const question of questions) {
+    const row = rowOf(question);
+    if (!module.has(row.cName)) continue;
+    // Object.assign, since the compiler cannot relate the name to the type of its method in a loop.
+    Object.assign(draft, { [question]: asked(native, row, unknown) });
+  }
+}
+
+function asked(native: NativeCalls, { cName, op, returns }: Callback, unknown?: Support): Ask {
+  switch (returns) {
+    case "bool":
+      return async (context) => (await native.number(context, op)) !== 0;
+    case "support":
+      return async (context) => {
+        const word: Support | undefined = wordOf(supports, await native.number(context, op));
+        if (word === undefined && unknown === undefined) throw failed(0);
+        return word ?? unknown;
+      };
+    case "size":
+      return (context) => native.size(context, op);
+    case "string":
+      return (context) => native.text(context, op);
+    case "block-size":
+      return (context) => native.blockSize(context);
+    default:
+      throw new Error(`${cName} is not a question`);
+  }
+}
+
+const questionOf = new Map(questions.map((question) => [rowOf(question).op, question]));
+
+/** A C filter asks the layer below by callback `op`. The answer stays the same as long as the layers below do. */
+export function answerBelow(
+  { form }: FilterModule,
+  next: LayerContext,
+  op: number,
+  connection: NativeConnection,
+): Answered {
+  const question = questionOf.get(op);
+  if (question === undefined) {
+    throw new NbdError("EINVAL", `a C filter called an unknown function of the next layer (${op})`);
+  }
+  return after<unknown, Answer | number>(next[question](), (answer) => {
+    const { returns } = rowOf(question);
+    // The seam has checked that the answer is of the row's type.
+    if (returns === "block-size") return { ret: 0, ...(answer as BlockSize) };
+    if (returns === "string") return connection.intern(answer as string | undefined);
+    if (returns === "size") return remembered(answer as bigint);
+    if (returns === "bool") return remembered(answer === true ? 1 : 0);
+    const support = supports[answer as Support];
+    return remembered(op === RT_OP_CAN_ZERO && !form.triStateZero ? Math.min(support, 1) : support);
+  });
+}
+
+const remembered = (ret: bigint | number): Answer => ({ ret, flags: RT_REMEMBER });
