@@ -23,7 +23,7 @@ describe("order", () => {
     });
   });
 
-  test("the first word ends the options where POSIXLY_CORRECT is set", () => {
+  test("the first non-option ends the options if POSIXLY_CORRECT is set", () => {
     const { options: given, words } = splitArguments(["-f", "null", "-r", "--", "x"], {
       POSIXLY_CORRECT: "",
     });
@@ -150,7 +150,7 @@ describe("problems", () => {
     expect(split(...argv)).toBe(problem);
   });
 
-  test("what came before a problem is kept, and what follows is not looked at", () => {
+  test("options before an error are kept, and later ones are ignored", () => {
     const { options: given, words, problem } = splitArguments(["-v", "null", "--foo", "-r"]);
     expect({ names: given.map(({ option }) => option.name), words, problem }).toEqual({
       names: ["verbose"],

@@ -204,7 +204,7 @@ describe("settings", () => {
     expect(settings("-t", text, "null").policy.threads).toBe(threads);
   });
 
-  test("the longest possible paths and names are taken", () => {
+  test("the longest possible paths and names are accepted", () => {
     const path = `/${"x".repeat(106)}`;
     expect(settings("-U", path, "null").listen).toEqual([{ kind: "unix", path }]);
     expect(settings("-e", "é".repeat(2048), "null").exportName).toBe("é".repeat(2048));
@@ -243,7 +243,7 @@ describe("actions", () => {
   });
 });
 
-describe("what a plugin that is a program gets", () => {
+describe("the arguments of a plugin that is a program", () => {
   test.each([
     { argv: "plugin", rest: "" },
     { argv: "plugin a=1 b", rest: "a=1 b" },

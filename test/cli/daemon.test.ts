@@ -53,7 +53,7 @@ describe.each(servers)("a daemon (%s)", (_, command) => {
     expect(readFileSync(`/proc/${server.pid}/comm`, "utf8")).toBe("nbdkit\n");
   });
 
-  test("is told to the caller if it cannot serve", async () => {
+  test("reports to the caller that it cannot serve", async () => {
     using folder = new Folder();
     await using server = await folder.daemon(["-U", "/nowhere/sock", "memory", "4k"], command);
     expect(server.ran).toMatchObject({ code: 1, stdout: "" });
@@ -61,7 +61,7 @@ describe.each(servers)("a daemon (%s)", (_, command) => {
     expect(server.pid).toBe(0);
   });
 
-  test("keeps its socket's path when it ends, as it keeps the pid file", async () => {
+  test("leaves its socket's path and the pid file when it ends", async () => {
     using folder = new Folder();
     await using server = await folder.daemon(["-U", "sock", "memory", "4k"], command);
     await server.end();
@@ -117,7 +117,7 @@ describe("the parent", () => {
     });
   });
 
-  test("takes the server with it if it is killed before that serves", async () => {
+  test("ends the server if it is killed before the server is ready", async () => {
     using folder = new Folder();
     const [plugin, started] = [folder.file("slow.ts"), folder.file("started")];
     writeFileSync(
@@ -161,7 +161,7 @@ describe("a daemon", () => {
     expect(Number(stdout)).toBe(server.pid);
   });
 
-  test("serves what relative paths meant, when the folder is gone", async () => {
+  test("resolves relative paths from the start folder, even if that is gone", async () => {
     using folder = new Folder();
     writeFileSync(folder.file("disk"), "content".padEnd(512));
     await using server = await folder.daemon(["-U", "sock", "file", "disk"]);
@@ -174,7 +174,7 @@ describe("a daemon", () => {
     await server.end();
   });
 
-  test("goes on with -v to print debug messages, and no others", async () => {
+  test("continues to print debug messages with -v, and no others", async () => {
     using folder = new Folder();
     const log = folder.file("log");
     const words = [...program, "-v", "-P", "pid", "-U", "sock", life].map((word) => `'${word}'`);

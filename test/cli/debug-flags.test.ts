@@ -72,7 +72,7 @@ test.each([
   [["-v", "-D", "nbdkit.environ=1"], ["nbdkit: debug: NBDKIT_TEST=a\\nb ü"]],
   [["-v", "-D", "nbdkit.environ=0"], []],
   [["-D", "nbdkit.environ=1"], []],
-])("the environment is told with %j", async (args, lines) => {
+])("the environment is logged with %j", async (args, lines) => {
   const env = { NBDKIT_TEST: "a\nb ü" };
   const { code, stderr } = await run([...program, ...args, "null", "--version"], { env });
   expect(code).toBe(0);

@@ -8,7 +8,7 @@ import { installed, run } from "#test/server";
 const from = (variables: Readonly<Record<string, string>>) => (name: string) => variables[name];
 
 describe("the directories of genuine modules", () => {
-  test("can be set one by one, also relative to the current folder", () => {
+  test("can be set one by one, even relative to the current folder", () => {
     const found = moduleDirectories(from({}));
     expect(moduleDirectories(from({ NBDKIT_FILTERDIR: "mine" }))).toEqual({
       filterdir: resolve("mine"),

@@ -97,7 +97,7 @@ describe("with a plugin", () => {
     );
   });
 
-  test("a layer that tells nothing more has a paragraph of two lines", async () => {
+  test("a layer without a description has a paragraph of two lines", async () => {
     expect(await nbdkit(bare, "--help")).toEqual({
       code: 0,
       stdout: `plugin: bare\n(${bare})\n\n${usage()}`,
@@ -200,17 +200,14 @@ describe("refusals", () => {
     expect(await nbdkit(...args)).toEqual({ code: 1, stdout: "", stderr: oneLine(message) });
   });
 
-  test.each(["/nowhere/plugin.ts", "no-such-plugin"])(
-    "a plugin %s that is not there",
-    async (name) => {
-      const result = await failing(name);
-      expect(result).toMatchObject({ code: 1, stdout: "" });
-      expect(result.stderr).toMatch(/^nbdkit: error: .*no.*plugin.*\n$/);
-      expect(result.stderr).toContain(name);
-    },
-  );
+  test.each(["/nowhere/plugin.ts", "no-such-plugin"])("a missing plugin %s", async (name) => {
+    const result = await failing(name);
+    expect(result).toMatchObject({ code: 1, stdout: "" });
+    expect(result.stderr).toMatch(/^nbdkit: error: .*no.*plugin.*\n$/);
+    expect(result.stderr).toContain(name);
+  });
 
-  test("a filter that is not there, also for --help", async () => {
+  test("a missing filter, even with --help", async () => {
     const result = await nbdkit("--help", "--filter=no-such-filter", "null");
     expect(result).toMatchObject({ code: 1, stdout: "" });
     expect(result.stderr).toContain("no-such-filter");
@@ -248,6 +245,6 @@ describe("refusals", () => {
   });
 });
 
-test("the fixtures are where the tests look", () => {
+test("the fixtures are in the folder that the tests use", () => {
   expect([fixture, bare, offset].map((path) => existsSync(path))).toEqual([true, true, true]);
 });

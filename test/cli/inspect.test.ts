@@ -186,7 +186,7 @@ describe("refusals", () => {
     expect(stderr).toStartWith(`nbdkit: error: ${words}`);
   });
 
-  test("--help says what the status means", () => {
+  test("--help explains the status", () => {
     expect(usage().replaceAll(/\s+/g, " ")).toContain("the status is 0 if so, else 1");
   });
 });

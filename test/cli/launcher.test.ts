@@ -82,7 +82,7 @@ test.each([
   { words: ["HOME=/", "XDG_CACHE_HOME=relative"] },
   { words: ["PATH="] },
 ])(
-  "with no more in the environment than $words it works, and leaves nothing where it is",
+  "with only $words in the environment it works, and leaves no files behind",
   async ({ words }) => {
     const empty = mkdtempSync(join(folder, "empty-"));
     const result = await run(["/usr/bin/env", "-i", ...words, launcher, "-V"], { cwd: empty });
@@ -91,7 +91,7 @@ test.each([
   },
 );
 
-test("Bun's package will do where npm has not run its install script", async () => {
+test("Bun's package works even if npm has not run its install script", async () => {
   const root = join(folder, "unfinished");
   const stub = join(root, "node_modules/bun/bin");
   const real = join(root, "node_modules/@oven/bun-linux-x64/bin");

@@ -67,7 +67,7 @@ describe("several places", () => {
     await server.end();
   });
 
-  test("are all given up where one cannot be had", async () => {
+  test("are all closed if one cannot be opened", async () => {
     using folder = new Folder();
     const args = ["-p0", "-i127.0.0.1", "--listen=nbd+unix:///?socket=/nowhere/s"];
     await using server = await folder.daemon([...args, "null"]);
@@ -357,7 +357,7 @@ test("-s waits until a client that has left took its answers", async () => {
 });
 
 test.skipIf(!installed("perl"))(
-  "-s waits for its client also on a descriptor that would not (needs perl)",
+  "-s waits for its client even on a non-blocking descriptor (needs perl)",
   async () => {
     // Bun lets what it starts wait, so that another process has to begin.
     const nonBlocking = "fcntl (STDIN, F_SETFL, O_NONBLOCK) or die; exec @ARGV";

@@ -49,22 +49,27 @@ describe("an unknown parameter", () => {
       ["memory", "sise=1M"],
       "memory: unknown parameter sise=1M: expected one of size, allocator: did you mean size=?",
     ],
-  ])("%p says which layers were asked", async (args, message) => {
+  ])("%p names the layers that were asked", async (args, message) => {
     expect(await complaint(...args)).toBe(`nbdkit: error: ${message}\n`);
   });
 
-  test.skipIf(!installed("nbdkit"))("of a C module adds what was asked to its words", async () => {
-    expect(await complaint("--filter=native:cache", "native:memory", "1M", "cach-max-size=1")).toBe(
-      "nbdkit: error: unknown parameter 'cach-max-size'\n" +
-        "nbdkit: error: no layer knows the parameter cach-max-size= (asked: filter cache, plugin memory): " +
-        "did you mean cache-max-size=?\n",
-    );
-    // Its help names no such parameter, but one that is spelt nearly so, by mistake.
-    expect(await complaint("native:file", "LICENSE", "fadvise=nothing")).toBe(
-      "nbdkit: error: unknown fadvise mode: nothing\n",
-    );
-    expect(await complaint("native:memory", "1M", "nothing-like-it=1")).toBe(
-      "nbdkit: error: unknown parameter 'nothing-like-it'\n",
-    );
-  });
+  test.skipIf(!installed("nbdkit"))(
+    "of a C module adds the layers that were asked to the module's message",
+    async () => {
+      expect(
+        await complaint("--filter=native:cache", "native:memory", "1M", "cach-max-size=1"),
+      ).toBe(
+        "nbdkit: error: unknown parameter 'cach-max-size'\n" +
+          "nbdkit: error: no layer knows the parameter cach-max-size= (asked: filter cache, plugin memory): " +
+          "did you mean cache-max-size=?\n",
+      );
+      // Its help names no such parameter, but one that is spelt nearly so, by mistake.
+      expect(await complaint("native:file", "LICENSE", "fadvise=nothing")).toBe(
+        "nbdkit: error: unknown fadvise mode: nothing\n",
+      );
+      expect(await complaint("native:memory", "1M", "nothing-like-it=1")).toBe(
+        "nbdkit: error: unknown parameter 'nothing-like-it'\n",
+      );
+    },
+  );
 });

@@ -45,7 +45,7 @@ describe("the limit of open files", () => {
 describe.skipIf(!haveCompiler)("the limit of open files with a C module (needs cc)", () => {
   const module = () => compileModule("test/fixtures/surroundings.c");
 
-  test("is that of the server's start, for the module and what it starts", async () => {
+  test("is that of the server's start, for the module and its programs", async () => {
     const { code, stdout } = await run([...limited(321), "--dump-plugin", await module()]);
     expect(code).toBe(0);
     expect(stdout.split("\n").filter((line) => line.includes("open_files="))).toEqual([

@@ -64,7 +64,7 @@ describe("a line", () => {
 });
 
 describe("a file that names another one", () => {
-  test("does so from its own folder, or from the root", () => {
+  test("names files relative to its own folder, or from the root", () => {
     file("deep/inner/last", "c=3\n");
     file("deep/more", `b=2\n@inner/last\n@./inner/last\n`);
     const word = file("top", `a=1\n@deep/more\n@${folder}/deep/inner/last\nd=4\n`);
@@ -79,7 +79,7 @@ describe("a file that names another one", () => {
     );
   });
 
-  test("is named where the other one cannot be read", () => {
+  test("is named if the other one cannot be read", () => {
     const word = file("dangling", "a=1\n@./gone\n");
     expect(() => parsed([word])).toThrow(
       new RegExp(
@@ -126,7 +126,7 @@ describe("the program", () => {
   test.each([
     ["@./gone", "@FOLDER/./gone: ENOENT"],
     ["@./", "@FOLDER/./: EISDIR"],
-  ])("ends with a message where %s cannot be read", async (word, expected) => {
+  ])("ends with a message if %s cannot be read", async (word, expected) => {
     const { code, stdout, stderr } = await run([...program, "null", word, "--run", "true"], {
       cwd: folder,
     });

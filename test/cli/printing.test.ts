@@ -23,7 +23,7 @@ const chains: readonly (readonly [string, readonly string[]])[] = [
   ["with C", ["--filter=nofilter"]],
 ];
 
-describe.each(chains)("what a module prints in a chain %s", (kind, filters) => {
+describe.each(chains)("the output of a module in a chain %s", (kind, filters) => {
   const skipped = filters.length > 0 && !installed("nbdkit");
   const inWorker = kind === "with C" ? "" : "worker in pread\n";
 
@@ -90,7 +90,7 @@ print(said.hex(), child.wait())
   });
 });
 
-test("--dump-plugin has what process.stdout gets, and not what console prints", async () => {
+test("--dump-plugin shows the output of process.stdout, and not that of console", async () => {
   const { code, stdout, stderr } = await run([...program, "--dump-plugin", printing]);
   expect(stdout.endsWith("printing=yes\n")).toBe(true);
   expect(stdout).not.toContain(" in ");

@@ -43,7 +43,7 @@ test("a process that starts others again and again leaves none", async () => {
   }
 });
 
-test("a process that takes its time to end is asked once", async () => {
+test("a process that ends slowly gets one signal", async () => {
   const slow =
     "trap 'echo asked; sleep 0.2; exit 3' TERM; echo ready; while :; do sleep 0.05; done";
   const { child, rest } = await started(slow, 1);

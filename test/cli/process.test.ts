@@ -77,7 +77,7 @@ describe.skipIf(!isRoot)("-u and -g (needs root)", () => {
   });
 
   test.skipIf(!installed("setpriv"))(
-    "-u keeps the groups where the user stays the same (needs setpriv)",
+    "-u keeps the groups if the user stays the same (needs setpriv)",
     async () => {
       const many = ["setpriv", "--groups=0,6,44", "--bounding-set=-setgid", "--inh-caps=-setgid"];
       const args = ["-U", "-", "-u", "root", "null", "--run", "cat /proc/$PPID/status"];
@@ -95,7 +95,7 @@ describe.skipIf(!isRoot)("-u and -g (needs root)", () => {
     expect(server.ran.stderr).toContain("cannot write the pid file");
   });
 
-  test("leave the command of --run as it is, and nothing behind", async () => {
+  test("do not affect the command of --run, and leave nothing behind", async () => {
     const args = ["-U", "-", "-u", "nobody", "null", "--run", "id -u; echo ${unixsocket%/*}"];
     const { code, stdout } = await run([...program, ...args]);
     const [uid, folder = ""] = stdout.split("\n");
@@ -117,7 +117,7 @@ describe.skipIf(!isRoot)("-u and -g (needs root)", () => {
 });
 
 describe("--swap", () => {
-  test.skipIf(!isRoot)("locks what is used, not what is reserved (needs root)", async () => {
+  test.skipIf(!isRoot)("locks used memory, not reserved memory (needs root)", async () => {
     using folder = new Folder();
     await using server = await folder.daemon(["-U", "sock", "--swap", "null"]);
     const { VmLck = "", VmRSS = "" } = status(server.pid, "VmLck", "VmRSS");
@@ -164,7 +164,7 @@ describe("--exit-with-parent", () => {
     expect(content("log")).toEndWith("life: cleanup\nlife: unload\n");
   });
 
-  test.skipIf(!isRoot)("also after the user was changed (needs root)", async () => {
+  test.skipIf(!isRoot)("even after the user was changed (needs root)", async () => {
     using folder = new Folder();
     const words = [...program, "--exit-with-parent", "-u", "nobody", "-U", "sock", "-v", "null"];
     const quoted = words.map((word) => `'${word}'`).join(" ");
@@ -212,7 +212,7 @@ describe("--log", () => {
     expect(stderr).toMatch(/^nbdkit: error: option --log: cannot write to \/nowhere\/log: ENOENT/);
   });
 
-  test.skipIf(!haveCompiler)("takes errors of C modules, too (needs cc)", async () => {
+  test.skipIf(!haveCompiler)("also gets errors of C modules (needs cc)", async () => {
     using folder = new Folder();
     const args = ["-U", "sock", `--log=${folder.file("log")}`, await plugin()];
     await using server = await folder.daemon(args);
@@ -247,7 +247,7 @@ describe.skipIf(!haveCompiler || !mayMount || !installed("python3"))(
     test.each([
       ...servers.map((row) => [...row, "nbdkit"] as const),
       ["ours with --name", [...program, "--name=left"], "left"] as const,
-    ])("tells the system's log of errors (%s)", async (_, command, name) => {
+    ])("logs errors to the system log (%s)", async (_, command, name) => {
       using folder = new Folder();
       mkdirSync(folder.file("dev"));
       const dev = folder.file("dev");

@@ -117,7 +117,7 @@ describe("the command", () => {
   });
 
   test.each(["SIGTERM", "SIGINT"] as const)(
-    "is terminated, with what it started, when %s stops the server",
+    "is terminated with its child processes when %s stops the server",
     async (signal) => {
       await using server = start(life, "--run", "sleep 1000 & echo pids $$ $! >&2; wait; exit 5");
       const [, shell = "", sleep = ""] = await server.printed(/pids (\d+) (\d+)\n/);
@@ -134,7 +134,7 @@ describe("the command", () => {
   const client = 'nbdinfo --size "$uri"; ';
 
   test.skipIf(!installed("nbdinfo"))(
-    "goes on when a module stops the server, whose socket is gone then (needs nbdinfo)",
+    "continues when a module stops the server, whose socket is then gone (needs nbdinfo)",
     async () => {
       const command = `${client} while test -e "$unixsocket"; do :; done; echo after; exit 5`;
       const result = await run([...program, ...last, "--run", command]);

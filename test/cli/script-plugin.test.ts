@@ -30,7 +30,7 @@ const nbdkit = (...args: string[]) =>
   run([...program, ...args], { env: { NBDKIT_PLUGINDIR: folder, SEEN: "yes" } });
 
 describe("a program", () => {
-  test("takes the place of the server: same process, streams, environment and status", async () => {
+  test("replaces the server: same process, streams, environment and status", async () => {
     const script = 'echo "$0"; printf "<%s>" "$@"; echo " $$ $SEEN"; echo problem >&2; exit 7';
     const path = install("prog", `#!/bin/sh\n${script}\n`);
     const child = Bun.spawn([...program, "-v", "prog", "a=1", "b c", "-U", "-"], {
@@ -51,7 +51,7 @@ describe("a program", () => {
     });
   });
 
-  test("gets signals, and is not deaf to a closed pipe", async () => {
+  test("gets signals, including SIGPIPE", async () => {
     install("signal", "#!/bin/sh\nkill -PIPE $$\nexit 3\n");
     expect((await nbdkit("signal")).code).toBe(128 + 13);
     install("term", "#!/bin/sh\nkill -TERM $$\nexit 3\n");
@@ -107,14 +107,14 @@ describe("a script for nbdkit", () => {
     expect(stdout).toEndWith(`script=${path}\nsize=1M\n`);
   });
 
-  test("of a plugin that is not there", async () => {
+  test("of a missing plugin", async () => {
     install("perly", "#!/usr/sbin/nbdkit perl\n");
     const { code, stderr } = await nbdkit("perly");
     expect(code).toBe(1);
     expect(stderr).toStartWith('nbdkit: error: there is no plugin named "perl": looked for ');
   });
 
-  test("that names itself is not run for ever", async () => {
+  test("that names itself does not run forever", async () => {
     install("self", "#!/usr/sbin/nbdkit self\n");
     const { code, stderr } = await nbdkit("self");
     expect(code).toBe(1);

@@ -112,7 +112,7 @@ describe("places", () => {
       "file/sock",
       "Not a directory (ENOTDIR): expected a path in a directory",
     ],
-  ])("%s is refused, with what is expected", async (_, name, words) => {
+  ])("%s is refused with the expected values", async (_, name, words) => {
     using folder = temporaryFolder();
     writeFileSync(join(folder.path, "file"), "");
     const path = join(folder.path, name);
@@ -123,7 +123,7 @@ describe("places", () => {
     });
   });
 
-  test("what is there already is named: a socket in use, one that was left behind, or a file", async () => {
+  test("an existing socket in use, a stale socket or a file is named", async () => {
     using folder = temporaryFolder();
     const path = join(folder.path, "sock");
     const refusal = async (at: string) => (await run([...program, "-U", at, "null"])).stderr;
@@ -146,7 +146,7 @@ describe("places", () => {
     );
   });
 
-  test("a port that another program has is refused, with what to do", async () => {
+  test("a port in use by another program is refused with advice", async () => {
     using held = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
     const { port } = held;
     expect(await run([...program, "-i", "127.0.0.1", "-p", `${port}`, "null"])).toEqual({

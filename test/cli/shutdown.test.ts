@@ -77,7 +77,7 @@ describe("a plugin in TypeScript that never answers", () => {
     expect(it.stderr).toContain(ended);
   });
 
-  test("is named with the range and the client of a request, and the filter above it is not", async () => {
+  test("is named with the range and the client of a request; the filter above it is not named", async () => {
     await using server = await serve([brief, "--filter=cow", plugin, "method=pread"]);
     const { said, stderr } = await stopIn(server, "pread");
     expect(said).toContain("nbdkit: hanging[1]: error: plugin hanging: pread of 4096 bytes at 0 ");

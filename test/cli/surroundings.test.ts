@@ -88,7 +88,7 @@ describe.each(servers)("signals (%s)", (_, server) => {
     expect(await Bun.file(folder.file("late")).text()).toMatch(none);
   });
 
-  test("that kill the command of --run are told", async () => {
+  test("that kill the command of --run are reported", async () => {
     const { code, stdout, stderr } = await run([
       ...server,
       "-U",

@@ -73,7 +73,7 @@ const named = (language: string) => (language === "C" ? "" : "talking: ");
 const quiet = (language: string) => `debug: ${named(language)}quiet\\t\\x1b[2J\\n\\x7fü \\\\n`;
 const loud = (language: string) => `error: ${named(language)}loud ü \\n`;
 
-describe.each(modules)("what a plugin in %s says", (language, make) => {
+describe.each(modules)("the messages of a plugin in %s", (language, make) => {
   const lines = [`nbdkit: ${quiet(language)}`, `nbdkit: ${loud(language)}`] as const;
   const spoken = async (folder: Folder) => [...program, "-v", await make(folder), "--version"];
 
@@ -127,7 +127,7 @@ describe.skipIf(!installed("script"))("on a terminal (needs script)", () => {
     expect(stdout).toEndWith("\r\n\x1b[0m");
   });
 
-  test.skipIf(!installed("nbdkit"))("errors of nbdkit are red, too (needs nbdkit)", async () => {
+  test.skipIf(!installed("nbdkit"))("errors of nbdkit are also red (needs nbdkit)", async () => {
     const { code, stdout } = await run(onTerminal(["nbdkit", ...wrong]));
     expect(code).toBe(1);
     expect(stdout).toStartWith(start);
@@ -142,7 +142,7 @@ describe.skipIf(!installed("script"))("on a terminal (needs script)", () => {
     expect(stdout).not.toContain("\x1b");
   });
 
-  test("a server in the foreground says where it serves, and Ctrl-C stops it", async () => {
+  test("a server in the foreground prints its addresses, and Ctrl-C stops it", async () => {
     using folder = new Folder();
     const socket = folder.file("sock");
     const command = onTerminal([...program, "-f", "-U", socket, "null"]);
@@ -166,7 +166,7 @@ describe.skipIf(!installed("script"))("on a terminal (needs script)", () => {
     expect(await child.process.exited).toBe(0);
   });
 
-  test("no line says so for --run, nor where messages go to a file", async () => {
+  test("there is no such line for --run, or if messages go to a file", async () => {
     using folder = new Folder();
     const served = await run(onTerminal([...program, "null", "--run", "true"]));
     expect(served).toEqual({ code: 0, stdout: "", stderr: "" });
@@ -182,7 +182,7 @@ describe.skipIf(!installed("script"))("on a terminal (needs script)", () => {
     expect(readFileSync(log, "utf8")).toBe("");
   });
 
-  test("what goes to a file is plain", async () => {
+  test("output to a file is plain", async () => {
     using folder = new Folder();
     const log = join(folder.path, "log");
     const { stdout } = await run(onTerminal([...program, `--log=${log}`, ...wrong]));

@@ -64,7 +64,7 @@ async function isServed(socket: string): Promise<void> {
   await connection.ask({ type: 0, offset: 512n, count: 512 });
 }
 
-describe.each(kinds)("an unread log, where a write %s", (_what, flags) => {
+describe.each(kinds)("an unread log, if a write %s", (_what, flags) => {
   async function served(args: readonly string[], lost: RegExp): Promise<void> {
     using pipe = new FullPipe();
     const socket = join(pipe.folder, "sock");
@@ -88,7 +88,7 @@ describe.each(kinds)("an unread log, where a write %s", (_what, flags) => {
   }
 
   test(
-    "holds up no client, and says later what is lost",
+    "delays no client, and later reports the lost lines",
     () =>
       served(
         ["-v", "memory", "1M"],
