@@ -36,7 +36,7 @@ describe.skipIf(!haveCompiler)("filters of every layout (needs cc)", () => {
   test.each([
     ["1.4", "1.8.4"],
     ["1.10", "1.10.4"],
-  ] as const)("%s without symbols is told by nbdkit's version", async (id, version) => {
+  ] as const)("%s without symbols is recognised by nbdkit's version", async (id, version) => {
     const path = await compiled(id, { VERSION: `"${version}"` }, stripped);
     expect(await recognised(path)).toEqual({ code: 0, layout: id, reason: undefined });
   });

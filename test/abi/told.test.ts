@@ -22,7 +22,7 @@ const plugin = () =>
 
 const decoder = new TextDecoder();
 
-describe.skipIf(!haveCompiler)("what clients are told (needs cc)", () => {
+describe.skipIf(!haveCompiler)("messages for clients (needs cc)", () => {
   let passing = "";
   let refusing = "";
   beforeAll(async () => {

@@ -96,7 +96,7 @@ describe("the default export", () => {
       },
     });
 
-  test("is what each layer is told instead of the empty name", async () => {
+  test("replaces the empty name for each layer", async () => {
     const seen: string[] = [];
     const chain = await chainOf(
       [open(seen, "a"), { ...open(seen, "b"), defaultExport: () => "B" }],

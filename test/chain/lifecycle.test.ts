@@ -228,7 +228,7 @@ test("a failing cleanup or unload does not keep the other layers from theirs", a
   }
 });
 
-describe("a bug in a method of the life cycle is told with its place", () => {
+describe("a bug in a life-cycle method is reported with its place", () => {
   const bug = () => {
     throw new TypeError("a bug");
   };

@@ -121,7 +121,7 @@ describe.skipIf(!canHold || !installed("nbdkit"))(
       expect(await errors(program, args, kind, request)).toEqual([0, 0, 0, EIO, 0]);
     });
 
-    test("the log and the client are told which file has failed, and when", async () => {
+    test("the log and the client get the name of the failed file, and the time", async () => {
       const file = join(disk.mounted, "disk");
       await using server = await serve([blocksize, "file", file]);
       await using client = (await NbdClient.structured({ unix: server.socket })).client;

@@ -68,7 +68,7 @@ describe("parallel", () => {
     expect(seen.size).toBe(100);
   });
 
-  test("a failure among many is told to its own request", async () => {
+  test("a failure among many requests goes to its own request", async () => {
     const held = new Held();
     await using it = await running({ plugin: holding(held) });
     const { client } = await it.ready();

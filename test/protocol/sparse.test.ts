@@ -134,7 +134,7 @@ test("filters without a pread, and windows, leave the holes of the plugin", asyn
   expect(calls).toEqual(["extents 128 32", "pread 32 32", "pread 32 128"]);
 });
 
-describe("no holes are told", () => {
+describe("no holes are reported", () => {
   test("where no layer can say how small a piece may be", async () => {
     const { calls, plugin } = sparse([[0, hole | zero]]);
     const blockSize = () => {

@@ -75,7 +75,7 @@ describe.each(chains)("$words", ({ words, start }) => {
     },
   );
 
-  test("block status tells no hole of what is not there", async () => {
+  test("block status reports no hole beyond the end of the file", async () => {
     await using server = await served();
     const { client } = await NbdClient.structured({ unix: server.socket });
     await using connection = client;

@@ -117,7 +117,7 @@ describe("libnbd", () => {
     expect(await isServed(withKeys(server.socket, files.psk))).toBe(true);
   });
 
-  it("is told all it needs by --run", async () => {
+  it("gets all the settings that it needs from --run", async () => {
     const common = ["-U", "-", "memory", "1M", "--run", 'nbdinfo --size "$uri"; echo "$tls"'];
     const ran = [
       await run([...program, "--tls=require", `--tls-certificates=${files.server}`, ...common]),

@@ -156,7 +156,7 @@ describe.skipIf(missing.length > 0)(`data through TLS${needs}`, () => {
 });
 
 describe.skipIf(missing.length > 0)(`the end of TLS${needs}`, () => {
-  test("is told to the client: nothing was cut off", async () => {
+  test("is sent to the client as close_notify, without truncation", async () => {
     await using server = await secured();
     const socket = await bare(server);
     let ended = false;
