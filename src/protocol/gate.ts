@@ -7,14 +7,13 @@ import type { Lock } from "./lock.ts";
  * find the lock free. One that is answered later holds it until then.
  */
 export class Gate {
-  /** Called when a request that had to wait may run. */
+  /** Called when a request that had to wait may run. It calls `leave` where none runs after all. */
   onGranted: () => void = () => {};
   /** Requests of one connection run one after the other. */
   readonly one: boolean;
   readonly #all: Lock | undefined;
   #waiting = false;
   #granted = false;
-  #abandoned = false;
 
   /** `all` is the lock that all connections share. */
   constructor(model: ThreadModel, all: Lock) {
@@ -34,7 +33,7 @@ export class Gate {
     return false;
   }
 
-  /** The request that ran was answered at once. */
+  /** The request that ran was answered at once, or none will run. */
   leave(): void {
     if (!this.#granted) return;
     this.#granted = false;
@@ -52,20 +51,10 @@ export class Gate {
     this.#all?.release();
   }
 
-  /** No more requests will come. */
-  abandon(): void {
-    this.#abandoned = true;
-    this.leave();
-  }
-
   async #wait(all: Lock): Promise<void> {
     await all.acquire();
     this.#waiting = false;
-    if (this.#abandoned) {
-      all.release();
-    } else {
-      this.#granted = true;
-      this.onGranted();
-    }
+    this.#granted = true;
+    this.onGranted();
   }
 }

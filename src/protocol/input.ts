@@ -1,23 +1,24 @@
 /** What the client sends during the handshake, taken piece by piece. */
+import type { Lifecycle } from "./lifecycle.ts";
 import { handshakeInputBytes } from "./limits.ts";
 import type { Sink } from "./output.ts";
 
 export class Input {
   readonly #sink: Sink;
+  readonly #lifecycle: Lifecycle;
   #chunks: Uint8Array[] = [];
   #available = 0;
-  #over = false;
-  #abandoned = false;
   #paused = false;
   #wake: (() => void) | undefined;
 
-  constructor(sink: Sink) {
+  constructor(sink: Sink, lifecycle: Lifecycle) {
     this.#sink = sink;
+    this.#lifecycle = lifecycle;
   }
 
   push(chunk: Uint8Array): void {
     // What follows bytes that were thrown away means nothing.
-    if (this.#abandoned) return;
+    if (!this.#lifecycle.phase.listens) return;
     this.#chunks.push(chunk);
     this.#available += chunk.length;
     if (this.#wake !== undefined) {
@@ -28,18 +29,15 @@ export class Input {
     }
   }
 
-  /** No more will come. */
-  end(): void {
-    this.#over = true;
+  /** The connection's phase has changed, or the client is half-closed. */
+  wake(): void {
     this.#wake?.();
   }
 
-  /** What came and was not taken is not wanted any more either, nor what comes. */
-  abandon(): void {
-    this.#abandoned = true;
+  /** Forget what came and was not taken. */
+  drop(): void {
     this.#chunks = [];
     this.#available = 0;
-    this.end();
   }
 
   /** The client left between two messages, which is no error. */
@@ -75,8 +73,7 @@ export class Input {
   /** All that came and was not taken; the client is held back no longer. */
   rest(): readonly Uint8Array[] {
     const chunks = this.#chunks;
-    this.#chunks = [];
-    this.#available = 0;
+    this.drop();
     this.#resume();
     return chunks;
   }
@@ -93,13 +90,18 @@ export class Input {
   }
 
   async #more(): Promise<boolean> {
-    if (this.#over) return false;
+    if (this.#ended) return false;
     this.#resume();
     await new Promise<void>((resolve) => {
       this.#wake = resolve;
     });
     this.#wake = undefined;
-    return !this.#over || this.#available > 0;
+    return !this.#ended || this.#available > 0;
+  }
+
+  /** No more will come. */
+  get #ended(): boolean {
+    return this.#lifecycle.halfClosed || !this.#lifecycle.phase.listens;
   }
 
   #resume(): void {

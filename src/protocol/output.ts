@@ -2,6 +2,7 @@
 import { log } from "../lib/log.ts";
 import { freeUsedUp } from "../lib/used-up.ts";
 import { type Block, type Blocks, dataStart } from "./blocks.ts";
+import type { Lifecycle } from "./lifecycle.ts";
 import { copiedReplyBytes, firstReplyBytes, fullBlockBytes } from "./limits.ts";
 
 /** The connection's socket. */
@@ -54,8 +55,6 @@ export interface Place {
 export class Output {
   /** The kernel took less than it was given: `drained` will be called. */
   blocked = false;
-  /** The connection is gone: whatever is written vanishes. */
-  dead = false;
   /** No reply may overtake another one. */
   inOrder = false;
   /** Gathered replies are in `block` up to `end`. */
@@ -71,11 +70,18 @@ export class Output {
   #file: FileReply | undefined;
   readonly #sink: Sink;
   readonly #blocks: Blocks;
+  readonly #lifecycle: Lifecycle;
 
-  constructor(sink: Sink, blocks: Blocks) {
+  constructor(sink: Sink, blocks: Blocks, lifecycle: Lifecycle) {
     this.#sink = sink;
     this.#blocks = blocks;
+    this.#lifecycle = lifecycle;
     this.block = blocks.take(firstReplyBytes);
+  }
+
+  /** Nothing that is written reaches the client. */
+  get dead(): boolean {
+    return !this.#lifecycle.phase.writes;
   }
 
   /** Bytes that wait to be written. */
@@ -156,8 +162,8 @@ export class Output {
 
   /** Write what was gathered, as far as the kernel takes it. */
   flush(): void {
+    if (this.dead) return this.drop();
     if (this.blocked) return;
-    if (this.dead) return this.#drop();
     if (this.#file !== undefined && !this.#writeFile(this.#file)) return;
     // What has begun must end before anything else begins.
     if (this.#begun && !this.#writeBlock()) return;
@@ -169,13 +175,6 @@ export class Output {
   drained(): void {
     this.blocked = false;
     this.flush();
-  }
-
-  /** The connection is gone. */
-  die(): void {
-    this.dead = true;
-    this.blocked = false;
-    this.#drop();
   }
 
   #writeFile(file: FileReply): boolean {
@@ -223,7 +222,7 @@ export class Output {
 
   #refused(taken: number, advance: () => void): false {
     if (taken < 0) {
-      this.die();
+      this.#lose();
     } else {
       advance();
       this.blocked = true;
@@ -231,7 +230,15 @@ export class Output {
     return false;
   }
 
-  #drop(): void {
+  /** The kernel takes no more of it, now or ever. */
+  #lose(): void {
+    this.#lifecycle.raise("lost");
+    this.drop();
+  }
+
+  /** Free all that waits to be written. */
+  drop(): void {
+    this.blocked = false;
     this.#file?.drop();
     this.#file = undefined;
     for (const { block, recycle } of this.#segments) if (recycle) this.#giveBack(block);
@@ -275,7 +282,7 @@ export class Output {
   #isLost(block: Block): boolean {
     if (block.bytes.length > 0) return false;
     log.error("a layer gave away memory that had replies in it: the client is disconnected");
-    this.die();
+    this.#lose();
     return true;
   }
 

@@ -18,6 +18,7 @@ import {
   CMD_WRITE_ZEROES,
 } from "./constants.ts";
 import type { Gate } from "./gate.ts";
+import type { Lifecycle } from "./lifecycle.ts";
 import { aheadBytes, flushedBytes, mostBytesInFlight, mostInFlight } from "./limits.ts";
 import type { ChosenExport } from "./negotiation.ts";
 import type { Output, Sink } from "./output.ts";
@@ -37,9 +38,8 @@ export interface TransmissionOptions extends ReadOptions {
   readonly export: ChosenExport;
   readonly logName: string;
   readonly gate: Gate;
+  readonly lifecycle: Lifecycle;
   readonly policy: ProtocolPolicy;
-  /** Called once, when nothing more will be run: the client left, or is sent away. */
-  onEnd(): void;
 }
 
 const shuttingDown: Refusal = {
@@ -56,6 +56,7 @@ export class Transmission {
   readonly #replies: Replies;
   readonly #top: NextOps;
   readonly #gate: Gate;
+  readonly #lifecycle: Lifecycle;
   readonly #mostInFlight: number;
   /** Holds the request that is received or run. */
   readonly #reader: RequestReader;
@@ -64,14 +65,7 @@ export class Transmission {
   #inFlight = 0;
   #bytesInFlight = 0;
   #paused = false;
-  #endsAfterInput = false;
   #turnScheduled = false;
-  /** No more input: DISC, the end of the stream, or an error. */
-  #ended = false;
-  /** What comes now is refused. */
-  #refusing = false;
-  /** The server stops: the connection ends once nothing is in flight. */
-  #quitting = false;
   readonly #turn = (): void => {
     this.#turnScheduled = false;
     this.#output.flush();
@@ -85,6 +79,7 @@ export class Transmission {
     this.#top = options.export.top;
     this.#reads = new Reads(options.export, this.#output, this.#replies, options);
     this.#gate = options.gate;
+    this.#lifecycle = options.lifecycle;
     const { policy } = options;
     this.#mostInFlight = this.#gate.one
       ? 1
@@ -107,16 +102,22 @@ export class Transmission {
     return this.#reader.heldBytes + this.#output.held + this.#bytesInFlight;
   }
 
+  /** Take what the client sent behind its last option. It may have left since. */
+  start(chunks: readonly Uint8Array[]): void {
+    for (const chunk of chunks) this.#reader.push(chunk);
+    this.#proceed();
+  }
+
   /** Bytes from the client. */
   feed(chunk: Uint8Array): void {
-    if (this.#ended) return;
+    if (!this.#lifecycle.phase.listens) return;
     this.#reader.push(chunk);
     this.#proceed();
   }
 
   /** Where the next bytes from the client may be put instead: they are those of a write, or what follows one. */
   get room(): Uint8Array | undefined {
-    return this.#ended ? undefined : this.#reader.room;
+    return this.#lifecycle.phase.listens ? this.#reader.room : undefined;
   }
 
   /** So many bytes were put into `room`. */
@@ -131,52 +132,37 @@ export class Transmission {
     this.#proceed();
   }
 
-  /** The client sends no more; what it sent completely is still answered. */
-  inputEnded(): void {
-    if (!this.#ended) {
-      const where = this.#reader.incomplete ? " in the middle of a request" : "";
-      log.debug(`client closed input socket${where}, closing connection`, this.#options.logName);
-    }
-    if (this.#paused) this.#endsAfterInput = true;
-    else this.#end();
+  /** The connection's phase has changed, or the client is half-closed. */
+  wake(): void {
+    if (this.#turnScheduled) return;
+    this.#turnScheduled = true;
+    queueMicrotask(this.#turn);
   }
 
-  /** The connection is gone. Requests in flight continue without replies. */
-  died(): void {
-    this.#output.die();
-    this.#end();
-  }
-
-  /** Refuse what comes from now on, until the client leaves. */
-  refuse(): void {
-    this.#refusing = true;
-  }
-
-  /** Refuse what comes from now on, and end when what is in flight was answered. */
-  quit(): void {
-    this.#refusing = true;
-    this.#quitting = true;
-    this.#turn();
+  /** Log that the client left. */
+  logLeft(): void {
+    const where = this.#reader.incomplete ? " in the middle of a request" : "";
+    log.debug(`client closed input socket${where}, closing connection`, this.#options.logName);
   }
 
   /** Parse and run as much as may be, then write what was gathered. */
   #proceed(): void {
-    if (!this.#output.dead) this.#run();
+    const lifecycle = this.#lifecycle;
+    this.#run();
     this.#output.flush();
-    if (this.#output.dead) this.#end();
     if (this.#hasInput()) this.#hold();
-    else if (this.#endsAfterInput) this.#end();
+    else if (lifecycle.halfClosed) this.#leave();
     else this.#release();
     // Refusals are for clients that take them.
-    if (this.#quitting && this.#inFlight === 0 && (this.#output.blocked || !this.#hasInput())) {
-      this.#end();
+    if (lifecycle.phase.name === "stopping" && this.#inFlight === 0) {
+      if (this.#output.blocked || !this.#hasInput()) lifecycle.raise("done");
     }
-    if (this.#ended && this.#inFlight === 0) this.#finish();
+    if (!lifecycle.phase.listens) this.#clear();
   }
 
   /** Whether something waits that could be run later. */
   #hasInput(): boolean {
-    return !this.#ended && !this.#reader.empty;
+    return this.#lifecycle.phase.listens && !this.#reader.empty;
   }
 
   #hold(): void {
@@ -186,26 +172,32 @@ export class Transmission {
   }
 
   #release(): void {
-    if (!this.#paused || this.#ended) return;
+    if (!this.#paused || !this.#lifecycle.phase.listens) return;
     this.#paused = false;
     this.#options.sink.resume();
   }
 
-  #end(): void {
-    if (this.#ended) return;
-    this.#ended = true;
+  /** All that the client sent was run. */
+  #leave(): void {
+    if (!this.#lifecycle.phase.listens) return;
+    this.logLeft();
+    this.#lifecycle.raise("done");
+  }
+
+  /** Nothing more will be run. */
+  #clear(): void {
     this.#reader.clear();
-    this.#gate.abandon();
-    this.#options.onEnd();
+    this.#gate.leave();
     if (this.#inFlight === 0) this.#finish();
   }
 
   #run(): void {
+    const lifecycle = this.#lifecycle;
     const reader = this.#reader;
-    while (!this.#ended) {
+    while (lifecycle.phase.listens) {
       if (!reader.ready && !reader.read()) {
         // As with nbdkit, a goodbye is heard once there is room for one more request.
-        if (reader.broken && this.#inFlight < this.#mostInFlight) this.#end();
+        if (reader.broken && this.#inFlight < this.#mostInFlight) lifecycle.raise("done");
         return;
       }
       if (!this.#mayRun()) return;
@@ -220,19 +212,21 @@ export class Transmission {
     const { count, refused, type } = this.#reader;
     if (this.#output.blocked) {
       if (this.#output.held >= aheadBytes) return false;
-      const refuses = refused !== undefined || this.#refusing;
+      const refuses = refused !== undefined || this.#lifecycle.phase.refuses;
       if (!refuses && this.#reads.shouldWait(this.#reader)) return false;
     }
     if (this.#inFlight > 0) {
       if (this.#inFlight >= this.#mostInFlight) return false;
       if (this.#bytesInFlight + weightOf(type, count) > mostBytesInFlight) return false;
     }
-    return refused !== undefined || this.#refusing || this.#gate.open(this.#inFlight);
+    return (
+      refused !== undefined || this.#lifecycle.phase.refuses || this.#gate.open(this.#inFlight)
+    );
   }
 
   #execute(): void {
     const reader = this.#reader;
-    const refusal = reader.refused ?? (this.#refusing ? shuttingDown : undefined);
+    const refusal = reader.refused ?? (this.#lifecycle.phase.refuses ? shuttingDown : undefined);
     if (refusal !== undefined) {
       reader.releasePayload();
       this.#refuse(reader, refusal);
@@ -345,9 +339,7 @@ export class Transmission {
       this.#report(pending, failed.error);
     }
     // All that settle in one go are answered by one write.
-    if (this.#turnScheduled) return;
-    this.#turnScheduled = true;
-    queueMicrotask(this.#turn);
+    this.wake();
   }
 
   #succeeded(pending: Pending): void {

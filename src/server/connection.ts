@@ -8,6 +8,7 @@ import { Blocks } from "../protocol/blocks.ts";
 import { exportFacts, smallestPiece } from "../protocol/export-flags.ts";
 import { Gate } from "../protocol/gate.ts";
 import { Input } from "../protocol/input.ts";
+import { Lifecycle } from "../protocol/lifecycle.ts";
 import type { Lock } from "../protocol/lock.ts";
 import { type ChosenExport, negotiate, type OpenExport } from "../protocol/negotiation.ts";
 import { oldstyleGreeting } from "../protocol/oldstyle.ts";
@@ -58,36 +59,30 @@ export class Connection {
   #transmission: Transmission | undefined;
   /** The layers, while they are open. */
   #layers: ChainConnection | undefined;
-  #inputEnded = false;
-  #stopping = false;
-  /** A layer wants to be rid of the client. */
-  #refusing = false;
+  readonly #lifecycle: Lifecycle;
   #locked = false;
   /** Resolves when the handshake has nothing to wait for any more: the client left or the server stops. */
-  readonly #over = Promise.withResolvers<void>();
+  readonly #handshakeEnds = Promise.withResolvers<void>();
   /** Tells layers that the client left or will be served no more. */
   readonly #ended = new AbortController();
   #wakeFlush: (() => void) | undefined;
   #patience: Timer | undefined;
-  /** Layers were opened for the client, and are closed again. */
-  #hasAsked = false;
   /** The server stops, and the handshake may go on for so long. */
-  #stopsAfterHandshake: Timer | undefined;
+  #lingering: Timer | undefined;
 
   /** `alone`: there is no other client, so that log lines need no number. */
   constructor(socket: ClientSocket, shared: Shared, id: number, alone = false) {
     this.#shared = shared;
     this.#logName = alone ? shared.chain.pluginName : `${shared.chain.pluginName}[${id}]`;
+    this.#lifecycle = this.#newLifecycle();
     if ("offer" in shared.tls) {
       const receiver = {
         received: (chunk: Uint8Array) => this.#received(chunk),
         room: () => this.#transmission?.room,
         filled: (count: number) => this.#transmission?.filled(count),
         drained: () => this.#drained(),
-        inputEnded: () => this.#noMoreInput(),
-        gone: () => this.#died(),
       };
-      this.#secured = new TlsTransport(socket, receiver, this.#logName);
+      this.#secured = new TlsTransport(socket, receiver, this.#lifecycle, this.#logName);
     }
     this.#socket = this.#secured ?? socket;
     this.#info = connectionInfo(id, this.#logName, {
@@ -98,8 +93,8 @@ export class Connection {
       // Not in the middle of the request that asks for it.
       disconnect: (force) => queueMicrotask(() => this.#disconnect(force)),
     });
-    this.#input = new Input(this.#socket);
-    this.#output = new Output(this.#socket, this.#blocks);
+    this.#input = new Input(this.#socket, this.#lifecycle);
+    this.#output = new Output(this.#socket, this.#blocks, this.#lifecycle);
   }
 
   /** Bytes of memory that the connection holds for its client. */
@@ -136,17 +131,17 @@ export class Connection {
   }
 
   inputEnded(): void {
-    if (this.#secured === undefined) this.#noMoreInput();
+    if (this.#secured === undefined) this.#lifecycle.raise("halfClosed");
     else this.#secured.inputEnded();
   }
 
   /** The client sends no more. What it sent before is still to come. */
   left(): void {
-    this.#ended.abort("gone");
+    this.#lifecycle.raise("left");
   }
 
   gone(): void {
-    if (this.#secured === undefined) this.#died();
+    if (this.#secured === undefined) this.#lifecycle.raise("closed");
     else this.#secured.gone();
   }
 
@@ -174,44 +169,32 @@ export class Connection {
     this.#wakeFlush?.();
   }
 
-  /** The client sends no more, but may still read. */
-  #noMoreInput(): void {
-    this.#inputEnded = true;
-    // First: the end of the transmission also has a reason, and the first reason counts.
-    this.#ended.abort("gone");
-    this.#input.end();
-    if (this.#ends) this.#over.resolve();
-    this.#transmission?.inputEnded();
+  // ---- what follows from its phase
+
+  #newLifecycle(): Lifecycle {
+    return new Lifecycle({
+      tellGone: () => this.#ended.abort("gone"),
+      tellStopping: () => this.#ended.abort("stopping"),
+      tellDisconnected: () => this.#ended.abort("disconnected"),
+      logLeft: () => this.#transmission?.logLeft(),
+      linger: () => {
+        this.#lingering = setTimeout(() => this.#lifecycle.raise("late"), lingerMs);
+      },
+      dropInput: () => this.#input.drop(),
+      dropOutput: () => this.#output.drop(),
+      wake: () => {
+        if (this.#ends) this.#handshakeEnds.resolve();
+        this.#input.wake();
+        this.#secured?.wake();
+        this.#transmission?.wake();
+        this.#wakeFlush?.();
+      },
+    });
   }
 
-  #died(): void {
-    this.#noMoreInput();
-    this.#output.die();
-    this.#over.resolve();
-    this.#transmission?.died();
-    this.#wakeFlush?.();
-  }
-
-  /**
-   * Answer what is in flight, refuse what comes, and end. A client that has asked about an export (NBD_OPT_INFO) may
-   * choose it first, as with nbdkit: the exitlast filter stops the server when the layers that answered are closed.
-   */
+  /** Answer what is in flight, refuse what comes, and end. */
   stop(): void {
-    if (this.#stopping || this.#stopsAfterHandshake !== undefined) return;
-    if (!this.#hasAsked || this.#transmission !== undefined) return this.#stopNow();
-    this.#stopsAfterHandshake = setTimeout(() => this.#stopNow(), lingerMs);
-  }
-
-  #stopNow(): void {
-    if (this.#stopping) return;
-    clearTimeout(this.#stopsAfterHandshake);
-    this.#stopping = true;
-    this.#ended.abort("stopping");
-    this.#input.abandon();
-    this.#secured?.abandon();
-    this.#over.resolve();
-    this.#transmission?.quit();
-    this.#wakeFlush?.();
+    this.#lifecycle.raise("stop");
   }
 
   /** See ChainConnection.flush. */
@@ -225,8 +208,7 @@ export class Connection {
       this.#drop();
       this.gone();
     } else {
-      this.#refusing = true;
-      this.#transmission?.refuse();
+      this.#lifecycle.raise("refuse");
     }
   }
 
@@ -256,12 +238,14 @@ export class Connection {
       const { message } = failure(error);
       if (message !== "") log.error(message, this.#logName);
     }
+    this.#lifecycle.raise("done");
     if (this.#locked) this.#shared.connectionLock.release();
     this.#locked = false;
     await this.#flush();
     clearTimeout(this.#patience);
-    clearTimeout(this.#stopsAfterHandshake);
+    clearTimeout(this.#lingering);
     this.#socket.end();
+    this.#lifecycle.raise("closed");
     this.#secured?.[Symbol.dispose]();
     this.#shared.collection.left();
   }
@@ -269,10 +253,10 @@ export class Connection {
   /** Wait for the connection's turn and ask the layers whether they want the client. */
   async #admit(): Promise<boolean> {
     const { chain, connectionLock, policy, ready } = this.#shared;
-    await Promise.race([ready, this.#over.promise]);
+    await Promise.race([ready, this.#handshakeEnds.promise]);
     if (chain.threadModel === "serialize_connections") {
       const granted = connectionLock.acquire();
-      await Promise.race([granted, this.#over.promise]);
+      await Promise.race([granted, this.#handshakeEnds.promise]);
       if (this.#ends) {
         void granted.then(() => connectionLock.release());
         return false;
@@ -339,10 +323,8 @@ export class Connection {
   /** What was said in clear has left; what comes next is TLS. */
   async #startTls(): Promise<boolean> {
     const { tls } = this.#shared;
-    while (this.#output.held > 0 && !this.#output.dead && !this.#stopping) await this.#progress();
-    if (this.#secured === undefined || !("offer" in tls) || this.#output.dead || this.#ends) {
-      return false;
-    }
+    while (this.#output.held > 0 && this.#lifecycle.phase.listens) await this.#progress();
+    if (this.#secured === undefined || !("offer" in tls) || this.#ends) return false;
     const secure = await this.#secured.start(tls.offer, this.#input.rest());
     this.#info.isTls = secure;
     this.#info.tlsNames = secure ? this.#secured.names() : undefined;
@@ -369,18 +351,14 @@ export class Connection {
       export: chosen,
       logName: this.#logName,
       gate: new Gate(model, requestLock),
+      lifecycle: this.#lifecycle,
       policy,
       smallestPiece: piece,
       readsAreFilled: chain.readsAreFilled,
-      onEnd: () => this.#ended.abort("disconnected"),
     });
     this.#transmission = transmission;
-    if (this.#refusing) transmission.refuse();
-    for (const chunk of this.#input.rest()) transmission.feed(chunk);
-    if (this.#output.dead) transmission.died();
-    else if (this.#inputEnded) transmission.inputEnded();
-    if (this.#stopping) transmission.quit();
-    else if (this.#stopsAfterHandshake !== undefined) this.#stopNow();
+    this.#lifecycle.raise("negotiated");
+    transmission.start(this.#input.rest());
     await transmission.done;
   }
 
@@ -409,7 +387,7 @@ export class Connection {
       source,
       ...facts,
       close: () => {
-        this.#hasAsked = true;
+        this.#lifecycle.raise("exportClosed");
         return this.#exclusively(close);
       },
     };
@@ -425,13 +403,14 @@ export class Connection {
 
   /** No client waits for a greeting. A half-closed client may still wait for replies. */
   get #ends(): boolean {
-    const silent = this.#inputEnded && this.#input.empty;
-    return silent || this.#output.dead || this.#stopping;
+    const { halfClosed, phase } = this.#lifecycle;
+    return (halfClosed && this.#input.empty) || !phase.listens;
   }
 
   /** Wait until little of what was written for the client waits to be taken. */
   async #room(): Promise<void> {
-    while (this.#output.held > handshakeWaitingBytes && !this.#output.dead && !this.#stopping) {
+    const lifecycle = this.#lifecycle;
+    while (this.#output.held > handshakeWaitingBytes && lifecycle.phase.listens) {
       await this.#progress();
     }
   }
@@ -459,7 +438,7 @@ export class Connection {
   async #taken(): Promise<void> {
     let late: Timer | undefined;
     while (this.#untaken > 0 && !this.#output.dead) {
-      if (this.#stopping) {
+      if (this.#lifecycle.phase.name === "closing") {
         late ??= setTimeout(() => {
           this.#socket.terminate();
           this.gone();

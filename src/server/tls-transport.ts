@@ -1,5 +1,6 @@
 /** A client's socket, with TLS on it from the moment the client has asked for that. */
 import { log } from "../lib/log.ts";
+import type { Lifecycle } from "../protocol/lifecycle.ts";
 import { failure } from "../protocol/wire-error.ts";
 import type { TlsNames, TlsTalk } from "../sys/tls/session.ts";
 import { type Emit, reuse } from "../sys/tls/wire.ts";
@@ -20,9 +21,6 @@ export interface Receiver {
   filled(count: number): void;
   /** More is taken for the client again. */
   drained(): void;
-  inputEnded(): void;
-  /** Nothing can be said to the client any more. */
-  gone(): void;
 }
 
 /** Makes sessions, whose handshake a client has so much time for. */
@@ -37,28 +35,27 @@ const scratch = new Uint8Array(new ArrayBuffer(64 << 10));
 /** Where it is received while the data of a write is still to come. */
 const incoming = new Uint8Array(new ArrayBuffer(256 << 10));
 
-type State = "plain" | "handshake" | "secure" | "over";
+/** Of the TLS session: "half-closed" after the client's close_notify or the end of its stream, "closed" after ours. */
+type State = "plain" | "handshake" | "secure" | "half-closed" | "closed";
 
 export class TlsTransport implements ClientSocket, Disposable {
   readonly client: ClientSocket["client"];
   readonly #socket: ClientSocket;
   readonly #receiver: Receiver;
+  readonly #lifecycle: Lifecycle;
   readonly #logName: string;
   #session: TlsTalk | undefined;
   #state: State = "plain";
   /** Encrypted, and not taken by the kernel. */
   #pending: Uint8Array = nothing;
-  /** Nothing can be written any more. */
-  #lost = false;
-  /** The client has said that it says no more: whatever comes now is not from it. */
-  #deaf = false;
   #handshakeBytes = 0;
   #settle: (secure: boolean) => void = () => {};
 
-  constructor(socket: ClientSocket, receiver: Receiver, logName: string) {
+  constructor(socket: ClientSocket, receiver: Receiver, lifecycle: Lifecycle, logName: string) {
     this.client = socket.client;
     this.#socket = socket;
     this.#receiver = receiver;
+    this.#lifecycle = lifecycle;
     this.#logName = logName;
   }
 
@@ -94,7 +91,7 @@ export class TlsTransport implements ClientSocket, Disposable {
 
   /** Bytes that were written and not taken. */
   get held(): number {
-    return this.#lost ? 0 : this.#pending.length;
+    return this.#writes ? this.#pending.length : 0;
   }
 
   get unwritten(): number {
@@ -106,6 +103,10 @@ export class TlsTransport implements ClientSocket, Disposable {
     return this.#pending.buffer.byteLength + (this.#session?.unread ?? 0);
   }
 
+  get #writes(): boolean {
+    return this.#lifecycle.phase.writes;
+  }
+
   // ---- what the socket says
 
   data(chunk: Uint8Array): void {
@@ -113,8 +114,8 @@ export class TlsTransport implements ClientSocket, Disposable {
     if (this.#state === "plain" || session === undefined) {
       this.#receiver.received(chunk);
     } else if (this.#state === "handshake") {
-      this.#shake(session, chunk);
-    } else if (this.#state === "secure" && !this.#deaf) {
+      if (this.#lifecycle.phase.listens) this.#shake(session, chunk);
+    } else if (this.#hears) {
       session.push(chunk, true);
       this.#deliver(session);
     }
@@ -123,7 +124,7 @@ export class TlsTransport implements ClientSocket, Disposable {
   drained(): void {
     const pending = this.#pending;
     if (pending.length > 0) {
-      this.#pending = this.#lost ? nothing : this.#send(pending);
+      this.#pending = this.#writes ? this.#send(pending) : nothing;
       if (this.#pending.length === 0) reuse(pending);
     }
     if (this.#pending.length === 0) this.#receiver.drained();
@@ -131,24 +132,21 @@ export class TlsTransport implements ClientSocket, Disposable {
 
   /** The socket delivers no more; with TLS that is not for the network to say. */
   inputEnded(): void {
-    this.#session?.endInput();
-    if (this.#state === "handshake") this.#fail("client left in the middle of the TLS handshake");
-    else if (this.#state === "secure" && this.#session !== undefined) this.#deliver(this.#session);
-    else this.#receiver.inputEnded();
+    const session = this.#session;
+    session?.endInput();
+    this.#failIfShaking();
+    if (session === undefined || this.#state === "handshake") this.#lifecycle.raise("halfClosed");
+    else this.#deliver(session);
   }
 
   gone(): void {
-    this.#lost = true;
-    if (this.#state === "handshake") this.#fail("client left in the middle of the TLS handshake");
-    this.#state = "over";
-    this.#receiver.gone();
+    this.#failIfShaking();
+    this.#lifecycle.raise("closed");
   }
 
-  /** The server ends, and with it a handshake. */
-  abandon(): void {
-    if (this.#state !== "handshake") return;
-    this.#state = "over";
-    this.#settle(false);
+  /** The connection's phase has changed. */
+  wake(): void {
+    if (!this.#lifecycle.phase.listens) this.#settle(false);
   }
 
   // ---- what the connection says
@@ -158,14 +156,14 @@ export class TlsTransport implements ClientSocket, Disposable {
     if (session === undefined) return this.#socket.write(bytes, start, length);
     let taken = 0;
     try {
-      while (taken < length && this.#pending.length === 0 && !this.#lost) {
+      while (taken < length && this.#pending.length === 0 && this.#writes) {
         taken += session.write(bytes, start + taken, length - taken);
       }
     } catch (error) {
       log.error(failure(error).message, this.#logName);
-      this.#lost = true;
+      this.#lifecycle.raise("lost");
     }
-    return this.#lost ? -1 : taken;
+    return this.#writes ? taken : -1;
   }
 
   pause(): void {
@@ -178,30 +176,25 @@ export class TlsTransport implements ClientSocket, Disposable {
 
   /** Tell the client that all was said: what cuts the connection short looks different to it. */
   farewell(): void {
-    if (this.#session === undefined || this.#lost || this.#state !== "secure") return;
-    this.#state = "over";
+    if (this.#session === undefined || !this.#writes) return;
+    if (this.#state !== "secure" && this.#state !== "half-closed") return;
+    this.#state = "closed";
     this.#session.close();
   }
 
   receive(into: Uint8Array): number {
-    return this.#lost ? 0 : this.#socket.receive(into);
+    return this.#writes ? this.#socket.receive(into) : 0;
   }
 
   end(): void {
-    // `start` resolves, where the handshake is not complete.
-    this.abandon();
-    this.#state = "over";
     this.#socket.end();
   }
 
   terminate(): void {
-    this.#lost = true;
     this.#socket.terminate();
   }
 
   [Symbol.dispose](): void {
-    this.#state = "over";
-    this.#lost = true;
     this.#pending = nothing;
     this.#session?.[Symbol.dispose]();
   }
@@ -209,10 +202,10 @@ export class TlsTransport implements ClientSocket, Disposable {
   // ---- TLS
 
   readonly #emit = (bytes: Uint8Array): boolean => {
-    if (this.#lost) return false;
+    if (!this.#writes) return false;
     if (this.#pending.length > 0) {
       this.#pending = Buffer.concat([this.#pending, bytes]);
-      if (this.#pending.length > tlsPendingBytes) this.#lost = true;
+      if (this.#pending.length > tlsPendingBytes) this.#lifecycle.raise("lost");
       return false;
     }
     const rest = this.#send(bytes);
@@ -225,7 +218,7 @@ export class TlsTransport implements ClientSocket, Disposable {
   /** What the kernel does not take. */
   #send(bytes: Uint8Array): Uint8Array {
     const taken = this.#socket.write(bytes, 0, bytes.length);
-    if (taken < 0) this.#lost = true;
+    if (taken < 0) this.#lifecycle.raise("lost");
     return taken < 0 || taken === bytes.length ? nothing : bytes.subarray(taken);
   }
 
@@ -255,16 +248,29 @@ export class TlsTransport implements ClientSocket, Disposable {
 
   /** A handshake that fails: the client is let go. */
   #fail(message: string): void {
-    if (this.#state === "over") return;
+    if (!this.#lifecycle.phase.listens) return;
     log.error(message, this.#logName);
-    this.#state = "over";
-    this.#settle(false);
+    this.#lifecycle.raise("done");
+  }
+
+  #failIfShaking(): void {
+    if (this.#state === "handshake") this.#fail("client left in the middle of the TLS handshake");
+  }
+
+  /** What comes is from the client, which is true of nothing behind its close_notify. */
+  get #hears(): boolean {
+    return this.#state === "secure" && this.#writes;
+  }
+
+  #halfClosed(): void {
+    this.#state = "half-closed";
+    this.#lifecycle.raise("halfClosed");
   }
 
   /** Pass on decrypted data. The chunk that brought it was requested, so there is no check whether to continue. */
   #deliver(session: TlsTalk): void {
     let left = tlsReceivedAtOnce;
-    while (this.#state === "secure" && !this.#deaf) {
+    while (this.#hears) {
       const room = this.#receiver.room();
       let count;
       try {
@@ -280,11 +286,7 @@ export class TlsTransport implements ClientSocket, Disposable {
         session.push(incoming.subarray(0, more), false);
         continue;
       }
-      if (count === "end") {
-        this.#deaf = true;
-        this.#receiver.inputEnded();
-        return;
-      }
+      if (count === "end") return this.#halfClosed();
       if (room === undefined) this.#receiver.received(copyOf(scratch.subarray(0, count)));
       else this.#receiver.filled(count);
     }
@@ -293,15 +295,12 @@ export class TlsTransport implements ClientSocket, Disposable {
   /** What came is not what the client sent, or not all of it. */
   #broken(session: TlsTalk, message: string): void {
     if (session.wasCut) {
-      this.#deaf = true;
       log.debug("client left without ending TLS", this.#logName);
-      this.#receiver.inputEnded();
-      return;
+      return this.#halfClosed();
     }
     log.error(message, this.#logName);
     session.alert();
-    this.#state = "over";
-    this.#receiver.gone();
+    this.#lifecycle.raise("lost");
   }
 }
 

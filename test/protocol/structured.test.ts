@@ -8,6 +8,7 @@ import { defaults } from "#test/settings";
 
 import { Blocks } from "../../src/protocol/blocks.ts";
 import { Gate } from "../../src/protocol/gate.ts";
+import { traced } from "../../src/protocol/lifecycle-fixture.ts";
 import { Lock } from "../../src/protocol/lock.ts";
 import { Output } from "../../src/protocol/output.ts";
 import { Transmission } from "../../src/protocol/transmission.ts";
@@ -234,6 +235,7 @@ describe.each([{ structured: false }, { structured: true }])(
         resume: () => {},
       };
       const blocks = new Blocks();
+      const { lifecycle } = traced("serving");
       const facts = {
         size: 1n << 20n,
         eflags: 1,
@@ -243,13 +245,13 @@ describe.each([{ structured: false }, { structured: true }])(
       };
       const it = new Transmission({
         sink,
-        output: new Output(sink, blocks),
+        output: new Output(sink, blocks, lifecycle),
         blocks,
         export: { ...facts, top, close: async () => {} },
         logName: "test",
         policy: defaults.policy,
         gate: new Gate("parallel", new Lock()),
-        onEnd: () => {},
+        lifecycle,
       });
       return { it, written };
     }
