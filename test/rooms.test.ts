@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
-import { importsUpward, readImports, roomOf, rooms } from "#test/rooms";
+import { importCircles, importsUpward, readImports, roomOf, rooms } from "#test/rooms";
 
 import manifest from "../package.json" with { type: "json" };
 
@@ -25,6 +25,10 @@ test("every file is in a room", () => {
 
 test("files import their own room and lower ones", () => {
   expect(importsUpward(imports)).toEqual([]);
+});
+
+test("no files import one another in a circle, not even for types", () => {
+  expect(importCircles(imports)).toEqual([]);
 });
 
 test("relative and aliased imports lead to files that are there", () => {
@@ -65,6 +69,14 @@ describe("the check itself", () => {
     'import "../chain/a.ts";',
   ])("finds %s in a lower room", (text) => {
     expect(check("src/lib/b.ts", text)).toEqual(["src/lib/b.ts imports src/chain/a.ts"]);
+  });
+
+  test("finds circles of two files and more", () => {
+    const files = (entries: Record<string, string[]>) =>
+      importCircles(new Map(Object.entries(entries)));
+    expect(files({ a: ["b"], b: ["a"], c: ["a"] })).toEqual([["a", "b"]]);
+    expect(files({ a: ["b"], b: ["c"], c: ["d", "a"], d: [] })).toEqual([["a", "b", "c"]]);
+    expect(files({ a: ["b", "c"], b: ["d"], c: ["d"], d: ["bun:ffi"] })).toEqual([]);
   });
 
   test.each([

@@ -1,15 +1,20 @@
 /** The calls of one context that have not been answered yet. */
-import type { Context } from "./checked.ts";
 import { codeOf, countUnderWay } from "./running.ts";
 
+/** What a layer got as `next`. */
+export interface NextView {
+  /** Whether a call of it has not been answered yet. */
+  readonly isBusy: boolean;
+}
+
 /** A call that a layer answers later. */
-export interface Call {
+export interface Call<N extends NextView = NextView> {
   readonly method: string;
   /** The range; both are 0 where the method has none. */
   readonly count: number;
   readonly offset: bigint;
   /** What the layer got as `next` for this call. The calls that it waits for are those of that context. */
-  readonly next: Context | undefined;
+  readonly next: N | undefined;
   /** The promise that the caller got; undefined until it is made. */
   answer: Promise<unknown> | undefined;
   /** When it began, by `turnTime`. */
@@ -49,16 +54,16 @@ export function turnTime(): number {
 export const busyCalls = new Set<Calls>();
 
 /** The calls of one context. */
-export class Calls {
+export class Calls<N extends NextView = NextView> {
   readonly owner: CallsOwner | undefined;
-  readonly #all: Call[] = [];
+  readonly #all: Call<N>[] = [];
   #idle: PromiseWithResolvers<void> | undefined;
 
   constructor(owner?: CallsOwner) {
     this.owner = owner;
   }
 
-  get all(): readonly Call[] {
+  get all(): readonly Call<N>[] {
     return this.#all;
   }
 
@@ -67,23 +72,23 @@ export class Calls {
   }
 
   /** The one that began last, of those that are under way. */
-  get newest(): Call | undefined {
+  get newest(): Call<N> | undefined {
     return this.#all.at(-1);
   }
 
-  begin(method: string, count: number, offset: bigint, next: Context | undefined): Call {
+  begin(method: string, count: number, offset: bigint, next: N | undefined): Call<N> {
     const place = this.#all.length;
     const { owner } = this;
     const code = owner === undefined ? 0 : codeOf(owner.state.link.number, method);
     const since = turnTime();
-    const call: Call = { method, count, offset, next, answer: undefined, since, code, place };
+    const call: Call<N> = { method, count, offset, next, answer: undefined, since, code, place };
     if (place === 0) busyCalls.add(this);
     countUnderWay(code, 1);
     this.#all.push(call);
     return call;
   }
 
-  end(call: Call): void {
+  end(call: Call<N>): void {
     countUnderWay(call.code, -1);
     const last = this.#all.pop();
     if (last !== undefined && last !== call) {

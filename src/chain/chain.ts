@@ -8,7 +8,8 @@ import { log } from "../lib/log.ts";
 import { namedMessage } from "../lib/speaker.ts";
 import { messageOf } from "../lib/thrown.ts";
 import { methodName, oddAnswer } from "./answers.ts";
-import { Context } from "./checked.ts";
+import { CheckedContext } from "./checked.ts";
+import type { Context } from "./context.ts";
 import { lifeCycle } from "./failure.ts";
 import type { ConnectionInfo, Layer, Source } from "./layer.ts";
 import { Link } from "./link.ts";
@@ -140,7 +141,7 @@ export class Chain {
 
   /** Nothing is called yet. A client that opens exports one after the other needs one for each. */
   connect(info: ConnectionInfo): ChainConnection {
-    return new OpenChain(Context.stack(this.#top, info), info);
+    return new OpenChain(CheckedContext.stack(this.#top, info), info);
   }
 
   /** Ask every layer for its thread model, innermost first, and keep the least. */
@@ -253,7 +254,7 @@ function attach({ layer, next }: Link): void {
   layer.attach?.(
     next && {
       open: (readonly, exportName, shared, visit) =>
-        Context.open(next, readonly, exportName, shared, visit),
+        CheckedContext.open(next, readonly, exportName, shared, visit),
     },
   );
 }

@@ -14,8 +14,9 @@ import { namedMessage } from "../lib/speaker.ts";
 import { methodName } from "./answers.ts";
 import { type Call, Calls } from "./calls.ts";
 import { noClient } from "./connection-info.ts";
+import type { Context } from "./context.ts";
 import { failureOf, mustKeep, wrongAnswer } from "./failure.ts";
-import type { ConnectionInfo, DirectMethod, Layer, LayerContext, Target, Visit } from "./layer.ts";
+import type { ConnectionInfo, DirectMethod, Layer, Target, Visit } from "./layer.ts";
 import type { Link } from "./link.ts";
 import { unfinished } from "./next-function.ts";
 import { closeLayers, finalizeLayers, openLayer, prepareLayers, reopenLayers } from "./opening.ts";
@@ -26,30 +27,30 @@ import { accept, learn, refuse } from "./rules.ts";
 import { enter, now, PREAD, PWRITE, runAs } from "./running.ts";
 import { State } from "./state.ts";
 
-export class Context extends Asking implements LayerContext {
+export class CheckedContext extends Asking implements Context {
   readonly layer: Layer;
   readonly connection: ConnectionInfo;
   state: State;
   readonly thread: unknown;
   /** Those that this context was asked and that have not been answered yet. */
-  calls: Calls | undefined;
+  calls: Calls<CheckedContext> | undefined;
   /** The layer below, in the view that is bound to no thread. Only `setNext` changes it. */
-  #below: Context | undefined;
+  #below: CheckedContext | undefined;
   /** What a filter in TypeScript gets as `next` for the next call. */
-  #lent: Context | undefined;
+  #lent: CheckedContext | undefined;
   /** Contexts for reuse. */
-  #spare: Context[] | undefined;
+  #spare: CheckedContext[] | undefined;
   /** The view that is bound to no thread. */
-  readonly #unbound: Context | undefined;
+  readonly #unbound: CheckedContext | undefined;
   /** The filter that has this view as its `next`, where it has it for one call only. */
   readonly user: Layer | undefined;
 
   constructor(
     state: State,
-    below: Context | undefined,
+    below: CheckedContext | undefined,
     connection: ConnectionInfo,
     thread: unknown = undefined,
-    unbound: Context | undefined = undefined,
+    unbound: CheckedContext | undefined = undefined,
     user: Layer | undefined = undefined,
   ) {
     super();
@@ -63,9 +64,10 @@ export class Context extends Asking implements LayerContext {
   }
 
   /** Contexts of the layer at `link` and those below it, none of them open. */
-  static stack(link: Link, connection: ConnectionInfo, shared = false): Context {
-    const next = link.next === undefined ? undefined : Context.stack(link.next, connection, shared);
-    return new Context(new State(link, shared), next, connection);
+  static stack(link: Link, connection: ConnectionInfo, shared = false): CheckedContext {
+    const next =
+      link.next === undefined ? undefined : CheckedContext.stack(link.next, connection, shared);
+    return new CheckedContext(new State(link, shared), next, connection);
   }
 
   /** Open the layer at `link` and those below it once more, for a layer above. `shared`: no client has a part in it. */
@@ -75,9 +77,9 @@ export class Context extends Asking implements LayerContext {
     exportName: string,
     shared: boolean,
     visit?: Visit,
-  ): Promise<Context> {
+  ): Promise<CheckedContext> {
     const connection = shared ? undefined : visit?.connection;
-    const stack = Context.stack(link, connection ?? noClient(), connection === undefined);
+    const stack = CheckedContext.stack(link, connection ?? noClient(), connection === undefined);
     const thread = visit?.thread;
     await openLayer(thread === undefined ? stack : stack.bind(thread), readonly, exportName);
     return stack;
@@ -87,7 +89,7 @@ export class Context extends Asking implements LayerContext {
     return this.state.handle;
   }
 
-  get unbound(): Context {
+  get unbound(): CheckedContext {
     return this.#unbound ?? this;
   }
 
@@ -95,13 +97,13 @@ export class Context extends Asking implements LayerContext {
    * What the layer gets as `next`. A filter in TypeScript gets a view for each call that it answers later, so that the
    * calls which it makes there are known to be those of that call; calls that are answered at once share one.
    */
-  get next(): Context | undefined {
+  get next(): CheckedContext | undefined {
     const lent = this.#lent;
     return lent !== undefined && !lent.isBusy ? lent : this.#lend();
   }
 
   /** The layer below, for calls that belong to no call of this layer. */
-  get lower(): Context | undefined {
+  get lower(): CheckedContext | undefined {
     const below = this.unbound.#below;
     return this.thread === undefined ? below : below?.bind(this.thread);
   }
@@ -116,8 +118,8 @@ export class Context extends Asking implements LayerContext {
     this.#lent = undefined;
   }
 
-  bind(thread: unknown): Context {
-    return new Context(this.state, undefined, this.connection, thread, this.unbound);
+  bind(thread: unknown): CheckedContext {
+    return new CheckedContext(this.state, undefined, this.connection, thread, this.unbound);
   }
 
   target(method: DirectMethod): Target | undefined {
@@ -130,10 +132,10 @@ export class Context extends Asking implements LayerContext {
     return reopenLayers(this, readonly, exportName);
   }
 
-  openNext(readonly: boolean, exportName: string, shared: boolean): Promise<Context> {
+  openNext(readonly: boolean, exportName: string, shared: boolean): Promise<CheckedContext> {
     const { next } = this.state.link;
     if (next === undefined) throw this.nothingBelow();
-    return Context.open(next, readonly, exportName, shared, this);
+    return CheckedContext.open(next, readonly, exportName, shared, this);
   }
 
   prepare(): Promise<void> {
@@ -149,7 +151,7 @@ export class Context extends Asking implements LayerContext {
     return closeLayers(this);
   }
 
-  setNext(next: Context | undefined): Context | undefined {
+  setNext(next: CheckedContext | undefined): CheckedContext | undefined {
     const { unbound } = this;
     const old = unbound.#below;
     unbound.#below = next?.unbound;
@@ -253,7 +255,7 @@ export class Context extends Asking implements LayerContext {
    * The layer below, for what this one leaves out. Only a plugin has none, and no default of a plugin asks for it: if
    * it comes here, the plugin says that it can do what it has no `method` for.
    */
-  below(method?: string, errno?: Errno): Context {
+  below(method?: string, errno?: Errno): CheckedContext {
     if (this.next !== undefined) return this.next;
     if (method === undefined || errno === undefined) throw this.nothingBelow();
     throw new NbdError(errno, `${this.layer.name}: the plugin has no ${method}`);
@@ -352,14 +354,14 @@ export class Context extends Asking implements LayerContext {
   }
 
   /** The layer answers later. The view that it got as `next` is its own until then. */
-  #begin(method: string, count: number, offset: bigint): Call {
+  #begin(method: string, count: number, offset: bigint): Call<CheckedContext> {
     const next = this.#lent;
     this.#lent = undefined;
-    return (this.calls ??= new Calls(this)).begin(method, count, offset, next);
+    return (this.calls ??= new Calls<CheckedContext>(this)).begin(method, count, offset, next);
   }
 
   /** The answer to a question, or to what the layer is told. */
-  #later<T>(result: Promise<T>, call: Call): Promise<T> {
+  #later<T>(result: Promise<T>, call: Call<CheckedContext>): Promise<T> {
     const settled = promiseOf(result).then(
       (answer) => {
         if (call.next?.isBusy === true) return this.#unfinished(call);
@@ -372,13 +374,13 @@ export class Context extends Asking implements LayerContext {
     return settled;
   }
 
-  #failed(failure: unknown, call: Call): Promise<never> {
+  #failed(failure: unknown, call: Call<CheckedContext>): Promise<never> {
     if (call.next?.isBusy === true) return this.#wait(call, failure);
     this.#end(call);
     throw failure;
   }
 
-  #end(call: Call): void {
+  #end(call: Call<CheckedContext>): void {
     this.calls?.end(call);
     const { next } = call;
     if (next === undefined || this.thread !== undefined) return;
@@ -390,7 +392,7 @@ export class Context extends Asking implements LayerContext {
    * The layer has answered, but not all that it asked of the layer below for that was answered. Errors there would be
    * lost, and what is still done with the memory would meet what it is used for next: so the call ends with that.
    */
-  async #wait(call: Call, failure: unknown): Promise<never> {
+  async #wait(call: Call<CheckedContext>, failure: unknown): Promise<never> {
     const { next } = call;
     if (next !== undefined) {
       // It refuses all that comes from now on.
@@ -401,7 +403,7 @@ export class Context extends Asking implements LayerContext {
     throw failure;
   }
 
-  #unfinished(call: Call): Promise<never> {
+  #unfinished(call: Call<CheckedContext>): Promise<never> {
     const calls = call.next?.calls;
     const below = `next.${calls?.newest?.method ?? call.method}`;
     calls?.onFailure((error) => {
@@ -426,7 +428,12 @@ export class Context extends Asking implements LayerContext {
   ): void | Promise<void> {
     if (result === undefined || this.calls?.newest?.answer === result) return result;
     const lent = this.#lent;
-    const call = (this.calls ??= new Calls(this)).begin(method, count, offset, lent);
+    const call = (this.calls ??= new Calls<CheckedContext>(this)).begin(
+      method,
+      count,
+      offset,
+      lent,
+    );
     if (lent?.isBusy === true) this.#lent = undefined;
     const end = (): void => this.calls?.end(call);
     result.then(end, end);
@@ -434,13 +441,13 @@ export class Context extends Asking implements LayerContext {
     return result;
   }
 
-  #lend(): Context | undefined {
+  #lend(): CheckedContext | undefined {
     const { layer, thread, unbound } = this;
     const below = unbound.#below;
     if (below === undefined || layer.inTypeScript !== true) return this.lower;
     const spare = this.#spare?.pop();
     if (spare !== undefined && !spare.isBusy) return (this.#lent = spare);
     const { connection, state } = below;
-    return (this.#lent = new Context(state, undefined, connection, thread, below, layer));
+    return (this.#lent = new CheckedContext(state, undefined, connection, thread, below, layer));
   }
 }

@@ -5,7 +5,7 @@ import { log } from "../lib/log.ts";
 import { namedMessage, noteOrigin } from "../lib/speaker.ts";
 import { oddAnswer } from "./answers.ts";
 import { presentAnswers } from "./calls.ts";
-import type { Context } from "./checked.ts";
+import type { Context } from "./context.ts";
 import { attempt } from "./failure.ts";
 import { runAs } from "./running.ts";
 import { waitFor } from "./waiting.ts";

@@ -6,7 +6,7 @@ import type { Awaitable, NextOps } from "../api/generated/methods.gen.ts";
 import { type BlockSize, checkBlockSize, checkBlockSizeRange } from "../lib/block-size.ts";
 import { NbdError } from "../lib/errors.ts";
 import { methodName, oddAnswer } from "./answers.ts";
-import type { Context } from "./checked.ts";
+import type { Context } from "./context.ts";
 import { attempt } from "./failure.ts";
 import type { Layer } from "./layer.ts";
 import { type Question, type Remembered, remembered, rowOf } from "./methods.ts";

@@ -11,7 +11,7 @@ import { errnos } from "../lib/errno.ts";
 import { NbdError } from "../lib/errors.ts";
 import type { Extents } from "../lib/extents.ts";
 import { log } from "../lib/log.ts";
-import type { Context } from "./checked.ts";
+import type { Context } from "./context.ts";
 import { emulateCache, emulateZero } from "./emulate.ts";
 import { accept, learn, mustBePrepared, refuse } from "./rules.ts";
 import { windowExtents } from "./window.ts";

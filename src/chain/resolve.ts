@@ -1,6 +1,6 @@
 /** Finds the layer that plain requests end up in, past all layers that leave them alone. */
 import { log } from "../lib/log.ts";
-import type { Context } from "./checked.ts";
+import type { Context } from "./context.ts";
 import type { DirectMethod, Target } from "./layer.ts";
 import type { Answers } from "./state.ts";
 

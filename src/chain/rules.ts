@@ -4,7 +4,7 @@ import { callbacks } from "../api/generated/callbacks.gen.ts";
 import { FLAG_FUA } from "../api/generated/constants.gen.ts";
 import type { Awaitable } from "../api/generated/methods.gen.ts";
 import { NbdError } from "../lib/errors.ts";
-import type { Context } from "./checked.ts";
+import type { Context } from "./context.ts";
 import type { Request } from "./methods.ts";
 
 export function refuse({ layer }: Context, what: string): never {

@@ -5,7 +5,7 @@ import type { Awaitable } from "../api/generated/methods.gen.ts";
 import { NbdError } from "../lib/errors.ts";
 import { Extents } from "../lib/extents.ts";
 import { oddAnswer, withType } from "./answers.ts";
-import type { Context } from "./checked.ts";
+import type { Context } from "./context.ts";
 import { attempt } from "./failure.ts";
 
 /** Methods that follow from a filter's window. A filter that declares one has none of them. */

@@ -4,8 +4,13 @@ import { CMD_BLOCK_STATUS, CMD_READ, CMD_WRITE } from "./constants.ts";
 import { extentsBytes } from "./limits.ts";
 import type { Place } from "./output.ts";
 import type { Payload } from "./payload.ts";
-import type { SparseReply } from "./reads.ts";
 import type { Asked } from "./replies.ts";
+
+/** A reply of several chunks, which stand in memory of its own. */
+interface SparseReply {
+  send(): void;
+  drop(): void;
+}
 
 /** What a request needs until it is answered. */
 export interface Held {

@@ -291,7 +291,7 @@ class Holes {
 }
 
 /** Several chunks: data, and zeroes that are not sent. */
-export class SparseReply {
+class SparseReply {
   readonly #output: Output;
   readonly #top: NextOps;
   readonly #asked: Asked;

@@ -74,6 +74,35 @@ export function roomOf(path: string): number {
   return rooms.findIndex((room) => path.startsWith(`${room}/`));
 }
 
+/** Groups of files that import one another, directly or through others. */
+export function importCircles(imports: Imports): string[][] {
+  const circles: string[][] = [];
+  const index = new Map<string, number>();
+  const lowest = new Map<string, number>();
+  const open: string[] = [];
+  // Tarjan's algorithm: a group is complete when its first file is reached by none that came before.
+  const visit = (path: string): number => {
+    const number = index.size;
+    index.set(path, number);
+    let low = number;
+    open.push(path);
+    for (const other of imports.get(path) ?? []) {
+      if (!imports.has(other)) continue;
+      if (!index.has(other)) low = Math.min(low, visit(other));
+      else if (open.includes(other))
+        low = Math.min(low, lowest.get(other) ?? index.get(other) ?? low);
+    }
+    lowest.set(path, low);
+    if (low === number) {
+      const group = open.splice(open.indexOf(path));
+      if (group.length > 1) circles.push(group.toSorted());
+    }
+    return low;
+  };
+  for (const path of imports.keys()) if (!index.has(path)) visit(path);
+  return circles;
+}
+
 /** Imports of files in higher rooms, each as `FILE imports FILE`. */
 export function importsUpward(imports: Imports): string[] {
   const wrong: string[] = [];
