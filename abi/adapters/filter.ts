@@ -181,7 +181,11 @@ function addOpening(
   // In the original form the callback has no `next` to call.
   const opensNext = module.has("open") && module.form.openForm !== "readonly";
   draft.open = async (context, next, readonly, exportName, isTls) => {
-    const openNext: OpenNext = (ro, name, parked) => next(ro, name ?? exportName, parked);
+    let hasOpened = false;
+    const openNext: OpenNext = (ro, name, parked) => {
+      hasOpened = true;
+      return next(ro, name ?? exportName, parked);
+    };
     const handle = newHandle(module, context, backend, openNext, exportName);
     try {
       if (module.has("open")) {
@@ -192,6 +196,7 @@ function addOpening(
         handle.pointer = result.ret;
       }
       if (!opensNext) await next(readonly, exportName);
+      else if (!hasOpened && module.form.threadModelField) throw openedNothing(draft, module);
     } catch (error) {
       // The callback has succeeded, and the layer below has not.
       const close = handle.pointer !== 0 && module.has("close");
@@ -201,6 +206,12 @@ function addOpening(
     }
     return handle;
   };
+}
+
+/** Filters of the original form look like those of nbdkit 1.2, whose open calls next_open. */
+function openedNothing({ name }: Draft, { path }: FilterModule): NbdError {
+  const remedy = `if it is of the original form: --filter-release=${path}=original`;
+  return new NbdError("EIO", `filter ${name}: open did not open the layer below: ${remedy}`);
 }
 
 type OpenNext = (readonly: boolean, name: string | undefined, parked: Parked) => Awaitable<void>;

@@ -119,10 +119,15 @@ describe.skipIf(!haveCompiler)("filters without the marker of the original form 
     );
   }
 
-  test("one of the original form is taken for nbdkit 1.2's, and opens nothing", async () => {
+  test("an open of the original form, which opens nothing, fails and says which option helps", async () => {
     await using stack = await nativeStack([nativeLayer("filter", await foreign(1))]);
-    const { top } = await stack.connect();
-    expect(await errnoOf(() => top.getSize())).toBe("EIO");
+    const failure = await stack.connect().catch((error: unknown) => error);
+    expect(failure).toMatchObject({
+      errno: "EIO",
+      message: expect.stringMatching(
+        /^filter foreign: open did not open the layer below: .*--filter-release=.*\.so=original$/,
+      ),
+    });
   });
 
   test("the user says 1.2 of a filter that is marked", async () => {
