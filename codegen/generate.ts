@@ -3,6 +3,7 @@ import { emitAdapters } from "./emit/adapters.ts";
 import { emitCallbacks } from "./emit/callbacks.ts";
 import { emitConstants } from "./emit/constants.ts";
 import { emitLayouts } from "./emit/layouts.ts";
+import { emitMessages } from "./emit/messages.ts";
 import { emitMethods } from "./emit/methods.ts";
 import { emitOps, emitOpsHeader } from "./emit/ops.ts";
 import { emitReleases } from "./emit/releases.ts";
@@ -27,6 +28,7 @@ export async function generate(root: string): Promise<GeneratedFile[]> {
     ...emitAdapters(model),
     emitReleases(model),
     emitLayouts(model),
+    emitMessages(model),
     emitOpsHeader(model),
     emitOps(model),
     emitSymbols(model),

@@ -15,6 +15,7 @@ export type IntegerName = keyof typeof integers;
 export const integers = {
   int: { size: 4, kind: "int", ffi: "i32" },
   unsigned: { size: 4, kind: "u32", ffi: "u32" },
+  _Bool: { size: 1, kind: "bool", ffi: "bool" },
   int8_t: { size: 1, kind: "i8", ffi: "i8" },
   uint8_t: { size: 1, kind: "u8", ffi: "u8" },
   int16_t: { size: 2, kind: "i16", ffi: "i16" },
@@ -34,7 +35,7 @@ export type CType =
   | { readonly kind: "integer"; readonly name: IntegerName }
   /** `constant` is about what it points to. */
   | { readonly kind: "pointer"; readonly to: CType; readonly constant: boolean }
-  | { readonly kind: "struct"; readonly name: string }
+  | { readonly kind: "struct" | "union"; readonly name: string }
   | { readonly kind: "array"; readonly of: CType; readonly length: number }
   /** The name of a function type, or of an opaque type. */
   | { readonly kind: "named"; readonly name: string }
@@ -64,6 +65,7 @@ interface Field extends Declared {
   readonly type: CType;
 }
 
+/** A struct, or a union. */
 export interface Struct {
   readonly name: string;
   readonly fields: readonly Field[];
@@ -77,6 +79,7 @@ export interface FunctionDeclaration extends Declared {
 /** One run of the preprocessor: a header under one choice of its macros. */
 export interface Unit {
   readonly structs: ReadonlyMap<string, Struct>;
+  readonly unions: ReadonlyMap<string, Struct>;
   /** Names of function types. */
   readonly functionTypes: ReadonlyMap<string, FunctionDeclaration>;
   /** Other names of structs and of void, which are only pointed to. */
@@ -105,6 +108,13 @@ export function structOf(unit: Unit, name: string): Struct {
   const struct = unit.structs.get(name);
   if (struct === undefined) throw new Error(`the headers do not declare struct ${name}`);
   return struct;
+}
+
+/** The union of that name; the headers must have it. */
+export function unionOf(unit: Unit, name: string): Struct {
+  const union = unit.unions.get(name);
+  if (union === undefined) throw new Error(`the headers do not declare union ${name}`);
+  return union;
 }
 
 /** A declaration that cannot be used, with its place and what to do about it. */

@@ -15,6 +15,16 @@ export interface Layout {
 
 /** The layout of `struct`; structs inside it are looked up in `unit`. */
 export function layoutOf(struct: Struct, unit: Unit): Layout {
+  return place(struct, unit, (end) => end);
+}
+
+/** The layout of a union: all of its members begin where it begins. */
+function unionLayoutOf(union: Struct, unit: Unit): Layout {
+  return place(union, unit, () => 0);
+}
+
+/** `next` is where a field begins at the earliest, after those that end at `end`. */
+function place(struct: Struct, unit: Unit, next: (end: number) => number): Layout {
   let [end, widest] = [0, 1];
   const fields = struct.fields.map((field) => {
     const shape = shapeOf(field.type, unit);
@@ -22,8 +32,8 @@ export function layoutOf(struct: Struct, unit: Unit): Layout {
       const remedy = "use an integer of fixed width, a pointer or a struct";
       throw new SourceError(field.at, `${field.name} has no size that is known`, remedy);
     }
-    const offset = alignUp(end, shape.align);
-    end = offset + shape.size;
+    const offset = alignUp(next(end), shape.align);
+    end = Math.max(end, offset + shape.size);
     widest = Math.max(widest, shape.align);
     return { name: field.name, offset, size: shape.size, kind: shape.kind };
   });
@@ -58,12 +68,14 @@ function shapeOf(type: CType, unit: Unit): Shape | undefined {
       const element = shapeOf(type.of, unit);
       return element && { ...element, size: element.size * type.length, kind: "array" };
     }
-    case "struct": {
-      const inner = unit.structs.get(type.name);
+    case "struct":
+    case "union": {
+      const isStruct = type.kind === "struct";
+      const inner = (isStruct ? unit.structs : unit.unions).get(type.name);
       if (inner === undefined) return undefined;
-      const { size } = layoutOf(inner, unit);
+      const { size } = isStruct ? layoutOf(inner, unit) : unionLayoutOf(inner, unit);
       const aligns = inner.fields.map((field) => shapeOf(field.type, unit)?.align ?? 1);
-      return { size, align: Math.max(1, ...aligns), kind: "struct" };
+      return { size, align: Math.max(1, ...aligns), kind: type.kind };
     }
     default:
       return undefined;

@@ -32,6 +32,11 @@ export function layoutName(struct: "filter" | "nextOps", id: string): string {
   return `${struct}_${idWord(id)}`;
 }
 
+/** What TypeScript calls a struct of abi/runtime/runtime.h: `rt_context_open` is `contextOpen`. */
+export function runtimeName(struct: string): string {
+  return camelCase(struct.replace(/^rt_/, ""));
+}
+
 /** The name of a layout's adapter, in C: `filter_1_25_4`. */
 export function adapterName(id: string): string {
   return `filter_${idWord(id)}`;

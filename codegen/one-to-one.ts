@@ -10,6 +10,7 @@ import {
   SourceError,
   type Struct,
   structOf,
+  unionOf,
 } from "./ir.ts";
 import { exportedFunctions, type Model } from "./model.ts";
 import { releasePrefix } from "./names.ts";
@@ -18,6 +19,7 @@ import {
   callbacks,
   data,
   flagMacro,
+  messages,
   nextFunctions,
   parameters,
   type Place,
@@ -65,6 +67,7 @@ export function assertDescribed(model: Model): void {
       if (callback === undefined) continue;
       for (const { name, at } of callback.signature.parameters) inParameters.set(name, at);
       assertMeaning(callback, place);
+      assertCarried(callback, model);
     }
   }
   assertOneToOne("callbacks of codegen/semantics.ts", inCallbacks, placed(callbacks));
@@ -117,6 +120,27 @@ function assertMeaning(callback: Callback, place: Place): void {
   }
 }
 
+/** Whether a message has a field for each of the callback's parameters. */
+function assertCarried({ name, signature }: Callback, { runtime }: Model): void {
+  const member = messages.get(name);
+  const carrier = unionOf(runtime, "rt_arguments").fields.find((field) => field.name === member);
+  const own = carrier?.type.kind === "struct" ? carrier.type.name : undefined;
+  const carriers = { layer: "rt_downcall", number: own, pointer: own, out: "rt_result" };
+  for (const parameter of signature.parameters) {
+    const role = parameters[parameter.name]?.role;
+    if (role === undefined || !("field" in role)) continue;
+    const struct = carriers[role.kind];
+    const fields = struct === undefined ? [] : structOf(runtime, struct).fields;
+    if (fields.some((field) => field.name === role.field)) continue;
+    const has = fields.map((field) => field.name).join(", ");
+    throw new SourceError(
+      parameter.at,
+      `codegen/semantics.ts says that ${role.field} of struct ${struct} carries ${parameter.name}`,
+      struct === undefined ? `give ${name} a struct in messages` : `the struct has ${has}`,
+    );
+  }
+}
+
 const remedy = "change the header or codegen/semantics.ts";
 
 /** The C type of each meaning, in wordOf's words. */
@@ -137,6 +161,7 @@ function wordOf(type: CType): string {
     case "integer":
     case "named":
     case "struct":
+    case "union":
       return type.name;
     case "pointer":
       return `${wordOf(type.to)} *`;
@@ -157,15 +182,6 @@ function whereDeclared(declarations: Iterable<FunctionDeclaration>): Found {
 }
 
 function assertFunctions(model: Model): void {
-  const message = structOf(model.runtime, "rt_message").fields.map((field) => field.name);
-  for (const [name, { role }] of Object.entries(parameters)) {
-    if ("field" in role && !message.includes(role.field)) {
-      throw new Error(
-        `codegen/semantics.ts: the value of ${name} is said to be in ${role.field} of ` +
-          `struct rt_message, which has ${message.join(", ")}`,
-      );
-    }
-  }
   const types = model.releases.flatMap(({ unit }) => [...unit.functionTypes.values()]);
 
   assertOneToOne(

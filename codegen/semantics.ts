@@ -375,12 +375,15 @@ export const callbacks: Readonly<Record<string, CallbackMeaning>> = {
   _zero_v1: { about: "zero with may_trim instead of flags.", ...version1 },
 };
 
-/** Where the value of a callback's parameter is in struct rt_message. */
+/** Where the value of a callback's parameter is in a message. */
 export type Role =
   /** The trampoline with the parameter's type, or what stands for the next layer; or the table of trampolines. */
   | { readonly kind: "next" | "next-ops" }
+  /** What the layer passes on to the next one, and its handle: a field of struct rt_downcall. */
+  | { readonly kind: "layer"; readonly field: string }
+  /** A field of the callback's struct: see `messages`. */
   | { readonly kind: "number" | "pointer"; readonly field: string }
-  /** Where the callee stores a number; `field` has it afterwards. */
+  /** Where the callee stores a number: a field of struct rt_result and struct rt_answer. */
   | { readonly kind: "out"; readonly field: string }
   /** Where the errno of a failure goes. */
   | { readonly kind: "err" }
@@ -399,10 +402,10 @@ export interface ParameterMeaning {
 export const parameters: Readonly<Record<string, ParameterMeaning>> = {
   next: { role: { kind: "next" } },
   next_ops: { role: { kind: "next-ops" } },
-  nxdata: { role: { kind: "pointer", field: "nxdata" } },
-  context: { role: { kind: "pointer", field: "nxdata" } },
-  backend: { role: { kind: "pointer", field: "nxdata" } },
-  handle: { role: { kind: "pointer", field: "handle" } },
+  nxdata: { role: { kind: "layer", field: "nxdata" } },
+  context: { role: { kind: "layer", field: "nxdata" } },
+  backend: { role: { kind: "layer", field: "nxdata" } },
+  handle: { role: { kind: "layer", field: "handle" } },
   key: { role: { kind: "pointer", field: "key" }, type: "string" },
   value: { role: { kind: "pointer", field: "value" }, type: "string" },
   readonly: { role: { kind: "number", field: "readonly" }, type: "boolean" },
@@ -410,10 +413,10 @@ export const parameters: Readonly<Record<string, ParameterMeaning>> = {
   count: { role: { kind: "number", field: "count" }, type: "number" },
   offset: { role: { kind: "number", field: "offset" }, type: "bigint" },
   flags: { role: { kind: "number", field: "flags" }, type: "number" },
-  thread_model: { role: { kind: "number", field: "readonly" } },
-  next_thread_model: { role: { kind: "number", field: "readonly" } },
-  exportname: { role: { kind: "pointer", field: "key" } },
-  default_only: { role: { kind: "number", field: "is_tls" } },
+  thread_model: { role: { kind: "number", field: "thread_model" } },
+  next_thread_model: { role: { kind: "number", field: "thread_model" } },
+  exportname: { role: { kind: "pointer", field: "export_name" } },
+  default_only: { role: { kind: "number", field: "default_only" } },
   err: { role: { kind: "err" } },
   is_tls: { role: { kind: "number", field: "is_tls" }, type: "boolean" },
   extents: { role: { kind: "pointer", field: "extents" }, type: "Extents" },
@@ -423,6 +426,29 @@ export const parameters: Readonly<Record<string, ParameterMeaning>> = {
   maximum: { role: { kind: "out", field: "maximum" } },
   may_trim: { role: { kind: "flag", macro: "NBDKIT_FLAG_MAY_TRIM" } },
 };
+
+/**
+ * The members of union rt_arguments in abi/runtime/runtime.h, and the callbacks whose arguments they are. Other
+ * callbacks have no arguments but what struct rt_downcall has.
+ */
+const argumentStructs: Readonly<Record<string, readonly string[]>> = {
+  setting: ["config"],
+  model: ["thread_model", "get_ready"],
+  visit: ["preconnect", "default_export", "prepare"],
+  open: ["open", "reopen"],
+  listing: ["list_exports"],
+  data: ["pread", "pwrite", "_pread_v1", "_pwrite_v1"],
+  range: ["trim", "zero", "cache", "_trim_v1", "_zero_v1"],
+  flush: ["flush", "_flush_v1"],
+  mapping: ["extents"],
+};
+
+/** The member of union rt_arguments that has the arguments of a callback. */
+export const messages: ReadonlyMap<string, string> = new Map(
+  Object.entries(argumentStructs).flatMap(([member, names]) =>
+    names.map((name) => [name, member] as const),
+  ),
+);
 
 /** The function types through which a filter calls the next layer. */
 export const nextFunctions: Readonly<

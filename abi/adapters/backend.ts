@@ -3,7 +3,7 @@ import { after, NbdError } from "#api";
 import type { LayersBelow } from "#chain/layer";
 
 import type { Upcalled } from "../bridge/bridge.ts";
-import type { Answered } from "../bridge/message-memory.ts";
+import type { Answered } from "../bridge/upcall.ts";
 import * as op from "../generated/ops.gen.ts";
 import type { FilterModule } from "./loaded-module.ts";
 import { type NextPointer, openContext } from "./next.ts";
@@ -25,7 +25,7 @@ export class Backend {
       if (message.op === op.RT_OP_CONTEXT_OPEN) {
         return openContext(module, this.below, message, parked);
       }
-      const connection = message.pointer("connection");
+      const { connection } = message;
       const opened = this.#opened.get(connection);
       const ask = this.#asked.get(connection)?.at(-1);
       if (ask !== undefined) return ask(message, parked);
@@ -58,5 +58,5 @@ export class Backend {
 
 /** The next one who asks may be of another connection. */
 function forThisOnce(answer: Awaited<Answered>): Awaited<Answered> {
-  return typeof answer === "object" ? { ...answer, flags: 0 } : answer;
+  return typeof answer === "object" ? { ...answer, remember: false } : answer;
 }

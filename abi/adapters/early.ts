@@ -7,10 +7,12 @@ import type { Awaitable } from "#api/generated/methods.gen";
 import type { Draft, Visit } from "#chain/layer";
 import { Exports } from "#lib/exports";
 
-import type { Bridge, Message } from "../bridge/bridge.ts";
+import type { Bridge } from "../bridge/bridge.ts";
+import type { Arguments, Result } from "../bridge/call.ts";
 import { NativeConnection } from "../bridge/connection.ts";
-import type { Answered } from "../bridge/message-memory.ts";
 import type { Parked } from "../bridge/request-thread.ts";
+import type { Answered, Message } from "../bridge/upcall.ts";
+import { readListing, readVisit } from "../generated/messages.gen.ts";
 import * as op from "../generated/ops.gen.ts";
 import { failed, type NativeCalls } from "./layer.ts";
 import { addToExports, exportsFrom, newExports } from "./lists.ts";
@@ -33,18 +35,18 @@ export function askEarly(
   parked: Parked,
   connection: NativeConnection,
 ): Answered {
-  const readonly = message.int !== 0;
   if (message.op === op.RT_OP_PRECONNECT && early.preconnect !== undefined) {
-    return early.preconnect(readonly, parked);
+    return early.preconnect(message.read(readVisit).readonly, parked);
   }
   if (message.op === op.RT_OP_LIST_EXPORTS && early.listExports !== undefined) {
-    const list = message.pointer("exports");
+    const { exports: list, readonly } = message.read(readListing);
     const exports = new Exports();
     return after(early.listExports(readonly, exports, parked), () =>
       addToExports(bridge, list, exports),
     );
   }
   if (message.op === op.RT_OP_DEFAULT_EXPORT && early.defaultExport !== undefined) {
+    const { readonly } = message.read(readVisit);
     return after(early.defaultExport(readonly, parked), (name) => connection.intern(name));
   }
   throw new NbdError("EINVAL", `a C filter called what there is not now (${message.op})`);
@@ -53,58 +55,54 @@ export function askEarly(
 /** Has `call` done while the module may ask of the layers below what `asks` says: a plugin has none. */
 type Around = <T>(connection: NativeConnection, asks: Early, call: () => Promise<T>) => Promise<T>;
 
-/** `knowsTls`: list_exports takes is_tls. Before 1.23.6 it took default_only there, which is never what is wanted. */
-interface EarlyForm {
-  readonly nxdata: number;
-  readonly knowsTls: boolean;
-}
-
 export function addEarly(
   draft: Draft,
   module: NativeModule,
   native: NativeCalls,
-  { nxdata, knowsTls }: EarlyForm,
+  nxdata: number,
   around: Around,
 ): void {
   const { bridge } = module;
+  type Ask = (op: number, args: Arguments) => Promise<Result>;
   const early = async <T>(
     visit: Visit,
     asks: Early,
-    call: (connection: NativeConnection) => Promise<T>,
+    call: (ask: Ask) => Promise<T>,
   ): Promise<T> => {
     const connection = NativeConnection.of(bridge, visit.connection);
+    const ask: Ask = (number, args) => native.visit(visit, connection, number, args, nxdata);
     try {
-      return await around(connection, asks, () => call(connection));
+      return await around(connection, asks, () => call(ask));
     } finally {
       connection.release();
     }
   };
   if (module.has("preconnect")) {
     draft.preconnect = (next, readonly, visit) =>
-      early(visit, { preconnect: next }, async (connection) => {
-        const call = { op: op.RT_OP_PRECONNECT, nxdata, readonly };
-        const { ret, said } = await native.visit(visit, connection, call);
-        if (ret === -1) throw failed(0, said);
+      early(visit, { preconnect: next }, async (ask) => {
+        const args = { type: "visit", readonly, isTls: false } as const;
+        const { ret, reason } = await ask(op.RT_OP_PRECONNECT, args);
+        if (ret === -1) throw failed(0, reason);
       });
   }
   if (module.has("list_exports")) {
     draft.listExports = (next, readonly, isTls, exports, visit) =>
-      early(visit, { listExports: next }, async (connection) => {
+      early(visit, { listExports: next }, async (ask) => {
         using list = newExports(bridge);
         addToExports(bridge, list.pointer, exports);
         const known = exports.entries.length;
-        const call = { op: op.RT_OP_LIST_EXPORTS, nxdata, readonly, exports: list.pointer };
-        const taken = { ...call, isTls: knowsTls && isTls };
-        const { ret, said } = await native.visit(visit, connection, taken);
-        if (ret === -1) throw failed(0, said);
+        const flags = { readonly, isTls, defaultOnly: false };
+        const args = { type: "listing", exports: list.pointer, ...flags } as const;
+        const { ret, reason } = await ask(op.RT_OP_LIST_EXPORTS, args);
+        if (ret === -1) throw failed(0, reason);
         exportsFrom(bridge, list.pointer, exports, known);
       });
   }
   if (module.has("default_export")) {
     draft.defaultExport = (next, readonly, isTls, visit) =>
-      early(visit, { defaultExport: next }, async (connection) => {
-        const call = { op: op.RT_OP_DEFAULT_EXPORT, nxdata, readonly, isTls };
-        return bridge.textAt((await native.visit(visit, connection, call)).ret);
+      early(visit, { defaultExport: next }, async (ask) => {
+        const { ret } = await ask(op.RT_OP_DEFAULT_EXPORT, { type: "visit", readonly, isTls });
+        return bridge.textAt(Number(ret));
       });
   }
 }

@@ -45,18 +45,19 @@ export function addData(draft: Draft, module: FilterModule, native: NativeCalls)
   // Layouts without flags ignore them: the seam does not pass any to such a layer but for zero's.
   if (module.has("pread")) {
     draft.pread = (context, buf, offset, flags) =>
-      native.data(context, { op: op.RT_OP_PREAD, buf, offset, flags });
+      native.transfer(context, op.RT_OP_PREAD, buf, offset, flags);
   }
   if (module.has("pwrite")) {
     draft.pwrite = (context, buf, offset, flags) =>
-      native.data(context, { op: op.RT_OP_PWRITE, buf, offset, flags });
+      native.transfer(context, op.RT_OP_PWRITE, buf, offset, flags);
   }
   if (module.has("flush")) {
-    draft.flush = (context, flags) => native.data(context, { op: op.RT_OP_FLUSH, flags });
+    draft.flush = (context, flags) =>
+      native.data(context, op.RT_OP_FLUSH, { type: "flush", flags });
   }
   const range =
     (number: number) => (context: LayerContext, count: number, offset: bigint, flags: number) =>
-      native.data(context, { op: number, count, offset, flags });
+      native.data(context, number, { type: "range", offset, count, flags });
   if (module.has("trim")) draft.trim = range(op.RT_OP_TRIM);
   if (module.has("zero")) draft.zero = range(op.RT_OP_ZERO);
   if (module.has("cache")) draft.cache = range(op.RT_OP_CACHE);

@@ -4,9 +4,11 @@ import { threadModels } from "#api/generated/constants.gen";
 import type { Awaitable } from "#api/generated/methods.gen";
 import type { Draft, Layer, LayerContext } from "#chain/layer";
 
-import type { Message, Upcalled } from "../bridge/bridge.ts";
+import type { Upcalled } from "../bridge/bridge.ts";
 import { NativeConnection } from "../bridge/connection.ts";
 import type { Parked } from "../bridge/request-thread.ts";
+import type { Message } from "../bridge/upcall.ts";
+import { readOpen, readSetting } from "../generated/messages.gen.ts";
 import * as op from "../generated/ops.gen.ts";
 import { type ReleaseId, releases } from "../generated/releases.gen.ts";
 import { Backend } from "./backend.ts";
@@ -31,8 +33,8 @@ export function nativeFilter(loaded: NativeModule, release: ReleaseId): Layer {
   const module: FilterModule = { ...loaded, form: releases[release] };
   const draft = described("filter", module);
   // Until `*err` came, a filter reported through nbdkit_set_error or errno, whatever its plugin did.
-  const native = new NativeCalls(module, ({ stored, errno }) =>
-    stored !== 0 ? stored : module.form.hasErr ? 0 : errno,
+  const native = new NativeCalls(module, ({ stored, errnoAfter }) =>
+    stored !== 0 ? stored : module.form.hasErr ? 0 : errnoAfter,
   );
   const backend = new Backend(module, draft.name);
   draft.attach = (layers) => {
@@ -59,20 +61,25 @@ function addConfiguration(
 ): void {
   const { nxdata } = backend;
   if (module.has("load")) {
-    draft.load = async () => void (await native.lifecycle({ op: op.RT_OP_LOAD }));
+    draft.load = async () => void (await native.lifecycle(op.RT_OP_LOAD));
   }
   if (module.has("unload")) {
-    draft.unload = async () => void (await native.lifecycle({ op: op.RT_OP_UNLOAD }));
+    draft.unload = async () => void (await native.lifecycle(op.RT_OP_UNLOAD));
   }
   if (module.has("config")) {
     draft.config = (next, key, value) =>
       withNext(
         backend,
-        (message) => next(message.text("key"), message.text("value")),
+        (message) => {
+          const setting = message.read(readSetting);
+          return next(message.text(setting.key), message.text(setting.value));
+        },
         () =>
           native.lifecycleOrExit(
-            { op: op.RT_OP_CONFIG, nxdata, ...native.strings(key, value) },
             `config callback for ${key}=${value}`,
+            op.RT_OP_CONFIG,
+            native.setting(key, value),
+            nxdata,
           ),
       );
   }
@@ -80,8 +87,10 @@ function addConfiguration(
     draft.configComplete = (next) =>
       withNext(backend, next, () =>
         native.lifecycleOrExit(
-          { op: op.RT_OP_CONFIG_COMPLETE, nxdata },
           "config_complete callback",
+          op.RT_OP_CONFIG_COMPLETE,
+          undefined,
+          nxdata,
         ),
       );
   }
@@ -118,8 +127,9 @@ function addLifecycle(
 ): void {
   if (module.has("thread_model")) {
     draft.threadModel = async (next) => {
-      const call = { op: op.RT_OP_THREAD_MODEL, int: threadModels[next] };
-      const model = await native.lifecycleOrExit(call, "thread_model callback");
+      const args = { type: "model", threadModel: threadModels[next] } as const;
+      const what = "thread_model callback";
+      const model = await native.lifecycleOrExit(what, op.RT_OP_THREAD_MODEL, args);
       if (model < 0 || model > threadModels.parallel) {
         throw new ConfigError(`${draft.name}: thread_model returned ${model}: expected 0 to 3`);
       }
@@ -128,23 +138,24 @@ function addLifecycle(
   }
   if (module.has("dump_plugin")) {
     draft.dumpPlugin = async () => {
-      await native.lifecycle({ op: op.RT_OP_DUMP_PLUGIN });
+      await native.lifecycle(op.RT_OP_DUMP_PLUGIN);
       module.bridge.native.rt_flush_stdout();
     };
   }
   if (module.has("get_ready")) {
     draft.getReady = async (threadModel) => {
-      const call = { op: op.RT_OP_GET_READY, nxdata, int: threadModels[threadModel] };
-      await native.lifecycleOrExit(call, "get_ready callback");
+      const args = { type: "model", threadModel: threadModels[threadModel] } as const;
+      await native.lifecycleOrExit("get_ready callback", op.RT_OP_GET_READY, args, nxdata);
     };
   }
   if (module.has("after_fork")) {
     draft.afterFork = async () => {
-      await native.lifecycleOrExit({ op: op.RT_OP_AFTER_FORK, nxdata }, "after_fork callback");
+      const what = "after_fork callback";
+      await native.lifecycleOrExit(what, op.RT_OP_AFTER_FORK, undefined, nxdata);
     };
   }
   if (module.has("cleanup")) {
-    draft.cleanup = async () => void (await native.lifecycle({ op: op.RT_OP_CLEANUP, nxdata }));
+    draft.cleanup = async () => void (await native.lifecycle(op.RT_OP_CLEANUP, undefined, nxdata));
   }
 }
 
@@ -156,9 +167,8 @@ function addVisits(
   native: NativeCalls,
   backend: Backend,
 ): void {
-  const { bridge, form } = module;
-  const knowsTls = form.listExportsForm === "is-tls";
-  addEarly(draft, module, native, { nxdata: backend.nxdata, knowsTls }, (connection, asks, call) =>
+  const { bridge } = module;
+  addEarly(draft, module, native, backend.nxdata, (connection, asks, call) =>
     backend.during(
       connection.pointer,
       (message, parked) => askEarly(bridge, asks, message, parked, connection),
@@ -189,18 +199,18 @@ function addOpening(
     const handle = newHandle(module, context, backend, openNext, exportName);
     try {
       if (module.has("open")) {
-        const { own, exportName: key } = handle;
-        const call = { op: op.RT_OP_OPEN, nxdata: own, readonly, key, isTls };
-        const result = await native.run(context, handle, call);
-        if (result.ret === 0) throw failed(result.stored, result.said);
-        handle.pointer = result.ret;
+        const { own, exportName: name } = handle;
+        const args = { type: "open", exportName: name, readonly, isTls } as const;
+        const result = await native.run(context, handle, op.RT_OP_OPEN, args, own);
+        if (result.ret === 0) throw failed(result.stored, result.reason);
+        handle.pointer = Number(result.ret);
       }
       if (!opensNext) await next(readonly, exportName);
       else if (!hasOpened && module.form.threadModelField) throw openedNothing(draft, module);
     } catch (error) {
       // The callback has succeeded, and the layer below has not.
       const close = handle.pointer !== 0 && module.has("close");
-      if (close) await native.run(context, handle, { op: op.RT_OP_CLOSE });
+      if (close) await native.run(context, handle, op.RT_OP_CLOSE);
       handle.free();
       throw error;
     }
@@ -219,7 +229,8 @@ type OpenNext = (readonly: boolean, name: string | undefined, parked: Parked) =>
 function addClosing(draft: Draft, module: FilterModule, native: NativeCalls): void {
   if (module.has("prepare")) {
     draft.prepare = async (context, readonly) => {
-      await native.number(context, op.RT_OP_PREPARE, readonly);
+      const args = { type: "visit", readonly, isTls: false } as const;
+      await native.number(context, op.RT_OP_PREPARE, args);
     };
   }
   draft.finalize = async (context) => {
@@ -250,8 +261,10 @@ function newHandle(
 ): FilterHandle {
   const connection = NativeConnection.of(module.bridge, context.connection);
   const named = module.form.openForm === "export-name" || module.form.openForm === "tls";
-  const open: Upcalled = (message, parked) =>
-    openNext(message.int !== 0, named ? message.text("key") : undefined, parked);
+  const open: Upcalled = (message, parked) => {
+    const { readonly, exportName: name } = message.read(readOpen);
+    return openNext(readonly, named ? message.text(name) : undefined, parked);
+  };
   const underWay = new UnderWay();
   const common = { pointer: 0, connection, underWay, exportName: connection.intern(exportName) };
   return module.form.ownContexts
@@ -300,8 +313,10 @@ function ownContext(
   /** next_open after set_next has taken the chain's layers away opens others in their place. */
   const openAnew = async (message: Message, parked: Parked): Promise<void> => {
     const { id } = context.connection;
-    const readonly = message.int !== 0;
-    const layers = await context.bind(parked).openNext(readonly, message.text("key"), id === 0);
+    const { readonly, exportName } = message.read(readOpen);
+    const layers = await context
+      .bind(parked)
+      .openNext(readonly, message.text(exportName), id === 0);
     context.setNext(layers);
     next = new NextPointer(module, layers, true);
   };

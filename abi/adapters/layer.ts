@@ -3,10 +3,10 @@ import { ConfigError, type Errno, NbdError } from "#api";
 import { threadModels } from "#api/generated/constants.gen";
 import type { ThreadModel } from "#api/generated/methods.gen";
 import type { Draft, LayerContext, Visit } from "#chain/layer";
-import { type BlockSize, noBlockSize } from "#lib/block-size";
+import type { BlockSize } from "#lib/block-size";
 import { errnoName } from "#lib/errno";
 
-import type { Call, Result } from "../bridge/call.ts";
+import { type Arguments, type Call, dataArguments, type Result } from "../bridge/call.ts";
 import type { NativeConnection } from "../bridge/connection.ts";
 import { Parked } from "../bridge/request-thread.ts";
 import { RT_OP_BLOCK_SIZE, RT_OP_CLOSE } from "../generated/ops.gen.ts";
@@ -91,19 +91,32 @@ export class NativeCalls {
     this.#errnoRule = errnoRule;
   }
 
-  /** Run a callback for a connection. `handle` is passed explicitly while open has not returned yet. */
-  run(context: LayerContext, handle: NativeHandle, call: Omit<Call, "module">): Promise<Result> {
+  /**
+   * Run a callback for a connection. `handle` is passed explicitly while open has not returned yet; `nxdata` is another
+   * one than the handle's in open.
+   */
+  run(
+    context: LayerContext,
+    handle: NativeHandle,
+    op: number,
+    args?: Arguments,
+    nxdata = handle.nxdata,
+  ): Promise<Result> {
     const { bridge, module, threads } = this.#module;
+    const { connection, exportName, pointer } = handle;
     // Contexts are bound by the bridge only, and to parked threads.
     const parked = context.thread instanceof Parked ? context.thread : undefined;
-    const result = bridge.call(handle.connection, parked, threads, {
-      ...call,
+    const call: Call = {
+      op,
       module,
-      nxdata: call.nxdata ?? handle.nxdata,
-      handle: handle.pointer,
-      value: handle.exportName,
-      connection: handle.connection,
-    });
+      connection: connection.pointer,
+      nxdata,
+      handle: pointer,
+      exportName,
+      args,
+      logName: connection.logName,
+    };
+    const result = bridge.call(connection, parked, threads, call);
     handle.underWay.add(result);
     return result;
   }
@@ -112,68 +125,92 @@ export class NativeCalls {
   visit(
     { thread }: Visit,
     connection: NativeConnection,
-    call: Omit<Call, "module">,
+    op: number,
+    args: Arguments,
+    nxdata: number,
   ): Promise<Result> {
-    const { bridge, module, threads } = this.#module;
+    const { bridge, threads } = this.#module;
     const parked = thread instanceof Parked ? thread : undefined;
-    return bridge.call(connection, parked, threads, { ...call, module, connection });
+    const { pointer, logName } = connection;
+    const call = { ...this.#outside(op, args, nxdata), connection: pointer, logName };
+    return bridge.call(connection, parked, threads, call);
+  }
+
+  /** A call outside of a client's connection. */
+  #outside(op: number, args: Arguments | undefined, nxdata: number): Call {
+    const { module } = this.#module;
+    const noClient = { connection: 0, handle: 0, exportName: 0, logName: undefined };
+    return { op, module, nxdata, args, ...noClient };
   }
 
   async blockSize(context: LayerContext): Promise<BlockSize> {
-    let size = noBlockSize;
-    const results = (found: BlockSize) => {
-      size = found;
-    };
-    const result = await this.run(context, handleOf(context), { op: RT_OP_BLOCK_SIZE, results });
-    if (result.ret === -1) throw failed(0, result.said);
-    return size;
+    const result = await this.run(context, handleOf(context), RT_OP_BLOCK_SIZE);
+    if (result.ret === -1) throw failed(0, result.reason);
+    const { minimum, preferred, maximum } = result;
+    return { minimum, preferred, maximum };
   }
 
   /** A string that the module keeps; undefined for NULL. */
   async text(context: LayerContext, op: number): Promise<string | undefined> {
-    const { ret } = await this.run(context, handleOf(context), { op });
-    return this.#module.bridge.textAt(ret);
+    const { ret } = await this.run(context, handleOf(context), op);
+    return this.#module.bridge.textAt(Number(ret));
   }
 
   /** A data callback. */
-  async data(context: LayerContext, call: Omit<Call, "module">): Promise<void> {
-    const result = await this.run(context, handleOf(context), call);
-    if (result.ret === -1) throw failed(this.#errnoRule(result), result.said);
+  async data(context: LayerContext, op: number, args: Arguments): Promise<void> {
+    this.#mustBeDone(await this.run(context, handleOf(context), op, args));
+  }
+
+  /** pread or pwrite. */
+  async transfer(
+    context: LayerContext,
+    op: number,
+    buf: Uint8Array,
+    offset: bigint,
+    flags: number,
+  ): Promise<void> {
+    const args = dataArguments(buf, offset, flags);
+    this.#mustBeDone(await this.run(context, handleOf(context), op, args));
+  }
+
+  #mustBeDone(result: Result): void {
+    if (result.ret === -1) throw failed(this.#errnoRule(result), result.reason);
   }
 
   /** A callback of type int that answers a question, or prepares or finalizes. */
-  async number(context: LayerContext, op: number, readonly = false): Promise<number> {
-    const result = await this.run(context, handleOf(context), { op, readonly });
-    if (result.ret === -1) throw failed(0, result.said);
-    return result.ret;
+  async number(context: LayerContext, op: number, args?: Arguments): Promise<number> {
+    const result = await this.run(context, handleOf(context), op, args);
+    if (result.ret === -1) throw failed(0, result.reason);
+    return Number(result.ret);
   }
 
   async size(context: LayerContext, op: number): Promise<bigint> {
-    const result = await this.run(context, handleOf(context), { op, returnsSize: true });
-    if (result.size === -1n) throw failed(0, result.said);
-    return result.size;
+    const result = await this.run(context, handleOf(context), op);
+    if (result.ret === -1) throw failed(0, result.reason);
+    return BigInt(result.ret);
   }
 
   /** A callback without a connection, on the life-cycle thread. */
-  async lifecycle(call: Omit<Call, "module">): Promise<Result> {
-    return this.#module.bridge.lifecycle({ ...call, module: this.#module.module });
+  async lifecycle(op: number, args?: Arguments, nxdata = 0): Promise<Result> {
+    return this.#module.bridge.lifecycle(this.#outside(op, args, nxdata));
   }
 
   /** The same; -1 ends the server. `what` is how the message names the call. */
-  async lifecycleOrExit(call: Omit<Call, "module">, what: string): Promise<number> {
+  async lifecycleOrExit(what: string, op: number, args?: Arguments, nxdata = 0): Promise<number> {
     const { native } = this.#module.bridge;
     const before = native.rt_errors_printed();
-    const { ret, said } = await this.lifecycle(call);
-    if (ret !== -1) return ret;
+    const { ret, reason } = await this.lifecycle(op, args, nxdata);
+    if (ret !== -1) return Number(ret);
     // Most modules say what is wrong, and nbdkit adds nothing to that.
-    if (native.rt_errors_printed() !== before) throw failed(0, said);
+    if (native.rt_errors_printed() !== before) throw failed(0, reason);
     throw new ConfigError(`${this.#module.text("name")}: the module's ${what} failed`);
   }
 
   /** Key and value for C to keep until the server exits: nbdkit-plugin(3), ".config". */
-  strings(key: string, value: string): { readonly key: number; readonly value: number } {
+  setting(key: string, value: string): Arguments {
     const { bridge } = this.#module;
-    return { key: bridge.newString(key).pointer, value: bridge.newString(value).pointer };
+    const [keyString, valueString] = [bridge.newString(key), bridge.newString(value)];
+    return { type: "setting", key: keyString.pointer, value: valueString.pointer };
   }
 }
 
@@ -189,7 +226,7 @@ export function addClose(draft: Draft, module: NativeModule, native: NativeCalls
     const handle = handleOf(context);
     await handle.underWay.none();
     try {
-      if (module.has("close")) await native.run(context, handle, { op: RT_OP_CLOSE });
+      if (module.has("close")) await native.run(context, handle, RT_OP_CLOSE);
     } finally {
       handle.free();
     }

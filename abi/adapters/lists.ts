@@ -76,8 +76,14 @@ export function nativeExtents(
 ): NonNullable<Draft["extents"]> {
   return async (context, count, offset, flags, extents) => {
     using list = newExtents(module.bridge, extents);
-    const call = { op: RT_OP_EXTENTS, count, offset, flags, extents: list.pointer };
-    await native.data(context, call);
+    const { pointer } = list;
+    await native.data(context, RT_OP_EXTENTS, {
+      type: "mapping",
+      extents: pointer,
+      offset,
+      count,
+      flags,
+    });
     extentsFrom(module.bridge, list.pointer, extents);
   };
 }

@@ -3,10 +3,19 @@ import { after, NbdError } from "#api";
 import type { Awaitable } from "#api/generated/methods.gen";
 import type { DirectMethod, LayerContext, LayersBelow } from "#chain/layer";
 
-import type { Bridge, Message, Upcalled } from "../bridge/bridge.ts";
+import type { Bridge, Upcalled } from "../bridge/bridge.ts";
 import { NativeConnection } from "../bridge/connection.ts";
-import type { Answered } from "../bridge/message-memory.ts";
 import type { Parked } from "../bridge/request-thread.ts";
+import type { Answered, Message } from "../bridge/upcall.ts";
+import {
+  readContextOpen,
+  readData,
+  readFlush,
+  readMapping,
+  readOpen,
+  readRange,
+  readSetNext,
+} from "../generated/messages.gen.ts";
 import * as op from "../generated/ops.gen.ts";
 import { addToExtents, extentsOf } from "./lists.ts";
 import type { FilterModule } from "./loaded-module.ts";
@@ -64,9 +73,10 @@ export class NextPointer {
   async #reopen(bound: LayerContext, message: Message): Promise<void> {
     this.forgetAll();
     const named = this.#module.form.reopenForm === "export-name";
-    const name = named ? message.text("key") : (bound.connection.exportName ?? "");
+    const { readonly, exportName } = message.read(readOpen);
+    const name = named ? message.text(exportName) : (bound.connection.exportName ?? "");
     try {
-      await bound.reopen(message.int !== 0, name);
+      await bound.reopen(readonly, name);
     } finally {
       // What was asked before may have been answered meanwhile.
       this.forgetAll();
@@ -126,11 +136,11 @@ export async function openContext(
   parked: Parked,
 ): Promise<number> {
   if (below === undefined) throw new NbdError("EINVAL", "a C filter has no layer below it to open");
-  const readonly = message.int !== 0;
-  const client = NativeConnection.at(message.pointer("connection"));
-  const shared = message.flags !== 0 || client === undefined || client.info.id === 0;
+  const { exportName, readonly, shared } = message.read(readContextOpen);
+  const client = NativeConnection.at(message.connection);
+  const isShared = shared || client === undefined || client.info.id === 0;
   const visit = client === undefined ? undefined : { connection: client.info, thread: parked };
-  const context = await below.open(readonly, message.text("key"), shared, visit);
+  const context = await below.open(readonly, message.text(exportName), isShared, visit);
   return new NextPointer(module, context, false).nxdata;
 }
 
@@ -144,7 +154,7 @@ export function setNext(
   shortcuts: Shortcuts,
   message: Message,
 ): NextPointer | undefined {
-  const address = message.pointer("nxdata");
+  const { next: address } = message.read(readSetNext);
   const next = address === 0 ? undefined : pointers.get(address);
   if (next === now && address === (now?.nxdata ?? 0)) return now;
   if (address !== 0 && next?.isFilters !== true) {
@@ -177,38 +187,30 @@ function callNext(
   shortcut: Shortcut,
 ): Answered {
   switch (message.op) {
-    case op.RT_OP_PREAD:
-      return linked(
-        shortcut,
-        next,
-        "pread",
-        next.pread(message.buf(), message.offset, message.flags),
-      );
-    case op.RT_OP_PWRITE:
-      return linked(
-        shortcut,
-        next,
-        "pwrite",
-        next.pwrite(message.buf(), message.offset, message.flags),
-      );
+    case op.RT_OP_PREAD: {
+      const { buf, offset, count, flags } = message.read(readData);
+      const done = next.pread(message.view(buf, count), offset, flags);
+      return linked(shortcut, next, "pread", done);
+    }
+    case op.RT_OP_PWRITE: {
+      const { buf, offset, count, flags } = message.read(readData);
+      const done = next.pwrite(message.view(buf, count), offset, flags);
+      return linked(shortcut, next, "pwrite", done);
+    }
     case op.RT_OP_FLUSH:
-      return linked(shortcut, next, "flush", next.flush(message.flags));
-    case op.RT_OP_TRIM:
-      return linked(
-        shortcut,
-        next,
-        "trim",
-        next.trim(message.count, message.offset, message.flags),
-      );
-    case op.RT_OP_ZERO:
-      return next.zero(message.count, message.offset, message.flags);
-    case op.RT_OP_CACHE:
-      return linked(
-        shortcut,
-        next,
-        "cache",
-        next.cache(message.count, message.offset, message.flags),
-      );
+      return linked(shortcut, next, "flush", next.flush(message.read(readFlush).flags));
+    case op.RT_OP_TRIM: {
+      const { offset, count, flags } = message.read(readRange);
+      return linked(shortcut, next, "trim", next.trim(count, offset, flags));
+    }
+    case op.RT_OP_ZERO: {
+      const { offset, count, flags } = message.read(readRange);
+      return next.zero(count, offset, flags);
+    }
+    case op.RT_OP_CACHE: {
+      const { offset, count, flags } = message.read(readRange);
+      return linked(shortcut, next, "cache", next.cache(count, offset, flags));
+    }
     case op.RT_OP_EXTENTS:
       return extentsBelow(module.bridge, next, message);
     case op.RT_OP_PREPARE:
@@ -222,8 +224,7 @@ function callNext(
 
 /** C's list spans what the filter wants to know; what the layers below tell is added to it. */
 function extentsBelow(bridge: Bridge, next: LayerContext, message: Message): Answered {
-  const list = message.pointer("extents");
-  const { count, offset, flags } = message;
+  const { extents: list, offset, count, flags } = message.read(readMapping);
   const extents = extentsOf(bridge, list);
   return after(next.extents(count, offset, flags, extents), () =>
     addToExtents(bridge, list, extents),

@@ -23,8 +23,8 @@ import { offerShortcut } from "./shortcut.ts";
 
 export function nativePlugin(module: NativeModule): Layer {
   const preserved = module.integer("errno_is_preserved") !== 0;
-  const native = new NativeCalls(module, ({ stored, errno }) =>
-    stored !== 0 ? stored : preserved ? errno : 0,
+  const native = new NativeCalls(module, ({ stored, errnoAfter }) =>
+    stored !== 0 ? stored : preserved ? errnoAfter : 0,
   );
   const draft = described("plugin", module);
   draft.magicConfigKey = module.text("magic_config_key");
@@ -38,16 +38,17 @@ export function nativePlugin(module: NativeModule): Layer {
 }
 
 function addLifecycle(draft: Draft, module: NativeModule, native: NativeCalls): void {
-  const plain = (number: number) => async () => void (await native.lifecycle({ op: number }));
+  const plain = (number: number) => async () => void (await native.lifecycle(number));
   const orExit = (number: number, what: string) => async () =>
-    void (await native.lifecycleOrExit({ op: number }, `${what} callback`));
+    void (await native.lifecycleOrExit(`${what} callback`, number));
   if (module.has("load")) draft.load = plain(op.RT_OP_LOAD);
   if (module.has("unload")) draft.unload = plain(op.RT_OP_UNLOAD);
   if (module.has("config")) {
     draft.config = async (_next, key, value) =>
       void (await native.lifecycleOrExit(
-        { op: op.RT_OP_CONFIG, ...native.strings(key, value) },
         `config callback for ${key}=${value}`,
+        op.RT_OP_CONFIG,
+        native.setting(key, value),
       ));
   }
   if (module.has("config_complete")) {
@@ -55,10 +56,7 @@ function addLifecycle(draft: Draft, module: NativeModule, native: NativeCalls): 
   }
   draft.threadModel = async () => {
     if (!module.has("thread_model")) return threadModelName(module.threadModel);
-    const model = await native.lifecycleOrExit(
-      { op: op.RT_OP_THREAD_MODEL },
-      "thread_model callback",
-    );
+    const model = await native.lifecycleOrExit("thread_model callback", op.RT_OP_THREAD_MODEL);
     return threadModelName(Math.min(module.threadModel, model));
   };
   if (module.has("get_ready")) draft.getReady = orExit(op.RT_OP_GET_READY, "get_ready");
@@ -66,12 +64,11 @@ function addLifecycle(draft: Draft, module: NativeModule, native: NativeCalls): 
   if (module.has("cleanup")) draft.cleanup = plain(op.RT_OP_CLEANUP);
   if (module.has("dump_plugin")) {
     draft.dumpPlugin = async () => {
-      await native.lifecycle({ op: op.RT_OP_DUMP_PLUGIN });
+      await native.lifecycle(op.RT_OP_DUMP_PLUGIN);
       module.bridge.native.rt_flush_stdout();
     };
   }
-  const form = { nxdata: 0, knowsTls: true };
-  addEarly(draft, module, native, form, (_connection, _asks, call) => call());
+  addEarly(draft, module, native, 0, (_connection, _asks, call) => call());
 }
 
 function addOpening(draft: Draft, module: NativeModule, native: NativeCalls): void {
@@ -86,9 +83,10 @@ function addOpening(draft: Draft, module: NativeModule, native: NativeCalls): vo
       free: () => connection.release(),
     };
     try {
-      const result = await native.run(context, handle, { op: op.RT_OP_OPEN, readonly });
-      if (result.ret === 0) throw failed(result.stored, result.said);
-      handle.pointer = result.ret;
+      const args = { type: "open", exportName: 0, readonly, isTls: false } as const;
+      const result = await native.run(context, handle, op.RT_OP_OPEN, args);
+      if (result.ret === 0) throw failed(result.stored, result.reason);
+      handle.pointer = Number(result.ret);
       return handle;
     } catch (error) {
       handle.free();
@@ -138,30 +136,30 @@ function addData(draft: Draft, module: NativeModule, native: NativeCalls): void 
   const { pread, pwrite, flush, trim, zero, cache } = opsOf(module);
   if (pread !== undefined) {
     draft.pread = (context, buf, offset, flags) =>
-      native.data(context, { op: pread, buf, offset, flags });
+      native.transfer(context, pread, buf, offset, flags);
   }
   if (pwrite !== undefined) {
     draft.pwrite = (context, buf, offset, flags) =>
-      native.data(context, { op: pwrite, buf, offset, flags });
+      native.transfer(context, pwrite, buf, offset, flags);
   }
   if (flush !== undefined) {
-    draft.flush = (context, flags) => native.data(context, { op: flush, flags });
+    draft.flush = (context, flags) => native.data(context, flush, { type: "flush", flags });
   }
   if (trim !== undefined) {
     draft.trim = (context, count, offset, flags) =>
-      native.data(context, { op: trim, count, offset, flags });
+      native.data(context, trim, { type: "range", offset, count, flags });
   }
   if (zero !== undefined) {
     draft.zero = (context, count, offset, flags) => {
       if (zero === op.RT_OP__ZERO_V1 && flags & FLAG_FAST_ZERO) {
         return Promise.reject(failed(errnos.EOPNOTSUPP));
       }
-      return native.data(context, { op: zero, count, offset, flags });
+      return native.data(context, zero, { type: "range", offset, count, flags });
     };
   }
   if (cache !== undefined) {
     draft.cache = (context, count, offset, flags) =>
-      native.data(context, { op: cache, count, offset, flags });
+      native.data(context, cache, { type: "range", offset, count, flags });
   }
   if (module.has("extents")) draft.extents = nativeExtents(module, native);
 }

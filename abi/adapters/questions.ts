@@ -8,8 +8,8 @@ import { questions, rowOf } from "#chain/methods";
 import type { BlockSize } from "#lib/block-size";
 
 import type { NativeConnection } from "../bridge/connection.ts";
-import type { Answer, Answered } from "../bridge/message-memory.ts";
-import { RT_OP_CAN_ZERO, RT_REMEMBER } from "../generated/ops.gen.ts";
+import type { Answered, Reply } from "../bridge/upcall.ts";
+import { RT_OP_CAN_ZERO } from "../generated/ops.gen.ts";
 import { failed, type NativeCalls, wordOf } from "./layer.ts";
 import type { FilterModule, NativeModule } from "./loaded-module.ts";
 
@@ -64,7 +64,7 @@ export function answerBelow(
   if (question === undefined) {
     throw new NbdError("EINVAL", `a C filter called an unknown function of the next layer (${op})`);
   }
-  return after<unknown, Answer | number>(next[question](), (answer) => {
+  return after<unknown, Reply>(next[question](), (answer) => {
     const { returns } = rowOf(question);
     // The seam has checked that the answer is of the row's type.
     if (returns === "block-size") return { ret: 0, ...(answer as BlockSize) };
@@ -76,4 +76,4 @@ export function answerBelow(
   });
 }
 
-const remembered = (ret: bigint | number): Answer => ({ ret, flags: RT_REMEMBER });
+const remembered = (ret: bigint | number): Reply => ({ ret, remember: true });

@@ -1,11 +1,12 @@
 /** Requests from one C layer to the next that need not come to JavaScript: which they are is decided here. */
-import { ptr } from "bun:ffi";
+import { type Pointer, ptr } from "bun:ffi";
 
 import type { DirectMethod, Layer, LayerContext } from "#chain/layer";
 
 import type { Bridge } from "../bridge/bridge.ts";
 import type { NativeConnection } from "../bridge/connection.ts";
 import { layouts } from "../generated/layouts.gen.ts";
+import { Memory, writeDirect } from "../generated/messages.gen.ts";
 import * as op from "../generated/ops.gen.ts";
 import type { NativeHandle } from "./layer.ts";
 import type { NativeModule } from "./loaded-module.ts";
@@ -42,7 +43,10 @@ export function offerShortcut(
   callables.set(layer, { module, ops, errnoCounts });
 }
 
-const { fields, size: messageSize } = layouts.message;
+/** A struct rt_direct, which the runtime copies. */
+const memory = new Memory(new ArrayBuffer(layouts.direct.size));
+const NO_DESCRIPTOR = -1;
+const noCallback = { op: 0, module: 0, errnoCounts: false, nxdata: 0, handle: 0, exportName: 0 };
 
 /** All those of a connection. */
 export type Shortcuts = Set<Shortcut>;
@@ -86,33 +90,23 @@ export class Shortcut {
     this.#tried.add(method);
     const target = next.target(method);
     if (target === undefined) return;
-    const { context, layer, offset, size } = target;
-    const message = new DataView(new ArrayBuffer(messageSize));
-    message.setBigUint64(fields.offset.offset, size, true);
-    message.setBigInt64(fields.ret.offset, offset, true);
+    const { context, layer, offset: shift, size } = target;
     const callable = callables.get(layer);
     const number = callable?.ops[method];
     if (callable !== undefined && number !== undefined) {
       // The handle is the one of the adapter that made itself known with the layer.
-      const { pointer, nxdata, exportName } = context.handle as NativeHandle;
-      message.setUint32(fields.op.offset, number, true);
-      message.setUint32(fields.module.offset, callable.module, true);
-      message.setUint32(fields.flags.offset, callable.errnoCounts ? op.RT_DIRECT_ERRNO : 0, true);
-      message.setBigUint64(fields.handle.offset, BigInt(pointer), true);
-      message.setBigUint64(fields.nxdata.offset, BigInt(nxdata), true);
-      message.setBigUint64(fields.value.offset, BigInt(exportName), true);
+      const { pointer: handle, nxdata, exportName } = context.handle as NativeHandle;
+      const { module, errnoCounts } = callable;
+      const callback = { op: number, module, errnoCounts, nxdata, handle, exportName };
+      writeDirect(memory, 0, { size, shift, descriptor: NO_DESCRIPTOR, ...callback });
     } else {
       const { descriptor } = target;
       if (descriptor === undefined || (method !== "pread" && method !== "pwrite")) return;
-      message.setUint32(fields.flags.offset, op.RT_DIRECT_DESCRIPTOR, true);
-      message.setInt32(fields.readonly.offset, descriptor, true);
+      writeDirect(memory, 0, { size, shift, descriptor, ...noCallback });
     }
-    this.#bridge.native.rt_next_direct(
-      // An address of the user half: see bridge.ts.
-      this.#nxdata as never,
-      filterOps[method],
-      ptr(new Uint8Array(message.buffer)),
-    );
+    // An address of the user half: see bridge.ts.
+    const nxdata = this.#nxdata as Pointer;
+    this.#bridge.native.rt_next_direct(nxdata, filterOps[method], ptr(memory.u8));
   }
 
   /** C has to ask again. */

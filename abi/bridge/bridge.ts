@@ -12,17 +12,28 @@ import { onOwnDescriptors } from "#sys/own-descriptors";
 import { cString, textAt } from "#sys/text";
 
 import { layouts } from "../generated/layouts.gen.ts";
+import {
+  type Answer,
+  Memory,
+  readKind,
+  readResult,
+  readUpcall,
+  type Upcall,
+  writeAnswer,
+  writeArguments,
+  writeDowncall,
+} from "../generated/messages.gen.ts";
 import * as op from "../generated/ops.gen.ts";
 import { runtimeCallbacks } from "../generated/symbols.gen.ts";
 import { type Native, openRuntime } from "../runtime/native-runtime.ts";
 import { CallNumbers } from "./call-numbers.ts";
 import { CallQueue, type QueueLink } from "./call-queue.ts";
-import type { Call, Down, Result } from "./call.ts";
+import type { Arguments, Call, Down, Result } from "./call.ts";
 import type { NativeConnection } from "./connection.ts";
 import { mostSpareThreads, polledReplies, pollMicroseconds } from "./limits.ts";
-import { type Answered, MessageMemory, type Reply } from "./message-memory.ts";
 import { onShownPid } from "./module-pid.ts";
 import { type Parked, RequestThread, type ThreadLink } from "./request-thread.ts";
+import { type Answered, Message } from "./upcall.ts";
 
 const slotWords = layouts.slot.size / 4;
 const inWords = layouts.slot.fields.in.offset / 4;
@@ -48,26 +59,10 @@ const dataOps: ReadonlySet<number> = new Set([
 /** The callee of `next->…` through one nxdata. Returns the answer for C; throws NbdError to fail. */
 export type Upcalled = (message: Message, parked: Parked) => Answered;
 
-/** An upcall's arguments. They must be read before the first await. */
-export interface Message {
-  readonly op: number;
-  readonly offset: bigint;
-  readonly count: number;
-  readonly flags: number;
-  readonly int: number;
-  readonly isTls: boolean;
-  /** A pointer argument; 0 is NULL. */
-  pointer(field: "connection" | "exports" | "extents" | "nxdata"): number;
-  /** A string argument, copied. */
-  text(field: "key" | "value"): string;
-  /** The buffer of `count` bytes, which may be C's own memory: it is detached when the upcall is answered. */
-  buf(): Uint8Array;
-}
-
 export class Bridge implements ThreadLink, QueueLink {
   readonly native: Native;
-  readonly #slots: MessageMemory;
-  readonly #calls: MessageMemory;
+  readonly #slots: Memory;
+  readonly #calls: Memory;
   readonly #threads: (RequestThread | undefined)[] = [];
   readonly #numbers = new CallNumbers(op.RT_MAX_CALLS);
   readonly #targets = new Map<number, Upcalled>();
@@ -99,8 +94,8 @@ export class Bridge implements ThreadLink, QueueLink {
       throw new ConfigError("the native runtime cannot start: no memory for messages");
     }
     // Addresses of the user half are safe integers, so not the bigints of the type.
-    this.#slots = new MessageMemory(slots as Pointer, op.RT_MAX_SLOTS * layouts.slot.size);
-    this.#calls = new MessageMemory(calls as Pointer, op.RT_MAX_CALLS * layouts.message.size);
+    this.#slots = memoryAt(slots as Pointer, op.RT_MAX_SLOTS * layouts.slot.size);
+    this.#calls = memoryAt(calls as Pointer, op.RT_MAX_CALLS * layouts.message.size);
     this.native.rt_set_verbose(log.verbose ? 1 : 0);
     serverStops.addEventListener("abort", () => this.native.rt_server_ends(1));
     this.#followProcess();
@@ -216,13 +211,13 @@ export class Bridge implements ThreadLink, QueueLink {
 
   // ---- messages to threads
 
-  sendCall(slot: number, call: Call, address: number): void {
-    this.#slots.putCall(slot * slotWords + inWords, call, address);
+  sendCall(slot: number, call: Call): void {
+    putCall(this.#slots, slot * slotWords + inWords, call);
     this.#kick(slot);
   }
 
-  sendAnswer(slot: number, answer: Reply, err: number): void {
-    this.#slots.putAnswer(slot * slotWords + inWords, answer, err);
+  sendAnswer(slot: number, answer: Answer): void {
+    writeAnswer(this.#slots, slot * slotWords + inWords, answer);
     this.#kick(slot);
   }
 
@@ -239,7 +234,7 @@ export class Bridge implements ThreadLink, QueueLink {
   newCall(down: Down, owner: CallQueue): number | undefined {
     const number = this.#numbers.take(down, owner);
     if (number === undefined) return undefined;
-    this.#calls.putCall(number * messageWords, down.call, down.address);
+    putCall(this.#calls, number * messageWords, down.call);
     return number;
   }
 
@@ -303,11 +298,12 @@ export class Bridge implements ThreadLink, QueueLink {
     const numbered = this.#numbers.release(number);
     if (numbered === undefined) return;
     const { down, owner } = numbered;
-    const said = noThread(err);
-    log.error(said, down.call.connection?.logName);
+    const reason = noThread(err);
+    log.error(reason, down.call.logName);
     // NULL of open, -1 of all others.
     const ret = down.call.op === op.RT_OP_OPEN ? 0 : -1;
-    down.settle({ ret, size: -1n, stored: err, errno: err, said });
+    const none = { minimum: 0, preferred: 0, maximum: 0 };
+    down.settle({ ret, reason, said: 0, stored: err, errnoAfter: err, ...none });
     owner.returned();
     this.#numbers.feed();
   }
@@ -315,11 +311,13 @@ export class Bridge implements ThreadLink, QueueLink {
   #slotMessage(slot: number): void {
     const base = slot * slotWords + outWords;
     const thread = this.#threadOf(slot);
-    if (this.#slots.word(base, "kind") === op.RT_DONE) {
+    if (readKind(this.#slots, base) === op.RT_RESULT) {
       thread.done(base);
     } else {
-      const number = this.#slots.word(base, "module");
-      thread.parks(base, number === 0 ? undefined : this.#numbers.downOf(number - 1));
+      const upcall = readUpcall(this.#slots, base);
+      const { queuedCall } = upcall;
+      const queued = queuedCall === 0 ? undefined : this.#numbers.downOf(queuedCall - 1);
+      thread.parks(upcall, base, queued);
       if (thread.overflow !== undefined) {
         for (const down of thread.takeWaiting()) thread.overflow.add(down);
       }
@@ -353,49 +351,24 @@ export class Bridge implements ThreadLink, QueueLink {
     return this.#result(this.#slots, base, down);
   }
 
-  #result(from: MessageMemory, base: number, { call, below }: Down): Result {
-    call.results?.(from.readBlockSize(base));
-    const result = from.readResult(base, call.returnsSize === true);
-    const said = from.pointer(base, "key") as Pointer;
-    if (said === 0) return below === undefined ? result : { ...result, said: below };
-    const text = textAt(said) ?? "";
+  #result(from: Memory, base: number, { below }: Down): Result {
+    const result = readResult(from, base);
+    if (result.said === 0) return below === undefined ? result : { ...result, reason: below };
+    const said = result.said as Pointer;
+    const reason = textAt(said);
     this.native.rt_said_free(said);
-    return { ...result, said: text };
+    return { ...result, reason };
   }
 
-  dispatch(
-    parked: Parked,
-    base: number,
-    known: Uint8Array | undefined,
-    knownAddress: number,
-  ): Answered {
-    const slots = this.#slots;
-    const upcalled = this.#targets.get(slots.word(base, "target"));
+  dispatch(parked: Parked, upcall: Upcall, base: number, known: Arguments | undefined): Answered {
+    const upcalled = this.#targets.get(upcall.target);
     if (upcalled === undefined) {
       throw new NbdError(
         "EINVAL",
         "a C filter called the next layer of a connection that is closed",
       );
     }
-    const address = slots.pointer(base, "buf");
-    const count = slots.word(base, "count");
-    const message: Message = {
-      op: slots.word(base, "op"),
-      offset: slots.u64(base, "offset"),
-      count,
-      flags: slots.word(base, "flags"),
-      int: slots.word(base, "readonly") | 0,
-      isTls: slots.word(base, "is_tls") !== 0,
-      pointer: (field) => slots.pointer(base, field),
-      text: (field) => textAt(slots.pointer(base, field) as Pointer),
-      buf: () => {
-        const found = knownView(address, count, known, knownAddress);
-        if (found !== undefined) return found;
-        parked.lent = toArrayBuffer(address as Pointer, 0, count);
-        return new Uint8Array(parked.lent);
-      },
-    };
-    return upcalled(message, parked);
+    return upcalled(new Message(upcall, this.#slots, base, parked, known), parked);
   }
 
   /** Say what is wrong, as the layer above will not, and give C its errno. */
@@ -454,18 +427,11 @@ function noThread(errno: number): string {
   );
 }
 
-/** The view of memory that is JavaScript's own. */
-function knownView(
-  address: number,
-  count: number,
-  known: Uint8Array | undefined,
-  knownAddress: number,
-): Uint8Array | undefined {
-  if (count === 0) return new Uint8Array(0);
-  // Most filters pass on the buffer that they were given: then there is a view already.
-  const start = address - knownAddress;
-  if (known !== undefined && start >= 0 && start + count <= known.length) {
-    return start === 0 && count === known.length ? known : known.subarray(start, start + count);
-  }
-  return undefined;
+function memoryAt(address: Pointer, bytes: number): Memory {
+  return new Memory(toArrayBuffer(address, 0, bytes));
+}
+
+function putCall(memory: Memory, base: number, call: Call): void {
+  writeDowncall(memory, base, call);
+  if (call.args !== undefined) writeArguments(memory, base, call.args);
 }

@@ -5,9 +5,11 @@ import { NbdError } from "#api";
 import type { ConnectionInfo } from "#chain/layer";
 import { cString } from "#sys/text";
 
+import { readDisconnect } from "../generated/messages.gen.ts";
 import type { Native } from "../runtime/native-runtime.ts";
 import type { CallQueue } from "./call-queue.ts";
 import type { RequestThread } from "./request-thread.ts";
+import type { Message } from "./upcall.ts";
 
 const byPointer = new Map<number, NativeConnection>();
 const known = new WeakMap<ConnectionInfo, NativeConnection>();
@@ -16,7 +18,7 @@ const known = new WeakMap<ConnectionInfo, NativeConnection>();
 export interface ConnectionBridge {
   readonly native: Native;
   /** A struct through which C calls `upcalled`. */
-  newTarget(upcalled: (message: { readonly int: number }) => void): {
+  newTarget(upcalled: (message: Message) => void): {
     readonly nxdata: number;
     free(): void;
   };
@@ -77,7 +79,9 @@ export class NativeConnection {
       native.rt_connection_share(pointer);
     } else {
       // nbdkit_disconnect is an upcall to here.
-      const control = bridge.newTarget((message) => info.disconnect(message.int !== 0));
+      const control = bridge.newTarget((message) =>
+        info.disconnect(message.read(readDisconnect).force),
+      );
       native.rt_connection_set_control(pointer, control.nxdata as Pointer);
       this.#control = control;
     }

@@ -4,22 +4,18 @@ import { log } from "#lib/log";
 import { speakOf } from "#lib/speaker";
 import { messageOf } from "#lib/thrown";
 
+import type { Answer, Upcall } from "../generated/messages.gen.ts";
 import type { CallQueue } from "./call-queue.ts";
-import { type Call, type Down, downcall, type Result } from "./call.ts";
-import type { Answered, Reply } from "./message-memory.ts";
+import { type Arguments, type Call, type Down, downcall, type Result } from "./call.ts";
+import { type Answered, answerOf, failureOf } from "./upcall.ts";
 
 /** What a thread needs of the bridge. */
 export interface ThreadLink {
-  sendCall(slot: number, call: Call, address: number): void;
-  sendAnswer(slot: number, answer: Reply, err: number): void;
+  sendCall(slot: number, call: Call): void;
+  sendAnswer(slot: number, answer: Answer): void;
   readResult(base: number, down: Down): Result;
-  /** Run the upcall whose message is in the thread's slot. `known` is a view of C's memory at `knownAddress`. */
-  dispatch(
-    parked: Parked,
-    base: number,
-    known: Uint8Array | undefined,
-    knownAddress: number,
-  ): Answered;
+  /** Run the upcall whose message is in the thread's slot. `known` are the arguments of the callback that asks. */
+  dispatch(parked: Parked, upcall: Upcall, base: number, known: Arguments | undefined): Answered;
   /** Log a failure that C gets as a number, and give that number. */
   report(error: unknown, logName: string | undefined): number;
 }
@@ -45,7 +41,7 @@ function saidBy(error: unknown): string {
 export class Parked {
   readonly thread: RequestThread;
   readonly queue: Down[] = [];
-  answer: { readonly ret: Reply; readonly err: number } | undefined;
+  answer: Answer | undefined;
   /** Until it is answered. A layer may hold on to it for longer; then the thread does something else. */
   active = true;
   /** C's memory, which it has lent to JavaScript until it is answered. */
@@ -94,7 +90,7 @@ export class RequestThread {
 
   /** Take the calls of connections that wait for it to be idle: others run them. */
   takeWaiting(): readonly Down[] {
-    const taken = this.#queue.filter(({ call }) => call.connection !== undefined);
+    const taken = this.#queue.filter(({ call }) => call.connection !== 0);
     for (const down of taken) this.#queue.splice(this.#queue.indexOf(down), 1);
     return taken;
   }
@@ -113,7 +109,7 @@ export class RequestThread {
 
   #start(down: Down): void {
     this.#stack.push(down);
-    this.#bridge.sendCall(this.slot, down.call, down.address);
+    this.#bridge.sendCall(this.slot, down.call);
   }
 
   /** The callback that was sent to it has returned; `base` is where the message stands. */
@@ -125,29 +121,29 @@ export class RequestThread {
   }
 
   /** It waits in an upcall, within a callback that was sent to it or within `queued`. */
-  parks(base: number, queued: Down | undefined): void {
+  parks(upcall: Upcall, base: number, queued: Down | undefined): void {
     const top = this.#stack.at(-1);
     const down = top instanceof Parked ? undefined : (top ?? queued);
     const parked = new Parked(this);
     this.#stack.push(parked);
-    this.#serve(parked, base, down);
+    this.#serve(parked, upcall, base, down);
   }
 
-  #serve(parked: Parked, base: number, down: Down | undefined): void {
-    const answer = (ret: Reply | void) => {
-      parked.answer = { ret: ret ?? 0, err: 0 };
+  #serve(parked: Parked, upcall: Upcall, base: number, down: Down | undefined): void {
+    const answer = (reply: Awaited<Answered>) => {
+      parked.answer = answerOf(reply);
       this.#advance();
     };
-    const logName = down?.call.connection?.logName;
+    const logName = down?.call.logName;
     const fail = (error: unknown) => {
       if (down !== undefined) down.below = saidBy(error);
-      parked.answer = { ret: -1, err: this.#bridge.report(error, logName) };
+      parked.answer = failureOf(this.#bridge.report(error, logName));
       this.#advance();
     };
     try {
       // It may have been found while another client was served.
       const result = speakOf(logName ?? "", () =>
-        this.#bridge.dispatch(parked, base, down?.call.buf, down?.address ?? 0),
+        this.#bridge.dispatch(parked, upcall, base, down?.call.args),
       );
       if (result instanceof Promise) result.then(answer, fail);
       else answer(result);
@@ -170,7 +166,7 @@ export class RequestThread {
         top.active = false;
         this.#stack.pop();
         takeBack(top.lent);
-        this.#bridge.sendAnswer(this.slot, top.answer.ret, top.answer.err);
+        this.#bridge.sendAnswer(this.slot, top.answer);
       }
     }
   }

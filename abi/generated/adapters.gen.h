@@ -9,30 +9,30 @@
 #include "ops.gen.h"
 #include "runtime.h"
 
-// Calls the callback that m->op names with what is in m, and leaves the result in m->ret.
-typedef void (*rt_adapter) (const void *module, struct rt_message *m);
+// Calls the callback that downcall->op names, and leaves what it returned and stored in the result.
+typedef void (*rt_adapter) (const void *module, const struct rt_downcall *downcall, struct rt_result *result);
 
-void rt_filter_original_call (const void *module, struct rt_message *m);
-void rt_filter_1_2_call (const void *module, struct rt_message *m);
-void rt_filter_1_4_call (const void *module, struct rt_message *m);
-void rt_filter_1_10_call (const void *module, struct rt_message *m);
-void rt_filter_1_12_call (const void *module, struct rt_message *m);
-void rt_filter_1_14_call (const void *module, struct rt_message *m);
-void rt_filter_1_15_1_call (const void *module, struct rt_message *m);
-void rt_filter_1_16_call (const void *module, struct rt_message *m);
-void rt_filter_1_17_1_call (const void *module, struct rt_message *m);
-void rt_filter_1_18_call (const void *module, struct rt_message *m);
-void rt_filter_1_21_12_call (const void *module, struct rt_message *m);
-void rt_filter_1_21_20_call (const void *module, struct rt_message *m);
-void rt_filter_1_21_22_call (const void *module, struct rt_message *m);
-void rt_filter_1_22_call (const void *module, struct rt_message *m);
-void rt_filter_1_24_call (const void *module, struct rt_message *m);
-void rt_filter_1_25_4_call (const void *module, struct rt_message *m);
-void rt_filter_1_26_call (const void *module, struct rt_message *m);
-void rt_filter_1_30_call (const void *module, struct rt_message *m);
-void rt_filter_1_36_call (const void *module, struct rt_message *m);
-void rt_filter_1_44_call (const void *module, struct rt_message *m);
-void rt_plugin_call (const void *module, struct rt_message *m);
+void rt_filter_original_call (const void *module, const struct rt_downcall *downcall, struct rt_result *result);
+void rt_filter_1_2_call (const void *module, const struct rt_downcall *downcall, struct rt_result *result);
+void rt_filter_1_4_call (const void *module, const struct rt_downcall *downcall, struct rt_result *result);
+void rt_filter_1_10_call (const void *module, const struct rt_downcall *downcall, struct rt_result *result);
+void rt_filter_1_12_call (const void *module, const struct rt_downcall *downcall, struct rt_result *result);
+void rt_filter_1_14_call (const void *module, const struct rt_downcall *downcall, struct rt_result *result);
+void rt_filter_1_15_1_call (const void *module, const struct rt_downcall *downcall, struct rt_result *result);
+void rt_filter_1_16_call (const void *module, const struct rt_downcall *downcall, struct rt_result *result);
+void rt_filter_1_17_1_call (const void *module, const struct rt_downcall *downcall, struct rt_result *result);
+void rt_filter_1_18_call (const void *module, const struct rt_downcall *downcall, struct rt_result *result);
+void rt_filter_1_21_12_call (const void *module, const struct rt_downcall *downcall, struct rt_result *result);
+void rt_filter_1_21_20_call (const void *module, const struct rt_downcall *downcall, struct rt_result *result);
+void rt_filter_1_21_22_call (const void *module, const struct rt_downcall *downcall, struct rt_result *result);
+void rt_filter_1_22_call (const void *module, const struct rt_downcall *downcall, struct rt_result *result);
+void rt_filter_1_24_call (const void *module, const struct rt_downcall *downcall, struct rt_result *result);
+void rt_filter_1_25_4_call (const void *module, const struct rt_downcall *downcall, struct rt_result *result);
+void rt_filter_1_26_call (const void *module, const struct rt_downcall *downcall, struct rt_result *result);
+void rt_filter_1_30_call (const void *module, const struct rt_downcall *downcall, struct rt_result *result);
+void rt_filter_1_36_call (const void *module, const struct rt_downcall *downcall, struct rt_result *result);
+void rt_filter_1_44_call (const void *module, const struct rt_downcall *downcall, struct rt_result *result);
+void rt_plugin_call (const void *module, const struct rt_downcall *downcall, struct rt_result *result);
 
 // A layout's struct nbdkit_next_ops, with functions that call rt_upcall.
 struct rt_next_table {

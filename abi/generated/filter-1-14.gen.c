@@ -37,24 +37,22 @@ int rt_next_extents_1_12 (void *nxdata, uint32_t count, uint64_t offset, uint32_
 // int (*can_cache) (void *nxdata)
 int rt_next_can_cache_1_14 (void *nxdata)
 {
-  struct rt_message m = {
-    .kind = RT_UPCALL,
+  struct rt_upcall upcall = {
     .op = RT_OP_CAN_CACHE,
   };
-  return (int) rt_upcall (nxdata, &m);
+  return (int) rt_upcall (nxdata, &upcall, NULL);
 }
 
 // int (*cache) (void *nxdata, uint32_t count, uint64_t offset, uint32_t flags, int *err)
 int rt_next_cache_1_14 (void *nxdata, uint32_t count, uint64_t offset, uint32_t flags, int *err)
 {
-  struct rt_message m = {
-    .kind = RT_UPCALL,
+  struct rt_upcall upcall = {
     .op = RT_OP_CACHE,
-    .count = count,
-    .offset = offset,
-    .flags = flags,
+    .arguments.range.count = count,
+    .arguments.range.offset = offset,
+    .arguments.range.flags = flags,
   };
-  int64_t ret = rt_upcall (nxdata, &m);
+  int64_t ret = rt_upcall (nxdata, &upcall, NULL);
 
   if (ret == -1 && err != NULL)
     *err = errno;
@@ -88,111 +86,111 @@ const struct rt_next_table rt_next_table_filter_1_14 = {
   .extents = offsetof (struct nbdkit_next_ops, extents),
 };
 
-void rt_filter_1_14_call (const void *module, struct rt_message *m)
+void rt_filter_1_14_call (const void *module, const struct rt_downcall *downcall, struct rt_result *result)
 {
   const struct nbdkit_filter *self = module;
   int err = 0;
 
-  switch (m->op) {
+  switch (downcall->op) {
   case RT_OP_LOAD: // void (*load) (void)
     self->load ();
-    m->ret = 0;
+    result->ret = 0;
     break;
   case RT_OP_UNLOAD: // void (*unload) (void)
     self->unload ();
-    m->ret = 0;
+    result->ret = 0;
     break;
   case RT_OP_CONFIG: // int (*config) (nbdkit_next_config *next, nbdkit_backend *nxdata, const char *key, const char *value)
-    m->ret = self->config (rt_next_config_original, (void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->key, (void *) (uintptr_t) m->value);
+    result->ret = self->config (rt_next_config_original, downcall->nxdata, downcall->arguments.setting.key, downcall->arguments.setting.value);
     break;
   case RT_OP_CONFIG_COMPLETE: // int (*config_complete) (nbdkit_next_config_complete *next, nbdkit_backend *nxdata)
-    m->ret = self->config_complete (rt_next_config_complete_original, (void *) (uintptr_t) m->nxdata);
+    result->ret = self->config_complete (rt_next_config_complete_original, downcall->nxdata);
     break;
   case RT_OP_THREAD_MODEL: // int (*thread_model) (void)
-    m->ret = self->thread_model ();
+    result->ret = self->thread_model ();
     break;
   case RT_OP_OPEN: // void *(*open) (nbdkit_next_open *next, void *nxdata, int readonly)
-    m->ret = (int64_t) (intptr_t) self->open (rt_next_open_1_2, (void *) (uintptr_t) m->nxdata, m->readonly);
+    result->ret = (int64_t) (intptr_t) self->open (rt_next_open_1_2, downcall->nxdata, downcall->arguments.open.readonly);
     break;
   case RT_OP_CLOSE: // void (*close) (void *handle)
-    self->close ((void *) (uintptr_t) m->handle);
-    m->ret = 0;
+    self->close (downcall->handle);
+    result->ret = 0;
     break;
   case RT_OP_PREPARE: // int (*prepare) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)
-    m->ret = self->prepare (&next_ops, (void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle);
+    result->ret = self->prepare (&next_ops, downcall->nxdata, downcall->handle);
     break;
   case RT_OP_FINALIZE: // int (*finalize) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)
-    m->ret = self->finalize (&next_ops, (void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle);
+    result->ret = self->finalize (&next_ops, downcall->nxdata, downcall->handle);
     break;
   case RT_OP_GET_SIZE: // int64_t (*get_size) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)
-    m->ret = self->get_size (&next_ops, (void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle);
+    result->ret = self->get_size (&next_ops, downcall->nxdata, downcall->handle);
     break;
   case RT_OP_CAN_WRITE: // int (*can_write) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)
-    m->ret = self->can_write (&next_ops, (void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle);
+    result->ret = self->can_write (&next_ops, downcall->nxdata, downcall->handle);
     break;
   case RT_OP_CAN_FLUSH: // int (*can_flush) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)
-    m->ret = self->can_flush (&next_ops, (void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle);
+    result->ret = self->can_flush (&next_ops, downcall->nxdata, downcall->handle);
     break;
   case RT_OP_IS_ROTATIONAL: // int (*is_rotational) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)
-    m->ret = self->is_rotational (&next_ops, (void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle);
+    result->ret = self->is_rotational (&next_ops, downcall->nxdata, downcall->handle);
     break;
   case RT_OP_CAN_TRIM: // int (*can_trim) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)
-    m->ret = self->can_trim (&next_ops, (void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle);
+    result->ret = self->can_trim (&next_ops, downcall->nxdata, downcall->handle);
     break;
   case RT_OP_CAN_ZERO: // int (*can_zero) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)
-    m->ret = self->can_zero (&next_ops, (void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle);
+    result->ret = self->can_zero (&next_ops, downcall->nxdata, downcall->handle);
     break;
   case RT_OP_CAN_EXTENTS: // int (*can_extents) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)
-    m->ret = self->can_extents (&next_ops, (void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle);
+    result->ret = self->can_extents (&next_ops, downcall->nxdata, downcall->handle);
     break;
   case RT_OP_CAN_FUA: // int (*can_fua) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)
-    m->ret = self->can_fua (&next_ops, (void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle);
+    result->ret = self->can_fua (&next_ops, downcall->nxdata, downcall->handle);
     break;
   case RT_OP_CAN_MULTI_CONN: // int (*can_multi_conn) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)
-    m->ret = self->can_multi_conn (&next_ops, (void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle);
+    result->ret = self->can_multi_conn (&next_ops, downcall->nxdata, downcall->handle);
     break;
   case RT_OP_CAN_CACHE: // int (*can_cache) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)
-    m->ret = self->can_cache (&next_ops, (void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle);
+    result->ret = self->can_cache (&next_ops, downcall->nxdata, downcall->handle);
     break;
   case RT_OP_PREAD: // int (*pread) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, void *buf, uint32_t count, uint64_t offset, uint32_t flags, int *err)
-    m->ret = self->pread (&next_ops, (void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle, (void *) (uintptr_t) m->buf, m->count, m->offset, m->flags, &err);
-    if (m->ret == -1)
-      m->err = err;
+    result->ret = self->pread (&next_ops, downcall->nxdata, downcall->handle, downcall->arguments.data.buf, downcall->arguments.data.count, downcall->arguments.data.offset, downcall->arguments.data.flags, &err);
+    if (result->ret == -1)
+      result->stored = err;
     break;
   case RT_OP_PWRITE: // int (*pwrite) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, const void *buf, uint32_t count, uint64_t offset, uint32_t flags, int *err)
-    m->ret = self->pwrite (&next_ops, (void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle, (void *) (uintptr_t) m->buf, m->count, m->offset, m->flags, &err);
-    if (m->ret == -1)
-      m->err = err;
+    result->ret = self->pwrite (&next_ops, downcall->nxdata, downcall->handle, downcall->arguments.data.buf, downcall->arguments.data.count, downcall->arguments.data.offset, downcall->arguments.data.flags, &err);
+    if (result->ret == -1)
+      result->stored = err;
     break;
   case RT_OP_FLUSH: // int (*flush) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, uint32_t flags, int *err)
-    m->ret = self->flush (&next_ops, (void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle, m->flags, &err);
-    if (m->ret == -1)
-      m->err = err;
+    result->ret = self->flush (&next_ops, downcall->nxdata, downcall->handle, downcall->arguments.flush.flags, &err);
+    if (result->ret == -1)
+      result->stored = err;
     break;
   case RT_OP_TRIM: // int (*trim) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, uint32_t count, uint64_t offset, uint32_t flags, int *err)
-    m->ret = self->trim (&next_ops, (void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle, m->count, m->offset, m->flags, &err);
-    if (m->ret == -1)
-      m->err = err;
+    result->ret = self->trim (&next_ops, downcall->nxdata, downcall->handle, downcall->arguments.range.count, downcall->arguments.range.offset, downcall->arguments.range.flags, &err);
+    if (result->ret == -1)
+      result->stored = err;
     break;
   case RT_OP_ZERO: // int (*zero) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, uint32_t count, uint64_t offset, uint32_t flags, int *err)
-    m->ret = self->zero (&next_ops, (void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle, m->count, m->offset, m->flags, &err);
-    if (m->ret == -1)
-      m->err = err;
+    result->ret = self->zero (&next_ops, downcall->nxdata, downcall->handle, downcall->arguments.range.count, downcall->arguments.range.offset, downcall->arguments.range.flags, &err);
+    if (result->ret == -1)
+      result->stored = err;
     break;
   case RT_OP_EXTENTS: // int (*extents) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, uint32_t count, uint64_t offset, uint32_t flags, struct nbdkit_extents *extents, int *err)
-    m->ret = self->extents (&next_ops, (void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle, m->count, m->offset, m->flags, (void *) (uintptr_t) m->extents, &err);
-    if (m->ret == -1)
-      m->err = err;
+    result->ret = self->extents (&next_ops, downcall->nxdata, downcall->handle, downcall->arguments.mapping.count, downcall->arguments.mapping.offset, downcall->arguments.mapping.flags, downcall->arguments.mapping.extents, &err);
+    if (result->ret == -1)
+      result->stored = err;
     break;
   case RT_OP_CACHE: // int (*cache) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, uint32_t count, uint64_t offset, uint32_t flags, int *err)
-    m->ret = self->cache (&next_ops, (void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle, m->count, m->offset, m->flags, &err);
-    if (m->ret == -1)
-      m->err = err;
+    result->ret = self->cache (&next_ops, downcall->nxdata, downcall->handle, downcall->arguments.range.count, downcall->arguments.range.offset, downcall->arguments.range.flags, &err);
+    if (result->ret == -1)
+      result->stored = err;
     break;
   default:
     errno = EINVAL;
-    m->err = EINVAL;
-    m->ret = -1;
+    result->stored = EINVAL;
+    result->ret = -1;
     break;
   }
 }

@@ -17,23 +17,21 @@
 // int nbdkit_next_config (nbdkit_backend *nxdata, const char *key, const char *value)
 int rt_next_config_1_25_4 (struct nbdkit_backend *nxdata, const char *key, const char *value)
 {
-  struct rt_message m = {
-    .kind = RT_UPCALL,
+  struct rt_upcall upcall = {
     .op = RT_OP_CONFIG,
-    .key = (uint64_t) (uintptr_t) key,
-    .value = (uint64_t) (uintptr_t) value,
+    .arguments.setting.key = (void *) (uintptr_t) key,
+    .arguments.setting.value = (void *) (uintptr_t) value,
   };
-  return (int) rt_upcall (nxdata, &m);
+  return (int) rt_upcall (nxdata, &upcall, NULL);
 }
 
 // int nbdkit_next_config_complete (nbdkit_backend *nxdata)
 int rt_next_config_complete_1_25_4 (struct nbdkit_backend *nxdata)
 {
-  struct rt_message m = {
-    .kind = RT_UPCALL,
+  struct rt_upcall upcall = {
     .op = RT_OP_CONFIG_COMPLETE,
   };
-  return (int) rt_upcall (nxdata, &m);
+  return (int) rt_upcall (nxdata, &upcall, NULL);
 }
 
 // int nbdkit_next_get_ready (nbdkit_backend *nxdata)
@@ -55,35 +53,32 @@ int rt_next_after_fork_1_25_4 (struct nbdkit_backend *nxdata)
 // int nbdkit_next_preconnect (nbdkit_backend *nxdata, int readonly)
 int rt_next_preconnect_1_25_4 (struct nbdkit_backend *nxdata, int readonly)
 {
-  struct rt_message m = {
-    .kind = RT_UPCALL,
+  struct rt_upcall upcall = {
     .op = RT_OP_PRECONNECT,
-    .readonly = readonly,
+    .arguments.visit.readonly = readonly,
   };
-  return (int) rt_upcall (nxdata, &m);
+  return (int) rt_upcall (nxdata, &upcall, NULL);
 }
 
 // int nbdkit_next_list_exports (nbdkit_backend *nxdata, int readonly, struct nbdkit_exports *exports)
 int rt_next_list_exports_1_25_4 (struct nbdkit_backend *nxdata, int readonly, struct nbdkit_exports *exports)
 {
-  struct rt_message m = {
-    .kind = RT_UPCALL,
+  struct rt_upcall upcall = {
     .op = RT_OP_LIST_EXPORTS,
-    .readonly = readonly,
-    .exports = (uint64_t) (uintptr_t) exports,
+    .arguments.listing.readonly = readonly,
+    .arguments.listing.exports = (void *) (uintptr_t) exports,
   };
-  return (int) rt_upcall (nxdata, &m);
+  return (int) rt_upcall (nxdata, &upcall, NULL);
 }
 
 // const char *nbdkit_next_default_export (nbdkit_backend *nxdata, int readonly)
 const char *rt_next_default_export_1_25_4 (struct nbdkit_backend *nxdata, int readonly)
 {
-  struct rt_message m = {
-    .kind = RT_UPCALL,
+  struct rt_upcall upcall = {
     .op = RT_OP_DEFAULT_EXPORT,
-    .readonly = readonly,
+    .arguments.visit.readonly = readonly,
   };
-  int64_t ret = rt_upcall (nxdata, &m);
+  int64_t ret = rt_upcall (nxdata, &upcall, NULL);
 
   return ret == -1 ? NULL : (const char *) (intptr_t) ret;
 }
@@ -91,53 +86,48 @@ const char *rt_next_default_export_1_25_4 (struct nbdkit_backend *nxdata, int re
 // int nbdkit_next_open (nbdkit_context *context, int readonly, const char *exportname)
 int rt_next_open_1_25_4 (struct nbdkit_context *context, int readonly, const char *exportname)
 {
-  struct rt_message m = {
-    .kind = RT_UPCALL,
+  struct rt_upcall upcall = {
     .op = RT_OP_OPEN,
-    .readonly = readonly,
-    .key = (uint64_t) (uintptr_t) exportname,
+    .arguments.open.readonly = readonly,
+    .arguments.open.export_name = (void *) (uintptr_t) exportname,
   };
-  return (int) rt_upcall (context, &m);
+  return (int) rt_upcall (context, &upcall, NULL);
 }
 
 // int (*prepare) (nbdkit_next *nxdata)
 int rt_next_prepare_1_25_4 (struct nbdkit_next_ops *nxdata)
 {
-  struct rt_message m = {
-    .kind = RT_UPCALL,
+  struct rt_upcall upcall = {
     .op = RT_OP_PREPARE,
   };
-  return (int) rt_upcall (nxdata, &m);
+  return (int) rt_upcall (nxdata, &upcall, NULL);
 }
 
 // int (*finalize) (nbdkit_next *nxdata)
 int rt_next_finalize_1_25_4 (struct nbdkit_next_ops *nxdata)
 {
-  struct rt_message m = {
-    .kind = RT_UPCALL,
+  struct rt_upcall upcall = {
     .op = RT_OP_FINALIZE,
   };
-  return (int) rt_upcall (nxdata, &m);
+  return (int) rt_upcall (nxdata, &upcall, NULL);
 }
 
 // int64_t (*get_size) (nbdkit_next *nxdata)
 int64_t rt_next_get_size_1_25_4 (struct nbdkit_next_ops *nxdata)
 {
-  struct rt_message m = {
-    .kind = RT_UPCALL,
+  struct rt_upcall upcall = {
     .op = RT_OP_GET_SIZE,
   };
-  return (int64_t) rt_upcall (nxdata, &m);
+  return (int64_t) rt_upcall (nxdata, &upcall, NULL);
 }
 
 // const char *(*export_description) (nbdkit_next *nxdata)
 const char *rt_next_export_description_1_25_4 (struct nbdkit_next_ops *nxdata)
 {
-  struct rt_message m = {
-    .kind = RT_UPCALL,
+  struct rt_upcall upcall = {
     .op = RT_OP_EXPORT_DESCRIPTION,
   };
-  int64_t ret = rt_upcall (nxdata, &m);
+  int64_t ret = rt_upcall (nxdata, &upcall, NULL);
 
   return ret == -1 ? NULL : (const char *) (intptr_t) ret;
 }
@@ -145,115 +135,104 @@ const char *rt_next_export_description_1_25_4 (struct nbdkit_next_ops *nxdata)
 // int (*can_write) (nbdkit_next *nxdata)
 int rt_next_can_write_1_25_4 (struct nbdkit_next_ops *nxdata)
 {
-  struct rt_message m = {
-    .kind = RT_UPCALL,
+  struct rt_upcall upcall = {
     .op = RT_OP_CAN_WRITE,
   };
-  return (int) rt_upcall (nxdata, &m);
+  return (int) rt_upcall (nxdata, &upcall, NULL);
 }
 
 // int (*can_flush) (nbdkit_next *nxdata)
 int rt_next_can_flush_1_25_4 (struct nbdkit_next_ops *nxdata)
 {
-  struct rt_message m = {
-    .kind = RT_UPCALL,
+  struct rt_upcall upcall = {
     .op = RT_OP_CAN_FLUSH,
   };
-  return (int) rt_upcall (nxdata, &m);
+  return (int) rt_upcall (nxdata, &upcall, NULL);
 }
 
 // int (*is_rotational) (nbdkit_next *nxdata)
 int rt_next_is_rotational_1_25_4 (struct nbdkit_next_ops *nxdata)
 {
-  struct rt_message m = {
-    .kind = RT_UPCALL,
+  struct rt_upcall upcall = {
     .op = RT_OP_IS_ROTATIONAL,
   };
-  return (int) rt_upcall (nxdata, &m);
+  return (int) rt_upcall (nxdata, &upcall, NULL);
 }
 
 // int (*can_trim) (nbdkit_next *nxdata)
 int rt_next_can_trim_1_25_4 (struct nbdkit_next_ops *nxdata)
 {
-  struct rt_message m = {
-    .kind = RT_UPCALL,
+  struct rt_upcall upcall = {
     .op = RT_OP_CAN_TRIM,
   };
-  return (int) rt_upcall (nxdata, &m);
+  return (int) rt_upcall (nxdata, &upcall, NULL);
 }
 
 // int (*can_zero) (nbdkit_next *nxdata)
 int rt_next_can_zero_1_25_4 (struct nbdkit_next_ops *nxdata)
 {
-  struct rt_message m = {
-    .kind = RT_UPCALL,
+  struct rt_upcall upcall = {
     .op = RT_OP_CAN_ZERO,
   };
-  return (int) rt_upcall (nxdata, &m);
+  return (int) rt_upcall (nxdata, &upcall, NULL);
 }
 
 // int (*can_fast_zero) (nbdkit_next *nxdata)
 int rt_next_can_fast_zero_1_25_4 (struct nbdkit_next_ops *nxdata)
 {
-  struct rt_message m = {
-    .kind = RT_UPCALL,
+  struct rt_upcall upcall = {
     .op = RT_OP_CAN_FAST_ZERO,
   };
-  return (int) rt_upcall (nxdata, &m);
+  return (int) rt_upcall (nxdata, &upcall, NULL);
 }
 
 // int (*can_extents) (nbdkit_next *nxdata)
 int rt_next_can_extents_1_25_4 (struct nbdkit_next_ops *nxdata)
 {
-  struct rt_message m = {
-    .kind = RT_UPCALL,
+  struct rt_upcall upcall = {
     .op = RT_OP_CAN_EXTENTS,
   };
-  return (int) rt_upcall (nxdata, &m);
+  return (int) rt_upcall (nxdata, &upcall, NULL);
 }
 
 // int (*can_fua) (nbdkit_next *nxdata)
 int rt_next_can_fua_1_25_4 (struct nbdkit_next_ops *nxdata)
 {
-  struct rt_message m = {
-    .kind = RT_UPCALL,
+  struct rt_upcall upcall = {
     .op = RT_OP_CAN_FUA,
   };
-  return (int) rt_upcall (nxdata, &m);
+  return (int) rt_upcall (nxdata, &upcall, NULL);
 }
 
 // int (*can_multi_conn) (nbdkit_next *nxdata)
 int rt_next_can_multi_conn_1_25_4 (struct nbdkit_next_ops *nxdata)
 {
-  struct rt_message m = {
-    .kind = RT_UPCALL,
+  struct rt_upcall upcall = {
     .op = RT_OP_CAN_MULTI_CONN,
   };
-  return (int) rt_upcall (nxdata, &m);
+  return (int) rt_upcall (nxdata, &upcall, NULL);
 }
 
 // int (*can_cache) (nbdkit_next *nxdata)
 int rt_next_can_cache_1_25_4 (struct nbdkit_next_ops *nxdata)
 {
-  struct rt_message m = {
-    .kind = RT_UPCALL,
+  struct rt_upcall upcall = {
     .op = RT_OP_CAN_CACHE,
   };
-  return (int) rt_upcall (nxdata, &m);
+  return (int) rt_upcall (nxdata, &upcall, NULL);
 }
 
 // int (*pread) (nbdkit_next *nxdata, void *buf, uint32_t count, uint64_t offset, uint32_t flags, int *err)
 int rt_next_pread_1_25_4 (struct nbdkit_next_ops *nxdata, void *buf, uint32_t count, uint64_t offset, uint32_t flags, int *err)
 {
-  struct rt_message m = {
-    .kind = RT_UPCALL,
+  struct rt_upcall upcall = {
     .op = RT_OP_PREAD,
-    .buf = (uint64_t) (uintptr_t) buf,
-    .count = count,
-    .offset = offset,
-    .flags = flags,
+    .arguments.data.buf = (void *) (uintptr_t) buf,
+    .arguments.data.count = count,
+    .arguments.data.offset = offset,
+    .arguments.data.flags = flags,
   };
-  int64_t ret = rt_upcall (nxdata, &m);
+  int64_t ret = rt_upcall (nxdata, &upcall, NULL);
 
   if (ret == -1 && err != NULL)
     *err = errno;
@@ -263,15 +242,14 @@ int rt_next_pread_1_25_4 (struct nbdkit_next_ops *nxdata, void *buf, uint32_t co
 // int (*pwrite) (nbdkit_next *nxdata, const void *buf, uint32_t count, uint64_t offset, uint32_t flags, int *err)
 int rt_next_pwrite_1_25_4 (struct nbdkit_next_ops *nxdata, const void *buf, uint32_t count, uint64_t offset, uint32_t flags, int *err)
 {
-  struct rt_message m = {
-    .kind = RT_UPCALL,
+  struct rt_upcall upcall = {
     .op = RT_OP_PWRITE,
-    .buf = (uint64_t) (uintptr_t) buf,
-    .count = count,
-    .offset = offset,
-    .flags = flags,
+    .arguments.data.buf = (void *) (uintptr_t) buf,
+    .arguments.data.count = count,
+    .arguments.data.offset = offset,
+    .arguments.data.flags = flags,
   };
-  int64_t ret = rt_upcall (nxdata, &m);
+  int64_t ret = rt_upcall (nxdata, &upcall, NULL);
 
   if (ret == -1 && err != NULL)
     *err = errno;
@@ -281,12 +259,11 @@ int rt_next_pwrite_1_25_4 (struct nbdkit_next_ops *nxdata, const void *buf, uint
 // int (*flush) (nbdkit_next *nxdata, uint32_t flags, int *err)
 int rt_next_flush_1_25_4 (struct nbdkit_next_ops *nxdata, uint32_t flags, int *err)
 {
-  struct rt_message m = {
-    .kind = RT_UPCALL,
+  struct rt_upcall upcall = {
     .op = RT_OP_FLUSH,
-    .flags = flags,
+    .arguments.flush.flags = flags,
   };
-  int64_t ret = rt_upcall (nxdata, &m);
+  int64_t ret = rt_upcall (nxdata, &upcall, NULL);
 
   if (ret == -1 && err != NULL)
     *err = errno;
@@ -296,14 +273,13 @@ int rt_next_flush_1_25_4 (struct nbdkit_next_ops *nxdata, uint32_t flags, int *e
 // int (*trim) (nbdkit_next *nxdata, uint32_t count, uint64_t offset, uint32_t flags, int *err)
 int rt_next_trim_1_25_4 (struct nbdkit_next_ops *nxdata, uint32_t count, uint64_t offset, uint32_t flags, int *err)
 {
-  struct rt_message m = {
-    .kind = RT_UPCALL,
+  struct rt_upcall upcall = {
     .op = RT_OP_TRIM,
-    .count = count,
-    .offset = offset,
-    .flags = flags,
+    .arguments.range.count = count,
+    .arguments.range.offset = offset,
+    .arguments.range.flags = flags,
   };
-  int64_t ret = rt_upcall (nxdata, &m);
+  int64_t ret = rt_upcall (nxdata, &upcall, NULL);
 
   if (ret == -1 && err != NULL)
     *err = errno;
@@ -313,14 +289,13 @@ int rt_next_trim_1_25_4 (struct nbdkit_next_ops *nxdata, uint32_t count, uint64_
 // int (*zero) (nbdkit_next *nxdata, uint32_t count, uint64_t offset, uint32_t flags, int *err)
 int rt_next_zero_1_25_4 (struct nbdkit_next_ops *nxdata, uint32_t count, uint64_t offset, uint32_t flags, int *err)
 {
-  struct rt_message m = {
-    .kind = RT_UPCALL,
+  struct rt_upcall upcall = {
     .op = RT_OP_ZERO,
-    .count = count,
-    .offset = offset,
-    .flags = flags,
+    .arguments.range.count = count,
+    .arguments.range.offset = offset,
+    .arguments.range.flags = flags,
   };
-  int64_t ret = rt_upcall (nxdata, &m);
+  int64_t ret = rt_upcall (nxdata, &upcall, NULL);
 
   if (ret == -1 && err != NULL)
     *err = errno;
@@ -330,15 +305,14 @@ int rt_next_zero_1_25_4 (struct nbdkit_next_ops *nxdata, uint32_t count, uint64_
 // int (*extents) (nbdkit_next *nxdata, uint32_t count, uint64_t offset, uint32_t flags, struct nbdkit_extents *extents, int *err)
 int rt_next_extents_1_25_4 (struct nbdkit_next_ops *nxdata, uint32_t count, uint64_t offset, uint32_t flags, struct nbdkit_extents *extents, int *err)
 {
-  struct rt_message m = {
-    .kind = RT_UPCALL,
+  struct rt_upcall upcall = {
     .op = RT_OP_EXTENTS,
-    .count = count,
-    .offset = offset,
-    .flags = flags,
-    .extents = (uint64_t) (uintptr_t) extents,
+    .arguments.mapping.count = count,
+    .arguments.mapping.offset = offset,
+    .arguments.mapping.flags = flags,
+    .arguments.mapping.extents = (void *) (uintptr_t) extents,
   };
-  int64_t ret = rt_upcall (nxdata, &m);
+  int64_t ret = rt_upcall (nxdata, &upcall, NULL);
 
   if (ret == -1 && err != NULL)
     *err = errno;
@@ -348,14 +322,13 @@ int rt_next_extents_1_25_4 (struct nbdkit_next_ops *nxdata, uint32_t count, uint
 // int (*cache) (nbdkit_next *nxdata, uint32_t count, uint64_t offset, uint32_t flags, int *err)
 int rt_next_cache_1_25_4 (struct nbdkit_next_ops *nxdata, uint32_t count, uint64_t offset, uint32_t flags, int *err)
 {
-  struct rt_message m = {
-    .kind = RT_UPCALL,
+  struct rt_upcall upcall = {
     .op = RT_OP_CACHE,
-    .count = count,
-    .offset = offset,
-    .flags = flags,
+    .arguments.range.count = count,
+    .arguments.range.offset = offset,
+    .arguments.range.flags = flags,
   };
-  int64_t ret = rt_upcall (nxdata, &m);
+  int64_t ret = rt_upcall (nxdata, &upcall, NULL);
 
   if (ret == -1 && err != NULL)
     *err = errno;
@@ -393,132 +366,132 @@ const struct rt_next_table rt_next_table_filter_1_25_4 = {
   .extents = offsetof (struct nbdkit_next_ops, extents),
 };
 
-void rt_filter_1_25_4_call (const void *module, struct rt_message *m)
+void rt_filter_1_25_4_call (const void *module, const struct rt_downcall *downcall, struct rt_result *result)
 {
   const struct nbdkit_filter *self = module;
   int err = 0;
 
-  switch (m->op) {
+  switch (downcall->op) {
   case RT_OP_LOAD: // void (*load) (void)
     self->load ();
-    m->ret = 0;
+    result->ret = 0;
     break;
   case RT_OP_UNLOAD: // void (*unload) (void)
     self->unload ();
-    m->ret = 0;
+    result->ret = 0;
     break;
   case RT_OP_CONFIG: // int (*config) (nbdkit_next_config *next, nbdkit_backend *nxdata, const char *key, const char *value)
-    m->ret = self->config (rt_next_config_1_25_4, (void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->key, (void *) (uintptr_t) m->value);
+    result->ret = self->config (rt_next_config_1_25_4, downcall->nxdata, downcall->arguments.setting.key, downcall->arguments.setting.value);
     break;
   case RT_OP_CONFIG_COMPLETE: // int (*config_complete) (nbdkit_next_config_complete *next, nbdkit_backend *nxdata)
-    m->ret = self->config_complete (rt_next_config_complete_1_25_4, (void *) (uintptr_t) m->nxdata);
+    result->ret = self->config_complete (rt_next_config_complete_1_25_4, downcall->nxdata);
     break;
   case RT_OP_THREAD_MODEL: // int (*thread_model) (void)
-    m->ret = self->thread_model ();
+    result->ret = self->thread_model ();
     break;
   case RT_OP_GET_READY: // int (*get_ready) (nbdkit_next_get_ready *next, nbdkit_backend *nxdata, int thread_model)
-    m->ret = self->get_ready (rt_next_get_ready_1_25_4, (void *) (uintptr_t) m->nxdata, m->readonly);
+    result->ret = self->get_ready (rt_next_get_ready_1_25_4, downcall->nxdata, downcall->arguments.model.thread_model);
     break;
   case RT_OP_AFTER_FORK: // int (*after_fork) (nbdkit_next_after_fork *next, nbdkit_backend *nxdata)
-    m->ret = self->after_fork (rt_next_after_fork_1_25_4, (void *) (uintptr_t) m->nxdata);
+    result->ret = self->after_fork (rt_next_after_fork_1_25_4, downcall->nxdata);
     break;
   case RT_OP_PRECONNECT: // int (*preconnect) (nbdkit_next_preconnect *next, nbdkit_backend *nxdata, int readonly)
-    m->ret = self->preconnect (rt_next_preconnect_1_25_4, (void *) (uintptr_t) m->nxdata, m->readonly);
+    result->ret = self->preconnect (rt_next_preconnect_1_25_4, downcall->nxdata, downcall->arguments.visit.readonly);
     break;
   case RT_OP_LIST_EXPORTS: // int (*list_exports) (nbdkit_next_list_exports *next, nbdkit_backend *nxdata, int readonly, int is_tls, struct nbdkit_exports *exports)
-    m->ret = self->list_exports (rt_next_list_exports_1_25_4, (void *) (uintptr_t) m->nxdata, m->readonly, m->is_tls, (void *) (uintptr_t) m->exports);
+    result->ret = self->list_exports (rt_next_list_exports_1_25_4, downcall->nxdata, downcall->arguments.listing.readonly, downcall->arguments.listing.is_tls, downcall->arguments.listing.exports);
     break;
   case RT_OP_DEFAULT_EXPORT: // const char *(*default_export) (nbdkit_next_default_export *next, nbdkit_backend *nxdata, int readonly, int is_tls)
-    m->ret = (int64_t) (intptr_t) self->default_export (rt_next_default_export_1_25_4, (void *) (uintptr_t) m->nxdata, m->readonly, m->is_tls);
+    result->ret = (int64_t) (intptr_t) self->default_export (rt_next_default_export_1_25_4, downcall->nxdata, downcall->arguments.visit.readonly, downcall->arguments.visit.is_tls);
     break;
   case RT_OP_OPEN: // void *(*open) (nbdkit_next_open *next, nbdkit_context *context, int readonly, const char *exportname, int is_tls)
-    m->ret = (int64_t) (intptr_t) self->open (rt_next_open_1_25_4, (void *) (uintptr_t) m->nxdata, m->readonly, (void *) (uintptr_t) m->key, m->is_tls);
+    result->ret = (int64_t) (intptr_t) self->open (rt_next_open_1_25_4, downcall->nxdata, downcall->arguments.open.readonly, downcall->arguments.open.export_name, downcall->arguments.open.is_tls);
     break;
   case RT_OP_CLOSE: // void (*close) (void *handle)
-    self->close ((void *) (uintptr_t) m->handle);
-    m->ret = 0;
+    self->close (downcall->handle);
+    result->ret = 0;
     break;
   case RT_OP_PREPARE: // int (*prepare) (nbdkit_next *next, void *handle, int readonly)
-    m->ret = self->prepare ((void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle, m->readonly);
+    result->ret = self->prepare (downcall->nxdata, downcall->handle, downcall->arguments.visit.readonly);
     break;
   case RT_OP_FINALIZE: // int (*finalize) (nbdkit_next *next, void *handle)
-    m->ret = self->finalize ((void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle);
+    result->ret = self->finalize (downcall->nxdata, downcall->handle);
     break;
   case RT_OP_GET_SIZE: // int64_t (*get_size) (nbdkit_next *next, void *handle)
-    m->ret = self->get_size ((void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle);
+    result->ret = self->get_size (downcall->nxdata, downcall->handle);
     break;
   case RT_OP_EXPORT_DESCRIPTION: // const char *(*export_description) (nbdkit_next *next, void *handle)
-    m->ret = (int64_t) (intptr_t) self->export_description ((void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle);
+    result->ret = (int64_t) (intptr_t) self->export_description (downcall->nxdata, downcall->handle);
     break;
   case RT_OP_CAN_WRITE: // int (*can_write) (nbdkit_next *next, void *handle)
-    m->ret = self->can_write ((void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle);
+    result->ret = self->can_write (downcall->nxdata, downcall->handle);
     break;
   case RT_OP_CAN_FLUSH: // int (*can_flush) (nbdkit_next *next, void *handle)
-    m->ret = self->can_flush ((void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle);
+    result->ret = self->can_flush (downcall->nxdata, downcall->handle);
     break;
   case RT_OP_IS_ROTATIONAL: // int (*is_rotational) (nbdkit_next *next, void *handle)
-    m->ret = self->is_rotational ((void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle);
+    result->ret = self->is_rotational (downcall->nxdata, downcall->handle);
     break;
   case RT_OP_CAN_TRIM: // int (*can_trim) (nbdkit_next *next, void *handle)
-    m->ret = self->can_trim ((void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle);
+    result->ret = self->can_trim (downcall->nxdata, downcall->handle);
     break;
   case RT_OP_CAN_ZERO: // int (*can_zero) (nbdkit_next *next, void *handle)
-    m->ret = self->can_zero ((void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle);
+    result->ret = self->can_zero (downcall->nxdata, downcall->handle);
     break;
   case RT_OP_CAN_FAST_ZERO: // int (*can_fast_zero) (nbdkit_next *next, void *handle)
-    m->ret = self->can_fast_zero ((void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle);
+    result->ret = self->can_fast_zero (downcall->nxdata, downcall->handle);
     break;
   case RT_OP_CAN_EXTENTS: // int (*can_extents) (nbdkit_next *next, void *handle)
-    m->ret = self->can_extents ((void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle);
+    result->ret = self->can_extents (downcall->nxdata, downcall->handle);
     break;
   case RT_OP_CAN_FUA: // int (*can_fua) (nbdkit_next *next, void *handle)
-    m->ret = self->can_fua ((void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle);
+    result->ret = self->can_fua (downcall->nxdata, downcall->handle);
     break;
   case RT_OP_CAN_MULTI_CONN: // int (*can_multi_conn) (nbdkit_next *next, void *handle)
-    m->ret = self->can_multi_conn ((void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle);
+    result->ret = self->can_multi_conn (downcall->nxdata, downcall->handle);
     break;
   case RT_OP_CAN_CACHE: // int (*can_cache) (nbdkit_next *next, void *handle)
-    m->ret = self->can_cache ((void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle);
+    result->ret = self->can_cache (downcall->nxdata, downcall->handle);
     break;
   case RT_OP_PREAD: // int (*pread) (nbdkit_next *next, void *handle, void *buf, uint32_t count, uint64_t offset, uint32_t flags, int *err)
-    m->ret = self->pread ((void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle, (void *) (uintptr_t) m->buf, m->count, m->offset, m->flags, &err);
-    if (m->ret == -1)
-      m->err = err;
+    result->ret = self->pread (downcall->nxdata, downcall->handle, downcall->arguments.data.buf, downcall->arguments.data.count, downcall->arguments.data.offset, downcall->arguments.data.flags, &err);
+    if (result->ret == -1)
+      result->stored = err;
     break;
   case RT_OP_PWRITE: // int (*pwrite) (nbdkit_next *next, void *handle, const void *buf, uint32_t count, uint64_t offset, uint32_t flags, int *err)
-    m->ret = self->pwrite ((void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle, (void *) (uintptr_t) m->buf, m->count, m->offset, m->flags, &err);
-    if (m->ret == -1)
-      m->err = err;
+    result->ret = self->pwrite (downcall->nxdata, downcall->handle, downcall->arguments.data.buf, downcall->arguments.data.count, downcall->arguments.data.offset, downcall->arguments.data.flags, &err);
+    if (result->ret == -1)
+      result->stored = err;
     break;
   case RT_OP_FLUSH: // int (*flush) (nbdkit_next *next, void *handle, uint32_t flags, int *err)
-    m->ret = self->flush ((void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle, m->flags, &err);
-    if (m->ret == -1)
-      m->err = err;
+    result->ret = self->flush (downcall->nxdata, downcall->handle, downcall->arguments.flush.flags, &err);
+    if (result->ret == -1)
+      result->stored = err;
     break;
   case RT_OP_TRIM: // int (*trim) (nbdkit_next *next, void *handle, uint32_t count, uint64_t offset, uint32_t flags, int *err)
-    m->ret = self->trim ((void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle, m->count, m->offset, m->flags, &err);
-    if (m->ret == -1)
-      m->err = err;
+    result->ret = self->trim (downcall->nxdata, downcall->handle, downcall->arguments.range.count, downcall->arguments.range.offset, downcall->arguments.range.flags, &err);
+    if (result->ret == -1)
+      result->stored = err;
     break;
   case RT_OP_ZERO: // int (*zero) (nbdkit_next *next, void *handle, uint32_t count, uint64_t offset, uint32_t flags, int *err)
-    m->ret = self->zero ((void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle, m->count, m->offset, m->flags, &err);
-    if (m->ret == -1)
-      m->err = err;
+    result->ret = self->zero (downcall->nxdata, downcall->handle, downcall->arguments.range.count, downcall->arguments.range.offset, downcall->arguments.range.flags, &err);
+    if (result->ret == -1)
+      result->stored = err;
     break;
   case RT_OP_EXTENTS: // int (*extents) (nbdkit_next *next, void *handle, uint32_t count, uint64_t offset, uint32_t flags, struct nbdkit_extents *extents, int *err)
-    m->ret = self->extents ((void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle, m->count, m->offset, m->flags, (void *) (uintptr_t) m->extents, &err);
-    if (m->ret == -1)
-      m->err = err;
+    result->ret = self->extents (downcall->nxdata, downcall->handle, downcall->arguments.mapping.count, downcall->arguments.mapping.offset, downcall->arguments.mapping.flags, downcall->arguments.mapping.extents, &err);
+    if (result->ret == -1)
+      result->stored = err;
     break;
   case RT_OP_CACHE: // int (*cache) (nbdkit_next *next, void *handle, uint32_t count, uint64_t offset, uint32_t flags, int *err)
-    m->ret = self->cache ((void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle, m->count, m->offset, m->flags, &err);
-    if (m->ret == -1)
-      m->err = err;
+    result->ret = self->cache (downcall->nxdata, downcall->handle, downcall->arguments.range.count, downcall->arguments.range.offset, downcall->arguments.range.flags, &err);
+    if (result->ret == -1)
+      result->stored = err;
     break;
   default:
     errno = EINVAL;
-    m->err = EINVAL;
-    m->ret = -1;
+    result->stored = EINVAL;
+    result->ret = -1;
     break;
   }
 }

@@ -74,136 +74,136 @@ const struct rt_next_table rt_next_table_filter_1_26 = {
   .extents = offsetof (struct nbdkit_next_ops, extents),
 };
 
-void rt_filter_1_26_call (const void *module, struct rt_message *m)
+void rt_filter_1_26_call (const void *module, const struct rt_downcall *downcall, struct rt_result *result)
 {
   const struct nbdkit_filter *self = module;
   int err = 0;
 
-  switch (m->op) {
+  switch (downcall->op) {
   case RT_OP_LOAD: // void (*load) (void)
     self->load ();
-    m->ret = 0;
+    result->ret = 0;
     break;
   case RT_OP_UNLOAD: // void (*unload) (void)
     self->unload ();
-    m->ret = 0;
+    result->ret = 0;
     break;
   case RT_OP_CONFIG: // int (*config) (nbdkit_next_config *next, nbdkit_backend *nxdata, const char *key, const char *value)
-    m->ret = self->config (rt_next_config_1_25_4, (void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->key, (void *) (uintptr_t) m->value);
+    result->ret = self->config (rt_next_config_1_25_4, downcall->nxdata, downcall->arguments.setting.key, downcall->arguments.setting.value);
     break;
   case RT_OP_CONFIG_COMPLETE: // int (*config_complete) (nbdkit_next_config_complete *next, nbdkit_backend *nxdata)
-    m->ret = self->config_complete (rt_next_config_complete_1_25_4, (void *) (uintptr_t) m->nxdata);
+    result->ret = self->config_complete (rt_next_config_complete_1_25_4, downcall->nxdata);
     break;
   case RT_OP_THREAD_MODEL: // int (*thread_model) (void)
-    m->ret = self->thread_model ();
+    result->ret = self->thread_model ();
     break;
   case RT_OP_GET_READY: // int (*get_ready) (int thread_model)
-    m->ret = self->get_ready (m->readonly);
+    result->ret = self->get_ready (downcall->arguments.model.thread_model);
     break;
   case RT_OP_AFTER_FORK: // int (*after_fork) (nbdkit_backend *backend)
-    m->ret = self->after_fork ((void *) (uintptr_t) m->nxdata);
+    result->ret = self->after_fork (downcall->nxdata);
     break;
   case RT_OP_CLEANUP: // void (*cleanup) (nbdkit_backend *backend)
-    self->cleanup ((void *) (uintptr_t) m->nxdata);
-    m->ret = 0;
+    self->cleanup (downcall->nxdata);
+    result->ret = 0;
     break;
   case RT_OP_PRECONNECT: // int (*preconnect) (nbdkit_next_preconnect *next, nbdkit_backend *nxdata, int readonly)
-    m->ret = self->preconnect (rt_next_preconnect_1_25_4, (void *) (uintptr_t) m->nxdata, m->readonly);
+    result->ret = self->preconnect (rt_next_preconnect_1_25_4, downcall->nxdata, downcall->arguments.visit.readonly);
     break;
   case RT_OP_LIST_EXPORTS: // int (*list_exports) (nbdkit_next_list_exports *next, nbdkit_backend *nxdata, int readonly, int is_tls, struct nbdkit_exports *exports)
-    m->ret = self->list_exports (rt_next_list_exports_1_25_4, (void *) (uintptr_t) m->nxdata, m->readonly, m->is_tls, (void *) (uintptr_t) m->exports);
+    result->ret = self->list_exports (rt_next_list_exports_1_25_4, downcall->nxdata, downcall->arguments.listing.readonly, downcall->arguments.listing.is_tls, downcall->arguments.listing.exports);
     break;
   case RT_OP_DEFAULT_EXPORT: // const char *(*default_export) (nbdkit_next_default_export *next, nbdkit_backend *nxdata, int readonly, int is_tls)
-    m->ret = (int64_t) (intptr_t) self->default_export (rt_next_default_export_1_25_4, (void *) (uintptr_t) m->nxdata, m->readonly, m->is_tls);
+    result->ret = (int64_t) (intptr_t) self->default_export (rt_next_default_export_1_25_4, downcall->nxdata, downcall->arguments.visit.readonly, downcall->arguments.visit.is_tls);
     break;
   case RT_OP_OPEN: // void *(*open) (nbdkit_next_open *next, nbdkit_context *context, int readonly, const char *exportname, int is_tls)
-    m->ret = (int64_t) (intptr_t) self->open (rt_next_open_1_25_4, (void *) (uintptr_t) m->nxdata, m->readonly, (void *) (uintptr_t) m->key, m->is_tls);
+    result->ret = (int64_t) (intptr_t) self->open (rt_next_open_1_25_4, downcall->nxdata, downcall->arguments.open.readonly, downcall->arguments.open.export_name, downcall->arguments.open.is_tls);
     break;
   case RT_OP_CLOSE: // void (*close) (void *handle)
-    self->close ((void *) (uintptr_t) m->handle);
-    m->ret = 0;
+    self->close (downcall->handle);
+    result->ret = 0;
     break;
   case RT_OP_PREPARE: // int (*prepare) (nbdkit_next *next, void *handle, int readonly)
-    m->ret = self->prepare ((void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle, m->readonly);
+    result->ret = self->prepare (downcall->nxdata, downcall->handle, downcall->arguments.visit.readonly);
     break;
   case RT_OP_FINALIZE: // int (*finalize) (nbdkit_next *next, void *handle)
-    m->ret = self->finalize ((void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle);
+    result->ret = self->finalize (downcall->nxdata, downcall->handle);
     break;
   case RT_OP_GET_SIZE: // int64_t (*get_size) (nbdkit_next *next, void *handle)
-    m->ret = self->get_size ((void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle);
+    result->ret = self->get_size (downcall->nxdata, downcall->handle);
     break;
   case RT_OP_EXPORT_DESCRIPTION: // const char *(*export_description) (nbdkit_next *next, void *handle)
-    m->ret = (int64_t) (intptr_t) self->export_description ((void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle);
+    result->ret = (int64_t) (intptr_t) self->export_description (downcall->nxdata, downcall->handle);
     break;
   case RT_OP_CAN_WRITE: // int (*can_write) (nbdkit_next *next, void *handle)
-    m->ret = self->can_write ((void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle);
+    result->ret = self->can_write (downcall->nxdata, downcall->handle);
     break;
   case RT_OP_CAN_FLUSH: // int (*can_flush) (nbdkit_next *next, void *handle)
-    m->ret = self->can_flush ((void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle);
+    result->ret = self->can_flush (downcall->nxdata, downcall->handle);
     break;
   case RT_OP_IS_ROTATIONAL: // int (*is_rotational) (nbdkit_next *next, void *handle)
-    m->ret = self->is_rotational ((void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle);
+    result->ret = self->is_rotational (downcall->nxdata, downcall->handle);
     break;
   case RT_OP_CAN_TRIM: // int (*can_trim) (nbdkit_next *next, void *handle)
-    m->ret = self->can_trim ((void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle);
+    result->ret = self->can_trim (downcall->nxdata, downcall->handle);
     break;
   case RT_OP_CAN_ZERO: // int (*can_zero) (nbdkit_next *next, void *handle)
-    m->ret = self->can_zero ((void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle);
+    result->ret = self->can_zero (downcall->nxdata, downcall->handle);
     break;
   case RT_OP_CAN_FAST_ZERO: // int (*can_fast_zero) (nbdkit_next *next, void *handle)
-    m->ret = self->can_fast_zero ((void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle);
+    result->ret = self->can_fast_zero (downcall->nxdata, downcall->handle);
     break;
   case RT_OP_CAN_EXTENTS: // int (*can_extents) (nbdkit_next *next, void *handle)
-    m->ret = self->can_extents ((void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle);
+    result->ret = self->can_extents (downcall->nxdata, downcall->handle);
     break;
   case RT_OP_CAN_FUA: // int (*can_fua) (nbdkit_next *next, void *handle)
-    m->ret = self->can_fua ((void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle);
+    result->ret = self->can_fua (downcall->nxdata, downcall->handle);
     break;
   case RT_OP_CAN_MULTI_CONN: // int (*can_multi_conn) (nbdkit_next *next, void *handle)
-    m->ret = self->can_multi_conn ((void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle);
+    result->ret = self->can_multi_conn (downcall->nxdata, downcall->handle);
     break;
   case RT_OP_CAN_CACHE: // int (*can_cache) (nbdkit_next *next, void *handle)
-    m->ret = self->can_cache ((void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle);
+    result->ret = self->can_cache (downcall->nxdata, downcall->handle);
     break;
   case RT_OP_PREAD: // int (*pread) (nbdkit_next *next, void *handle, void *buf, uint32_t count, uint64_t offset, uint32_t flags, int *err)
-    m->ret = self->pread ((void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle, (void *) (uintptr_t) m->buf, m->count, m->offset, m->flags, &err);
-    if (m->ret == -1)
-      m->err = err;
+    result->ret = self->pread (downcall->nxdata, downcall->handle, downcall->arguments.data.buf, downcall->arguments.data.count, downcall->arguments.data.offset, downcall->arguments.data.flags, &err);
+    if (result->ret == -1)
+      result->stored = err;
     break;
   case RT_OP_PWRITE: // int (*pwrite) (nbdkit_next *next, void *handle, const void *buf, uint32_t count, uint64_t offset, uint32_t flags, int *err)
-    m->ret = self->pwrite ((void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle, (void *) (uintptr_t) m->buf, m->count, m->offset, m->flags, &err);
-    if (m->ret == -1)
-      m->err = err;
+    result->ret = self->pwrite (downcall->nxdata, downcall->handle, downcall->arguments.data.buf, downcall->arguments.data.count, downcall->arguments.data.offset, downcall->arguments.data.flags, &err);
+    if (result->ret == -1)
+      result->stored = err;
     break;
   case RT_OP_FLUSH: // int (*flush) (nbdkit_next *next, void *handle, uint32_t flags, int *err)
-    m->ret = self->flush ((void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle, m->flags, &err);
-    if (m->ret == -1)
-      m->err = err;
+    result->ret = self->flush (downcall->nxdata, downcall->handle, downcall->arguments.flush.flags, &err);
+    if (result->ret == -1)
+      result->stored = err;
     break;
   case RT_OP_TRIM: // int (*trim) (nbdkit_next *next, void *handle, uint32_t count, uint64_t offset, uint32_t flags, int *err)
-    m->ret = self->trim ((void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle, m->count, m->offset, m->flags, &err);
-    if (m->ret == -1)
-      m->err = err;
+    result->ret = self->trim (downcall->nxdata, downcall->handle, downcall->arguments.range.count, downcall->arguments.range.offset, downcall->arguments.range.flags, &err);
+    if (result->ret == -1)
+      result->stored = err;
     break;
   case RT_OP_ZERO: // int (*zero) (nbdkit_next *next, void *handle, uint32_t count, uint64_t offset, uint32_t flags, int *err)
-    m->ret = self->zero ((void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle, m->count, m->offset, m->flags, &err);
-    if (m->ret == -1)
-      m->err = err;
+    result->ret = self->zero (downcall->nxdata, downcall->handle, downcall->arguments.range.count, downcall->arguments.range.offset, downcall->arguments.range.flags, &err);
+    if (result->ret == -1)
+      result->stored = err;
     break;
   case RT_OP_EXTENTS: // int (*extents) (nbdkit_next *next, void *handle, uint32_t count, uint64_t offset, uint32_t flags, struct nbdkit_extents *extents, int *err)
-    m->ret = self->extents ((void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle, m->count, m->offset, m->flags, (void *) (uintptr_t) m->extents, &err);
-    if (m->ret == -1)
-      m->err = err;
+    result->ret = self->extents (downcall->nxdata, downcall->handle, downcall->arguments.mapping.count, downcall->arguments.mapping.offset, downcall->arguments.mapping.flags, downcall->arguments.mapping.extents, &err);
+    if (result->ret == -1)
+      result->stored = err;
     break;
   case RT_OP_CACHE: // int (*cache) (nbdkit_next *next, void *handle, uint32_t count, uint64_t offset, uint32_t flags, int *err)
-    m->ret = self->cache ((void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle, m->count, m->offset, m->flags, &err);
-    if (m->ret == -1)
-      m->err = err;
+    result->ret = self->cache (downcall->nxdata, downcall->handle, downcall->arguments.range.count, downcall->arguments.range.offset, downcall->arguments.range.flags, &err);
+    if (result->ret == -1)
+      result->stored = err;
     break;
   default:
     errno = EINVAL;
-    m->err = EINVAL;
-    m->ret = -1;
+    result->stored = EINVAL;
+    result->ret = -1;
     break;
   }
 }

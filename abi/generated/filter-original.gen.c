@@ -17,134 +17,122 @@
 // int nbdkit_next_config (nbdkit_backend *nxdata, const char *key, const char *value)
 int rt_next_config_original (void *nxdata, const char *key, const char *value)
 {
-  struct rt_message m = {
-    .kind = RT_UPCALL,
+  struct rt_upcall upcall = {
     .op = RT_OP_CONFIG,
-    .key = (uint64_t) (uintptr_t) key,
-    .value = (uint64_t) (uintptr_t) value,
+    .arguments.setting.key = (void *) (uintptr_t) key,
+    .arguments.setting.value = (void *) (uintptr_t) value,
   };
-  return (int) rt_upcall (nxdata, &m);
+  return (int) rt_upcall (nxdata, &upcall, NULL);
 }
 
 // int nbdkit_next_config_complete (nbdkit_backend *nxdata)
 int rt_next_config_complete_original (void *nxdata)
 {
-  struct rt_message m = {
-    .kind = RT_UPCALL,
+  struct rt_upcall upcall = {
     .op = RT_OP_CONFIG_COMPLETE,
   };
-  return (int) rt_upcall (nxdata, &m);
+  return (int) rt_upcall (nxdata, &upcall, NULL);
 }
 
 // int64_t (*get_size) (void *nxdata)
 int64_t rt_next_get_size_original (void *nxdata)
 {
-  struct rt_message m = {
-    .kind = RT_UPCALL,
+  struct rt_upcall upcall = {
     .op = RT_OP_GET_SIZE,
   };
-  return (int64_t) rt_upcall (nxdata, &m);
+  return (int64_t) rt_upcall (nxdata, &upcall, NULL);
 }
 
 // int (*can_write) (void *nxdata)
 int rt_next_can_write_original (void *nxdata)
 {
-  struct rt_message m = {
-    .kind = RT_UPCALL,
+  struct rt_upcall upcall = {
     .op = RT_OP_CAN_WRITE,
   };
-  return (int) rt_upcall (nxdata, &m);
+  return (int) rt_upcall (nxdata, &upcall, NULL);
 }
 
 // int (*can_flush) (void *nxdata)
 int rt_next_can_flush_original (void *nxdata)
 {
-  struct rt_message m = {
-    .kind = RT_UPCALL,
+  struct rt_upcall upcall = {
     .op = RT_OP_CAN_FLUSH,
   };
-  return (int) rt_upcall (nxdata, &m);
+  return (int) rt_upcall (nxdata, &upcall, NULL);
 }
 
 // int (*is_rotational) (void *nxdata)
 int rt_next_is_rotational_original (void *nxdata)
 {
-  struct rt_message m = {
-    .kind = RT_UPCALL,
+  struct rt_upcall upcall = {
     .op = RT_OP_IS_ROTATIONAL,
   };
-  return (int) rt_upcall (nxdata, &m);
+  return (int) rt_upcall (nxdata, &upcall, NULL);
 }
 
 // int (*can_trim) (void *nxdata)
 int rt_next_can_trim_original (void *nxdata)
 {
-  struct rt_message m = {
-    .kind = RT_UPCALL,
+  struct rt_upcall upcall = {
     .op = RT_OP_CAN_TRIM,
   };
-  return (int) rt_upcall (nxdata, &m);
+  return (int) rt_upcall (nxdata, &upcall, NULL);
 }
 
 // int (*pread) (void *nxdata, void *buf, uint32_t count, uint64_t offset)
 int rt_next_pread_original (void *nxdata, void *buf, uint32_t count, uint64_t offset)
 {
-  struct rt_message m = {
-    .kind = RT_UPCALL,
+  struct rt_upcall upcall = {
     .op = RT_OP_PREAD,
-    .buf = (uint64_t) (uintptr_t) buf,
-    .count = count,
-    .offset = offset,
+    .arguments.data.buf = (void *) (uintptr_t) buf,
+    .arguments.data.count = count,
+    .arguments.data.offset = offset,
   };
-  return (int) rt_upcall (nxdata, &m);
+  return (int) rt_upcall (nxdata, &upcall, NULL);
 }
 
 // int (*pwrite) (void *nxdata, const void *buf, uint32_t count, uint64_t offset)
 int rt_next_pwrite_original (void *nxdata, const void *buf, uint32_t count, uint64_t offset)
 {
-  struct rt_message m = {
-    .kind = RT_UPCALL,
+  struct rt_upcall upcall = {
     .op = RT_OP_PWRITE,
-    .buf = (uint64_t) (uintptr_t) buf,
-    .count = count,
-    .offset = offset,
+    .arguments.data.buf = (void *) (uintptr_t) buf,
+    .arguments.data.count = count,
+    .arguments.data.offset = offset,
   };
-  return (int) rt_upcall (nxdata, &m);
+  return (int) rt_upcall (nxdata, &upcall, NULL);
 }
 
 // int (*flush) (void *nxdata)
 int rt_next_flush_original (void *nxdata)
 {
-  struct rt_message m = {
-    .kind = RT_UPCALL,
+  struct rt_upcall upcall = {
     .op = RT_OP_FLUSH,
   };
-  return (int) rt_upcall (nxdata, &m);
+  return (int) rt_upcall (nxdata, &upcall, NULL);
 }
 
 // int (*trim) (void *nxdata, uint32_t count, uint64_t offset)
 int rt_next_trim_original (void *nxdata, uint32_t count, uint64_t offset)
 {
-  struct rt_message m = {
-    .kind = RT_UPCALL,
+  struct rt_upcall upcall = {
     .op = RT_OP_TRIM,
-    .count = count,
-    .offset = offset,
+    .arguments.range.count = count,
+    .arguments.range.offset = offset,
   };
-  return (int) rt_upcall (nxdata, &m);
+  return (int) rt_upcall (nxdata, &upcall, NULL);
 }
 
 // int (*zero) (void *nxdata, uint32_t count, uint64_t offset, int may_trim)
 int rt_next_zero_original (void *nxdata, uint32_t count, uint64_t offset, int may_trim)
 {
-  struct rt_message m = {
-    .kind = RT_UPCALL,
+  struct rt_upcall upcall = {
     .op = RT_OP_ZERO,
-    .count = count,
-    .offset = offset,
-    .flags = may_trim ? NBDKIT_FLAG_MAY_TRIM : 0,
+    .arguments.range.count = count,
+    .arguments.range.offset = offset,
+    .arguments.range.flags = may_trim ? NBDKIT_FLAG_MAY_TRIM : 0,
   };
-  return (int) rt_upcall (nxdata, &m);
+  return (int) rt_upcall (nxdata, &upcall, NULL);
 }
 
 static struct nbdkit_next_ops next_ops = {
@@ -166,72 +154,72 @@ const struct rt_next_table rt_next_table_filter_original = {
   .release = NBDKIT_FILTER_RELEASE,
 };
 
-void rt_filter_original_call (const void *module, struct rt_message *m)
+void rt_filter_original_call (const void *module, const struct rt_downcall *downcall, struct rt_result *result)
 {
   const struct nbdkit_filter *self = module;
 
-  switch (m->op) {
+  switch (downcall->op) {
   case RT_OP_LOAD: // void (*load) (void)
     self->load ();
-    m->ret = 0;
+    result->ret = 0;
     break;
   case RT_OP_UNLOAD: // void (*unload) (void)
     self->unload ();
-    m->ret = 0;
+    result->ret = 0;
     break;
   case RT_OP_CONFIG: // int (*config) (nbdkit_next_config *next, nbdkit_backend *nxdata, const char *key, const char *value)
-    m->ret = self->config (rt_next_config_original, (void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->key, (void *) (uintptr_t) m->value);
+    result->ret = self->config (rt_next_config_original, downcall->nxdata, downcall->arguments.setting.key, downcall->arguments.setting.value);
     break;
   case RT_OP_CONFIG_COMPLETE: // int (*config_complete) (nbdkit_next_config_complete *next, nbdkit_backend *nxdata)
-    m->ret = self->config_complete (rt_next_config_complete_original, (void *) (uintptr_t) m->nxdata);
+    result->ret = self->config_complete (rt_next_config_complete_original, downcall->nxdata);
     break;
   case RT_OP_OPEN: // void *(*open) (int readonly)
-    m->ret = (int64_t) (intptr_t) self->open (m->readonly);
+    result->ret = (int64_t) (intptr_t) self->open (downcall->arguments.open.readonly);
     break;
   case RT_OP_CLOSE: // void (*close) (void *handle)
-    self->close ((void *) (uintptr_t) m->handle);
-    m->ret = 0;
+    self->close (downcall->handle);
+    result->ret = 0;
     break;
   case RT_OP_PREPARE: // int (*prepare) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)
-    m->ret = self->prepare (&next_ops, (void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle);
+    result->ret = self->prepare (&next_ops, downcall->nxdata, downcall->handle);
     break;
   case RT_OP_FINALIZE: // int (*finalize) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)
-    m->ret = self->finalize (&next_ops, (void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle);
+    result->ret = self->finalize (&next_ops, downcall->nxdata, downcall->handle);
     break;
   case RT_OP_GET_SIZE: // int64_t (*get_size) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)
-    m->ret = self->get_size (&next_ops, (void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle);
+    result->ret = self->get_size (&next_ops, downcall->nxdata, downcall->handle);
     break;
   case RT_OP_CAN_WRITE: // int (*can_write) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)
-    m->ret = self->can_write (&next_ops, (void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle);
+    result->ret = self->can_write (&next_ops, downcall->nxdata, downcall->handle);
     break;
   case RT_OP_CAN_FLUSH: // int (*can_flush) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)
-    m->ret = self->can_flush (&next_ops, (void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle);
+    result->ret = self->can_flush (&next_ops, downcall->nxdata, downcall->handle);
     break;
   case RT_OP_IS_ROTATIONAL: // int (*is_rotational) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)
-    m->ret = self->is_rotational (&next_ops, (void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle);
+    result->ret = self->is_rotational (&next_ops, downcall->nxdata, downcall->handle);
     break;
   case RT_OP_CAN_TRIM: // int (*can_trim) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)
-    m->ret = self->can_trim (&next_ops, (void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle);
+    result->ret = self->can_trim (&next_ops, downcall->nxdata, downcall->handle);
     break;
   case RT_OP_PREAD: // int (*pread) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, void *buf, uint32_t count, uint64_t offset)
-    m->ret = self->pread (&next_ops, (void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle, (void *) (uintptr_t) m->buf, m->count, m->offset);
+    result->ret = self->pread (&next_ops, downcall->nxdata, downcall->handle, downcall->arguments.data.buf, downcall->arguments.data.count, downcall->arguments.data.offset);
     break;
   case RT_OP_PWRITE: // int (*pwrite) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, const void *buf, uint32_t count, uint64_t offset)
-    m->ret = self->pwrite (&next_ops, (void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle, (void *) (uintptr_t) m->buf, m->count, m->offset);
+    result->ret = self->pwrite (&next_ops, downcall->nxdata, downcall->handle, downcall->arguments.data.buf, downcall->arguments.data.count, downcall->arguments.data.offset);
     break;
   case RT_OP_FLUSH: // int (*flush) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)
-    m->ret = self->flush (&next_ops, (void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle);
+    result->ret = self->flush (&next_ops, downcall->nxdata, downcall->handle);
     break;
   case RT_OP_TRIM: // int (*trim) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, uint32_t count, uint64_t offset)
-    m->ret = self->trim (&next_ops, (void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle, m->count, m->offset);
+    result->ret = self->trim (&next_ops, downcall->nxdata, downcall->handle, downcall->arguments.range.count, downcall->arguments.range.offset);
     break;
   case RT_OP_ZERO: // int (*zero) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, uint32_t count, uint64_t offset, int may_trim)
-    m->ret = self->zero (&next_ops, (void *) (uintptr_t) m->nxdata, (void *) (uintptr_t) m->handle, m->count, m->offset, !!(m->flags & NBDKIT_FLAG_MAY_TRIM));
+    result->ret = self->zero (&next_ops, downcall->nxdata, downcall->handle, downcall->arguments.range.count, downcall->arguments.range.offset, !!(downcall->arguments.range.flags & NBDKIT_FLAG_MAY_TRIM));
     break;
   default:
     errno = EINVAL;
-    m->err = EINVAL;
-    m->ret = -1;
+    result->stored = EINVAL;
+    result->ret = -1;
     break;
   }
 }

@@ -2,7 +2,7 @@
 // Do not edit: `bun run codegen` overwrites this file.
 
 /** What a field is. A string is a `const char *`, a function is a pointer to one. */
-export type FieldKind = "u64" | "int" | "string" | "function" | "u32" | "i64" | "i32" | "struct";
+export type FieldKind = "u64" | "int" | "string" | "function" | "i32" | "bool" | "pointer" | "u32" | "union" | "i64" | "struct";
 
 /** Bytes from the start of the struct, and bytes of the field, on 64-bit systems. */
 export interface FieldLayout {
@@ -1495,41 +1495,186 @@ export const plugin = {
     block_size: { offset: 376, size: 8, kind: "function" },
   },
 } as const satisfies StructLayout;
+/** struct rt_setting in abi/runtime/runtime.h. */
+export const setting = {
+  size: 16,
+  fields: {
+    key: { offset: 0, size: 8, kind: "string" },
+    value: { offset: 8, size: 8, kind: "string" },
+  },
+} as const satisfies StructLayout;
+/** struct rt_model in abi/runtime/runtime.h. */
+export const model = {
+  size: 4,
+  fields: {
+    thread_model: { offset: 0, size: 4, kind: "i32" },
+  },
+} as const satisfies StructLayout;
+/** struct rt_visit in abi/runtime/runtime.h. */
+export const visit = {
+  size: 2,
+  fields: {
+    readonly: { offset: 0, size: 1, kind: "bool" },
+    is_tls: { offset: 1, size: 1, kind: "bool" },
+  },
+} as const satisfies StructLayout;
+/** struct rt_open in abi/runtime/runtime.h. */
+export const open = {
+  size: 16,
+  fields: {
+    export_name: { offset: 0, size: 8, kind: "string" },
+    readonly: { offset: 8, size: 1, kind: "bool" },
+    is_tls: { offset: 9, size: 1, kind: "bool" },
+  },
+} as const satisfies StructLayout;
+/** struct rt_listing in abi/runtime/runtime.h. */
+export const listing = {
+  size: 16,
+  fields: {
+    exports: { offset: 0, size: 8, kind: "pointer" },
+    readonly: { offset: 8, size: 1, kind: "bool" },
+    is_tls: { offset: 9, size: 1, kind: "bool" },
+    default_only: { offset: 10, size: 1, kind: "bool" },
+  },
+} as const satisfies StructLayout;
+/** struct rt_data in abi/runtime/runtime.h. */
+export const data = {
+  size: 24,
+  fields: {
+    buf: { offset: 0, size: 8, kind: "pointer" },
+    offset: { offset: 8, size: 8, kind: "u64" },
+    count: { offset: 16, size: 4, kind: "u32" },
+    flags: { offset: 20, size: 4, kind: "u32" },
+  },
+} as const satisfies StructLayout;
+/** struct rt_range in abi/runtime/runtime.h. */
+export const range = {
+  size: 16,
+  fields: {
+    offset: { offset: 0, size: 8, kind: "u64" },
+    count: { offset: 8, size: 4, kind: "u32" },
+    flags: { offset: 12, size: 4, kind: "u32" },
+  },
+} as const satisfies StructLayout;
+/** struct rt_flush in abi/runtime/runtime.h. */
+export const flush = {
+  size: 4,
+  fields: {
+    flags: { offset: 0, size: 4, kind: "u32" },
+  },
+} as const satisfies StructLayout;
+/** struct rt_mapping in abi/runtime/runtime.h. */
+export const mapping = {
+  size: 24,
+  fields: {
+    extents: { offset: 0, size: 8, kind: "pointer" },
+    offset: { offset: 8, size: 8, kind: "u64" },
+    count: { offset: 16, size: 4, kind: "u32" },
+    flags: { offset: 20, size: 4, kind: "u32" },
+  },
+} as const satisfies StructLayout;
+/** struct rt_context_open in abi/runtime/runtime.h. */
+export const contextOpen = {
+  size: 16,
+  fields: {
+    export_name: { offset: 0, size: 8, kind: "string" },
+    readonly: { offset: 8, size: 1, kind: "bool" },
+    shared: { offset: 9, size: 1, kind: "bool" },
+  },
+} as const satisfies StructLayout;
+/** struct rt_set_next in abi/runtime/runtime.h. */
+export const setNext = {
+  size: 8,
+  fields: {
+    next: { offset: 0, size: 8, kind: "pointer" },
+  },
+} as const satisfies StructLayout;
+/** struct rt_disconnect in abi/runtime/runtime.h. */
+export const disconnect = {
+  size: 1,
+  fields: {
+    force: { offset: 0, size: 1, kind: "bool" },
+  },
+} as const satisfies StructLayout;
+/** struct rt_downcall in abi/runtime/runtime.h. */
+export const downcall = {
+  size: 64,
+  fields: {
+    op: { offset: 0, size: 4, kind: "u32" },
+    module: { offset: 4, size: 4, kind: "u32" },
+    connection: { offset: 8, size: 8, kind: "pointer" },
+    nxdata: { offset: 16, size: 8, kind: "pointer" },
+    handle: { offset: 24, size: 8, kind: "pointer" },
+    export_name: { offset: 32, size: 8, kind: "string" },
+    arguments: { offset: 40, size: 24, kind: "union" },
+  },
+} as const satisfies StructLayout;
+/** struct rt_result in abi/runtime/runtime.h. */
+export const result = {
+  size: 40,
+  fields: {
+    ret: { offset: 0, size: 8, kind: "i64" },
+    said: { offset: 8, size: 8, kind: "pointer" },
+    stored: { offset: 16, size: 4, kind: "i32" },
+    errno_after: { offset: 20, size: 4, kind: "i32" },
+    minimum: { offset: 24, size: 4, kind: "u32" },
+    preferred: { offset: 28, size: 4, kind: "u32" },
+    maximum: { offset: 32, size: 4, kind: "u32" },
+  },
+} as const satisfies StructLayout;
+/** struct rt_upcall in abi/runtime/runtime.h. */
+export const upcall = {
+  size: 48,
+  fields: {
+    op: { offset: 0, size: 4, kind: "u32" },
+    target: { offset: 4, size: 4, kind: "u32" },
+    queued_call: { offset: 8, size: 4, kind: "u32" },
+    connection: { offset: 16, size: 8, kind: "pointer" },
+    arguments: { offset: 24, size: 24, kind: "union" },
+  },
+} as const satisfies StructLayout;
+/** struct rt_answer in abi/runtime/runtime.h. */
+export const answer = {
+  size: 32,
+  fields: {
+    ret: { offset: 0, size: 8, kind: "i64" },
+    err: { offset: 8, size: 4, kind: "i32" },
+    remember: { offset: 12, size: 1, kind: "bool" },
+    minimum: { offset: 16, size: 4, kind: "u32" },
+    preferred: { offset: 20, size: 4, kind: "u32" },
+    maximum: { offset: 24, size: 4, kind: "u32" },
+  },
+} as const satisfies StructLayout;
 /** struct rt_message in abi/runtime/runtime.h. */
 export const message = {
-  size: 128,
+  size: 72,
   fields: {
     kind: { offset: 0, size: 4, kind: "u32" },
-    op: { offset: 4, size: 4, kind: "u32" },
-    module: { offset: 8, size: 4, kind: "u32" },
-    target: { offset: 12, size: 4, kind: "u32" },
-    nxdata: { offset: 16, size: 8, kind: "u64" },
-    handle: { offset: 24, size: 8, kind: "u64" },
-    buf: { offset: 32, size: 8, kind: "u64" },
-    offset: { offset: 40, size: 8, kind: "u64" },
-    count: { offset: 48, size: 4, kind: "u32" },
-    flags: { offset: 52, size: 4, kind: "u32" },
-    ret: { offset: 56, size: 8, kind: "i64" },
-    err: { offset: 64, size: 4, kind: "i32" },
-    readonly: { offset: 68, size: 4, kind: "i32" },
-    key: { offset: 72, size: 8, kind: "u64" },
-    value: { offset: 80, size: 8, kind: "u64" },
-    connection: { offset: 88, size: 8, kind: "u64" },
-    extents: { offset: 96, size: 8, kind: "u64" },
-    exports: { offset: 104, size: 8, kind: "u64" },
-    minimum: { offset: 112, size: 4, kind: "u32" },
-    preferred: { offset: 116, size: 4, kind: "u32" },
-    maximum: { offset: 120, size: 4, kind: "u32" },
-    is_tls: { offset: 124, size: 4, kind: "i32" },
+    body: { offset: 8, size: 64, kind: "union" },
+  },
+} as const satisfies StructLayout;
+/** struct rt_direct in abi/runtime/runtime.h. */
+export const direct = {
+  size: 56,
+  fields: {
+    size: { offset: 0, size: 8, kind: "u64" },
+    shift: { offset: 8, size: 8, kind: "i64" },
+    descriptor: { offset: 16, size: 4, kind: "i32" },
+    op: { offset: 20, size: 4, kind: "u32" },
+    module: { offset: 24, size: 4, kind: "u32" },
+    errno_counts: { offset: 28, size: 1, kind: "bool" },
+    nxdata: { offset: 32, size: 8, kind: "pointer" },
+    handle: { offset: 40, size: 8, kind: "pointer" },
+    export_name: { offset: 48, size: 8, kind: "string" },
   },
 } as const satisfies StructLayout;
 /** struct rt_slot in abi/runtime/runtime.h. */
 export const slot = {
-  size: 256,
+  size: 144,
   fields: {
-    in: { offset: 0, size: 128, kind: "struct" },
-    out: { offset: 128, size: 128, kind: "struct" },
+    in: { offset: 0, size: 72, kind: "struct" },
+    out: { offset: 72, size: 72, kind: "struct" },
   },
 } as const satisfies StructLayout;
 /** All of them, by name. */
-export const layouts = { filter_original, filter_1_2, filter_1_4, filter_1_10, filter_1_12, filter_1_14, filter_1_15_1, filter_1_16, filter_1_17_1, filter_1_18, filter_1_21_12, filter_1_21_20, filter_1_21_22, filter_1_22, filter_1_24, filter_1_25_4, filter_1_26, filter_1_30, filter_1_36, filter_1_44, nextOps_original, nextOps_1_2, nextOps_1_4, nextOps_1_10, nextOps_1_12, nextOps_1_14, nextOps_1_15_1, nextOps_1_16, nextOps_1_17_1, nextOps_1_18, nextOps_1_21_12, nextOps_1_21_20, nextOps_1_21_22, nextOps_1_22, nextOps_1_24, nextOps_1_25_4, nextOps_1_26, nextOps_1_30, nextOps_1_36, nextOps_1_44, plugin, message, slot } as const;
+export const layouts = { filter_original, filter_1_2, filter_1_4, filter_1_10, filter_1_12, filter_1_14, filter_1_15_1, filter_1_16, filter_1_17_1, filter_1_18, filter_1_21_12, filter_1_21_20, filter_1_21_22, filter_1_22, filter_1_24, filter_1_25_4, filter_1_26, filter_1_30, filter_1_36, filter_1_44, nextOps_original, nextOps_1_2, nextOps_1_4, nextOps_1_10, nextOps_1_12, nextOps_1_14, nextOps_1_15_1, nextOps_1_16, nextOps_1_17_1, nextOps_1_18, nextOps_1_21_12, nextOps_1_21_20, nextOps_1_21_22, nextOps_1_22, nextOps_1_24, nextOps_1_25_4, nextOps_1_26, nextOps_1_30, nextOps_1_36, nextOps_1_44, plugin, setting, model, visit, open, listing, data, range, flush, mapping, contextOpen, setNext, disconnect, downcall, result, upcall, answer, message, direct, slot } as const;

@@ -4,7 +4,7 @@
 #ifndef RT_OPS_GEN_H
 #define RT_OPS_GEN_H
 
-// rt_message.op: the callback's name. 0 is none.
+// The op of a message: the callback's name. 0 is none.
 #define RT_OP_LOAD 1
 #define RT_OP_UNLOAD 2
 #define RT_OP_CONFIG 3

@@ -13,140 +13,137 @@
 #include "ops.gen.h"
 #include "runtime.h"
 
-void rt_plugin_call (const void *module, struct rt_message *m)
+void rt_plugin_call (const void *module, const struct rt_downcall *downcall, struct rt_result *result)
 {
   const struct nbdkit_plugin *self = module;
 
-  switch (m->op) {
+  switch (downcall->op) {
   case RT_OP_LOAD: // void (*load) (void)
     self->load ();
-    m->ret = 0;
+    result->ret = 0;
     break;
   case RT_OP_UNLOAD: // void (*unload) (void)
     self->unload ();
-    m->ret = 0;
+    result->ret = 0;
     break;
   case RT_OP_CONFIG: // int (*config) (const char *key, const char *value)
-    m->ret = self->config ((void *) (uintptr_t) m->key, (void *) (uintptr_t) m->value);
+    result->ret = self->config (downcall->arguments.setting.key, downcall->arguments.setting.value);
     break;
   case RT_OP_CONFIG_COMPLETE: // int (*config_complete) (void)
-    m->ret = self->config_complete ();
+    result->ret = self->config_complete ();
     break;
   case RT_OP_OPEN: // void *(*open) (int readonly)
-    m->ret = (int64_t) (intptr_t) self->open (m->readonly);
+    result->ret = (int64_t) (intptr_t) self->open (downcall->arguments.open.readonly);
     break;
   case RT_OP_CLOSE: // void (*close) (void *handle)
-    self->close ((void *) (uintptr_t) m->handle);
-    m->ret = 0;
+    self->close (downcall->handle);
+    result->ret = 0;
     break;
   case RT_OP_GET_SIZE: // int64_t (*get_size) (void *handle)
-    m->ret = self->get_size ((void *) (uintptr_t) m->handle);
+    result->ret = self->get_size (downcall->handle);
     break;
   case RT_OP_CAN_WRITE: // int (*can_write) (void *handle)
-    m->ret = self->can_write ((void *) (uintptr_t) m->handle);
+    result->ret = self->can_write (downcall->handle);
     break;
   case RT_OP_CAN_FLUSH: // int (*can_flush) (void *handle)
-    m->ret = self->can_flush ((void *) (uintptr_t) m->handle);
+    result->ret = self->can_flush (downcall->handle);
     break;
   case RT_OP_IS_ROTATIONAL: // int (*is_rotational) (void *handle)
-    m->ret = self->is_rotational ((void *) (uintptr_t) m->handle);
+    result->ret = self->is_rotational (downcall->handle);
     break;
   case RT_OP_CAN_TRIM: // int (*can_trim) (void *handle)
-    m->ret = self->can_trim ((void *) (uintptr_t) m->handle);
+    result->ret = self->can_trim (downcall->handle);
     break;
   case RT_OP__PREAD_V1: // int (*_pread_v1) (void *handle, void *buf, uint32_t count, uint64_t offset)
-    m->ret = self->_pread_v1 ((void *) (uintptr_t) m->handle, (void *) (uintptr_t) m->buf, m->count, m->offset);
+    result->ret = self->_pread_v1 (downcall->handle, downcall->arguments.data.buf, downcall->arguments.data.count, downcall->arguments.data.offset);
     break;
   case RT_OP__PWRITE_V1: // int (*_pwrite_v1) (void *handle, const void *buf, uint32_t count, uint64_t offset)
-    m->ret = self->_pwrite_v1 ((void *) (uintptr_t) m->handle, (void *) (uintptr_t) m->buf, m->count, m->offset);
+    result->ret = self->_pwrite_v1 (downcall->handle, downcall->arguments.data.buf, downcall->arguments.data.count, downcall->arguments.data.offset);
     break;
   case RT_OP__FLUSH_V1: // int (*_flush_v1) (void *handle)
-    m->ret = self->_flush_v1 ((void *) (uintptr_t) m->handle);
+    result->ret = self->_flush_v1 (downcall->handle);
     break;
   case RT_OP__TRIM_V1: // int (*_trim_v1) (void *handle, uint32_t count, uint64_t offset)
-    m->ret = self->_trim_v1 ((void *) (uintptr_t) m->handle, m->count, m->offset);
+    result->ret = self->_trim_v1 (downcall->handle, downcall->arguments.range.count, downcall->arguments.range.offset);
     break;
   case RT_OP__ZERO_V1: // int (*_zero_v1) (void *handle, uint32_t count, uint64_t offset, int may_trim)
-    m->ret = self->_zero_v1 ((void *) (uintptr_t) m->handle, m->count, m->offset, !!(m->flags & NBDKIT_FLAG_MAY_TRIM));
+    result->ret = self->_zero_v1 (downcall->handle, downcall->arguments.range.count, downcall->arguments.range.offset, !!(downcall->arguments.range.flags & NBDKIT_FLAG_MAY_TRIM));
     break;
   case RT_OP_DUMP_PLUGIN: // void (*dump_plugin) (void)
     self->dump_plugin ();
-    m->ret = 0;
+    result->ret = 0;
     break;
   case RT_OP_CAN_ZERO: // int (*can_zero) (void *handle)
-    m->ret = self->can_zero ((void *) (uintptr_t) m->handle);
+    result->ret = self->can_zero (downcall->handle);
     break;
   case RT_OP_CAN_FUA: // int (*can_fua) (void *handle)
-    m->ret = self->can_fua ((void *) (uintptr_t) m->handle);
+    result->ret = self->can_fua (downcall->handle);
     break;
   case RT_OP_PREAD: // int (*pread) (void *handle, void *buf, uint32_t count, uint64_t offset, uint32_t flags)
-    m->ret = self->pread ((void *) (uintptr_t) m->handle, (void *) (uintptr_t) m->buf, m->count, m->offset, m->flags);
+    result->ret = self->pread (downcall->handle, downcall->arguments.data.buf, downcall->arguments.data.count, downcall->arguments.data.offset, downcall->arguments.data.flags);
     break;
   case RT_OP_PWRITE: // int (*pwrite) (void *handle, const void *buf, uint32_t count, uint64_t offset, uint32_t flags)
-    m->ret = self->pwrite ((void *) (uintptr_t) m->handle, (void *) (uintptr_t) m->buf, m->count, m->offset, m->flags);
+    result->ret = self->pwrite (downcall->handle, downcall->arguments.data.buf, downcall->arguments.data.count, downcall->arguments.data.offset, downcall->arguments.data.flags);
     break;
   case RT_OP_FLUSH: // int (*flush) (void *handle, uint32_t flags)
-    m->ret = self->flush ((void *) (uintptr_t) m->handle, m->flags);
+    result->ret = self->flush (downcall->handle, downcall->arguments.flush.flags);
     break;
   case RT_OP_TRIM: // int (*trim) (void *handle, uint32_t count, uint64_t offset, uint32_t flags)
-    m->ret = self->trim ((void *) (uintptr_t) m->handle, m->count, m->offset, m->flags);
+    result->ret = self->trim (downcall->handle, downcall->arguments.range.count, downcall->arguments.range.offset, downcall->arguments.range.flags);
     break;
   case RT_OP_ZERO: // int (*zero) (void *handle, uint32_t count, uint64_t offset, uint32_t flags)
-    m->ret = self->zero ((void *) (uintptr_t) m->handle, m->count, m->offset, m->flags);
+    result->ret = self->zero (downcall->handle, downcall->arguments.range.count, downcall->arguments.range.offset, downcall->arguments.range.flags);
     break;
   case RT_OP_CAN_MULTI_CONN: // int (*can_multi_conn) (void *handle)
-    m->ret = self->can_multi_conn ((void *) (uintptr_t) m->handle);
+    result->ret = self->can_multi_conn (downcall->handle);
     break;
   case RT_OP_CAN_EXTENTS: // int (*can_extents) (void *handle)
-    m->ret = self->can_extents ((void *) (uintptr_t) m->handle);
+    result->ret = self->can_extents (downcall->handle);
     break;
   case RT_OP_EXTENTS: // int (*extents) (void *handle, uint32_t count, uint64_t offset, uint32_t flags, struct nbdkit_extents *extents)
-    m->ret = self->extents ((void *) (uintptr_t) m->handle, m->count, m->offset, m->flags, (void *) (uintptr_t) m->extents);
+    result->ret = self->extents (downcall->handle, downcall->arguments.mapping.count, downcall->arguments.mapping.offset, downcall->arguments.mapping.flags, downcall->arguments.mapping.extents);
     break;
   case RT_OP_CAN_CACHE: // int (*can_cache) (void *handle)
-    m->ret = self->can_cache ((void *) (uintptr_t) m->handle);
+    result->ret = self->can_cache (downcall->handle);
     break;
   case RT_OP_CACHE: // int (*cache) (void *handle, uint32_t count, uint64_t offset, uint32_t flags)
-    m->ret = self->cache ((void *) (uintptr_t) m->handle, m->count, m->offset, m->flags);
+    result->ret = self->cache (downcall->handle, downcall->arguments.range.count, downcall->arguments.range.offset, downcall->arguments.range.flags);
     break;
   case RT_OP_THREAD_MODEL: // int (*thread_model) (void)
-    m->ret = self->thread_model ();
+    result->ret = self->thread_model ();
     break;
   case RT_OP_CAN_FAST_ZERO: // int (*can_fast_zero) (void *handle)
-    m->ret = self->can_fast_zero ((void *) (uintptr_t) m->handle);
+    result->ret = self->can_fast_zero (downcall->handle);
     break;
   case RT_OP_PRECONNECT: // int (*preconnect) (int readonly)
-    m->ret = self->preconnect (m->readonly);
+    result->ret = self->preconnect (downcall->arguments.visit.readonly);
     break;
   case RT_OP_GET_READY: // int (*get_ready) (void)
-    m->ret = self->get_ready ();
+    result->ret = self->get_ready ();
     break;
   case RT_OP_AFTER_FORK: // int (*after_fork) (void)
-    m->ret = self->after_fork ();
+    result->ret = self->after_fork ();
     break;
   case RT_OP_LIST_EXPORTS: // int (*list_exports) (int readonly, int is_tls, struct nbdkit_exports *exports)
-    m->ret = self->list_exports (m->readonly, m->is_tls, (void *) (uintptr_t) m->exports);
+    result->ret = self->list_exports (downcall->arguments.listing.readonly, downcall->arguments.listing.is_tls, downcall->arguments.listing.exports);
     break;
   case RT_OP_DEFAULT_EXPORT: // const char *(*default_export) (int readonly, int is_tls)
-    m->ret = (int64_t) (intptr_t) self->default_export (m->readonly, m->is_tls);
+    result->ret = (int64_t) (intptr_t) self->default_export (downcall->arguments.visit.readonly, downcall->arguments.visit.is_tls);
     break;
   case RT_OP_EXPORT_DESCRIPTION: // const char *(*export_description) (void *handle)
-    m->ret = (int64_t) (intptr_t) self->export_description ((void *) (uintptr_t) m->handle);
+    result->ret = (int64_t) (intptr_t) self->export_description (downcall->handle);
     break;
   case RT_OP_CLEANUP: // void (*cleanup) (void)
     self->cleanup ();
-    m->ret = 0;
+    result->ret = 0;
     break;
   case RT_OP_BLOCK_SIZE: // int (*block_size) (void *handle, uint32_t *minimum, uint32_t *preferred, uint32_t *maximum)
-    m->minimum = 0;
-    m->preferred = 0;
-    m->maximum = 0;
-    m->ret = self->block_size ((void *) (uintptr_t) m->handle, &m->minimum, &m->preferred, &m->maximum);
+    result->ret = self->block_size (downcall->handle, &result->minimum, &result->preferred, &result->maximum);
     break;
   default:
     errno = EINVAL;
-    m->err = EINVAL;
-    m->ret = -1;
+    result->stored = EINVAL;
+    result->ret = -1;
     break;
   }
 }

@@ -68,7 +68,7 @@ title_on_stack (const void *stack)
 bool
 rt_accuse (struct rt_accused *accused, uintptr_t address, const void *stack)
 {
-  const struct rt_message *downcall = rt_this_downcall ();
+  const struct rt_downcall *downcall = rt_this_downcall ();
 
   *accused = (struct rt_accused) { .title = loading, .is_loading = loading != NULL };
   if (loading != NULL)

@@ -131,7 +131,7 @@ nbdkit_export_name (void)
   if (connection == NULL)
     return NULL;
   /* A layer may have been opened with another name than the client's: with its own default instead of "". */
-  name = (const char *) (uintptr_t) rt_this_downcall ()->value;
+  name = rt_this_downcall ()->export_name;
   if (name == NULL)
     name = atomic_load (&connection->export_name);
   if (name == NULL) {
@@ -244,7 +244,7 @@ RT_EXPORT int
 nbdkit_disconnect (int force)
 {
   const struct rt_connection *connection = connection_for ("nbdkit_disconnect");
-  struct rt_message m = { .op = RT_OP_DISCONNECT, .readonly = force != 0 };
+  struct rt_upcall upcall = { .op = RT_OP_DISCONNECT, .arguments.disconnect.force = force != 0 };
 
   if (connection == NULL)
     return -1;
@@ -253,5 +253,5 @@ nbdkit_disconnect (int force)
     errno = EINVAL;
     return -1;
   }
-  return rt_upcall (connection->control, &m) == -1 ? -1 : 0;
+  return rt_upcall (connection->control, &upcall, NULL) == -1 ? -1 : 0;
 }

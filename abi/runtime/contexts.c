@@ -10,9 +10,9 @@
 
 /* The answer is an address; NULL after a failure, which JavaScript has reported. */
 static void *
-ask (void *whom, struct rt_message *m)
+ask (void *whom, struct rt_upcall *upcall)
 {
-  int64_t answer = rt_upcall (whom, m);
+  int64_t answer = rt_upcall (whom, upcall, NULL);
 
   return answer == -1 ? NULL : (void *) (uintptr_t) answer;
 }
@@ -33,29 +33,29 @@ nbdkit_context_get_backend (void *context)
 RT_EXPORT void *
 nbdkit_next_context_open (void *backend, int readonly, const char *export_name, int shared)
 {
-  struct rt_message m = {
+  struct rt_upcall upcall = {
     .op = RT_OP_CONTEXT_OPEN,
-    .readonly = readonly != 0,
-    .key = (uintptr_t) export_name,
+    .arguments.context_open = { .export_name = export_name, .readonly = readonly != 0 },
   };
 
-  m.flags = rt_caller_release (__builtin_return_address (0)) >= NBDKIT_FILTER_RELEASE_1_26 && shared != 0;
-  return ask (backend, &m);
+  upcall.arguments.context_open.shared =
+    rt_caller_release (__builtin_return_address (0)) >= NBDKIT_FILTER_RELEASE_1_26 && shared != 0;
+  return ask (backend, &upcall);
 }
 
 RT_EXPORT void
 nbdkit_next_context_close (void *next)
 {
-  struct rt_message m = { .op = RT_OP_CONTEXT_CLOSE };
+  struct rt_upcall upcall = { .op = RT_OP_CONTEXT_CLOSE };
 
   if (next != NULL)
-    ask (next, &m);
+    ask (next, &upcall);
 }
 
 RT_EXPORT void *
 nbdkit_context_set_next (void *context, void *next)
 {
-  struct rt_message m = { .op = RT_OP_CONTEXT_SET_NEXT, .nxdata = (uintptr_t) next };
+  struct rt_upcall upcall = { .op = RT_OP_CONTEXT_SET_NEXT, .arguments.set_next.next = next };
 
-  return ask (context, &m);
+  return ask (context, &upcall);
 }

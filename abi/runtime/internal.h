@@ -14,9 +14,10 @@
 /* Copy what the module's layout calls struct nbdkit_next_ops. Returns its size, 0 where there is none. */
 uint32_t rt_module_next_table (int32_t module, void *table, uint32_t size);
 
-/* A layer calls the one below: hand the message to JavaScript and park until the answer is there.
+/* A layer calls the one below: hand the upcall to JavaScript and park until the answer is there. Fills in the fields of
+ * the upcall that are no arguments, except for the op. `answer`, unless it is NULL, gets what a callback may store.
  * On failure returns -1 with errno set. Called by the generated next_ops tables, on any thread. */
-int64_t rt_upcall (void *nxdata, struct rt_message *message);
+int64_t rt_upcall (void *nxdata, struct rt_upcall *upcall, struct rt_answer *answer);
 
 /* ---- log.c */
 
@@ -36,8 +37,8 @@ int rt_messages_start (uint32_t slots, uint32_t calls, void (*wake) (void));
 /* Tell JavaScript that there is a message in the slot's `out`, or that a call is done: RT_CALL_BIT | call. */
 void rt_post (uint32_t what);
 
-/* Tell JavaScript `message` and wait for its next one. */
-void rt_ask (uint32_t slot, const struct rt_message *message);
+/* Send JavaScript the upcall and wait for its next message. */
+void rt_ask (uint32_t slot, const struct rt_upcall *upcall);
 
 void rt_wait_for_message (uint32_t slot);
 
@@ -63,7 +64,7 @@ struct rt_next {
   _Atomic uint32_t target; /* 0: freed */
   _Atomic uint32_t direct_ops;
   _Atomic uint64_t answered;
-  struct rt_message direct[RT_NEXT_DIRECT];
+  struct rt_direct direct[RT_NEXT_DIRECT];
   _Atomic int64_t answers[RT_NEXT_ANSWERS];
   struct rt_next *next_free;
   int32_t module; /* whose it is, or -1 */
@@ -72,7 +73,7 @@ struct rt_next {
 };
 
 /* Do what can be done without JavaScript; false where it cannot. Sets errno with a *ret of -1. */
-bool rt_next_knows (struct rt_next *next, struct rt_message *message, int64_t *ret);
+bool rt_next_knows (struct rt_next *next, const struct rt_upcall *upcall, int64_t *ret);
 
 /* Log which module uses a pointer without a layer behind it: once for each. */
 void rt_next_complain (struct rt_next *next);
@@ -82,12 +83,12 @@ void rt_next_remember (struct rt_next *next, uint32_t op, int64_t answer);
 
 /* ---- threads.c */
 
-/* Run the callback that the message names; `call` is the number + 1 of the queued call that it is, or 0. Leaves in the
- * message what it returned, its errno as flags, and as err what it told by nbdkit_set_error or through a pointer. */
-void rt_run (struct rt_message *message, uint32_t call);
+/* Run the callback that the downcall names; `call` is the number + 1 of the queued call that it is, or 0. The memory of
+ * a pread or pwrite may be replaced in the downcall. */
+void rt_run (struct rt_downcall *downcall, uint32_t call, struct rt_result *result);
 
 /* The same for a callback that another one calls, with what that has as buffer. */
-void rt_run_neighbour (struct rt_message *message);
+void rt_run_neighbour (const struct rt_downcall *downcall, struct rt_result *result);
 
 /* Have a function called by the request thread of a slot, which must be idle, and wait for that. -1: call it. */
 #define RT_ERRAND 6 /* rt_message.kind */
@@ -121,7 +122,7 @@ struct rt_connection {
 struct rt_connection *rt_this_connection (void);
 
 /* The callback that runs on this thread, or NULL. Safe in a signal handler. */
-const struct rt_message *rt_this_downcall (void);
+const struct rt_downcall *rt_this_downcall (void);
 
 /* Keep a copy of a text until the list is freed. NULL with errno where there is no memory. (intern.c) */
 struct rt_interned;
@@ -178,8 +179,8 @@ int rt_replace_symbol (const char *name, void *theirs, void *ours);
 void *rt_crash_stack_new (void);
 void rt_crash_stack_free (void *stack);
 
-/* Call the callback of a module that the message names. */
-void rt_module_call (struct rt_message *message);
+/* Call the callback of a module that the downcall names. Sets what it returned and stored; the rest is rt_run's. */
+void rt_module_call (const struct rt_downcall *downcall, struct rt_result *result);
 
 #define RT_EXPORT __attribute__ ((visibility ("default")))
 

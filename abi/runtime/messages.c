@@ -223,11 +223,13 @@ rt_wait_for_message (uint32_t slot)
 }
 
 void
-rt_ask (uint32_t slot, const struct rt_message *m)
+rt_ask (uint32_t slot, const struct rt_upcall *upcall)
 {
+  struct rt_message *out = &rt_slot_array[slot].out;
   bool awake = atomic_load (&polling);
 
-  rt_slot_array[slot].out = *m;
+  out->kind = RT_UPCALL;
+  out->body.upcall = *upcall;
   rt_post (slot);
   if (awake)
     watch (slot);

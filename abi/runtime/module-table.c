@@ -107,7 +107,7 @@ rt_module_describe (uint32_t module, const void *address, const char *title)
 uint32_t
 rt_caller_release (const void *return_address)
 {
-  const struct rt_message *downcall = rt_this_downcall ();
+  const struct rt_downcall *downcall = rt_this_downcall ();
   const struct entry *entry = NULL;
 
   /* What runs on this thread is known better: a call at a function's end leaves no address of that function. */

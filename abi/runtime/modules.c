@@ -53,11 +53,11 @@ rt_module_next_table (int32_t module, void *table, uint32_t size)
 }
 
 void
-rt_module_call (struct rt_message *m)
+rt_module_call (const struct rt_downcall *downcall, struct rt_result *result)
 {
-  const struct module *module = &modules[m->module];
+  const struct module *module = &modules[downcall->module];
 
-  module->call (module->module, m);
+  module->call (module->module, downcall, result);
 }
 
 static char dl_error[4096];

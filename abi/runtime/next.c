@@ -117,7 +117,7 @@ direct_of (uint32_t op)
 }
 
 int32_t
-rt_next_direct (void *nxdata, uint32_t op, const struct rt_message *layer)
+rt_next_direct (void *nxdata, uint32_t op, const struct rt_direct *layer)
 {
   struct rt_next *next = nxdata;
   int at = direct_of (op);
@@ -136,7 +136,7 @@ rt_next_direct (void *nxdata, uint32_t op, const struct rt_message *layer)
 
 /* Say as the plugin would that its file has failed, and with what. */
 static void
-blame (int fd, const struct rt_message *m, uint64_t offset, int err)
+blame (int fd, const struct rt_upcall *upcall, uint64_t offset, int err)
 {
   char link[64], path[PATH_MAX + 1] = "a file";
   ssize_t length;
@@ -146,25 +146,26 @@ blame (int fd, const struct rt_message *m, uint64_t offset, int err)
   if (length > 0)
     path[length] = '\0';
   errno = err;
-  nbdkit_error ("%s: %s %" PRIu32 " bytes at %" PRIu64 ": %m", path, m->op == RT_OP_PREAD ? "reading" : "writing",
-                m->count, offset);
+  nbdkit_error ("%s: %s %" PRIu32 " bytes at %" PRIu64 ": %m", path, upcall->op == RT_OP_PREAD ? "reading" : "writing",
+                upcall->arguments.data.count, offset);
   /* To a client EAGAIN would mean that the request was wrong. */
   errno = err == EAGAIN ? EIO : err;
 }
 
 /* 0, or -1 with errno. What has failed is not tried again: a disk that fails once has lost what was written. */
 static int64_t
-transfer (const struct rt_message *layer, const struct rt_message *m)
+transfer (const struct rt_direct *layer, const struct rt_upcall *upcall)
 {
-  unsigned char *buf = (unsigned char *) (uintptr_t) m->buf;
-  uint64_t offset = m->offset + (uint64_t) layer->ret;
-  int fd = layer->readonly;
+  const struct rt_data *data = &upcall->arguments.data;
+  unsigned char *buf = data->buf;
+  uint64_t offset = data->offset + (uint64_t) layer->shift;
+  int fd = layer->descriptor;
   uint32_t done = 0;
 
-  while (done < m->count) {
+  while (done < data->count) {
     off_t at = (off_t) (offset + done);
-    ssize_t n = m->op == RT_OP_PREAD ? pread (fd, buf + done, m->count - done, at)
-                                     : pwrite (fd, buf + done, m->count - done, at);
+    ssize_t n = upcall->op == RT_OP_PREAD ? pread (fd, buf + done, data->count - done, at)
+                                          : pwrite (fd, buf + done, data->count - done, at);
     if (n == -1 && errno == EINTR)
       continue;
     if (n == 0) { /* the file became shorter; the plugin logs the details */
@@ -172,7 +173,7 @@ transfer (const struct rt_message *layer, const struct rt_message *m)
       return -1;
     }
     if (n == -1) {
-      blame (fd, m, offset, errno);
+      blame (fd, upcall, offset, errno);
       return -1;
     }
     done += (uint32_t) n;
@@ -180,57 +181,101 @@ transfer (const struct rt_message *layer, const struct rt_message *m)
   return 0;
 }
 
+/* Move the request to where the layer below has its bytes. */
+static void
+shift (struct rt_downcall *downcall, uint64_t bytes)
+{
+  switch (downcall->op) {
+  case RT_OP_PREAD:
+  case RT_OP_PWRITE:
+  case RT_OP__PREAD_V1:
+  case RT_OP__PWRITE_V1:
+    downcall->arguments.data.offset += bytes;
+    break;
+  case RT_OP_TRIM:
+  case RT_OP_CACHE:
+  case RT_OP__TRIM_V1:
+    downcall->arguments.range.offset += bytes;
+    break;
+  default: /* flush */
+    break;
+  }
+}
+
 /* Run the C layer below on this thread. */
 static int64_t
-run_neighbour (const struct rt_message *layer, const struct rt_message *m)
+run_neighbour (const struct rt_direct *layer, const struct rt_upcall *upcall)
 {
-  struct rt_connection *connection = rt_this_connection ();
-  struct rt_message call = *m;
+  struct rt_downcall downcall = {
+    .op = layer->op,
+    .module = layer->module,
+    .nxdata = layer->nxdata,
+    .handle = layer->handle,
+    .export_name = layer->export_name,
+    /* On a thread of a module's own there is none: nbdkit_export_name fails there. */
+    .connection = rt_this_connection (),
+    .arguments = upcall->arguments,
+  };
+  struct rt_result result;
 
-  call.kind = RT_DOWNCALL;
-  call.op = layer->op;
-  call.offset += (uint64_t) layer->ret;
-  call.module = layer->module;
-  call.handle = layer->handle;
-  call.nxdata = layer->nxdata;
-  call.value = layer->value;
-  /* On a thread of a module's own there is none: nbdkit_export_name fails there. */
-  call.connection = (uint64_t) (uintptr_t) connection;
-  rt_run_neighbour (&call);
+  shift (&downcall, (uint64_t) layer->shift);
+  rt_run_neighbour (&downcall, &result);
   /* The callback on this thread that asked has it, too. */
-  rt_said_free ((void *) (uintptr_t) call.key);
-  if (call.ret != -1)
-    return call.ret;
-  errno = call.err != 0 ? call.err : layer->flags & RT_DIRECT_ERRNO && call.flags != 0 ? (int) call.flags : EIO;
+  rt_said_free (result.said);
+  if (result.ret != -1)
+    return result.ret;
+  errno = result.stored != 0 ? result.stored
+          : layer->errno_counts && result.errno_after != 0 ? result.errno_after : EIO;
   return -1;
 }
 
-bool
-rt_next_knows (struct rt_next *next, struct rt_message *m, int64_t *ret)
+static bool
+is_within (uint64_t size, uint64_t offset, uint32_t count, uint32_t flags)
 {
-  const struct rt_message *layer;
+  return flags == 0 && count != 0 && offset <= size && count <= size - offset;
+}
+
+/* Whether the request is like those that JavaScript has let through. */
+static bool
+is_plain (const struct rt_upcall *upcall, uint64_t size)
+{
+  const union rt_arguments *a = &upcall->arguments;
+
+  switch (upcall->op) {
+  case RT_OP_PREAD:
+  case RT_OP_PWRITE:
+    return is_within (size, a->data.offset, a->data.count, a->data.flags);
+  case RT_OP_FLUSH:
+    return a->flush.flags == 0;
+  default:
+    return is_within (size, a->range.offset, a->range.count, a->range.flags);
+  }
+}
+
+bool
+rt_next_knows (struct rt_next *next, const struct rt_upcall *upcall, int64_t *ret)
+{
+  const struct rt_direct *layer;
   int saved_errno = errno, at;
 
-  if (m->op < RT_NEXT_ANSWERS && atomic_load (&next->answered) & UINT64_C (1) << m->op) {
-    *ret = atomic_load (&next->answers[m->op]);
+  if (upcall->op < RT_NEXT_ANSWERS && atomic_load (&next->answered) & UINT64_C (1) << upcall->op) {
+    *ret = atomic_load (&next->answers[upcall->op]);
     return true;
   }
-  at = direct_of (m->op);
+  at = direct_of (upcall->op);
   if (at == -1 || !(atomic_load (&next->direct_ops) & 1u << at))
     return false;
   layer = &next->direct[at];
-  /* layer->offset is the size of the disk. */
-  if (m->flags != 0 ||
-      (m->op != RT_OP_FLUSH && (m->count == 0 || m->offset > layer->offset || m->count > layer->offset - m->offset)))
+  if (!is_plain (upcall, layer->size))
     return false;
-  if (layer->flags & RT_DIRECT_DESCRIPTOR) {
-    *ret = transfer (layer, m);
+  if (layer->descriptor != -1) {
+    *ret = transfer (layer, upcall);
     if (*ret == -1)
       return errno != 0;
     errno = saved_errno;
     return true;
   }
-  *ret = run_neighbour (layer, m);
+  *ret = run_neighbour (layer, upcall);
   if (*ret != -1)
     errno = saved_errno;
   return true;

@@ -134,11 +134,12 @@ rt_submit (void *where, const uint32_t *which, uint32_t n)
 static void
 run_call (uint32_t call)
 {
-  struct rt_message m = calls[call];
+  struct rt_downcall downcall = calls[call].body.downcall;
+  struct rt_result result;
 
-  rt_run (&m, call + 1);
-  m.kind = RT_DONE;
-  calls[call] = m;
+  rt_run (&downcall, call + 1, &result);
+  calls[call].kind = RT_RESULT;
+  calls[call].body.result = result;
   rt_post (RT_CALL_BIT | call);
 }
 

@@ -4,28 +4,21 @@
  * runs C layers; when such a layer calls the layer below, the thread parks in rt_upcall until JavaScript
  * has the answer, and meanwhile runs whatever downcalls JavaScript sends it. No policy lives here.
  *
- * The declarations in this header are read by codegen: fixed-width integers and pointers only.
+ * The declarations in this header are read by codegen: fixed-width integers, bool and pointers only.
  */
 #ifndef NBDKIT_BUN_RUNTIME_H
 #define NBDKIT_BUN_RUNTIME_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Values of rt_message.kind. */
-#define RT_DOWNCALL 1 /* JavaScript -> thread: run op of module */
+#define RT_DOWNCALL 1 /* JavaScript -> thread: run a callback */
 #define RT_ANSWER 2   /* JavaScript -> thread: the parked upcall returns */
-#define RT_UPCALL 3   /* thread -> JavaScript: the layer `target` is asked for op */
-#define RT_DONE 4     /* thread -> JavaScript: the downcall returned */
-#define RT_SERVE 5    /* to a request thread: serve a queue */
-#define RT_LEAVE 7    /* to a request thread: end */
-
-/* rt_message.flags of an answer: the layer will answer the same as long as rt_next_forget is not called. */
-#define RT_REMEMBER 1
-
-/* rt_message.flags of a layer for rt_next_direct: a -1 means errno, and not EIO, where nothing better was said; and
- * there is no callback, but the disk is a file whose descriptor is in `readonly`. */
-#define RT_DIRECT_ERRNO 1
-#define RT_DIRECT_DESCRIPTOR 2
+#define RT_UPCALL 3   /* thread -> JavaScript: the layer below is asked */
+#define RT_RESULT 4   /* thread -> JavaScript: the callback returned */
+#define RT_SERVE 5    /* to a request thread: serve a queue; it has no body */
+#define RT_LEAVE 7    /* to a request thread: end; it has no body */
 
 /* What rt_reap finds is a call of a queue. */
 #define RT_CALL_BIT 0x80000000
@@ -39,30 +32,167 @@
 /* The most calls that may be in queues or under way at once. */
 #define RT_MAX_CALLS 16384
 
-/* One message. Which fields count depends on op; the others are 0. */
-struct rt_message {
-  uint32_t kind;
-  uint32_t op;
-  uint32_t module; /* downcall: from rt_module_add. upcall: the queued call that it is part of, + 1, or 0 */
-  uint32_t target; /* upcall: from rt_nxdata_new */
-  uint64_t nxdata; /* downcall: what the layer passes on when it calls the next one */
-  uint64_t handle;
-  uint64_t buf;
+/* Arguments of callbacks and of the functions that call the next layer. The table `messages` of codegen/semantics.ts
+ * says which callback has which of these structs. */
+
+/* config */
+struct rt_setting {
+  const char *key;
+  const char *value;
+};
+
+/* thread_model and get_ready */
+struct rt_model {
+  int32_t thread_model; /* NBDKIT_THREAD_MODEL_* */
+};
+
+/* preconnect, default_export and prepare */
+struct rt_visit {
+  bool readonly;
+  bool is_tls;
+};
+
+/* open and reopen */
+struct rt_open {
+  const char *export_name;
+  bool readonly;
+  bool is_tls;
+};
+
+/* list_exports */
+struct rt_listing {
+  void *exports; /* struct nbdkit_exports * */
+  bool readonly;
+  bool is_tls;
+  bool default_only; /* before 1.23.6 */
+};
+
+/* pread and pwrite */
+struct rt_data {
+  void *buf;
   uint64_t offset;
   uint32_t count;
-  uint32_t flags;   /* done: errno after the call */
-  int64_t ret;      /* done, answer */
-  int32_t err;      /* done: from nbdkit_set_error, or 0. answer: 0, or the errno of the failure */
-  int32_t readonly; /* any argument of type int */
-  uint64_t key;     /* strings; also exportname. done: what the callback said with nbdkit_error, if it failed, or 0 */
-  uint64_t value; /* also the export name with which the layer of a connection was opened */
-  uint64_t connection; /* downcall: from rt_connection_new, or 0 where there is none */
-  uint64_t extents;   /* struct nbdkit_extents *, of extents */
-  uint64_t exports;   /* struct nbdkit_exports *, of list_exports */
-  uint32_t minimum;   /* block_size: the results. Of an answer, rt_upcall puts them into its message too */
+  uint32_t flags;
+};
+
+/* trim, zero and cache */
+struct rt_range {
+  uint64_t offset;
+  uint32_t count;
+  uint32_t flags;
+};
+
+/* flush */
+struct rt_flush {
+  uint32_t flags;
+};
+
+/* extents */
+struct rt_mapping {
+  void *extents; /* struct nbdkit_extents * */
+  uint64_t offset;
+  uint32_t count;
+  uint32_t flags;
+};
+
+/* nbdkit_next_context_open */
+struct rt_context_open {
+  const char *export_name;
+  bool readonly;
+  bool shared;
+};
+
+/* nbdkit_context_set_next */
+struct rt_set_next {
+  void *next; /* from rt_nxdata_new, or NULL */
+};
+
+/* nbdkit_disconnect */
+struct rt_disconnect {
+  bool force;
+};
+
+/* The op says which. Callbacks without arguments have none. */
+union rt_arguments {
+  struct rt_setting setting;
+  struct rt_model model;
+  struct rt_visit visit;
+  struct rt_open open;
+  struct rt_listing listing;
+  struct rt_data data;
+  struct rt_range range;
+  struct rt_flush flush;
+  struct rt_mapping mapping;
+  struct rt_context_open context_open;
+  struct rt_set_next set_next;
+  struct rt_disconnect disconnect;
+};
+
+/* RT_DOWNCALL: run a callback of a module. */
+struct rt_downcall {
+  uint32_t op;
+  uint32_t module;         /* from rt_module_add */
+  void *connection;        /* from rt_connection_new, or NULL */
+  void *nxdata;            /* what the layer passes on when it calls the next one */
+  void *handle;            /* what its open returned */
+  const char *export_name; /* with which the layer was opened, or NULL */
+  union rt_arguments arguments;
+};
+
+/* RT_RESULT: how the callback came back. */
+struct rt_result {
+  int64_t ret;         /* what it returned */
+  void *said;          /* what it said with nbdkit_error, if it failed, or NULL; for rt_said_free */
+  int32_t stored;      /* from nbdkit_set_error or through `err`, or 0 */
+  int32_t errno_after; /* errno when it returned */
+  uint32_t minimum;    /* what block_size stored */
   uint32_t preferred;
   uint32_t maximum;
-  int32_t is_tls;     /* a second argument of type int */
+};
+
+/* RT_UPCALL: a layer asks the one below. */
+struct rt_upcall {
+  uint32_t op;
+  uint32_t target;      /* from rt_nxdata_new */
+  uint32_t queued_call; /* the number + 1 of the queued call that it is part of, or 0 */
+  void *connection;     /* of the callback that asks, or NULL */
+  union rt_arguments arguments;
+};
+
+/* RT_ANSWER: what the upcall returns. */
+struct rt_answer {
+  int64_t ret;
+  int32_t err;        /* the errno of the failure, or 0 */
+  bool remember;      /* the layer will answer the same as long as rt_next_forget is not called */
+  uint32_t minimum;   /* for block_size */
+  uint32_t preferred;
+  uint32_t maximum;
+};
+
+/* The kind says which. */
+union rt_body {
+  struct rt_downcall downcall;
+  struct rt_result result;
+  struct rt_upcall upcall;
+  struct rt_answer answer;
+};
+
+struct rt_message {
+  uint32_t kind;
+  union rt_body body;
+};
+
+/* How C does requests of one kind without JavaScript: by a callback of the layer below, or on its file. */
+struct rt_direct {
+  uint64_t size;           /* of the disk */
+  int64_t shift;           /* what is added to offsets on the way down */
+  int32_t descriptor;      /* of the file that the disk is, or -1: then there is a callback */
+  uint32_t op;             /* the callback, and what it gets as in struct rt_downcall */
+  uint32_t module;
+  bool errno_counts;       /* a -1 means errno, and not EIO, where nothing better was said */
+  void *nxdata;
+  void *handle;
+  const char *export_name;
 };
 
 /* A thread's slot as JavaScript sees it; its private part follows in C only. */
@@ -119,10 +249,9 @@ void rt_nxdata_free (void *nxdata);
 /* What nbdkit_context_get_backend answers for the context whose nxdata this is. */
 void rt_nxdata_set_backend (void *nxdata, void *backend);
 
-/* Requests `op` through this nxdata that are within the size (layer->offset) and have no flags go to the layer below
- * without JavaScript, layer->ret bytes further on: to a callback (op, module, handle, nxdata, flags) or a descriptor.
- * Returns 0 or an errno. */
-int32_t rt_next_direct (void *nxdata, uint32_t op, const struct rt_message *layer);
+/* Requests `op` through this nxdata that are within layer->size and have no flags go to the layer below without
+ * JavaScript. Returns 0 or an errno. */
+int32_t rt_next_direct (void *nxdata, uint32_t op, const struct rt_direct *layer);
 
 /* Ask JavaScript again, for requests and for remembered answers. */
 void rt_next_forget (void *nxdata);
@@ -144,7 +273,7 @@ void rt_connection_share (void *connection);
 void rt_connection_set_peer (void *connection, const void *peer, uint32_t size);
 void rt_connection_set_process (void *connection, int32_t pid, uint32_t uid, uint32_t gid);
 
-/* An nxdata: nbdkit_disconnect makes an upcall there, with `force` as `readonly`. */
+/* An nxdata: nbdkit_disconnect makes an upcall there. */
 void rt_connection_set_control (void *connection, void *nxdata);
 
 /* The export that the client opens, and whether it uses TLS. The former returns 0 or an errno. */
@@ -203,7 +332,7 @@ void rt_on_shutdown (void (*asked) (void));
 /* How many error lines modules have printed. */
 uint32_t rt_errors_printed (void);
 
-/* Free the text that the result of a failed callback has as `key`. */
+/* Free what the result of a failed callback has as `said`. */
 void rt_said_free (void *said);
 
 /* Let modules that are loaded from now on see nothing of the program but libc's and nbdkit's functions. To be

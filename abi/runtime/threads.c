@@ -26,7 +26,7 @@ struct frame {
   struct lent lent;
   int error; /* from nbdkit_set_error */
   char *said; /* the last text of nbdkit_error, or NULL */
-  const struct rt_message *downcall;
+  const struct rt_downcall *downcall;
 };
 
 static uint32_t max_slots, next_free[RT_MAX_SLOTS];
@@ -120,9 +120,9 @@ is_request (uint32_t op)
 
 /* The module may have failed, or have done a part of it: what it meant is not known. */
 static void
-refuse_result (struct rt_message *m)
+refuse_result (const struct rt_downcall *downcall, struct rt_result *result)
 {
-  const char *title = rt_module_title (m->module), *name = op_names[m->op];
+  const char *title = rt_module_title (downcall->module), *name = op_names[downcall->op];
   int length = (int) strlen (name);
 
   if (*name == '_') { /* "_pread_v1" */
@@ -130,16 +130,16 @@ refuse_result (struct rt_message *m)
     length -= 4;
   }
   nbdkit_error ("%s: %.*s returned %" PRIi64 ": expected 0 or -1", title == NULL ? "a module" : title, length, name,
-                m->ret);
-  m->ret = -1;
-  m->err = EIO;
+                result->ret);
+  result->ret = -1;
+  result->stored = EIO;
 }
 
 /* What a callback that has failed said last, for JavaScript to free. The layer above may fail for the same reason. */
 static char *
-said_of (struct frame *frame, const struct rt_message *m)
+said_of (struct frame *frame, const struct rt_result *result)
 {
-  bool failed = m->ret == -1 || (m->ret == 0 && m->op == RT_OP_OPEN);
+  bool failed = result->ret == -1 || (result->ret == 0 && frame->downcall->op == RT_OP_OPEN);
   char *said = frame->said, *copy = NULL;
 
   if (said == NULL)
@@ -158,93 +158,106 @@ said_of (struct frame *frame, const struct rt_message *m)
 }
 
 static void
-run (struct rt_message *m, uint32_t call, struct lent lent)
+run (const struct rt_downcall *downcall, uint32_t call, struct lent lent, struct rt_result *result)
 {
-  struct frame frame = { .downcall = m, .lent = lent }, *outer = this_frame;
+  struct frame frame = { .downcall = downcall, .lent = lent }, *outer = this_frame;
   uint32_t outer_call = this_call;
 
   this_frame = &frame;
   this_call = call;
-  m->err = 0;
+  *result = (struct rt_result) { 0 };
   errno = 0;
-  rt_module_call (m);
-  m->flags = (uint32_t) errno;
-  if (m->err == 0)
-    m->err = frame.error;
-  if (m->ret != 0 && m->ret != -1 && is_request (m->op))
-    refuse_result (m);
+  rt_module_call (downcall, result);
+  result->errno_after = errno;
+  if (result->stored == 0)
+    result->stored = frame.error;
+  if (result->ret != 0 && result->ret != -1 && is_request (downcall->op))
+    refuse_result (downcall, result);
   this_frame = outer;
   this_call = outer_call;
-  m->key = (uint64_t) (uintptr_t) said_of (&frame, m);
+  result->said = said_of (&frame, result);
 }
 
 void
-rt_run_neighbour (struct rt_message *m)
+rt_run_neighbour (const struct rt_downcall *downcall, struct rt_result *result)
 {
   struct lent none = { 0 };
 
   /* Calls of the layers below may be about the same memory. */
-  run (m, 0, this_frame == NULL ? none : this_frame->lent);
+  run (downcall, 0, this_frame == NULL ? none : this_frame->lent, result);
 }
 
 /* That of malloc (3). Compilers count on it for __int128, vectors and the like. */
 #define ALIGNMENT 16
 
-void
-rt_run (struct rt_message *m, uint32_t call)
+/* Run a pread or pwrite whose memory does not lie as C may count on: the callback gets a copy. */
+static void
+run_with_copy (struct rt_downcall *downcall, uint32_t call, bool reads, struct rt_result *result)
 {
-  bool reads = m->op == RT_OP_PREAD || m->op == RT_OP__PREAD_V1;
-  bool writes = m->op == RT_OP_PWRITE || m->op == RT_OP__PWRITE_V1;
-  void *original = (void *) (uintptr_t) m->buf, *copy = NULL;
-  struct lent lent = { 0 };
+  struct rt_data *data = &downcall->arguments.data;
+  void *original = data->buf, *copy = malloc (data->count);
+  struct lent lent = { .original = (uintptr_t) original, .copy = (uintptr_t) copy, .count = data->count };
 
-  if ((reads || writes) && m->buf % ALIGNMENT != 0) {
-    copy = malloc (m->count);
-    if (copy == NULL) {
-      m->ret = -1;
-      m->err = m->flags = ENOMEM;
-      m->key = 0;
-      return;
-    }
-    if (writes)
-      memcpy (copy, original, m->count);
-    lent = (struct lent) { .original = m->buf, .copy = (uint64_t) (uintptr_t) copy, .count = m->count };
-    m->buf = lent.copy;
+  if (copy == NULL) {
+    *result = (struct rt_result) { .ret = -1, .stored = ENOMEM, .errno_after = ENOMEM };
+    return;
+  }
+  if (reads)
+    memset (copy, 0, data->count);
+  else
+    memcpy (copy, original, data->count);
+  data->buf = copy;
+  run (downcall, call, lent, result);
+  if (reads)
+    memcpy (original, copy, data->count);
+  free (copy);
+}
+
+void
+rt_run (struct rt_downcall *downcall, uint32_t call, struct rt_result *result)
+{
+  bool reads = downcall->op == RT_OP_PREAD || downcall->op == RT_OP__PREAD_V1;
+  bool writes = downcall->op == RT_OP_PWRITE || downcall->op == RT_OP__PWRITE_V1;
+  struct rt_data *data = &downcall->arguments.data;
+  struct lent none = { 0 };
+
+  if ((reads || writes) && (uintptr_t) data->buf % ALIGNMENT != 0) {
+    run_with_copy (downcall, call, reads, result);
+    return;
   }
   /* The reply must not have what was there before where the callback does not fill it. Here and not in
    * JavaScript, since this thread writes to the memory anyway, and has it in its cache then. */
   if (reads)
-    memset ((void *) (uintptr_t) m->buf, 0, m->count);
-  run (m, call, lent);
-  if (copy != NULL) {
-    if (reads)
-      memcpy (original, copy, m->count);
-    free (copy);
-    m->buf = lent.original;
-  }
+    memset (data->buf, 0, data->count);
+  run (downcall, call, none, result);
 }
 
 /* What a callback writes from its copy JavaScript has as well, and need not look at the copy. */
 static void
-name_original (struct rt_message *m)
+name_original (struct rt_upcall *upcall)
 {
   const struct lent *lent = this_frame == NULL ? NULL : &this_frame->lent;
+  struct rt_data *data = &upcall->arguments.data;
+  uint64_t buf;
 
-  if (lent == NULL || lent->original == 0 || m->op != RT_OP_PWRITE || m->count > lent->count)
+  if (lent == NULL || lent->original == 0 || upcall->op != RT_OP_PWRITE || data->count > lent->count)
     return;
-  if (m->buf >= lent->copy && m->buf - lent->copy <= lent->count - m->count)
-    m->buf = lent->original + (m->buf - lent->copy);
+  buf = (uintptr_t) data->buf;
+  if (buf >= lent->copy && buf - lent->copy <= lent->count - data->count)
+    data->buf = (void *) (uintptr_t) (lent->original + (buf - lent->copy));
 }
 
 /* The downcall that was sent to this thread in particular. */
 static void
 run_downcall (uint32_t slot)
 {
-  struct rt_message m = rt_slot_array[slot].in;
+  struct rt_downcall downcall = rt_slot_array[slot].in.body.downcall;
+  struct rt_message *out = &rt_slot_array[slot].out;
+  struct rt_result result;
 
-  rt_run (&m, 0);
-  m.kind = RT_DONE;
-  rt_slot_array[slot].out = m;
+  rt_run (&downcall, 0, &result);
+  out->kind = RT_RESULT;
+  out->body.result = result;
   rt_post (slot);
 }
 
@@ -355,45 +368,45 @@ become_foreign (void)
 }
 
 int64_t
-rt_upcall (void *nxdata, struct rt_message *m)
+rt_upcall (void *nxdata, struct rt_upcall *upcall, struct rt_answer *answer)
 {
   struct rt_next *next = nxdata;
   int saved_errno = errno, err;
-  struct rt_message *in;
+  const struct rt_message *in;
+  const struct rt_answer *answered;
   int64_t ret;
 
-  m->target = next == NULL ? 0 : atomic_load (&next->target);
-  if (m->target != 0 && rt_next_knows (next, m, &ret))
+  upcall->target = next == NULL ? 0 : atomic_load (&next->target);
+  if (upcall->target != 0 && rt_next_knows (next, upcall, &ret))
     return ret;
-  err = m->target == 0 ? EINVAL : this_slot == -1 ? become_foreign () : 0;
+  err = upcall->target == 0 ? EINVAL : this_slot == -1 ? become_foreign () : 0;
   if (err != 0) {
-    if (m->target == 0)
+    if (upcall->target == 0)
       rt_next_complain (next);
     errno = err;
     return -1;
   }
-  m->kind = RT_UPCALL;
-  m->module = this_call;
-  m->connection = (uint64_t) (uintptr_t) rt_this_connection ();
-  name_original (m);
+  upcall->queued_call = this_call;
+  upcall->connection = rt_this_connection ();
+  name_original (upcall);
   in = &rt_slot_array[this_slot].in;
-  rt_ask ((uint32_t) this_slot, m);
+  rt_ask ((uint32_t) this_slot, upcall);
   while (in->kind == RT_DOWNCALL) {
     run_downcall ((uint32_t) this_slot);
     rt_wait_for_message ((uint32_t) this_slot);
   }
-  if (in->err != 0) {
+  answered = &in->body.answer;
+  if (answered->err != 0) {
     /* As if the layer below had set it. What the filter makes of it counts: it may try again, or fail otherwise. */
-    errno = in->err;
+    errno = answered->err;
     return -1;
   }
-  if (in->flags & RT_REMEMBER)
-    rt_next_remember (next, m->op, in->ret);
-  m->minimum = in->minimum;
-  m->preferred = in->preferred;
-  m->maximum = in->maximum;
+  if (answered->remember)
+    rt_next_remember (next, upcall->op, answered->ret);
+  if (answer != NULL)
+    *answer = *answered;
   errno = saved_errno;
-  return in->ret;
+  return answered->ret;
 }
 
 void
@@ -423,10 +436,10 @@ rt_store_error (int err)
 struct rt_connection *
 rt_this_connection (void)
 {
-  return this_frame == NULL ? NULL : (struct rt_connection *) (uintptr_t) this_frame->downcall->connection;
+  return this_frame == NULL ? NULL : this_frame->downcall->connection;
 }
 
-const struct rt_message *
+const struct rt_downcall *
 rt_this_downcall (void)
 {
   return this_frame == NULL ? NULL : this_frame->downcall;

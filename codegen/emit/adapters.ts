@@ -6,6 +6,7 @@ import { banner, type GeneratedFile } from "../output.ts";
 import { nextFunctions } from "../semantics.ts";
 import { adaptersOf } from "./ops.ts";
 import {
+  argumentField,
   emitTrampolines,
   planTrampolines,
   roleOf,
@@ -13,6 +14,9 @@ import {
   type Trampolines,
   typeName,
 } from "./trampolines.ts";
+
+const adapterParameters =
+  "const void *module, const struct rt_downcall *downcall, struct rt_result *result";
 
 function targetsOf(model: Model): Target[] {
   const filters = model.releases.map(({ id, unit }) => ({
@@ -58,9 +62,9 @@ function emitHeader(model: Model, targets: readonly Target[]): GeneratedFile {
     banner([headers.filter, headers.plugin]),
     "#ifndef RT_ADAPTERS_GEN_H\n#define RT_ADAPTERS_GEN_H\n\n",
     '#include <stddef.h>\n\n#include "ops.gen.h"\n#include "runtime.h"\n\n',
-    "// Calls the callback that m->op names with what is in m, and leaves the result in m->ret.\n",
-    "typedef void (*rt_adapter) (const void *module, struct rt_message *m);\n\n",
-    ...adapters.map(({ call }) => `void ${call} (const void *module, struct rt_message *m);\n`),
+    "// Calls the callback that downcall->op names, and leaves what it returned and stored in the result.\n",
+    `typedef void (*rt_adapter) (${adapterParameters});\n\n`,
+    ...adapters.map(({ call }) => `void ${call} (${adapterParameters});\n`),
     "\n// A layout's struct nbdkit_next_ops, with functions that call rt_upcall.\n",
     "struct rt_next_table {\n  const void *functions;\n  size_t size;\n",
     "  uint32_t release; // NBDKIT_FILTER_RELEASE_*\n  size_t extents; // where that function is; 0: nowhere\n};\n",
@@ -103,10 +107,11 @@ function downcalls(target: Target, plan: Trampolines): string {
   const hasErr = list.some(({ signature }) => signature.parameters.some(isErr));
   const err = hasErr ? "  int err = 0;\n" : "";
   return [
-    `\nvoid rt_${target.name}_call (const void *module, struct rt_message *m)\n{\n`,
-    `  const struct ${target.struct} *self = module;\n${err}\n  switch (m->op) {\n`,
+    `\nvoid rt_${target.name}_call (${adapterParameters})\n{\n`,
+    `  const struct ${target.struct} *self = module;\n${err}\n  switch (downcall->op) {\n`,
     ...cases,
-    "  default:\n    errno = EINVAL;\n    m->err = EINVAL;\n    m->ret = -1;\n    break;\n  }\n}\n",
+    "  default:\n    errno = EINVAL;\n    result->stored = EINVAL;\n    result->ret = -1;\n    break;\n",
+    "  }\n}\n",
   ].join("");
 }
 
@@ -115,45 +120,47 @@ function isErr(parameter: Parameter): boolean {
 }
 
 function downcall(target: Target, plan: Trampolines, { name, signature, text }: Callback): string {
-  const values = signature.parameters.map((parameter) => argument(target, plan, parameter));
+  const values = signature.parameters.map((parameter) => argument(target, plan, name, parameter));
   const call = `self->${name} (${values.join(", ")});\n`;
-  const cleared = signature.parameters.flatMap((parameter) => {
-    const role = roleOf(parameter);
-    return role.kind === "out" ? [`    m->${role.field} = 0;\n`] : [];
-  });
-  const head = `  case ${opName(name)}: // ${text}\n${cleared.join("")}`;
+  const head = `  case ${opName(name)}: // ${text}\n`;
   const failed = signature.parameters.some(isErr)
-    ? "    if (m->ret == -1)\n      m->err = err;\n"
+    ? "    if (result->ret == -1)\n      result->stored = err;\n"
     : "";
   switch (signature.returns.kind) {
     case "void":
-      return `${head}    ${call}    m->ret = 0;\n    break;\n`;
+      return `${head}    ${call}    result->ret = 0;\n    break;\n`;
     case "pointer":
-      return `${head}    m->ret = (int64_t) (intptr_t) ${call}    break;\n`;
+      return `${head}    result->ret = (int64_t) (intptr_t) ${call}    break;\n`;
     default:
-      return `${head}    m->ret = ${call}${failed}    break;\n`;
+      return `${head}    result->ret = ${call}${failed}    break;\n`;
   }
 }
 
-function argument(target: Target, plan: Trampolines, parameter: Parameter): string {
+function argument(
+  target: Target,
+  plan: Trampolines,
+  callback: string,
+  parameter: Parameter,
+): string {
   const role = roleOf(parameter);
   switch (role.kind) {
     case "next": {
       const op = nextFunctions[typeName(parameter.type)]?.callback ?? "";
-      return plan.get(target)?.get(op)?.name ?? "(void *) (uintptr_t) m->nxdata";
+      return plan.get(target)?.get(op)?.name ?? "downcall->nxdata";
     }
     case "next-ops":
       return "&next_ops";
+    case "layer":
+      return `downcall->${role.field}`;
     case "number":
-      return `m->${role.field}`;
     case "pointer":
-      return `(void *) (uintptr_t) m->${role.field}`;
+      return `downcall->${argumentField(callback, role.field)}`;
     case "out":
-      return `&m->${role.field}`;
+      return `&result->${role.field}`;
     case "err":
       return "&err";
     case "flag":
-      return `!!(m->flags & ${role.macro})`;
+      return `!!(downcall->${argumentField(callback, "flags")} & ${role.macro})`;
     default:
       return role satisfies never;
   }

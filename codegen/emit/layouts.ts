@@ -2,7 +2,7 @@
 import { structOf, type Unit } from "../ir.ts";
 import { layoutOf } from "../layout.ts";
 import { headers, type Model } from "../model.ts";
-import { layoutName } from "../names.ts";
+import { layoutName, runtimeName } from "../names.ts";
 import type { GeneratedFile } from "../output.ts";
 import { data } from "../semantics.ts";
 import { addConstant, objectText, typescriptFile } from "./typescript.ts";
@@ -31,8 +31,9 @@ function layoutNames(
         ] as const,
     ),
     ["plugin", "nbdkit_plugin", model.plugin, headers.plugin],
-    ["message", "rt_message", model.runtime, headers.runtime],
-    ["slot", "rt_slot", model.runtime, headers.runtime],
+    ...[...model.runtime.structs.keys()].map(
+      (struct) => [runtimeName(struct), struct, model.runtime, headers.runtime] as const,
+    ),
   ];
 }
 

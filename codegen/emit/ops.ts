@@ -38,7 +38,7 @@ export function emitOpsHeader(model: Model): GeneratedFile {
   const text = [
     banner(inputs),
     "#ifndef RT_OPS_GEN_H\n#define RT_OPS_GEN_H\n\n",
-    "// rt_message.op: the callback's name. 0 is none.\n",
+    "// The op of a message: the callback's name. 0 is none.\n",
     ...ops,
     "\n// Upcalls that are no callbacks.\n",
     ...others,

@@ -63,15 +63,6 @@ const facts: Readonly<Record<string, Fact>> = {
       return takes("open", "is_tls") ? '"tls"' : '"export-name"';
     },
   },
-  listExportsForm: {
-    about:
-      "What list_exports takes as `is_tls`: default_only, which it also passes on to the next layer; or is_tls.",
-    type: "string",
-    of: ({ has, takes }) => {
-      if (!has("list_exports")) return '"none"';
-      return takes("list_exports", "is_tls") ? '"is-tls"' : '"default-only"';
-    },
-  },
   reopenForm: {
     about: "What next_ops->reopen takes: readonly, or also the export's name.",
     type: "string",

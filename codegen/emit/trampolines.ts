@@ -1,5 +1,5 @@
 /**
- * Emits the C functions through which a filter calls the next layer: each makes a message and hands
+ * Emits the C functions through which a filter calls the next layer: each makes an upcall and hands
  * it to rt_upcall.
  */
 import {
@@ -13,7 +13,7 @@ import {
   type Unit,
 } from "../ir.ts";
 import { opName } from "../names.ts";
-import { nextFunctions, parameters, type Role } from "../semantics.ts";
+import { messages, nextFunctions, parameters, type Role } from "../semantics.ts";
 
 /** What one C file is made for. */
 export interface Target {
@@ -94,12 +94,14 @@ function trampolineText(
   if (next?.done !== undefined) {
     return `${start}  // ${next.done}\n  (void) ${first.name};\n  return 0;\n}\n`;
   }
+  const callback = next?.callback ?? declaration.name;
+  const answers = list.some((parameter) => roleOf(parameter).kind === "out");
+  const call = `rt_upcall (${first.name}, &upcall, ${answers ? "&answer" : "NULL"})`;
   return [
-    `${start}  struct rt_message m = {\n    .kind = RT_UPCALL,\n`,
-    `    .op = ${opName(next?.callback ?? declaration.name)},\n`,
-    ...list.slice(1).flatMap((parameter) => fieldAssignment(roleOf(parameter), parameter)),
-    "  };\n",
-    resultText(unit, declaration, `rt_upcall (${first.name}, &m)`),
+    `${start}  struct rt_upcall upcall = {\n    .op = ${opName(callback)},\n`,
+    ...list.slice(1).flatMap((parameter) => fieldAssignment(callback, parameter)),
+    `  };\n${answers ? "  struct rt_answer answer;\n" : ""}`,
+    resultText(unit, declaration, call),
     "}\n",
   ].join("");
 }
@@ -107,7 +109,7 @@ function trampolineText(
 function firstOf(declaration: FunctionDeclaration | Callback): Parameter {
   const first = declaration.signature.parameters[0];
   const role = first === undefined ? undefined : parameters[first.name]?.role;
-  if (first !== undefined && role?.kind === "pointer" && role.field === "nxdata") return first;
+  if (first !== undefined && role?.kind === "layer" && role.field === "nxdata") return first;
   const remedy = "name its first parameter nxdata: the trampoline hands it to rt_upcall";
   throw new SourceError(declaration.at, `${declaration.name} does not begin with nxdata`, remedy);
 }
@@ -131,7 +133,7 @@ function resultText(
 function outcomesOf(list: readonly Parameter[]): string[] {
   const stores = list.flatMap((parameter) => {
     const role = roleOf(parameter);
-    return role.kind === "out" ? [`    *${parameter.name} = m.${role.field};\n`] : [];
+    return role.kind === "out" ? [`    *${parameter.name} = answer.${role.field};\n`] : [];
   });
   const err = list.find((parameter) => roleOf(parameter).kind === "err");
   return [
@@ -142,14 +144,16 @@ function outcomesOf(list: readonly Parameter[]): string[] {
   ];
 }
 
-function fieldAssignment(role: Role, { name, at }: Parameter): string[] {
+function fieldAssignment(callback: string, parameter: Parameter): string[] {
+  const role = roleOf(parameter);
+  const { name, at } = parameter;
   switch (role.kind) {
     case "number":
-      return [`    .${role.field} = ${name},\n`];
+      return [`    .${argumentField(callback, role.field)} = ${name},\n`];
     case "pointer":
-      return [`    .${role.field} = (uint64_t) (uintptr_t) ${name},\n`];
+      return [`    .${argumentField(callback, role.field)} = (void *) (uintptr_t) ${name},\n`];
     case "flag":
-      return [`    .flags = ${name} ? ${role.macro} : 0,\n`];
+      return [`    .${argumentField(callback, "flags")} = ${name} ? ${role.macro} : 0,\n`];
     case "err":
     case "out":
       return [];
@@ -160,6 +164,11 @@ function fieldAssignment(role: Role, { name, at }: Parameter): string[] {
         "change its role in codegen/semantics.ts",
       );
   }
+}
+
+/** Where the value of a parameter is in a downcall or an upcall. */
+export function argumentField(callback: string, field: string): string {
+  return `arguments.${messages.get(callback)}.${field}`;
 }
 
 /** Where the value of a parameter is in a message. */
@@ -188,7 +197,8 @@ function typeText(type: CType, name: string, unit: Unit): string {
       return `${type.constant ? "const " : ""}${to}${to.endsWith("*") ? "" : " "}*${name}`;
     }
     case "struct":
-      return `struct ${type.name}${after}`;
+    case "union":
+      return `${type.kind} ${type.name}${after}`;
     case "named": {
       const opaque = unit.opaqueTypes.get(type.name);
       return opaque === undefined ? `${type.name}${after}` : typeText(opaque, name, unit);

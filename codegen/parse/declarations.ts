@@ -22,6 +22,7 @@ export async function parseUnit(source: Preprocessed): Promise<Unit> {
   const tree = parser.parse(source.text);
   if (tree === null) throw new Error("tree-sitter gave no tree");
   const structs = new Map<string, Struct>();
+  const unions = new Map<string, Struct>();
   const functionTypes = new Map<string, FunctionDeclaration>();
   const opaqueTypes = new Map<string, CType>();
   const functions = new Map<string, FunctionDeclaration>();
@@ -42,6 +43,9 @@ export async function parseUnit(source: Preprocessed): Promise<Unit> {
       case "struct_specifier":
         addStruct(reader, node, structs);
         break;
+      case "union_specifier":
+        addStruct(reader, node, unions);
+        break;
       case "type_definition":
         if (!addOpaque(node, opaqueTypes)) addType(reader, node, functionTypes, aliases);
         break;
@@ -53,7 +57,7 @@ export async function parseUnit(source: Preprocessed): Promise<Unit> {
     }
   }
   tree.delete();
-  return { structs, functionTypes, opaqueTypes, aliases, functions };
+  return { structs, unions, functionTypes, opaqueTypes, aliases, functions };
 }
 
 let parserPromise: Promise<Parser> | undefined;
@@ -83,7 +87,7 @@ function refuse(reader: Reader, node: Node): never {
   throw new SourceError(
     reader.at(culprit(node)),
     `${what} (${culprit(node).type})`,
-    "expected a struct, a typedef of a function or an opaque type, or a function; " +
+    "expected a struct, a union, a typedef of a function or an opaque type, or a function; " +
       "change the header, or teach codegen/parse/declarations.ts",
   );
 }

@@ -50,11 +50,11 @@ function isInteger(name: string): name is IntegerName {
 
 function named(reader: Reader, node: Node): CType {
   const name = node.text;
-  if (node.type === "struct_specifier") {
+  if (node.type === "struct_specifier" || node.type === "union_specifier") {
+    const kind = node.type === "struct_specifier" ? "struct" : "union";
     const tag = node.childForFieldName("name")?.text;
-    if (tag === undefined || node.childForFieldName("body") !== null)
-      unknown(reader, node, "struct");
-    return { kind: "struct", name: tag };
+    if (tag === undefined || node.childForFieldName("body") !== null) unknown(reader, node, kind);
+    return { kind, name: tag };
   }
   const alias = reader.aliases.get(name);
   if (alias !== undefined) return alias;

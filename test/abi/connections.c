@@ -35,16 +35,33 @@ handle_of (int connection, int layer)
   return connections[connection].handle[layer];
 }
 
-uint32_t
+bool
 remembered (struct asked asked)
 {
-  const uint32_t op = asked.m->op;
+  const uint32_t op = asked.with->op;
   bool question = op == RT_OP_GET_SIZE || op == RT_OP_IS_ROTATIONAL || (op >= RT_OP_CAN_WRITE && op <= RT_OP_CAN_TRIM)
                   || (op >= RT_OP_CAN_ZERO && op <= RT_OP_CAN_EXTENTS) || op == RT_OP_CAN_CACHE
                   || op == RT_OP_CAN_FAST_ZERO;
 
   /* As in JavaScript, only in a connection that is open. */
-  return shortcuts && question && asked.connection > 0 ? RT_REMEMBER : 0;
+  return shortcuts && question && asked.connection > 0;
+}
+
+static uint32_t
+flags_of (const arguments *a)
+{
+  switch (a->op) {
+  case RT_OP_PREAD:
+  case RT_OP_PWRITE:
+    return a->with.data.flags;
+  case RT_OP_FLUSH:
+    return a->with.flush.flags;
+  case RT_OP_TRIM:
+  case RT_OP_CACHE:
+    return a->with.range.flags;
+  default:
+    return 0;
+  }
 }
 
 void
@@ -52,25 +69,24 @@ allow_shortcut (struct asked asked, int layer)
 {
   struct connection *c = &connections[asked.connection];
   int64_t size = c->size[asked.layer];
-  struct rt_message m = { .offset = (uint64_t) size };
+  struct rt_direct direct = { .size = (uint64_t) size, .descriptor = -1 };
+  uint32_t op = asked.with->op;
 
-  if (!shortcuts || asked.connection == 0 || asked.m->flags != 0 || size == 0)
+  if (!shortcuts || asked.connection == 0 || flags_of (asked.with) != 0 || size == 0)
     return;
   if (layer < nr_layers) {
-    m.op = op_of (&layers[layer], asked.m->op);
-    m.module = layers[layer].module;
-    m.handle = (uintptr_t) c->handle[layer];
-    m.nxdata = (uintptr_t) c->nxdata[layer];
-    m.value = (uintptr_t) "";
+    direct.op = op_of (&layers[layer], op);
+    direct.module = layers[layer].module;
+    direct.handle = c->handle[layer];
+    direct.nxdata = c->nxdata[layer];
+    direct.export_name = "";
   }
-  else if (asked.m->op == RT_OP_PREAD || asked.m->op == RT_OP_PWRITE) {
-    m.flags = RT_DIRECT_DESCRIPTOR;
-    m.readonly = disk_fd;
-  }
+  else if (op == RT_OP_PREAD || op == RT_OP_PWRITE)
+    direct.descriptor = disk_fd;
   else
     return;
   /* Not every op can be taken so. */
-  rt_next_direct (c->nxdata[asked.layer - 1], asked.m->op, &m);
+  rt_next_direct (c->nxdata[asked.layer - 1], op, &direct);
 }
 
 int
@@ -85,7 +101,7 @@ open_connection (uint32_t slot, int connection, int readonly)
     CHECK (c->nxdata[i] != NULL);
     rt_nxdata_set_backend (c->nxdata[i], connections[0].nxdata[i]);
   }
-  err = ask (slot, connection, (arguments) { .op = RT_OP_OPEN, .readonly = readonly }).err;
+  err = ask (slot, connection, (arguments) { .op = RT_OP_OPEN, .with.open.readonly = readonly }).err;
   for (int i = nr_layers - 1; i >= 0 && err == 0; i--)
     err = ask_layer (slot, connection, i, RT_OP_PREPARE).err;
   return err;

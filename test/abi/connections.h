@@ -20,11 +20,11 @@ extern struct connection connections[MAX_CONNECTIONS];
 struct asked {
   int connection;
   int layer; /* that is asked first; the one above it asks */
-  const struct rt_message *m;
+  const arguments *with;
 };
 
-/* RT_REMEMBER for an answer that C may keep, or 0. */
-uint32_t remembered (struct asked asked);
+/* Whether C may keep the answer. */
+bool remembered (struct asked asked);
 
 /* Let C take requests like this one to the layer that has answered it (nr_layers is the disk) by itself. */
 void allow_shortcut (struct asked asked, int layer);

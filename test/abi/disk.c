@@ -30,31 +30,51 @@ add_extents (void *extents)
   return rt_extents_append (extents, triples, 2);
 }
 
-static int
-fails (const struct rt_message *m)
+/* The bytes that a request is about; none for others. */
+static struct rt_range
+range_of (const arguments *a)
 {
-  if (m->op >= RT_OP_PREAD && m->op <= RT_OP_ZERO && disk_failures > 0) {
+  const union rt_arguments *with = &a->with;
+
+  switch (a->op) {
+  case RT_OP_PREAD:
+  case RT_OP_PWRITE:
+    return (struct rt_range) { .offset = with->data.offset, .count = with->data.count };
+  case RT_OP_EXTENTS:
+    return (struct rt_range) { .offset = with->mapping.offset, .count = with->mapping.count };
+  case RT_OP_TRIM:
+  case RT_OP_ZERO:
+  case RT_OP_CACHE:
+    return with->range;
+  default:
+    return (struct rt_range) { .count = 0 };
+  }
+}
+
+static int
+fails (uint32_t op, struct rt_range range)
+{
+  if (op >= RT_OP_PREAD && op <= RT_OP_ZERO && disk_failures > 0) {
     disk_failures--;
     return disk_error;
   }
-  return m->offset > DISK_SIZE || m->count > DISK_SIZE - m->offset ? EINVAL : 0;
+  return range.offset > DISK_SIZE || range.count > DISK_SIZE - range.offset ? EINVAL : 0;
 }
 
 static void
-disk_does (struct rt_message *m)
+disk_does (const arguments *a, struct rt_answer *answer)
 {
-  void *buf = (void *) (uintptr_t) m->buf;
+  const struct rt_range range = range_of (a);
 
-  disk_calls[m->op]++;
-  m->ret = 0;
-  m->err = fails (m);
-  if (m->err != 0) {
-    m->ret = -1;
+  disk_calls[a->op]++;
+  answer->err = fails (a->op, range);
+  if (answer->err != 0) {
+    answer->ret = -1;
     return;
   }
-  switch (m->op) {
+  switch (a->op) {
   case RT_OP_GET_SIZE:
-    m->ret = DISK_SIZE;
+    answer->ret = DISK_SIZE;
     break;
   case RT_OP_CAN_WRITE:
   case RT_OP_CAN_FLUSH:
@@ -62,59 +82,58 @@ disk_does (struct rt_message *m)
   case RT_OP_CAN_FAST_ZERO:
   case RT_OP_CAN_EXTENTS:
   case RT_OP_CAN_MULTI_CONN:
-    m->ret = 1;
+    answer->ret = 1;
     break;
   case RT_OP_CAN_ZERO:
   case RT_OP_CAN_FUA:
   case RT_OP_CAN_CACHE:
-    m->ret = 2; /* native */
+    answer->ret = 2; /* native */
     break;
   case RT_OP_BLOCK_SIZE:
-    m->minimum = 1;
-    m->preferred = 4096;
-    m->maximum = 0xffffffff;
+    answer->minimum = 1;
+    answer->preferred = 4096;
+    answer->maximum = 0xffffffff;
     break;
   case RT_OP_PREAD:
-    memcpy (buf, disk + m->offset, m->count);
+    memcpy (a->with.data.buf, disk + range.offset, range.count);
     break;
   case RT_OP_PWRITE:
-    memcpy (disk + m->offset, buf, m->count);
+    memcpy (disk + range.offset, a->with.data.buf, range.count);
     break;
   case RT_OP_TRIM:
   case RT_OP_ZERO:
-    memset (disk + m->offset, 0, m->count);
+    memset (disk + range.offset, 0, range.count);
     break;
   case RT_OP_EXTENTS:
-    CHECK (add_extents ((void *) (uintptr_t) m->extents) == 0);
+    CHECK (add_extents (a->with.mapping.extents) == 0);
     break;
   }
 }
 
 /* As far as it is needed here. */
 static void
-plugin_leaves (struct rt_message *m)
+plugin_leaves (const arguments *a, struct rt_answer *answer)
 {
   const uint64_t all[] = { 0, INT64_MAX, 0 };
 
-  m->ret = plugin_default (&layers[nr_layers - 1], m->op);
-  m->err = 0;
-  if (m->op == RT_OP_ZERO) {
-    m->ret = -1;
-    m->err = EOPNOTSUPP;
+  answer->ret = plugin_default (&layers[nr_layers - 1], a->op);
+  if (a->op == RT_OP_ZERO) {
+    answer->ret = -1;
+    answer->err = EOPNOTSUPP;
   }
-  else if (m->op == RT_OP_EXTENTS)
-    CHECK (rt_extents_append ((void *) (uintptr_t) m->extents, all, 1) == 0);
+  else if (a->op == RT_OP_EXTENTS)
+    CHECK (rt_extents_append (a->with.mapping.extents, all, 1) == 0);
 }
 
 bool
-below_does (struct rt_message *m)
+below_does (const arguments *a, struct rt_answer *answer)
 {
   bool on_disk = nr_layers == 0 || !is_plugin (&layers[nr_layers - 1]);
 
-  m->minimum = m->preferred = m->maximum = 0;
+  *answer = (struct rt_answer) { .ret = 0 };
   if (on_disk)
-    disk_does (m);
+    disk_does (a, answer);
   else
-    plugin_leaves (m);
+    plugin_leaves (a, answer);
   return on_disk;
 }

@@ -49,16 +49,16 @@ static void
 in_callback (void *connection, void (*run) (void *data), void *data)
 {
   struct task task = { run, data };
-  struct rt_message m = {
-    .kind = RT_DOWNCALL,
+  struct rt_downcall downcall = {
     .op = RT_OP_CONFIG,
     .module = task_module,
-    .connection = (uintptr_t) connection,
-    .key = (uintptr_t) &task,
+    .connection = connection,
+    .arguments.setting.key = (const char *) &task,
   };
+  struct rt_result result;
 
-  rt_run (&m, 0);
-  CHECK (m.ret == 0);
+  rt_run (&downcall, 0, &result);
+  CHECK (result.ret == 0);
 }
 
 /* The same on so many threads at once. */
@@ -373,7 +373,8 @@ check_release (const char *path)
   void *library = rt_dlopen (path, -1), *symbols[3], *extents;
   unsigned (*release) (void);
   void (*check) (void), *(*next_table) (void);
-  struct rt_message m = { .kind = RT_DOWNCALL, .op = RT_OP_EXTENTS, .count = 4096, .offset = 4096 };
+  struct rt_downcall downcall = { .op = RT_OP_EXTENTS, .arguments.mapping = { .count = 4096, .offset = 4096 } };
+  struct rt_result result;
 
   CHECK (library != NULL);
   symbols[0] = rt_dlsym (library, "check");
@@ -388,13 +389,14 @@ check_release (const char *path)
     return;
 
   /* In a callback, and by a jump. */
-  m.module = (uint32_t) rt_module_add (adapter_of (release ()), rt_call_init (rt_dlsym (library, "filter_init"), -1));
-  rt_module_describe (m.module, symbols[0], "filter next-extents (somewhere)");
-  m.nxdata = (uintptr_t) next_table ();
+  downcall.module = (uint32_t) rt_module_add (adapter_of (release ()),
+                                              rt_call_init (rt_dlsym (library, "filter_init"), -1));
+  rt_module_describe (downcall.module, symbols[0], "filter next-extents (somewhere)");
+  downcall.nxdata = next_table ();
   extents = rt_extents_new (range);
-  m.extents = (uintptr_t) extents;
-  rt_run (&m, 0);
-  CHECK (m.ret == 0 && nbdkit_extents_count (extents) == 1);
+  downcall.arguments.mapping.extents = extents;
+  rt_run (&downcall, 0, &result);
+  CHECK (result.ret == 0 && nbdkit_extents_count (extents) == 1);
   CHECK (nbdkit_get_extent (extents, 0).length == 4096 && nbdkit_get_extent (extents, 0).type == NBDKIT_EXTENT_ZERO);
   rt_extents_free (extents);
 }

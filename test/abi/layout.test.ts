@@ -16,7 +16,16 @@ const release = (id: string) =>
 const pluginHeader = (version: number) =>
   `#define NBDKIT_API_VERSION ${version}\n#include <nbdkit-plugin.h>\n`;
 
+type RuntimeStruct = Exclude<
+  keyof typeof layouts,
+  `filter${string}` | `nextOps${string}` | "plugin"
+>;
 type Probe = readonly [name: string, layout: StructLayout, struct: string, header: string];
+
+/** The structs of messages; what is left are the structs of modules. */
+const runtimeStructs = Object.keys(layouts).filter(
+  (name): name is RuntimeStruct => !/^(filter|nextOps|plugin)/.test(name),
+);
 
 const probes: readonly Probe[] = [
   ...releaseIds.flatMap((id): Probe[] => [
@@ -24,13 +33,18 @@ const probes: readonly Probe[] = [
     [`next_ops ${id}`, releases[id].nextOps, "nbdkit_next_ops", release(id)],
   ]),
   ["plugin", layouts.plugin, "nbdkit_plugin", pluginHeader(2)],
-  ["message", layouts.message, "rt_message", '#include "runtime.h"\n'],
-  ["slot", layouts.slot, "rt_slot", '#include "runtime.h"\n'],
+  ...runtimeStructs.map((name): Probe => {
+    const struct = `rt_${name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)}`;
+    return [struct, layouts[name], struct, '#include "runtime.h"\n'];
+  }),
 ];
 
 /** What the compiler says of these fields. int and int32_t are one type to it. */
 async function probe(struct: string, header: string, names: readonly string[]): Promise<unknown> {
-  const inner = header.includes("runtime.h") ? 'struct rt_message: "struct", ' : "";
+  const inner = header.includes("runtime.h")
+    ? 'bool: "bool", void *: "pointer", struct rt_message: "struct", ' +
+      'union rt_arguments: "union", union rt_body: "union", '
+    : "";
   const kind = (value: string) =>
     `_Generic (${value}, int: "int", uint32_t: "u32", int64_t: "i64", uint64_t: "u64", ` +
     `const char *: "string", ${inner}default: "function")`;

@@ -19,8 +19,7 @@ configure (uint32_t slot)
     char *key = parameters[i], *value = strchr (key, '=');
 
     *value++ = '\0';
-    CHECK (ask (slot, 0, (arguments) { .op = RT_OP_CONFIG, .key = (uintptr_t) key, .value = (uintptr_t) value }).err
-           == 0);
+    CHECK (ask (slot, 0, setting (key, value)).err == 0);
   }
   CHECK (ask (slot, 0, (arguments) { .op = RT_OP_CONFIG_COMPLETE }).err == 0);
   for (int i = 0; i < nr_layers; i++)
@@ -38,9 +37,21 @@ unload (uint32_t slot)
 }
 
 arguments
+setting (const char *key, const char *value)
+{
+  return (arguments) { .op = RT_OP_CONFIG, .with.setting = { .key = key, .value = value } };
+}
+
+arguments
 data (uint32_t op, void *buf, uint32_t count, uint64_t offset)
 {
-  return (arguments) { .op = op, .buf = (uintptr_t) buf, .count = count, .offset = offset };
+  arguments a = { .op = op };
+
+  if (op == RT_OP_PREAD || op == RT_OP_PWRITE)
+    a.with.data = (struct rt_data) { .buf = buf, .offset = offset, .count = count };
+  else
+    a.with.range = (struct rt_range) { .offset = offset, .count = count };
+  return a;
 }
 
 void

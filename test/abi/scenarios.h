@@ -13,6 +13,7 @@ void configure (uint32_t slot);
 void unload (uint32_t slot);
 
 /* A request, and bytes for one. */
+arguments setting (const char *key, const char *value);
 arguments data (uint32_t op, void *buf, uint32_t count, uint64_t offset);
 void fill (unsigned char *buf, uint32_t count, uint32_t seed);
 

@@ -24,7 +24,7 @@ struct frame {
   bool one_layer;  /* ask: is not passed on */
   int connection;
   int layer;       /* down: that runs. ask: that is asked first */
-  struct rt_message m;
+  arguments asked;
 };
 
 struct track {
@@ -92,10 +92,16 @@ push (uint32_t slot)
 }
 
 static void
-post (uint32_t slot, const struct rt_message *m)
+post (uint32_t slot, struct rt_message message)
 {
-  slots[slot].in = *m;
+  slots[slot].in = message;
   kicks[nr_kicks++] = slot;
+}
+
+static void
+post_downcall (uint32_t slot, struct rt_downcall downcall)
+{
+  post (slot, (struct rt_message) { .kind = RT_DOWNCALL, .body.downcall = downcall });
 }
 
 static void pass_on (uint32_t slot, int layer);
@@ -103,40 +109,34 @@ static void pass_on (uint32_t slot, int layer);
 static struct asked
 what_of (const struct frame *ask)
 {
-  return (struct asked) { ask->connection, ask->layer, &ask->m };
+  return (struct asked) { ask->connection, ask->layer, &ask->asked };
 }
 
 /* The ask on top of the thread's frames has its answer. */
 static void
-answer (uint32_t slot, const struct rt_message *result, int errno_after)
+answer (uint32_t slot, struct rt_answer a, int errno_after)
 {
   struct track *track = &tracks[slot];
   struct frame *top = &track->frames[track->depth - 1];
-  struct rt_message m = { .kind = RT_ANSWER, .ret = result->ret, .err = result->err };
 
   CHECK (track->depth > 0 && top->kind == ASK);
   track->depth--;
-  m.minimum = result->minimum;
-  m.preferred = result->preferred;
-  m.maximum = result->maximum;
-  if (top->m.op == RT_OP_GET_SIZE && m.err == 0)
-    connections[top->connection].size[top->layer] = m.ret;
+  if (top->asked.op == RT_OP_GET_SIZE && a.err == 0)
+    connections[top->connection].size[top->layer] = a.ret;
   if (top->root) {
     track->finished = true;
-    track->outcome = (struct outcome) { m.ret, m.err, errno_after, m.minimum, m.preferred, m.maximum };
+    track->outcome = (struct outcome) { a.ret, a.err, errno_after, a.minimum, a.preferred, a.maximum };
   }
   else {
-    m.flags = m.err == 0 ? remembered (what_of (top)) : 0;
-    post (slot, &m);
+    a.remember = a.err == 0 && remembered (what_of (top));
+    post (slot, (struct rt_message) { .kind = RT_ANSWER, .body.answer = a });
   }
 }
 
 static void
 answer_number (uint32_t slot, int64_t ret, int err)
 {
-  const struct rt_message m = { .ret = ret, .err = err };
-
-  answer (slot, &m, 0);
+  answer (slot, (struct rt_answer) { .ret = ret, .err = err }, 0);
 }
 
 static void
@@ -144,32 +144,35 @@ answer_from_below (uint32_t slot)
 {
   struct track *track = &tracks[slot];
   const struct frame *asked = &track->frames[track->depth - 1];
-  struct rt_message m = asked->m;
+  struct rt_answer a = { .ret = 0 };
 
-  if (below_does (&m) && m.err == 0 && !asked->root)
+  if (below_does (&asked->asked, &a) && a.err == 0 && !asked->root)
     allow_shortcut (what_of (asked), nr_layers);
-  answer (slot, &m, 0);
+  answer (slot, a, 0);
 }
 
 /* ---- messages */
 
-/* The message that makes a layer run `op` for what is asked. */
-static struct rt_message
-downcall_of (struct rt_message m, int connection, int layer, uint32_t op)
+/* The downcall that makes a layer run `op` for what is asked. */
+static struct rt_downcall
+downcall_of (const arguments *a, int connection, int layer, uint32_t op)
 {
-  m.kind = RT_DOWNCALL;
-  m.op = op;
-  m.module = layers[layer].module;
-  m.nxdata = (uintptr_t) connections[connection].nxdata[layer];
-  m.handle = (uintptr_t) connections[connection].handle[layer];
-  m.connection = (uintptr_t) layers[layer].connection;
-  m.value = op == RT_OP_CONFIG ? m.value : (uintptr_t) "";
-  if (op == RT_OP_OPEN && m.key == 0)
-    m.key = (uintptr_t) ""; /* of an older filter */
-  return m;
+  struct rt_downcall downcall = {
+    .op = op,
+    .module = layers[layer].module,
+    .connection = layers[layer].connection,
+    .nxdata = connections[connection].nxdata[layer],
+    .handle = connections[connection].handle[layer],
+    .export_name = op == RT_OP_CONFIG ? NULL : "",
+    .arguments = a->with,
+  };
+
+  if (op == RT_OP_OPEN && a->with.open.export_name == NULL)
+    downcall.arguments.open.export_name = ""; /* of an older filter */
+  return downcall;
 }
 
-static struct frame *
+static void
 push_down (uint32_t slot, int layer, uint32_t op)
 {
   const struct frame asked = tracks[slot].frames[tracks[slot].depth - 1];
@@ -178,14 +181,18 @@ push_down (uint32_t slot, int layer, uint32_t op)
   down->kind = DOWN;
   down->layer = layer;
   down->connection = asked.connection;
-  down->m = downcall_of (asked.m, asked.connection, layer, op);
-  return down;
+  down->asked = asked.asked;
+  down->asked.op = op;
 }
 
 static void
 call_down (uint32_t slot, int layer, uint32_t op)
 {
-  post (slot, &push_down (slot, layer, op)->m);
+  const struct frame *asked = &tracks[slot].frames[tracks[slot].depth - 1];
+  struct rt_downcall downcall = downcall_of (&asked->asked, asked->connection, layer, op);
+
+  push_down (slot, layer, op);
+  post_downcall (slot, downcall);
 }
 
 /* Ask the first layer from `layer` on that has the callback. */
@@ -198,9 +205,9 @@ pass_on (uint32_t slot, int layer)
 
   asked->layer = layer;
   for (; layer < nr_layers; layer++) {
-    if (asked->m.op == RT_OP_OPEN)
+    if (asked->asked.op == RT_OP_OPEN)
       c->opened[layer] = true;
-    op = op_of (&layers[layer], asked->m.op);
+    op = op_of (&layers[layer], asked->asked.op);
     if (op != 0 || asked->one_layer)
       break;
   }
@@ -209,7 +216,7 @@ pass_on (uint32_t slot, int layer)
   else if (asked->one_layer)
     answer_number (slot, 0, 0);
   else {
-    if (asked->m.op == RT_OP_OPEN)
+    if (asked->asked.op == RT_OP_OPEN)
       c->opened[nr_layers] = true;
     if (answer_later)
       deferred[nr_deferred++] = slot;
@@ -232,39 +239,44 @@ begin_root (uint32_t slot, int connection)
   return root;
 }
 
-/* A C layer returned. */
+/* A C layer returned. What it said belongs to JavaScript, which tells the client. */
 static void
-returned (uint32_t slot, struct rt_message m)
+returned (uint32_t slot, const struct rt_result *result)
 {
   struct track *track = &tracks[slot];
   struct frame *down = &track->frames[track->depth - 1];
   struct connection *c = &connections[down->connection];
-  bool is_open = m.op == RT_OP_OPEN, failed = is_open ? m.ret == 0 : m.ret == -1;
-  int err = !failed ? 0 : m.err != 0 ? m.err : m.flags != 0 ? (int) m.flags : EIO;
+  uint32_t op = down->asked.op;
+  bool is_open = op == RT_OP_OPEN, failed = is_open ? result->ret == 0 : result->ret == -1;
+  struct rt_answer a = {
+    .ret = result->ret, .minimum = result->minimum, .preferred = result->preferred, .maximum = result->maximum
+  };
   int layer = down->layer;
 
-  CHECK (track->depth > 1 && down->kind == DOWN && m.op == down->m.op);
+  rt_said_free (result->said);
+  CHECK (track->depth > 1 && down->kind == DOWN);
   track->depth--;
   if (is_open && failed)
     c->opened[layer] = false;
   if (is_open && !failed) {
-    c->handle[layer] = (void *) (uintptr_t) m.ret;
+    c->handle[layer] = (void *) (uintptr_t) result->ret;
     /* In the original form the server opens the next layer. */
     if (layers[layer].form != FORM_PLUGIN && !c->opened[layer + 1]) {
       CHECK (layers[layer].form == FORM_ORIGINAL);
       pass_on (slot, layer + 1);
       return;
     }
-    m.ret = 0;
+    a.ret = 0;
   }
   if (!failed && !track->frames[track->depth - 1].root)
     allow_shortcut (what_of (&track->frames[track->depth - 1]), layer);
-  if (failed)
-    m.ret = -1;
-  else if (m.op == RT_OP_CAN_ZERO && is_plugin (&layers[layer]) && m.ret == 1)
-    m.ret = 2; /* a plugin says yes or no, a filter which way */
-  m.err = err;
-  answer (slot, &m, (int) m.flags);
+  if (failed) {
+    a.ret = -1;
+    a.err = result->stored != 0 ? result->stored : result->errno_after != 0 ? result->errno_after : EIO;
+  }
+  else if (op == RT_OP_CAN_ZERO && is_plugin (&layers[layer]) && a.ret == 1)
+    a.ret = 2; /* a plugin says yes or no, a filter which way */
+  answer (slot, a, result->errno_after);
 }
 
 /* A call of a queue is under way on a thread, as is seen now. */
@@ -273,18 +285,9 @@ call_parks (uint32_t call, uint32_t slot)
 {
   struct queued *it = &queued[call];
 
-  begin_root (slot, it->connection)->m = it->arguments;
+  begin_root (slot, it->connection)->asked = it->arguments;
   push_down (slot, it->layer, op_of (&layers[it->layer], it->arguments.op));
   it->slot = slot;
-}
-
-/* What the callback said belongs to JavaScript, which tells the client. */
-static struct rt_message
-without_said (struct rt_message m)
-{
-  rt_said_free ((void *) (uintptr_t) m.key);
-  m.key = 0;
-  return m;
 }
 
 static void
@@ -296,7 +299,8 @@ call_returned (uint32_t call)
   /* One that asked for nothing has no thread that is known. */
   if (it->slot == NO_SLOT)
     call_parks (call, UNKNOWN_SLOT);
-  returned (it->slot, without_said (*m));
+  CHECK (m->kind == RT_RESULT);
+  returned (it->slot, &m->body.result);
   CHECK (tracks[it->slot].finished);
   it->outcome = tracks[it->slot].outcome;
   it->finished = true;
@@ -307,6 +311,7 @@ received (uint32_t found)
 {
   uint32_t slot = found;
   const struct rt_message *m;
+  const struct rt_upcall *upcall;
   struct frame *asked;
 
   if (found & RT_CALL_BIT) {
@@ -314,18 +319,19 @@ received (uint32_t found)
     return;
   }
   m = &slots[slot].out;
-  if (m->kind == RT_DONE) {
-    returned (slot, without_said (*m));
+  if (m->kind == RT_RESULT) {
+    returned (slot, &m->body.result);
     return;
   }
-  CHECK (m->kind == RT_UPCALL && m->target != 0);
-  if (m->module != 0 && tracks[slot].depth == 0)
-    call_parks (m->module - 1, slot);
+  upcall = &m->body.upcall;
+  CHECK (m->kind == RT_UPCALL && upcall->target != 0);
+  if (upcall->queued_call != 0 && tracks[slot].depth == 0)
+    call_parks (upcall->queued_call - 1, slot);
   asked = push (slot);
   asked->kind = ASK;
-  asked->connection = (int) (m->target - 1) / (MAX_LAYERS + 1);
-  asked->m = *m;
-  pass_on (slot, (int) (m->target - 1) % (MAX_LAYERS + 1));
+  asked->connection = (int) (upcall->target - 1) / (MAX_LAYERS + 1);
+  asked->asked = (arguments) { .op = upcall->op, .with = upcall->arguments };
+  pass_on (slot, (int) (upcall->target - 1) % (MAX_LAYERS + 1));
 }
 
 /* Answer some of those that wait, in another order, or all where nothing else is under way. */
@@ -385,13 +391,15 @@ serve (void)
 void
 enqueue (void *queue, uint32_t call, int connection, arguments a)
 {
+  struct rt_message *message = (struct rt_message *) rt_calls () + call;
   int layer = 0;
 
   while (layer < nr_layers - 1 && op_of (&layers[layer], a.op) == 0)
     layer++;
   CHECK (call < MAX_QUEUED && op_of (&layers[layer], a.op) != 0);
   queued[call] = (struct queued) { .arguments = a, .connection = connection, .layer = layer, .slot = NO_SLOT };
-  ((struct rt_message *) rt_calls ())[call] = downcall_of (a, connection, layer, op_of (&layers[layer], a.op));
+  message->kind = RT_DOWNCALL;
+  message->body.downcall = downcall_of (&a, connection, layer, op_of (&layers[layer], a.op));
   CHECK (rt_submit (queue, &call, 1) == 0);
 }
 
@@ -406,7 +414,7 @@ outcome_of_call (uint32_t call)
 void
 begin (uint32_t slot, int connection, arguments a)
 {
-  begin_root (slot, connection)->m = a;
+  begin_root (slot, connection)->asked = a;
   pass_on (slot, 0);
 }
 
@@ -437,9 +445,9 @@ ask_layer (uint32_t slot, int connection, int layer, uint32_t op)
   struct frame *root = begin_root (slot, connection);
 
   root->one_layer = true;
-  root->m.op = op;
+  root->asked.op = op;
   if (op == RT_OP_GET_READY)
-    root->m.readonly = NBDKIT_THREAD_MODEL_PARALLEL;
+    root->asked.with.model.thread_model = NBDKIT_THREAD_MODEL_PARALLEL;
   pass_on (slot, layer);
   return outcome_of (slot);
 }
@@ -451,14 +459,14 @@ layer_has (int layer, uint32_t op)
 }
 
 struct outcome
-send_raw (uint32_t slot, struct rt_message message)
+send_raw (uint32_t slot, struct rt_downcall downcall)
 {
   struct frame *down;
 
   begin_root (slot, 0);
   down = push (slot);
   down->kind = DOWN;
-  down->m = message;
-  post (slot, &message);
+  down->asked.op = downcall.op;
+  post_downcall (slot, downcall);
   return outcome_of (slot);
 }

@@ -34,9 +34,14 @@ extern int disk_calls[64];
 
 void disk_start (void);
 
-/* Do what the message asks for where no layer has a callback for it, and put the result into it. Whether it reached the
- * disk. */
-bool below_does (struct rt_message *m);
+/* A request, and its arguments. */
+typedef struct {
+  uint32_t op;
+  union rt_arguments with;
+} arguments;
+
+/* Do what is asked where no layer has a callback for it. Whether it reached the disk. */
+bool below_does (const arguments *a, struct rt_answer *answer);
 
 /* How the chain below answers: at once, or in another order than it was asked. */
 extern bool answer_later;
@@ -58,9 +63,6 @@ struct outcome {
   int errno_after; /* of the C layer, if it was one */
   uint32_t minimum, preferred, maximum; /* of block_size */
 };
-
-/* A request's arguments: as many fields of struct rt_message as its op needs. */
-typedef struct rt_message arguments;
 
 /* Ask the chain from its first layer on, on thread `slot`, and wait for the answer. Other threads are served
  * meanwhile. Connection 0 is that of the life cycle. */
@@ -92,8 +94,8 @@ int close_connection (uint32_t slot, int connection);
 /* What the layer gets to call the one below by. Made by open_connection, for connection 0 by the start. */
 void *nxdata_of (int connection, int layer);
 
-/* Send a message as it is, and wait for the answer. */
-struct outcome send_raw (uint32_t slot, struct rt_message message);
+/* Send a downcall as it is, and wait for the answer. */
+struct outcome send_raw (uint32_t slot, struct rt_downcall downcall);
 uint32_t module_of (int layer);
 void *handle_of (int connection, int layer);
 

@@ -87,11 +87,11 @@ static arguments
 extents_of (struct worker *worker)
 {
   const uint64_t range[2] = { worker->start, worker->start + worker->count };
-  arguments a = data (RT_OP_EXTENTS, NULL, worker->count, worker->start);
+  struct rt_mapping mapping = { .offset = worker->start, .count = worker->count };
 
   worker->extents = rt_extents_new (range);
-  a.extents = (uintptr_t) worker->extents;
-  return a;
+  mapping.extents = worker->extents;
+  return (arguments) { .op = RT_OP_EXTENTS, .with.mapping = mapping };
 }
 
 /* What a worker asks for in this step; the op is 0 where it leaves it out. */

@@ -9,8 +9,7 @@
 static void
 set_parameter (uint32_t slot, const char *key, const char *value)
 {
-  arguments a = { .op = RT_OP_CONFIG, .key = (uintptr_t) key, .value = (uintptr_t) value };
-  CHECK (ask (slot, 0, a).err == 0);
+  CHECK (ask (slot, 0, setting (key, value)).err == 0);
 }
 
 /* failing.so, alone or below others that pass errors on: each callback with each way of telling an error. */
@@ -91,25 +90,24 @@ misuse (void)
 {
   unsigned char buf[512];
   uint32_t slot = (uint32_t) rt_thread_new ();
-  struct rt_message m;
+  struct rt_downcall downcall = { .op = RT_OP_PREAD };
   void *nxdata;
 
   configure (slot);
   CHECK (open_connection (slot, 1, 0) == 0);
-  m = data (RT_OP_PREAD, buf, sizeof buf, 0);
-  m.kind = RT_DOWNCALL;
-  m.module = module_of (0);
-  m.handle = (uintptr_t) handle_of (1, 0);
-  m.nxdata = (uintptr_t) nxdata_of (1, 0);
-  CHECK (send_raw (slot, m).err == 0);
+  downcall.arguments.data = (struct rt_data) { .buf = buf, .count = sizeof buf };
+  downcall.module = module_of (0);
+  downcall.handle = handle_of (1, 0);
+  downcall.nxdata = nxdata_of (1, 0);
+  CHECK (send_raw (slot, downcall).err == 0);
   nxdata = rt_nxdata_new (1, -1);
   rt_nxdata_free (nxdata);
-  m.nxdata = (uintptr_t) nxdata;
-  CHECK (send_raw (slot, m).err == EINVAL);
-  m.nxdata = 0;
-  CHECK (send_raw (slot, m).err == EINVAL);
-  m.op = 999;
-  CHECK (send_raw (slot, m).err == EINVAL);
+  downcall.nxdata = nxdata;
+  CHECK (send_raw (slot, downcall).err == EINVAL);
+  downcall.nxdata = NULL;
+  CHECK (send_raw (slot, downcall).err == EINVAL);
+  downcall.op = 999;
+  CHECK (send_raw (slot, downcall).err == EINVAL);
 
   /* A freed one is not handed out again soon, and all of them can be freed and made. */
   for (int i = 0; i < 3000; i++) {
@@ -120,10 +118,10 @@ misuse (void)
   for (int i = 0; i < 3000; i++)
     rt_nxdata_free (rt_nxdata_new (7, -1));
 
-  CHECK (rt_module_add (99, &m) == -EINVAL);
-  while (rt_module_add (RT_ADAPTER_PLUGIN, &m) >= 0)
+  CHECK (rt_module_add (99, &downcall) == -EINVAL);
+  while (rt_module_add (RT_ADAPTER_PLUGIN, &downcall) >= 0)
     ;
-  CHECK (rt_module_add (RT_ADAPTER_PLUGIN, &m) == -ENOSPC);
+  CHECK (rt_module_add (RT_ADAPTER_PLUGIN, &downcall) == -ENOSPC);
   CHECK (rt_dlopen ("/nowhere.so", -1) == NULL && strstr (rt_dlerror (), "nowhere") != NULL);
   CHECK (close_connection (slot, 1) == 0);
   unload (slot);

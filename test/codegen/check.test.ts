@@ -85,15 +85,15 @@ describe.skipIf(!hasCompiler)(`codegen${needsCompiler}`, () => {
     await using copy = await copyOfTheProject();
     const header = join(copy.path, "include/nbdkit-plugin.h");
     const text = await Bun.file(header).text();
-    await Bun.write(header, `#include <stdint.h>\nunion thing { int x; };\n${text}`);
+    await Bun.write(header, `#include <stdint.h>\nenum thing { x };\n${text}`);
     expect(await codegen("--root", copy.path)).toEqual({
       code: 1,
       stdout: "",
       stderr:
-        "codegen: include/nbdkit-plugin.h:2:1: unknown declaration (union_specifier)\n" +
-        "union thing { int x; };\n" +
+        "codegen: include/nbdkit-plugin.h:2:1: unknown declaration (enum_specifier)\n" +
+        "enum thing { x };\n" +
         "^\n" +
-        "expected a struct, a typedef of a function or an opaque type, or a function; " +
+        "expected a struct, a union, a typedef of a function or an opaque type, or a function; " +
         "change the header, or teach codegen/parse/declarations.ts\n",
     });
   });

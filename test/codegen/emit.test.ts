@@ -5,6 +5,7 @@ import { join } from "node:path";
 
 import { emitAdapters } from "../../codegen/emit/adapters.ts";
 import { emitLayouts } from "../../codegen/emit/layouts.ts";
+import { emitMessages } from "../../codegen/emit/messages.ts";
 import { emitOps } from "../../codegen/emit/ops.ts";
 import { emitReleases } from "../../codegen/emit/releases.ts";
 import { emitSymbols } from "../../codegen/emit/symbols.ts";
@@ -50,6 +51,7 @@ describe.skipIf(!hasCompiler)(`emitters${needsCompiler}`, () => {
       ...emitAdapters(model),
       emitReleases(model),
       emitLayouts(model),
+      emitMessages(model),
       emitOps(model),
       emitSymbols(model),
     ];
@@ -168,9 +170,9 @@ describe.skipIf(!hasCompiler)(`one to one${needsCompiler}`, () => {
     ],
     [
       "abi/runtime/runtime.h",
-      "uint64_t handle;",
-      "uint64_t grip;",
-      "the value of handle is said to be in handle of struct rt_message",
+      "void *handle;",
+      "void *grip;",
+      "handle of struct rt_downcall carries handle",
     ],
     [
       "abi/runtime/runtime.h",

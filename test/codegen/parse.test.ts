@@ -36,6 +36,10 @@ function modelText(unit: Unit): string {
       lines.push(`    ${field.text}`, `    ${words(field.type)}`);
     }
   }
+  for (const union of unit.unions.values()) {
+    lines.push(`union ${union.name}, ${place(union.at)}`);
+    for (const { text, type } of union.fields) lines.push(`  ${text}`, `    ${words(type)}`);
+  }
   const declarations = [
     ["type", unit.functionTypes],
     ["function", unit.functions],
@@ -63,6 +67,7 @@ function words(type: CType): string {
       return `function (${[...list, ...(variadic ? ["..."] : [])].join(", ")}) of ${words(returns)}`;
     }
     case "struct":
+    case "union":
     case "named":
       return `${type.kind} ${type.name}`;
     case "integer":

@@ -16,7 +16,6 @@ const facts: Readonly<Record<keyof Release & string, string>> = {
   triStateZero: "false original-1.14, true 1.15.1-1.44",
   openForm:
     "readonly original-original, next 1.2-1.21.12, export-name 1.21.20-1.21.22, tls 1.22-1.44",
-  listExportsForm: "none original-1.21.20, default-only 1.21.22-1.22, is-tls 1.24-1.44",
   reopenForm:
     "none original-1.15.1, readonly 1.16-1.21.12, export-name 1.21.20-1.24, none 1.25.4-1.44",
   ownContexts: "false original-1.24, true 1.25.4-1.44",

@@ -36,27 +36,76 @@ seen (const char *what, const void *pointer, int number)
   printf ("\n");
 }
 
-int64_t
-rt_upcall (void *nxdata, struct rt_message *m)
+static void
+text_field (const char *name, const char *text)
 {
-  printf ("  next%s:", m->op == called ? "" : ", another op");
-  if (m->kind != RT_UPCALL || nxdata != below.bytes)
-    printf (" kind %" PRIu32 " nxdata %d", m->kind, nxdata == below.bytes);
-  field ("buf", m->buf);
-  field ("offset", m->offset);
-  field ("count", m->count);
-  field ("flags", m->flags);
-  field ("readonly", (uint32_t) m->readonly);
-  if (m->key != 0x4444 && m->key != 0)
-    printf (" key %s", (const char *) (uintptr_t) m->key);
+  if (text == (const char *) 0x4444 || text == NULL)
+    field (name, (uintptr_t) text);
   else
-    field ("key", m->key);
-  field ("value", m->value);
-  field ("extents", m->extents);
-  field ("exports", m->exports);
-  field ("is_tls", (uint32_t) m->is_tls);
+    printf (" %s %s", name, text);
+}
+
+static void
+print_arguments (uint32_t op, const union rt_arguments *a)
+{
+  switch (op) {
+  case RT_OP_CONFIG:
+    text_field ("key", a->setting.key);
+    field ("value", (uintptr_t) a->setting.value);
+    break;
+  case RT_OP_OPEN:
+  case RT_OP_REOPEN:
+    field ("readonly", a->open.readonly);
+    text_field ("export_name", a->open.export_name);
+    field ("is_tls", a->open.is_tls);
+    break;
+  case RT_OP_PRECONNECT:
+  case RT_OP_DEFAULT_EXPORT:
+  case RT_OP_PREPARE:
+    field ("readonly", a->visit.readonly);
+    field ("is_tls", a->visit.is_tls);
+    break;
+  case RT_OP_LIST_EXPORTS:
+    field ("readonly", a->listing.readonly);
+    field ("exports", (uintptr_t) a->listing.exports);
+    field ("is_tls", a->listing.is_tls);
+    field ("default_only", a->listing.default_only);
+    break;
+  case RT_OP_PREAD:
+  case RT_OP_PWRITE:
+    field ("buf", (uintptr_t) a->data.buf);
+    field ("offset", a->data.offset);
+    field ("count", a->data.count);
+    field ("flags", a->data.flags);
+    break;
+  case RT_OP_FLUSH:
+    field ("flags", a->flush.flags);
+    break;
+  case RT_OP_TRIM:
+  case RT_OP_ZERO:
+  case RT_OP_CACHE:
+    field ("offset", a->range.offset);
+    field ("count", a->range.count);
+    field ("flags", a->range.flags);
+    break;
+  case RT_OP_EXTENTS:
+    field ("offset", a->mapping.offset);
+    field ("count", a->mapping.count);
+    field ("flags", a->mapping.flags);
+    field ("extents", (uintptr_t) a->mapping.extents);
+    break;
+  }
+}
+
+int64_t
+rt_upcall (void *nxdata, struct rt_upcall *upcall, struct rt_answer *answer)
+{
+  printf ("  next%s:", upcall->op == called ? "" : ", another op");
+  if (nxdata != below.bytes)
+    printf (" another nxdata");
+  print_arguments (upcall->op, &upcall->arguments);
   printf ("\n");
-  switch (m->op) {
+  switch (upcall->op) {
   case RT_OP_FLUSH:
   case RT_OP_TRIM:
   case RT_OP_DEFAULT_EXPORT:
@@ -67,36 +116,87 @@ rt_upcall (void *nxdata, struct rt_message *m)
   case RT_OP_EXPORT_DESCRIPTION:
     return (intptr_t) 0x7fff00006666;
   case RT_OP_BLOCK_SIZE:
-    m->minimum = 1;
-    m->preferred = 0x1000;
-    m->maximum = 0xffffffff;
+    answer->minimum = 1;
+    answer->preferred = 0x1000;
+    answer->maximum = 0xffffffff;
     return 0;
   default:
     return 0x77;
   }
 }
 
+#define OFFSET UINT64_C (0x7fffffffffff0000)
+#define COUNT 0xfffffffe
+
+/* Every argument of the op, each with a value of its own. */
+static union rt_arguments
+arguments_of (uint32_t op, uint32_t flags)
+{
+  union rt_arguments a = { .setting = { .key = NULL } };
+
+  switch (op) {
+  case RT_OP_CONFIG:
+    a.setting = (struct rt_setting) { .key = (const char *) 0x4444, .value = (const char *) 0x5555 };
+    break;
+  case RT_OP_THREAD_MODEL:
+  case RT_OP_GET_READY:
+    a.model.thread_model = 1;
+    break;
+  case RT_OP_OPEN:
+    a.open = (struct rt_open) { .export_name = (const char *) 0x4444, .readonly = true, .is_tls = true };
+    break;
+  case RT_OP_PRECONNECT:
+  case RT_OP_DEFAULT_EXPORT:
+  case RT_OP_PREPARE:
+    a.visit = (struct rt_visit) { .readonly = true, .is_tls = true };
+    break;
+  case RT_OP_LIST_EXPORTS:
+    a.listing = (struct rt_listing) {
+      .exports = (void *) 0x7fff00008888, .readonly = true, .is_tls = true, .default_only = true
+    };
+    break;
+  case RT_OP_PREAD:
+  case RT_OP_PWRITE:
+    a.data = (struct rt_data) { .buf = (void *) 0x7fff00003333, .offset = OFFSET, .count = COUNT, .flags = flags };
+    break;
+  case RT_OP_FLUSH:
+    a.flush.flags = flags;
+    break;
+  case RT_OP_TRIM:
+  case RT_OP_ZERO:
+  case RT_OP_CACHE:
+    a.range = (struct rt_range) { .offset = OFFSET, .count = COUNT, .flags = flags };
+    break;
+  case RT_OP_EXTENTS:
+    a.mapping = (struct rt_mapping) {
+      .extents = (void *) 0x7fff00007777, .offset = OFFSET, .count = COUNT, .flags = flags
+    };
+    break;
+  }
+  return a;
+}
+
 static void
 call (const char *name, uint32_t op, uint32_t flags)
 {
-  struct rt_message m = {
-    .kind = RT_DOWNCALL, .op = op, .nxdata = (uintptr_t) below.bytes, .handle = 0x2222, .buf = 0x7fff00003333,
-    .offset = INT64_C (0x7fffffffffff0000), .count = 0xfffffffe, .flags = flags, .readonly = 1,
-    .key = 0x4444, .value = 0x5555, .extents = 0x7fff00007777, .exports = 0x7fff00008888, .is_tls = 0x99,
+  const struct rt_downcall downcall = {
+    .op = op, .nxdata = below.bytes, .handle = (void *) 0x2222, .arguments = arguments_of (op, flags)
   };
+  struct rt_result result = { .ret = 0 };
 
   errno = 0;
   called = op;
   printf ("%s\n", name);
-  ADAPTER (&filter, &m);
+  ADAPTER (&filter, &downcall, &result);
   printf ("  ret %s err %" PRId32 " errno %d",
-          m.ret == (intptr_t) NBDKIT_HANDLE_NOT_NEEDED ? "handle" : m.ret == -1 ? "-1" : m.ret == 0 ? "0" : "other",
-          m.err, errno);
-  if (m.ret != (intptr_t) NBDKIT_HANDLE_NOT_NEEDED && m.ret != -1)
-    field ("ret", (uint64_t) m.ret);
-  field ("minimum", m.minimum);
-  field ("preferred", m.preferred);
-  field ("maximum", m.maximum);
+          result.ret == (intptr_t) NBDKIT_HANDLE_NOT_NEEDED ? "handle"
+          : result.ret == -1 ? "-1" : result.ret == 0 ? "0" : "other",
+          result.stored, errno);
+  if (result.ret != (intptr_t) NBDKIT_HANDLE_NOT_NEEDED && result.ret != -1)
+    field ("ret", (uint64_t) result.ret);
+  field ("minimum", result.minimum);
+  field ("preferred", result.preferred);
+  field ("maximum", result.maximum);
   printf ("\n");
 }
 

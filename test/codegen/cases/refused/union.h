@@ -1,6 +1,0 @@
-struct before {
-  int x;
-};
-union value {
-  int x;
-};
