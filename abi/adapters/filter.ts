@@ -1,6 +1,5 @@
 /** The adapter of C filters of every layout: one request at a time becomes a call on a request thread. */
-import { after, ConfigError, NbdError } from "#api";
-import { threadModels } from "#api/generated/constants.gen";
+import { after, NbdError } from "#api";
 import type { Awaitable } from "#api/generated/methods.gen";
 import type { Draft, Layer, LayerContext } from "#chain/layer";
 
@@ -8,7 +7,7 @@ import type { Upcalled } from "../bridge/bridge.ts";
 import { NativeConnection } from "../bridge/connection.ts";
 import type { Parked } from "../bridge/request-thread.ts";
 import type { Message } from "../bridge/upcall.ts";
-import { readOpen, readSetting } from "../generated/messages.gen.ts";
+import { readOpen } from "../generated/messages.gen.ts";
 import * as op from "../generated/ops.gen.ts";
 import { type ReleaseId, releases } from "../generated/releases.gen.ts";
 import { Backend } from "./backend.ts";
@@ -24,6 +23,7 @@ import {
   threadModelName,
   UnderWay,
 } from "./layer.ts";
+import { addLifeCycle } from "./life-cycle.ts";
 import type { FilterModule, NativeModule } from "./loaded-module.ts";
 import { NextPointer, openContext, setNext } from "./next.ts";
 import { filterOps, offerShortcut, shortcutsOf } from "./shortcut.ts";
@@ -40,8 +40,9 @@ export function nativeFilter(loaded: NativeModule, release: ReleaseId): Layer {
   draft.attach = (layers) => {
     backend.below = layers;
   };
-  addConfiguration(draft, module, native, backend);
-  addLifecycle(draft, module, native, backend);
+  addLifeCycle(draft, module, native, backend.nxdata, (next, call) =>
+    withNext(backend, next, call),
+  );
   addVisits(draft, module, native, backend);
   addOpening(draft, module, native, backend);
   addClosing(draft, module, native);
@@ -52,49 +53,6 @@ export function nativeFilter(loaded: NativeModule, release: ReleaseId): Layer {
 }
 
 // ---- before there are clients
-
-function addConfiguration(
-  draft: Draft,
-  module: FilterModule,
-  native: NativeCalls,
-  backend: Backend,
-): void {
-  const { nxdata } = backend;
-  if (module.has("load")) {
-    draft.load = async () => void (await native.lifecycle(op.RT_OP_LOAD));
-  }
-  if (module.has("unload")) {
-    draft.unload = async () => void (await native.lifecycle(op.RT_OP_UNLOAD));
-  }
-  if (module.has("config")) {
-    draft.config = (next, key, value) =>
-      withNext(
-        backend,
-        (message) => {
-          const setting = message.read(readSetting);
-          return next(message.text(setting.key), message.text(setting.value));
-        },
-        () =>
-          native.lifecycleOrExit(
-            `config callback for ${key}=${value}`,
-            op.RT_OP_CONFIG,
-            native.setting(key, value),
-            nxdata,
-          ),
-      );
-  }
-  if (module.has("config_complete")) {
-    draft.configComplete = (next) =>
-      withNext(backend, next, () =>
-        native.lifecycleOrExit(
-          "config_complete callback",
-          op.RT_OP_CONFIG_COMPLETE,
-          undefined,
-          nxdata,
-        ),
-      );
-  }
-}
 
 /** Call with a `next` for the time of the call. A failure below ends the server, as in nbdkit: C cannot hide it. */
 async function withNext(
@@ -117,46 +75,6 @@ async function withNext(
     throw inner === undefined ? error : inner.error;
   }
   if (inner !== undefined) throw inner.error;
-}
-
-function addLifecycle(
-  draft: Draft,
-  module: FilterModule,
-  native: NativeCalls,
-  { nxdata }: Backend,
-): void {
-  if (module.has("thread_model")) {
-    draft.threadModel = async (next) => {
-      const args = { type: "model", threadModel: threadModels[next] } as const;
-      const what = "thread_model callback";
-      const model = await native.lifecycleOrExit(what, op.RT_OP_THREAD_MODEL, args);
-      if (model < 0 || model > threadModels.parallel) {
-        throw new ConfigError(`${draft.name}: thread_model returned ${model}: expected 0 to 3`);
-      }
-      return threadModelName(model);
-    };
-  }
-  if (module.has("dump_plugin")) {
-    draft.dumpPlugin = async () => {
-      await native.lifecycle(op.RT_OP_DUMP_PLUGIN);
-      module.bridge.native.rt_flush_stdout();
-    };
-  }
-  if (module.has("get_ready")) {
-    draft.getReady = async (threadModel) => {
-      const args = { type: "model", threadModel: threadModels[threadModel] } as const;
-      await native.lifecycleOrExit("get_ready callback", op.RT_OP_GET_READY, args, nxdata);
-    };
-  }
-  if (module.has("after_fork")) {
-    draft.afterFork = async () => {
-      const what = "after_fork callback";
-      await native.lifecycleOrExit(what, op.RT_OP_AFTER_FORK, undefined, nxdata);
-    };
-  }
-  if (module.has("cleanup")) {
-    draft.cleanup = async () => void (await native.lifecycle(op.RT_OP_CLEANUP, undefined, nxdata));
-  }
 }
 
 // ---- a client that has opened nothing yet

@@ -16,6 +16,7 @@ import {
   threadModelName,
   UnderWay,
 } from "./layer.ts";
+import { addLifeCycle } from "./life-cycle.ts";
 import { nativeExtents } from "./lists.ts";
 import type { NativeModule } from "./loaded-module.ts";
 import { addQuestions } from "./questions.ts";
@@ -29,46 +30,14 @@ export function nativePlugin(module: NativeModule): Layer {
   const draft = described("plugin", module);
   draft.magicConfigKey = module.text("magic_config_key");
   draft.dumpFields = dumpFields(module);
-  addLifecycle(draft, module, native);
+  draft.threadModel = () => threadModelName(module.threadModel);
+  addLifeCycle(draft, module, native, 0, async (_next, call) => void (await call()));
+  addEarly(draft, module, native, 0, (_connection, _asks, call) => call());
   addOpening(draft, module, native);
   addQueries(draft, module, native);
   addData(draft, module, native);
   offerShortcut(draft, module, opsOf(module), preserved);
   return draft;
-}
-
-function addLifecycle(draft: Draft, module: NativeModule, native: NativeCalls): void {
-  const plain = (number: number) => async () => void (await native.lifecycle(number));
-  const orExit = (number: number, what: string) => async () =>
-    void (await native.lifecycleOrExit(`${what} callback`, number));
-  if (module.has("load")) draft.load = plain(op.RT_OP_LOAD);
-  if (module.has("unload")) draft.unload = plain(op.RT_OP_UNLOAD);
-  if (module.has("config")) {
-    draft.config = async (_next, key, value) =>
-      void (await native.lifecycleOrExit(
-        `config callback for ${key}=${value}`,
-        op.RT_OP_CONFIG,
-        native.setting(key, value),
-      ));
-  }
-  if (module.has("config_complete")) {
-    draft.configComplete = orExit(op.RT_OP_CONFIG_COMPLETE, "config_complete");
-  }
-  draft.threadModel = async () => {
-    if (!module.has("thread_model")) return threadModelName(module.threadModel);
-    const model = await native.lifecycleOrExit("thread_model callback", op.RT_OP_THREAD_MODEL);
-    return threadModelName(Math.min(module.threadModel, model));
-  };
-  if (module.has("get_ready")) draft.getReady = orExit(op.RT_OP_GET_READY, "get_ready");
-  if (module.has("after_fork")) draft.afterFork = orExit(op.RT_OP_AFTER_FORK, "after_fork");
-  if (module.has("cleanup")) draft.cleanup = plain(op.RT_OP_CLEANUP);
-  if (module.has("dump_plugin")) {
-    draft.dumpPlugin = async () => {
-      await native.lifecycle(op.RT_OP_DUMP_PLUGIN);
-      module.bridge.native.rt_flush_stdout();
-    };
-  }
-  addEarly(draft, module, native, 0, (_connection, _asks, call) => call());
 }
 
 function addOpening(draft: Draft, module: NativeModule, native: NativeCalls): void {

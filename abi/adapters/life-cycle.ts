@@ -1,0 +1,79 @@
+/** Calls the callbacks of C modules that belong to no connection, on the life-cycle thread. */
+import { ConfigError } from "#api";
+import type { Callback } from "#api/generated/callbacks.gen";
+import { threadModels } from "#api/generated/constants.gen";
+import type { Awaitable, ThreadModel } from "#api/generated/methods.gen";
+import type { Draft } from "#chain/layer";
+import { lifeCycleMethods, rowOf } from "#chain/methods";
+
+import type { Message } from "../bridge/upcall.ts";
+import { readSetting } from "../generated/messages.gen.ts";
+import * as op from "../generated/ops.gen.ts";
+import { type NativeCalls, threadModelName } from "./layer.ts";
+import type { NativeModule } from "./loaded-module.ts";
+
+/** Runs `call` while the module may ask the layer below by `next`. A plugin has none. */
+type WithNext = (
+  next: (message: Message) => Awaitable<void>,
+  call: () => Promise<unknown>,
+) => Promise<void>;
+
+export function addLifeCycle(
+  draft: Draft,
+  module: NativeModule,
+  native: NativeCalls,
+  nxdata: number,
+  withNext: WithNext,
+): void {
+  for (const method of lifeCycleMethods) {
+    const row = rowOf(method);
+    if (!module.has(row.cName) || (row.returns !== "nothing" && row.returns !== "ok")) continue;
+    if (row.scope === "connection" || row.nextIs !== undefined) continue;
+    // Object.assign, since the compiler cannot relate the name to the type of its method in a loop.
+    Object.assign(draft, { [method]: told(module, native, nxdata, row) });
+  }
+  if (module.has("config")) {
+    draft.config = (next, key, value) => {
+      const ask = (message: Message) => {
+        const setting = message.read(readSetting);
+        return next(message.text(setting.key), message.text(setting.value));
+      };
+      const args = native.setting(key, value);
+      const what = `config callback for ${key}=${value}`;
+      return withNext(ask, () => native.lifecycleOrExit(what, op.RT_OP_CONFIG, args, nxdata));
+    };
+  }
+  if (module.has("config_complete")) {
+    draft.configComplete = (next) => {
+      const what = "config_complete callback";
+      const call = () => native.lifecycleOrExit(what, op.RT_OP_CONFIG_COMPLETE, undefined, nxdata);
+      return withNext(next, call);
+    };
+  }
+  if (module.has("thread_model")) {
+    draft.threadModel = async (next) => {
+      const args = { type: "model", threadModel: threadModels[next] } as const;
+      const what = "thread_model callback";
+      const model = await native.lifecycleOrExit(what, op.RT_OP_THREAD_MODEL, args);
+      if (draft.kind === "plugin") return threadModelName(Math.min(module.threadModel, model));
+      if (model < 0 || model > threadModels.parallel) {
+        throw new ConfigError(`${draft.name}: thread_model returned ${model}: expected 0 to 3`);
+      }
+      return threadModelName(model);
+    };
+  }
+}
+
+/** What a module is told. Only a filter's get_ready also gets the chain's thread model. */
+function told(module: NativeModule, native: NativeCalls, nxdata: number, row: Callback) {
+  return async (model?: ThreadModel): Promise<void> => {
+    const args =
+      model === undefined
+        ? undefined
+        : ({ type: "model", threadModel: threadModels[model] } as const);
+    const what = `${row.cName} callback`;
+    if (row.returns === "ok") await native.lifecycleOrExit(what, row.op, args, nxdata);
+    else await native.lifecycle(row.op, args, nxdata);
+    if (row.op === op.RT_OP_DUMP_PLUGIN) module.bridge.native.rt_flush_stdout();
+  };
+}
