@@ -55,7 +55,7 @@ const mostSymbols = 1_000_000;
 /** Throws ConfigError. Of files of 32 bits, or in big-endian order, only the head is read. */
 export function readElf(bytes: Uint8Array): ElfFile {
   const magic = String.fromCharCode(...bytes.subarray(1, 4));
-  if (bytes[0] !== 0x7f || magic !== "ELF") throw new ConfigError("it is no ELF file");
+  if (bytes[0] !== 0x7f || magic !== "ELF") throw new ConfigError("not an ELF file");
   try {
     return new Reader(bytes).read();
   } catch (error) {

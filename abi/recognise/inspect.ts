@@ -105,7 +105,7 @@ function addFile(result: Inspection, file: ElfFile): void {
     const [, module, flag] = /^([A-Za-z0-9]\w*?)_debug_(\w+)$/.exec(name) ?? [];
     return module === undefined ? [] : [`${module}.${flag}`];
   });
-  if (!file.isShared) throw new ConfigError("it is no shared object");
+  if (!file.isShared) throw new ConfigError("not a shared object");
   result.kind = kindOf(result.path, undefined, (name) =>
     symbols.some((it) => it.defined && it.name === name),
   );

@@ -68,7 +68,7 @@ export function kindOf(
   }
   throw new ConfigError(
     wanted === undefined
-      ? `${path}: this is no module of nbdkit: it has neither filter_init nor plugin_init`
+      ? `${path}: not an nbdkit module: it has neither filter_init nor plugin_init`
       : `${path}: this is no nbdkit ${kind}: it has no ${kind}_init`,
   );
 }

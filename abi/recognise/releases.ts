@@ -5,37 +5,45 @@ import type { ReleaseId } from "../generated/releases.gen.ts";
 
 export type { ReleaseId };
 
-interface Row {
+type StableId = Exclude<ReleaseId, "original">;
+
+interface Releases {
   /** The first release with the layout, development releases included; the one before the next row's is the last. */
   readonly first: string;
-  /** The same among stable releases, if one has the layout: the name of the layout. */
-  readonly id: ReleaseId;
   /** The releases, in words. */
   readonly releases: string;
 }
 
-/** The original form is in none. Within one stable series nothing ever changed. */
-export const layoutRows: readonly Row[] = [
-  { first: "1.1.27", id: "1.2", releases: "1.1.27 to 1.2" },
-  { first: "1.3.0", id: "1.4", releases: "1.3.0 to 1.9.8 (stable: 1.4, 1.6, 1.8)" },
-  { first: "1.9.9", id: "1.10", releases: "1.9.9 to 1.11.9 (stable: 1.10)" },
-  { first: "1.11.10", id: "1.12", releases: "1.11.10 to 1.13.3 (stable: 1.12)" },
-  { first: "1.13.4", id: "1.14", releases: "1.13.4 to 1.14" },
-  { first: "1.15.1", id: "1.15.1", releases: "1.15.1" },
-  { first: "1.15.2", id: "1.16", releases: "1.15.2 to 1.16" },
-  { first: "1.17.1", id: "1.17.1", releases: "1.17.1 to 1.17.11" },
-  { first: "1.18.0", id: "1.18", releases: "1.18.0 to 1.21.11 (stable: 1.18, 1.20)" },
-  { first: "1.21.12", id: "1.21.12", releases: "1.21.12 to 1.21.19" },
-  { first: "1.21.20", id: "1.21.20", releases: "1.21.20 and 1.21.21" },
-  { first: "1.21.22", id: "1.21.22", releases: "1.21.22 and 1.21.23" },
-  { first: "1.21.24", id: "1.22", releases: "1.21.24 to 1.23.5 (stable: 1.22)" },
-  { first: "1.23.6", id: "1.24", releases: "1.23.6 to 1.25.3 (stable: 1.24)" },
-  { first: "1.25.4", id: "1.25.4", releases: "1.25.4 to 1.25.7" },
-  { first: "1.25.8", id: "1.26", releases: "1.25.8 to 1.29.15 (stable: 1.26, 1.28)" },
-  { first: "1.29.16", id: "1.30", releases: "1.29.16 to 1.35.8 (stable: 1.30, 1.32, 1.34)" },
-  { first: "1.35.9", id: "1.36", releases: "1.35.9 to 1.43.8 (stable: 1.36, 1.38, 1.40, 1.42)" },
-  { first: "1.43.9", id: "1.44", releases: "1.43.9 to 1.48.1 (stable: 1.44, 1.46, 1.48)" },
-];
+/**
+ * By the name of the layout: the first stable release with it, or the first at all. The original form is in no release.
+ * Within one stable series nothing ever changed.
+ */
+const releasesByLayout: Readonly<Record<StableId, Releases>> = {
+  "1.2": { first: "1.1.27", releases: "1.1.27 to 1.2" },
+  "1.4": { first: "1.3.0", releases: "1.3.0 to 1.9.8 (stable: 1.4, 1.6, 1.8)" },
+  "1.10": { first: "1.9.9", releases: "1.9.9 to 1.11.9 (stable: 1.10)" },
+  "1.12": { first: "1.11.10", releases: "1.11.10 to 1.13.3 (stable: 1.12)" },
+  "1.14": { first: "1.13.4", releases: "1.13.4 to 1.14" },
+  "1.15.1": { first: "1.15.1", releases: "1.15.1" },
+  "1.16": { first: "1.15.2", releases: "1.15.2 to 1.16" },
+  "1.17.1": { first: "1.17.1", releases: "1.17.1 to 1.17.11" },
+  "1.18": { first: "1.18.0", releases: "1.18.0 to 1.21.11 (stable: 1.18, 1.20)" },
+  "1.21.12": { first: "1.21.12", releases: "1.21.12 to 1.21.19" },
+  "1.21.20": { first: "1.21.20", releases: "1.21.20 and 1.21.21" },
+  "1.21.22": { first: "1.21.22", releases: "1.21.22 and 1.21.23" },
+  "1.22": { first: "1.21.24", releases: "1.21.24 to 1.23.5 (stable: 1.22)" },
+  "1.24": { first: "1.23.6", releases: "1.23.6 to 1.25.3 (stable: 1.24)" },
+  "1.25.4": { first: "1.25.4", releases: "1.25.4 to 1.25.7" },
+  "1.26": { first: "1.25.8", releases: "1.25.8 to 1.29.15 (stable: 1.26, 1.28)" },
+  "1.30": { first: "1.29.16", releases: "1.29.16 to 1.35.8 (stable: 1.30, 1.32, 1.34)" },
+  "1.36": { first: "1.35.9", releases: "1.35.9 to 1.43.8 (stable: 1.36, 1.38, 1.40, 1.42)" },
+  "1.44": { first: "1.43.9", releases: "1.43.9 to 1.48.1 (stable: 1.44, 1.46, 1.48)" },
+};
+
+/** In the order in which they came. */
+export const layoutRows: readonly (Releases & { readonly id: ReleaseId })[] =
+  // The table's type names all keys.
+  (Object.keys(releasesByLayout) as StableId[]).map((id) => ({ id, ...releasesByLayout[id] }));
 
 /** In the order in which they came. */
 export const releaseIds: readonly ReleaseId[] = ["original", ...layoutRows.map(({ id }) => id)];

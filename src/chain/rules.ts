@@ -4,6 +4,7 @@ import { callbacks } from "../api/generated/callbacks.gen.ts";
 import { FLAG_FUA } from "../api/generated/constants.gen.ts";
 import type { Awaitable } from "../api/generated/methods.gen.ts";
 import { NbdError } from "../lib/errors.ts";
+import { withType } from "./answers.ts";
 import type { Context } from "./context.ts";
 import type { Request } from "./methods.ts";
 
@@ -47,6 +48,7 @@ export function learn(
   go: () => Awaitable<void>,
 ): Awaitable<void> {
   mustBePrepared(context, method);
+  mustBeRange(context, method, count, offset);
   return after(context.getSize(), (size) =>
     after(askAllowed(context, method), (allowed) => {
       if (!allowed) refuse(context, `${method}, which it cannot do`);
@@ -55,6 +57,17 @@ export function learn(
       return refuse(context, `${method} ${range}, outside its size (${size})`);
     }),
   );
+}
+
+/** The types tell authors so, but nothing holds modules without a type check to them. */
+function mustBeRange(context: Context, method: string, count: unknown, offset: unknown): void {
+  if (typeof offset !== "bigint") {
+    refuse(context, `${method} with an offset of ${withType(offset)}: expected a bigint`);
+  }
+  if (typeof count !== "number" || !Number.isSafeInteger(count)) {
+    const given = method === "pread" || method === "pwrite" ? "a buffer" : "a count";
+    refuse(context, `${method} without ${given}: its length is ${withType(count)}`);
+  }
 }
 
 /** Requests for a range. */

@@ -46,7 +46,7 @@ export class State {
   /** Whether the range lies within the size that is known, and the connection is ready for data. */
   fits(count: number, offset: bigint): boolean {
     const { exactSize, prepared, answers } = this;
-    if (!prepared || count <= 0) return false;
+    if (!prepared || count <= 0 || typeof offset !== "bigint") return false;
     if (exactSize >= 0) {
       // Exact: where `offset` is too large to be a safe integer it is also larger than the size.
       const at = Number(offset);

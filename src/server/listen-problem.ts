@@ -62,7 +62,7 @@ export function mustBeFree(path: string): void {
   const found = lstatSync(filePath(path), { throwIfNoEntry: false });
   if (found === undefined) return;
   const what = !found.isSocket()
-    ? "it is no socket: expected a path where nothing is"
+    ? "not a socket: expected a path where nothing is"
     : isListenedOn(path)
       ? "another program listens there: end it, or choose another path"
       : "nothing listens there any more: remove it first";

@@ -4,6 +4,7 @@ import { describe, expect, test } from "bun:test";
 import { defineFilter, NbdError } from "#api";
 import { above, errnoOf, overPlugin } from "#test/chain";
 
+import { Extents } from "../../src/lib/extents.ts";
 import { flushes, plugin, writes } from "./seam-fixture.ts";
 
 const disk = () => Uint8Array.from({ length: 4096 }, (_, i) => i % 251);
@@ -35,6 +36,28 @@ describe("ranges", () => {
     const buf = new Uint8Array(2);
     expect(await errnoOf(() => stack.next.pread(buf, size - 2n, 0))).toBe("no error");
     expect(await errnoOf(() => stack.next.pread(buf, size - 1n, 0))).toBe("EINVAL");
+  });
+
+  test.each([
+    {
+      method: "pread",
+      args: [new Uint8Array(1), 0, 0],
+      said: "pread with an offset of 0 (a number)",
+    },
+    { method: "pwrite", args: [new Uint8Array(1), "0", 0], said: 'pwrite with an offset of "0"' },
+    { method: "pread", args: [1, 0n, 0], said: "pread without a buffer" },
+    { method: "trim", args: [undefined, 0n, 0], said: "trim without a count" },
+    { method: "zero", args: [1, undefined, 0], said: "zero with an offset of undefined" },
+    { method: "cache", args: [1n, 0n, 0], said: "cache without a count" },
+    { method: "extents", args: [1.5, 0n, 0], said: "extents without a count" },
+  ] as const)("wrong types are refused and named: $said", async ({ method, args, said }) => {
+    await using stack = await above(disk(), through);
+    // As a module does that no type checker has seen.
+    const request = Reflect.get(stack.next, method);
+    const call = async () =>
+      await Reflect.apply(request, stack.next, [...args, new Extents(0n, 4096n)]);
+    const failure = await call().catch((error: unknown) => error);
+    expect(failure).toMatchObject({ errno: "EINVAL", message: expect.stringContaining(said) });
   });
 
   test.each([-1n, 1n << 63n])("a size of %p is refused", async (size) => {

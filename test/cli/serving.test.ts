@@ -142,7 +142,7 @@ describe("places", () => {
     const file = join(folder.path, "file");
     writeFileSync(file, "");
     expect(await refusal(file)).toBe(
-      `${beginning(file)}it is no socket: expected a path where nothing is\n`,
+      `${beginning(file)}not a socket: expected a path where nothing is\n`,
     );
   });
 
