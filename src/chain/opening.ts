@@ -108,10 +108,13 @@ async function declaredDescriptor(context: Context): Promise<number | undefined>
     (error) => context.failure(error, "descriptor"),
   );
   if (descriptor === undefined) return undefined;
-  if (typeof descriptor === "number" && Number.isInteger(descriptor) && descriptor >= 0) {
-    return descriptor;
-  }
+  if (isDescriptor(descriptor)) return descriptor;
   throw oddAnswer(layer, "descriptor", descriptor, "the number of an open file, or undefined");
+}
+
+/** C takes it as an int. */
+function isDescriptor(it: unknown): it is number {
+  return typeof it === "number" && Number.isInteger(it) && it >= 0 && it <= 0x7fffffff;
 }
 
 /**

@@ -1,5 +1,5 @@
 /** Asks layers what they can do: once, of the layer, of the one below it, or a plugin's default. nbdkit-plugin(3). */
-import { after } from "../api/awaitable.ts";
+import { after, isPromise, promiseOf } from "../api/awaitable.ts";
 import type { Callback } from "../api/generated/callbacks.gen.ts";
 import { supports } from "../api/generated/constants.gen.ts";
 import type { Awaitable, NextOps } from "../api/generated/methods.gen.ts";
@@ -52,24 +52,32 @@ function unasked<Q extends Remembered>(context: Context, key: Q): AnswerTo<Q> {
   return no;
 }
 
-/** An answer is remembered, an error is not. */
+/** An answer is remembered, an error is not. A layer that has not answered yet is not asked once more. */
 function askLayer<Q extends Remembered>(context: Context, key: Q): Awaitable<AnswerTo<Q>> {
   const { cName } = rowOf(key);
-  const { answers } = context.state;
+  const { answers, asked } = context.state;
   mustBeOpen(context, cName);
+  // Only promises of this question's answers are kept under its name.
+  const pending = asked.get(key) as Promise<AnswerTo<Q>> | undefined;
+  if (pending !== undefined) return pending;
   context.control(cName);
   // `answers` of now: those of a layer that was closed meanwhile are gone.
-  return attempt(
+  const answer = attempt(
     () =>
       after(
         context.question(key, () => answerOf(context, key)),
-        (answer) => {
-          answers[key] = answer as Answers[Q];
-          return answer;
+        (found) => {
+          answers[key] = found as Answers[Q];
+          return found;
         },
       ),
     (error) => context.failure(error, cName),
   );
+  if (!isPromise(answer)) return answer;
+  asked.set(key, answer);
+  const end = (): void => void asked.delete(key);
+  promiseOf(answer).then(end, end);
+  return answer;
 }
 
 function answerOf<Q extends Remembered>(context: Context, key: Q): Awaitable<AnswerTo<Q>> {

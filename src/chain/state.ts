@@ -28,6 +28,8 @@ export class State {
   /** Of a file whose bytes are those of the disk: what the plugin has declared. */
   descriptor: number | undefined;
   answers: Answers = {};
+  /** Questions that the layer answers later. */
+  asked = new Map<Remembered, Promise<unknown>>();
   /** Stands in for the state in views that have had their time. */
   readonly isRetired: boolean;
   #retired: State | undefined;
@@ -72,5 +74,6 @@ export class State {
     this.windowOffset = undefined;
     this.descriptor = undefined;
     this.answers = {};
+    this.asked = new Map();
   }
 }

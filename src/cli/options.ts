@@ -236,6 +236,8 @@ const table = [
     letter: "n",
     aliases: ["new-style"],
     help: "use the newstyle protocol (the default)",
+    into: "policy.oldstyle",
+    means: false,
   },
   {
     name: "no-mc",

@@ -10,6 +10,7 @@ import type { DebugFlags } from "../lib/debug-flags.ts";
 import { ConfigError } from "../lib/errors.ts";
 import { log } from "../lib/log.ts";
 import { realPath } from "../lib/paths.ts";
+import { quoted } from "../lib/quoted.ts";
 import { nameModule } from "../lib/speaker.ts";
 import { filePath } from "../lib/text-bytes.ts";
 import { messageOf } from "../lib/thrown.ts";
@@ -51,7 +52,7 @@ async function loadLayer(
   const path = findModule(kind, name);
   log.debug(`registering ${kind} ${path}`);
   const layer = scriptNames.test(path)
-    ? await scriptLayer(kind, path, request)
+    ? await scriptLayer(kind, name, path, request)
     : await nativeLayer(kind, name, path, request);
   log.debug(`registered ${kind} ${path} (name ${layer.name})`);
   log.debug(`${layer.name}: load`);
@@ -61,9 +62,15 @@ async function loadLayer(
 
 async function scriptLayer(
   kind: "filter" | "plugin",
+  name: string,
   path: string,
-  { debugFlags, version }: ChainRequest,
+  { debugFlags, releases, version }: ChainRequest,
 ): Promise<Layer> {
+  if (kind === "filter" && releases?.has(name) === true) {
+    throw new ConfigError(
+      `option --filter-release: ${quoted(name)} is a filter in TypeScript: expected a filter in C`,
+    );
+  }
   const since = kind === "filter" || isOurs(path) ? version : undefined;
   const layer = typescriptLayer(kind, await importDefault(path), path, since);
   // Bun follows links.

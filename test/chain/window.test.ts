@@ -47,6 +47,22 @@ describe("a window", () => {
     }
   });
 
+  test("that is answered later is asked for once, however many wait for it", async () => {
+    let asked = 0n;
+    const window = async () => {
+      const offset = 512n * ++asked;
+      // The first answer comes last, if there are several.
+      for (let turn = asked; turn < 4n; turn++) await Promise.resolve();
+      return { offset };
+    };
+    await using stack = await above(disk(), defineFilter({ name: "lens", window }));
+    const sizes = await Promise.all([1, 2, 3].map(async () => await stack.next.getSize()));
+    expect({ asked, sizes }).toEqual({ asked: 1n, sizes: [3584n, 3584n, 3584n] });
+    const buf = new Uint8Array(8);
+    await stack.next.pread(buf, 0n, 0);
+    expect(buf).toEqual(disk().slice(512, 520));
+  });
+
   test.each([
     [undefined, "undefined: expected an object with an offset"],
     [5n, "5n (a bigint): expected an object with an offset"],
@@ -137,6 +153,7 @@ describe("a descriptor", () => {
     [3n, "3n (a bigint)"],
     [-1, "-1 (a number)"],
     [1.5, "1.5 (a number)"],
+    [2 ** 31, "2147483648 (a number)"],
     [null, "null"],
   ])("of the wrong type fails the open with EIO: %p", async (answer, shown) => {
     const odd = { ...plugin, descriptor: () => answer };

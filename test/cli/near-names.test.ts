@@ -9,6 +9,12 @@ async function complaint(...args: string[]): Promise<string> {
   return stderr;
 }
 
+test("--filter-release is refused for a filter in TypeScript, which has no layout", async () => {
+  expect(await complaint("--filter=offset", "--filter-release=offset=1.8", "null")).toBe(
+    'nbdkit: error: option --filter-release: "offset" is a filter in TypeScript: expected a filter in C\n',
+  );
+});
+
 describe("a misspelt name", () => {
   test.each([
     [
