@@ -33,8 +33,8 @@ export interface Hooks {
   left(): void;
 }
 
-/** Accept clients. `keepalive`: let TCP find out about those that are gone. */
-export function startAccepting(
+/** Listeners that accept clients from `resume` on. `keepalive`: let TCP find out about those that are gone. */
+export function listenersOn(
   { kind, fds }: Listening,
   keepalive: boolean,
   hooks: Hooks,
@@ -57,12 +57,11 @@ class SocketListener implements Listener {
   constructor(fd: number, clientHandlers: Bun.SocketHandler<Connection>) {
     this.#fd = fd;
     this.#handlers = clientHandlers;
-    this.resume();
+    ownDescriptor(fd);
   }
 
   resume(): void {
     if (this.#running !== undefined) return;
-    ownDescriptor(this.#fd);
     this.#running = Bun.listen<Connection>(adopting(this.#fd, this.#handlers));
     listenLong(this.#fd);
   }

@@ -9,7 +9,7 @@ import { openFilesLimit } from "../sys/open-files.ts";
 import type { ClientSocket } from "./client-socket.ts";
 import { Connection, type Shared } from "./connection.ts";
 import { IdleCollection } from "./idle-collection.ts";
-import { type Hooks, type Listener, startAccepting } from "./listener.ts";
+import { type Hooks, type Listener, listenersOn } from "./listener.ts";
 import {
   type Address,
   type Listening,
@@ -94,8 +94,10 @@ class RunningServer implements Server {
       crowded: () => this.#keepOthersWaiting(),
       left: () => this.#letOthersIn(),
     };
-    this.#listeners = open.flatMap((one) => startAccepting(one, sockets.keepalive, hooks));
+    this.#listeners = open.flatMap((one) => listenersOn(one, sockets.keepalive, hooks));
     try {
+      // Clients wait in the kernel until then, as with nbdkit. A module's after_fork may close all that it finds open,
+      // and a client's socket that was just accepted is not known as the server's.
       await onBound?.(this.#addresses);
     } catch (error) {
       await this.stop();
@@ -103,6 +105,11 @@ class RunningServer implements Server {
     } finally {
       this.#ready.resolve();
     }
+    if (!this.#stopping) this.#resume();
+  }
+
+  #resume(): void {
+    for (const listener of this.#listeners) listener.resume();
   }
 
   get addresses(): readonly Address[] {
@@ -163,7 +170,7 @@ class RunningServer implements Server {
   #letOthersIn(): void {
     if (!this.#full || this.#stopping) return;
     this.#full = false;
-    for (const listener of this.#listeners) listener.resume();
+    this.#resume();
   }
 
   #accept(socket: ClientSocket, alone = false): Connection {
