@@ -1,13 +1,13 @@
 /** What a C filter's context is asked: the callbacks that answer questions, and those that move data. */
 import { after } from "#api";
 import type { Awaitable, Support } from "#api/generated/methods.gen";
-import type { Draft, LayerContext } from "#chain/layer";
+import type { Draft } from "#chain/layer";
 
 import * as op from "../generated/ops.gen.ts";
 import type { NativeCalls } from "./layer.ts";
-import { nativeExtents } from "./lists.ts";
 import type { FilterModule } from "./loaded-module.ts";
 import { addQuestions } from "./questions.ts";
+import { addRequests } from "./requests.ts";
 
 export function addQueries(draft: Draft, module: FilterModule, native: NativeCalls): void {
   addQuestions(draft, module, native);
@@ -43,23 +43,13 @@ function addMissing(draft: Draft, module: FilterModule): void {
 
 export function addData(draft: Draft, module: FilterModule, native: NativeCalls): void {
   // Layouts without flags ignore them: the seam does not pass any to such a layer but for zero's.
-  if (module.has("pread")) {
-    draft.pread = (context, buf, offset, flags) =>
-      native.transfer(context, op.RT_OP_PREAD, buf, offset, flags);
-  }
-  if (module.has("pwrite")) {
-    draft.pwrite = (context, buf, offset, flags) =>
-      native.transfer(context, op.RT_OP_PWRITE, buf, offset, flags);
-  }
-  if (module.has("flush")) {
-    draft.flush = (context, flags) =>
-      native.data(context, op.RT_OP_FLUSH, { type: "flush", flags });
-  }
-  const range =
-    (number: number) => (context: LayerContext, count: number, offset: bigint, flags: number) =>
-      native.data(context, number, { type: "range", offset, count, flags });
-  if (module.has("trim")) draft.trim = range(op.RT_OP_TRIM);
-  if (module.has("zero")) draft.zero = range(op.RT_OP_ZERO);
-  if (module.has("cache")) draft.cache = range(op.RT_OP_CACHE);
-  if (module.has("extents")) draft.extents = nativeExtents(module, native);
+  const own = (name: string, number: number) => (module.has(name) ? number : undefined);
+  addRequests(draft, module, native, {
+    pread: own("pread", op.RT_OP_PREAD),
+    pwrite: own("pwrite", op.RT_OP_PWRITE),
+    flush: own("flush", op.RT_OP_FLUSH),
+    trim: own("trim", op.RT_OP_TRIM),
+    zero: own("zero", op.RT_OP_ZERO),
+    cache: own("cache", op.RT_OP_CACHE),
+  });
 }

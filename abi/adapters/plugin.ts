@@ -1,6 +1,6 @@
 /** The adapter of C plugins, API 1 and 2: nbdkit-plugin(3). */
 import { after, FLAG_FAST_ZERO } from "#api";
-import type { DirectMethod, Draft, Layer } from "#chain/layer";
+import type { Draft, Layer } from "#chain/layer";
 import { errnos } from "#lib/errno";
 
 import { NativeConnection } from "../bridge/connection.ts";
@@ -17,9 +17,9 @@ import {
   UnderWay,
 } from "./layer.ts";
 import { addLifeCycle } from "./life-cycle.ts";
-import { nativeExtents } from "./lists.ts";
 import type { NativeModule } from "./loaded-module.ts";
 import { addQuestions } from "./questions.ts";
+import { addRequests, type RequestOps } from "./requests.ts";
 import { offerShortcut } from "./shortcut.ts";
 
 export function nativePlugin(module: NativeModule): Layer {
@@ -35,8 +35,9 @@ export function nativePlugin(module: NativeModule): Layer {
   addEarly(draft, module, native, 0, (_connection, _asks, call) => call());
   addOpening(draft, module, native);
   addQueries(draft, module, native);
-  addData(draft, module, native);
-  offerShortcut(draft, module, opsOf(module), preserved);
+  const ops = opsOf(module);
+  addData(draft, module, native, ops);
+  offerShortcut(draft, module, ops, preserved);
   return draft;
 }
 
@@ -86,7 +87,7 @@ function addQueries(draft: Draft, module: NativeModule, native: NativeCalls): vo
 }
 
 /** The number of each callback in its newest form that is there. */
-function opsOf(module: NativeModule): Readonly<Record<DirectMethod | "zero", number | undefined>> {
+function opsOf(module: NativeModule): RequestOps {
   const pick = (name: string, v2: number, v1: number): number | undefined => {
     if (module.has(name)) return v2;
     return module.has(`_${name}_v1`) ? v1 : undefined;
@@ -101,36 +102,14 @@ function opsOf(module: NativeModule): Readonly<Record<DirectMethod | "zero", num
   };
 }
 
-function addData(draft: Draft, module: NativeModule, native: NativeCalls): void {
-  const { pread, pwrite, flush, trim, zero, cache } = opsOf(module);
-  if (pread !== undefined) {
-    draft.pread = (context, buf, offset, flags) =>
-      native.transfer(context, pread, buf, offset, flags);
-  }
-  if (pwrite !== undefined) {
-    draft.pwrite = (context, buf, offset, flags) =>
-      native.transfer(context, pwrite, buf, offset, flags);
-  }
-  if (flush !== undefined) {
-    draft.flush = (context, flags) => native.data(context, flush, { type: "flush", flags });
-  }
-  if (trim !== undefined) {
-    draft.trim = (context, count, offset, flags) =>
-      native.data(context, trim, { type: "range", offset, count, flags });
-  }
-  if (zero !== undefined) {
-    draft.zero = (context, count, offset, flags) => {
-      if (zero === op.RT_OP__ZERO_V1 && flags & FLAG_FAST_ZERO) {
-        return Promise.reject(failed(errnos.EOPNOTSUPP));
-      }
-      return native.data(context, zero, { type: "range", offset, count, flags });
-    };
-  }
-  if (cache !== undefined) {
-    draft.cache = (context, count, offset, flags) =>
-      native.data(context, cache, { type: "range", offset, count, flags });
-  }
-  if (module.has("extents")) draft.extents = nativeExtents(module, native);
+function addData(draft: Draft, module: NativeModule, native: NativeCalls, ops: RequestOps): void {
+  addRequests(draft, module, native, ops);
+  const { zero } = draft;
+  if (zero === undefined || ops.zero !== op.RT_OP__ZERO_V1) return;
+  draft.zero = (context, count, offset, flags) =>
+    flags & FLAG_FAST_ZERO
+      ? Promise.reject(failed(errnos.EOPNOTSUPP))
+      : zero(context, count, offset, flags);
 }
 
 /** The fields of --dump-plugin after path, name and version, in nbdkit's order. */
