@@ -244,8 +244,6 @@ export function described(kind: "filter" | "plugin", module: NativeModule): Draf
     version: module.text("version") ?? module.text("_version"),
     description: module.text("description"),
     configHelp: module.text("config_help"),
-    // The thread that calls it clears the buffer first.
-    fillsReads: true,
     dumpFields: [],
   };
 }

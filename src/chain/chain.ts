@@ -61,11 +61,6 @@ export class Chain {
     return this.layers.at(-1)?.magicConfigKey;
   }
 
-  /** Whether reads that succeed leave nothing of what the buffer held before. */
-  get readsAreFilled(): boolean {
-    return this.layers.every(({ fillsReads, pread }) => pread === undefined || fillsReads === true);
-  }
-
   async config(key: string, value: string): Promise<void> {
     const asked = new Set<Layer>();
     try {

@@ -162,11 +162,6 @@ export interface Layer extends ConnectionMethods {
   readonly inTypeScript?: boolean;
   /** What `extents` of this plugin reports as zeroes need not be read. */
   readonly extentsAnswerReads?: boolean;
-  /**
-   * A `pread` that succeeds has filled its buffer, as far as the layer below has: nothing that it
-   * held before is left.
-   */
-  readonly fillsReads?: boolean;
   /** `key=value` pairs for --dump-plugin that only the adapter knows: api_version, struct_size, has_X. */
   readonly dumpFields: readonly (readonly [string, string])[];
 

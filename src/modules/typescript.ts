@@ -93,8 +93,18 @@ function described(it: AnyFilter | AnyPlugin, path: string): Draft {
     inTypeScript: true,
     dumpFields: [],
   };
-  if (it.fillsReads === true) draft.fillsReads = true;
   return draft;
+}
+
+type Pread = NonNullable<Draft["pread"]>;
+
+/** Bytes that a module does not fill are zeroes, instead of what a buffer of whatever origin had there before. */
+function filled({ fillsReads }: AnyFilter | AnyPlugin, pread: Pread): Pread {
+  if (fillsReads === true) return pread;
+  return (context, buf, offset, flags) => {
+    buf.fill(0);
+    return pread(context, buf, offset, flags);
+  };
 }
 
 /** A filter always has a layer below. */
@@ -119,8 +129,9 @@ function filterLayer(it: AnyFilter, path: string, config: Config): Draft {
       : it.open((ro, name) => next(ro, name), config, readonly, exportName, isTls, connection);
   const { pread, pwrite } = it;
   if (pread) {
-    draft.pread = (context, buf, offset, flags) =>
-      pread.call(it, nextOf(context), context.handle, buf, offset, flags);
+    draft.pread = filled(it, (context, buf, offset, flags) =>
+      pread.call(it, nextOf(context), context.handle, buf, offset, flags),
+    );
   }
   if (pwrite) {
     draft.pwrite = (context, buf, offset, flags) =>
@@ -153,7 +164,9 @@ function pluginLayer(it: AnyPlugin, path: string, config: Config): Draft {
   if (it.descriptor) draft.descriptor = (context) => it.descriptor?.(context.handle);
   if (it.extentsAnswerReads === true) draft.extentsAnswerReads = true;
   const { pread, pwrite } = it;
-  draft.pread = (context, buf, offset, flags) => pread.call(it, context.handle, buf, offset, flags);
+  draft.pread = filled(it, (context, buf, offset, flags) =>
+    pread.call(it, context.handle, buf, offset, flags),
+  );
   if (pwrite) {
     draft.pwrite = (context, buf, offset, flags) =>
       pwrite.call(it, context.handle, buf, offset, flags);

@@ -33,8 +33,6 @@ const dataHeaderBytes = CHUNK_HEADER_BYTES + 8;
 export interface ReadOptions {
   /** Set where the client takes holes and the layers know them: pieces keep to multiples of this. */
   readonly smallestPiece?: number | undefined;
-  /** Else the memory of a read is cleared before. */
-  readonly readsAreFilled?: boolean | undefined;
 }
 
 /** A read that is answered once `result` resolves. Its reply is in `place`, or in `sparse`. */
@@ -50,7 +48,6 @@ export class Reads {
   readonly #source: (() => Source | undefined) | undefined;
   readonly #output: Output;
   readonly #replies: Replies;
-  readonly #readsAreFilled: boolean;
   readonly #holes: Holes | undefined;
   /** Reads in a row that the layers answered at once. */
   #atOnce = 0;
@@ -59,13 +56,12 @@ export class Reads {
     { top, size, source }: ChosenExport,
     output: Output,
     replies: Replies,
-    { readsAreFilled, smallestPiece }: ReadOptions,
+    { smallestPiece }: ReadOptions,
   ) {
     this.#top = top;
     this.#source = source;
     this.#output = output;
     this.#replies = replies;
-    this.#readsAreFilled = readsAreFilled === true;
     if (smallestPiece !== undefined) this.#holes = new Holes(top, size, BigInt(smallestPiece));
   }
 
@@ -100,7 +96,7 @@ export class Reads {
     if (!source.extentsAnswerReads || flags & CMD_FLAG_DF) return undefined;
     const parts = this.#holes?.parts(offset, count);
     if (parts === undefined) return undefined;
-    const reply = new SparseReply(this.#output, this.#top, read, this.#readsAreFilled);
+    const reply = new SparseReply(this.#output, this.#top, read);
     if (parts instanceof Promise) {
       const all = [{ at: 0, length: count, zero: false }];
       return { result: parts.then((known) => reply.fill(known ?? all)), sparse: reply };
@@ -150,7 +146,7 @@ export class Reads {
     const { headerBytes } = this.#replies;
     const at = output.reserve(headerBytes + count);
     const start = at + headerBytes;
-    const result = this.#pread(output.block.bytes.subarray(start, start + count), offset);
+    const result = this.#top.pread(output.block.bytes.subarray(start, start + count), offset, 0);
     if (result === undefined) {
       this.#replies.dataHeader(output.block, at, read, count);
       output.end = start + count;
@@ -168,7 +164,7 @@ export class Reads {
     const start = place.start + headerBytes;
     let result: Awaitable<void>;
     try {
-      result = this.#pread(place.block.bytes.subarray(start, start + count), offset);
+      result = this.#top.pread(place.block.bytes.subarray(start, start + count), offset, 0);
     } catch (error) {
       this.#output.release(place);
       throw error;
@@ -180,11 +176,6 @@ export class Reads {
     }
     this.#atOnce = 0;
     return { result, place };
-  }
-
-  #pread(buf: Uint8Array, offset: bigint): Awaitable<void> {
-    if (!this.#readsAreFilled) buf.fill(0);
-    return this.#top.pread(buf, offset, 0);
   }
 }
 
@@ -295,21 +286,14 @@ class SparseReply {
   readonly #output: Output;
   readonly #top: NextOps;
   readonly #asked: Asked;
-  readonly #readsAreFilled: boolean;
   /** Where the chunks stand once the first of them was begun. */
   #place: Place | undefined;
   /** Of all chunks with their headers. */
   #length = 0;
 
-  constructor(
-    output: Output,
-    top: NextOps,
-    { cookieHigh, cookieLow, offset }: Asked,
-    readsAreFilled: boolean,
-  ) {
+  constructor(output: Output, top: NextOps, { cookieHigh, cookieLow, offset }: Asked) {
     this.#output = output;
     this.#top = top;
-    this.#readsAreFilled = readsAreFilled;
     this.#asked = { cookieHigh, cookieLow, offset };
   }
 
@@ -352,7 +336,6 @@ class SparseReply {
       const data = at + dataHeaderBytes;
       at = data + part.length;
       const buf = bytes.subarray(data, at);
-      if (!this.#readsAreFilled) buf.fill(0);
       const result = this.#top.pread(buf, where.offset, 0);
       if (result !== undefined) return result.then(() => this.#from(place, parts, i + 1, at));
     }

@@ -354,7 +354,6 @@ export class Connection {
       lifecycle: this.#lifecycle,
       policy,
       smallestPiece: piece,
-      readsAreFilled: chain.readsAreFilled,
     });
     this.#transmission = transmission;
     this.#lifecycle.raise("negotiated");

@@ -4,7 +4,7 @@ import { join } from "node:path";
 
 import { NbdClient } from "#test/client";
 import { compileModule, haveCompiler } from "#test/modules";
-import { serve } from "#test/server";
+import { installed, serve } from "#test/server";
 
 const script = join(import.meta.dir, "unfilled-fixture.ts");
 const half = 1n << 19n;
@@ -36,6 +36,10 @@ describe.each([false, true])("reads with structured=%p", (structured) => {
   );
   test("below filters that fill their reads", () =>
     checkReads(["--filter=cow", "--filter=offset", script, "offset=0"], structured));
+  test.skipIf(!installed("nbdkit"))(
+    "below a C filter with a buffer of its own (needs nbdkit)",
+    () => checkReads(["--filter=native:blocksize", script, "minblock=4096"], structured),
+  );
   test.skipIf(!haveCompiler)("a plugin in C (needs cc)", async () => {
     await checkReads([await compileModule("test/fixtures/unfilled.c")], structured);
   });
