@@ -5,12 +5,12 @@
  * usage: bun bench/abuse-clients.ts SOCKET START LENGTH SECONDS SEED
  */
 import { bytes, infoPayload, NbdClient, option, request } from "#test/client";
+import { randomFrom } from "#test/random";
 
 import { handshake } from "../test/fuzz/grammar.ts";
 import { mutated } from "../test/fuzz/mutate.ts";
 import { Random } from "../test/fuzz/random.ts";
 import { type Script, send, sentBy } from "../test/fuzz/script.ts";
-import { randomFrom } from "../test/stock/stack-recipes.ts";
 import { type Region, vanishing } from "./soak-clients.ts";
 
 const [socket = "", start = "0", length = "0", seconds = "300", seed = "1"] = process.argv.slice(2);

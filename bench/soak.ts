@@ -12,9 +12,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 
+import { randomFrom } from "#test/random";
 import { serve, type Served } from "#test/server";
 
-import { randomFrom } from "../test/stock/stack-recipes.ts";
 import { connected, Keeper, type Region, vanishing } from "./soak-clients.ts";
 import { randomStack, type SoakStack } from "./soak-stacks.ts";
 

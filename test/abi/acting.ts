@@ -1,7 +1,7 @@
-/** Filters of all layouts, compiled from acting.c, that call the layer below as the test says. */
+/** Filters of every layout, compiled from acting.c. The test chooses how they call the layer below. */
 import type { ReleaseId } from "#abi/generated/releases.gen";
 import { compileModule } from "#test/modules";
-import { nativeLayer } from "#test/native";
+import { layerOnce, nativeLayer } from "#test/native";
 
 import { releaseMacro } from "../../codegen/names.ts";
 import type { Layer } from "../../src/chain/layer.ts";
@@ -12,14 +12,5 @@ export const actingPath = (id: ReleaseId): Promise<string> =>
     name: `acting-${id}`,
   });
 
-const acting = new Map<ReleaseId, Promise<Layer>>();
-
-/** The same layer each time: there is room for a limited number of modules. */
-export function actingFilter(id: ReleaseId): Promise<Layer> {
-  let layer = acting.get(id);
-  if (layer === undefined) {
-    layer = actingPath(id).then((path) => nativeLayer("filter", path));
-    acting.set(id, layer);
-  }
-  return layer;
-}
+export const actingFilter = (id: ReleaseId): Promise<Layer> =>
+  layerOnce(`acting ${id}`, async () => nativeLayer("filter", await actingPath(id)));

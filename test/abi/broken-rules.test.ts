@@ -16,7 +16,7 @@ import {
 import { type ReleaseId, releaseIds } from "#abi/generated/releases.gen";
 import { defineFilter, Extents, type NextOps } from "#api";
 import { log } from "#lib/log";
-import { clientOf, configuredChain, diskPlugin, errnoOf } from "#test/chain";
+import { configuredChain, diskPlugin, errnoOf, openConnection } from "#test/chain";
 import { NbdClient, type RequestFields } from "#test/client";
 import { compileModule, haveCompiler } from "#test/modules";
 import { nativeLayer, scriptLayer } from "#test/native";
@@ -52,11 +52,7 @@ async function chainOf(id: ReleaseId, { limited, canWrite = true, texts = {} }: 
   return { chain: await configuredChain(layers, texts), calls };
 }
 
-async function opened(chain: Chain, readonly = false) {
-  const connection = chain.connect(clientOf(chain));
-  await connection.open(readonly, "it", false);
-  return connection;
-}
+const opened = (chain: Chain) => openConnection(chain, { exportName: "it" });
 
 /** Have the filter do what it does for a read of so many bytes. */
 const act = (top: NextOps, action: number) =>

@@ -14,7 +14,7 @@ import {
 } from "#api";
 import { type Support } from "#api/generated/methods.gen";
 import { compileModule, temporaryFolder } from "#test/modules";
-import { nativeLayer, scriptLayer } from "#test/native";
+import { layerOnce, nativeLayer, scriptLayer } from "#test/native";
 
 import { releaseMacro } from "../../codegen/names.ts";
 import type { Layer } from "../../src/chain/layer.ts";
@@ -34,15 +34,6 @@ export function forgetRecord(): void {
 }
 
 // ---- layers
-
-const layers = new Map<string, Promise<Layer>>();
-
-/** One layer for each module: there is room for a limited number of modules. Loading it resets it. */
-function once(key: string, make: () => Promise<Layer>): Promise<Layer> {
-  let layer = layers.get(key);
-  if (layer === undefined) layers.set(key, (layer = make()));
-  return layer;
-}
 
 const quoted = (text: string) => JSON.stringify(text);
 
@@ -64,7 +55,7 @@ export function everyCallbackPath(id: ReleaseId, name = filterName(id)): Promise
 }
 
 export function everyCallback(id: ReleaseId, name = filterName(id)): Promise<Layer> {
-  return once(`${id} ${name}`, async () =>
+  return layerOnce(`${id} ${name}`, async () =>
     nativeLayer("filter", await everyCallbackPath(id, name)),
   );
 }
@@ -76,7 +67,7 @@ export const recordingPluginPath = (preserved = true) =>
 
 /** The plugin in C that writes down its calls. */
 export function recordingPlugin(preserved = true): Promise<Layer> {
-  return once(`disk ${preserved}`, async () =>
+  return layerOnce(`disk ${preserved}`, async () =>
     nativeLayer("plugin", await recordingPluginPath(preserved)),
   );
 }

@@ -3,7 +3,7 @@ import { beforeAll, describe, expect, test } from "bun:test";
 
 import { type ReleaseId, releaseIds } from "#abi/generated/releases.gen";
 import { Extents, FLAG_FAST_ZERO, FLAG_FUA, type NextOps } from "#api";
-import { clientOf, configuredChain, errnoOf } from "#test/chain";
+import { clientOf, configuredChain, errnoOf, openConnection } from "#test/chain";
 import { haveCompiler } from "#test/modules";
 
 import type { Chain } from "../../src/chain/chain.ts";
@@ -40,8 +40,7 @@ const failing = (id: ReleaseId, callback: string, how = "err", errno = EDQUOT): 
 const has = (id: ReleaseId, callback: string) => knows({ name: id, id }, callback);
 
 async function opened(chain: Chain) {
-  const connection = chain.connect(clientOf(chain));
-  await connection.open(false, "it", false);
+  const connection = await openConnection(chain);
   forgetRecord();
   return connection;
 }
@@ -122,9 +121,7 @@ describe.skipIf(!haveCompiler)("filters that fail (needs cc)", () => {
       if (!has(id, "default_export")) return;
       const without = await chainOf([id], failing(id, "default_export"));
       expect(await without.defaultExport(clientOf(without), false)).toBeUndefined();
-      expect(await errnoOf(() => without.connect(clientOf(without)).open(false, "", false))).toBe(
-        "EINVAL",
-      );
+      expect(await errnoOf(() => openConnection(without))).toBe("EINVAL");
     });
   });
 
@@ -138,9 +135,7 @@ describe.skipIf(!haveCompiler)("filters that fail (needs cc)", () => {
           const chain = await chainOf([above, id, below], failing(id, callback));
           for (let i = 0; i < 2; i++) {
             forgetRecord();
-            expect(
-              await errnoOf(() => chain.connect(clientOf(chain)).open(false, "it", false)),
-            ).toBe("EIO");
+            expect(await errnoOf(() => openConnection(chain, { exportName: "it" }))).toBe("EIO");
           }
           return recorded().map((line) => line.split(" ", 2).join(" "));
         };

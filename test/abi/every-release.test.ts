@@ -6,8 +6,9 @@ import { beforeAll, describe, expect, test } from "bun:test";
 
 import { type ReleaseId, releaseIds } from "#abi/generated/releases.gen";
 import { type Exports, Extents, FLAG_FAST_ZERO, FLAG_FUA, FLAG_MAY_TRIM, FLAG_REQ_ONE } from "#api";
-import { clientOf, configuredChain, errnoOf } from "#test/chain";
+import { clientOf, configuredChain, errnoOf, openConnection } from "#test/chain";
 import { haveCompiler } from "#test/modules";
+import { randomFrom, shuffled } from "#test/random";
 
 import type { Chain, ChainConnection } from "../../src/chain/chain.ts";
 import type { Layer } from "../../src/chain/layer.ts";
@@ -94,8 +95,7 @@ async function checkEarly(chain: Chain, members: readonly Member[]): Promise<voi
 
 /** The empty name: each layer asks for its own default, those that are further down were asked by those above. */
 async function checkDefaultName(chain: Chain, members: readonly Member[]): Promise<void> {
-  const connection = chain.connect(clientOf(chain));
-  await connection.open(false, "", false);
+  const connection = await openConnection(chain);
   const opens = recorded().filter((line) => / open /.test(line));
   expect(opens).toEqual([
     ...members.map((it) => openLine(it, false, "main")),
@@ -106,8 +106,7 @@ async function checkDefaultName(chain: Chain, members: readonly Member[]): Promi
 }
 
 async function opened(chain: Chain, members: readonly Member[], readonly: boolean) {
-  const connection = chain.connect(clientOf(chain));
-  await connection.open(readonly, "it", false);
+  const connection = await openConnection(chain, { readonly, exportName: "it" });
   expect(recorded()).toEqual([
     ...members.map((it) => openLine(it, readonly, "it")),
     `disk open ro=${readonly ? 1 : 0} name=it tls=0`,
@@ -248,19 +247,6 @@ async function checkStack(members: readonly Member[], kind: PluginKind): Promise
 
 const release = (id: ReleaseId): Member => ({ name: filterName(id), id });
 
-/** The same order each time for the same seed. */
-function shuffled<T>(items: readonly T[], seed: number): T[] {
-  const result = [...items];
-  let state = seed;
-  for (let i = result.length - 1; i > 0; i--) {
-    state = (state * 1103515245 + 12345) % 2147483648;
-    const j = Math.floor((state / 2147483648) * (i + 1));
-    const [a, b] = [result[i], result[j]];
-    if (a !== undefined && b !== undefined) [result[i], result[j]] = [b, a];
-  }
-  return result;
-}
-
 describe.skipIf(!haveCompiler)("filters with every callback (needs cc)", () => {
   beforeAll(async () => {
     await Promise.all([...releaseIds.map((id) => everyCallback(id)), recordingPlugin()]);
@@ -280,15 +266,16 @@ describe.skipIf(!haveCompiler)("filters with every callback (needs cc)", () => {
       test("all of them, the newest innermost", () => checkStack(releaseIds.map(release), kind));
 
       test.each([1, 2, 3, 4])("all of them in no order, %i", (seed) =>
-        checkStack(shuffled(releaseIds, seed).map(release), kind),
+        checkStack(shuffled(releaseIds, randomFrom(seed)).map(release), kind),
       );
 
       test.each([5, 6, 7, 8, 9, 10])("some of them and filters in TypeScript, %i", (seed) => {
-        const some = shuffled(releaseIds, seed)
+        const random = randomFrom(seed);
+        const some = shuffled(releaseIds, random)
           .slice(0, 2 + (seed % 5))
           .map(release);
         const others: Member[] = ["ts1", "ts2", "ts3"].map((name) => ({ name }));
-        return checkStack(shuffled([...some, ...others], seed), kind);
+        return checkStack(shuffled([...some, ...others], random), kind);
       });
     });
   }

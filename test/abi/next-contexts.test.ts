@@ -16,10 +16,10 @@ import {
 import { type ReleaseId, releaseIds } from "#abi/generated/releases.gen";
 import { definePlugin, NbdError, type NextOps } from "#api";
 import { log } from "#lib/log";
-import { clientOf, configuredChain, errnoOf } from "#test/chain";
+import { clientOf, configuredChain, errnoOf, openConnection } from "#test/chain";
 import { NbdClient } from "#test/client";
 import { compileModule, haveCompiler } from "#test/modules";
-import { nativeLayer, scriptLayer } from "#test/native";
+import { layerOnce, nativeLayer, scriptLayer } from "#test/native";
 import { serve } from "#test/server";
 
 import { releaseMacro } from "../../codegen/names.ts";
@@ -60,14 +60,8 @@ const contextsPath = (id: ReleaseId) =>
   });
 const numberedPath = () => compileModule("test/fixtures/numbered.c");
 
-const layers = new Map<string, Promise<Layer>>();
-function once(key: string, make: () => Promise<Layer>): Promise<Layer> {
-  let layer = layers.get(key);
-  if (layer === undefined) layers.set(key, (layer = make()));
-  return layer;
-}
 const contexts = (id: ReleaseId) =>
-  once(id, async () => nativeLayer("filter", await contextsPath(id)));
+  layerOnce(`contexts ${id}`, async () => nativeLayer("filter", await contextsPath(id)));
 
 /** The same as test/fixtures/numbered.c. */
 function numberedScript(): Layer {
@@ -98,7 +92,8 @@ const places: Readonly<Record<string, () => Promise<readonly [above: Layer[], be
   // What it does not have goes past it.
   "below C, over C": async () => [[await everyCallback("1.36")], [await numberedC()]],
 };
-const numberedC = () => once("numbered", async () => nativeLayer("plugin", await numberedPath()));
+const numberedC = () =>
+  layerOnce("numbered", async () => nativeLayer("plugin", await numberedPath()));
 
 async function chainOf(
   id: ReleaseId,
@@ -108,11 +103,8 @@ async function chainOf(
   return configuredChain([...above, await contexts(id), ...below], texts);
 }
 
-async function opened(chain: Chain, id = 1) {
-  const connection = chain.connect(clientOf(chain, id));
-  await connection.open(false, "it", false);
-  return connection;
-}
+const opened = (chain: Chain, id = 1) =>
+  openConnection(chain, { client: clientOf(chain, id), exportName: "it" });
 
 /** Have the filter do it: the byte that it returns, or the error. */
 async function act(top: NextOps, action: keyof typeof does): Promise<number | string> {
@@ -145,10 +137,14 @@ describe.skipIf(!haveCompiler)("contexts that filters open (needs cc)", () => {
 
   for (const [where, place] of Object.entries(places)) {
     describe(where, () => {
-      test.each(ids)("%s: live beside the client's own", async (id) => {
+      const start = async (id: ReleaseId) => {
         const chain = await chainOf(id, await place());
         const connection = await opened(chain);
-        const { top } = connection;
+        return { chain, connection, top: connection.top };
+      };
+
+      test.each(ids)("%s: live beside the client's own", async (id) => {
+        const { connection, top } = await start(id);
         expect(await top.getSize()).toBe(65536n);
         for (const [round, open] of (["open", "openShared", "openOnThread"] as const).entries()) {
           expect([await act(top, open), await act(top, "prepare")]).toEqual([0, 0]);
@@ -165,9 +161,7 @@ describe.skipIf(!haveCompiler)("contexts that filters open (needs cc)", () => {
       });
 
       test.each(ids)("%s: take the place of the client's own, and give it back", async (id) => {
-        const chain = await chainOf(id, await place());
-        const connection = await opened(chain);
-        const { top } = connection;
+        const { connection, top } = await start(id);
         const write = () => errnoOf(() => top.pwrite(new Uint8Array(64), 0n, 0));
         for (let round = 0; round < 3; round++) {
           for (let i = 0; i < 3; i++)
@@ -193,9 +187,7 @@ describe.skipIf(!haveCompiler)("contexts that filters open (needs cc)", () => {
       });
 
       test.each(ids)("%s: are closed with the client where they are in its place", async (id) => {
-        const chain = await chainOf(id, await place());
-        const connection = await opened(chain);
-        const { top } = connection;
+        const { chain, connection, top } = await start(id);
         await act(top, "open");
         await act(top, "prepare");
         await act(top, "putBelow");
@@ -208,9 +200,7 @@ describe.skipIf(!haveCompiler)("contexts that filters open (needs cc)", () => {
       });
 
       test.each(ids)("%s: are not used before and after their time", async (id) => {
-        const chain = await chainOf(id, await place());
-        const connection = await opened(chain);
-        const { top } = connection;
+        const { connection, top } = await start(id);
         await act(top, "open");
         expect(await act(top, "pread")).toBe("EINVAL");
         await act(top, "prepare");
@@ -233,9 +223,7 @@ describe.skipIf(!haveCompiler)("contexts that filters open (needs cc)", () => {
       });
 
       test.each(ids)("%s: may be closed while they are in the client's place", async (id) => {
-        const chain = await chainOf(id, await place());
-        const connection = await opened(chain);
-        const { top } = connection;
+        const { chain, connection, top } = await start(id);
         await act(top, "open");
         await act(top, "prepare");
         await act(top, "putBelow");
@@ -250,9 +238,7 @@ describe.skipIf(!haveCompiler)("contexts that filters open (needs cc)", () => {
       });
 
       test.each(ids)("%s: the client's own may be closed, too", async (id) => {
-        const chain = await chainOf(id, await place());
-        const connection = await opened(chain);
-        const { top } = connection;
+        const { chain, connection, top } = await start(id);
         for (let i = 0; i < 3; i++) await byteOf(top);
         await act(top, "closeOwn");
         for (let i = 0; i < 2; i++) expect(await errnoOf(() => byteOf(top))).toBe("EINVAL");
@@ -261,9 +247,7 @@ describe.skipIf(!haveCompiler)("contexts that filters open (needs cc)", () => {
       });
 
       test.each(ids)("%s: nothing may be below", async (id) => {
-        const chain = await chainOf(id, await place());
-        const connection = await opened(chain);
-        const { top } = connection;
+        const { chain, connection, top } = await start(id);
         expect(await byteOf(top)).toBe(1);
         expect(await act(top, "putNothing")).toBe(0);
         await connection.close();

@@ -2,7 +2,7 @@
 import { spyOn } from "bun:test";
 
 import { defineFilter, type NextOps } from "#api";
-import { clientOf, configuredChain } from "#test/chain";
+import { configuredChain, openConnection } from "#test/chain";
 import { scriptLayer } from "#test/native";
 
 import type { ChainConnection } from "../../src/chain/chain.ts";
@@ -13,9 +13,7 @@ export async function opened(
   layers: readonly Layer[],
   texts: Readonly<Record<string, string>> = {},
 ): Promise<ChainConnection> {
-  const chain = await configuredChain(layers, texts);
-  const connection = chain.connect(clientOf(chain));
-  await connection.open(false, "it", false);
+  const connection = await openConnection(await configuredChain(layers, texts));
   // What is asked at the first request only would make a difference.
   const { top } = connection;
   await Promise.all([top.getSize(), top.canWrite(), top.canFlush(), top.canTrim(), top.canCache()]);
@@ -45,15 +43,6 @@ export async function askedThrice(top: NextOps, lower: Layer, method: string) {
   } finally {
     spy.mockRestore();
   }
-}
-
-/** Numbers from 0 to 1 that are the same for the same seed. */
-export function randomFrom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (Math.imul(state, 1103515245) + 12345) & 0x7fffffff;
-    return state / 0x80000000;
-  };
 }
 
 export const size = 65536;

@@ -8,9 +8,10 @@ import { definePlugin, NbdError } from "#api";
 import { errnoOf } from "#test/chain";
 import { haveCompiler } from "#test/modules";
 import { scriptLayer } from "#test/native";
+import { randomFrom } from "#test/random";
 
 import { everyCallback, forgetRecord, recorded, recordingPlugin } from "./every-callback.ts";
-import { askedThrice, lens, opened, randomFrom, requests, size } from "./shortcut-fixture.ts";
+import { askedThrice, lens, opened, requests, size } from "./shortcut-fixture.ts";
 
 describe.skipIf(!haveCompiler)("shortcuts (needs cc)", () => {
   beforeAll(async () => {

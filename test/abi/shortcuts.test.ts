@@ -8,6 +8,7 @@ import { errnoOf, mapOf } from "#test/chain";
 import { NbdClient } from "#test/client";
 import { compileModule, haveCompiler } from "#test/modules";
 import { nativeLayer, scriptLayer } from "#test/native";
+import { randomFrom } from "#test/random";
 import { serve } from "#test/server";
 
 import { actingFilter } from "./acting.ts";
@@ -20,15 +21,7 @@ import {
   recordingPlugin,
   recordingPluginPath,
 } from "./every-callback.ts";
-import {
-  askedThrice,
-  lens,
-  opened,
-  randomFrom,
-  requests,
-  size,
-  withoutShortcut,
-} from "./shortcut-fixture.ts";
+import { askedThrice, lens, opened, requests, size, withoutShortcut } from "./shortcut-fixture.ts";
 
 /** Any request, likely to be at a limit. Resolves to what came of it. */
 async function anyRequest(top: NextOps, random: () => number): Promise<unknown> {

@@ -1,19 +1,16 @@
-/** Random numbers that come again with the same seed. */
+/** Random choices that are the same for the same seed. */
+import { randomFrom } from "#test/random";
 
 export class Random {
-  #state: number;
+  readonly #next: () => number;
 
   constructor(seed: number) {
-    this.#state = seed >>> 0;
+    this.#next = randomFrom(seed);
   }
 
-  /** 32 random bits (mulberry32). */
+  /** 32 random bits. */
   bits(): number {
-    this.#state = (this.#state + 0x6d2b79f5) >>> 0;
-    let t = this.#state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return (t ^ (t >>> 14)) >>> 0;
+    return this.#next() * 2 ** 32;
   }
 
   /** From 0 to n-1. */

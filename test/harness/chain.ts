@@ -138,6 +138,21 @@ export function clientOf(
   return connectionInfo(id, `${chain.pluginName}[${id}]`, facts);
 }
 
+/** Opens the layers of a chain for a client. */
+export async function openConnection(
+  chain: Chain,
+  options: {
+    readonly client?: ConnectionInfo;
+    readonly readonly?: boolean;
+    readonly exportName?: string;
+  } = {},
+): Promise<ChainConnection> {
+  const { client = clientOf(chain), readonly = false, exportName = "" } = options;
+  const connection = chain.connect(client);
+  await connection.open(readonly, exportName, false);
+  return connection;
+}
+
 async function openStack(
   layers: readonly Layer[],
   texts: Readonly<Record<string, string>>,
@@ -145,8 +160,8 @@ async function openStack(
   options: StackOptions,
 ): Promise<Stack> {
   const chain = await configuredChain(layers, texts);
-  const connection = chain.connect(clientOf(chain, 1, options.client));
-  await connection.open(options.readonly ?? false, options.exportName ?? "", false);
+  const { client, ...how } = options;
+  const connection = await openConnection(chain, { ...how, client: clientOf(chain, 1, client) });
   let closed = false;
   const close = async () => {
     if (closed) return;

@@ -4,7 +4,13 @@ import { typescriptLayer } from "#modules/typescript";
 
 import type { Chain, ChainConnection } from "../../src/chain/chain.ts";
 import type { Layer } from "../../src/chain/layer.ts";
-import { clientOf, configuredChain, diskPlugin, type StackOptions } from "./chain.ts";
+import {
+  clientOf,
+  configuredChain,
+  diskPlugin,
+  openConnection,
+  type StackOptions,
+} from "./chain.ts";
 
 /** A compiled module as a layer. */
 export function nativeLayer(
@@ -17,6 +23,15 @@ export function nativeLayer(
 
 export function scriptLayer(kind: "filter" | "plugin", definition: unknown): Layer {
   return typescriptLayer(kind, definition, "test");
+}
+
+const layers = new Map<string, Promise<Layer>>();
+
+/** Makes one layer for each key, since the runtime holds a limited number of modules. Loading it resets it. */
+export function layerOnce(key: string, make: () => Promise<Layer>): Promise<Layer> {
+  let layer = layers.get(key);
+  if (layer === undefined) layers.set(key, (layer = make()));
+  return layer;
 }
 
 export interface NativeStack extends AsyncDisposable {
@@ -45,9 +60,8 @@ export async function nativeStack(
     disk,
     calls,
     async connect(readonly = false) {
-      const id = ++connections;
-      const connection = chain.connect(clientOf(chain, id));
-      await connection.open(readonly, "", false);
+      const client = clientOf(chain, ++connections);
+      const connection = await openConnection(chain, { client, readonly });
       open.push(connection);
       return connection;
     },

@@ -1,23 +1,12 @@
 /** Random stacks of genuine filters over genuine plugins, with parameters that make sense. */
 
+import type { Random } from "#test/random";
+
 /** A command line in parts. FOLDER stands for the session's folder in parameters. */
 export interface Stack {
   readonly filters: readonly string[];
   readonly plugin: string;
   readonly params: readonly string[];
-}
-
-/** Numbers from 0 to 1 that follow from the seed (mulberry32). */
-export type Random = () => number;
-
-export function randomFrom(seed: number): Random {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
 
 function pick<T>(random: Random, from: readonly [T, ...T[]]): T {

@@ -2,9 +2,10 @@
 import { expect, test } from "bun:test";
 import { readdirSync } from "node:fs";
 
+import { randomFrom } from "#test/random";
 import { installed, program, run } from "#test/server";
 
-import { filters, leftOut, randomFrom, randomStack, type Stack } from "./stack-recipes.ts";
+import { filters, leftOut, randomStack, type Stack } from "./stack-recipes.ts";
 import { session } from "./stack-session.ts";
 
 /** Other stacks with STOCK_SEED=NUMBER, and more with STOCK_STACKS=NUMBER. */
