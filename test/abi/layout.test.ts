@@ -22,7 +22,7 @@ type RuntimeStruct = Exclude<
 >;
 type Probe = readonly [name: string, layout: StructLayout, struct: string, header: string];
 
-/** The structs of messages; what is left are the structs of modules. */
+/** The structs of messages. The others are those of modules. */
 const runtimeStructs = Object.keys(layouts).filter(
   (name): name is RuntimeStruct => !/^(filter|nextOps|plugin)/.test(name),
 );
@@ -39,7 +39,7 @@ const probes: readonly Probe[] = [
   }),
 ];
 
-/** What the compiler says of these fields. int and int32_t are one type to it. */
+/** The size and the fields according to the compiler, for which int and int32_t are one type. */
 async function probe(struct: string, header: string, names: readonly string[]): Promise<unknown> {
   const inner = header.includes("runtime.h")
     ? 'bool: "bool", void *: "pointer", struct rt_message: "struct", ' +
@@ -76,7 +76,7 @@ function asTheCompilerSays({ size, fields }: StructLayout): unknown {
 }
 
 describe.skipIf(!hasCompiler)(`layouts${needsCompiler}`, () => {
-  test.each(probes)("%s is what cc makes of it", async (_, layout, struct, header) => {
+  test.each(probes)("%s is laid out as by cc", async (_, layout, struct, header) => {
     const names = Object.keys(layout.fields);
     expect(await probe(struct, header, names)).toEqual(asTheCompilerSays(layout));
   });
@@ -104,11 +104,11 @@ function offsets({ fields }: StructLayout): string {
 }
 
 describe("nbdkit's releases", () => {
-  test("have the releases that the header has", () => {
+  test("have the layouts of the header", () => {
     expect(Object.keys(recorded)).toEqual([...releaseIds]);
   });
 
-  test.each(releaseIds)("have the fields of release %s where they are", (id) => {
+  test.each(releaseIds)("have the fields of layout %s at these offsets", (id) => {
     const { filter, nextOps }: Release = releases[id];
     expect<unknown>({
       size: filter.size,
@@ -118,9 +118,9 @@ describe("nbdkit's releases", () => {
     }).toEqual({ ...recorded[id] });
   });
 
-  test("have this plugin", () => {
-    expect(layouts.plugin.size).toBe(384);
-    expect(Object.keys(layouts.plugin.fields)).toHaveLength(49);
-    expect(offsets(layouts.plugin)).toBe(recordedPlugin);
+  test("have this struct nbdkit_plugin", () => {
+    const rows = Object.values(recordedPlugin);
+    expect<number | undefined>(layouts.plugin.size).toBe(rows.at(-1)?.size);
+    expect(offsets(layouts.plugin)).toBe(rows.map(({ fields }) => fields).join(" "));
   });
 });

@@ -309,14 +309,22 @@ export const recorded: Readonly<Record<string, Row>> = {
   },
 };
 
-/** struct nbdkit_plugin of nbdkit 1.30 and later, in API version 2. */
-export const recordedPlugin =
-  "_struct_size@0 _api_version@8 _thread_model@12 name@16 longname@24 version@32 " +
-  "description@40 load@48 unload@56 config@64 config_complete@72 config_help@80 open@88 " +
-  "close@96 get_size@104 can_write@112 can_flush@120 is_rotational@128 can_trim@136 " +
-  "_pread_v1@144 _pwrite_v1@152 _flush_v1@160 _trim_v1@168 _zero_v1@176 " +
-  "errno_is_preserved@184 dump_plugin@192 can_zero@200 can_fua@208 pread@216 pwrite@224 " +
-  "flush@232 trim@240 zero@248 magic_config_key@256 can_multi_conn@264 can_extents@272 " +
-  "extents@280 can_cache@288 cache@296 thread_model@304 can_fast_zero@312 preconnect@320 " +
-  "get_ready@328 after_fork@336 list_exports@344 default_export@352 export_description@360 " +
-  "cleanup@368 block_size@376";
+/**
+ * struct nbdkit_plugin in version 2 of the API: its size since a release, and the fields which that release added. The
+ * struct only grows at its end.
+ */
+export const recordedPlugin: Readonly<Record<string, Pick<Row, "fields" | "size">>> = {
+  "1.30": {
+    size: 384,
+    fields:
+      "_struct_size@0 _api_version@8 _thread_model@12 name@16 longname@24 version@32 " +
+      "description@40 load@48 unload@56 config@64 config_complete@72 config_help@80 open@88 " +
+      "close@96 get_size@104 can_write@112 can_flush@120 is_rotational@128 can_trim@136 " +
+      "_pread_v1@144 _pwrite_v1@152 _flush_v1@160 _trim_v1@168 _zero_v1@176 " +
+      "errno_is_preserved@184 dump_plugin@192 can_zero@200 can_fua@208 pread@216 pwrite@224 " +
+      "flush@232 trim@240 zero@248 magic_config_key@256 can_multi_conn@264 can_extents@272 " +
+      "extents@280 can_cache@288 cache@296 thread_model@304 can_fast_zero@312 preconnect@320 " +
+      "get_ready@328 after_fork@336 list_exports@344 default_export@352 export_description@360 " +
+      "cleanup@368 block_size@376",
+  },
+};

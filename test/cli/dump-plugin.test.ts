@@ -3,6 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 
+import { layouts } from "#abi/generated/layouts.gen";
 import { moduleDirectories } from "#modules/directories";
 import { compileModule, haveCompiler } from "#test/modules";
 import { installed, program, type Ran, run } from "#test/server";
@@ -96,7 +97,7 @@ describe.skipIf(!haveCompiler)("a plugin of API 1 (needs cc)", () => {
     const { code, stdout } = await run([...program, "--dump-plugin", path]);
     expect(code).toBe(0);
     expect(stdout).toStartWith(
-      `path=${path}\nname=ramdisk1\nversion=1.0\napi_version=1\nstruct_size=384\n` +
+      `path=${path}\nname=ramdisk1\nversion=1.0\napi_version=1\nstruct_size=${layouts.plugin.size}\n` +
         "max_thread_model=serialize_all_requests\nthread_model=serialize_all_requests\nerrno_is_preserved=",
     );
     expect(stdout.split("\n").slice(-6, -1)).toEqual([

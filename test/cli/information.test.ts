@@ -3,6 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 
+import { layouts } from "#abi/generated/layouts.gen";
 import { program, run } from "#test/server";
 
 import { usage } from "../../src/cli/arguments.ts";
@@ -121,7 +122,7 @@ describe("with a plugin", () => {
       .map((line) => line.split("=")[0] ?? "");
     expect({ code, stderr }).toEqual({ code: 0, stderr: "life: load\nlife: unload\n" });
     expect(stdout).toStartWith(
-      `path=${fixture}\nname=life\nversion=7.8.9\napi_version=2\nstruct_size=384\n` +
+      `path=${fixture}\nname=life\nversion=7.8.9\napi_version=2\nstruct_size=${layouts.plugin.size}\n` +
         "max_thread_model=parallel\nthread_model=parallel\nerrno_is_preserved=1\n" +
         "magic_config_key=size\nhas_longname=1\nhas_description=1\nhas_load=1\nhas_unload=1\n" +
         "has_dump_plugin=1\nhas_config=1\nhas_config_complete=1\nhas_config_help=1\nhas_get_ready=1\n",
@@ -134,7 +135,7 @@ describe("with a plugin", () => {
     const { code, stdout, stderr } = await nbdkit("--dump-plugin", bare);
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     expect(stdout).toBe(
-      `path=${bare}\nname=bare\napi_version=2\nstruct_size=384\nmax_thread_model=parallel\n` +
+      `path=${bare}\nname=bare\napi_version=2\nstruct_size=${layouts.plugin.size}\nmax_thread_model=parallel\n` +
         "thread_model=parallel\nerrno_is_preserved=1\nhas_open=1\nhas_get_size=1\nhas_pread=1\n",
     );
   });

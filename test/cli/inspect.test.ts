@@ -4,6 +4,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+import { layouts } from "#abi/generated/layouts.gen";
 import type { Inspection } from "#abi/recognise/inspect";
 import { moduleDirectories } from "#modules/directories";
 import { compileModule, type CompileOptions, haveCompiler } from "#test/modules";
@@ -93,7 +94,7 @@ describe.skipIf(!haveCompiler)("compiled modules (needs cc)", () => {
       kind: "plugin",
       name: "ramdisk1",
       api_version: 1,
-      struct_size: 384,
+      struct_size: layouts.plugin.size,
       runnable: true,
     });
     expect(found.callbacks).toContain("_pread_v1");

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { layouts } from "#abi/generated/layouts.gen";
 import { exportedFunctions } from "#abi/generated/symbols.gen";
 
+import { recordedPlugin } from "../abi/layouts-recorded.ts";
 import {
   cases,
   compiler,
@@ -38,14 +39,14 @@ const missing = [
 const needs = missing.length === 0 ? "" : ` (skipped: needs ${missing.join(" and ")})`;
 
 const ok = { code: 0, stdout: "", stderr: "" };
-/** Only ours have to be told the release. */
+/** Our header has the struct of every release, so it needs the choice of one. */
 const ours = [
   "-I",
   join(root, "include"),
   "-DNBDKIT_FILTER_RELEASE=NBDKIT_FILTER_RELEASE_1_30",
 ] as const;
 
-/** A program that prints what a C++ compiler makes of a header: fields, functions and constants. */
+/** A program that prints the fields, functions and constants of a header as a C++ compiler sees them. */
 function question(kind: "filter" | "plugin", structs: Readonly<Record<string, object>>): string {
   const text = installed.common + installed[kind];
   const functions = exportedFunctions.filter((name) => new RegExp(`\\b${name}\\b`).test(text));
@@ -79,12 +80,12 @@ async function answer(args: readonly string[], source: string): Promise<string[]
   expect(built).toEqual(ok);
   const { code, stdout } = await run([program]);
   expect(code).toBe(0);
-  // Ours leave out a const that means nothing and that C90 compilers complain of.
+  // Our headers omit a const that has no effect, since C90 compilers warn about it.
   return stdout.replaceAll("const nbdkit_export(", "nbdkit_export(").split("\n");
 }
 
 describe.skipIf(missing.length > 0)(`headers of nbdkit${needs}`, () => {
-  test("our nbdkit 1.30 is theirs", async () => {
+  test("our structs of filters for nbdkit 1.30 are theirs", async () => {
     const source = question("filter", {
       nbdkit_filter: layouts.filter_1_30.fields,
       nbdkit_next_ops: layouts.nextOps_1_30.fields,
@@ -96,15 +97,23 @@ describe.skipIf(missing.length > 0)(`headers of nbdkit${needs}`, () => {
     expect(await answer(ours, source)).toEqual(theirs);
   });
 
-  test("our plugins are theirs", async () => {
-    const source = question("plugin", { nbdkit_plugin: layouts.plugin.fields });
+  test("our struct nbdkit_plugin begins like theirs", async () => {
+    const rows = Object.entries(recordedPlugin)
+      .filter(([release]) => Number(release.split(".")[1]) <= minor)
+      .map(([, row]) => row);
+    const names = rows.flatMap(({ fields }) => fields.replaceAll(/@\d+/g, "").split(" "));
+    const source = question("plugin", {
+      nbdkit_plugin: Object.fromEntries(names.map((name) => [name, 0])),
+    });
     const theirs = await answer([], source);
     expect(theirs.length).toBeGreaterThan(90);
-    expect(await answer(ours, source)).toEqual(theirs);
+    expect(theirs[0]).toBe(`nbdkit_plugin ${rows.at(-1)?.size}`);
+    // A later release may have made ours longer.
+    expect((await answer(ours, source)).slice(1)).toEqual(theirs.slice(1));
   });
 
   test.each(["-std=gnu90", "-std=c11"])(
-    "a filter written for theirs compiles with ours (%s)",
+    "a filter for their headers compiles with ours (%s)",
     async (dialect) => {
       for (const args of [[], ours]) {
         const command = [compiler, dialect, ...strict, "-fsyntax-only", ...args];
@@ -113,7 +122,7 @@ describe.skipIf(missing.length > 0)(`headers of nbdkit${needs}`, () => {
     },
   );
 
-  test("nothing that they declare is missing from ours", () => {
+  test("our headers declare all functions of theirs", () => {
     const text = installed.common + installed.filter + installed.plugin;
     const declared = [...text.matchAll(/NBDKIT_EXTERN_DECL \([^,]+, (\w+),/g)].map(
       ([, name]) => name,
