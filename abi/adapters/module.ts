@@ -20,7 +20,7 @@ import {
   unknownReleaseWords,
 } from "../recognise/module-struct.ts";
 import { type ModuleKind, type OpenedModule, openModule } from "../recognise/open-module.ts";
-import type { ReleaseId } from "../recognise/releases.ts";
+import type { ChosenLayout } from "../recognise/releases.ts";
 import type { Native } from "../runtime/native-runtime.ts";
 import { nativeFilter } from "./filter.ts";
 import type { NativeModule } from "./loaded-module.ts";
@@ -28,7 +28,7 @@ import { nativePlugin } from "./plugin.ts";
 
 export interface NativeOptions {
   /** The filter's layout, if the user names it. */
-  readonly release?: ReleaseId | undefined;
+  readonly release?: ChosenLayout | undefined;
   readonly debugFlags?: DebugFlags | undefined;
   /** The most native threads that one connection may hold. */
   readonly threads: number;

@@ -23,7 +23,7 @@ import {
   type OpenedModule,
   openModule,
 } from "./open-module.ts";
-import { type ReleaseId, releasesOf } from "./releases.ts";
+import { type ChosenLayout, releasesOf } from "./releases.ts";
 
 /** What is not known is not there. The names are those of JSON, in the order in which they are printed. */
 export interface Inspection {
@@ -62,7 +62,7 @@ export interface Inspection {
 }
 
 /** Never throws for what is wrong with the file: that is the reason why it cannot be run. */
-export function inspectModule(path: string, wanted: ReleaseId | undefined): Inspection {
+export function inspectModule(path: string, wanted: ChosenLayout | undefined): Inspection {
   const result: Inspection = { path, runnable: false };
   try {
     addFile(result, readFile(path));
@@ -121,7 +121,11 @@ function addMissing(result: Inspection, native: Native): void {
   if (missing.length > 0) result.missing = missing;
 }
 
-function addStruct(result: Inspection, opened: OpenedModule, wanted: ReleaseId | undefined): void {
+function addStruct(
+  result: Inspection,
+  opened: OpenedModule,
+  wanted: ChosenLayout | undefined,
+): void {
   if (opened.kind === "filter") {
     const { id, apiVersion } = recogniseFilter(opened.path, filterHead(opened), wanted);
     result.layout = id;

@@ -4,6 +4,7 @@ import { filterMarkerOriginal } from "#api/generated/constants.gen";
 
 import { releases } from "../generated/releases.gen.ts";
 import {
+  type ChosenLayout,
   isAfter,
   layoutOfVersion,
   layoutsOfApi,
@@ -49,7 +50,7 @@ function words(id: ReleaseId): string {
 export function recogniseFilter(
   path: string,
   head: FilterHead,
-  wanted: ReleaseId | undefined,
+  wanted: ChosenLayout | undefined,
 ): Recognised {
   if (head.first >= 2 && head.first <= 6) {
     return { ...newer(path, head, wanted), apiVersion: head.first };
@@ -87,29 +88,29 @@ function checkFirst(path: string, { size, second }: FilterHead): void {
 function firstForm(
   path: string,
   { third }: FilterHead,
-  wanted: ReleaseId | undefined,
+  wanted: ChosenLayout | undefined,
 ): "1.2" | "original" {
   const marked = third === filterMarkerOriginal;
-  if (marked && wanted === "1.2") {
+  if (marked && wanted?.id === "1.2") {
     throw new ConfigError(
-      `${path}: this filter is marked as one of the original form, but --filter-release chooses the layout of nbdkit 1.2: leave the option out`,
+      `${path}: this filter is marked as one of the original form, but ${wanted.option} chooses the layout of nbdkit 1.2: leave the option out`,
     );
   }
-  return marked || wanted === "original" ? "original" : "1.2";
+  return marked || wanted?.id === "original" ? "original" : "1.2";
 }
 
-function checkWanted(path: string, api: number, wanted: ReleaseId): void {
+function checkWanted(path: string, api: number, wanted: ChosenLayout): void {
   const possible = layoutsOfApi[api] ?? [];
-  if (possible.includes(wanted)) return;
+  if (possible.includes(wanted.id)) return;
   throw new ConfigError(
-    `${path}: --filter-release chooses the layout of ${words(wanted)}, but this filter has _api_version ${api}: ` +
+    `${path}: ${wanted.option} chooses the layout of ${words(wanted.id)}, but this filter has _api_version ${api}: ` +
       `expected ${possible.join(", ")}`,
   );
 }
 
 type Told = Pick<Recognised, "unknownRelease"> & { readonly id: ReleaseId };
 
-function newer(path: string, head: FilterHead, wanted: ReleaseId | undefined): Told {
+function newer(path: string, head: FilterHead, wanted: ChosenLayout | undefined): Told {
   const api = head.first;
   if (wanted !== undefined) checkWanted(path, api, wanted);
   const possible = layoutsOfApi[api] ?? [];
@@ -122,16 +123,16 @@ function newer(path: string, head: FilterHead, wanted: ReleaseId | undefined): T
  * The four structs of API 2 begin alike and do not say which they are. A symbol table has the size; the version
  * is nbdkit's in filters from nbdkit's own tree, but a filter's own elsewhere, so that the user may overrule it.
  */
-function ofApi2(path: string, head: FilterHead, wanted: ReleaseId | undefined): ReleaseId {
+function ofApi2(path: string, head: FilterHead, wanted: ChosenLayout | undefined): ReleaseId {
   const size = head.symbolSize();
   const bySize = layoutsOfApi[2]?.find((id) => releases[id].filter.size === size);
   if (bySize !== undefined) {
-    if (wanted === undefined || wanted === bySize) return bySize;
+    if (wanted === undefined || wanted.id === bySize) return bySize;
     throw new ConfigError(
-      `${path}: the struct of this filter has ${size} bytes, so it has the layout of ${words(bySize)}, but --filter-release chooses that of ${words(wanted)}: leave the option out`,
+      `${path}: the struct of this filter has ${size} bytes, so it has the layout of ${words(bySize)}, but ${wanted.option} chooses that of ${words(wanted.id)}: leave the option out`,
     );
   }
-  if (wanted !== undefined) return wanted;
+  if (wanted !== undefined) return wanted.id;
   const version = head.text(24);
   const id =
     version === undefined || isAfter(version, newestOfApi2) ? undefined : layoutOfVersion(version);
@@ -142,17 +143,17 @@ function ofApi2(path: string, head: FilterHead, wanted: ReleaseId | undefined): 
   );
 }
 
-function ofApi6(path: string, head: FilterHead, wanted: ReleaseId | undefined): Told {
+function ofApi6(path: string, head: FilterHead, wanted: ChosenLayout | undefined): Told {
   const version = head.text(8);
   const id = version === undefined ? undefined : layoutOfVersion(version);
   const possible = layoutsOfApi[6] ?? [];
   if (id !== undefined && id !== "newer" && possible.includes(id)) {
-    if (wanted === undefined || wanted === id) return { id };
+    if (wanted === undefined || wanted.id === id) return { id };
     throw new ConfigError(
-      `${path}: this filter was built for nbdkit ${version}, so it has the layout of ${words(id)}, but --filter-release chooses that of ${words(wanted)}: leave the option out`,
+      `${path}: this filter was built for nbdkit ${version}, so it has the layout of ${words(id)}, but ${wanted.option} chooses that of ${words(wanted.id)}: leave the option out`,
     );
   }
-  if (wanted !== undefined) return { id: wanted };
+  if (wanted !== undefined) return { id: wanted.id };
   if (id === "newer") return { id: possible.at(-1) ?? "1.44", unknownRelease: version };
   throw new ConfigError(
     `${path}: the file does not show which nbdkit this filter was built for (_version = ${shown(version)}): ${choices(possible)}`,

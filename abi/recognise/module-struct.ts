@@ -15,7 +15,7 @@ import {
   structBytes,
   textAt,
 } from "./open-module.ts";
-import { newestKnown, type ReleaseId, releaseIds } from "./releases.ts";
+import { type ChosenLayout, newestKnown, type ReleaseId, releaseIds } from "./releases.ts";
 
 /** A module's struct, copied into a zeroed one of ours. */
 export interface ModuleStruct {
@@ -83,7 +83,7 @@ function readStruct(opened: OpenedModule, form: Form): ModuleStruct {
 }
 
 /** Throws ConfigError where it is no struct of a filter that can be run. */
-export function readFilter(opened: OpenedModule, wanted: ReleaseId | undefined): ModuleStruct {
+export function readFilter(opened: OpenedModule, wanted: ChosenLayout | undefined): ModuleStruct {
   const head = filterHead(opened);
   const { id, apiVersion, unknownRelease } = recogniseFilter(opened.path, head, wanted);
   const { filter: layout, adapter } = releases[id];

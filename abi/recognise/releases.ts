@@ -40,6 +40,15 @@ const releasesByLayout: Readonly<Record<StableId, Releases>> = {
   "1.44": { first: "1.43.9", releases: "1.43.9 to 1.48.1 (stable: 1.44, 1.46, 1.48)" },
 };
 
+/** The layout that the user chose for a filter. */
+export interface ChosenLayout {
+  readonly id: ReleaseId;
+  /** The option that chose it, as it was typed: `--filter-release`. */
+  readonly option: string;
+  /** The value of the option behind the filter. */
+  readonly text: string;
+}
+
 /** In the order in which they came. */
 export const layoutRows: readonly (Releases & { readonly id: ReleaseId })[] =
   // The table's type names all keys.
@@ -70,7 +79,7 @@ type Version = readonly [major: number, minor: number, micro: number];
 
 /** The number of `1.32.5`, `1.32.5-1.fc37` or `1.33.11 (extra)`; undefined unless it begins with three numbers. */
 function parseVersion(text: string): Version | undefined {
-  const match = /^(\d{1,6})\.(\d{1,6})\.(\d{1,6})(?![\d.])/.exec(text);
+  const match = /^(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})(?![\d.])/.exec(text);
   return match === null ? undefined : [Number(match[1]), Number(match[2]), Number(match[3])];
 }
 
@@ -101,16 +110,21 @@ export function layoutOfVersion(text: string): ReleaseId | "newer" | undefined {
   return row?.id;
 }
 
-/** The layout that a user names by `original` or any release: 1.19 stands for 1.19.0. Undefined for unknown ones. */
+/**
+ * The layout that a user names: by `original`, by a stable series, or by a full version. Undefined for unknown ones.
+ * Two numbers of a development series name no layout, since the layout changed within such series. Any third number is
+ * accepted: stable series get new ones all the time, and none changes the layout.
+ */
 export function layoutNamed(text: string): ReleaseId | undefined {
   if (text === "original") return text;
-  if (!/^\d+\.\d+(\.\d+)?$/.test(text)) return undefined;
-  const id = layoutOfVersion(/\..*\./.test(text) ? text : `${text}.0`);
+  const isSeries = /^\d+\.\d*[02468]$/.test(text);
+  if (!isSeries && !/^\d+\.\d+\.\d+$/.test(text)) return undefined;
+  const id = layoutOfVersion(isSeries ? `${text}.0` : text);
   return id === "newer" ? undefined : id;
 }
 
 /** What layoutNamed accepts. */
-export const namedLayouts = `a release of nbdkit from 1.2 to ${newestKnown.replace(/\.\d+$/, "")}, such as 1.8, or original`;
+export const namedLayouts = `a stable release of nbdkit from 1.2 to ${newestKnown.replace(/\.\d+$/, "")}, such as 1.8, a full version such as 1.21.12, or original`;
 
 /** The layout by the letter that it had before; undefined if there is none. */
 export function layoutOfOldName(name: string): ReleaseId | undefined {

@@ -17,11 +17,16 @@ export type CommandLine =
   /** The options are invalid: print the reason and the usage. */
   | { readonly kind: "usage"; readonly problem: string }
   | { readonly kind: "print"; readonly what: Print }
-  | { readonly kind: "inspect"; readonly request: InspectRequest }
+  | {
+      readonly kind: "inspect";
+      readonly request: InspectRequest;
+      readonly warnings: readonly string[];
+    }
   | {
       readonly kind: "load";
       readonly action: Action;
       readonly settings: Settings;
+      readonly warnings: readonly string[];
       /** All arguments except the plugin, options first, for a plugin that is a program. */
       readonly rest: readonly string[];
     };
@@ -40,7 +45,8 @@ export function parseCommandLine(argv: readonly string[]): CommandLine {
   if (problem !== undefined) return { kind: "usage", problem };
   const { asked, places, ...given } = values.given();
   const [plugin, ...parameters] = words;
-  if (asked.inspect) return { kind: "inspect", request: inspection(asked, given, words) };
+  const warnings = values.deprecations();
+  if (asked.inspect) return { kind: "inspect", request: inspection(asked, given, words), warnings };
   if (asked.json) throw new ConfigError("option --json: expected together with --inspect");
   const action = actionOf(asked);
   if (plugin !== undefined) {
@@ -55,7 +61,7 @@ export function parseCommandLine(argv: readonly string[]): CommandLine {
       foreground: isInForeground(given),
     };
     const rest = [...list.map(optionText), ...withoutOptions(parameters)];
-    return { kind: "load", action, settings, rest };
+    return { kind: "load", action, settings, warnings, rest };
   }
   if (action === "help" || action === "version") return { kind: "print", what: action };
   const hint =
@@ -86,12 +92,12 @@ function inspection(
 }
 
 /** The option must name a filter as --filter does; any other name would be ignored silently. */
-function checkReleases(releases: ReadonlyMap<string, unknown>, filters: readonly string[]): void {
-  for (const filter of releases.keys()) {
+function checkReleases(releases: GivenSettings["releases"], filters: readonly string[]): void {
+  for (const [filter, { option }] of releases) {
     if (filters.includes(filter)) continue;
     const named = filters.map(quoted).join(", ");
     throw new ConfigError(
-      `option --filter-release: ${quoted(filter)}: expected a filter as --filter names it: ${named || "there is none"}`,
+      `option ${option}: ${quoted(filter)}: expected a filter as --filter names it: ${named || "there is none"}`,
     );
   }
 }
@@ -151,6 +157,15 @@ class Values {
         );
       }
     }
+  }
+
+  deprecations(): readonly string[] {
+    return this.#givenOptions().flatMap((option) => {
+      const { replacedBy } = option;
+      return replacedBy === undefined
+        ? []
+        : `option ${display(option)} is deprecated: use --${replacedBy}`;
+    });
   }
 
   /** As they are shown. */

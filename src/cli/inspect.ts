@@ -1,6 +1,6 @@
 /** Prints the properties of a C module: `nbdkit --inspect`. */
 import type { Inspection } from "#abi/recognise/inspect";
-import type { ReleaseId } from "#abi/recognise/releases";
+import type { ChosenLayout } from "#abi/recognise/releases";
 
 import { realPath } from "../lib/paths.ts";
 import { findNative } from "../modules/find.ts";
@@ -9,7 +9,7 @@ import { print } from "./print.ts";
 export interface InspectRequest {
   /** A file, or the bare name of an installed C module. */
   readonly file: string;
-  readonly release?: ReleaseId | undefined;
+  readonly release?: ChosenLayout | undefined;
   readonly json: boolean;
 }
 

@@ -15,7 +15,7 @@ import { rememberOpenFiles } from "../sys/open-files.ts";
 import { discard, hasRoom, nameProcess } from "../sys/process.ts";
 import { usage } from "./arguments.ts";
 import { type Action, parseCommandLine, type Print } from "./command-line.ts";
-import { enterDaemon, startDaemon } from "./daemon.ts";
+import { type Daemon, enterDaemon, startDaemon } from "./daemon.ts";
 import { dumpPlugin } from "./dump.ts";
 import { chooseLog } from "./error-log.ts";
 import { passOnDescriptors } from "./given-descriptors.ts";
@@ -76,14 +76,15 @@ async function run(argv: readonly string[], isScript = false): Promise<number> {
       print(printed(line.what));
       return 0;
     case "inspect":
+      for (const warning of line.warnings) log.warning(warning);
       return inspect(line.request);
     case "load": {
-      const { settings, action, rest } = line;
+      const { settings, action, rest, warnings } = line;
       log.verbose = settings.verbose;
       log.serverName = settings.name;
       chooseLog(settings.log);
       const script = isScript ? undefined : findScriptPlugin(settings.plugin);
-      if (script === undefined) return load(action, settings);
+      if (script === undefined) return load(action, settings, warnings);
       log.debug(`running the plugin ${script}`);
       return run(await runScriptPlugin(script, settings.plugin, rest), true);
     }
@@ -109,11 +110,18 @@ function printed(what: Print): string {
   }
 }
 
-async function load(action: Action, settings: Settings): Promise<number> {
+async function load(
+  action: Action,
+  settings: Settings,
+  warnings: readonly string[],
+): Promise<number> {
   sendConsoleToStderr();
+  const daemon = action === "serve" ? enterDaemon(settings) : undefined;
+  // The first process has already printed them.
+  for (const warning of daemon === undefined ? warnings : []) log.warning(warning);
   switch (action) {
     case "serve":
-      return start(settings);
+      return start(settings, daemon);
     case "help": {
       const chain = await loadLayers(settings);
       print(layerHelp(chain.layers) + usage());
@@ -139,8 +147,7 @@ async function load(action: Action, settings: Settings): Promise<number> {
 }
 
 /** A daemon loads the modules in its own process. */
-async function start(settings: Settings): Promise<number> {
-  const daemon = enterDaemon(settings);
+async function start(settings: Settings, daemon: Daemon | undefined): Promise<number> {
   if (daemon === undefined) log.debug(versionLine().trimEnd());
   // Otherwise ps(1) and pgrep(1) would show the name of Bun.
   nameProcess("nbdkit");

@@ -32,6 +32,8 @@ export interface OptionSpec<Name extends string = OptionName> {
   readonly help: string;
   /** nbdkit lacks this option, so it must not make an abbreviation that nbdkit accepts ambiguous. */
   readonly ours?: true;
+  /** The option is deprecated, and this one is to be used instead. */
+  readonly replacedBy?: Name;
   /** The options that cannot be used together with this one. */
   readonly conflicts?: readonly Conflict<Name>[];
   /** The option says where clients connect, so it is refused with socket activation. */
@@ -119,6 +121,7 @@ const table = [
     value: "FILTER=ID",
     ours: true,
     help: "deprecated: use --filter-release",
+    replacedBy: "filter-release",
     into: "releases",
     parse: withGeneration,
     without: new Map(),

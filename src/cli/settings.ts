@@ -1,5 +1,5 @@
 /** The fields that the options fill, and the settings that the server gets. */
-import type { ReleaseId } from "#abi/recognise/releases";
+import type { ChosenLayout } from "#abi/recognise/releases";
 
 import type { DebugFlag } from "../lib/debug-flags.ts";
 import type { ProtocolPolicy } from "../protocol/policy.ts";
@@ -55,7 +55,8 @@ interface Groups {
 export interface GivenSettings extends Omit<Groups, "asked" | "places"> {
   /** Outermost first. */
   readonly filters: readonly string[];
-  readonly releases: ReadonlyMap<string, ReleaseId>;
+  /** By the filter as --filter names it. */
+  readonly releases: ReadonlyMap<string, ChosenLayout>;
   readonly debugFlags: readonly DebugFlag[];
   /** -s: one client, on stdin and stdout. */
   readonly single: boolean;

@@ -1,5 +1,6 @@
 /** Parsers of option values. The message about a wrong value says which values are accepted. */
 import {
+  type ChosenLayout,
   layoutNamed,
   layoutOfOldName,
   namedLayouts,
@@ -111,7 +112,7 @@ export function debugFlag(value: string): DebugFlag {
   );
 }
 
-type Releases = ReadonlyMap<string, ReleaseId>;
+type Releases = ReadonlyMap<string, ChosenLayout>;
 
 /** `FILTER=RELEASE`: the layout of each filter. */
 export function withRelease(value: string, shown: string, before: Releases): Releases {
@@ -132,13 +133,13 @@ function withLayout(
   expected: string,
 ): Releases {
   const [, filter, name = ""] = /^(.+)=([^=]*)$/s.exec(value) ?? [];
-  const release = layoutOf(name);
-  if (filter === undefined || release === undefined) refuse(shown, value, `FILTER=${expected}`);
-  const other = before.get(filter) ?? release;
-  if (other !== release) {
+  const id = layoutOf(name);
+  if (filter === undefined || id === undefined) refuse(shown, value, `FILTER=${expected}`);
+  const other = before.get(filter);
+  if (other !== undefined && other.id !== id) {
     throw new ConfigError(
-      `option ${shown}: ${quoted(filter)} cannot be both ${other} and ${release}`,
+      `option ${shown}: ${quoted(filter)} cannot be both ${other.text} and ${name}`,
     );
   }
-  return new Map([...before, [filter, release]]);
+  return new Map([...before, [filter, { id, option: shown, text: name }]]);
 }

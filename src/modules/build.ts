@@ -1,7 +1,7 @@
 /** Loads the modules named on the command line, and makes the chain of them. */
 import { closeSync, openSync, readSync } from "node:fs";
 
-import type { ReleaseId } from "#abi/recognise/releases";
+import type { ChosenLayout } from "#abi/recognise/releases";
 
 import { Chain } from "../chain/chain.ts";
 import { lifeCycle } from "../chain/failure.ts";
@@ -24,7 +24,7 @@ export interface ChainRequest {
   /** Outermost first. */
   readonly filters: readonly string[];
   /** For C filters whose layout the file does not show: the filter as --filter names it, and its layout. */
-  readonly releases?: ReadonlyMap<string, ReleaseId>;
+  readonly releases?: ReadonlyMap<string, ChosenLayout>;
   /** Set before a module's `load`. */
   readonly debugFlags?: DebugFlags;
   /** The server's own: filters, and the server's plugins, were written for it. */
@@ -66,9 +66,10 @@ async function scriptLayer(
   path: string,
   { debugFlags, releases, version }: ChainRequest,
 ): Promise<Layer> {
-  if (kind === "filter" && releases?.has(name) === true) {
+  const chosen = kind === "filter" ? releases?.get(name) : undefined;
+  if (chosen !== undefined) {
     throw new ConfigError(
-      `option --filter-release: ${quoted(name)} is a filter in TypeScript: expected a filter in C`,
+      `option ${chosen.option}: ${quoted(name)} is a filter in TypeScript: expected a filter in C`,
     );
   }
   const since = kind === "filter" || isOurs(path) ? version : undefined;

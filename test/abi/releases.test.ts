@@ -16,6 +16,7 @@ import {
   releasesOf,
 } from "#abi/recognise/releases";
 import { filterMarkerOriginal } from "#api/generated/constants.gen";
+import { chosen } from "#test/native";
 
 /** The first and the last release of every row, and a stable release between. */
 const rows: readonly (readonly [ReleaseId, ...string[]])[] = [
@@ -63,6 +64,7 @@ describe("the release says it", () => {
     ["v1.32.5", undefined],
     ["filter 1.32.5", undefined],
     ["1.99999999999.1", undefined],
+    ["01.32.5", undefined],
   ])("%p is %p", (version, expected) => {
     expect(layoutOfVersion(version)).toBe(expected as ReturnType<typeof layoutOfVersion>);
   });
@@ -93,14 +95,18 @@ describe("the user names", () => {
     ["1.2", "1.2"],
     ["1.8", "1.4"],
     ["1.8.4", "1.4"],
-    ["1.19", "1.18"],
-    ["1.21", "1.18"],
     ["1.21.21", "1.21.20"],
     ["1.32", "1.30"],
     ["1.33.11", "1.30"],
     ["1.48", "1.44"],
     ["1.48.9", "1.44"],
+    ["1.48.99", "1.44"],
     ["1.1", undefined],
+    ["1.19", undefined],
+    ["1.21", undefined],
+    ["01.32", undefined],
+    ["1.032", undefined],
+    ["1.32.05", undefined],
     ["1.49.1", undefined],
     ["1.50", undefined],
     ["1", undefined],
@@ -183,7 +189,7 @@ describe("recognised", () => {
     [api(6), "1.21.20"],
     [api(6, { at8: "unknown" }), "1.15.1"],
   ])("%o is what the user says: %s", (given, id) => {
-    expect(recogniseFilter("x.so", head(given), id).id).toBe(id);
+    expect(recogniseFilter("x.so", head(given), chosen(id)).id).toBe(id);
   });
 });
 
@@ -221,6 +227,13 @@ describe("refused", () => {
       "of nbdkit 1.2, but this filter has _api_version 6: expected 1.15.1",
     ],
   ])("%o with %p", (given, wanted, words) => {
-    expect(() => recogniseFilter("x.so", head(given), wanted)).toThrow(words);
+    expect(() => recogniseFilter("x.so", head(given), chosen(wanted))).toThrow(words);
+  });
+
+  test("by the option that chose the layout, as it was typed", () => {
+    const wanted = { id: "1.4", option: "--filter-generation", text: "B" } as const;
+    expect(() => recogniseFilter("x.so", head(first(0)), wanted)).toThrow(
+      "x.so: --filter-generation chooses the layout of nbdkit 1.4, but",
+    );
   });
 });

@@ -71,8 +71,8 @@ describe("settings", () => {
       plugin: "./p.so",
       filters: ["a", "./b.so"],
       releases: new Map([
-        ["a", "original"],
-        ["./b.so", "1.2"],
+        ["a", { id: "original", option: "--filter-release", text: "original" }],
+        ["./b.so", { id: "1.2", option: "--filter-generation", text: "A" }],
       ]),
       debugFlags: [
         { name: "cow", flag: "a.b", value: -1 },
@@ -342,7 +342,7 @@ describe("refusals", () => {
     ],
     [
       ["--filter-generation=x=S", "--filter=./x.so", "--filter=y", "null"],
-      'option --filter-release: "x": expected a filter as --filter names it: "./x.so", "y"',
+      'option --filter-generation: "x": expected a filter as --filter names it: "./x.so", "y"',
     ],
     [["-D", "a.b", "null"], 'must have the format NAME.FLAG=N, with N a number of 32 bits: "a.b"'],
     [["--debug=a.b=x", "null"], "-D (Debug Flag) must have the format NAME.FLAG=N"],
@@ -355,7 +355,7 @@ describe("refusals", () => {
     [["--debug=a.b=2147483648", "null"], "-D (Debug Flag) must have the format NAME.FLAG=N"],
     [
       ["--filter-release=x=1.50", "null"],
-      'option --filter-release: "x=1.50": expected FILTER=RELEASE, a release of nbdkit from 1.2 to 1.48, such as 1.8, or original',
+      'option --filter-release: "x=1.50": expected FILTER=RELEASE, a stable release of nbdkit from 1.2 to 1.48, such as 1.8, a full version such as 1.21.12, or original',
     ],
     [
       ["--filter-generation=x=Z", "null"],
@@ -363,7 +363,11 @@ describe("refusals", () => {
     ],
     [
       ["--filter-release=x=1.8", "--filter-generation=x=C", "--filter=x", "null"],
-      'option --filter-generation: "x" cannot be both 1.4 and 1.10',
+      'option --filter-generation: "x" cannot be both 1.8 and C',
+    ],
+    [
+      ["--filter-generation=x=C", "--filter-release=x=1.21.12", "--filter=x", "null"],
+      'option --filter-release: "x" cannot be both C and 1.21.12',
     ],
   ];
 

@@ -15,6 +15,14 @@ test("--filter-release is refused for a filter in TypeScript, which has no layou
   );
 });
 
+test("--filter-generation warns once that it is deprecated, and its errors name it", async () => {
+  const filter = ["--filter=offset", "--filter-generation=offset=B"];
+  expect(await complaint(...filter, "--filter-generation=offset=B", "null")).toBe(
+    "nbdkit: warning: option --filter-generation is deprecated: use --filter-release\n" +
+      'nbdkit: error: option --filter-generation: "offset" is a filter in TypeScript: expected a filter in C\n',
+  );
+});
+
 describe("a misspelt name", () => {
   test.each([
     [

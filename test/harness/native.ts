@@ -1,5 +1,6 @@
 /** Builds chains in the test process that have genuine C modules in them. */
 import { loadNativeLayer, type NativeOptions } from "#abi/adapters/module";
+import type { ChosenLayout, ReleaseId } from "#abi/recognise/releases";
 import { typescriptLayer } from "#modules/typescript";
 
 import type { Chain, ChainConnection } from "../../src/chain/chain.ts";
@@ -16,9 +17,18 @@ import {
 export function nativeLayer(
   kind: "filter" | "plugin",
   path: string,
-  options: Partial<NativeOptions> = {},
+  { release, ...options }: NativeLayerOptions = {},
 ): Layer {
-  return loadNativeLayer(kind, path, { threads: 16, ...options });
+  return loadNativeLayer(kind, path, { threads: 16, release: chosen(release), ...options });
+}
+
+interface NativeLayerOptions extends Partial<Omit<NativeOptions, "release">> {
+  readonly release?: ReleaseId | undefined;
+}
+
+/** As --filter-release chooses a layout. */
+export function chosen(id: ReleaseId | undefined): ChosenLayout | undefined {
+  return id && { id, option: "--filter-release", text: id };
 }
 
 export function scriptLayer(kind: "filter" | "plugin", definition: unknown): Layer {
