@@ -81,12 +81,11 @@ export function assertDescribed(model: Model): void {
 /** Whether the callbacks and flags exist that rows name. */
 function assertReferences(model: Model): void {
   const macros = new Set(model.macros.map(({ name }) => name));
-  for (const [name, { askedIf = [], defaultWith, flags: possible = [] }] of Object.entries(
-    callbacks,
-  )) {
-    const named = defaultWith === undefined ? askedIf : [...askedIf, defaultWith.has];
+  for (const [name, row] of Object.entries(callbacks)) {
+    const { askedIf = [], defaultWith, olderFilter, flags: possible = [] } = row;
+    const named = [defaultWith?.has, olderFilter?.needs, ...(olderFilter?.has ?? []), ...askedIf];
     const unknown = [
-      ...named.filter((other) => callbacks[other] === undefined),
+      ...named.filter((other) => other !== undefined && callbacks[other] === undefined),
       ...possible.map(flagMacro).filter((macro) => !macros.has(macro)),
     ];
     if (unknown.length > 0) {

@@ -58,6 +58,8 @@ export interface CallbackMeaning {
   readonly default?: Answer;
   /** The answer of a plugin that lacks it, but has the callback `has`. */
   readonly defaultWith?: { readonly has: string; readonly answer: Answer };
+  /** The answer of a filter for a release without it. */
+  readonly olderFilter?: OlderFilter;
   /** Asked only if each of these, in this order, does not answer no. Otherwise the answer is no. */
   readonly askedIf?: readonly string[];
 }
@@ -70,6 +72,13 @@ export function flagMacro(flag: string): string {
 /** The answer to a question, as TypeScript has it. */
 type Answer = boolean | string | Readonly<Record<string, number>>;
 
+/** The answer of a filter that has one of the callbacks `has`, if the question `needs` is not answered no. */
+interface OlderFilter {
+  readonly has: readonly string[];
+  readonly needs?: string;
+  readonly answer: Answer;
+}
+
 type Extra = { readonly [P in Place]?: readonly (readonly [name: string, type: string])[] };
 
 const everywhere: readonly Place[] = ["filter", "next", "plugin"];
@@ -78,6 +87,8 @@ const connection = { scope: "connection", in: everywhere, offered: everywhere } 
 const configured = { scope: "config", in: layers, offered: layers } as const;
 /** In C these ask nbdkit_export_name and the like. */
 const withClient: Extra = { filter: [["client", "Client"]], plugin: [["client", "Client"]] };
+/** What moves or changes data. Other requests then mean something else to the layer below. */
+const changing = ["get_size", "pread", "pwrite", "trim", "zero"];
 const version1 = { scope: "connection", in: ["plugin"], offered: [], returns: "ok" } as const;
 
 /**
@@ -278,6 +289,7 @@ export const callbacks: Readonly<Record<string, CallbackMeaning>> = {
     default: "emulate",
     defaultWith: { has: "zero", answer: "native" },
     askedIf: ["can_write"],
+    olderFilter: { has: ["zero"], answer: "native" },
   },
   can_fast_zero: {
     about: "Whether zero with FLAG_FAST_ZERO fails at once where zeroing is slow.",
@@ -286,6 +298,7 @@ export const callbacks: Readonly<Record<string, CallbackMeaning>> = {
     default: true,
     defaultWith: { has: "zero", answer: false },
     askedIf: ["can_write", "can_zero"],
+    olderFilter: { has: ["zero"], answer: false },
   },
   can_extents: {
     about: "Whether extents is supported. A plugin without it: whether there is an extents.",
@@ -293,6 +306,7 @@ export const callbacks: Readonly<Record<string, CallbackMeaning>> = {
     returns: "bool",
     default: false,
     defaultWith: { has: "extents", answer: true },
+    olderFilter: { has: changing, answer: false },
   },
   can_fua: {
     about: "How FLAG_FUA is supported: not at all, by a flush afterwards, or by the layer itself.",
@@ -301,12 +315,16 @@ export const callbacks: Readonly<Record<string, CallbackMeaning>> = {
     default: "none",
     defaultWith: { has: "flush", answer: "emulate" },
     askedIf: ["can_write"],
+    // The other callbacks of such a filter have no flags, so the whole layer is flushed.
+    olderFilter: { has: ["pwrite", "trim", "zero"], needs: "can_flush", answer: "emulate" },
   },
   can_multi_conn: {
     about: "Whether a flush in one connection covers the writes of all. A plugin without it: no.",
     ...connection,
     returns: "bool",
     default: false,
+    // The filter may keep data for one connection, and cannot say that it does not.
+    olderFilter: { has: ["pread", "pwrite", "trim", "zero", "flush"], answer: false },
   },
   can_cache: {
     about: "How cache requests are supported: not at all, by reads, or by the layer itself.",
@@ -314,6 +332,7 @@ export const callbacks: Readonly<Record<string, CallbackMeaning>> = {
     returns: "support",
     default: "none",
     defaultWith: { has: "cache", answer: "native" },
+    olderFilter: { has: changing, answer: "none" },
   },
   pread: {
     about:

@@ -2,7 +2,7 @@
 import { after, NbdError } from "#api";
 import type { Callback } from "#api/generated/callbacks.gen";
 import { supports } from "#api/generated/constants.gen";
-import type { Support } from "#api/generated/methods.gen";
+import type { Awaitable, Support } from "#api/generated/methods.gen";
 import type { Draft, LayerContext } from "#chain/layer";
 import { questions, rowOf } from "#chain/methods";
 import type { BlockSize } from "#lib/block-size";
@@ -48,6 +48,22 @@ function asked(native: NativeCalls, { cName, op, returns }: Callback, unknown?: 
       return (context) => native.blockSize(context);
     default:
       throw new Error(`${cName} is not a question`);
+  }
+}
+
+/** Answers for a filter whose release lacks the callbacks. */
+export function addOlderAnswers(draft: Draft, module: FilterModule): void {
+  for (const question of questions) {
+    const { cName, olderFilter, returns } = rowOf(question);
+    if (module.form.filter.fields[cName] !== undefined) continue;
+    if (olderFilter?.has.some((callback) => module.has(callback)) !== true) continue;
+    const { answer, needs } = olderFilter;
+    const no = returns === "support" ? "none" : false;
+    // The column names a question with a yes or no.
+    const needed = needs as "canFlush" | undefined;
+    const method = (context: LayerContext): Awaitable<unknown> =>
+      needed === undefined ? answer : after(context[needed](), (can) => (can ? answer : no));
+    Object.assign(draft, { [question]: method });
   }
 }
 

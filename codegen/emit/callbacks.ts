@@ -1,5 +1,6 @@
 /** Emits callbacks.gen.ts: the table of callbacks that the server reads at run time. */
-import { callbacksOf, structOf, type Unit } from "../ir.ts";
+import type { SourceFile } from "ts-morph";
+
 import { headers, type Model } from "../model.ts";
 import { camelCase } from "../names.ts";
 import type { GeneratedFile } from "../output.ts";
@@ -12,7 +13,7 @@ interface Column {
   readonly type: string;
   readonly about: string;
   /** Source text; undefined where the row does not have it. */
-  of(meaning: CallbackMeaning, name: string, model: Model): string | undefined;
+  of(meaning: CallbackMeaning): string | undefined;
 }
 
 const optional = (value: unknown): string | undefined =>
@@ -21,9 +22,6 @@ const unionOf = (names: Iterable<string>): string =>
   [...names].map((name) => JSON.stringify(name)).join(" | ");
 const meanings = Object.values(callbacks);
 const returned = new Set(meanings.map(({ returns }) => returns));
-
-const has = (unit: Unit, name: string): boolean =>
-  callbacksOf(structOf(unit, "nbdkit_filter")).some((callback) => callback.name === name);
 
 /** What follows `cName` and `op` in a row. */
 const columns: readonly Column[] = [
@@ -51,12 +49,6 @@ const columns: readonly Column[] = [
     about: `Whether a ${place === "next" ? "filter's `next`" : place} in TypeScript has it.`,
     of: ({ offered }: CallbackMeaning) => String(offered.includes(place)),
   })),
-  {
-    name: "since",
-    type: "string",
-    about: "The first release whose filters have it; `original`: all have it.",
-    of: (_, name, { releases }) => optional(releases.find(({ unit }) => has(unit, name))?.id),
-  },
   {
     name: "required",
     type: "true",
@@ -91,6 +83,13 @@ const columns: readonly Column[] = [
     of: ({ defaultWith: found }) => optional(found && { ...found, has: camelCase(found.has) }),
   },
   {
+    name: "olderFilter",
+    type: "OlderFilter",
+    about: "The answer of a filter for a release without it.",
+    of: ({ olderFilter: found }) =>
+      optional(found && { ...found, needs: found.needs && camelCase(found.needs) }),
+  },
+  {
     name: "askedIf",
     type: "readonly string[]",
     about:
@@ -98,6 +97,24 @@ const columns: readonly Column[] = [
     of: ({ askedIf }) => optional(askedIf?.map(camelCase)),
   },
 ];
+
+/** A row: its key, and the source text of its columns. */
+interface Row {
+  readonly name: string;
+  readonly columns: Readonly<Record<string, string>>;
+}
+
+function rowsOf(model: Model): Row[] {
+  const ops = opsOf(model);
+  return Object.entries(callbacks).map(([cName, meaning]) => {
+    const found = columns.flatMap(({ name, of }): (readonly [string, string])[] => {
+      const text = of(meaning);
+      return text === undefined ? [] : [[name, text]];
+    });
+    const own = { cName: JSON.stringify(cName), op: String(ops.indexOf(cName) + 1) };
+    return { name: camelCase(cName), columns: { ...own, ...Object.fromEntries(found) } };
+  });
+}
 
 export function emitCallbacks(model: Model): GeneratedFile {
   const inputs = [headers.common, headers.filter, headers.plugin];
@@ -107,36 +124,8 @@ export function emitCallbacks(model: Model): GeneratedFile {
       moduleSpecifier: "./constants.gen.ts",
       namedImports: [...flags].map((flag) => flagMacro(flag).replace("NBDKIT_", "")),
     });
-    file.addTypeAlias({
-      name: "Answer",
-      type: "boolean | string | Readonly<Record<string, number>>",
-    });
-    const ops = opsOf(model);
-    const rows = Object.entries(callbacks).map(([cName, meaning]) => {
-      const found = columns.flatMap(({ name, of }): (readonly [string, string])[] => {
-        const text = of(meaning, cName, model);
-        return text === undefined ? [] : [[name, text]];
-      });
-      const own = { cName: JSON.stringify(cName), op: String(ops.indexOf(cName) + 1) };
-      return { name: camelCase(cName), columns: { ...own, ...Object.fromEntries(found) } };
-    });
-    const property = ({ name, type, about }: Omit<Column, "of">) => ({
-      name,
-      type,
-      docs: [about],
-      isReadonly: true,
-      hasQuestionToken: rows.some((row) => !Object.hasOwn(row.columns, name)),
-    });
-    file.addInterface({
-      isExported: true,
-      name: "Callback",
-      docs: ["A row of the table."],
-      properties: [
-        property({ name: "cName", type: "string", about: "In C." }),
-        property({ name: "op", type: "number", about: "RT_OP_*: in messages to and from C." }),
-        ...columns.map(property),
-      ],
-    });
+    const rows = rowsOf(model);
+    addTypes(file, rows);
     const entries = rows.map(
       ({ name, columns: texts }) => [name, objectText(Object.entries(texts), "  ")] as const,
     );
@@ -147,5 +136,40 @@ export function emitCallbacks(model: Model): GeneratedFile {
       `${objectText(entries)} ${type}`,
       "All callbacks of filters and plugins, by their names in TypeScript, in the order of a life.",
     );
+  });
+}
+
+function addTypes(file: SourceFile, rows: readonly Row[]): void {
+  file.addTypeAlias({
+    name: "Answer",
+    type: "boolean | string | Readonly<Record<string, number>>",
+  });
+  file.addInterface({
+    name: "OlderFilter",
+    docs: [
+      "The answer of a filter that has one of these callbacks, by their names in C, if `needs` is not answered no.",
+    ],
+    properties: [
+      { name: "has", type: "readonly string[]", isReadonly: true },
+      { name: "needs", type: "string", isReadonly: true, hasQuestionToken: true },
+      { name: "answer", type: "Answer", isReadonly: true },
+    ],
+  });
+  const property = ({ name, type, about }: Omit<Column, "of">) => ({
+    name,
+    type,
+    docs: [about],
+    isReadonly: true,
+    hasQuestionToken: rows.some((row) => !Object.hasOwn(row.columns, name)),
+  });
+  file.addInterface({
+    isExported: true,
+    name: "Callback",
+    docs: ["A row of the table."],
+    properties: [
+      property({ name: "cName", type: "string", about: "In C." }),
+      property({ name: "op", type: "number", about: "RT_OP_*: in messages to and from C." }),
+      ...columns.map(property),
+    ],
   });
 }

@@ -5,6 +5,13 @@ import { FLAG_FUA, FLAG_MAY_TRIM, FLAG_FAST_ZERO, FLAG_REQ_ONE } from "./constan
 
 type Answer = boolean | string | Readonly<Record<string, number>>;
 
+/** The answer of a filter that has one of these callbacks, by their names in C, if `needs` is not answered no. */
+interface OlderFilter {
+  readonly has: readonly string[];
+  readonly needs?: string;
+  readonly answer: Answer;
+}
+
 /** A row of the table. */
 export interface Callback {
   /** In C. */
@@ -23,8 +30,6 @@ export interface Callback {
   readonly next: boolean;
   /** Whether a plugin in TypeScript has it. */
   readonly plugin: boolean;
-  /** The first release whose filters have it; `original`: all have it. */
-  readonly since?: string;
   /** A plugin cannot do without it. */
   readonly required?: true;
   /** The type of a filter's `next`, where that is one function. */
@@ -35,6 +40,8 @@ export interface Callback {
   readonly default?: Answer;
   /** The answer of a plugin that lacks it, but has the callback `has`. */
   readonly defaultWith?: { readonly has: string; readonly answer: Answer };
+  /** The answer of a filter for a release without it. */
+  readonly olderFilter?: OlderFilter;
   /** Asked only if each of these, in this order, does not answer no. Otherwise the answer is no. */
   readonly askedIf?: readonly string[];
 }
@@ -49,7 +56,6 @@ export const callbacks = {
     filter: true,
     next: false,
     plugin: true,
-    since: "original",
   },
   unload: {
     cName: "unload",
@@ -59,7 +65,6 @@ export const callbacks = {
     filter: true,
     next: false,
     plugin: true,
-    since: "original",
   },
   dumpPlugin: {
     cName: "dump_plugin",
@@ -69,7 +74,6 @@ export const callbacks = {
     filter: true,
     next: false,
     plugin: true,
-    since: "1.36",
   },
   config: {
     cName: "config",
@@ -79,7 +83,6 @@ export const callbacks = {
     filter: true,
     next: false,
     plugin: true,
-    since: "original",
     nextIs: "NextConfig",
   },
   configComplete: {
@@ -90,7 +93,6 @@ export const callbacks = {
     filter: true,
     next: false,
     plugin: true,
-    since: "original",
     nextIs: "NextConfigComplete",
   },
   threadModel: {
@@ -101,7 +103,6 @@ export const callbacks = {
     filter: true,
     next: false,
     plugin: true,
-    since: "1.14",
   },
   getReady: {
     cName: "get_ready",
@@ -111,7 +112,6 @@ export const callbacks = {
     filter: true,
     next: false,
     plugin: true,
-    since: "1.18",
   },
   afterFork: {
     cName: "after_fork",
@@ -121,7 +121,6 @@ export const callbacks = {
     filter: true,
     next: false,
     plugin: true,
-    since: "1.21.12",
   },
   cleanup: {
     cName: "cleanup",
@@ -131,7 +130,6 @@ export const callbacks = {
     filter: true,
     next: false,
     plugin: true,
-    since: "1.26",
   },
   preconnect: {
     cName: "preconnect",
@@ -141,7 +139,6 @@ export const callbacks = {
     filter: true,
     next: false,
     plugin: true,
-    since: "1.17.1",
     nextIs: "NextPreconnect",
   },
   listExports: {
@@ -152,7 +149,6 @@ export const callbacks = {
     filter: true,
     next: false,
     plugin: true,
-    since: "1.21.22",
     nextIs: "NextListExports",
   },
   defaultExport: {
@@ -163,7 +159,6 @@ export const callbacks = {
     filter: true,
     next: false,
     plugin: true,
-    since: "1.24",
     nextIs: "NextDefaultExport",
   },
   open: {
@@ -174,7 +169,6 @@ export const callbacks = {
     filter: true,
     next: false,
     plugin: true,
-    since: "original",
     required: true,
     nextIs: "NextOpen",
   },
@@ -186,7 +180,6 @@ export const callbacks = {
     filter: true,
     next: false,
     plugin: true,
-    since: "original",
   },
   prepare: {
     cName: "prepare",
@@ -196,7 +189,6 @@ export const callbacks = {
     filter: true,
     next: false,
     plugin: false,
-    since: "original",
   },
   finalize: {
     cName: "finalize",
@@ -206,7 +198,6 @@ export const callbacks = {
     filter: true,
     next: false,
     plugin: false,
-    since: "original",
   },
   reopen: {
     cName: "reopen",
@@ -225,7 +216,6 @@ export const callbacks = {
     filter: true,
     next: true,
     plugin: true,
-    since: "1.24",
   },
   getSize: {
     cName: "get_size",
@@ -235,7 +225,6 @@ export const callbacks = {
     filter: true,
     next: true,
     plugin: true,
-    since: "original",
     required: true,
   },
   blockSize: {
@@ -246,7 +235,6 @@ export const callbacks = {
     filter: true,
     next: true,
     plugin: true,
-    since: "1.30",
     default: { "minimum": 0, "preferred": 0, "maximum": 0 },
   },
   canWrite: {
@@ -257,7 +245,6 @@ export const callbacks = {
     filter: true,
     next: true,
     plugin: true,
-    since: "original",
     default: false,
     defaultWith: { "has": "pwrite", "answer": true },
   },
@@ -269,7 +256,6 @@ export const callbacks = {
     filter: true,
     next: true,
     plugin: true,
-    since: "original",
     default: false,
     defaultWith: { "has": "flush", "answer": true },
   },
@@ -281,7 +267,6 @@ export const callbacks = {
     filter: true,
     next: true,
     plugin: true,
-    since: "original",
     default: false,
   },
   canTrim: {
@@ -292,7 +277,6 @@ export const callbacks = {
     filter: true,
     next: true,
     plugin: true,
-    since: "original",
     default: false,
     defaultWith: { "has": "trim", "answer": true },
     askedIf: ["canWrite"],
@@ -306,9 +290,9 @@ export const callbacks = {
     filter: true,
     next: true,
     plugin: true,
-    since: "1.4",
     default: "emulate",
     defaultWith: { "has": "zero", "answer": "native" },
+    olderFilter: { "has": ["zero"], "answer": "native" },
     askedIf: ["canWrite"],
   },
   canFastZero: {
@@ -319,9 +303,9 @@ export const callbacks = {
     filter: true,
     next: true,
     plugin: true,
-    since: "1.15.1",
     default: true,
     defaultWith: { "has": "zero", "answer": false },
+    olderFilter: { "has": ["zero"], "answer": false },
     askedIf: ["canWrite", "canZero"],
   },
   canExtents: {
@@ -332,9 +316,9 @@ export const callbacks = {
     filter: true,
     next: true,
     plugin: true,
-    since: "1.12",
     default: false,
     defaultWith: { "has": "extents", "answer": true },
+    olderFilter: { "has": ["get_size", "pread", "pwrite", "trim", "zero"], "answer": false },
   },
   canFua: {
     cName: "can_fua",
@@ -344,9 +328,9 @@ export const callbacks = {
     filter: true,
     next: true,
     plugin: true,
-    since: "1.4",
     default: "none",
     defaultWith: { "has": "flush", "answer": "emulate" },
+    olderFilter: { "has": ["pwrite", "trim", "zero"], "needs": "canFlush", "answer": "emulate" },
     askedIf: ["canWrite"],
   },
   canMultiConn: {
@@ -357,8 +341,8 @@ export const callbacks = {
     filter: true,
     next: true,
     plugin: true,
-    since: "1.10",
     default: false,
+    olderFilter: { "has": ["pread", "pwrite", "trim", "zero", "flush"], "answer": false },
   },
   canCache: {
     cName: "can_cache",
@@ -368,9 +352,9 @@ export const callbacks = {
     filter: true,
     next: true,
     plugin: true,
-    since: "1.14",
     default: "none",
     defaultWith: { "has": "cache", "answer": "native" },
+    olderFilter: { "has": ["get_size", "pread", "pwrite", "trim", "zero"], "answer": "none" },
   },
   pread: {
     cName: "pread",
@@ -380,7 +364,6 @@ export const callbacks = {
     filter: true,
     next: true,
     plugin: true,
-    since: "original",
     required: true,
     flags: 0,
   },
@@ -392,7 +375,6 @@ export const callbacks = {
     filter: true,
     next: true,
     plugin: true,
-    since: "original",
     flags: FLAG_FUA,
   },
   flush: {
@@ -403,7 +385,6 @@ export const callbacks = {
     filter: true,
     next: true,
     plugin: true,
-    since: "original",
     flags: 0,
   },
   trim: {
@@ -414,7 +395,6 @@ export const callbacks = {
     filter: true,
     next: true,
     plugin: true,
-    since: "original",
     flags: FLAG_FUA,
   },
   zero: {
@@ -425,7 +405,6 @@ export const callbacks = {
     filter: true,
     next: true,
     plugin: true,
-    since: "original",
     flags: FLAG_MAY_TRIM | FLAG_FUA | FLAG_FAST_ZERO,
   },
   extents: {
@@ -436,7 +415,6 @@ export const callbacks = {
     filter: true,
     next: true,
     plugin: true,
-    since: "1.12",
     flags: FLAG_REQ_ONE,
   },
   cache: {
@@ -447,7 +425,6 @@ export const callbacks = {
     filter: true,
     next: true,
     plugin: true,
-    since: "1.14",
     flags: 0,
   },
   _preadV1: {
