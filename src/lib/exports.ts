@@ -9,6 +9,7 @@ export interface Export {
   readonly description: string | undefined;
 }
 
+/** nbdkit's limit for one list. */
 const mostEntries = 10_000;
 /** The length limit of NBD's strings, in bytes. */
 const mostStringBytes = 4096;

@@ -3,6 +3,7 @@
  * nbdkit-plugin(3), "Extents list".
  */
 import { errnoError } from "./errno.ts";
+import { firstExtents } from "./limits.ts";
 
 /** The range takes no space on the disk. */
 export const EXTENT_HOLE = 1;
@@ -16,11 +17,9 @@ export interface Extent {
   readonly type: number;
 }
 
-/** The most extents in one list. Further ones are dropped, and callers treat their range as "not known yet". */
+/** nbdkit's limit for one list. Further extents are dropped, and callers treat their range as "not known yet". */
 const mostEntries = 1_048_576;
 const largest = (1n << 63n) - 1n;
-/** The initial capacity of a list: most are short. */
-const fewEntries = 8;
 
 /**
  * Extents of the bytes from `start` up to `end`, in order and without gaps. A method need not describe all of
@@ -35,8 +34,8 @@ export class Extents {
   readonly start: bigint;
   readonly end: bigint;
   /** The end and the type of each extent. A list may have a million: objects would take ten times the memory. */
-  #ends = new BigUint64Array(fewEntries);
-  #types = new Uint32Array(fewEntries);
+  #ends = new BigUint64Array(firstExtents);
+  #types = new Uint32Array(firstExtents);
   #count = 0;
   /** The required start of the next extent; undefined before the first. */
   #next: bigint | undefined;

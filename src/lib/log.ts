@@ -2,6 +2,7 @@
 import { writeSync } from "node:fs";
 import { isatty } from "node:tty";
 
+import { logPatienceMs } from "./limits.ts";
 import { printable, withoutControls } from "./quoted.ts";
 import { bytesOf } from "./text-bytes.ts";
 
@@ -74,8 +75,6 @@ function program(): string {
 
 /** A pipe that accepts anything without blocking accepts at least this many bytes. */
 const pageBytes = 4096;
-/** The time limit for a busy reader of the log. Clients wait meanwhile, so the server does not wait repeatedly. */
-const patienceMs = 2000;
 /** The number of lines that could not be written, by descriptor. */
 const lost = new Map<number, number>();
 
@@ -109,7 +108,7 @@ function writeOrLose(fd: number, bytes: Uint8Array): void {
 
 function write(fd: number, line: Uint8Array): void {
   for (let at = 0; at < line.length;) {
-    if (!hasRoom(fd, patienceMs)) return void lost.set(fd, (lost.get(fd) ?? 0) + 1);
+    if (!hasRoom(fd, logPatienceMs)) return void lost.set(fd, (lost.get(fd) ?? 0) + 1);
     try {
       at += writeSync(fd, line, at, Math.min(line.length - at, pageBytes));
     } catch (error) {

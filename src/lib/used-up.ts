@@ -1,7 +1,6 @@
 /** Frees memory as soon as it is no longer needed, since the collector would find it late. */
 
-/** Freeing less is not worth the call. */
-const leastBytes = 16 << 10;
+import { freedFromBytes } from "./limits.ts";
 
 /**
  * Free the memory of bytes that no other code uses, unless other bytes share the buffer. Sockets
@@ -9,6 +8,6 @@ const leastBytes = 16 << 10;
  * new pages for each one, which takes longer than copying the bytes.
  */
 export function freeUsedUp({ buffer, byteLength }: Uint8Array): void {
-  if (byteLength < leastBytes || byteLength !== buffer.byteLength) return;
+  if (byteLength < freedFromBytes || byteLength !== buffer.byteLength) return;
   if (buffer instanceof ArrayBuffer) buffer.transfer(0);
 }

@@ -1,4 +1,4 @@
-/** Calls on other threads: memory that moves, errors, and many at once. */
+/** Calls on other threads: memory that may move, errors, and many calls at once. */
 import { afterAll, describe, expect, test } from "bun:test";
 import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -18,7 +18,7 @@ afterAll(() => {
 });
 
 describe("calls on other threads", () => {
-  test("fill arrays of every size, even small ones, which may move", async () => {
+  test("fill arrays of all sizes, even small ones, which may move", async () => {
     const reads = Array.from({ length: 500 }, async (_, i) => {
       const buf = new Uint8Array(1 + ((i * 37) % 3000));
       const at = (i * 101) % 60_000;
@@ -38,7 +38,7 @@ describe("calls on other threads", () => {
     await onThread.pwrite(fd, bytes.subarray(1000, 1100), 1000n);
   });
 
-  test("answer what the calls of this thread do", async () => {
+  test("return the same results as calls on this thread", async () => {
     expect(await onThread.size(fd)).toBe(65536n);
     expect(await onThread.pread(fd, new Uint8Array(0), 0n)).toBe(0);
     expect(await onThread.pread(fd, new Uint8Array(1), 65536n)).toBe(0);
@@ -47,7 +47,7 @@ describe("calls on other threads", () => {
     await onThread.fdatasync(fd);
   });
 
-  test("throw what the calls of this thread throw", async () => {
+  test("throw the same errors as calls on this thread", async () => {
     const gone = openSync(path, "r");
     await onThread.close(gone);
     const message = (call: Promise<unknown>) => call.then(String, String);

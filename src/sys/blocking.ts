@@ -1,23 +1,17 @@
 /**
- * Makes system calls that may wait on threads of their own, so that JavaScript's thread serves other clients meanwhile.
- * Bun has threads for node:fs, but only as many as the machine has processors: two calls that hang would stop them all.
+ * Makes blocking system calls on threads of their own, so that JavaScript's thread serves other clients meanwhile. Bun
+ * has threads for node:fs, but only as many as the machine has processors: two hanging calls could stop them all.
  */
 import { ptr } from "bun:ffi";
 
 import { log } from "../lib/log.ts";
 import { type BlockingCall, type BlockingCalls, type Order, perform } from "./blocking-calls.ts";
-
-/** Threads that there are at most. */
-const mostThreads = 64;
-/** Calls that one open file may have under way, so that a disk which hangs leaves threads to the others. */
-const mostOfOne = 8;
-/** A thread that was not needed for so long ends, since each takes some megabytes. */
-const idleMs = 10_000;
+import { idleThreadMs, mostBlockingThreads, mostCallsOfFile } from "./limits.ts";
 
 interface Job {
   readonly order: Order;
   readonly fd: number;
-  /** Memory that the call uses is kept by this. */
+  /** Keeps the memory that the call uses. */
   readonly memory: ArrayBufferLike | undefined;
   readonly done: (result: number | bigint) => void;
 }
@@ -34,10 +28,10 @@ class Thread {
       this.#worker.unref();
       if (job !== undefined) finished(this, job, data);
     });
-    // It could not be started, as when the user changed and may not read this program: the call is made here instead.
+    // The thread did not start, for example because the new user cannot read this program: make the call here instead.
     this.#worker.addEventListener("error", (event) => {
       event.preventDefault();
-      log.debug(`no thread for calls that wait, other clients wait with them: ${event.message}`);
+      log.debug(`no thread for a blocking call, so all clients wait for it: ${event.message}`);
       const job = this.#job;
       this.#job = undefined;
       threads--;
@@ -57,25 +51,25 @@ class Thread {
 }
 
 let threads = 0;
-/** Those without a job. The one that was used last is used first. */
+/** Threads without a job. The most recently used one is used first. */
 const idle: Thread[] = [];
-/** Idle threads that were not needed since the timer was started. */
+/** The number of threads that have been idle since the last tick of the timer. */
 let unused = 0;
 let timer: Timer | undefined;
-/** How many calls are under way, by the descriptor. */
+/** The number of outstanding calls of each descriptor. */
 const running = new Map<number, number>();
-/** Calls that wait for a thread. Descriptors take turns. */
+/** Calls that wait for a thread, by descriptor. Descriptors take turns. */
 const waiting = new Map<number, Job[]>();
 
 function submit(job: Job): void {
-  if (mayRun(job.fd) && (idle.length > 0 || threads < mostThreads)) return run(job);
+  if (mayRun(job.fd) && (idle.length > 0 || threads < mostBlockingThreads)) return run(job);
   const queue = waiting.get(job.fd);
   if (queue === undefined) waiting.set(job.fd, [job]);
   else queue.push(job);
 }
 
 function mayRun(fd: number): boolean {
-  return (running.get(fd) ?? 0) < mostOfOne;
+  return (running.get(fd) ?? 0) < mostCallsOfFile;
 }
 
 function run(job: Job): void {
@@ -96,7 +90,7 @@ function finished(thread: Thread | undefined, job: Job, result: number | bigint)
   if (thread !== undefined) idle.push(thread);
   const next = nextJob();
   if (next !== undefined) run(next);
-  else timer ??= setInterval(endUnused, idleMs).unref();
+  else timer ??= setInterval(endUnused, idleThreadMs).unref();
   job.done(result);
 }
 
@@ -121,22 +115,22 @@ function endUnused(): void {
   timer = undefined;
 }
 
-/** Make a call on another thread. Returns what it does, or the negated errno. */
+/** Make a call on another thread. Returns its result, or the negated errno. */
 export function onThread<C extends Exclude<BlockingCall, "pread" | "pwrite">>(
   call: C,
   fd: number,
   ...args: BlockingCalls[C] extends (fd: number, ...rest: infer Rest) => unknown ? Rest : never
 ): Promise<ReturnType<BlockingCalls[C]>> {
   return new Promise((resolve) => {
-    // The cast is true: the thread answers with what the call returned.
+    // The cast is correct: the thread answers with the result of this call.
     const done = (result: number | bigint) => resolve(result as ReturnType<BlockingCalls[C]>);
     submit({ order: [call, fd, ...args], fd, memory: undefined, done });
   });
 }
 
 /**
- * Fill or write `buf` on another thread. Returns the number of bytes, or the negated errno. Until then the memory must
- * neither be freed nor used for anything else.
+ * Fill or write `buf` on another thread. Returns the number of bytes, or the negated errno. Until then the caller must
+ * neither free the memory nor use it for anything else.
  */
 export function transferOnThread(
   call: "pread" | "pwrite",
@@ -144,7 +138,7 @@ export function transferOnThread(
   buf: Uint8Array,
   offset: bigint,
 ): Promise<number> {
-  // Asking for `buffer` makes the memory of a small array stay where it is.
+  // Reading `buffer` fixes the address of a small array.
   const { buffer: memory, byteLength: count } = buf;
   if (count === 0) return Promise.resolve(0);
   const address = ptr(buf);

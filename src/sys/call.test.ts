@@ -1,4 +1,4 @@
-/** Calls of libc: errno, signals that interrupt them, and when they are loaded. */
+/** Calls of libc: errno, interrupting signals, and loading at the first use. */
 import { type Pointer, toArrayBuffer } from "bun:ffi";
 import { expect, test } from "bun:test";
 
@@ -7,14 +7,14 @@ import { callsOf, checked, fixed, orErrno, uninterrupted } from "./call.ts";
 
 const libc = callsOf("__errno_location", "close");
 
-test("a failed call is its negated errno, or an error with its name", () => {
+test("a failed call returns its negated errno, or throws an error with the errno's name", () => {
   expect(orErrno(libc().close(-1))).toBe(-errnos.EBADF);
   expect(() => checked("close", libc().close(-1))).toThrow(
     expect.objectContaining({ message: "close: EBADF", code: "EBADF", errno: errnos.EBADF }),
   );
 });
 
-test("a call that a signal interrupts is made again, and no other", () => {
+test("only a call that a signal interrupts is repeated", () => {
   // The cast is correct: it is an address of this process.
   const errno = new Int32Array(toArrayBuffer(libc()["__errno_location"]() as Pointer, 0, 4));
   const results = [errnos.EINTR, errnos.EINTR, errnos.EAGAIN, errnos.EBADF];
@@ -25,7 +25,7 @@ test("a call that a signal interrupts is made again, and no other", () => {
   expect([made, results.length]).toEqual([-errnos.EAGAIN, 1]);
 });
 
-test("a function that libc lacks is missing at each call, not before", () => {
+test("a function that libc lacks makes each call throw, not the import", () => {
   const script = `
     const { symbols } = await import("./generated/libc.gen.ts");
     symbols.no_such_function = { returns: "i32" };

@@ -1,4 +1,4 @@
-/** How libc is called: functions that are loaded at their first use, errno, signals, and memory that does not move. */
+/** Calls libc: loads functions at their first use, and handles errno, interrupting signals and memory for C. */
 import { dlopen, type FFIFunction, type Pointer, read } from "bun:ffi";
 
 import { errnoName, errnos } from "../lib/errno.ts";
@@ -8,14 +8,14 @@ type Rows = typeof symbols;
 type Libc = ReturnType<typeof dlopen<Rows>>["symbols"];
 
 /**
- * glibc is always loaded under this name, and musl takes the name for its own. Where a library is not there, the dlopen
- * of bun:ffi looks in the current folder, which may be another user's: so no other name is tried.
+ * glibc is always loaded under this name, and musl accepts the name for itself. If a library is missing, the dlopen of
+ * bun:ffi looks in the current folder, which may belong to another user. So try no other name.
  */
 const libcName = "libc.so.6";
 
 /**
- * Functions of libc. They are loaded by the first call of the result. Each call throws if libc lacks one of them.
- * Nothing is loaded between a later call and a look at its errno.
+ * Functions of libc. The first call of the result loads them; each call throws if libc lacks one of them. Later calls
+ * load nothing, so they leave the errno of a libc call as it is.
  */
 export function callsOf<K extends keyof Rows>(...names: readonly K[]): () => Pick<Libc, K> {
   let loaded: Pick<Libc, K> | undefined;
@@ -58,26 +58,26 @@ let errnoAt: Pointer | undefined;
 function errnoAddress(): Pointer {
   const address = openLibc(["__errno_location"])["__errno_location"]();
   if (address === null) throw new Error("libc has no __errno_location");
-  // Addresses of the user half are safe integers, so not the bigints of the type.
+  // Addresses of user space are safe integers, so Bun returns numbers, never the bigints of the type.
   return address as Pointer;
 }
 
-/** The errno of the call that this thread just made. */
+/** The errno of the last call on this thread. */
 export function lastErrno(): number {
   errnoAt ??= errnoAddress();
   return read.i32(errnoAt, 0);
 }
 
-/** What a call returned if that is 0 or more, else the negated errno. */
+/** The result of a call if it is 0 or more, else the negated errno. */
 export function orErrno(result: number | bigint): number {
   const number = Number(result);
   return number >= 0 ? number : -lastErrno();
 }
 
-/** What `orErrno` returns for a call that a signal interrupted, which is to be made again. */
+/** What `orErrno` returns for a call that a signal interrupted. The caller repeats it. */
 export const interrupted = -errnos.EINTR;
 
-/** Make a call until no signal interrupts it. Returns 0 or more, or the negated errno. Hot calls loop by themselves. */
+/** Repeat a call until no signal interrupts it. Returns 0 or more, or the negated errno. Hot calls loop themselves. */
 export function uninterrupted(call: () => number | bigint): number {
   for (;;) {
     const result = orErrno(call());
@@ -85,21 +85,21 @@ export function uninterrupted(call: () => number | bigint): number {
   }
 }
 
-/** The error of `call`, which just failed, as node makes them: with the errno's name in `code`. */
+/** The error of `call`, which just failed, in node's form: `code` is the errno's name. */
 export function systemError(call: string, errno = lastErrno()): Error & { readonly code: string } {
   const code = errnoName(errno);
   return Object.assign(new Error(`${call}: ${code}`), { code, errno });
 }
 
-/** The result of `call`. Throws its error if that is -1. */
+/** The result of `call`. Throws the call's error if it is -1. */
 export function checked(call: string, result: number): number {
   if (result === -1) throw systemError(call);
   return result;
 }
 
 /**
- * A typed array of so many elements whose memory never moves, so that its address may be kept. Small arrays lie in the
- * collector's heap unless they have an ArrayBuffer of their own.
+ * A typed array whose memory never moves, so that C may keep its address. Small arrays are in the collector's heap
+ * unless they have an ArrayBuffer of their own.
  */
 export function fixed<A>(
   type: { new (memory: ArrayBuffer): A; readonly BYTES_PER_ELEMENT: number },

@@ -1,4 +1,4 @@
-/** Parts of files in pipes: only those that can be had at once, and all of their bytes. */
+/** Parts of files in pipes: the pipe holds all of the bytes, and only data in memory goes through it. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { closeSync, mkdtempSync, openSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -33,7 +33,7 @@ function opened(): FilePipe {
   return pipe;
 }
 
-/** What is in the pipe. */
+/** Read all bytes from the pipe. */
 function emptied(pipe: FilePipe): Uint8Array {
   const all = new Uint8Array(pipe.held);
   for (let at = 0; at < all.length;) {
@@ -55,9 +55,9 @@ describe.skipIf(!kernelTellsWhatIsInMemory)("a pipe", () => {
     [5000, 262_144],
     [4096, MiB - 8192],
     [2 * MiB + 70, 7],
-  ])("holds the header and what the file has at %d, %d bytes", (offset, count) => {
+  ])("holds the header and the file's bytes at %d, %d of them", (offset, count) => {
     using pipe = opened();
-    // Twice, since pipes are used again.
+    // Twice, since the server reuses pipes.
     for (let i = 0; i < 2; i++) {
       expect(pipe.fill(header, fd, BigInt(offset), count)).toBe(true);
       const expected = Buffer.concat([header, contents.subarray(offset, offset + count)]);
@@ -65,7 +65,7 @@ describe.skipIf(!kernelTellsWhatIsInMemory)("a pipe", () => {
     }
   });
 
-  test("has room for what it says, wherever that lies", () => {
+  test("has the room that it reports at every alignment", () => {
     using pipe = opened();
     expect(pipe.room).toBeGreaterThan(256 * KiB - 8192);
     for (const offset of [0, 1, 4095, 4096]) {
@@ -76,20 +76,20 @@ describe.skipIf(!kernelTellsWhatIsInMemory)("a pipe", () => {
 
   test.each([
     ["more than fits", 0, 2 * MiB],
-    ["what reaches beyond the end", 2 * MiB, 78],
-    ["what lies behind the end", 4 * MiB, 10],
-  ])("tells that it does not hold %s", (_what, offset, count) => {
+    ["a range that reaches beyond the end", 2 * MiB, 78],
+    ["a range behind the end", 4 * MiB, 10],
+  ])("refuses %s", (_what, offset, count) => {
     using pipe = opened();
     expect(pipe.fill(header, fd, BigInt(offset), count)).toBe(false);
   });
 
-  test("takes nothing from what is no file", () => {
+  test("takes nothing from a bad descriptor", () => {
     using pipe = opened();
     expect(pipe.fill(header, -1, 0n, 10)).toBe(false);
     expect(pipe.held).toBe(header.length);
   });
 
-  test("gives nothing to what is no socket", () => {
+  test("gives nothing to a bad descriptor", () => {
     using pipe = opened();
     expect(pipe.fill(header, fd, 0n, 10)).toBe(true);
     expect(pipe.give(-1)).toBe(-1);
@@ -97,15 +97,15 @@ describe.skipIf(!kernelTellsWhatIsInMemory)("a pipe", () => {
   });
 });
 
-describe.skipIf(!kernelTellsWhatIsInMemory)("in memory", () => {
-  test("is what was just written, up to the end of the file", () => {
+describe.skipIf(!kernelTellsWhatIsInMemory)("isInMemory", () => {
+  test("accepts data that was just written, up to the end of the file", () => {
     expect(isInMemory(fd, 0n, contents.length)).toBe(true);
     expect(isInMemory(fd, 4095n, 2)).toBe(true);
     expect(isInMemory(fd, BigInt(2 * MiB), 78)).toBe(false);
     expect(isInMemory(fd, BigInt(4 * MiB), 10)).toBe(false);
   });
 
-  test("is a hole once it was read", () => {
+  test("accepts a hole only after a read of it", () => {
     const path = join(folder, "holes");
     writeFileSync(path, "");
     truncateSync(path, MiB);
@@ -119,7 +119,7 @@ describe.skipIf(!kernelTellsWhatIsInMemory)("in memory", () => {
     }
   });
 
-  test("is nothing of what is no file", () => {
+  test("refuses bad descriptors and devices", () => {
     expect(isInMemory(-1, 0n, 10)).toBe(false);
     const zero = openSync("/dev/zero", "r");
     expect(isInMemory(zero, 0n, 10)).toBe(false);

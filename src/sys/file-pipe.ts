@@ -1,6 +1,6 @@
 /**
- * A pipe through which the kernel hands a part of a file to a socket: pages of the page cache, without a copy. What
- * the client gets is what they hold when it takes them.
+ * A pipe through which the kernel moves part of a file to a socket: pages of the page cache, without a copy. The
+ * client gets the content that the pages have when it receives them.
  */
 import { closeSync } from "node:fs";
 
@@ -8,7 +8,6 @@ import { errnos } from "../lib/errno.ts";
 import { callsOf, fixed, interrupted, orErrno } from "./call.ts";
 import {
   F_GETFL,
-  F_GETPIPE_SZ,
   F_SETPIPE_SZ,
   O_CLOEXEC,
   O_NONBLOCK,
@@ -19,14 +18,11 @@ import {
   SYS_cachestat,
 } from "./generated/libc.gen.ts";
 import { preadNow } from "./libc.ts";
+import { pipeBytes } from "./limits.ts";
 
-/** The most that everybody may ask for. */
-const pipeBytes = 1 << 20;
-/** A pipe with less is of no use. */
-const leastPipeBytes = 256 << 10;
 const calls = callsOf("fcntl", "getpagesize", "pipe2", "read", "splice", "syscall", "write");
 
-/** Words of 8 bytes. */
+/** The index of the 8-byte word at an offset. */
 const word = (bytes: number) => bytes / BigUint64Array.BYTES_PER_ELEMENT;
 
 function load() {
@@ -47,34 +43,33 @@ function libc(): ReturnType<typeof load> {
   return (loaded ??= load());
 }
 
-/** Whether the socket never blocks, which a transfer to it requires. */
+/** Whether the socket is non-blocking, as `give` requires. */
 export function isNonBlocking(fd: number): boolean {
   try {
     const flags = libc().c.fcntl(fd, F_GETFL, 0);
     return flags !== -1 && (flags & O_NONBLOCK) !== 0;
   } catch {
-    // Without libc everything else works.
+    // Without libc everything else still works.
     return false;
   }
 }
 
 export class FilePipe implements Disposable {
-  /** Bytes in it. */
+  /** The number of bytes in the pipe. */
   held = 0;
   readonly #out: number;
   readonly #in: number;
   readonly #pages: number;
 
-  /** Undefined where there are too few descriptors, or too little memory for this user's pipes. */
+  /** Undefined if too few descriptors are left, or the system gives this user's pipes no more memory. */
   static open(): FilePipe | undefined {
     const { c, pageBytes } = libc();
     const ends = new Int32Array(2);
     if (c.pipe2(ends, O_CLOEXEC | O_NONBLOCK) === -1) return undefined;
     const [out = -1, into = -1] = ends;
-    c.fcntl(into, F_SETPIPE_SZ, pipeBytes);
-    const bytes = c.fcntl(into, F_GETPIPE_SZ, 0);
+    const bytes = c.fcntl(into, F_SETPIPE_SZ, pipeBytes);
     const pipe = new FilePipe(out, into, Math.floor(bytes / pageBytes));
-    if (bytes >= leastPipeBytes) return pipe;
+    if (bytes >= pipeBytes) return pipe;
     pipe[Symbol.dispose]();
     return undefined;
   }
@@ -85,15 +80,15 @@ export class FilePipe implements Disposable {
     this.#pages = pages;
   }
 
-  /** So much of a file fits in any case, with a header in front of it. */
+  /** The length of a part of a file that always fits, with a header in front of it. */
   get room(): number {
-    // The header has a page of its own, and what does not begin with a page has one more.
+    // The header takes a page of its own, and a range that is not aligned to pages spans one more.
     return (this.#pages - 2) * libc().pageBytes;
   }
 
   /**
-   * Put `header` and then `count` bytes of the file into the empty pipe, waiting for what is not in memory. False where
-   * not all of it fits, or is there.
+   * Put `header` and then `count` bytes of the file into the empty pipe, waiting for data that is not in memory. False
+   * if the pipe is too small, or the file too short.
    */
   fill(header: Uint8Array, file: number, offset: bigint, count: number): boolean {
     const { c, position } = libc();
@@ -112,7 +107,7 @@ export class FilePipe implements Disposable {
     return this.held === header.length + count;
   }
 
-  /** Let the socket have as much as it takes. Returns how much that was, or -1 where it is gone. */
+  /** Move data to the socket, as much as it takes now. Returns the number of bytes, or -1 if the socket failed. */
   give(socket: number): number {
     const { c } = libc();
     const before = this.held;
@@ -126,7 +121,7 @@ export class FilePipe implements Disposable {
     return before - this.held;
   }
 
-  /** Take the next bytes out. */
+  /** Read the next bytes from the pipe. */
   take(into: Uint8Array): number {
     const { c } = libc();
     let count: number;
@@ -145,8 +140,8 @@ export class FilePipe implements Disposable {
 const splicing = SPLICE_F_MOVE | SPLICE_F_NONBLOCK;
 
 /**
- * Whether the page cache has all of a part of a file, as far as the kernel tells. A page that is still being read
- * counts, and would be waited for. But files are read in order, so the last one is asked whether it can be read now.
+ * Whether the page cache has all of a part of a file. cachestat(2) also counts pages that the kernel is still reading,
+ * for which a transfer would wait. The kernel reads files in order, so try to read the last byte without waiting.
  */
 export function isInMemory(file: number, offset: bigint, count: number): boolean {
   const { c, last, pageBytes, range, stat } = libc();

@@ -1,4 +1,4 @@
-/* What the server uses of libc and Linux, as their manual pages declare it.
+/* The functions, constants and structs of libc and Linux that the server uses, as their manual pages declare them.
  *
  * Codegen reads it into generated/libc.gen.ts. test/codegen/system.test.ts compiles every row beside the system's own
  * headers. All values are the same on x86-64 and aarch64; do not add O_DIRECT and the like, which are not.
@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What `...` of a variadic function gets. Linux's ABIs pass integers and pointers there like fixed parameters. */
+/* An argument for the `...` of a variadic function. Linux's ABIs pass integers and pointers there like parameters. */
 #ifndef SYS_REST
 #define SYS_REST(...) __VA_ARGS__
 #endif
@@ -75,7 +75,6 @@ int ioctl (int fd, uint64_t request, SYS_REST (void *argp));
 #define F_SETFL 4
 #define F_DUPFD_CLOEXEC 1030
 #define F_SETPIPE_SZ 1031
-#define F_GETPIPE_SZ 1032
 #define FD_CLOEXEC 1
 #define O_NONBLOCK 0x800
 #define O_CLOEXEC 0x80000
@@ -88,7 +87,7 @@ int dup2 (int oldfd, int newfd);
 ssize_t splice (int fd_in, off_t *off_in, int fd_out, off_t *off_out, size_t size, unsigned flags);
 int getpagesize (void);
 
-/* The page cache: cachestat(2), which libc has no function for. */
+/* The page cache: cachestat(2), for which libc has no function. */
 #define SYS_cachestat 451
 
 struct cachestat_range {

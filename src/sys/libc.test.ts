@@ -1,11 +1,11 @@
-/** libc's calls: lazy, and with their error numbers. */
+/** Calls of libc: loaded at the first use, and their error numbers. */
 import { expect, test } from "bun:test";
 import { closeSync, openSync } from "node:fs";
 
 import { errnos } from "../lib/errno.ts";
 import * as libc from "./libc.ts";
 
-test("loads nothing before the first call", () => {
+test("the first call loads libc, not the import", () => {
   const script = `
     import * as libc from "./libc.ts";
     import { storage } from "#api";
@@ -16,7 +16,7 @@ test("loads nothing before the first call", () => {
   expect(run.stdout.toString()).toBe("false true\n");
 });
 
-test("answers the negated error number", () => {
+test("a failed call returns the negated error number", () => {
   const buf = new Uint8Array(2000);
   expect([
     libc.preadNow(-1, buf, 0n),
@@ -32,7 +32,7 @@ test("answers the negated error number", () => {
   expect(libc.isLoaded()).toBe(true);
 });
 
-test("tells other errors apart", () => {
+test("different errors return different numbers", () => {
   const fd = openSync(import.meta.path, "r");
   expect([
     libc.pread(fd, new Uint8Array(1), -1n),

@@ -1,4 +1,4 @@
-/** The calls of libc that node:fs lacks. Nothing is loaded before the first of them. */
+/** The calls of libc that node:fs lacks. The first one loads libc. */
 import { ptr } from "bun:ffi";
 
 import { callsOf, fixed, interrupted, lastErrno, orErrno, uninterrupted } from "./call.ts";
@@ -26,9 +26,9 @@ import {
   sizeOf,
 } from "./generated/libc.gen.ts";
 
-/** Whence of lseek(2). */
+/** The `whence` of lseek(2). */
 const whences = { end: SEEK_END, data: SEEK_DATA, hole: SEEK_HOLE } as const;
-/** Requests of ioctl(2). */
+/** Requests of ioctl(2) that return one number. */
 const deviceNumbers = {
   sectorSize: BLKSSZGET,
   minimumIo: BLKIOMIN,
@@ -36,7 +36,7 @@ const deviceNumbers = {
   rotational: BLKROTATIONAL,
 } as const;
 
-/** Arrays up to this length may lie in the collector's heap and move, even between two lines. */
+/** JavaScriptCore keeps arrays up to about this length in the collector's heap, where they may move at any time. */
 const movable = 1024;
 
 /** Advice of posix_fadvise(2). */
@@ -50,7 +50,7 @@ const advices = {
 
 export type Advice = keyof typeof advices;
 
-/** Kinds of fallocate(2): allocate, make a hole, or zero while keeping the space. */
+/** Modes of fallocate(2): allocate, make a hole, or zero and keep the space. */
 const modes = {
   allocate: 0,
   punchHole: FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
@@ -77,12 +77,12 @@ function load() {
   const small = fixed(Uint8Array, movable);
   return {
     c,
-    /** The one iovec, in halves of its words. */
+    /** One iovec for all calls, as 32-bit halves of its words. */
     iovec,
     iovecAt: ptr(iovec),
     small,
     smallAt: ptr(small),
-    /** In and out parameters of ioctl: its memory is held by `words`. */
+    /** The in and out parameters of ioctl. */
     words: fixed(BigUint64Array, 2),
   };
 }
@@ -94,14 +94,14 @@ function libc(): ReturnType<typeof load> {
   return loaded;
 }
 
-/** Whether libc was loaded. */
+/** Whether libc is loaded. */
 export function isLoaded(): boolean {
   return loaded !== undefined;
 }
 
 /**
- * preadv2(2) with RWF_NOWAIT: read what is in memory. Returns the number of bytes, which may be
- * smaller than the buffer, or the negated errno: -EAGAIN where the device would have to be asked.
+ * preadv2(2) with RWF_NOWAIT: read data that is in memory. Returns the number of bytes, which may be smaller than the
+ * buffer, or the negated errno: -EAGAIN if the data must come from the device.
  */
 export function preadNow(fd: number, buf: Uint8Array, offset: bigint): number {
   const it = loaded ?? libc();
@@ -138,8 +138,8 @@ export function pread(fd: number, buf: Uint8Array, offset: bigint): number {
 }
 
 /**
- * pwrite(2), at any offset. Returns the number of bytes, or the negated errno.
- * Bun's fs.writeSync is no substitute: it ignores a position that is a bigint.
+ * pwrite(2), at any offset. Returns the number of bytes, or the negated errno. Bun's fs.writeSync cannot replace it,
+ * since it ignores a position that is a bigint.
  */
 export function pwrite(fd: number, buf: Uint8Array, offset: bigint): number {
   const it = loaded ?? libc();
@@ -156,7 +156,7 @@ export function fallocate(fd: number, kind: FallocateKind, offset: bigint, lengt
 }
 
 /**
- * lseek(2) to the next data or hole at or after `offset`, or to so many bytes after the end. Returns the position, or
+ * lseek(2) to the next data or hole at or after `offset`, or to `offset` bytes after the end. Returns the position, or
  * the negated errno: -ENXIO after the last data or hole.
  */
 export function seek(fd: number, to: keyof typeof whences, offset: bigint): bigint {
@@ -171,14 +171,14 @@ export function fdatasync(fd: number): number {
   return uninterrupted(() => it.c.fdatasync(fd));
 }
 
-/** close(2). Returns 0 or the negated errno; the descriptor is closed in any case, so an interrupted one is, too. */
+/** close(2). Returns 0 or the negated errno. The descriptor is closed in any case, even after EINTR. */
 export function close(fd: number): number {
   return orErrno(libc().c.close(fd));
 }
 
 /** posix_fadvise(2); length 0 means to the end of the file. Returns 0 or the negated errno. */
 export function fadvise(fd: number, offset: bigint, length: bigint, advice: Advice): number {
-  // Unlike the others it returns the error number, and leaves errno alone.
+  // Unlike the other functions, posix_fadvise returns the error number and does not set errno.
   return -libc().c.posix_fadvise(fd, offset, length, advices[advice]);
 }
 
@@ -189,16 +189,16 @@ export function deviceSize(fd: number): bigint {
   return result < 0 ? BigInt(result) : (it.words[0] ?? 0n);
 }
 
-/** A number that a block device tells (BLKSSZGET, BLKIOMIN, BLKIOOPT, BLKROTATIONAL), or the negated errno. */
+/** A number that a block device reports (BLKSSZGET, BLKIOMIN, BLKIOOPT, BLKROTATIONAL), or the negated errno. */
 export function deviceNumber(fd: number, what: keyof typeof deviceNumbers): number {
   const it = libc();
-  // The last one has 16 bits, the others 32.
+  // BLKROTATIONAL stores 16 bits, the others 32.
   it.words.fill(0n);
   const result = uninterrupted(() => it.c.ioctl(fd, deviceNumbers[what], it.words));
   return result < 0 ? result : Number((it.words[0] ?? 0n) & 0xffff_ffffn);
 }
 
-/** BLKDISCARD or BLKZEROOUT of a range of a block device. Returns 0 or the negated errno. */
+/** BLKDISCARD or BLKZEROOUT for a range of a block device. Returns 0 or the negated errno. */
 export function deviceRange(
   fd: number,
   what: "discard" | "zeroOut",

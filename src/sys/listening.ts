@@ -1,4 +1,4 @@
-/** Makes sockets that listen, as Bun cannot: with options, labels and families of our choice, and for Bun to adopt. */
+/** Creates listening sockets that Bun cannot create, with our options, labels and address families. Bun adopts them. */
 import { type Pointer, read, toArrayBuffer } from "bun:ffi";
 import { closeSync } from "node:fs";
 
@@ -37,24 +37,24 @@ const libc = callsOf(
   "socket",
 );
 
-/** Every address begins with its family; those of IPv4 and IPv6 have the port at the same place. */
+/** Every address begins with its family. IPv4 and IPv6 addresses have the port at the same offset. */
 const familyAt = offsetOf.sockaddr.sa_family;
 const portAt = offsetOf.sockaddr_in.sin_port;
 const pathAt = offsetOf.sockaddr_un.sun_path;
 
 export type IpFamily = 4 | 6;
 
-/** A struct sockaddr, as the kernel takes it. */
+/** A struct sockaddr in the kernel's form. */
 export type SocketAddress = Uint8Array;
 
-/** What a socket is bound to. */
+/** The address of a bound socket. */
 export type Bound =
   | { readonly kind: "unix"; readonly path: string }
   | { readonly kind: "tcp"; readonly port: number }
   | { readonly kind: "vsock"; readonly port: number }
   | { readonly kind: "other" };
 
-/** A Unix socket's address. The path must have less than 108 bytes. */
+/** The address of a Unix socket. The path must have less than 108 bytes. */
 export function unixAddress(path: string): SocketAddress {
   const bytes = bytesOf(path);
   const address = new Uint8Array(pathAt + bytes.length + 1);
@@ -63,7 +63,7 @@ export function unixAddress(path: string): SocketAddress {
   return address;
 }
 
-/** The address of a port of AF_VSOCK, for clients in all machines. */
+/** The AF_VSOCK address of a port, for clients in all virtual machines. */
 export function vsockAddress(port: number): SocketAddress {
   const view = new DataView(new ArrayBuffer(sizeOf.sockaddr_vm));
   view.setUint16(familyAt, AF_VSOCK, true);
@@ -73,8 +73,8 @@ export function vsockAddress(port: number): SocketAddress {
 }
 
 /**
- * The addresses to listen on that the host's name, or without one all of this machine, stands for: getaddrinfo(3)
- * with AI_PASSIVE, in its order. Throws an Error with the resolver's words.
+ * The addresses to listen on for a host name, or without one for all addresses of this machine: getaddrinfo(3) with
+ * AI_PASSIVE, in its order. Throws an Error with the resolver's message.
  */
 export function tcpAddresses(
   host: string | undefined,
@@ -105,7 +105,7 @@ export function tcpAddresses(
 
 const families = { 4: AF_INET, 6: AF_INET6 } as const;
 
-/** The addresses of a list of struct addrinfo. */
+/** The addresses in a list of struct addrinfo. */
 function* entries(first: Pointer): Iterable<SocketAddress> {
   const { ai_addr, ai_addrlen, ai_next } = offsetOf.addrinfo;
   for (let at = Number(first); at !== 0; at = read.ptr(at as Pointer, ai_next)) {
@@ -115,14 +115,14 @@ function* entries(first: Pointer): Iterable<SocketAddress> {
   }
 }
 
-/** The address with another port. */
+/** A copy of the address with another port. */
 export function withPort(address: SocketAddress, port: number): SocketAddress {
   const changed = address.slice();
   new DataView(changed.buffer).setUint16(portAt, port);
   return changed;
 }
 
-/** A socket that is bound to the address and listens. Throws with the errno's name in `code`. */
+/** Create a socket that is bound to the address and listens. Throws an error with the errno's name in `code`. */
 export function listenOn(address: SocketAddress): number {
   const c = libc();
   const family = new DataView(address.buffer, address.byteOffset).getUint16(familyAt, true);
@@ -131,7 +131,7 @@ export function listenOn(address: SocketAddress): number {
     const yes = new Int32Array([1]);
     if (family === AF_INET || family === AF_INET6)
       c.setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, yes, 4);
-    // Otherwise the address of IPv6 would take that of IPv4 as well.
+    // Otherwise the IPv6 socket would take the IPv4 address as well.
     if (family === AF_INET6) c.setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, yes, 4);
     checked("bind", c.bind(fd, address, address.length));
     listenLong(fd);
@@ -142,12 +142,12 @@ export function listenOn(address: SocketAddress): number {
   }
 }
 
-/** Let as many clients wait on the socket as the system allows. Bun leaves room for 512 when it adopts one. */
+/** Let as many clients wait on the socket as the system allows. Bun lowers this to 512 when it adopts a socket. */
 export function listenLong(fd: number): void {
   checked("listen", libc().listen(fd, SOMAXCONN));
 }
 
-/** What the socket is bound to. Throws where it is no socket. */
+/** The address that the socket is bound to. Throws if the descriptor is not a socket. */
 export function boundTo(fd: number): Bound {
   const address = new Uint8Array(sizeOf.sockaddr_storage);
   const length = new Uint32Array([address.length]);
@@ -166,17 +166,15 @@ export function boundTo(fd: number): Bound {
   }
 }
 
-/** Abstract names start with a NUL, and all of their bytes count: unix(7). */
+/** An abstract name starts with a NUL, and all of its bytes count: unix(7). */
 function pathOf(bytes: Uint8Array): string {
   const end = bytes[0] === 0 ? -1 : bytes.indexOf(0);
   return textOf(end === -1 ? bytes : bytes.subarray(0, end));
 }
 
-/**
- * Give all sockets that `make` makes the SELinux label: setsockcreatecon(3). Throws where there is no SELinux.
- */
+/** Give all sockets that `make` creates the SELinux label: setsockcreatecon(3). Throws without SELinux. */
 export function labelled<T>(label: string, make: () => T): T {
-  // Load its dependencies before the call whose error it reports.
+  // Load what lastErrno needs before the call below, whose errno `checked` reports.
   lastErrno();
   const { setsockcreatecon } = openSystemLibrary("libselinux.so.1", selinux.symbols);
   checked("setsockcreatecon", setsockcreatecon(cBytes(label)));

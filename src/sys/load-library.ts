@@ -1,4 +1,4 @@
-/** Loads a library into the global scope through the descriptor that its bytes were checked by. */
+/** Loads a library into the global scope through the same descriptor that was checked. */
 import { closeSync, existsSync, readFileSync, writeSync } from "node:fs";
 
 import { callsOf, systemError } from "./call.ts";
@@ -8,18 +8,18 @@ import { openTrusted } from "./trusted.ts";
 
 const globally = RTLD_NOW | RTLD_GLOBAL;
 
-/** A file that was opened once. */
+/** A library's file, which is opened only once. */
 export interface LibraryFile extends Disposable {
   readonly path: string;
   readonly bytes: Uint8Array;
   /**
-   * Load it, and return the name by which dlopen(3) finds it again. The descriptor stays open then: the loader knows
-   * libraries by their names, and another file could get this one. Throws an error that says why it cannot be loaded.
+   * Load the library, and return the name by which dlopen(3) finds it again. The descriptor then stays open: the loader
+   * identifies libraries by name, and a later file must not get this one. Throws an error with the loader's reason.
    */
   load(): string;
 }
 
-/** Open it in a directory that `checkFolder` accepted. Throws an error that names the path. */
+/** Open a library in a directory that `checkFolder` accepted. Throws an error that names the path. */
 export function openLibrary(path: string): LibraryFile {
   let fd: number | undefined = openTrusted(path);
   const bytes = readFileSync(fd);
@@ -34,7 +34,7 @@ export function openLibrary(path: string): LibraryFile {
         fd = undefined;
         return name;
       }
-      // A file system that forbids programs (noexec) forbids libraries as well, but memory does not.
+      // A file system mounted with noexec refuses libraries as well as programs. Memory does not.
       return loadFromMemory(bytes, `${path}: ${reason}`);
     },
     [Symbol.dispose]() {
@@ -56,20 +56,20 @@ function loadFromMemory(bytes: Uint8Array, reason: string): string {
 
 const memory = callsOf("memfd_create");
 
-/** A descriptor of memory that may be executed. */
+/** A descriptor of executable memory. */
 function memoryFile(): number {
   const libc = memory();
   for (const flags of [MFD_CLOEXEC | MFD_EXEC, MFD_CLOEXEC]) {
     const fd = libc.memfd_create("nbdkit-runtime", flags);
     if (fd !== -1) return fd;
     const error = systemError("memfd_create");
-    // Linux before 6.3 does not know MFD_EXEC.
+    // Linux before 6.3 lacks MFD_EXEC.
     if (error.code !== "EINVAL") throw error;
   }
   throw systemError("memfd_create");
 }
 
-/** What a descriptor is called; undefined without /proc. */
+/** A path that names the descriptor; undefined without /proc. */
 function nameOf(fd: number): string | undefined {
   const name = `/proc/self/fd/${fd}`;
   return existsSync(name) ? name : undefined;

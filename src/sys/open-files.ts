@@ -1,4 +1,4 @@
-/** The limit of open files. Bun raises it at its start, and what C modules and commands get is the one from before. */
+/** The limit of open files. Bun raises it when it starts; C modules and commands get the original one. */
 import { callsOf, checked } from "./call.ts";
 import { RLIMIT_NOFILE, sizeOf } from "./generated/libc.gen.ts";
 import { unsetVariable } from "./process.ts";
@@ -7,12 +7,12 @@ const unlimited = 2n ** 64n - 1n;
 
 const libc = callsOf("getrlimit", "setrlimit");
 
-/** Set by the launcher: its process, which becomes this one, and the limit as ulimit(1) prints it. */
+/** Set by the launcher: its pid, which becomes this process's, and the limit as ulimit(1) prints it. */
 const variable = "NBDKIT_OPEN_FILES";
 
 let initial: bigint | undefined;
 
-/** Take over the limit that the server was started with. The parent of a daemon hands on its own. */
+/** Remember the limit that the server was started with. The first process of a daemon passes on its own. */
 export function rememberOpenFiles(): void {
   const value = process.env[variable];
   if (value === undefined) return;
@@ -22,12 +22,12 @@ export function rememberOpenFiles(): void {
   initial = limit === "unlimited" ? unlimited : BigInt(limit);
 }
 
-/** The limit that the server was started with, as ulimit(1) takes it; undefined where it is not known. */
+/** The limit that the server was started with, as ulimit(1) accepts it; undefined if it is not known. */
 export function initialOpenFiles(): string | undefined {
   return initial === unlimited ? "unlimited" : initial?.toString();
 }
 
-/** Give the whole process the limit that it was started with: a module that uses select(2) relies on it. */
+/** Set the limit of this process to the original one, which modules that use select(2) rely on. */
 export function restoreOpenFiles(): void {
   if (initial === undefined) return;
   const limits = readLimits();
@@ -37,8 +37,8 @@ export function restoreOpenFiles(): void {
 }
 
 /**
- * Call `start`, which starts a process, with the highest limit. Bun cannot hand on what this
- * process was given at a higher place than the limit allows now.
+ * Call `start`, which starts a process, with the highest limit. Bun cannot pass on inherited descriptors whose numbers
+ * are above the present limit.
  */
 export function withMostOpenFiles<T>(start: () => T): T {
   const limits = readLimits();
@@ -54,12 +54,12 @@ export function withMostOpenFiles<T>(start: () => T): T {
   }
 }
 
-/** How many descriptors this process may have now. */
+/** The present limit of this process. */
 export function openFilesLimit(): number {
   return Number(readLimits()[0]);
 }
 
-/** A struct rlimit: the limit, and how far it may be raised. */
+/** A struct rlimit: the soft and the hard limit. */
 function readLimits(): BigUint64Array {
   const limits = new BigUint64Array(sizeOf.rlimit / BigUint64Array.BYTES_PER_ELEMENT);
   checked("getrlimit", libc().getrlimit(RLIMIT_NOFILE, limits));

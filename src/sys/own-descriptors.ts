@@ -1,4 +1,4 @@
-/** The server's descriptors, which C modules cannot close: one that closes twice may mean a client's socket. */
+/** Protects the server's descriptors from C modules: a module that closes one twice may hit a client's socket. */
 
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 
@@ -7,12 +7,12 @@ import { messageOf } from "../lib/thrown.ts";
 
 let tell: ((fd: number) => void) | undefined;
 
-/** The descriptor is the server's until it is closed. Does nothing where no C module is loaded. */
+/** Protect the descriptor until the server closes it. Does nothing if no C module is loaded. */
 export function ownDescriptor(fd: number): void {
   tell?.(fd);
 }
 
-/** The same for the descriptor by which Bun learns that a process has ended. */
+/** Protect the descriptor by which Bun detects that a process has ended. */
 export function ownProcessDescriptor(pid: number): void {
   if (tell === undefined) return;
   try {
@@ -29,12 +29,12 @@ function standsFor(fd: number, pid: number): boolean {
     if (readlinkSync(`/proc/self/fd/${fd}`) !== "anon_inode:[pidfd]") return false;
     return readFileSync(`/proc/self/fdinfo/${fd}`, "utf8").includes(`\nPid:\t${pid}\n`);
   } catch {
-    // It was the folder's own descriptor, or another thread closed it.
+    // It was readdirSync's own descriptor, or another thread closed it.
     return false;
   }
 }
 
-/** `to` gets all that come. */
+/** Pass all later descriptors to `to`. */
 export function onOwnDescriptors(to: (fd: number) => void): void {
   tell = to;
 }

@@ -1,4 +1,4 @@
-/** Asks poll(2) about descriptors. */
+/** Waits for events on descriptors: poll(2). */
 import { callsOf } from "./call.ts";
 import { offsetOf, sizeOf } from "./generated/libc.gen.ts";
 
@@ -6,8 +6,8 @@ const libc = callsOf("poll");
 const at = offsetOf.pollfd;
 
 /**
- * Wait at most `waitMs`, or for ever if that is negative, for one of the events on one of the descriptors. Returns what
- * is the case of each, or undefined if a signal ended the wait.
+ * Wait at most `waitMs`, or forever if it is negative, for one of the events on one of the descriptors. Returns the
+ * events of each descriptor, or undefined if a signal ended the wait.
  */
 export function poll(
   fds: readonly number[],

@@ -1,4 +1,4 @@
-/** What a server does to its own process and node:process cannot: descriptors, sessions, memory, the system's log. */
+/** Changes of the server's own process that node:process lacks: descriptors, session, memory, the system log. */
 import { type Pointer, ptr, read } from "bun:ffi";
 import { closeSync, openSync, readdirSync, readlinkSync } from "node:fs";
 import { constants } from "node:os";
@@ -47,7 +47,7 @@ const libc = callsOf(
   "unsetenv",
 );
 
-/** A copy of the descriptor, above the standard streams, that no program inherits. */
+/** A copy of the descriptor, above the standard streams, that programs do not inherit. */
 export function duplicate(fd: number): number {
   return checked("fcntl", libc().fcntl(fd, F_DUPFD_CLOEXEC, 3));
 }
@@ -64,7 +64,7 @@ export function setInherited(fd: number, inherited: boolean): void {
   checked("fcntl", libc().fcntl(fd, F_SETFD, inherited ? 0 : FD_CLOEXEC));
 }
 
-/** Descriptors above the standard streams that are not Bun's: Bun has some, which have no names of files. */
+/** The descriptors above the standard streams that are not Bun's own. Bun's have no file names. */
 export function foreignDescriptors(): readonly number[] {
   return readdirSync("/proc/self/fd")
     .map(Number)
@@ -75,19 +75,19 @@ function isForeign(fd: number): boolean {
   try {
     return !readlinkSync(`/proc/self/fd/${fd}`).startsWith("anon_inode:");
   } catch {
-    // It was the folder's own.
+    // It was readdirSync's own descriptor.
     return false;
   }
 }
 
-/** Let reads and writes of the descriptor wait. */
+/** Make the descriptor blocking. */
 export function setBlocking(fd: number): void {
   const flags = checked("fcntl", libc().fcntl(fd, F_GETFL, 0));
   if ((flags & O_NONBLOCK) === 0) return;
   checked("fcntl", libc().fcntl(fd, F_SETFL, flags & ~O_NONBLOCK));
 }
 
-/** Let the descriptor mean /dev/null from now on. Programs inherit it. */
+/** Redirect the descriptor to /dev/null. Programs inherit it. */
 export function discard(fd: number): void {
   const nowhere = openSync("/dev/null", "r+");
   try {
@@ -97,14 +97,14 @@ export function discard(fd: number): void {
   }
 }
 
-/** Let a descriptor stand for what another one stands for: dup2(2). */
+/** Make `fd` a copy of the descriptor `to`: dup2(2). */
 export function redirect(fd: number, to: number): void {
   checked("dup2", libc().dup2(to, fd));
 }
 
 /**
- * Whether a page may be written to the descriptor without waiting for a reader, now or within `waitMs` (for ever if
- * that is negative). Even if writing fails at once.
+ * Whether the descriptor accepts a page without blocking, now or within `waitMs` (forever if negative). Also true if
+ * writing fails at once.
  */
 export function hasRoom(fd: number, waitMs: number): boolean {
   const until = performance.now() + waitMs;
@@ -116,8 +116,8 @@ export function hasRoom(fd: number, waitMs: number): boolean {
 }
 
 /**
- * Write out what C modules have printed, and give back what they have read ahead: in a file, the next reader of stdin
- * goes on behind what they took. What was read ahead of a pipe is lost, as with nbdkit.
+ * Flush the streams of C modules. If stdin is a file, also seek back over data that they have read ahead, so that the
+ * next reader continues behind the data they took. Data read ahead from a pipe is lost, as with nbdkit.
  */
 export function flushStreams(): void {
   const { dlsym, fflush } = libc();
@@ -128,20 +128,20 @@ export function flushStreams(): void {
 
 let runsC = false;
 
-/** C code was loaded: `endProcess` has to end as C programs do. */
+/** C code was loaded, so `endProcess` must end the process as C programs do. */
 export function endAsC(): void {
   runsC = true;
 }
 
-/** The signals that end a process and whose handlers in JavaScript do not run any more. */
+/** Signals that end the process. Their handlers in JavaScript no longer run at exit. */
 const ending = [constants.signals.SIGHUP, constants.signals.SIGINT].concat(
   constants.signals.SIGQUIT,
   constants.signals.SIGTERM,
 );
 
 /**
- * End the process. With C modules exit(3) does it, since theirs are what it runs: handlers of atexit(3), destructors,
- * and streams with something in them. Bun ends without all that.
+ * End the process. With C modules call exit(3), which runs their atexit(3) handlers and destructors and flushes their
+ * streams. Bun ends without these.
  */
 export function endProcess(status: number): never {
   // After all other listeners.
@@ -149,7 +149,7 @@ export function endProcess(status: number): never {
   process.exit(status);
 }
 
-/** End the process where other threads may hang for ever, with locks that handlers of exit(3) would wait for. */
+/** End the process although other threads may hang forever, holding locks that handlers of exit(3) would wait for. */
 export function endAtOnce(status: number): never {
   // After all other listeners.
   process.once("exit", () => libc()._exit(status));
@@ -161,39 +161,39 @@ function exitAsC(status: number): void {
   libc().exit(status);
 }
 
-/** Leave the session of the process's starter, and with it the terminal. */
+/** Start a new session, without the terminal of the old one. */
 export function leaveSession(): void {
   checked("setsid", libc().setsid());
 }
 
-/** What ps(1), pgrep(1) and killall(1) call this process: at most 15 bytes. To be called on its first thread. */
+/** Set the name that ps(1), pgrep(1) and killall(1) know, of at most 15 bytes. Call it on the first thread. */
 export function nameProcess(name: string): void {
   const text = cBytes(name);
   checked("prctl", libc().prctl(PR_SET_NAME, ptr(text), 0, 0, 0));
 }
 
-/** Send this process the signal when its parent ends; 0 sends none. Changing the user ends it. */
+/** Make the kernel send this process the signal when its parent ends; 0 turns this off, as does changing the user. */
 export function signalOnParentsEnd(signal: number): void {
   checked("prctl", libc().prctl(PR_SET_PDEATHSIG, signal, 0, 0, 0));
 }
 
 /**
- * Keep in memory all that is there, and what will be. Not what was only reserved: Bun reserves gigabytes that it
- * will never use, and without MCL_ONFAULT the kernel would fill them all.
+ * Lock all present and future pages in memory as they are used. Bun reserves gigabytes that it never uses; without
+ * MCL_ONFAULT the kernel would allocate them all.
  */
 export function lockMemory(): void {
   checked("mlockall", libc().mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT));
 }
 
-/** The number of the user of that name. */
+/** The number of the user with this name. */
 export function userNamed(name: string): number | undefined {
   const entry = libc().getpwnam(cString(name));
   return entry === null ? undefined : read.u32(entry, offsetOf.passwd.pw_uid);
 }
 
 /**
- * Set the supplementary groups to those that the group database has for the user, and the group of
- * this process. A number that no user has is in no group.
+ * Set the supplementary groups to the user's groups in the group database, and the group of this process. An unknown
+ * user number has no groups.
  */
 export function takeGroupsOf(user: number): void {
   const group = process.getegid?.() ?? 0;
@@ -206,7 +206,7 @@ export function takeGroupsOf(user: number): void {
   }
 }
 
-/** The TCP port of that service. */
+/** The TCP port of the service with this name. */
 export function portNamed(service: string): number | undefined {
   const entry = libc().getservbyname(cString(service), "tcp");
   if (entry === null) return undefined;
@@ -215,16 +215,16 @@ export function portNamed(service: string): number | undefined {
   return read.u8(entry, at) * 256 + read.u8(entry, at + 1);
 }
 
-/** Remove a variable for C modules and what they start, too, which `delete process.env` does not. */
+/** Remove a variable, also for C modules and the programs they start; `delete process.env` does not affect these. */
 export function unsetVariable(name: string): void {
   delete process.env[name];
   libc().unsetenv(name);
 }
 
-/** openlog(3) keeps the address. The memory of cBytes does not move. */
+/** openlog(3) keeps the address of this text. */
 let identity = cBytes("");
 
-/** Opens the system's log under the name. What is returned writes an error there, also for C: syslog(3). */
+/** Open the system log under this name, also for C modules. The result logs an error there: syslog(3). */
 export function openSystemLog(name: string): (message: string) => void {
   identity = cBytes(name);
   libc().openlog(ptr(identity), LOG_PID, LOG_DAEMON);

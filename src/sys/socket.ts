@@ -1,4 +1,4 @@
-/** What Bun's sockets do not do: say who the client is as C wants it, and set how much the kernel keeps for it. */
+/** Functions that Bun's sockets lack: the client's address and process in C's form, and options of the socket. */
 import { callsOf } from "./call.ts";
 import {
   MSG_DONTWAIT,
@@ -22,20 +22,17 @@ export interface Peer {
 
 const libc = callsOf("getpeername", "getsockopt", "recv", "setsockopt");
 
-/**
- * Ask for a send buffer of so many bytes: SO_SNDBUF of socket(7). The kernel may give more or less, and -1 for
- * a descriptor is ignored: nothing but speed depends on it.
- */
+/** Request a send buffer of this size: SO_SNDBUF of socket(7). Errors are ignored, since only speed depends on it. */
 export function setSendBuffer(fd: number, bytes: number): void {
   calls()?.setsockopt(fd, SOL_SOCKET, SO_SNDBUF, new Int32Array([bytes]), 4);
 }
 
-/** Let the kernel find out about a client that is gone without a word: SO_KEEPALIVE of socket(7). */
+/** Let the kernel detect clients that vanish without closing the connection: SO_KEEPALIVE of socket(7). */
 export function keepAlive(fd: number): void {
   calls()?.setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, new Int32Array([1]), 4);
 }
 
-/** The address of the client as a struct sockaddr, or undefined where the kernel does not say. */
+/** The client's address as a struct sockaddr, or undefined if the kernel does not report it. */
 export function peerName(fd: number): Uint8Array | undefined {
   const address = new Uint8Array(sizeOf.sockaddr_storage);
   const length = new Uint32Array([sizeOf.sockaddr_storage]);
@@ -49,14 +46,11 @@ export function peerCredentials(fd: number): Peer | undefined {
   const length = new Uint32Array([numbers.byteLength]);
   if (calls()?.getsockopt(fd, SOL_SOCKET, SO_PEERCRED, numbers, length) !== 0) return undefined;
   const [pid = 0, uid = 0, gid = 0] = numbers;
-  // For other kinds of sockets the kernel answers without a peer.
+  // For other sockets the kernel reports pid 0.
   return pid > 0 ? { pid, uid: uid >>> 0, gid: gid >>> 0 } : undefined;
 }
 
-/**
- * Those of the descriptors whose other end sends no more, also if some of what it sent was not read
- * yet. Never waits.
- */
+/** The descriptors whose other end sends no more, even if received data is still unread. Never waits. */
 export function hungUp(fds: readonly number[]): readonly number[] {
   if (fds.length === 0 || calls() === undefined) return [];
   const events = poll(fds, POLLRDHUP, 0) ?? [];
@@ -64,8 +58,8 @@ export function hungUp(fds: readonly number[]): readonly number[] {
 }
 
 /**
- * Receive what has come, as much as fits. Returns how much that is: 0 where nothing has come, or nothing will, or it
- * failed, which code that waits for the socket also detects.
+ * Receive the data that has arrived, as much as fits. Returns the number of bytes: 0 if no data has arrived, at the end
+ * of the stream and on errors. Bun detects the last two as well.
  */
 export function receiveNow(fd: number, into: Uint8Array): number {
   return Math.max(0, Number(calls()?.recv(fd, into, into.length, MSG_DONTWAIT) ?? 0));
@@ -75,7 +69,7 @@ function calls(): ReturnType<typeof libc> | undefined {
   try {
     return libc();
   } catch {
-    // Sockets work without it.
+    // Sockets also work without libc.
     return undefined;
   }
 }

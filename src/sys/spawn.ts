@@ -1,7 +1,4 @@
-/**
- * Starts this program once more, with the same words, environment and descriptors, which Bun.spawn
- * cannot byte by byte.
- */
+/** Starts this program again with the same arguments, environment and descriptors. Bun.spawn would change bytes. */
 import { closeSync, fstatSync, readFileSync } from "node:fs";
 
 import { splitWords } from "../lib/environment.ts";
@@ -13,22 +10,22 @@ import { cBytes, cStrings } from "./text.ts";
 const calls = callsOf("pipe2", "posix_spawn", "waitpid");
 
 export interface Again {
-  /** What the new process writes to the descriptor that it was told comes out here. */
+  /** Reads what the new process writes to the descriptor named in its environment. */
   readonly output: number;
-  /** Wait for its end: the status, or 128 + the number of the signal that ended it. */
+  /** Wait for the process to end. Returns its status, or 128 + the number of the signal that ended it. */
   wait(): number;
 }
 
 /**
- * Start it. The variable `name` holds the descriptor to write to, its inode, which is unique, and the number
- * of this process.
+ * Start the program. Its environment variable `name` holds the descriptor to write to, the descriptor's inode, which is
+ * unique, and the pid of this process.
  */
 export function startAgain(name: string): Again {
   const libc = calls();
   const ends = new Int32Array(2);
   checked("pipe2", libc.pipe2(ends, O_CLOEXEC));
   const [output = -1, input = -1] = ends;
-  // Bun would close them in what is started.
+  // Bun would close them in the new process.
   for (const fd of foreignDescriptors()) setInherited(fd, fd !== output);
   const pid = new Int32Array(1);
   const environment = splitWords(readFileSync("/proc/self/environ")).filter(

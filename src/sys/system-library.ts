@@ -1,4 +1,4 @@
-/** Opens libraries of the system by their names. */
+/** Opens libraries of the system by name. */
 import { dlopen, type FFIFunction } from "bun:ffi";
 
 import { callsOf } from "./call.ts";
@@ -8,10 +8,9 @@ import { cString, textAt } from "./text.ts";
 const libc = callsOf("dlopen", "dlerror");
 
 /**
- * Load functions of the library `name`, which dlopen(3) looks for in the folders of the system.
- * Where it is not there, the dlopen of bun:ffi goes on to look in the current folder, which may be
- * another user's, so it is only called with the name of a library that is loaded. Throws an error
- * that says why it cannot be loaded.
+ * Load functions of the library `name`, which dlopen(3) looks for in the folders of the system. If a library is
+ * missing, the dlopen of bun:ffi also looks in the current folder, which may belong to another user. So it is only
+ * called once the library is loaded. Throws an error with the reason why the library cannot be loaded.
  */
 export function openSystemLibrary<const S extends Record<string, FFIFunction>>(
   name: string,
@@ -22,7 +21,7 @@ export function openSystemLibrary<const S extends Record<string, FFIFunction>>(
   return dlopen(name, wanted).symbols;
 }
 
-/** dlopen(3). Returns why it fails. */
+/** dlopen(3). Returns the reason if it fails. */
 export function openByLoader(name: string, flags: number): string | undefined {
   const { dlopen: open, dlerror } = libc();
   if (open(cString(name), flags) !== null) return undefined;

@@ -1,15 +1,15 @@
-/** Strings for C and from C, byte by byte where they are not UTF-8: #lib/text-bytes says how. */
+/** Strings for C and from C. Those that are not UTF-8 keep their bytes, as #lib/text-bytes describes. */
 import { CString, type Pointer, ptr, read } from "bun:ffi";
 
 import { bytesOf, textOf } from "../lib/text-bytes.ts";
 import { fixed } from "./call.ts";
 
-/** What a `cstring` argument takes: bytes need a zero byte of their own. */
+/** The text for a `cstring` argument. */
 export function cString(text: string): string | Uint8Array {
   return text.isWellFormed() ? text : cBytes(text);
 }
 
-/** The same for a `ptr` argument. Its memory does not move. */
+/** The text for a `ptr` argument: bytes that end with a zero, in memory that does not move. */
 export function cBytes(text: string): Uint8Array {
   const bytes = bytesOf(text);
   const terminated = fixed(Uint8Array, bytes.length + 1);
@@ -17,7 +17,7 @@ export function cBytes(text: string): Uint8Array {
   return terminated;
 }
 
-/** What is pointed to is held as long as the list. */
+/** Keeps the strings of a list as long as the list. */
 const held = new WeakMap<BigUint64Array, readonly Uint8Array[]>();
 
 /** A `char **` that ends with NULL. Its memory does not move. */
@@ -29,15 +29,15 @@ export function cStrings(words: readonly string[]): BigUint64Array {
   return list;
 }
 
-/** A copy of the C string at `address`, which is not NULL. */
+/** A copy of the C string at `address`, which must not be NULL. */
 export function textAt(address: Pointer | bigint): string {
-  // Addresses of the user half are safe integers, so not the bigints of the type.
+  // Addresses of user space are safe integers, so Bun returns numbers, never the bigints of the type.
   const pointer = address as Pointer;
   const text = new CString(pointer).toString();
   return text.includes("\ufffd") ? textOf(bytesAt(pointer)) : text;
 }
 
-/** What was replaced by U+FFFD, or was that character, has to be read once more. */
+/** The bytes of a C string. CString replaces bytes that are not UTF-8 by U+FFFD. */
 function bytesAt(pointer: Pointer): Uint8Array {
   const bytes: number[] = [];
   for (let at = 0; ; at++) {

@@ -1,7 +1,6 @@
 /**
- * Checks that no other user can change what a path names. What is loaded as code must come from
- * such a place: a check of the file alone is worth nothing where another user may rename a
- * directory above it.
+ * Checks that no other user can replace the file that a path names. Code must only be loaded from such a place.
+ * Checking the file alone is not enough, since another user may be able to rename a directory above it.
  */
 import {
   closeSync,
@@ -16,25 +15,24 @@ import {
 
 import { filePath } from "../lib/text-bytes.ts";
 
-/** As in the kernel. */
+/** The kernel's own limit. */
 const mostLinks = 40;
 const writableByOthers = 0o022;
 const sticky = 0o1000;
 
 /**
- * Check each directory from the root to `folder`: it belongs to root or this user, and only its
- * owner can write to it. A sticky directory, such as /tmp, may stand above it, since other users
- * cannot rename what they do not own there. Symbolic links that belong to root or this user are
- * followed. Throws an error that names the directory at fault.
+ * Check each directory from the root to `folder`: it must belong to root or this user, and only its owner may write to
+ * it. Directories above `folder` may be sticky, such as /tmp, where users can only rename files of their own. Symbolic
+ * links of root or this user are followed. Throws an error that names the directory at fault.
  *
- * With `mode`, missing directories are made.
+ * With `mode`, missing directories are created.
  */
 export function checkFolder(folder: string, mode?: number): void {
   const last = checkWay(folder, mode);
   checkMode(last, lstatSync(filePath(last)));
 }
 
-/** The same, where `folder` may be a sticky directory: for what this process makes in it. */
+/** The same check, but `folder` may be sticky: for files that this process creates in it. */
 export function checkParent(folder: string): void {
   checkWay(folder);
 }
@@ -64,8 +62,8 @@ function checkWay(folder: string, mode?: number): string {
 }
 
 /**
- * Open a regular file for reading, in a directory that `checkFolder` accepted, and check the file that was opened: it
- * belongs to root or this user, and only its owner can write to it. The caller closes the descriptor.
+ * Open a regular file for reading, in a directory that `checkFolder` accepted, and check the open file: it must belong
+ * to root or this user, and only its owner may write to it. The caller closes the descriptor.
  */
 export function openTrusted(path: string): number {
   const { O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants;
@@ -89,20 +87,19 @@ function lstatMade(path: string, mode: number | undefined): Stats {
   try {
     mkdirSync(filePath(path), mode);
   } catch (error) {
-    // Another server may have made it meanwhile.
+    // Another server may have created it meanwhile.
     if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
   }
   return lstatSync(filePath(path));
 }
 
-/** A directory on the way. */
 function checkDirectory(path: string, stats: Stats = lstatSync(path)): void {
   if (!stats.isDirectory()) throw new Error(`${path} is not a directory`);
   checkOwner(path, stats);
   if ((stats.mode & sticky) === 0) checkMode(path, stats);
 }
 
-/** The owner of the root directory is root, but in a user namespace that does not know root. */
+/** Accepts the owner of / as root: in a user namespace that does not map root, it has another number. */
 function checkOwner(path: string, { uid }: Stats): void {
   const user = process.geteuid?.();
   if (uid === 0 || uid === user || uid === lstatSync("/").uid) return;

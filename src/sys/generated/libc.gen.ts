@@ -92,7 +92,6 @@ export const F_GETFL = 3;
 export const F_SETFL = 4;
 export const F_DUPFD_CLOEXEC = 1030;
 export const F_SETPIPE_SZ = 1031;
-export const F_GETPIPE_SZ = 1032;
 export const FD_CLOEXEC = 1;
 export const O_NONBLOCK = 0x800;
 export const O_CLOEXEC = 0x80000;

@@ -1,7 +1,4 @@
-/**
- * What the server proves itself with, and whom it trusts: certificates in files, or keys that it
- * shares with its users.
- */
+/** The server's TLS credentials: certificates in files, or keys that it shares with its users. */
 import type { Pointer } from "bun:ffi";
 
 import { ConfigError } from "../../lib/errors.ts";
@@ -17,18 +14,17 @@ import { priorityFor } from "./priority.ts";
 import { TlsSession } from "./session.ts";
 import type { Emit } from "./wire.ts";
 
-/** A file that was read. */
 interface TlsFile {
   readonly path: string;
   readonly bytes: Uint8Array;
 }
 
 export interface CertificateFiles {
-  /** Those who sign clients' certificates. */
+  /** The authorities that sign clients' certificates. */
   readonly ca: TlsFile;
-  /** Certificates that are good no more. */
+  /** Revoked certificates. */
   readonly crl?: TlsFile | undefined;
-  /** At least one. Which of them a client is shown depends on the algorithms that it takes. */
+  /** At least one. The server chooses one by the algorithms that the client accepts. */
   readonly pairs: readonly CertificatePair[];
 }
 
@@ -37,19 +33,19 @@ interface CertificatePair {
   readonly key: TlsFile;
 }
 
-/** To be kept for as long as there may be sessions: nothing frees it, since the process ends with it. */
+/** Never freed, since the server uses its credentials until the process ends. */
 export interface TlsCredentials {
-  /** "X.509 certificates", for people. */
+  /** For messages: "X.509 certificates". */
   readonly kind: string;
-  /** What is not as it should be, though clients can be served. */
+  /** Problems that do not prevent the server from serving clients. */
   readonly warnings: readonly string[];
-  /** A session with a client. `emit` is called with what is to be sent to it. Debug lines start with `logName`. */
+  /** A session with a client. `emit` sends bytes to the client. Debug lines start with `logName`. */
   newSession(emit: Emit, logName: string): TlsSession;
 }
 
 /**
- * Certificates, all in PEM form. With `verifyPeer` a client has to show a certificate that one of `ca` has signed.
- * Throws ConfigError that says which file is wrong.
+ * Load certificates in PEM form. With `verifyPeer`, clients must present a certificate that one of `ca` has signed.
+ * Throws ConfigError that names the bad file.
  */
 export function certificateCredentials(
   files: CertificateFiles,
@@ -97,7 +93,7 @@ export function certificateCredentials(
   };
 }
 
-/** The keys in a file with lines `user:hexadecimal`, which is read again for each client. */
+/** Load keys from a file with lines `user:hexadecimal`. GnuTLS reads the file again for each client. */
 export function pskCredentials(path: string, priorities: string | undefined): TlsCredentials {
   const { tls } = library();
   const out = new Out();
@@ -128,7 +124,7 @@ function addPair(credentials: Pointer, pair: CertificatePair): void {
   if (code < 0) throw badPair(pair, code);
 }
 
-/** Which of the two files is wrong. */
+/** The error that names the bad one of the two files. */
 function badPair({ certificate, key }: CertificatePair, code: number): ConfigError {
   using parsed = parseCertificate(certificate);
   if (parsed.code < 0) {
@@ -162,7 +158,7 @@ function parseKey(file: TlsFile): number {
   return result;
 }
 
-/** The first certificate of the file. */
+/** The first certificate in the file. */
 function parseCertificate(file: TlsFile) {
   const { tls } = library();
   const out = new Out();
@@ -176,7 +172,7 @@ function parseCertificate(file: TlsFile) {
   };
 }
 
-/** nbdkit serves with such certificates; clients will refuse them. */
+/** Warnings for certificates that clients will refuse. nbdkit serves with them, so the server does too. */
 function expiryOf(file: TlsFile): string[] {
   const { tls } = library();
   using parsed = parseCertificate(file);

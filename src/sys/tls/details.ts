@@ -1,4 +1,4 @@
-/** All about a session, for people who look for a mistake: -D nbdkit.tls.session=1. */
+/** The debug lines of `-D nbdkit.tls.session=1`. */
 import { type Pointer, ptr } from "bun:ffi";
 
 import { fixed } from "../call.ts";
@@ -12,7 +12,7 @@ import {
 import { textAt } from "../text.ts";
 import { groupLibrary, library, Out } from "./library.ts";
 
-/** What was agreed on, and how the client has shown who it is, line by line. */
+/** The negotiated algorithms and the client's authentication, one line each. */
 export function sessionDetails(session: Pointer): readonly string[] {
   const { free, tls } = library();
   const description = tls.gnutls_session_get_desc(session);
@@ -35,7 +35,7 @@ function authentication(session: Pointer, type: number): readonly string[] {
   return ["TLS: authentication: certificate", ...certificates(session)];
 }
 
-/** Those that the client showed. */
+/** The client's certificates. */
 function certificates(session: Pointer): readonly string[] {
   const { tls } = library();
   const count = fixed(Uint32Array, 1);
@@ -50,7 +50,7 @@ function certificates(session: Pointer): readonly string[] {
   ];
 }
 
-/** In GnuTLS's words. `der` is a gnutls_datum_t. */
+/** GnuTLS's description of a certificate. `der` is a gnutls_datum_t. */
 function oneLine(der: Pointer): string {
   const { tls } = library();
   const out = new Out();

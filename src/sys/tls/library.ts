@@ -1,4 +1,4 @@
-/** The functions of GnuTLS that TLS needs, loaded when they are first asked for, and kept. */
+/** Loads the functions of GnuTLS at the first use. */
 import { CFunction, type Pointer, ptr, read, toArrayBuffer } from "bun:ffi";
 
 import { textOf } from "../../lib/text-bytes.ts";
@@ -22,8 +22,8 @@ function load() {
 }
 
 /**
- * Frees what GnuTLS has allocated: a pointer that it exports. libc's own function is a different one if a user put
- * another allocator in front of it.
+ * The function that frees GnuTLS's memory, by the pointer that GnuTLS exports. If a user has preloaded another
+ * allocator, libc's `free` is the wrong one.
  */
 function freeOf({ dlopen: open, dlsym }: ReturnType<typeof libc>) {
   const variable = dlsym(open(cBytes(libraryName), RTLD_NOW), cBytes("gnutls_free"));
@@ -32,17 +32,17 @@ function freeOf({ dlopen: open, dlsym }: ReturnType<typeof libc>) {
   return CFunction({ ptr: address, ...libcRows.free });
 }
 
-/** GnuTLS, and what libc has to do with its memory. */
+/** GnuTLS, and the functions of libc for its memory. */
 export type Library = ReturnType<typeof load>;
 
 let loaded: Library | undefined;
 
-/** GnuTLS. Throws where it is not installed. */
+/** GnuTLS. Throws if it is not installed. */
 export function library(): Library {
   return (loaded ??= load());
 }
 
-/** What GnuTLS 3.6.0 and later know of groups for the exchange of keys; undefined where it is older. */
+/** The functions for key exchange groups of GnuTLS 3.6.0 and later; undefined with older ones. */
 export function groupLibrary() {
   try {
     return openSystemLibrary(libraryName, groups.symbols);
@@ -51,7 +51,7 @@ export function groupLibrary() {
   }
 }
 
-/** Why TLS cannot be used on this machine, or undefined where it can. */
+/** The reason why this machine cannot use TLS, or undefined if it can. */
 export function whyNoTls(): string | undefined {
   try {
     library();
@@ -62,7 +62,7 @@ export function whyNoTls(): string | undefined {
   }
 }
 
-/** What GnuTLS calls an error. */
+/** GnuTLS's text for an error. */
 export function errorText(code: number): string {
   const text = library().tls.gnutls_strerror(code);
   return text === null ? `error ${code}` : textAt(text).replace(/\.$/, "");
@@ -72,7 +72,7 @@ const datumWords = sizeOf.gnutls_datum_t / BigUint64Array.BYTES_PER_ELEMENT;
 const dataWord = offsetOf.gnutls_datum_t.data / BigUint64Array.BYTES_PER_ELEMENT;
 const sizeWord = offsetOf.gnutls_datum_t.size / BigUint64Array.BYTES_PER_ELEMENT;
 
-/** A pointer, or a gnutls_datum_t, that a function stores where it is told to. */
+/** An out parameter: a pointer or a gnutls_datum_t that a function stores. */
 export class Out {
   readonly #memory = fixed(BigUint64Array, datumWords);
 
@@ -84,13 +84,13 @@ export class Out {
     return Number(this.#memory[0] ?? 0n) as Pointer;
   }
 
-  /** A gnutls_datum_t that GnuTLS allocated, as text; its memory is freed. */
+  /** The text of a gnutls_datum_t that GnuTLS has allocated. Frees its memory. */
   takeText(): string {
     const data = this.#memory[dataWord] ?? 0n;
     const size = this.#memory[sizeWord] ?? 0n;
     if (data === 0n) return "";
     const length = Number(size & 0xffff_ffffn);
-    // No view has a length of 0.
+    // toArrayBuffer refuses a length of 0.
     const text =
       length === 0 ? "" : textOf(new Uint8Array(toArrayBuffer(Number(data) as Pointer, 0, length)));
     library().free(Number(data) as Pointer);
@@ -98,13 +98,13 @@ export class Out {
   }
 }
 
-/** Bytes as a gnutls_datum_t, to be passed as an argument while this is referenced. */
+/** A gnutls_datum_t with these bytes. Its address is valid as long as this object is referenced. */
 export class Datum {
   readonly #bytes: Uint8Array;
   readonly #struct = fixed(BigUint64Array, datumWords);
 
   constructor(bytes: Uint8Array) {
-    // With a zero after it, for parsers that take it as a string.
+    // Some parsers need a zero at the end.
     this.#bytes = fixed(Uint8Array, bytes.length + 1);
     this.#bytes.set(bytes);
     this.#struct[dataWord] = BigInt(ptr(this.#bytes));

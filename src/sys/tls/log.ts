@@ -1,13 +1,13 @@
-/** Tells which client a line of GnuTLS's own log is about. */
+/** Names the client in the lines of GnuTLS's own log. */
 
 let setName: ((name: Uint8Array | null) => void) | undefined;
 
-/** GnuTLS logs from now on. `to` gets the name of the client that GnuTLS works for, a C string, and null afterwards. */
+/** Pass the name of the client that GnuTLS works for to `to`, as a C string, and null afterwards. */
 export function nameLogLines(to: (name: Uint8Array | null) => void): void {
   setName = to;
 }
 
-/** GnuTLS works for the client of this name (a C string) on this thread from now on, or for none (null). */
+/** From now on GnuTLS works on this thread for the client with this name, a C string, or for none (null). */
 export function logFor(name: Uint8Array | null): void {
   setName?.(name);
 }

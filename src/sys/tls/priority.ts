@@ -1,4 +1,4 @@
-/** Which ciphers, key exchanges and versions of TLS clients may have: GnuTLS's priority strings. */
+/** The ciphers, key exchanges and TLS versions that clients may use: GnuTLS's priority strings. */
 import { type Pointer, ptr, read } from "bun:ffi";
 import { readFileSync } from "node:fs";
 
@@ -7,26 +7,26 @@ import { quoted } from "../../lib/quoted.ts";
 import { cBytes, textAt } from "../text.ts";
 import { errorText, groupLibrary, library, Out } from "./library.ts";
 
-/** Below TLS 1.2 nothing is safe, and the NBD protocol forbids it. */
+/** The NBD protocol forbids versions below TLS 1.2, which are not safe. */
 const usual = "NORMAL:-VERS-DTLS-ALL:-VERS-TLS1.1:-VERS-TLS1.0";
 const keys = ":+ECDHE-PSK:+DHE-PSK:+PSK";
 /**
- * With keys a client's first choice of ciphers, AES-256-GCM, cannot be agreed on in TLS 1.3, since it goes with another
- * hash, and the next one takes four times as long as AES where the processor knows that. In TLS 1.2, where neither kind
- * of AES-GCM goes with ECDHE, it is still better than AES-CBC. Each is taken out, and put at the end.
+ * With pre-shared keys, TLS 1.3 cannot use the first choice of clients, AES-256-GCM, since its hash is another one. The
+ * next choice, ChaCha20, takes four times as long as AES on processors with AES instructions. In TLS 1.2, where ECDHE
+ * has neither kind of AES-GCM, ChaCha20 is still better than AES-CBC. So move each of these to the end of the list.
  */
 const aesFirst = ["CHACHA20-POLY1305", "AES-256-CBC", "AES-128-CBC"]
   .map((cipher) => `:-${cipher}:+${cipher}`)
   .concat(":%SERVER_PRECEDENCE")
   .join("");
 
-/** A gnutls_priority_t that is never freed, and the text that it was made of. */
+/** A gnutls_priority_t, which is never freed, and its text. */
 export interface Priority {
   readonly text: string;
   readonly pointer: Pointer;
 }
 
-/** `given`: what --tls-priority says. It is taken as it is. Throws ConfigError where GnuTLS does not know it. */
+/** `given` is the value of --tls-priority, which is used unchanged. Throws ConfigError if GnuTLS refuses it. */
 export function priorityFor(kind: "certificates" | "keys", given: string | undefined): Priority {
   if (given !== undefined) {
     const result = parse(given);
@@ -43,18 +43,18 @@ export function priorityFor(kind: "certificates" | "keys", given: string | undef
   throw new ConfigError(`the TLS priorities ${text}: ${result}`);
 }
 
-/** Names of what this GnuTLS has. */
+/** Names of algorithms of this GnuTLS. */
 export interface Algorithms {
-  /** Groups for the exchange of keys. */
+  /** All key exchange groups. */
   readonly all: readonly string[];
-  /** Those that NORMAL has, in its order. */
+  /** The groups of NORMAL, in its order. */
   readonly normal: readonly string[];
   readonly signatures: readonly string[];
 }
 
 /**
- * What is added to the usual priorities so that exchanges of keys which quantum computers cannot undo come first, and
- * such signatures are taken; "" where this GnuTLS has none. `known`: whether GnuTLS takes the word.
+ * The addition to the usual priorities that prefers post-quantum key exchange and accepts post-quantum signatures; ""
+ * if this GnuTLS has neither. `known` says whether GnuTLS accepts a word.
  */
 export function postQuantum(
   { all, normal, signatures }: Algorithms,
@@ -76,7 +76,7 @@ function isKnown(word: string): boolean {
   return true;
 }
 
-/** What GnuTLS made of the text, or what is wrong with it. */
+/** The gnutls_priority_t for the text, or the reason why GnuTLS refuses it. */
 function parse(text: string): Pointer | string {
   const out = new Out();
   const wrong = new Out();
@@ -88,7 +88,7 @@ function parse(text: string): Pointer | string {
   return errorText(code) + (rest === "" ? "" : ` at ${quoted(rest)}`);
 }
 
-/** Whether the processor has instructions for AES, as the kernel says. */
+/** Whether the processor has AES instructions. */
 function knowsAes(): boolean {
   try {
     return /^(flags|Features)\s*:.*\baes\b/m.test(readFileSync("/proc/cpuinfo", "latin1"));
@@ -97,7 +97,7 @@ function knowsAes(): boolean {
   }
 }
 
-/** A GnuTLS that does not list its groups has nothing that would be added. */
+/** The algorithms of this GnuTLS. Versions that cannot list their groups have none that `postQuantum` would add. */
 function algorithms(): Algorithms {
   const { tls } = library();
   const groups = groupLibrary();
@@ -117,12 +117,12 @@ function algorithms(): Algorithms {
   };
 }
 
-/** The ints there: `count` of them, or up to a 0. */
+/** The ints at the address: `count` of them, or up to a 0. */
 function numbersAt(address: Pointer | bigint | null, count = Number.POSITIVE_INFINITY): number[] {
   const numbers: number[] = [];
   if (address === null) return numbers;
   for (let i = 0; i < count; i++) {
-    // Addresses of the user half are safe integers, so not the bigints of the type.
+    // Addresses of user space are safe integers, so Bun returns numbers, never the bigints of the type.
     const number = read.i32(address as Pointer, 4 * i);
     if (number === 0) break;
     numbers.push(number);
@@ -130,7 +130,7 @@ function numbersAt(address: Pointer | bigint | null, count = Number.POSITIVE_INF
   return numbers;
 }
 
-/** Without what is listed twice, and what has no name. */
+/** The names at the addresses, without duplicates and NULL. */
 function namesOf(addresses: readonly (Pointer | bigint | null)[]): string[] {
   return [...new Set(addresses.flatMap((it) => (it === null ? [] : textAt(it))))];
 }

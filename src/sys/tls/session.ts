@@ -1,4 +1,4 @@
-/** TLS with one client, over memory: what the client sent goes in, and what is to be sent to it comes out. */
+/** A TLS session with one client, between buffers: it takes the client's bytes, and emits the bytes to send. */
 import { type Pointer, ptr } from "bun:ffi";
 
 import { NbdError } from "../../lib/errors.ts";
@@ -29,30 +29,24 @@ import { sessionDetails } from "./details.ts";
 import { errorText, library, Out } from "./library.ts";
 import { logFor } from "./log.ts";
 import type { Priority } from "./priority.ts";
-import { Arrived, type Emit, wire } from "./wire.ts";
+import { Arrived, type Emit, fullRecordBytes, wire } from "./wire.ts";
 
-/** The names in a client's certificate, in the form of RFC 4514. */
+/** The subject and issuer of a client's certificate, in the form of RFC 4514. */
 export interface TlsNames {
   readonly dn: string;
   readonly issuerDn: string;
 }
 
-/** Of gnutls_credentials_type_t, and the credentials. */
+/** Credentials, and their gnutls_credentials_type_t. */
 export interface Proof {
   readonly type: number;
   readonly credentials: Pointer;
 }
 
-/** A server that never waits, and gives no tickets for resuming sessions. */
+/** The session never blocks, and issues no tickets for resuming sessions. */
 const flags = GNUTLS_SERVER | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL | GNUTLS_NO_TICKETS;
 
-/** The most that a record carries: what is as long is a part of something larger. */
-const fullRecordBytes = 16 << 10;
-
-/**
- * A method that throws leaves a session that cannot be used any more, but for `alert` and disposal. Nothing here ever
- * waits for the client.
- */
+/** No method waits for the client. After a method has thrown, only `alert` and disposal are allowed. */
 export class TlsSession implements Disposable {
   readonly #session: Pointer;
   readonly #emit: Emit;
@@ -60,7 +54,7 @@ export class TlsSession implements Disposable {
   readonly #logName: Uint8Array;
   readonly #arrived = new Arrived();
   #disposed = false;
-  /** What reading ended with, to be told when what came before was taken. */
+  /** The end of the client's data. `read` reports it once all data before it has been read. */
   #end: "end" | NbdError | undefined;
   #code = 0;
 
@@ -80,7 +74,7 @@ export class TlsSession implements Disposable {
     logFor(null);
   }
 
-  /** Ask the client for a certificate, and accept only those that the credentials trust. */
+  /** Request a certificate from the client, and accept only those that the credentials trust. */
   verifyPeer(request: number): void {
     const { tls } = library();
     tls.gnutls_certificate_server_set_request(this.#session, request);
@@ -88,14 +82,14 @@ export class TlsSession implements Disposable {
   }
 
   /**
-   * Bytes from the client. They must not change until they were read. `own`: no other code uses their memory, which is
-   * freed then.
+   * Add bytes from the client. They must not change until they have been read. With `own` no other code uses their
+   * memory, so the session frees it.
    */
   push(chunk: Uint8Array, own: boolean): void {
     this.#arrived.add(chunk, own);
   }
 
-  /** Bytes from the client that were not looked at. */
+  /** The number of bytes from the client that are not yet decrypted. */
   get unread(): number {
     return this.#arrived.length;
   }
@@ -105,7 +99,7 @@ export class TlsSession implements Disposable {
     this.#arrived.ended = true;
   }
 
-  /** Go on with the handshake. Whether it is complete; if not, more bytes are needed. Throws where it failed. */
+  /** Continue the handshake. False if it needs more bytes from the client. Throws if it fails. */
   handshake(): boolean {
     const { tls } = wire();
     for (;;) {
@@ -119,9 +113,9 @@ export class TlsSession implements Disposable {
   }
 
   /**
-   * Put what the client said next into `into`, whose memory does not move, and return how many bytes that is: all that
-   * has come and fits, or with `small` what there is before the next long record. "wait": more bytes are needed. "end":
-   * it says no more. Throws where it is not genuine.
+   * Decrypt the client's next data into `into`, whose memory must not move. Returns the number of bytes: all data that
+   * has arrived and fits, or with `small` only up to the next full record. "wait" means that more bytes must arrive,
+   * "end" that the client sends no more. Throws if the data is not authentic.
    */
   read(into: Uint8Array, small = false): number | "wait" | "end" {
     if (this.#end !== undefined) return this.#ended(this.#end);
@@ -148,10 +142,7 @@ export class TlsSession implements Disposable {
     return this.#end === undefined ? "wait" : this.#ended(this.#end);
   }
 
-  /**
-   * Encrypt and emit as much as is sent in one go. Returns how much that was: at least 1 byte. The
-   * memory does not move.
-   */
+  /** Encrypt and emit as much as fits into one buffer. Returns the number of bytes, at least 1. They must not move. */
   write(bytes: Uint8Array, start: number, length: number): number {
     const transport = wire();
     const { tls } = transport;
@@ -159,7 +150,7 @@ export class TlsSession implements Disposable {
     let sent = 0;
     this.#begin();
     while (sent < length && transport.hasRoom) {
-      // No more than a record is taken at a time.
+      // GnuTLS takes at most one record at a time.
       const from = (address + sent) as Pointer;
       const count = Number(tls.gnutls_record_send(this.#session, from, length - sent));
       if (count < 0 && count !== GNUTLS_E_INTERRUPTED) throw this.#failure("TLS", count);
@@ -169,26 +160,26 @@ export class TlsSession implements Disposable {
     return sent;
   }
 
-  /** Tell the client that nothing more will be sent: it then knows that nothing was cut off. */
+  /** Send the client a close notification, so that it knows that the stream is complete. */
   close(): void {
     this.#begin();
     wire().tls.gnutls_bye(this.#session, GNUTLS_SHUT_WR);
     wire().end(this.#emit);
   }
 
-  /** Tell the client why what it sent was refused. */
+  /** Send the client an alert for the last error. */
   alert(): void {
     this.#begin();
     wire().tls.gnutls_alert_send_appropriate(this.#session, this.#code);
     wire().end(this.#emit);
   }
 
-  /** Whether the stream just ended, without the client having said so. */
+  /** Whether the stream ended without the client's close notification. */
   get wasCut(): boolean {
     return this.#code === GNUTLS_E_PREMATURE_TERMINATION;
   }
 
-  /** Version, key exchange and cipher, and the user where there is one. */
+  /** The version, key exchange and cipher, and the user of a pre-shared key. */
   describe(): string {
     const { free, tls } = library();
     const address = tls.gnutls_session_get_desc(this.#session);
@@ -199,12 +190,12 @@ export class TlsSession implements Disposable {
     return user === null ? text : `${text} for user ${quoted(textAt(user))}`;
   }
 
-  /** What was agreed on, and how the client has shown who it is, line by line. */
+  /** The negotiated algorithms and the client's authentication, one line each. */
   details(): readonly string[] {
     return sessionDetails(this.#session);
   }
 
-  /** Undefined where the client showed no certificate. */
+  /** The names in the client's certificate; undefined if it presented none. */
   names(): TlsNames | undefined {
     const { tls } = library();
     const out = new Out();
@@ -230,7 +221,7 @@ export class TlsSession implements Disposable {
   }
 
   #begin(): void {
-    // GnuTLS would not survive it.
+    // GnuTLS would crash.
     if (this.#disposed) throw new NbdError("ENOTCONN", "the TLS session has ended");
     wire().begin(this.#session, this.#arrived, this.#logName);
   }
@@ -263,7 +254,7 @@ export class TlsSession implements Disposable {
     if (code === GNUTLS_E_NO_CERTIFICATE_FOUND || code === GNUTLS_E_CERTIFICATE_REQUIRED) {
       return "the client showed no certificate";
     }
-    // What comes out of it is no TLS.
+    // With a wrong key, decryption produces garbage.
     const odd = code === GNUTLS_E_RECEIVED_ILLEGAL_PARAMETER || code === GNUTLS_E_DECRYPTION_FAILED;
     const hint =
       this.#hasKeys && odd ? ": perhaps the client has another key, or no known user" : "";
@@ -271,7 +262,7 @@ export class TlsSession implements Disposable {
   }
 }
 
-/** GnuTLS's own words for the result of a verification. */
+/** GnuTLS's text for the result of a verification. */
 function verificationText(status: number): string {
   const out = new Out();
   const { gnutls_certificate_verification_status_print: print } = library().tls;

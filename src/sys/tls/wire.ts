@@ -1,70 +1,67 @@
-/** What GnuTLS takes for a connection: memory that it reads from and writes to, through functions that it calls. */
+/** The transport that GnuTLS uses in place of a socket: callbacks that read and write memory. */
 import { JSCallback, type Pointer, ptr } from "bun:ffi";
 
 import { errnos } from "../../lib/errno.ts";
 import { freeUsedUp } from "../../lib/used-up.ts";
 import { fixed } from "../call.ts";
 import { callbacks } from "../generated/gnutls.gen.ts";
+import { encryptedBytes } from "../limits.ts";
 import { type Library, library } from "./library.ts";
 import { logFor } from "./log.ts";
 
 /**
- * Sends bytes to the client. They are valid during the call only, unless it returns true: then their memory is its own,
- * until it is given to `reuse`.
+ * Sends bytes to the client. If it returns true, it keeps the bytes' memory, and passes it to `reuse` later; otherwise
+ * the bytes are only valid during the call.
  */
 export type Emit = (bytes: Uint8Array) => boolean;
 
-/** The most that a record of TLS carries, and what the protocol may add to it. */
-const recordBytes = 16 << 10;
+/** The longest content of a TLS record, and the most bytes that the protocol adds to it. */
+export const fullRecordBytes = 16 << 10;
 const recordExtraBytes = 1 << 10;
-/** Where a record tells its length, of two bytes. */
+/** The offset of a record's length, which has two bytes. */
 const recordLengthAt = 3;
-/** So much is encrypted before it is sent. The first flight of a handshake has to fit, too. */
-const wireBytes = 288 << 10;
-/** How much of such memory is kept for later. */
-const mostSpare = 8;
 
 const nothing = new Uint8Array(0);
 
-/** What came from one client and was not decrypted: bytes in memory that does not move. */
+/** The bytes from one client that are not yet decrypted, in memory that does not move. */
 export class Arrived {
-  /** No more will come. */
+  /** The client sends no more. */
   ended = false;
   #bytes: Uint8Array = nothing;
   #address = 0;
   #at = 0;
-  /** No other code uses the memory. */
+  /** Whether no other code uses the memory. */
   #own = false;
 
   get length(): number {
     return this.#bytes.length - this.#at;
   }
 
-  /** How long the record that begins here says it is, if it does begin here; 0 where that has not come yet. */
+  /** The length of the next record, by its header, if a record begins here; 0 if the header has not arrived. */
   get recordBytes(): number {
     const at = this.#at + recordLengthAt;
     return ((this.#bytes[at] ?? 0) << 8) | (this.#bytes[at + 1] ?? 0);
   }
 
-  /** More bytes; `own`: no other code uses their memory. */
+  /** Append bytes. With `own` no other code uses their memory. */
   add(chunk: Uint8Array, own: boolean): void {
     const rest = this.#bytes.subarray(this.#at);
     this.#bytes = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
     this.#own = own || rest.length > 0;
-    // Small arrays lie in the collector's heap until this is asked for.
+    // Reading `buffer` fixes the address of a small array.
     void this.#bytes.buffer;
     this.#address = this.#bytes.length === 0 ? 0 : ptr(this.#bytes);
     this.#at = 0;
   }
 
-  /** The address of the next bytes, which the caller is done with before anything else is done here. */
+  /** The address of the next `count` bytes, which are valid until the next call of a method. */
   take(count: number): Pointer {
     const address = this.#address + this.#at;
     this.#at += count;
     return address as Pointer;
   }
 
-  /** Whatever was taken is needed no more. */
+  /** Free the memory if all bytes have been taken. */
   clean(): void {
     if (this.length > 0) return;
     if (this.#own) freeUsedUp(this.#bytes);
@@ -74,13 +71,13 @@ export class Arrived {
   }
 }
 
-/** One for all sessions: none of them runs while another one does. */
+/** One for all sessions, since only one session runs at a time. */
 class Wire {
   readonly tls: Library["tls"];
   readonly #memcpy: Library["c"]["memcpy"];
-  #bytes = fixed(Uint8Array, wireBytes);
+  #bytes = fixed(Uint8Array, encryptedBytes);
   #address = ptr(this.#bytes);
-  readonly #spare: ArrayBuffer[] = [];
+  #spare: ArrayBuffer | undefined;
   #used = 0;
   #session: Pointer | null = null;
   #arrived = new Arrived();
@@ -99,18 +96,18 @@ class Wire {
       (_session: Pointer, to: Pointer, count: number) => this.#read(to, count),
       callbacks.pull,
     );
-    // GnuTLS would look at a socket otherwise.
+    // Otherwise GnuTLS would poll a socket.
     this.#wait = new JSCallback(() => 1, callbacks.pull_timeout);
   }
 
-  /** Make a new session use it. */
+  /** Make a new session use this transport. */
   attach(session: Pointer): void {
     this.tls.gnutls_transport_set_push_function(session, this.#push.ptr);
     this.tls.gnutls_transport_set_pull_function(session, this.#pull.ptr);
     this.tls.gnutls_transport_set_pull_timeout_function(session, this.#wait.ptr);
   }
 
-  /** The session's functions may be called from here to `end`. */
+  /** Between this call and `end`, the session's functions may be called. */
   begin(session: Pointer, arrived: Arrived, logName: Uint8Array): void {
     logFor(logName);
     this.#session = session;
@@ -120,10 +117,10 @@ class Wire {
 
   /** Whether one more record can be written. */
   get hasRoom(): boolean {
-    return this.#used + recordBytes + recordExtraBytes <= wireBytes;
+    return this.#used + fullRecordBytes + recordExtraBytes <= encryptedBytes;
   }
 
-  /** Send what was written. */
+  /** Send the bytes that were written. */
   end(emit: Emit): void {
     logFor(null);
     this.#session = null;
@@ -131,17 +128,17 @@ class Wire {
     const count = this.#used;
     this.#used = 0;
     if (count === 0 || !emit(this.#bytes.subarray(0, count))) return;
-    this.#bytes = new Uint8Array(this.#spare.pop() ?? new ArrayBuffer(wireBytes));
+    this.#bytes = new Uint8Array(this.#spare ?? new ArrayBuffer(encryptedBytes));
     this.#address = ptr(this.#bytes);
+    this.#spare = undefined;
   }
 
   reuse({ buffer }: Uint8Array): void {
-    if (!(buffer instanceof ArrayBuffer) || buffer.byteLength !== wireBytes) return;
-    if (this.#spare.length < mostSpare) this.#spare.push(buffer);
+    if (buffer instanceof ArrayBuffer && buffer.byteLength === encryptedBytes) this.#spare = buffer;
   }
 
   #write(from: Pointer, count: number): number {
-    if (this.#used + count > wireBytes) return this.#refuse(errnos.ECONNABORTED);
+    if (this.#used + count > encryptedBytes) return this.#refuse(errnos.ECONNABORTED);
     this.#memcpy((this.#address + this.#used) as Pointer, from, count);
     this.#used += count;
     return count;
@@ -167,7 +164,7 @@ export function wire(): Wire {
   return (made ??= new Wire(library()));
 }
 
-/** Memory that `emit` has kept is needed no more. */
+/** Take back memory that `emit` has kept. */
 export function reuse(bytes: Uint8Array): void {
   made?.reuse(bytes);
 }

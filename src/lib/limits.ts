@@ -1,0 +1,17 @@
+/**
+ * The tuned numbers of this room. Bytes, milliseconds and counts as the names say; "bench" is a section of
+ * bench/README.md that shows what the number is worth.
+ */
+
+/**
+ * Chunks of this size are freed at once; smaller ones are left to the garbage collector, since a call of its own saves
+ * little. bench: "Limits".
+ */
+export const freedFromBytes = 16 << 10;
+/**
+ * How long the server waits for a reader of the log. Clients wait meanwhile, so it does not wait again before the
+ * reader has returned. PATIENCE_MS in abi/runtime/log.c is the same for lines of C modules.
+ */
+export const logPatienceMs = 2000;
+/** The initial capacity of a list of extents. Most have fewer; longer ones double their memory. */
+export const firstExtents = 8;
