@@ -1,18 +1,18 @@
-/** How the command line is split into options and words, without starting anything. */
+/** How the command line is split into options and arguments. Nothing is started. */
 import { describe, expect, test } from "bun:test";
 
 import { splitArguments, usage } from "../../src/cli/arguments.ts";
 import { longOptions, options, shortOptions, spellings } from "../../src/cli/options.ts";
 
-/** `[["unix", "-"], ["verbose", ""]]`, then the words; or the problem. */
+/** Options such as `[["unix", "-"], ["verbose", ""]]` and the other arguments, or the problem. */
 function split(...argv: string[]) {
   const { options: given, words, problem } = splitArguments(argv);
   if (problem !== undefined) return problem;
   return { given: given.map(({ option, value }) => [option.name, value]), words };
 }
 
-describe("order", () => {
-  test("options may stand before, between and after the words", () => {
+describe("splitArguments", () => {
+  test("accepts options before, between and after arguments", () => {
     expect(split("-f", "memory", "-r", "1M", "--verbose")).toEqual({
       given: [
         ["foreground", ""],
@@ -23,7 +23,7 @@ describe("order", () => {
     });
   });
 
-  test("the first non-option ends the options if POSIXLY_CORRECT is set", () => {
+  test("stops at the first argument if POSIXLY_CORRECT is set", () => {
     const { options: given, words } = splitArguments(["-f", "null", "-r", "--", "x"], {
       POSIXLY_CORRECT: "",
     });
@@ -31,18 +31,18 @@ describe("order", () => {
     expect(words).toEqual(["null", "-r", "--", "x"]);
   });
 
-  test("-- ends the options", () => {
+  test("stops at --", () => {
     expect(split("-f", "sh", "--", "-v", "--run", "x=1")).toEqual({
       given: [["foreground", ""]],
       words: ["sh", "-v", "--run", "x=1"],
     });
   });
 
-  test("a lone - and an empty word are words", () => {
+  test("treats - and an empty string as arguments", () => {
     expect(split("sh", "-", "")).toEqual({ given: [], words: ["sh", "-", ""] });
   });
 
-  test("an option may be given several times, and its values stay in order", () => {
+  test("keeps the values of a repeated option in order", () => {
     expect(split("--filter=a", "--filter", "b", "null")).toEqual({
       given: [
         ["filter", "a"],
@@ -51,9 +51,7 @@ describe("order", () => {
       words: ["null"],
     });
   });
-});
 
-describe("values", () => {
   test.each([
     { argv: ["-p", "10810"], given: ["port", "10810"] },
     { argv: ["-p10810"], given: ["port", "10810"] },
@@ -69,11 +67,11 @@ describe("values", () => {
     { argv: ["--run", "--thr"], given: ["run", "--thr"] },
     { argv: ["--run=a=b --c=d"], given: ["run", "a=b --c=d"] },
     { argv: ["--run", "two\nlines"], given: ["run", "two\nlines"] },
-  ])("$argv", ({ argv, given }) => {
+  ])("reads an option with its value: $argv", ({ argv, given }) => {
     expect(split(...argv, "null")).toEqual({ given: [[...given]], words: ["null"] });
   });
 
-  test("letters may be written together, the last one with its value", () => {
+  test("accepts letters written together, the last one with its value", () => {
     expect(split("-fvU", "-", "-rp1", "null")).toEqual({
       given: [
         ["foreground", ""],
@@ -85,25 +83,18 @@ describe("values", () => {
       words: ["null"],
     });
   });
-});
 
-describe("names", () => {
   const all = options.flatMap((option) => {
     const takesValue = option.value !== undefined;
     return spellings(option).map((spelling) => ({ spelling, name: option.name, takesValue }));
   });
 
-  test.each(all)("$spelling means $name", ({ spelling, name, takesValue }) => {
+  test.each(all)("reads $spelling as $name", ({ spelling, name, takesValue }) => {
     const value = takesValue ? ["x"] : [];
     expect(split(spelling, ...value, "null")).toEqual({
       given: [[name, value[0] ?? ""]],
       words: ["null"],
     });
-  });
-
-  test("no two options share a name", () => {
-    const names = all.map(({ spelling }) => spelling);
-    expect(names.toSorted()).toEqual([...new Set(names)].toSorted());
   });
 
   test.each([
@@ -116,19 +107,17 @@ describe("names", () => {
     ["--no-f", "foreground", ""],
     ["--pid-=x", "pidfile", "x"],
     ["--ru=true", "run", "true"],
-    // Both names that it may stand for mean the same.
+    // Both possible names mean the same option.
     ["--export-=", "exportname", ""],
     ["--reado", "readonly", ""],
     ["--read", "readonly", ""],
-    // nbdkit has --filter only, so that ours does not count.
+    // nbdkit has no --filter-release, so --fil stays unambiguous.
     ["--fil=a", "filter", "a"],
     ["--filter-r=a=1.2", "filter-release", "a=1.2"],
-  ])("%s is short for %s", (spelling, name, value) => {
+  ])("reads the abbreviation %s as %s", (spelling, name, value) => {
     expect(split(spelling, "null")).toEqual({ given: [[name, value]], words: ["null"] });
   });
-});
 
-describe("problems", () => {
   test.each([
     [["--foo", "null"], "unknown option '--foo'"],
     [["-x", "null"], "unknown option '-x'"],
@@ -146,11 +135,11 @@ describe("problems", () => {
       ["--dump-=1", "null"],
       "option '--dump-' is ambiguous: it may mean --dump-config, --dump-plugin",
     ],
-  ])("%j", (argv, problem) => {
+  ])("refuses %j", (argv, problem) => {
     expect(split(...argv)).toBe(problem);
   });
 
-  test("options before an error are kept, and later ones are ignored", () => {
+  test("keeps options before an error and ignores later ones", () => {
     const { options: given, words, problem } = splitArguments(["-v", "null", "--foo", "-r"]);
     expect({ names: given.map(({ option }) => option.name), words, problem }).toEqual({
       names: ["verbose"],
@@ -160,16 +149,19 @@ describe("problems", () => {
   });
 });
 
-describe("lists", () => {
-  test("the usage offers every option once, and no other", () => {
-    const offered = [...usage().matchAll(/^ {2}(?:-(\w), )?--([a-z0-9-]+)/gm)].map((m) => m[2]);
-    expect(offered).toEqual(options.map(({ name }) => name));
-  });
+test("no two options share a spelling", () => {
+  const names = options.flatMap(spellings);
+  expect(names.toSorted()).toEqual([...new Set(names)].toSorted());
+});
 
-  test("--long-options and --short-options name the options", () => {
-    expect(longOptions().split("\n")).toContain("--no-fork");
-    expect(longOptions()).not.toContain("-options");
-    const letters = options.flatMap(({ letter }) => letter ?? []);
-    expect(shortOptions().split("\n")).toEqual([...letters.toSorted().map((l) => `-${l}`), ""]);
-  });
+test("--help lists every option once, and nothing else", () => {
+  const offered = [...usage().matchAll(/^ {2}(?:-(\w), )?--([a-z0-9-]+)/gm)].map((m) => m[2]);
+  expect(offered).toEqual(options.map(({ name }) => name));
+});
+
+test("--long-options and --short-options list the options", () => {
+  expect(longOptions().split("\n")).toContain("--no-fork");
+  expect(longOptions()).not.toContain("-options");
+  const letters = options.flatMap(({ letter }) => letter ?? []);
+  expect(shortOptions().split("\n")).toEqual([...letters.toSorted().map((l) => `-${l}`), ""]);
 });

@@ -1,4 +1,4 @@
-/** The command line as the kernel has it, where Bun tells something else. */
+/** Arguments that Bun drops or changes are read from the kernel. */
 import { expect, test } from "bun:test";
 import { join } from "node:path";
 
@@ -11,13 +11,13 @@ test.each([
   { plain: [], words: ["bun", "main.ts"], result: [] },
   { plain: ["--", "a"], words: ["bun", "main.ts", "--", "--", "a"], result: ["--", "--", "a"] },
   { plain: ["a\uFFFD"], words: ["bun", "main.ts", "a\uDCFF"], result: ["a\uDCFF"] },
-  // Where /proc is not there.
+  // Without /proc.
   { plain: ["a", "b"], words: [], result: ["a", "b"] },
-])("of $words $plain are $result", ({ plain, words, result }) => {
+])("restored() finds $result in $words", ({ plain, words, result }) => {
   expect(restored(plain, words)).toEqual(result);
 });
 
-test("a program gets all of its words", async () => {
+test("programArguments() returns every argument byte by byte, each -- included", async () => {
   const path = join(import.meta.dir, "../../src/cli/argv.ts");
   const script = `import { programArguments } from ${JSON.stringify(path)};
     console.log(JSON.stringify(programArguments()));`;

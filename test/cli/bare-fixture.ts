@@ -1,4 +1,4 @@
-/** A plugin with nothing that it need not have. */
+/** A plugin with only the required methods. */
 import { definePlugin } from "#api";
 
 const bare = definePlugin({

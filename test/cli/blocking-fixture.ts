@@ -1,4 +1,4 @@
-/** A plugin that blocks JavaScript until a file is there: in pread at once, in pwrite after an await. */
+/** A plugin that blocks JavaScript until a file exists: in pread at once, in pwrite after an await. */
 import { existsSync } from "node:fs";
 
 import { definePlugin, param } from "#api";

@@ -1,4 +1,4 @@
-/** A module that blocks JavaScript is named while it does. */
+/** The log names a module that blocks JavaScript, while it does. */
 import { afterAll, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -20,7 +20,7 @@ test.each([
     1,
     "the server has been blocked for 2 s by JavaScript outside calls of layers, perhaps code after an await in plugin blocking: pwrite",
   ],
-])("a plugin that blocks in %s is logged while it does", async (method, type, message) => {
+])("the log names a plugin that blocks in %s while it does", async (method, type, message) => {
   const until = join(folder, method);
   await using server = await serve([plugin, `until=${until}`]);
   const { client } = await NbdClient.ready({ unix: server.socket });

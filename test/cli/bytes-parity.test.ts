@@ -1,4 +1,4 @@
-/** Command lines with any bytes, and what nbdkit makes of them: the same here, byte by byte. */
+/** Command lines with arbitrary bytes do the same here as in nbdkit, byte by byte. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -9,9 +9,9 @@ import { installed, program } from "#test/server";
 import { nbdkitFunction, quote, runScript } from "#test/shell";
 
 /**
- * Lines for a shell, each in a folder of its own, with a socket there: of -U - nbdkit leaves a
- * folder where it ends early. `[E9]` stands for that byte, which is no UTF-8. `SIZE` prints the
- * size that a client gets, and `$bytes` is a plugin in C that prints what it is given.
+ * Shell commands. Each runs in a folder of its own and has its socket there, since nbdkit leaves the
+ * folder of -U - behind when it exits early. `[E9]` stands for that byte, which is not UTF-8. `SIZE`
+ * prints the size that a client gets, and `$bytes` is a C plugin that prints its parameters.
  */
 const lines = String.raw`
 nbdkit -U $folder/u null --run 'printf "%s" "a[E9]b\\[E9]\0101\n"; echo "$0"'
@@ -100,15 +100,15 @@ LC_ALL=C.UTF-8 nbdkit -U $folder/u $bytes [C3][A9][E9] -e [C3][A9] --run 'printf
 (cd folder[E9]; nbdkit -U $folder/u $bytes absolute=x real=inner[E9] --run true 2>&1)
 `;
 
-/** A line that starts with a word of no command belongs to the one before. */
+/** A line that does not start a command continues the one before. */
 const cases = lines
   .trim()
   .split(/\n(?=nbdkit |LC_ALL|\()/)
   .map((line) => line.trim());
 
-/** Where ours is not to be as nbdkit is. */
+/** Lines that intentionally end differently from nbdkit. */
 const differences: Readonly<Record<string, string>> = {
-  // nbdkit ends with the status of a shell that could not be started.
+  // nbdkit exits with the status of the shell, which could not start.
   [String.raw`nbdkit -U $folder/u null --run ": $(head -c 131000 /dev/zero | tr '\0' x); echo longer"`]:
     "status 1",
 };
@@ -116,7 +116,7 @@ const differences: Readonly<Record<string, string>> = {
 const size = 'nbdinfo --size "$uri"';
 const list = 'nbdinfo --list "$uri" | grep -a -e export= -e description:';
 
-/** What the lines count on, in $folder. */
+/** Functions and files that the lines use. */
 const preamble = String.raw`
 export variable='[E9] x' empty= folder bytes
 path() { printf '%s/%0*d' "$folder" $(($1 - 1 - $(printf %s "$folder" | wc -c))) 0; }
@@ -144,12 +144,12 @@ begin() {
 
 let place = "";
 beforeAll(() => {
-  // Short, since paths of sockets are.
+  // Short, since the path of a socket has at most 107 bytes.
   place = mkdtempSync(join(tmpdir(), "nb-"));
 });
 afterAll(() => rmSync(place, { recursive: true, force: true }));
 
-/** What each line prints, as text that keeps its bytes, and its status. */
+/** The output and status of each line. Bytes that are not UTF-8 are kept. */
 async function results(server: readonly string[], bytes: string): Promise<readonly string[]> {
   const folder = join(place, "w");
   const script = [
@@ -174,7 +174,7 @@ async function results(server: readonly string[], bytes: string): Promise<readon
 const needs = ["nbdkit", "nbdinfo"] as const;
 
 test.skipIf(!haveCompiler || !needs.every(installed))(
-  `${cases.length} command lines of any bytes do what they do in nbdkit (${needs.join(", ")}, cc)`,
+  `${cases.length} command lines with arbitrary bytes do the same as in nbdkit (${needs.join(", ")}, cc)`,
   async () => {
     const bytes = await compileModule("test/fixtures/bytes.c");
     const ours = await results(program, bytes);

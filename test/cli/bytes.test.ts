@@ -1,4 +1,4 @@
-/** Bytes that are no UTF-8 in what only this server has, and what does not hold of nbdkit: see also bytes-parity. */
+/** Bytes that are not UTF-8, where nbdkit differs or has no such feature: bytes-parity.test.ts has the rest. */
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtempSync, realpathSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -18,7 +18,7 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-/** In a folder of its own. `[E9]` stands for that byte. */
+/** Runs the script in a new folder. `[E9]` stands for that byte. */
 function shell(script: string): Promise<Ran> {
   const start = `cd ${quote(folder)} && rm -rf w && mkdir w && cd w || exit 1\n`;
   return runScript(nbdkitFunction() + start + script, join(folder, "script"));
@@ -34,7 +34,7 @@ export default definePlugin({
   pread(_handle, buf) { buf.fill(0); },
 });`;
 
-test.skipIf(!clients)("a script and its imports may be in any folder (nbdinfo)", async () => {
+test.skipIf(!clients)("a script plugin and its imports may have any path (nbdinfo)", async () => {
   const result = await shell(String.raw`
     mkdir in[E9] in[E9]/deeper
     cat >in[E9]/disk[E9].ts <<'END'
@@ -56,7 +56,7 @@ END
   });
 });
 
-test("an error in such a script is reported with its path", async () => {
+test("an error in a script plugin names its path", async () => {
   const result = await shell(String.raw`
     echo 'export default {' >open[E9].ts
     nbdkit ./open[E9].ts
@@ -101,7 +101,7 @@ test.skipIf(!clients)("--print-uri prints a URI that any client accepts (nbdinfo
 });
 
 test.skipIf(!clients)(
-  "files of --log, of filters and in TMPDIR have any name (nbdcopy)",
+  "--log, TMPDIR and parameters of filters accept any path (nbdcopy)",
   async () => {
     const result = await shell(String.raw`
     nbdkit --log="$PWD/log[E9]" nosuch
@@ -121,7 +121,7 @@ test.skipIf(!clients)(
   },
 );
 
-test("a program that is a plugin lies in any folder, and gets its words byte by byte", async () => {
+test("a plugin that is a program may have any path, and gets its arguments byte by byte", async () => {
   const result = await shell(String.raw`
     mkdir plugins[E9]
     printf '#!/bin/sh\nprintf "%%s|" "$0" "$@"\n' >plugins[E9]/nbdkit-words-plugin
@@ -138,7 +138,7 @@ test("a program that is a plugin lies in any folder, and gets its words byte by 
   expect(result.stderr).toEndWith(`${plugins}/nbdkit-words\udce9-plugin.so: did you mean words?\n`);
 });
 
-test("a command that is too long is refused with the reason", async () => {
+test("--run reports E2BIG for a command that is too long", async () => {
   const result = await shell(String.raw`
     nbdkit -U - null --run "$(head -c 131000 /dev/zero | tr '\0' x)"`);
   expect(result).toEqual({
@@ -149,7 +149,7 @@ test("a command that is too long is refused with the reason", async () => {
   });
 });
 
-test("a module whose path leads through a file or is too long is refused with the reason", async () => {
+test("a module path through a file, or one that is too long, is refused with the system's error", async () => {
   const result = await shell(String.raw`
     >file[E9]
     nbdkit ./file[E9]/x.so
@@ -165,7 +165,7 @@ test("a module whose path leads through a file or is too long is refused with th
   });
 });
 
-test("a relative path needs a folder that is there", async () => {
+test("a relative path is refused if the current folder is gone", async () => {
   const result = await shell(String.raw`
     mkdir gone; cd gone; rmdir ../gone
     for words in '-U x null' '-P x null' '--tls-psk=x null' 'file x' './x.so' '--filter=./x.so null'; do
@@ -182,7 +182,7 @@ test("a relative path needs a folder that is there", async () => {
 });
 
 test.skipIf(!clients || !haveCompiler)(
-  "nothing that a client sends looks like a message of its own (cc, nbdinfo)",
+  "an export name cannot forge a line of the log (cc, nbdinfo)",
   async () => {
     const naming = await compileModule("test/fixtures/naming.c");
     const result = await shell(String.raw`
@@ -201,18 +201,18 @@ END
       done`);
     const lines = result.stderr.split("\n");
     expect(lines.filter((line) => line.startsWith("nbdkit: error: "))).toEqual([]);
-    // The file's name comes twice.
+    // The message of dir= contains the name twice.
     expect(lines.filter((line) => line.startsWith("  nbdkit: error: forged")).length).toBe(4);
     expect(result.code).toBe(1);
   },
 );
 
-/** Of each kind: ASCII's, DEL, C1 as UTF-8, and two that are nothing special. */
+/** Control characters of each kind (ASCII, DEL, and C1 in UTF-8), then © and a byte that is not UTF-8. */
 const controls = String.raw`a
 b[09][1B][7F][C2][9B][C2][A9][E9]`;
 
 test.skipIf(!haveCompiler || !clients)(
-  "log lines have no control characters, but errors their lines (cc, nbdinfo)",
+  "the log escapes control characters, except line feeds and tabs in errors (cc, nbdinfo)",
   async () => {
     const bytes = await compileModule("test/fixtures/bytes.c");
     const result = await shell(String.raw`

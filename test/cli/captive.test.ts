@@ -1,4 +1,4 @@
-/** What the command of --run is told, as a shell sees it. */
+/** The URI and the shell variables that --run gives to its command. */
 import { describe, expect, test } from "bun:test";
 
 import { run } from "#test/server";
@@ -14,7 +14,7 @@ interface Options {
   readonly tls?: Partial<UriOptions["tls"]>;
 }
 
-/** By default without TLS. */
+/** Options without TLS, unless `tls` says otherwise. */
 const withDefaults = ({ exportName = "", ipFamily, tls }: Options): UriOptions => ({
   exportName,
   sockets: { ...defaults.sockets, ipFamily },
@@ -68,11 +68,11 @@ describe("the URI", () => {
       "nbds://localhost:1?tls-psk-file=k/k",
     ],
   ];
-  test.each(uris)("%j", ({ address, ...options }, uri) => {
+  test.each(uris)("of %j", ({ address, ...options }, uri) => {
     expect(uriOf(address, withDefaults(options))).toBe(uri);
   });
 
-  test("is printed plainly, for a shell, and in a command", () => {
+  test("is printed plain, quoted for a shell, and in a command", () => {
     expect(printedUris([{ unix: "/s" }, { port: 1 }], withDefaults({}))).toBe(
       'nbd+unix://?socket=/s\nShell-quoted URI: "nbd+unix://?socket=/s"\n' +
         'Command to query the NBD endpoint:\n  nbdinfo "nbd+unix://?socket=/s"\n' +
@@ -82,14 +82,14 @@ describe("the URI", () => {
   });
 });
 
-describe("the variables", () => {
+describe("the shell variables", () => {
   const show =
     'printf "%s|" "$uri" "$nbd" "$exportname" "$port" "$unixsocket"; env | grep -c ^uri=';
   const variables = ({ address, ...options }: Where) =>
     shellVariables({ address, ...withDefaults(options) });
   const seen = (where: Where) => run(["/bin/sh", "-c", variables(where) + show]);
 
-  test("of a Unix socket, whatever is in its path and in the name of the export", async () => {
+  test("of a Unix socket keep every character of its path and of the export name", async () => {
     const path = `/tmp/it's "$HOME" \`x\` \\`;
     const uri = uriOf({ unix: path }, withDefaults({ exportName: "a'b\nc" }));
     expect(await seen(unix(path, "a'b\nc"))).toEqual({
@@ -99,7 +99,7 @@ describe("the variables", () => {
     });
   });
 
-  test("of a TCP port", async () => {
+  test("of a TCP socket include its port", async () => {
     expect(await seen(tcp(10810, "e"))).toEqual({
       code: 1,
       stdout: "nbd://localhost:10810/e|nbd://localhost:10810/e|e|10810||0\n",
@@ -111,7 +111,7 @@ describe("the variables", () => {
     [{}, "unset||"],
     [{ tls: { mode: "on" } }, "1||"],
     [{ tls: { mode: "require", certificates: "/c", psk: "/k" } }, "2|/c|/k"],
-  ] as const)("of TLS: %j", async (options, stdout) => {
+  ] as const)("say whether TLS is on: %j", async (options, stdout) => {
     const where = { address: { unix: "/s" }, ...options };
     const script = 'printf "%s|" "${tls-unset}" "$tls_certificates"; printf %s "$tls_psk"';
     expect(await run(["/bin/sh", "-c", variables(where) + script])).toEqual({

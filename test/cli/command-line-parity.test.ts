@@ -1,16 +1,17 @@
-/** Odd command lines, and what nbdkit makes of them: its exit status, and what it prints. Nothing is served. */
+/** Odd command lines exit with the same status as in nbdkit and print the same kind of text. Nothing is served. */
 import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { run } from "#test/server";
+import { shellCommand } from "#test/shell";
 
 import { parseCommandLine } from "../../src/cli/command-line.ts";
 import { longOptions, shortOptions } from "../../src/cli/options.ts";
 
 /**
- * One command line a line. `""` is an empty word, and `_` in a word is a space. Those that would serve
- * end with --version, so that all is parsed and checked, and nothing started.
+ * One command line per line. `""` is an empty argument, and `_` is a space. Lines that would serve end
+ * with --version: everything is parsed and checked, but nothing is started.
  */
 const lines = readFileSync(join(import.meta.dirname, "command-lines.txt"), "utf8")
   .trim()
@@ -19,9 +20,7 @@ const lines = readFileSync(join(import.meta.dirname, "command-lines.txt"), "utf8
 const wordsOf = (line: string) =>
   line.split(" ").map((word) => (word === '""' ? "" : word.replaceAll("_", " ")));
 
-const quoted = (word: string) => `'${word.replaceAll("'", String.raw`'\''`)}'`;
-
-/** What the lines of stdout are. */
+/** Which option prints this. */
 function kindOf(stdout: string): string {
   if (/^(nbdkit \[-4|Usage: nbdkit)/.test(stdout)) return "help";
   if (/^nbdkit [0-9]/.test(stdout)) return "version";
@@ -32,10 +31,10 @@ function kindOf(stdout: string): string {
   return stdout;
 }
 
-/** For all lines at once: status and kind. One shell runs them, since each takes but a moment. */
+/** The status and kind of output of each line. One shell runs them all, since each takes only a moment. */
 async function theirs(): Promise<readonly string[]> {
   const script = lines.map((line) => {
-    const command = ["nbdkit", ...wordsOf(line)].map(quoted).join(" ");
+    const command = shellCommand(["nbdkit", ...wordsOf(line)]);
     return `${command} </dev/null 2>/dev/null | head -c 10; printf '\\001%d\\002' "\${PIPESTATUS[0]}"\n`;
   });
   const { stdout } = await run(["bash", "-c", script.join("")]);
@@ -46,7 +45,7 @@ async function theirs(): Promise<readonly string[]> {
   });
 }
 
-/** As `nbdkit` would end. What is loaded is there, where a line with it is to succeed. */
+/** The same for this server, without running it: of the modules in the lines, only the plugin null loads. */
 function ours(line: string): string {
   try {
     const parsed = parseCommandLine(wordsOf(line));
@@ -57,7 +56,7 @@ function ours(line: string): string {
         return "1 help";
       case "load": {
         const { plugin, filters } = parsed.settings;
-        // Lines that come so far give null a parameter that is no size.
+        // Lines that get this far give null a parameter that is not a size.
         const fails = plugin !== "null" || filters.length > 0 || parsed.action === "serve";
         return fails ? "1" : `0 ${parsed.action}`;
       }
@@ -69,18 +68,18 @@ function ours(line: string): string {
   }
 }
 
-/** Where ours is not to be as nbdkit is: each with what is right. */
+/** Lines that intentionally end differently from nbdkit, with their result here. */
 const differences: Readonly<Record<string, string>> = {
-  // No port; nbdkit says so only when it listens.
+  // Not a port, which nbdkit reports only when it listens.
   "--port= --version": "1",
-  // Since --tls-priority, of nbdkit 1.46, --tls-p may mean that as well as --tls-psk.
+  // nbdkit 1.46 added --tls-priority, so --tls-p no longer means only --tls-psk.
   "--tls-p=/ --version": "1 help",
 };
 
 const nbdkit = Bun.which("nbdkit");
 
 test.skipIf(nbdkit === null)(
-  `${lines.length} command lines end as nbdkit ends them (needs nbdkit)`,
+  `${lines.length} command lines end as in nbdkit (needs nbdkit)`,
   async () => {
     const expected = await theirs();
     const pairs = lines.map((line, index) => {
@@ -94,7 +93,7 @@ test.skipIf(nbdkit === null)(
 );
 
 test.skipIf(nbdkit === null)(
-  "every option that nbdkit lists is listed (needs nbdkit)",
+  "--long-options and --short-options list every option of nbdkit (needs nbdkit)",
   async () => {
     for (const [option, list] of [
       ["--long-options", longOptions()],

@@ -1,4 +1,4 @@
-/** What the options mean, and which of them are refused, without starting anything. */
+/** The settings that options stand for, and the options that are refused. Nothing is started. */
 import { describe, expect, test } from "bun:test";
 import { existsSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
@@ -10,7 +10,7 @@ import { parseParameters } from "../../src/cli/parameters.ts";
 import type { Place } from "../../src/cli/settings.ts";
 
 describe("settings", () => {
-  test("the defaults are nbdkit's", () => {
+  test("have nbdkit's defaults", () => {
     expect(parseCommandLine(["null"])).toMatchObject({
       kind: "load",
       action: "serve",
@@ -58,7 +58,7 @@ describe("settings", () => {
     });
   });
 
-  test("every option finds its place", () => {
+  test("hold the value of each option", () => {
     expect(
       settings(
         ..."-fnrv -e disk -P pid -t 0x10 -U sock --filter a --filter=./b.so --run true".split(" "),
@@ -100,11 +100,11 @@ describe("settings", () => {
     { argv: ["--run", "true"], place: { kind: "private" } },
     { argv: ["--run", "true", "-p", "2"], place: { kind: "tcp", port: 2 } },
     { argv: ["--run", "true", "-U", "/s"], place: { kind: "unix", path: "/s" } },
-  ])("the place of $argv", ({ argv, place }) => {
+  ])("listen at $place with $argv", ({ argv, place }) => {
     expect(settings(...argv, "null").listen).toEqual([place]);
   });
 
-  test("what came after nbdkit 1.32, and what only daemons need, find theirs", () => {
+  test("hold the values of options for daemons and of options newer than nbdkit 1.32", () => {
     expect(
       settings(
         ..."-U a -U b --listen nbd+vsock://:5 --print-url --keep-alive --selinux-label=x:y -46".split(
@@ -153,11 +153,11 @@ describe("settings", () => {
     { argv: ["--timeout=250ms"], expected: { policy: { timeoutSeconds: 0.25 } } },
     { argv: ["--shutdown-timeout=1.5s"], expected: { shutdownSeconds: 1.5 } },
     { argv: ["--shutdown-timeout=0"], expected: { shutdownSeconds: 0 } },
-  ])("$argv", ({ argv, expected }) => {
+  ])("are $expected with $argv", ({ argv, expected }) => {
     expect(settings(...argv, "null")).toMatchObject(expected);
   });
 
-  test("a timeout of 0 is none", () => {
+  test("have no timeout with --timeout=0", () => {
     expect(settings("--timeout=0", "null").policy.timeoutSeconds).toBeUndefined();
   });
 
@@ -176,7 +176,7 @@ describe("settings", () => {
     { argv: "-i a -i b", listen: [tcp(10809, "a"), tcp(10809, "b")] },
     { argv: "-p 1 -i a -i b -p 2", listen: [tcp(1, "a"), tcp(2, "b")] },
     { argv: "-U - -U -", listen: [{ kind: "private" }, { kind: "private" }] },
-    // nbdkit listens on no address where something else is asked for.
+    // nbdkit ignores -i if the server does not listen on TCP.
     { argv: "-U /s -i a", listen: [unix("/s")] },
     { argv: "--run true -i a", listen: [{ kind: "private" }] },
     { argv: "--vsock", listen: [{ kind: "vsock", port: 10809 }] },
@@ -192,7 +192,7 @@ describe("settings", () => {
     { argv: "--listen nbd://:1 -U /s", listen: [unix("/s"), tcp(1)] },
     { argv: "--listen nbd+unix:///?socket=/s -p 1", listen: [tcp(1), unix("/s")] },
   ];
-  test.each(combinations)("$argv", ({ argv, listen }) => {
+  test.each(combinations)("listen at $listen with $argv", ({ argv, listen }) => {
     expect(settings(...argv.split(" "), "null").listen).toEqual(listen);
   });
 
@@ -201,35 +201,35 @@ describe("settings", () => {
     ["1", 1],
     ["0x20", 32],
     ["4294967295", 4294967295],
-  ])("-t %s gives %s threads", (text, threads) => {
+  ])("of -t %s have %s threads", (text, threads) => {
     expect(settings("-t", text, "null").policy.threads).toBe(threads);
   });
 
-  test("the longest possible paths and names are accepted", () => {
+  test("accept the longest possible socket path and export name", () => {
     const path = `/${"x".repeat(106)}`;
     expect(settings("-U", path, "null").listen).toEqual([{ kind: "unix", path }]);
     expect(settings("-e", "é".repeat(2048), "null").exportName).toBe("é".repeat(2048));
   });
 
-  test.each(["off", "0", "no", "false"])("--tls=%s is accepted", (word) => {
+  test.each(["off", "0", "no", "false"])("accept --tls=%s", (word) => {
     expect(settings(`--tls=${word}`, "null").plugin).toBe("null");
   });
 });
 
-describe("actions", () => {
+describe("the command line", () => {
   test.each([
     [["--help"], { kind: "print", what: "help" }],
     [["--version"], { kind: "print", what: "version" }],
     [["-V"], { kind: "print", what: "version" }],
     [["--dump-config"], { kind: "print", what: "dump-config" }],
-    // These are done at once, whatever follows.
+    // These take effect at once, whatever follows.
     [["--dump-config", "--foo"], { kind: "print", what: "dump-config" }],
     [["--dump-config", "-p", "abc"], { kind: "print", what: "dump-config" }],
     [["--long-options", "null"], { kind: "print", what: "long-options" }],
     [["--short-options"], { kind: "print", what: "short-options" }],
     [["--foo"], { kind: "usage", problem: "unknown option '--foo'" }],
     [["--foo", "--help"], { kind: "usage", problem: "unknown option '--foo'" }],
-  ] as const)("%j", (argv, expected) => {
+  ] as const)("%j loads no plugin", (argv, expected) => {
     expect(parseCommandLine(argv)).toEqual(expected);
   });
 
@@ -254,14 +254,14 @@ describe("the arguments of a plugin that is a program", () => {
     },
     { argv: "-D a.b=1 -e plugin plugin", rest: "--debug=a.b=1 --exportname=plugin" },
     { argv: "-r -- plugin -x y", rest: "--readonly -- -x y" },
-  ])("$argv: $rest", ({ argv, rest }) => {
+  ])("are, for $argv: $rest", ({ argv, rest }) => {
     expect(parseCommandLine(argv.split(" "))).toMatchObject({
       rest: rest.split(" ").filter(Boolean),
     });
   });
 });
 
-/** What the machine calls the port; not every one has names. */
+/** The names of ports. Not every machine has this file. */
 const services = existsSync("/etc/services") ? readFileSync("/etc/services", "utf8") : "";
 
 test.skipIf(!/^http\s+80\/tcp/m.test(services))(
@@ -272,7 +272,7 @@ test.skipIf(!/^http\s+80\/tcp/m.test(services))(
   },
 );
 
-describe("refusals", () => {
+describe("parseCommandLine", () => {
   const refused: readonly (readonly [readonly string[], string])[] = [
     [[], "no plugin was given on the command line: see `nbdkit --help` or the manual nbdkit(1)"],
     [["-v", "--dump-plugin"], "no plugin was given on the command line"],
@@ -371,12 +371,12 @@ describe("refusals", () => {
     ],
   ];
 
-  test.each(refused)("%j", (argv, message) => {
+  test.each(refused)("refuses %j", (argv, message) => {
     expect(() => parseCommandLine(argv)).toThrow(message);
   });
 });
 
-describe("parameters", () => {
+describe("parseParameters", () => {
   test.each([
     {
       words: ["a=1", "b=", "c==", "d=x=y"],
@@ -387,7 +387,7 @@ describe("parameters", () => {
     { words: ["k=two\nlines"], magic: undefined, pairs: ["k|two\nlines"] },
     { words: ["1M"], magic: "size", pairs: ["size|1M"] },
     { words: ["a=1", "x", "y"], magic: "file", pairs: ["a|1", "file|x", "file|y"] },
-    // These are no keys.
+    // None of these starts with a valid key.
     {
       words: ["9=a", "=a", "_k=a", "a b=c", "/tmp/a=b"],
       magic: "file",
@@ -395,7 +395,7 @@ describe("parameters", () => {
     },
     { words: ["disk.sh", "a=1"], magic: undefined, pairs: ["script|disk.sh", "a|1"] },
     { words: [""], magic: "file", pairs: ["file|"] },
-  ])("$words with main parameter $magic", ({ words, magic, pairs }) => {
+  ])("reads $words with main parameter $magic", ({ words, magic, pairs }) => {
     const parsed = parseParameters(words, magic);
     expect(parsed.map((pair) => pair.join("|"))).toEqual([...pairs]);
   });
@@ -403,7 +403,7 @@ describe("parameters", () => {
   test.each([
     { words: ["a=1", "x"], word: "x" },
     { words: ["x", "y"], word: "y" },
-  ])("$words are refused without a main parameter", ({ words, word }) => {
+  ])("refuses $words without a main parameter", ({ words, word }) => {
     expect(() => parseParameters(words, undefined)).toThrow(
       `expecting key=value on the command line but got: ${word}`,
     );

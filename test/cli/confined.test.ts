@@ -1,4 +1,4 @@
-/** Servers that may do or have little: they work, or one line says what is missing, and nothing of Bun's is printed. */
+/** A server with few rights or resources either works or prints one line that says what it lacks. */
 import { beforeAll, describe, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
@@ -14,7 +14,7 @@ const worked = { code: 0, stdout: "served\n", stderr: "" };
 const cannotStart = "nbdkit: error: Bun cannot start with what this process may have: ";
 const refused = (message: string) => ({ code: 1, stdout: "", stderr: `${message}\n` });
 
-/** The command after `script`, in a shell. */
+/** A shell that runs the script, then the command. */
 const after = (script: string, command: readonly string[]) => [
   "sh",
   "-c",
@@ -23,19 +23,19 @@ const after = (script: string, command: readonly string[]) => [
   ...command,
 ];
 
-/** In a namespace of mounts, where `mount` may hide what is there. */
+/** The same in a mount namespace of its own, where the script may mount over folders. */
 const alone = (script: string, command: readonly string[]) => [
   "unshare",
   "-m",
   ...after(script, command),
 ];
 
-/** Where this project is seen as well there: it may lie in /tmp, or where other users may not look. */
+/** The project is mounted here too, since it may be in /tmp or in a folder that other users cannot read. */
 const root = "/srv";
 const elsewhere = `mount --bind '${join(import.meta.dir, "..", "..")}' ${root}`;
 const moved = join(root, "bin", "nbdkit");
 
-describe("limits", () => {
+describe("the server", () => {
   test.each([
     ["ulimit -Sv 1048576", worked],
     ["ulimit -Sd 262144", worked],
@@ -50,12 +50,12 @@ describe("limits", () => {
     ["ulimit -Sv 300000", refused(`${cannotStart}ulimit -v 300000 (expected 600000 or more)`)],
     ["ulimit -Sd 150000", refused(`${cannotStart}ulimit -d 150000 (expected 262144 or more)`)],
     ["ulimit -Ss 100", refused(`${cannotStart}ulimit -s 100 (expected 256 or more)`)],
-  ])("%s", async (limit, expected) => {
+  ])("starts with %s, or names the limit", async (limit, expected) => {
     expect(await run(after(limit, [launcher, ...served]))).toEqual(expected);
   });
 
   test.skipIf(!haveCompiler).each(["ulimit -Sv 1048576", "ulimit -Sd 262144"])(
-    "%s leaves room for a C module (needs cc)",
+    "loads a C module with %s (needs cc)",
     async (limit) => {
       const path = await compileModule("test/fixtures/surroundings.c");
       const args = ["-U", "-", path, "--run", "echo served"];
@@ -64,33 +64,39 @@ describe("limits", () => {
   );
 
   const mayMove = isRoot && installed("setpriv") && installed("unshare");
-  test.skipIf(!mayMove)("of processes (needs root, setpriv, unshare)", async () => {
-    const other = ["setpriv", "--reuid=64999", "--regid=64999", "--clear-groups"];
-    const limited = (n: number) => {
-      const shell = ["bash", "-c", `ulimit -u ${n}; exec "$@"`, "bash"];
-      return run(alone(elsewhere, [...other, ...shell, moved, ...served]));
-    };
-    expect(await limited(5)).toEqual(
-      refused(`${cannotStart}ulimit -u 5 (expected 30 more than the user has processes)`),
-    );
-    expect(await limited(100)).toEqual(worked);
-  });
+  test.skipIf(!mayMove)(
+    "starts with ulimit -u, or names the limit (needs root, setpriv, unshare)",
+    async () => {
+      const other = ["setpriv", "--reuid=64999", "--regid=64999", "--clear-groups"];
+      const limited = (n: number) => {
+        const shell = ["bash", "-c", `ulimit -u ${n}; exec "$@"`, "bash"];
+        return run(alone(elsewhere, [...other, ...shell, moved, ...served]));
+      };
+      expect(await limited(5)).toEqual(
+        refused(`${cannotStart}ulimit -u 5 (expected 30 more than the user has processes)`),
+      );
+      expect(await limited(100)).toEqual(worked);
+    },
+  );
 });
 
-describe.skipIf(!haveCompiler || process.arch !== "x64")("system calls (needs cc)", () => {
+describe.skipIf(!haveCompiler || process.arch !== "x64")("the server (needs cc)", () => {
   let confined = "";
   beforeAll(async () => {
     confined = join(temporaryFolder(), "confined");
     await runCompiler(["-O1", "-o", confined, "test/fixtures/confined.c"], "confined");
   });
 
-  test.each(["prlimit64", "eventfd2", "epoll_create1"])("without %s", async (call) => {
-    expect(await run([confined, call, "--", launcher, ...served])).toEqual(
-      refused(`${cannotStart}a filter of system calls (seccomp)`),
-    );
-  });
+  test.each(["prlimit64", "eventfd2", "epoll_create1"])(
+    "reports a seccomp filter that denies %s",
+    async (call) => {
+      expect(await run([confined, call, "--", launcher, ...served])).toEqual(
+        refused(`${cannotStart}a filter of system calls (seccomp)`),
+      );
+    },
+  );
 
-  test("without socketpair a server serves, but starts no command", async () => {
+  test("serves without socketpair, but cannot start the command of --run", async () => {
     const denied = [confined, "socketpair", "--", launcher];
     expect(await run([...denied, ...served])).toEqual(
       refused(
@@ -103,27 +109,27 @@ describe.skipIf(!haveCompiler || process.arch !== "x64")("system calls (needs cc
     expect((await client.ask({ type: 0, offset: 0n, count: 512 })).error).toBe(0);
   });
 
-  test("with memory that is never both written and executed", async () => {
+  test("reports that no memory may be both written and executed", async () => {
     const message =
       "nbdkit: error: Bun cannot call libc, as it gets no memory that may be both written and executed: " +
       "expected MemoryDenyWriteExecute=no of systemd, and 4000000 of ulimit -v and -d or more";
     expect(await run([confined, "mdwe", "--", launcher, ...served])).toEqual(refused(message));
-    // Without the launcher, which asks for less.
+    // Without the launcher Bun reserves more memory.
     expect(await run(after("ulimit -Sv 1048576", [...program, ...served]))).toEqual(
       refused(message),
     );
   });
 });
 
-describe.skipIf(!isRoot || !installed("unshare"))("file systems (needs root, unshare)", () => {
-  test("without /proc", async () => {
+describe.skipIf(!isRoot || !installed("unshare"))("the server (needs root, unshare)", () => {
+  test("reports a missing /proc", async () => {
     const script = "mount -t tmpfs none /proc";
     expect(await run(alone(script, [launcher, ...served]))).toEqual(
       refused(`${cannotStart}no /proc`),
     );
   });
 
-  test("with a /tmp that cannot be written to", async () => {
+  test("reports a read-only /tmp", async () => {
     const { code, stdout, stderr } = await run(
       alone(`${elsewhere} && mount -t tmpfs -o ro none /tmp`, [moved, ...served]),
     );
@@ -135,34 +141,37 @@ describe.skipIf(!isRoot || !installed("unshare"))("file systems (needs root, uns
     );
   });
 
-  /** All that the native runtime could be kept or compiled in. */
+  /** Mounts a tmpfs over each of the places that could keep the native runtime. */
   const cover = (options: string, places: readonly string[]) =>
     `${elsewhere} && mkdir -p ${root}/build /var/cache /root/.cache && for at in ${places.join(" ")}; do ` +
     `mount -t tmpfs -o ${options} none "$at" || exit 1; done`;
   const kept = [`${root}/build`, "/var/cache", "/root/.cache"];
   const everywhere = [...kept, "/var/tmp", "/tmp"];
-  // An executable of the distribution: what the tests compile lies in /tmp.
+  // A module of the distribution, since modules that tests compile are in /tmp.
   const native = ["-U", "-", "native:memory", "1M", "--run", "echo served"];
   const env = { HOME: "/root", XDG_CACHE_HOME: "", TMPDIR: "/tmp" };
   const haveModule = haveCompiler && existsSync("/usr/lib/x86_64-linux-gnu/nbdkit/plugins");
 
-  test.skipIf(!haveModule)("that allow no programs", async () => {
+  test.skipIf(!haveModule)("loads the native runtime if every file system is noexec", async () => {
     const script = cover("noexec", everywhere);
     const { code, stdout, stderr } = await run(alone(script, [moved, ...native]), { env });
     expect({ code, stdout }).toEqual({ code: 0, stdout: "served\n" });
     expect(stderr).toMatch(/^nbdkit: compiling the native runtime .*\n$/);
   });
 
-  test.skipIf(!haveModule)("that are full, but for /tmp", async () => {
-    const script = cover("size=64k", kept);
-    const { code, stdout, stderr } = await run(alone(script, [moved, ...native]), { env });
-    expect({ code, stdout }).toEqual({ code: 0, stdout: "served\n" });
-    expect(stderr).toMatch(
-      /^nbdkit: warning: compiling the native runtime .*, at every start: .*\n$/,
-    );
-  });
+  test.skipIf(!haveModule)(
+    "compiles the native runtime at each start if only /tmp has room",
+    async () => {
+      const script = cover("size=64k", kept);
+      const { code, stdout, stderr } = await run(alone(script, [moved, ...native]), { env });
+      expect({ code, stdout }).toEqual({ code: 0, stdout: "served\n" });
+      expect(stderr).toMatch(
+        /^nbdkit: warning: compiling the native runtime .*, at every start: .*\n$/,
+      );
+    },
+  );
 
-  test.skipIf(!haveModule)("that are all full", async () => {
+  test.skipIf(!haveModule)("reports that no folder has room for the native runtime", async () => {
     const script = cover("size=64k", everywhere);
     const { code, stdout, stderr } = await run(alone(script, [moved, ...native]), { env });
     expect({ code, stdout }).toEqual({ code: 1, stdout: "" });

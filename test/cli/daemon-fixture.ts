@@ -1,11 +1,11 @@
-/** Starts servers in the background, ours and genuine ones, and sees to it that each of them ends. */
+/** Starts servers in the background, this one and nbdkit, and makes sure that each ends. */
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { installed, program, type Ran, run, until } from "#test/server";
 
-/** Whether a process exists, and is not waiting to be reaped. */
+/** Whether a process exists and is not a zombie. */
 export function isRunning(pid: number): boolean {
   const path = `/proc/${pid}/cmdline`;
   try {
@@ -20,15 +20,15 @@ function contentOf(path: string): string {
 }
 
 export interface Started extends AsyncDisposable {
-  /** What the process that was started did: the parent, for a daemon. */
+  /** The result of the process that was started: the parent of the daemon. */
   readonly ran: Ran;
-  /** The server's own number, from the pid file. */
+  /** The server's process ID, from the pid file. */
   readonly pid: number;
   /** Send it the signal, and wait for its end. */
   end(signal?: NodeJS.Signals): Promise<void>;
 }
 
-/** A folder of one test, with all that is made in it. */
+/** A temporary folder for one test. */
 export class Folder implements Disposable {
   readonly path = mkdtempSync(join(tmpdir(), "nbdkit-test-"));
 
@@ -57,7 +57,7 @@ export class Folder implements Disposable {
   }
 }
 
-/** This server and, where it is installed, the genuine one. */
+/** This server and, if installed, nbdkit. */
 export const servers: readonly (readonly [string, readonly string[]])[] = [
   ["ours", program],
   ...(installed("nbdkit") ? ([["nbdkit", ["nbdkit"]]] as const) : []),

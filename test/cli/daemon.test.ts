@@ -1,4 +1,4 @@
-/** The server in the background: what its parent promises, and what becomes of terminal, folder and descriptors. */
+/** The server in the background: its parent's exit status, and its terminal, folder and descriptors. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import {
   chmodSync,
@@ -14,6 +14,7 @@ import { join } from "node:path";
 
 import { NbdClient } from "#test/client";
 import { isListening, program, run, until } from "#test/server";
+import { shellCommand } from "#test/shell";
 
 import { version } from "../../src/cli/version.ts";
 import { Folder, isRunning, servers } from "./daemon-fixture.ts";
@@ -25,7 +26,7 @@ const life = join(import.meta.dir, "life-fixture.ts");
 const nothing = { code: 0, stdout: "", stderr: "" };
 
 describe.each(servers)("a daemon (%s)", (_, command) => {
-  test("serves once its parent has ended, from the process in the pid file", async () => {
+  test("serves once its parent has exited, and the pid file holds its process ID", async () => {
     using folder = new Folder();
     await using server = await folder.daemon(["-U", "sock", "memory", "4k"], command);
     expect(server.ran).toEqual(nothing);
@@ -38,22 +39,22 @@ describe.each(servers)("a daemon (%s)", (_, command) => {
     await server.end();
   });
 
-  test("has left its folder, and /dev/null for its streams", async () => {
+  test("has / as its folder and /dev/null as its standard streams", async () => {
     using folder = new Folder();
     await using server = await folder.daemon(["-U", "sock", "memory", "4k"], command);
     const link = (name: string) => readlinkSync(`/proc/${server.pid}/${name}`);
-    // Of nbdkit it is the child that does this, which its parent does not wait for.
+    // nbdkit's child does this, and its parent does not wait for it.
     await until(() => link("cwd") === "/" && link("fd/2") === "/dev/null");
     expect(["fd/0", "fd/1", "fd/2"].map(link)).toEqual(Array(3).fill("/dev/null"));
   });
 
-  test("is found by the name nbdkit", async () => {
+  test("is named nbdkit in the process list", async () => {
     using folder = new Folder();
     await using server = await folder.daemon(["-U", "sock", "memory", "4k"], command);
     expect(readFileSync(`/proc/${server.pid}/comm`, "utf8")).toBe("nbdkit\n");
   });
 
-  test("reports to the caller that it cannot serve", async () => {
+  test("reports to its caller that it cannot serve", async () => {
     using folder = new Folder();
     await using server = await folder.daemon(["-U", "/nowhere/sock", "memory", "4k"], command);
     expect(server.ran).toMatchObject({ code: 1, stdout: "" });
@@ -61,14 +62,14 @@ describe.each(servers)("a daemon (%s)", (_, command) => {
     expect(server.pid).toBe(0);
   });
 
-  test("leaves its socket's path and the pid file when it ends", async () => {
+  test("leaves its socket and its pid file behind", async () => {
     using folder = new Folder();
     await using server = await folder.daemon(["-U", "sock", "memory", "4k"], command);
     await server.end();
     expect(readdirSync(folder.path).toSorted()).toEqual(["pid", "sock"]);
   });
 
-  test.each(["SIGINT", "SIGTERM", "SIGQUIT", "SIGHUP"] as const)("ends by %s", async (signal) => {
+  test.each(["SIGINT", "SIGTERM", "SIGQUIT", "SIGHUP"] as const)("ends on %s", async (signal) => {
     using folder = new Folder();
     await using server = await folder.daemon(["-U", "sock", "memory", "4k"], command);
     await server.end(signal);
@@ -80,7 +81,7 @@ describe("the parent", () => {
     ["config", "config failed as asked"],
     ["getReady", "getReady failed as asked"],
     ["afterFork", "afterFork failed as asked"],
-  ])("shows the error of %s, and ends with 1", async (where, message) => {
+  ])("prints the error of %s and exits with 1", async (where, message) => {
     using folder = new Folder();
     await using server = await folder.daemon(["-U", "sock", life, `fail=${where}`]);
     expect(server.ran).toMatchObject({ code: 1, stdout: "" });
@@ -88,24 +89,24 @@ describe("the parent", () => {
     await until(() => !isListening(folder.file("sock")));
   });
 
-  test("loads nothing itself", async () => {
+  test("loads no module itself", async () => {
     using folder = new Folder();
     await using server = await folder.daemon(["-U", "sock", life]);
     expect(server.ran).toEqual({
       code: 0,
       stdout: "",
-      // What follows is after the terminal was left.
+      // Later lines go to /dev/null.
       stderr: "life: load\nlife: getReady\n",
     });
   });
 
-  test("shows a pid file that cannot be written", async () => {
+  test("reports a pid file that cannot be written", async () => {
     const result = await run([...program, "-U-", "-P", "/dev/full", "null"]);
     expect(result).toMatchObject({ code: 1, stdout: "" });
     expect(result.stderr).toMatch(/^nbdkit: error: cannot write the pid file \/dev\/full: ENOSPC/);
   });
 
-  test("ends with the server if that ends by a signal before it serves", async () => {
+  test("reports the signal that killed the server before it served", async () => {
     using folder = new Folder();
     const plugin = folder.file("dying.ts");
     writeFileSync(plugin, 'process.kill(process.pid, "SIGKILL"); export default {};\n');
@@ -136,13 +137,12 @@ describe("the parent", () => {
     await until(() => !isRunning(pid));
   });
 
-  test("passes on descriptors that it was given", async () => {
+  test("passes inherited descriptors to the server", async () => {
     using folder = new Folder();
     writeFileSync(folder.file("data"), "x");
-    const words = [...program, "-P", "pid", "-U", "sock", "null"].map((word) => `'${word}'`);
-    expect(
-      await run(["/bin/sh", "-c", `exec ${words.join(" ")} 7<data`], { cwd: folder.path }),
-    ).toEqual(nothing);
+    const server = shellCommand([...program, "-P", "pid", "-U", "sock", "null"]);
+    const shell = ["/bin/sh", "-c", `exec ${server} 7<data`];
+    expect(await run(shell, { cwd: folder.path })).toEqual(nothing);
     const pid = Number(readFileSync(folder.file("pid"), "utf8"));
     try {
       expect(readlinkSync(`/proc/${pid}/fd/7`)).toBe(folder.file("data"));
@@ -161,7 +161,7 @@ describe("a daemon", () => {
     expect(Number(stdout)).toBe(server.pid);
   });
 
-  test("resolves relative paths from the start folder, even if that is gone", async () => {
+  test("resolves relative paths from the folder that it was started in, even if that is gone", async () => {
     using folder = new Folder();
     writeFileSync(folder.file("disk"), "content".padEnd(512));
     await using server = await folder.daemon(["-U", "sock", "file", "disk"]);
@@ -177,15 +177,15 @@ describe("a daemon", () => {
   test("continues to print debug messages with -v, and no others", async () => {
     using folder = new Folder();
     const log = folder.file("log");
-    const words = [...program, "-v", "-P", "pid", "-U", "sock", life].map((word) => `'${word}'`);
-    const shell = ["/bin/sh", "-c", `exec ${words.join(" ")} 2>log`];
+    const server = shellCommand([...program, "-v", "-P", "pid", "-U", "sock", life]);
+    const shell = ["/bin/sh", "-c", `exec ${server} 2>log`];
     expect(await run(shell, { cwd: folder.path })).toEqual(nothing);
     const pid = Number(readFileSync(folder.file("pid"), "utf8"));
     process.kill(pid, "SIGTERM");
     await until(() => !isRunning(pid));
     const said = readFileSync(log, "utf8");
     expect(said).toMatch(/debug: life: after_fork\n[^]*debug: life: unload/);
-    // As nbdkit says them, and once each.
+    // nbdkit's messages, once each.
     const once = [
       `nbdkit ${version}`,
       `forked into background (new pid = ${pid})`,
@@ -194,7 +194,7 @@ describe("a daemon", () => {
     for (const line of once) expect(said.split(`nbdkit: debug: ${line}`)).toHaveLength(2);
   });
 
-  test("may start other servers, which do not take themselves for it", async () => {
+  test("may start other servers, which are not mistaken for it", async () => {
     using folder = new Folder();
     const plugin = folder.file("starts.ts");
     const command = JSON.stringify([...program, "null", "--run", "echo ran"]);
@@ -212,8 +212,7 @@ describe("a daemon", () => {
 
   test("runs a plugin whose first line is #!/usr/bin/env nbdkit", async () => {
     using folder = new Folder();
-    const words = program.map((word) => `'${word}'`).join(" ");
-    writeFileSync(folder.file("nbdkit"), `#!/bin/sh\nexec ${words} "$@"\n`);
+    writeFileSync(folder.file("nbdkit"), `#!/bin/sh\nexec ${shellCommand(program)} "$@"\n`);
     writeFileSync(
       folder.file("disk.ts"),
       '#!/usr/bin/env nbdkit\nimport { definePlugin } from "nbdkit";\n' +

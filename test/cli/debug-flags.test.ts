@@ -1,4 +1,4 @@
-/** -D sets variables of C modules before their load, and warns as nbdkit does. */
+/** -D sets variables of C modules before their load callback, and warns as nbdkit does. */
 import { describe, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
@@ -21,7 +21,7 @@ describe.skipIf(!haveCompiler)("C modules (needs cc)", () => {
     return run([...program, ...args, `--filter=${filter}`, plugin, "--version"]);
   };
 
-  test("have the values at load", async () => {
+  test("see the values of -D in load", async () => {
     const { code, stderr } = await version(
       flagged("flagplugin.one=5", "flagfilter.two.words=-0x10", "flagplugin.one=6"),
     );
@@ -31,7 +31,7 @@ describe.skipIf(!haveCompiler)("C modules (needs cc)", () => {
     });
   });
 
-  test("are said not to have others", async () => {
+  test("cause a warning for each variable that they lack", async () => {
     const { code, stderr } = await version(
       flagged("flagplugin.none=1", "other.flag=1", "nbdkit.none.such=1", "nbdkit.tls.log=2"),
     );
@@ -47,7 +47,7 @@ describe.skipIf(!haveCompiler)("C modules (needs cc)", () => {
 });
 
 test.skipIf(!installed("nbdinfo"))(
-  "lines about layers can be silenced (needs nbdinfo)",
+  "-D nbdkit.backend.controlpath=0 and datapath=0 silence debug lines about layers (needs nbdinfo)",
   async () => {
     const printed = async (...flags: string[]): Promise<readonly boolean[]> => {
       const options = ["-v", "-U", "-", ...flagged(...flags), "--run", 'nbdinfo "$uri"'];
@@ -72,14 +72,14 @@ test.each([
   [["-v", "-D", "nbdkit.environ=1"], ["nbdkit: debug: NBDKIT_TEST=a\\nb ü"]],
   [["-v", "-D", "nbdkit.environ=0"], []],
   [["-D", "nbdkit.environ=1"], []],
-])("the environment is logged with %j", async (args, lines) => {
+])("-D nbdkit.environ=1 with -v logs the environment: %j", async (args, lines) => {
   const env = { NBDKIT_TEST: "a\nb ü" };
   const { code, stderr } = await run([...program, ...args, "null", "--version"], { env });
   expect(code).toBe(0);
   expect(stderr.split("\n").filter((line) => line.includes("NBDKIT_TEST"))).toEqual(lines);
 });
 
-test("modules in TypeScript have no variables", async () => {
+test("-D warns that a TypeScript module has no variables", async () => {
   const { code, stderr } = await run([...program, "-D", "null.x=1", "null", "--version"]);
   expect({ code, stderr }).toEqual({ code: 0, stderr: contains("null.x", "null", "null_debug_x") });
 });
@@ -87,7 +87,7 @@ test("modules in TypeScript have no variables", async () => {
 const dataPlugin = join(moduleDirectories().plugindir, "nbdkit-data-plugin.so");
 
 test.skipIf(!installed("nbdkit") || !existsSync(dataPlugin))(
-  "a genuine plugin shows the same with its flag (needs nbdkit)",
+  "-D data.AST makes nbdkit's data plugin print the same as in nbdkit (needs nbdkit)",
   async () => {
     const shown = async (command: readonly string[], plugin: string, flag: string) => {
       const args = ["-U", "-", "-v", "-D", flag, plugin, "data=1 2 (3)*4", "--run", "true"];
@@ -105,14 +105,14 @@ test.skipIf(!installed("nbdkit") || !existsSync(dataPlugin))(
   },
 );
 
-describe.skipIf(!installed("nbdkit"))("the warnings are nbdkit's own (needs nbdkit)", () => {
+describe.skipIf(!installed("nbdkit"))("-D warns as nbdkit does (needs nbdkit)", () => {
   test.each([
     { flags: ["example1.nosuch=1"] },
     { flags: ["example1.a.b=1", "foo.bar=2"] },
     { flags: ["nbdkit.nosuch=1"] },
     { flags: ["nbdkit.backend.controlpath=0", "nbdkit.backend.datapath=0"] },
     { flags: ["x.y=1", "nbdkit.a=1", "example1.z=1"] },
-  ])("$flags", async ({ flags }) => {
+  ])("about $flags", async ({ flags }) => {
     const args = [...flagged(...flags), "example1", "--version"];
     const theirs = await run(["nbdkit", ...args]);
     const ours = await run([...program, ...args]);

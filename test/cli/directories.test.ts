@@ -1,4 +1,4 @@
-/** Where genuine modules are looked for. */
+/** The folders in which the server looks for nbdkit's modules. */
 import { describe, expect, test } from "bun:test";
 import { resolve } from "node:path";
 
@@ -7,8 +7,8 @@ import { installed, run } from "#test/server";
 
 const from = (variables: Readonly<Record<string, string>>) => (name: string) => variables[name];
 
-describe("the directories of genuine modules", () => {
-  test("can be set one by one, even relative to the current folder", () => {
+describe("the folders of nbdkit's modules", () => {
+  test("can be set separately, even relative to the current folder", () => {
     const found = moduleDirectories(from({}));
     expect(moduleDirectories(from({ NBDKIT_FILTERDIR: "mine" }))).toEqual({
       filterdir: resolve("mine"),
@@ -20,15 +20,18 @@ describe("the directories of genuine modules", () => {
     });
   });
 
-  test("are not set by an empty variable", () => {
+  test("do not change with an empty variable", () => {
     const empty = { NBDKIT_FILTERDIR: "", NBDKIT_PLUGINDIR: "" };
     expect(moduleDirectories(from(empty))).toEqual(moduleDirectories(from({})));
   });
 
-  test.skipIf(!installed("nbdkit"))("are those of the installed nbdkit (nbdkit)", async () => {
-    const { stdout } = await run(["nbdkit", "--dump-config"]);
-    const { filterdir, plugindir } = moduleDirectories(from({}));
-    expect(stdout.split("\n")).toContain(`filterdir=${filterdir}`);
-    expect(stdout.split("\n")).toContain(`plugindir=${plugindir}`);
-  });
+  test.skipIf(!installed("nbdkit"))(
+    "are those of the installed nbdkit (needs nbdkit)",
+    async () => {
+      const { stdout } = await run(["nbdkit", "--dump-config"]);
+      const { filterdir, plugindir } = moduleDirectories(from({}));
+      expect(stdout.split("\n")).toContain(`filterdir=${filterdir}`);
+      expect(stdout.split("\n")).toContain(`plugindir=${plugindir}`);
+    },
+  );
 });

@@ -1,4 +1,4 @@
-/** What --dump-plugin, --version and --help say of genuine modules is what nbdkit says. */
+/** --dump-plugin, --version and --help print the same about nbdkit's modules as nbdkit does. */
 import { describe, expect, test } from "bun:test";
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
@@ -30,16 +30,15 @@ const kept = (plugin: string, text: string): string[] =>
     .split("\n")
     .filter((line) => !differences.some((it) => it.plugin === plugin && it.line.test(line)));
 
-/** Both must have been the same file, if nbdkit can load it at all. */
-describe.skipIf(plugins.length === 0)("the installed plugins (needs nbdkit)", () => {
-  test.each(plugins)("--dump-plugin %s", async (name) => {
+describe.skipIf(plugins.length === 0)("an installed plugin prints the same as in nbdkit", () => {
+  test.each(plugins)("for --dump-plugin %s (needs nbdkit)", async (name) => {
     const theirs = await run(["nbdkit", "--dump-plugin", name]);
     const ours = await run([...program, "--dump-plugin", `native:${name}`]);
     expect(ours.code).toBe(theirs.code);
     expect(kept(name, ours.stdout)).toEqual(kept(name, theirs.stdout));
   });
 
-  test.each(plugins)("--version and --help of %s", async (name) => {
+  test.each(plugins)("for --version and --help of %s (needs nbdkit)", async (name) => {
     const theirs = await run(["nbdkit", "--version", name]);
     const ours = await run([...program, "--version", `native:${name}`]);
     expect(ours.stdout.split("\n").slice(1)).toEqual(theirs.stdout.split("\n").slice(1));
@@ -52,15 +51,15 @@ describe.skipIf(plugins.length === 0)("the installed plugins (needs nbdkit)", ()
   });
 });
 
-/** The paragraphs of layers, behind nbdkit's usage and in front of ours. Blank lines count for nothing. */
+/** The paragraphs of layers, which follow nbdkit's usage and precede ours, without blank lines. */
 function paragraphs({ code, stdout, stderr }: Ran): Ran {
   const at = stdout.search(/^(filter|plugin): /m);
   const [layers = ""] = stdout.slice(at).split(/^Usage: nbdkit /m);
   return { code, stderr, stdout: layers.replaceAll(/\n+/g, "\n") };
 }
 
-describe.skipIf(filters.length === 0)("the installed filters (needs nbdkit)", () => {
-  test.each(filters)("--version and --help of %s", async (name) => {
+describe.skipIf(filters.length === 0)("filters (needs nbdkit)", () => {
+  test.each(filters)("print the same as in nbdkit for --version and --help: %s", async (name) => {
     const theirs = await run(["nbdkit", `--filter=${name}`, "null", "--version"]);
     const args = [`--filter=native:${name}`, "native:null"];
     const ours = await run([...program, ...args, "--version"]);
@@ -70,7 +69,7 @@ describe.skipIf(filters.length === 0)("the installed filters (needs nbdkit)", ()
     expect(paragraphs(ourHelp)).toEqual(paragraphs(theirHelp));
   });
 
-  test("come after the plugin, the innermost first, as in nbdkit 1.36", async () => {
+  test("follow the plugin in --dump-plugin, the innermost first, as in nbdkit 1.36", async () => {
     const args = ["--filter=offset", "--filter=delay", "null", "--dump-plugin"];
     const { code, stdout } = await run([...program, ...args]);
     const ours = (name: string) => join(import.meta.dir, "..", "..", "filters", name, `${name}.ts`);
@@ -80,7 +79,7 @@ describe.skipIf(filters.length === 0)("the installed filters (needs nbdkit)", ()
     );
   });
 
-  test("have their say in the thread model", async () => {
+  test("lower the thread model that --dump-plugin prints", async () => {
     const args = ["--filter=noparallel", "--dump-plugin", "memory"];
     const { stdout } = await run(["nbdkit", ...args]);
     expect(stdout).toContain("max_thread_model=parallel\nthread_model=serialize_requests\n");
@@ -92,7 +91,7 @@ describe.skipIf(filters.length === 0)("the installed filters (needs nbdkit)", ()
 });
 
 describe.skipIf(!haveCompiler)("a plugin of API 1 (needs cc)", () => {
-  test("has its callbacks by the names of API 1, at the end", async () => {
+  test("lists the callbacks of API 1 last in --dump-plugin", async () => {
     const path = await compileModule("examples/ramdisk-v1/ramdisk-v1.c");
     const { code, stdout } = await run([...program, "--dump-plugin", path]);
     expect(code).toBe(0);

@@ -1,4 +1,4 @@
-/** A plugin of whose methods one never answers. It says so on stderr, and when it is flushed. */
+/** A plugin with one method that never answers. It prints on stderr when it enters that method or is flushed. */
 import { writeSync } from "node:fs";
 
 import { definePlugin, param } from "#api";

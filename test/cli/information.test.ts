@@ -1,10 +1,10 @@
-/** What nbdkit prints and refuses without serving anything. Every test sees stdout, stderr and the exit status. */
+/** What the server prints and refuses without serving: stdout, stderr and the exit status. */
 import { describe, expect, test } from "bun:test";
-import { existsSync } from "node:fs";
 import { join } from "node:path";
 
 import { layouts } from "#abi/generated/layouts.gen";
 import { program, run } from "#test/server";
+import { shellCommand } from "#test/shell";
 
 import { usage } from "../../src/cli/arguments.ts";
 import { dumpConfig, versionLine as versionOf } from "../../src/cli/information.ts";
@@ -18,18 +18,18 @@ const offset = join(root, "filters", "offset", "offset.ts");
 
 const nbdkit = (...args: string[]) => run([...program, ...args]);
 
-describe("without a plugin", () => {
+describe("without a plugin the server", () => {
   test.each([
     [["--help"], usage()],
     [["--version"], versionLine],
     [["-V"], versionLine],
     [["--long-options"], longOptions()],
     [["--short-options"], shortOptions()],
-  ])("%j", async (args, stdout) => {
+  ])("prints the text of %j", async (args, stdout) => {
     expect(await nbdkit(...args)).toEqual({ code: 0, stdout, stderr: "" });
   });
 
-  test("--dump-config prints sorted lines of key and value", async () => {
+  test("prints sorted lines of keys and values for --dump-config", async () => {
     const env = { NBDKIT_FILTERDIR: "/some/filters", NBDKIT_PLUGINDIR: "/some/plugins" };
     const { code, stdout, stderr } = await run([...program, "--dump-config"], { env });
     const lines = stdout.trimEnd().split("\n");
@@ -50,7 +50,7 @@ describe("without a plugin", () => {
   });
 });
 
-test("--dump-config has every key of nbdkit's, and those of its later releases", async () => {
+test("--dump-config prints every key of the installed nbdkit, and those of later releases", async () => {
   const keys = dumpConfig()
     .trimEnd()
     .split("\n")
@@ -72,12 +72,12 @@ test("--dump-config has every key of nbdkit's, and those of its later releases",
   expect(theirs.filter((key) => !keys.includes(key))).toEqual([]);
 });
 
-test("the version is one that scripts for nbdkit can read", () => {
+test("--version starts like nbdkit's, for scripts that parse it", () => {
   expect(versionLine).toMatch(/^nbdkit 1\.48\.1 \(nbdkit for Bun \d+\.\d+\.\d+, Bun [\d.]+\)\n$/);
 });
 
 describe("with a plugin", () => {
-  test("--version adds a line for each layer, from the top", async () => {
+  test("--version adds a line per layer, from the top", async () => {
     expect(await nbdkit("--version", "--filter=offset", fixture)).toEqual({
       code: 0,
       stdout: `${versionLine}offset 1.48.1\nlife 7.8.9\n`,
@@ -85,20 +85,20 @@ describe("with a plugin", () => {
     });
   });
 
-  test("--help begins with a paragraph for each layer, from the top", async () => {
+  test("--help begins with a paragraph per layer, from the top", async () => {
     const { code, stdout, stderr } = await nbdkit(fixture, "--filter=offset", "--help");
     expect({ code, stderr }).toEqual({ code: 0, stderr: "life: load\nlife: unload\n" });
     expect(stdout).toBe(
       `filter: offset (nbdkit offset filter)\n(${offset})\n` +
         "offset=SIZE              The start offset to serve (default 0)\n" +
         "range=SIZE               The total size to serve (default the rest of the disk)\n\n" +
-        `plugin: life (plugin for tests)\n(${fixture})\nTells what happens to it.\n` +
-        "fail=TEXT                Fail there.\n[size=]SIZE              The size (default 1M)\n\n" +
+        `plugin: life (plugin for tests)\n(${fixture})\nPrints its callbacks.\n` +
+        "fail=TEXT                Where to fail.\n[size=]SIZE              The size (default 1M)\n\n" +
         usage(),
     );
   });
 
-  test("a layer without a description has a paragraph of two lines", async () => {
+  test("--help prints two lines for a layer without a description", async () => {
     expect(await nbdkit(bare, "--help")).toEqual({
       code: 0,
       stdout: `plugin: bare\n(${bare})\n\n${usage()}`,
@@ -106,7 +106,7 @@ describe("with a plugin", () => {
     });
   });
 
-  test("parameters are not looked at for --help and --version", async () => {
+  test("--version ignores parameters", async () => {
     expect(await nbdkit(bare, "a=1", "no key", "--version")).toEqual({
       code: 0,
       stdout: `${versionLine}bare\n`,
@@ -131,7 +131,7 @@ describe("with a plugin", () => {
     expect(keys).toContain("has_pread");
   });
 
-  test("--dump-plugin reports that a plugin has no parameters", async () => {
+  test("--dump-plugin prints no magic_config_key for a plugin without parameters", async () => {
     const { code, stdout, stderr } = await nbdkit("--dump-plugin", bare);
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     expect(stdout).toBe(
@@ -141,7 +141,7 @@ describe("with a plugin", () => {
   });
 
   test.each(["file", "memory", "null"])(
-    "--dump-plugin %s has the lines of nbdkit's",
+    "--dump-plugin %s begins with the lines of nbdkit",
     async (name) => {
       const { stdout } = await nbdkit("--dump-plugin", name);
       const keys = ["path", "name", "version", "api_version", "struct_size", "max_thread_model"];
@@ -162,7 +162,7 @@ describe("with a plugin", () => {
   });
 });
 
-describe("refusals", () => {
+describe("the server", () => {
   const failing = (...args: string[]) => nbdkit("-U", "-", ...args);
   const oneLine = (message: string) => `nbdkit: error: ${message}\n`;
 
@@ -174,7 +174,7 @@ describe("refusals", () => {
     [["null", "--foreg="], "option '--foreg' takes no value"],
     [["null", "--port"], "option '-p, --port <PORT>' argument missing"],
     [["--dump", "null"], "option '--dump' is ambiguous: it may mean --dump-config, --dump-plugin"],
-  ])("%j gets one line, and is sent to --help", async (args, message) => {
+  ])("refuses %j in one line that refers to --help", async (args, message) => {
     const stderr = oneLine(`${message} (try nbdkit --help)`);
     expect(await nbdkit(...args)).toEqual({ code: 1, stdout: "", stderr });
   });
@@ -197,24 +197,27 @@ describe("refusals", () => {
       ["null", "-s", "--dump-plugin"],
       "options --dump-plugin and -s/--single cannot be used together: nothing is served",
     ],
-  ])("%j is refused in one line", async (args, message) => {
+  ])("refuses %j in one line", async (args, message) => {
     expect(await nbdkit(...args)).toEqual({ code: 1, stdout: "", stderr: oneLine(message) });
   });
 
-  test.each(["/nowhere/plugin.ts", "no-such-plugin"])("a missing plugin %s", async (name) => {
-    const result = await failing(name);
-    expect(result).toMatchObject({ code: 1, stdout: "" });
-    expect(result.stderr).toMatch(/^nbdkit: error: .*no.*plugin.*\n$/);
-    expect(result.stderr).toContain(name);
-  });
+  test.each(["/nowhere/plugin.ts", "no-such-plugin"])(
+    "names the missing plugin %s",
+    async (name) => {
+      const result = await failing(name);
+      expect(result).toMatchObject({ code: 1, stdout: "" });
+      expect(result.stderr).toMatch(/^nbdkit: error: .*no.*plugin.*\n$/);
+      expect(result.stderr).toContain(name);
+    },
+  );
 
-  test("a missing filter, even with --help", async () => {
+  test("names a missing filter, even with --help", async () => {
     const result = await nbdkit("--help", "--filter=no-such-filter", "null");
     expect(result).toMatchObject({ code: 1, stdout: "" });
     expect(result.stderr).toContain("no-such-filter");
   });
 
-  test("a bare word without a main parameter", async () => {
+  test("refuses a bare word for a plugin without a main parameter", async () => {
     expect(await failing(bare, "a=1", "word")).toEqual({
       code: 1,
       stdout: "",
@@ -222,13 +225,16 @@ describe("refusals", () => {
     });
   });
 
-  test.each(["config", "configComplete", "getReady"])("a layer whose %s fails", async (where) => {
-    const { code, stdout, stderr } = await failing(fixture, `fail=${where}`);
-    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
-    expect(stderr).toEndWith(oneLine(`life: ${where} failed as asked`));
-  });
+  test.each(["config", "configComplete", "getReady"])(
+    "exits with the error of a layer whose %s fails",
+    async (where) => {
+      const { code, stdout, stderr } = await failing(fixture, `fail=${where}`);
+      expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+      expect(stderr).toEndWith(oneLine(`life: ${where} failed as asked`));
+    },
+  );
 
-  test("an exception that is no refusal shows its stack", async () => {
+  test("prints the stack of an unexpected exception", async () => {
     const { code, stdout, stderr } = await failing(fixture, "fail=bug");
     expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
     expect(stderr).toMatch(
@@ -236,16 +242,11 @@ describe("refusals", () => {
     );
   });
 
-  test("a reader that leaves early does not hurt", async () => {
-    const command = `${program.map((word) => `'${word}'`).join(" ")} --help | head -n 1`;
-    expect(await run(["/bin/sh", "-c", command])).toEqual({
+  test("exits normally if the reader of its output closes the pipe early", async () => {
+    expect(await run(["/bin/sh", "-c", `${shellCommand(program)} --help | head -n 1`])).toEqual({
       code: 0,
       stdout: `${usage().split("\n")[0]}\n`,
       stderr: "",
     });
   });
-});
-
-test("the fixtures are in the folder that the tests use", () => {
-  expect([fixture, bare, offset].map((path) => existsSync(path))).toEqual([true, true, true]);
 });

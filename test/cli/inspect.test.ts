@@ -1,4 +1,4 @@
-/** --inspect tells what a C module is, whatever is wrong with it. */
+/** --inspect describes a C module, even a broken one. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -20,7 +20,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 
 const inspect = (...args: string[]) => run([...program, "--inspect", ...args]);
 
-/** The exit status must say the same as the text. */
+/** The inspection of a file. The exit status must agree with it. */
 async function inspected(file: string, ...args: string[]): Promise<Inspection> {
   const { code, stdout, stderr } = await inspect("--json", file, ...args);
   const result = JSON.parse(stdout) as Inspection;
@@ -38,11 +38,11 @@ const stock = (["filter", "plugin"] as const).flatMap((kind) => {
   });
 });
 
-/** What may keep a stock module from running is that something it needs is not there. */
+/** The only reasons why a stock module may not run: it lacks a symbol or a library. */
 const absent = /^undefined symbol: |cannot open shared object file/;
 
-describe.skipIf(stock.length === 0)("stock modules (needs nbdkit)", () => {
-  test.each(stock)("the $kind $name", async ({ kind, name, path }) => {
+describe.skipIf(stock.length === 0)("--inspect (needs nbdkit)", () => {
+  test.each(stock)("describes the stock $kind $name", async ({ kind, name, path }) => {
     const found = await inspected(path);
     expect(found).toMatchObject({
       path,
@@ -55,18 +55,18 @@ describe.skipIf(stock.length === 0)("stock modules (needs nbdkit)", () => {
     if (found.layout !== undefined) expect(found.api_version).toBe(6);
   });
 
-  test("a bare name is an installed module's", async () => {
+  test("finds an installed module by name", async () => {
     const { kind, name, path } = stock[0] ?? { kind: "filter", name: "", path: "" };
     expect(await inspected(name)).toMatchObject({ kind, path });
   });
 });
 
-describe.skipIf(!haveCompiler)("compiled modules (needs cc)", () => {
-  test("a filter of nbdkit 1.2", async () => {
+describe.skipIf(!haveCompiler)("--inspect (needs cc)", () => {
+  test("describes a filter of nbdkit 1.2", async () => {
     const path = await compileModule("test/fixtures/debug-flags.c", { defines: { FILTER: true } });
     expect(await inspect(path)).toEqual({
       code: 0,
-      // load prints what this does not show.
+      // load would print on stderr, but is not called.
       stderr: "",
       stdout: [
         `file: ${path}`,
@@ -87,7 +87,7 @@ describe.skipIf(!haveCompiler)("compiled modules (needs cc)", () => {
     });
   });
 
-  test("a plugin of API 1, with all its texts", async () => {
+  test("describes a plugin of API 1, with its texts", async () => {
     const path = await compileModule("examples/ramdisk-v1/ramdisk-v1.c");
     const found = await inspected(path);
     expect(found).toMatchObject({
@@ -107,13 +107,16 @@ describe.skipIf(!haveCompiler)("compiled modules (needs cc)", () => {
     [1, "original", { layout: "original", releases: "none, it came before nbdkit 1.2" }],
     [2, undefined, { layout: "1.2", thread_model: "serialize_connections" }],
     [2, "1.2.4", { layout: "1.2", thread_model: "serialize_connections" }],
-  ] as const)("a filter without the marker: %p, said to be %p", async (FOREIGN, id, expected) => {
-    const path = await compileModule("test/fixtures/foreign.c", { defines: { FOREIGN } });
-    const args = id === undefined ? [] : [`--filter-release=${path}=${id}`];
-    expect(await inspected(path, ...args)).toMatchObject(expected);
-  });
+  ] as const)(
+    "takes the layout of an unmarked filter from --filter-release: %p, %p",
+    async (FOREIGN, id, expected) => {
+      const path = await compileModule("test/fixtures/foreign.c", { defines: { FOREIGN } });
+      const args = id === undefined ? [] : [`--filter-release=${path}=${id}`];
+      expect(await inspected(path, ...args)).toMatchObject(expected);
+    },
+  );
 
-  test("one whose functions are missing", async () => {
+  test("names the functions that a module needs and the server lacks", async () => {
     const path = await compileModule("test/fixtures/missing-symbol.c");
     const found = await inspected(path);
     expect(found).toMatchObject({ kind: "filter", missing: ["nbdkit_does_not_exist"] });
@@ -137,16 +140,16 @@ describe.skipIf(!haveCompiler)("compiled modules (needs cc)", () => {
     ],
     [{ MODEL: 9 }, { thread_model: "9", reason: "filter has thread model 9: expected 0 to 3" }],
     [{ NAME: '"a b"' }, { name: "a b", reason: expect.stringContaining("alphanumeric") }],
-  ])("a broken module: %j", async (defines, expected) => {
+  ])("gives the reason why a module cannot run: %j", async (defines, expected) => {
     const path = await compileModule("test/fixtures/bad.c", { defines: defines ?? {} });
     expect(await inspected(path)).toMatchObject({ runnable: false, ...expected });
   });
 
   test.each([
-    ["for another machine", 18, 183, "it is for aarch64 (64 bits), and this is x86_64"],
-    ["of 32 bits", 4, 1, "it is for x86_64 (32 bits), and this is x86_64"],
-    ["that is no shared object", 16, 2, "not a shared object"],
-  ])("a file %s", async (_, at, byte, reason) => {
+    ["a file for another machine", 18, 183, "it is for aarch64 (64 bits), and this is x86_64"],
+    ["a file of 32 bits", 4, 1, "it is for x86_64 (32 bits), and this is x86_64"],
+    ["a file that is not a shared object", 16, 2, "not a shared object"],
+  ])("refuses %s", async (_, at, byte, reason) => {
     const bytes = Uint8Array.from(readFileSync(await compileModule("test/fixtures/bad.c")));
     bytes[at] = byte;
     const path = join(folder, "other.so");
@@ -154,7 +157,7 @@ describe.skipIf(!haveCompiler)("compiled modules (needs cc)", () => {
     expect(await inspected(path)).toMatchObject({ runnable: false, reason });
   });
 
-  test("a file that ends too early", async () => {
+  test("refuses a file that ends too early", async () => {
     const bytes = readFileSync(await compileModule("test/fixtures/bad.c"));
     const path = join(folder, "short.so");
     writeFileSync(path, bytes.subarray(0, 5000));
@@ -164,14 +167,14 @@ describe.skipIf(!haveCompiler)("compiled modules (needs cc)", () => {
   });
 });
 
-test.each(["", "hello", "\x7fELF"])("a file of %j", async (content) => {
+test.each(["", "hello", "\x7fELF"])("--inspect refuses a file of %j", async (content) => {
   const path = join(folder, "text.so");
   writeFileSync(path, content);
   const { reason } = await inspected(path);
   expect(reason).toMatch(/^(not an|it is a damaged) ELF file/);
 });
 
-describe("refusals", () => {
+describe("--inspect", () => {
   const expected = "option --inspect: expected one file, or the name of an installed module";
   test.each([
     [["--inspect"], expected],
@@ -181,13 +184,13 @@ describe("refusals", () => {
     [["--inspect", "./gone.so"], "./gone.so: there is no such module file"],
     [["--inspect", "nosuch"], 'there is no module named "nosuch": looked for /'],
     [["--inspect", "--filter-release=y=1.2", "x"], 'option --filter-release: "y": expected'],
-  ])("%j", async (args, words) => {
+  ])("refuses %j", async (args, words) => {
     const { code, stdout, stderr } = await run([...program, ...args]);
     expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
     expect(stderr).toStartWith(`nbdkit: error: ${words}`);
   });
 
-  test("--help explains the status", () => {
+  test("has its exit status explained in --help", () => {
     expect(usage().replaceAll(/\s+/g, " ")).toContain("the status is 0 if so, else 1");
   });
 });

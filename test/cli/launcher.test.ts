@@ -1,4 +1,4 @@
-/** bin/nbdkit, which npm installs as the program: that it finds this server and its Bun. */
+/** bin/nbdkit, which npm installs as the program, finds this server and its Bun. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import {
   copyFileSync,
@@ -25,7 +25,7 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
-test("a link to it works from anywhere, by name and by path", async () => {
+test("a symbolic link to the launcher works from anywhere, by name and by path", async () => {
   const programs = join(folder, "programs");
   mkdirSync(programs);
   symlinkSync(launcher, join(programs, "nbdkit"));
@@ -36,13 +36,13 @@ test("a link to it works from anywhere, by name and by path", async () => {
   expect(await run(["sh", "-c", "exec nbdkit -V"], { env, cwd: folder })).toEqual(expected);
 });
 
-test("arguments come through as they are", async () => {
+test("the launcher passes arguments on unchanged", async () => {
   const result = await run([launcher, "--", "-V"], { env: { PATH: path } });
   expect(result).toMatchObject({ code: 1, stdout: "" });
   expect(result.stderr).toContain('"-V"');
 });
 
-test("the process is the server's own", async () => {
+test("the launcher becomes the server's process", async () => {
   const script = `export const x = 1; process.stderr.write(String(process.pid) + "\\n");
     export default { kind: "plugin", name: "pid", open() {}, getSize: () => 0n, pread() {} };`;
   const plugin = join(folder, "pid.ts");
@@ -52,7 +52,7 @@ test("the process is the server's own", async () => {
   expect(await child.exited).toBe(0);
 });
 
-test("variables that are Bun's do not change the server", async () => {
+test("Bun's environment variables do not change the server", async () => {
   const preload = join(folder, "preload.ts");
   writeFileSync(preload, 'process.stderr.write("preloaded\\n");');
   const env = { BUN_OPTIONS: `--preload ${preload}`, BUN_INSPECT_PRELOAD: preload };
@@ -61,7 +61,7 @@ test("variables that are Bun's do not change the server", async () => {
 });
 
 test.each(["what?", "back\\slash"])(
-  "a folder that Bun cannot load from is named: %s",
+  "the launcher names a folder that Bun cannot load from: %s",
   async (name) => {
     const root = join(folder, name);
     mkdirSync(join(root, "bin"), { recursive: true });
@@ -82,7 +82,7 @@ test.each([
   { words: ["HOME=/", "XDG_CACHE_HOME=relative"] },
   { words: ["PATH="] },
 ])(
-  "with only $words in the environment it works, and leaves no files behind",
+  "the launcher works with only $words in the environment, and leaves no files behind",
   async ({ words }) => {
     const empty = mkdtempSync(join(folder, "empty-"));
     const result = await run(["/usr/bin/env", "-i", ...words, launcher, "-V"], { cwd: empty });
@@ -91,7 +91,7 @@ test.each([
   },
 );
 
-test("Bun's package works even if npm has not run its install script", async () => {
+test("the launcher finds Bun even if npm has not run the install script of Bun's package", async () => {
   const root = join(folder, "unfinished");
   const stub = join(root, "node_modules/bun/bin");
   const real = join(root, "node_modules/@oven/bun-linux-x64/bin");
@@ -108,12 +108,12 @@ test("Bun's package works even if npm has not run its install script", async () 
   });
 });
 
-test("without Bun it says so", async () => {
+test("the launcher reports that Bun is not installed", async () => {
   const bin = join(folder, "elsewhere", "bin");
   mkdirSync(bin, { recursive: true });
   copyFileSync(launcher, join(bin, "nbdkit"));
   const root = join(folder, "elsewhere");
-  // Nothing else, so that no other Bun of this machine is found.
+  // Only this folder is in PATH, so that the launcher finds no other Bun.
   const tools = join(folder, "tools");
   mkdirSync(tools);
   symlinkSync(Bun.which("readlink") ?? "", join(tools, "readlink"));

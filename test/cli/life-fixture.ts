@@ -1,4 +1,4 @@
-/** A plugin that prints on stderr what happens to it, and fails where it is asked to. */
+/** A plugin that prints each event of its life on stderr, and fails where the parameter says. */
 import { writeSync } from "node:fs";
 
 import { ConfigError, definePlugin, param } from "#api";
@@ -13,10 +13,10 @@ const life = definePlugin({
   name: "life",
   longName: "plugin for tests",
   version: "7.8.9",
-  description: "Tells what happens to it.",
+  description: "Prints its callbacks.",
   magicConfigKey: "size",
   params: {
-    fail: param.string({ help: "Fail there." }),
+    fail: param.string({ help: "Where to fail." }),
     size: param.size({ default: 1048576n, help: "The size." }),
   },
 

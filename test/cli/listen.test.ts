@@ -1,4 +1,4 @@
-/** Where the server listens: several places, families, ports in use, systemd's sockets; and the one client of -s. */
+/** Several addresses at once, address families, ports in use, socket activation, and the one client of -s. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
@@ -6,15 +6,17 @@ import { join } from "node:path";
 
 import { NbdClient } from "#test/client";
 import { installed, program, run } from "#test/server";
+import { shellCommand } from "#test/shell";
 
 import { Folder, servers } from "./daemon-fixture.ts";
 import { start } from "./process-fixture.ts";
+import { readAndLeave } from "./session-fixture.ts";
 
 setDefaultTimeout(60_000);
 
 const life = join(import.meta.dir, "life-fixture.ts");
 
-/** The port that a server of `args` chose. */
+/** Starts a server with `args`, and passes on the port that it chose. */
 async function withPort(
   args: readonly string[],
   see: (port: number, process: Bun.Subprocess) => Promise<void>,
@@ -43,8 +45,8 @@ const refusedBy = (target: Parameters<typeof NbdClient.ready>[0]) =>
     () => true,
   );
 
-describe("several places", () => {
-  test("are listened on at once, and --print-uri prints all", async () => {
+describe("several addresses", () => {
+  test("are listened on at once, and --print-uri prints them all", async () => {
     using folder = new Folder();
     const unix = folder.file("sock");
     const places = ["-p0", "-i127.0.0.1", "--listen", `nbd+unix:///?socket=${unix}`];
@@ -67,7 +69,7 @@ describe("several places", () => {
     await server.end();
   });
 
-  test("are all closed if one cannot be opened", async () => {
+  test("are all closed if the server cannot listen on one", async () => {
     using folder = new Folder();
     const args = ["-p0", "-i127.0.0.1", "--listen=nbd+unix:///?socket=/nowhere/s"];
     await using server = await folder.daemon([...args, "null"]);
@@ -80,8 +82,8 @@ describe("several places", () => {
   });
 });
 
-describe("TCP", () => {
-  test("is all addresses of both families, with one port", () =>
+describe("a server on TCP", () => {
+  test("listens on all addresses of both families, on one port", () =>
     withPort(["-p0"], async (port) => {
       for (const address of ["127.0.0.1", "::1"]) {
         expect(await size({ port, address })).toBe(1048576n);
@@ -91,18 +93,18 @@ describe("TCP", () => {
   test.each([
     ["-4", "127.0.0.1", "::1"],
     ["-6", "::1", "127.0.0.1"],
-  ])("with %s is one family", (option, yes, no) =>
+  ])("listens on one family with %s", (option, yes, no) =>
     withPort(["-p0", option], async (port) => {
       expect(await size({ port, address: yes })).toBe(1048576n);
       expect(await refusedBy({ port, address: no })).toBeTrue();
     }),
   );
 
-  test("--keepalive is set for clients", () =>
+  test("sets SO_KEEPALIVE for clients with --keepalive", () =>
     withPort(["-p0", "-i127.0.0.1", "--keepalive"], async (port, server) => {
       await using client = await NbdClient.connect({ port });
       await client.hello();
-      // The timer of a connection that is kept alive.
+      // ss shows the keepalive timer.
       const { stdout } = await run(["ss", "-tnoHp", "sport", "=", `:${port}`]);
       const ours = stdout.split("\n").filter((line) => line.includes(`pid=${server.pid},`));
       expect(ours.join("\n")).toMatch(installed("ss") ? /timer:\(keepalive/ : /^$/);
@@ -114,7 +116,7 @@ describe("TCP", () => {
     expect(result.stderr).toMatch(/^nbdkit: error: 127\.0\.0\.1 as an address of IPv6: cannot/);
   });
 
-  test.each(servers)("does without an address whose port is in use (%s)", async (_, command) => {
+  test.each(servers)("skips an address whose port is in use (%s)", async (_, command) => {
     const other = createServer();
     await new Promise<void>((done) => other.listen(0, "127.0.0.1", done));
     const address = other.address();
@@ -133,7 +135,7 @@ describe("TCP", () => {
   });
 });
 
-test("a port of vsock is listened on once", async () => {
+test("two servers cannot listen on the same port of vsock", async () => {
   const number = String(0x4000_0000 + process.pid);
   using folder = new Folder();
   await using server = await folder.daemon(["--vsock", "-p", number, "--print-uri", "null"]);
@@ -151,16 +153,16 @@ test("a port of vsock is listened on once", async () => {
   await server.end();
 });
 
-test.each(servers)("a label without SELinux is an error (%s)", async (_, command) => {
+test.each(servers)("--selinux-label without SELinux is refused (%s)", async (_, command) => {
   const args = ["--selinux-label=system_u:object_r:nbd_t:s0", "-U", "-", "null", "--run", "true"];
   const { code, stdout, stderr } = await run([...command, ...args]);
-  // Where there is SELinux it may be one of the policy's.
+  // With SELinux the label may be valid.
   if (code === 0) return;
   expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
   expect(stderr.toLowerCase()).toContain("selinux");
 });
 
-/** Starts a server as systemd does: with a listening socket at 3. */
+/** Starts a server as systemd does, with a listening socket as descriptor 3. */
 const launcher = `
 import os, socket, sys
 s = socket.socket (socket.AF_UNIX)
@@ -184,7 +186,7 @@ describe.skipIf(!installed("python3"))("socket activation (needs python3)", () =
     ...words,
   ];
 
-  test.each(servers)("serves on the socket, in the foreground (%s)", async (_, command) => {
+  test.each(servers)("serves on the given socket, in the foreground (%s)", async (_, command) => {
     using folder = new Folder();
     const child = Bun.spawn(launch(folder, 0, "1", ...command, "memory", "4k"), {
       stdio: ["ignore", "ignore", "ignore"],
@@ -201,7 +203,7 @@ describe.skipIf(!installed("python3"))("socket activation (needs python3)", () =
     expect(await child.exited).toBe(0);
   });
 
-  test("an abstract socket has no URI that could be printed", async () => {
+  test("warns that an abstract socket has no URI to print", async () => {
     using folder = new Folder();
     const abstract = launcher.replace("sys.argv[1]", 'b"\\0" + sys.argv[1].encode ()');
     const [, , , ...words] = launch(folder, 0, "1", ...program, "--print-uri", "null");
@@ -240,7 +242,7 @@ describe.skipIf(!installed("python3"))("socket activation (needs python3)", () =
     [":c", ""],
     ["unknown", ""],
     [undefined, ""],
-  ])("LISTEN_FDNAMES=%s is shown with -v", async (names, shown) => {
+  ])("logs LISTEN_FDNAMES=%s with -v", async (names, shown) => {
     using folder = new Folder();
     const env = { ...process.env, ...(names === undefined ? {} : { LISTEN_FDNAMES: names }) };
     const words = [...program, "-v", "null", "4k"];
@@ -270,7 +272,7 @@ describe.skipIf(!installed("python3"))("socket activation (needs python3)", () =
     expect(result).toMatchObject({ code: 1, stdout: "" });
   });
 
-  test.each(servers)("for another process is ignored, and said (%s)", async (_, command) => {
+  test.each(servers)("for another process is ignored with a message (%s)", async (_, command) => {
     using folder = new Folder();
     const words = [...command, "-U", "-", "null", "--run", "echo ran; echo $LISTEN_FDS"];
     const { code, stdout, stderr } = await run(launch(folder, 1, "1", ...words));
@@ -279,21 +281,12 @@ describe.skipIf(!installed("python3"))("socket activation (needs python3)", () =
   });
 });
 
-/** Speaks to a server on two pipes, or through files, and prints what it gets. */
-const asks = Buffer.concat([
-  Buffer.from([0, 0, 0, 3]),
-  Buffer.from("IHAVEOPT"),
-  Buffer.from([0, 0, 0, 1, 0, 0, 0, 0]),
-  Buffer.from("25609513000000000000000000000001000000000000000000000200", "hex"),
-  Buffer.from("25609513000000020000000000000002000000000000000000000000", "hex"),
-]);
-
 describe.each(servers)("-s (%s)", (_, command) => {
   test("serves a client on pipes", async () => {
     const child = Bun.spawn([...command, "-s", "memory", "4k"], {
       stdio: ["pipe", "pipe", "ignore"],
     });
-    void child.stdin.write(asks);
+    void child.stdin.write(readAndLeave(512));
     void child.stdin.end();
     const said = Buffer.from(await new Response(child.stdout).bytes());
     // The greeting, size and flags of the export, and the reply.
@@ -304,16 +297,16 @@ describe.each(servers)("-s (%s)", (_, command) => {
     expect(await child.exited).toBe(0);
   });
 
-  test("serves a client whose words are in a file, into a file", async () => {
+  test("serves a session from a file, into a file", async () => {
     using folder = new Folder();
-    writeFileSync(folder.file("in"), asks);
-    const words = [...command, "-s", "memory", "4k"].map((word) => `'${word}'`).join(" ");
-    const shell = `${words} <'${folder.file("in")}' >'${folder.file("out")}'`;
+    writeFileSync(folder.file("in"), readAndLeave(512));
+    const server = shellCommand([...command, "-s", "memory", "4k"]);
+    const shell = `${server} <'${folder.file("in")}' >'${folder.file("out")}'`;
     expect(await run(["/bin/sh", "-c", shell])).toEqual({ code: 0, stdout: "", stderr: "" });
     expect(readFileSync(folder.file("out"))).toHaveLength(28 + 16 + 512);
   });
 
-  test("ends when its client leaves without a word", async () => {
+  test("ends when its client disconnects without sending anything", async () => {
     const child = Bun.spawn([...command, "-s", "memory", "4k"], {
       stdio: ["pipe", "pipe", "ignore"],
     });
@@ -325,7 +318,7 @@ describe.each(servers)("-s (%s)", (_, command) => {
 });
 
 test.skipIf(!installed("nbdinfo"))(
-  "nbdinfo starts it as systemd does (needs nbdinfo)",
+  "nbdinfo starts the server by socket activation (needs nbdinfo)",
   async () => {
     const result = await run(["nbdinfo", "--size", "--", "[", ...program, "memory", "4k", "]"]);
     expect(result).toEqual({ code: 0, stdout: "4096\n", stderr: "" });
@@ -343,15 +336,13 @@ test.skipIf(!installed("nbdsh"))("-s serves libnbd on a socket (needs nbdsh)", a
   });
 });
 
-test("-s waits until a client that has left took its answers", async () => {
+test("-s waits until a client that has disconnected has read its replies", async () => {
   using folder = new Folder();
-  const read = Buffer.from("25609513000000000000000000000001000000000000000000100000", "hex");
-  const [greeting, leaving] = [asks.subarray(0, 20), asks.subarray(-28)];
-  writeFileSync(folder.file("in"), Buffer.concat([greeting, read, leaving]));
-  const words = [...program, "-v", "-s", "memory", "1M"].map((word) => `'${word}'`).join(" ");
-  // There is no reader before the layers are closed, and a pipe takes far less than a mebibyte.
+  writeFileSync(folder.file("in"), readAndLeave(1 << 20));
+  const server = shellCommand([...program, "-v", "-s", "memory", "1M"]);
+  // The pipe, which holds far less than a mebibyte, has no reader until the layers are closed.
   const reader = "until grep -q 'memory: close' log; do sleep 0.01; done; wc -c";
-  const shell = `cd '${folder.path}' && ${words} <in 2>log | { ${reader}; }`;
+  const shell = `cd '${folder.path}' && ${server} <in 2>log | { ${reader}; }`;
   const { code, stdout } = await run(["/bin/sh", "-c", shell]);
   expect({ code, bytes: Number(stdout) }).toEqual({ code: 0, bytes: 28 + 16 + (1 << 20) });
 });
@@ -359,7 +350,7 @@ test("-s waits until a client that has left took its answers", async () => {
 test.skipIf(!installed("perl"))(
   "-s waits for its client even on a non-blocking descriptor (needs perl)",
   async () => {
-    // Bun lets what it starts wait, so that another process has to begin.
+    // Bun makes the descriptors of its children blocking, so perl starts the server.
     const nonBlocking = "fcntl (STDIN, F_SETFL, O_NONBLOCK) or die; exec @ARGV";
     const perl = ["perl", "-MFcntl", "-e", nonBlocking];
     const child = Bun.spawn([...perl, ...program, "-s", "memory", "4k"], {
@@ -367,7 +358,7 @@ test.skipIf(!installed("perl"))(
     });
     const reader = child.stdout.getReader();
     let bytes = (await reader.read()).value?.length ?? 0;
-    void child.stdin.write(asks);
+    void child.stdin.write(readAndLeave(512));
     void child.stdin.end();
     for (let part; !(part = await reader.read()).done;) bytes += part.value.length;
     expect({ bytes, code: await child.exited, stderr: await child.stderr.text() }).toEqual({
@@ -378,7 +369,7 @@ test.skipIf(!installed("perl"))(
   },
 );
 
-test("-s is stopped by a signal", async () => {
+test("a signal stops a server of -s", async () => {
   const child = Bun.spawn([...program, "-s", "memory", "4k"], {
     stdio: ["pipe", "pipe", "ignore"],
   });
@@ -389,8 +380,7 @@ test("-s is stopped by a signal", async () => {
 });
 
 test("-s needs stdin", async () => {
-  const words = [...program, "-s", "null"].map((word) => `'${word}'`).join(" ");
-  expect(await run(["/bin/sh", "-c", `${words} <&-`])).toEqual({
+  expect(await run(["/bin/sh", "-c", `${shellCommand([...program, "-s", "null"])} <&-`])).toEqual({
     code: 1,
     stdout: "",
     stderr: "nbdkit: error: option -s/--single: stdin is closed: expected a socket or a pipe\n",

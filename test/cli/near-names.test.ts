@@ -1,4 +1,4 @@
-/** A name on the command line that is nearly right: the message offers the right one. */
+/** The message about a misspelt name on the command line offers the right one. */
 import { describe, expect, test } from "bun:test";
 
 import { installed, program, run } from "#test/server";
@@ -9,7 +9,7 @@ async function complaint(...args: string[]): Promise<string> {
   return stderr;
 }
 
-test("--filter-release is refused for a filter in TypeScript, which has no layout", async () => {
+test("--filter-release refuses a TypeScript filter, which has no layout", async () => {
   expect(await complaint("--filter=offset", "--filter-release=offset=1.8", "null")).toBe(
     'nbdkit: error: option --filter-release: "offset" is a filter in TypeScript: expected a filter in C\n',
   );
@@ -39,13 +39,16 @@ describe("a misspelt name", () => {
       /^nbdkit: error: unknown option '--fitler': did you mean --filter\? \(try nbdkit --help\)\n$/,
     ],
     [["--xyzzy", "null"], /unknown option '--xyzzy' \(try nbdkit --help\)\n$/],
-  ])("%p is answered with the right one", async (args, message) => {
+  ])("gets the right one as answer: %p", async (args, message) => {
     expect(await complaint(...args)).toMatch(message);
   });
 
-  test.skipIf(!installed("nbdkit"))("of an installed module is known", async () => {
-    expect(await complaint("--filter=nofiltr", "null")).toMatch(/: did you mean nofilter\?\n$/);
-  });
+  test.skipIf(!installed("nbdkit"))(
+    "of an installed module gets the right one as answer (needs nbdkit)",
+    async () => {
+      expect(await complaint("--filter=nofiltr", "null")).toMatch(/: did you mean nofilter\?\n$/);
+    },
+  );
 });
 
 describe("an unknown parameter", () => {
@@ -63,12 +66,12 @@ describe("an unknown parameter", () => {
       ["memory", "sise=1M"],
       "memory: unknown parameter sise=1M: expected one of size, allocator: did you mean size=?",
     ],
-  ])("%p names the layers that were asked", async (args, message) => {
+  ])("is refused with the layers that were asked: %p", async (args, message) => {
     expect(await complaint(...args)).toBe(`nbdkit: error: ${message}\n`);
   });
 
   test.skipIf(!installed("nbdkit"))(
-    "of a C module adds the layers that were asked to the module's message",
+    "of a C module is refused with the module's message and the layers that were asked (needs nbdkit)",
     async () => {
       expect(
         await complaint("--filter=native:cache", "native:memory", "1M", "cach-max-size=1"),
@@ -77,7 +80,7 @@ describe("an unknown parameter", () => {
           "nbdkit: error: no layer knows the parameter cach-max-size= (asked: filter cache, plugin memory): " +
           "did you mean cache-max-size=?\n",
       );
-      // Its help names no such parameter, but one that is spelt nearly so, by mistake.
+      // The help of nbdkit's plugin misspells this parameter as fadise, which is not offered.
       expect(await complaint("native:file", "LICENSE", "fadvise=nothing")).toBe(
         "nbdkit: error: unknown fadvise mode: nothing\n",
       );

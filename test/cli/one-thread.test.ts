@@ -1,20 +1,13 @@
-/** The thread and the process that callbacks run in, as modules see them: those of nbdkit. */
+/** Callbacks of C modules run in the same thread and process as in nbdkit. */
 import { describe, expect, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
 
 import { compileModule, haveCompiler } from "#test/modules";
 import { installed, program, run, serve } from "#test/server";
+import { shellCommand } from "#test/shell";
 
 import { Folder, servers } from "./daemon-fixture.ts";
-
-/** Negotiation by EXPORT_NAME, a read of 512 bytes, and the end. */
-const asks = Buffer.concat([
-  Buffer.from([0, 0, 0, 3]),
-  Buffer.from("IHAVEOPT"),
-  Buffer.from([0, 0, 0, 1, 0, 0, 0, 0]),
-  Buffer.from("25609513000000000000000000000001000000000000000000000200", "hex"),
-  Buffer.from("25609513000000020000000000000002000000000000000000000000", "hex"),
-]);
+import { readAndLeave } from "./session-fixture.ts";
 
 const models = {
   parallel: "NBDKIT_THREAD_MODEL_PARALLEL",
@@ -26,7 +19,7 @@ const models = {
 const module = (model: keyof typeof models) =>
   compileModule("test/fixtures/one-thread.c", { defines: { MODEL: models[model] } });
 
-/** What the fixture said of each callback; of several times one. */
+/** The fixture's message for each callback, the last if it was called several times. */
 function said(stderr: string): Readonly<Record<string, string>> {
   return Object.fromEntries(
     stderr
@@ -46,28 +39,27 @@ describe.skipIf(!haveCompiler)("with -s a module (needs cc)", () => {
     ),
   )("is called on the thread that loaded it (%s, %s)", async (_, model, command) => {
     using folder = new Folder();
-    writeFileSync(folder.file("in"), asks);
+    writeFileSync(folder.file("in"), readAndLeave(512));
     const path = await module(model as keyof typeof models);
-    const words = [...command, "-s", path].map((word) => `'${word}'`).join(" ");
-    const shell = `${words} <'${folder.file("in")}' >/dev/null`;
+    const shell = `${shellCommand([...command, "-s", path])} <'${folder.file("in")}' >/dev/null`;
     const { code, stderr } = await run(["/bin/sh", "-c", shell]);
     const expected = Object.fromEntries(callbacks.map((name) => [name, "same thread"]));
-    // Requests that may run in parallel have threads of their own.
+    // Requests that may run in parallel run on request threads.
     if (model === "parallel") expected["pread"] = "another thread";
     expect({ code, said: said(stderr) }).toEqual({ code: 0, said: expected });
   });
 
   test.skipIf(!installed("perl"))(
-    "in Perl may start programs in open (needs nbdkit-plugin-perl)",
+    "in Perl may start a program in open (needs nbdkit-plugin-perl)",
     async () => {
       using folder = new Folder();
-      writeFileSync(folder.file("in"), asks);
+      writeFileSync(folder.file("in"), readAndLeave(512));
       const script =
         'sub open { my $it = `echo of a program`; chomp $it; print STDERR "$it\\n"; return {} }\n' +
         'sub get_size { return 4096 }\nsub pread { return "\\0" x $_[1] }\n1;\n';
       writeFileSync(folder.file("disk.pl"), script);
-      const words = [...program, "-s", "perl", folder.file("disk.pl")];
-      const shell = `${words.map((word) => `'${word}'`).join(" ")} <'${folder.file("in")}' | wc -c`;
+      const server = shellCommand([...program, "-s", "perl", folder.file("disk.pl")]);
+      const shell = `${server} <'${folder.file("in")}' | wc -c`;
       expect(await run(["/bin/sh", "-c", shell])).toEqual({
         code: 0,
         stdout: `${28 + 16 + 512}\n`,
@@ -80,7 +72,7 @@ describe.skipIf(!haveCompiler)("with -s a module (needs cc)", () => {
 describe.skipIf(!haveCompiler)("getpid in a module (needs cc)", () => {
   const early = { config_complete: "same process", get_ready: "same process" };
 
-  test.each(servers)("gives another number once a daemon has detached (%s)", async (_, command) => {
+  test.each(servers)("changes once a daemon has detached (%s)", async (_, command) => {
     using folder = new Folder();
     const numbers = folder.file("numbers");
     const args = ["-U", folder.file("sock"), await module("parallel"), `numbers=${numbers}`];
@@ -91,7 +83,7 @@ describe.skipIf(!haveCompiler)("getpid in a module (needs cc)", () => {
     expect(said(readFileSync(numbers, "utf8"))).toEqual({ ...early, ...Object.fromEntries(late) });
   });
 
-  test.each(servers)("gives one number in the foreground (%s)", async (_, command) => {
+  test.each(servers)("stays the same in the foreground (%s)", async (_, command) => {
     using folder = new Folder();
     const numbers = folder.file("numbers");
     const args = [await module("parallel"), `numbers=${numbers}`];
@@ -102,8 +94,8 @@ describe.skipIf(!haveCompiler)("getpid in a module (needs cc)", () => {
   });
 });
 
-describe.skipIf(!haveCompiler)("the program's name (needs cc)", () => {
-  test.each(servers)("in a module's messages is nbdkit (%s)", async (_, command) => {
+describe.skipIf(!haveCompiler)("a C module (needs cc)", () => {
+  test.each(servers)("reads nbdkit as the name of its program (%s)", async (_, command) => {
     const path = await compileModule("test/fixtures/surroundings.c");
     const { code, stdout } = await run([...command, "--dump-plugin", path]);
     expect(code).toBe(0);

@@ -1,4 +1,4 @@
-/** The limit of open files: C modules and what is started get the one that the server was started with. */
+/** The limit of open files: C modules and child processes get the limit that the server was started with. */
 import { describe, expect, test } from "bun:test";
 import { chmodSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -20,7 +20,7 @@ function softLimit(pid: number): number {
 }
 
 describe("the limit of open files", () => {
-  test("of the command of --run is that of the server's start", async () => {
+  test("of the command of --run is the one that the server was started with", async () => {
     const { code, stdout } = await run([...limited(321), "-U", "-", "null", "--run", "ulimit -Sn"]);
     expect({ code, stdout }).toEqual({ code: 0, stdout: "321\n" });
   });
@@ -30,7 +30,7 @@ describe("the limit of open files", () => {
     expect(softLimit(server.process.pid)).toBeGreaterThan(321);
   });
 
-  test("of a plugin that is a program is that of the server's start", async () => {
+  test("of a plugin that is a program is the one that the server was started with", async () => {
     const folder = temporaryFolder();
     const path = join(folder, "nbdkit-limits-plugin");
     writeFileSync(path, "#!/bin/sh\nulimit -Sn\necho ${NBDKIT_OPEN_FILES-unset}\n");
@@ -45,7 +45,7 @@ describe("the limit of open files", () => {
 describe.skipIf(!haveCompiler)("the limit of open files with a C module (needs cc)", () => {
   const module = () => compileModule("test/fixtures/surroundings.c");
 
-  test("is that of the server's start, for the module and its programs", async () => {
+  test("is the one that the server was started with, for the module and its child processes", async () => {
     const { code, stdout } = await run([...limited(321), "--dump-plugin", await module()]);
     expect(code).toBe(0);
     expect(stdout.split("\n").filter((line) => line.includes("open_files="))).toEqual([
@@ -78,7 +78,7 @@ describe.skipIf(!haveCompiler)("the limit of open files with a C module (needs c
     }
   });
 
-  test("bounds how many clients there are at once", async () => {
+  test("bounds the number of clients", async () => {
     await using server = await serve([await module()], { program: limited(64) });
     const clients = await Promise.all(
       Array.from({ length: 80 }, () => NbdClient.connect({ unix: server.socket })),

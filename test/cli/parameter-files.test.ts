@@ -1,4 +1,4 @@
-/** Parameters from files: what a line is, files in files, and what is refused. */
+/** Files of parameters: their lines, files that they include, and files that are refused. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -16,7 +16,7 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
-/** Write the file, and return the word that stands for it. */
+/** Writes the file and returns the argument that names it. */
 function file(name: string, text: string): string {
   const path = join(folder, name);
   mkdirSync(dirname(path), { recursive: true });
@@ -27,7 +27,7 @@ function file(name: string, text: string): string {
 const parsed = (words: readonly string[], magic: string | undefined = "main") =>
   parseParameters(words, magic).map((pair) => pair.join("|"));
 
-describe("a line", () => {
+describe("a file of parameters", () => {
   test.each([
     ["a=1\nb=2\n", ["a|1", "b|2"]],
     ["a=1", ["a|1"]],
@@ -37,16 +37,16 @@ describe("a line", () => {
     [" a=1 \nb=2\r\n", ["main| a=1 ", "b|2\r"]],
     ["a=b=c\n=x\n-f\n@word\n", ["a|b=c", "main|=x", "main|-f", "main|@word"]],
     ["a=\udce9\n", ["a|\udce9"]],
-  ])("%j", (text, pairs) => {
+  ])("with the content %j gives %j", (text, pairs) => {
     expect(parsed([file("lines", text)])).toEqual(pairs);
   });
 
-  test("keeps its place among the words", () => {
+  test("is read in its place among the arguments", () => {
     const words = ["a=1", file("first", "b=2\nc=3\n"), "d=4", file("second", "e=5\n")];
     expect(parsed(words)).toEqual(["a|1", "b|2", "c|3", "d|4", "e|5"]);
   });
 
-  test("may be the script of a plugin without a main parameter, if it is the first", () => {
+  test("may begin with the script of a plugin without a main parameter", () => {
     expect(parseParameters([file("script", "#\n/x/disk.sh\na=1\n")], undefined)).toEqual([
       ["script", "/x/disk.sh"],
       ["a", "1"],
@@ -57,21 +57,19 @@ describe("a line", () => {
     );
   });
 
-  test("with a NUL is refused", () => {
+  test("must not contain a NUL", () => {
     const word = file("zero", "a=1\nb=2\0c\n");
     expect(() => parsed([word])).toThrow(`${word.slice(1)}:2: expected text, but there is a NUL`);
   });
-});
 
-describe("a file that names another one", () => {
-  test("names files relative to its own folder, or from the root", () => {
+  test("includes files by paths relative to its own folder, or by absolute paths", () => {
     file("deep/inner/last", "c=3\n");
     file("deep/more", `b=2\n@inner/last\n@./inner/last\n`);
     const word = file("top", `a=1\n@deep/more\n@${folder}/deep/inner/last\nd=4\n`);
     expect(parsed([word])).toEqual(["a|1", "b|2", "c|3", "c|3", "c|3", "d|4"]);
   });
 
-  test("may not lead back to itself", () => {
+  test("must not include itself", () => {
     file("ring/two", "# back\n@./../ring/one\n");
     const word = file("ring/one", "@./two\n");
     expect(() => parsed([word])).toThrow(
@@ -79,7 +77,7 @@ describe("a file that names another one", () => {
     );
   });
 
-  test("is named if the other one cannot be read", () => {
+  test("is named with its line if an included file cannot be read", () => {
     const word = file("dangling", "a=1\n@./gone\n");
     expect(() => parsed([word])).toThrow(
       new RegExp(
@@ -89,13 +87,13 @@ describe("a file that names another one", () => {
   });
 });
 
-test("values are no files, nor are words without a slash", () => {
+test("@ in a value, or without a slash, names no file", () => {
   expect(parsed(["a=@./b", "@b"])).toEqual(["a|@./b", "main|@b"]);
 });
 
-describe("the program", () => {
+describe("the server", () => {
   test.skipIf(!installed("nbdinfo"))(
-    "reads a file of the current folder, and a pipe (needs nbdinfo)",
+    "reads parameters from a file in the current folder and from a pipe (needs nbdinfo)",
     async () => {
       file("size", "# the disk\nsize=3M\n");
       const command = ["--run", 'nbdinfo --size "$uri"'];
@@ -108,7 +106,7 @@ describe("the program", () => {
     },
   );
 
-  test("reads a file in the background", async () => {
+  test("reads parameters from a file before it goes into the background", async () => {
     using started = new Folder();
     writeFileSync(started.file("parameters"), "no-such=1\n");
     const wrong = await run([...program, "-U", "sock", "null", "@./parameters"], {
@@ -126,7 +124,7 @@ describe("the program", () => {
   test.each([
     ["@./gone", "@FOLDER/./gone: ENOENT"],
     ["@./", "@FOLDER/./: EISDIR"],
-  ])("ends with a message if %s cannot be read", async (word, expected) => {
+  ])("reports that %s cannot be read", async (word, expected) => {
     const { code, stdout, stderr } = await run([...program, "null", word, "--run", "true"], {
       cwd: folder,
     });

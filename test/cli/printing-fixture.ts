@@ -1,4 +1,4 @@
-/** A plugin that prints wherever it can, by each way that there is. Its worker prints whenever it is told to. */
+/** A plugin that prints in each callback, in every way there is. Its worker prints on request. */
 import { definePlugin } from "#api";
 
 /* oxlint-disable no-console, unicorn/require-post-message-target-origin -- the test prints; workers have no origin */

@@ -1,4 +1,4 @@
-/** Where what modules print with console and process.stdout goes: to stderr, and never to the client of -s. */
+/** What modules print with console and process.stdout goes to stderr, and never to the client of -s. */
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 
@@ -7,13 +7,14 @@ import { installed, isListening, program, run, until } from "#test/server";
 
 import { Folder } from "./daemon-fixture.ts";
 import { start } from "./process-fixture.ts";
+import { readAndLeave } from "./session-fixture.ts";
 
 const printing = join(import.meta.dir, "printing-fixture.ts");
 
 const printed = (where: string) =>
   `log in ${where}: 1\ninfo in ${where}\ndebug in ${where}\n{ where: '${where}' }\nwrite in ${where}\n`;
 
-/** What each part of a life prints, with one read by one client. */
+/** What the fixture prints before, during and after one read by one client. */
 const before = ["module", "load", "key", "config_complete", "get_ready", "after_fork"];
 const reading = ["open", "pread"].map(printed).join("") + "stdout in pread\n";
 const after = ["close", "unload"].map(printed).join("");
@@ -23,11 +24,11 @@ const chains: readonly (readonly [string, readonly string[]])[] = [
   ["with C", ["--filter=nofilter"]],
 ];
 
-describe.each(chains)("the output of a module in a chain %s", (kind, filters) => {
+describe.each(chains)("what a module in a chain %s prints", (kind, filters) => {
   const skipped = filters.length > 0 && !installed("nbdkit");
   const inWorker = kind === "with C" ? "" : "worker in pread\n";
 
-  test.skipIf(skipped)("is on stderr", async () => {
+  test.skipIf(skipped)("goes to stderr", async () => {
     using folder = new Folder();
     const socket = folder.file("sock");
     await using server = start("-U", socket, ...filters, printing, "key=value");
@@ -47,7 +48,7 @@ describe.each(chains)("the output of a module in a chain %s", (kind, filters) =>
     const child = Bun.spawn([...program, "-s", ...filters, printing, "key=value"], {
       stdio: ["pipe", "pipe", "pipe"],
     });
-    void child.stdin.write(readAndLeave);
+    void child.stdin.write(readAndLeave(1));
     void child.stdin.end();
     const said = Buffer.from(await new Response(child.stdout).bytes());
     expect(withoutFlags(said)).toBe(answer);
@@ -59,7 +60,7 @@ describe.each(chains)("the output of a module in a chain %s", (kind, filters) =>
   });
 });
 
-test("an inetd that gives -s its socket three times gets nothing but answers", async () => {
+test("-s sends only replies to an inetd that passes its socket as stdin, stdout and stderr", async () => {
   const script = `
 import socket, subprocess, sys
 ours, theirs = socket.socketpair()
@@ -79,7 +80,7 @@ print(said.hex(), child.wait())
     "python3",
     "-c",
     script,
-    readAndLeave.toString("hex"),
+    readAndLeave(1).toString("hex"),
     ...server,
   ]);
   const [said = "", code] = stdout.trim().split(" ");
@@ -90,7 +91,7 @@ print(said.hex(), child.wait())
   });
 });
 
-test("--dump-plugin shows the output of process.stdout, and not that of console", async () => {
+test("--dump-plugin prints the output of process.stdout, but not that of console", async () => {
   const { code, stdout, stderr } = await run([...program, "--dump-plugin", printing]);
   expect(stdout.endsWith("printing=yes\n")).toBe(true);
   expect(stdout).not.toContain(" in ");
@@ -99,15 +100,6 @@ test("--dump-plugin shows the output of process.stdout, and not that of console"
     stderr: printed("module") + printed("load") + printed("unload"),
   });
 });
-
-/** Client flags, EXPORT_NAME "", a read of 1 byte, and a disconnect. */
-const readAndLeave = Buffer.concat([
-  Buffer.from([0, 0, 0, 3]),
-  Buffer.from("IHAVEOPT"),
-  Buffer.from([0, 0, 0, 1, 0, 0, 0, 0]),
-  Buffer.from("25609513000000000000000000000001000000000000000000000001", "hex"),
-  Buffer.from("25609513000000020000000000000002000000000000000000000000", "hex"),
-]);
 
 /** The greeting, the size of the export, a reply and the byte that was read. */
 const answer = `${Buffer.from("NBDMAGICIHAVEOPT").toString("hex")} 0000000000001000 ${"67446698000000000000000000000001"}07`;

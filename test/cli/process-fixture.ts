@@ -1,11 +1,11 @@
-/** Starts nbdkit in the foreground, for tests that end it themselves. */
+/** Starts the server in the foreground, for tests that stop it themselves. */
 import { program } from "#test/server";
 
 export interface Started extends AsyncDisposable {
   readonly process: Bun.Subprocess<"ignore", "pipe", "pipe">;
-  /** Wait until stderr, so far, matches. Rejects if the process ends without it. */
+  /** Waits until stderr matches. Rejects if the process exits without a match. */
   printed(pattern: RegExp): Promise<RegExpExecArray>;
-  /** Everything, once it has ended. */
+  /** The result, once the process has exited. */
   ended(): Promise<{ readonly code: number; readonly stdout: string; readonly stderr: string }>;
 }
 
@@ -35,7 +35,7 @@ export function start(...args: string[]): Started {
       for (;;) {
         const match = pattern.exec(text);
         if (match !== null) return match;
-        if (over) throw new Error(`it ended without printing ${pattern}:\n${text}`);
+        if (over) throw new Error(`the server exited without printing ${pattern}:\n${text}`);
         await wake.promise;
       }
     },

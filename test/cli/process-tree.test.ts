@@ -1,10 +1,10 @@
-/** The command of --run, and all that it has started, end with the server. */
+/** endTree() ends a process and all of its descendants. */
 import { expect, test } from "bun:test";
 
 import { endTree } from "../../src/cli/process-tree.ts";
 
-/** A shell that has printed `words` words, and what it prints after them until no process is left to print. */
-async function started(script: string, words: number) {
+/** A shell that has printed `lines` lines, and a function that reads the rest until no writer of the pipe is left. */
+async function started(script: string, lines: number) {
   const child = Bun.spawn(["/bin/sh", "-c", script], { stdio: ["ignore", "pipe", "ignore"] });
   const reader = child.stdout.getReader();
   let text = "";
@@ -14,7 +14,7 @@ async function started(script: string, words: number) {
     text += decoder.decode(value);
     return !done;
   };
-  while (text.split("\n").length <= words) await more();
+  while (text.split("\n").length <= lines) await more();
   const rest = async (): Promise<string> => {
     const from = text.length;
     while (await more());
@@ -23,7 +23,7 @@ async function started(script: string, words: number) {
   return { child, rest };
 }
 
-test("all that was started ends, however deep", async () => {
+test("endTree ends descendants at every depth", async () => {
   const deep = "(sh -c 'sleep 1000 & echo a; wait' & echo b; wait) & sleep 1000 & echo c; wait";
   const { child, rest } = await started(deep, 3);
   const askAgain = endTree(child.pid);
@@ -32,7 +32,7 @@ test("all that was started ends, however deep", async () => {
   expect(await rest()).toBe("");
 });
 
-test("a process that starts others again and again leaves none", async () => {
+test("endTree ends a process that keeps starting others, and leaves none", async () => {
   const busy = "trap 'exit 7' TERM; echo ready; while :; do sleep 1000 & wait $!; done";
   for (let i = 0; i < 30; i++) {
     const { child, rest } = await started(busy, 1);
@@ -43,7 +43,7 @@ test("a process that starts others again and again leaves none", async () => {
   }
 });
 
-test("a process that ends slowly gets one signal", async () => {
+test("endTree sends one signal to a process that ends slowly", async () => {
   const slow =
     "trap 'echo asked; sleep 0.2; exit 3' TERM; echo ready; while :; do sleep 0.05; done";
   const { child, rest } = await started(slow, 1);
@@ -52,7 +52,7 @@ test("a process that ends slowly gets one signal", async () => {
   expect(await rest()).toBe("asked\n");
 });
 
-test("a process that has ended already is no error", async () => {
+test("endTree accepts a process that has already ended", async () => {
   const child = Bun.spawn(["true"]);
   await child.exited;
   await endTree(child.pid)();

@@ -1,11 +1,12 @@
-/** What the server does to its own process: user, memory, parent, where errors go, and modules that want it to stop. */
+/** The server's own process: its user, memory, parent and log, and modules that shut it down. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { NbdClient } from "#test/client";
 import { compileModule, haveCompiler } from "#test/modules";
 import { installed, program, run, until } from "#test/server";
+import { shellCommand } from "#test/shell";
 
 import { Folder, isRunning, servers } from "./daemon-fixture.ts";
 import { start } from "./process-fixture.ts";
@@ -32,7 +33,7 @@ describe.skipIf(!isRoot)("-u and -g (needs root)", () => {
   test.each([
     ["names", "nobody", "nogroup"],
     ["numbers", "65534", "65534"],
-  ])("take %s", async (_, user, group) => {
+  ])("accept %s", async (_, user, group) => {
     const show = "cat /proc/$PPID/status";
     const { code, stdout } = await run([
       ...program,
@@ -47,7 +48,7 @@ describe.skipIf(!isRoot)("-u and -g (needs root)", () => {
   const groupsOf = (stdout: string) => /^Groups:\s*(.*?) *$/m.exec(stdout)?.[1];
 
   test.skipIf(!installed("setpriv"))(
-    "-u alone takes the groups of the user, not those that the server was started with (needs setpriv)",
+    "-u alone sets the groups of the user in place of those that the server was started with (needs setpriv)",
     async () => {
       const many = ["setpriv", "--groups=0,6,44"];
       const show = "cat /proc/$PPID/status";
@@ -55,26 +56,32 @@ describe.skipIf(!isRoot)("-u and -g (needs root)", () => {
         const args = ["-U", "-", "-u", user, "null", "--run", show];
         const { code, stdout, stderr } = await run([...many, ...program, ...args]);
         const groups = groupsOf(stdout);
-        // Its own groups are its first one alone, which -g would give it.
+        // No group lists the user, and only -g would change the first group.
         expect({ code, stderr, groups }).toEqual({ code: 0, stderr: "", groups: "0" });
         expect(stdout).toMatch(/^Gid:\s0\s0\s0\s0$/m);
       }
     },
   );
 
-  test.skipIf(!mayMount)("-u alone takes groups that list the user (needs unshare)", async () => {
-    using folder = new Folder();
-    const database = folder.file("group");
-    writeFileSync(database, `${readFileSync("/etc/group", "utf8")}members:x:4242:daemon,nobody\n`);
-    const script = `mount --bind '${database}' /etc/group && exec "$@"`;
-    const others = ["unshare", "-m", "/bin/sh", "-c", script, "sh"];
-    for (const user of ["nobody", "65534"]) {
-      const args = ["-U", "-", "-u", user, "null", "--run", "cat /proc/$PPID/status"];
-      const { code, stdout, stderr } = await run([...others, ...program, ...args]);
-      const groups = groupsOf(stdout);
-      expect({ code, stderr, groups }).toEqual({ code: 0, stderr: "", groups: "0 4242" });
-    }
-  });
+  test.skipIf(!mayMount)(
+    "-u alone sets the groups that list the user (needs unshare)",
+    async () => {
+      using folder = new Folder();
+      const database = folder.file("group");
+      writeFileSync(
+        database,
+        `${readFileSync("/etc/group", "utf8")}members:x:4242:daemon,nobody\n`,
+      );
+      const script = `mount --bind '${database}' /etc/group && exec "$@"`;
+      const others = ["unshare", "-m", "/bin/sh", "-c", script, "sh"];
+      for (const user of ["nobody", "65534"]) {
+        const args = ["-U", "-", "-u", user, "null", "--run", "cat /proc/$PPID/status"];
+        const { code, stdout, stderr } = await run([...others, ...program, ...args]);
+        const groups = groupsOf(stdout);
+        expect({ code, stderr, groups }).toEqual({ code: 0, stderr: "", groups: "0 4242" });
+      }
+    },
+  );
 
   test.skipIf(!installed("setpriv"))(
     "-u keeps the groups if the user stays the same (needs setpriv)",
@@ -87,15 +94,15 @@ describe.skipIf(!isRoot)("-u and -g (needs root)", () => {
     },
   );
 
-  test("come before the pid file, which the new user writes", async () => {
-    // The folder is root's alone.
+  test("take effect before the pid file is written", async () => {
+    // Only root may write to the folder.
     using folder = new Folder();
     await using server = await folder.daemon(["-U", "sock", "-u", "nobody", "null"]);
     expect(server.ran).toMatchObject({ code: 1, stdout: "" });
     expect(server.ran.stderr).toContain("cannot write the pid file");
   });
 
-  test("do not affect the command of --run, and leave nothing behind", async () => {
+  test("do not affect the command of --run, and the socket's folder is still removed", async () => {
     const args = ["-U", "-", "-u", "nobody", "null", "--run", "id -u; echo ${unixsocket%/*}"];
     const { code, stdout } = await run([...program, ...args]);
     const [uid, folder = ""] = stdout.split("\n");
@@ -111,7 +118,7 @@ describe.skipIf(!isRoot)("-u and -g (needs root)", () => {
     const args = ["-U", "-", option, "no-such-name", "null", "--run", "true"];
     const result = await run([...command, ...args]);
     expect(result.stderr).toContain("no-such-name");
-    // nbdkit's command of --run hides it.
+    // nbdkit exits with the status of the command of --run.
     if (command === program) expect(result).toMatchObject({ code: 1, stdout: "" });
   });
 });
@@ -126,11 +133,11 @@ describe("--swap", () => {
   });
 
   test.skipIf(!isRoot || !installed("setpriv"))(
-    "says why it cannot (needs root, setpriv)",
+    "reports why memory cannot be locked (needs root, setpriv)",
     async () => {
       const limited = ["setpriv", "--bounding-set=-ipc_lock", "--inh-caps=-ipc_lock"];
-      const words = [...program, "-U", "-", "--swap", "null", "--run", "true"].map((w) => `'${w}'`);
-      const shell = ["/bin/sh", "-c", `ulimit -l 0; exec ${words.join(" ")}`];
+      const server = shellCommand([...program, "-U", "-", "--swap", "null", "--run", "true"]);
+      const shell = ["/bin/sh", "-c", `ulimit -l 0; exec ${server}`];
       const { code, stderr } = await run([...limited, ...shell]);
       expect(code).toBe(1);
       expect(stderr).toMatch(/^nbdkit: error: option --swap: cannot lock the memory: mlockall/);
@@ -139,51 +146,30 @@ describe("--swap", () => {
 });
 
 describe("--exit-with-parent", () => {
-  test("ends the server when its parent is killed", async () => {
+  /** Kills the parent of a server that has called `after_fork`, waits for the server's end, and returns its log. */
+  async function logOfOrphan(...args: string[]): Promise<string> {
     using folder = new Folder();
-    const words = [...program, "--exit-with-parent", "-P", "pid", "-U", "sock", life];
-    const quoted = words.map((word) => `'${word}'`).join(" ");
-    const parent = Bun.spawn(["/bin/sh", "-c", `${quoted} 2>log; :`], {
+    const server = shellCommand([...program, "--exit-with-parent", "-v", "-U", "sock", ...args]);
+    const parent = Bun.spawn(["/bin/sh", "-c", `${server} 2>log & echo $! >pid; wait`], {
       cwd: folder.path,
       stdio: ["ignore", "ignore", "ignore"],
     });
-    const content = (name: string) => {
-      try {
-        return readFileSync(folder.file(name), "utf8");
-      } catch {
-        return "";
-      }
-    };
-    await until(() => content("log").includes("life: afterFork"));
-    const pid = Number(content("pid"));
+    const log = () => readFileSync(folder.file("log"), "utf8");
+    await until(() => existsSync(folder.file("log")) && log().includes(": after_fork"));
+    const pid = Number(readFileSync(folder.file("pid"), "utf8"));
     expect(isRunning(pid)).toBeTrue();
     parent.kill("SIGKILL");
     await parent.exited;
     await until(() => !isRunning(pid));
-    // In order, as by a signal.
-    expect(content("log")).toEndWith("life: cleanup\nlife: unload\n");
+    return log();
+  }
+
+  test("stops the server in order when its parent is killed", async () => {
+    expect(await logOfOrphan(life)).toMatch(/life: cleanup\n[^]*life: unload\n/);
   });
 
-  test.skipIf(!isRoot)("even after the user was changed (needs root)", async () => {
-    using folder = new Folder();
-    const words = [...program, "--exit-with-parent", "-u", "nobody", "-U", "sock", "-v", "null"];
-    const quoted = words.map((word) => `'${word}'`).join(" ");
-    const parent = Bun.spawn(["/bin/sh", "-c", `${quoted} 2>log & echo $! >number; wait`], {
-      cwd: folder.path,
-      stdio: ["ignore", "ignore", "ignore"],
-    });
-    const content = (name: string) => {
-      try {
-        return readFileSync(folder.file(name), "utf8");
-      } catch {
-        return "";
-      }
-    };
-    await until(() => content("log").includes("null: after_fork"));
-    const pid = Number(content("number"));
-    parent.kill("SIGKILL");
-    await parent.exited;
-    await until(() => !isRunning(pid));
+  test.skipIf(!isRoot)("takes effect even with -u (needs root)", async () => {
+    expect(await logOfOrphan("-u", "nobody", "null")).toContain("null: unload");
   });
 });
 
@@ -191,7 +177,7 @@ describe("--log", () => {
   const failing = [...program, "-U", "-", life, "fail=getReady"];
   const message = "nbdkit: error: life: getReady failed as asked\n";
 
-  test("file collects errors, of every start", async () => {
+  test("appends the errors of each start to a file", async () => {
     using folder = new Folder();
     for (const times of [1, 2]) {
       const { code, stderr } = await run([...failing, `--log=${folder.file("log")}`]);
@@ -200,19 +186,19 @@ describe("--log", () => {
     }
   });
 
-  test.each(["null", "stderr", "default"])("%s", async (where) => {
+  test.each(["null", "stderr", "default"])("accepts %s", async (where) => {
     const { code, stderr } = await run([...failing, `--log=${where}`]);
     const expected = where === "null" ? "" : message;
     expect({ code, stderr }).toEqual({ code: 1, stderr: `life: load\n${expected}` });
   });
 
-  test("in a folder that does not exist is refused", async () => {
+  test("refuses a file in a folder that does not exist", async () => {
     const { code, stderr } = await run([...program, "-U", "-", "--log=/nowhere/log", "null"]);
     expect(code).toBe(1);
     expect(stderr).toMatch(/^nbdkit: error: option --log: cannot write to \/nowhere\/log: ENOENT/);
   });
 
-  test.skipIf(!haveCompiler)("also gets errors of C modules (needs cc)", async () => {
+  test.skipIf(!haveCompiler)("writes the errors of C modules to a file (needs cc)", async () => {
     using folder = new Folder();
     const args = ["-U", "sock", `--log=${folder.file("log")}`, await plugin()];
     await using server = await folder.daemon(args);
@@ -227,7 +213,7 @@ describe("--log", () => {
   });
 });
 
-/** Stands in for the system's log, in a /dev of its own. Prints what it is told until the server has ended. */
+/** A stand-in for the system log, in a /dev of its own: starts the server, causes an error, and prints the message. */
 const systemLog = `
 import os, socket, subprocess, sys
 log = socket.socket (socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -279,8 +265,8 @@ describe.skipIf(!haveCompiler || !mayMount || !installed("python3"))(
   },
 );
 
-describe.skipIf(!haveCompiler)("a module that stops the server (needs cc)", () => {
-  test("does it in order, and the user's next signal is the first", async () => {
+describe.skipIf(!haveCompiler)("a C module (needs cc)", () => {
+  test("shuts the server down in order, and a signal during that does not end it at once", async () => {
     using folder = new Folder();
     await using server = start("-U", folder.file("sock"), "-v", await plugin());
     await server.printed(/shutting-down: after_fork\n/);
@@ -294,7 +280,7 @@ describe.skipIf(!haveCompiler)("a module that stops the server (needs cc)", () =
     client.terminate();
   });
 
-  test("may not use stdin and stdout while clients are served", async () => {
+  test("cannot use stdin and stdout while the server runs", async () => {
     using folder = new Folder();
     await using server = start("-U", folder.file("sock"), "-v", await plugin());
     await server.printed(/debug: stdio is taken\n/);

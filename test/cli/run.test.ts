@@ -1,21 +1,16 @@
-/** --run: the status, the variables, and what becomes of the command and the server. */
+/** --run: the exit status, the shell variables, and the lives of the command and of the server. */
 import { describe, expect, test } from "bun:test";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 
 import { installed, program, run, until } from "#test/server";
 
+import { isRunning } from "./daemon-fixture.ts";
 import { start } from "./process-fixture.ts";
 
 const life = join(import.meta.dir, "life-fixture.ts");
 const captive = (command: string, ...args: string[]) =>
   run([...program, ...args, "null", "4k", "--run", command]);
-
-/** Whether a process exists, and is not waiting to be reaped. */
-function isRunning(pid: number): boolean {
-  const path = `/proc/${pid}/cmdline`;
-  return existsSync(path) && readFileSync(path, "utf8") !== "";
-}
 
 describe("the exit status", () => {
   test.each([
@@ -30,18 +25,18 @@ describe("the exit status", () => {
     expect({ code: result.code, stdout: result.stdout }).toEqual({ code, stdout: "" });
   });
 
-  test("of a shell that does not understand the command", async () => {
+  test("of a command with a syntax error is the shell's", async () => {
     const { code, stdout, stderr } = await captive("if");
     expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
     expect(stderr).not.toBe("");
   });
 });
 
-describe("the variables", () => {
+describe("the shell variables", () => {
   const show =
     'printf "%s|" "$uri" "$nbd" "$exportname" "$port" "$unixsocket"; env | grep -c ^uri=; :';
 
-  test("without -U and -p the server is on a private socket, gone afterwards", async () => {
+  test("name a private socket without -U and -p, which is removed afterwards", async () => {
     const { code, stdout, stderr } = await captive(show, "-e", "it's a/name");
     const [uri, nbd, name, port, socket = "", exported] = stdout.split("|");
     expect({ code, stderr, uri, nbd, name, port, exported }).toEqual({
@@ -57,7 +52,7 @@ describe("the variables", () => {
     expect(existsSync(dirname(socket))).toBeFalse();
   });
 
-  test("with -p they have the port that is used", async () => {
+  test("hold the port with -p 0", async () => {
     const { code, stdout, stderr } = await captive(show, "-p", "0");
     const port = stdout.split("|")[3];
     expect(Number(port)).toBeGreaterThan(0);
@@ -70,7 +65,7 @@ describe("the variables", () => {
 });
 
 describe("the command", () => {
-  test("has the streams of nbdkit", async () => {
+  test("inherits the standard streams", async () => {
     const command = [...program, "null", "--run", "cat; echo to stderr >&2"];
     expect(await run(command, { stdin: "from stdin" })).toEqual({
       code: 0,
@@ -79,7 +74,7 @@ describe("the command", () => {
     });
   });
 
-  test("starts when clients can connect, and before it the layers are ready", async () => {
+  test("starts after after_fork and ends before cleanup", async () => {
     const result = await run([...program, life, "--run", "echo command >&2"]);
     expect(result).toEqual({
       code: 0,
@@ -91,12 +86,12 @@ describe("the command", () => {
     });
   });
 
-  test("is not started when the server cannot start", async () => {
+  test("is not started if the server cannot start", async () => {
     const result = await run([...program, "bad-plugin", "--run", "echo started"]);
     expect(result).toMatchObject({ code: 1, stdout: "" });
   });
 
-  test.skipIf(!installed("nbdinfo"))("can use the server (nbdinfo)", async () => {
+  test.skipIf(!installed("nbdinfo"))("can connect to the server (needs nbdinfo)", async () => {
     expect(await captive('nbdinfo --size "$uri"; nbdinfo --size "$nbd"')).toEqual({
       code: 0,
       stdout: "4096\n4096\n",
@@ -134,7 +129,7 @@ describe("the command", () => {
   const client = 'nbdinfo --size "$uri"; ';
 
   test.skipIf(!installed("nbdinfo"))(
-    "continues when a module stops the server, whose socket is then gone (needs nbdinfo)",
+    "continues when a module shuts the server down, which removes its socket (needs nbdinfo)",
     async () => {
       const command = `${client} while test -e "$unixsocket"; do :; done; echo after; exit 5`;
       const result = await run([...program, ...last, "--run", command]);
@@ -143,7 +138,7 @@ describe("the command", () => {
   );
 
   test.skipIf(!installed("nbdinfo"))(
-    "is terminated by a signal that comes after a module has stopped the server (needs nbdinfo)",
+    "is terminated by a signal that arrives after a module has shut the server down (needs nbdinfo)",
     async () => {
       const command = `${client} while test -e "$unixsocket"; do :; done; echo gone >&2; sleep 1000`;
       await using server = start(...last, "--run", command);
@@ -153,7 +148,7 @@ describe("the command", () => {
     },
   );
 
-  test("may choose its status when a signal stops the server", async () => {
+  test("may choose the exit status when a signal stops the server", async () => {
     const command = "trap 'exit 7' TERM; echo ready >&2; while :; do sleep 1000 & wait; done";
     await using server = start("null", "--run", command);
     await server.printed(/ready/);
@@ -161,7 +156,7 @@ describe("the command", () => {
     expect(await server.ended()).toEqual({ code: 7, stdout: "", stderr: "ready\n" });
   });
 
-  test("continues when a module throws an error that cannot be caught", async () => {
+  test("continues when a module throws an error outside of all callbacks", async () => {
     await using server = start(life, "fail=later", "--run", "echo pid $$ >&2; sleep 1000");
     await server.printed(/pid (\d+)\n/);
     server.process.kill("SIGUSR2");

@@ -1,4 +1,4 @@
-/** Plugins that are installed as programs. */
+/** Plugins that are programs. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { chmodSync, existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -29,8 +29,8 @@ function install(name: string, content: string, mode = 0o755): string {
 const nbdkit = (...args: string[]) =>
   run([...program, ...args], { env: { NBDKIT_PLUGINDIR: folder, SEEN: "yes" } });
 
-describe("a program", () => {
-  test("replaces the server: same process, streams, environment and status", async () => {
+describe("a plugin that is a program", () => {
+  test("replaces the server: it keeps its process, streams, environment and exit status", async () => {
     const script = 'echo "$0"; printf "<%s>" "$@"; echo " $$ $SEEN"; echo problem >&2; exit 7';
     const path = install("prog", `#!/bin/sh\n${script}\n`);
     const child = Bun.spawn([...program, "-v", "prog", "a=1", "b c", "-U", "-"], {
@@ -51,14 +51,14 @@ describe("a program", () => {
     });
   });
 
-  test("gets signals, including SIGPIPE", async () => {
+  test("can be killed by signals, including SIGPIPE", async () => {
     install("signal", "#!/bin/sh\nkill -PIPE $$\nexit 3\n");
     expect((await nbdkit("signal")).code).toBe(128 + 13);
     install("term", "#!/bin/sh\nkill -TERM $$\nexit 3\n");
     expect((await nbdkit("term")).code).toBe(128 + 15);
   });
 
-  test("that cannot be run is named", async () => {
+  test("is named if it cannot be run", async () => {
     const path = install("broken", "#!/no/such/interpreter\n");
     expect(await nbdkit("broken")).toEqual({
       code: 1,
@@ -67,7 +67,7 @@ describe("a program", () => {
     });
   });
 
-  test("is none unless its owner may execute it, and has a bare name", async () => {
+  test("must be executable, and is found only by its bare name", async () => {
     const path = install("plain", "#!/bin/sh\necho no\n", 0o644);
     expect((await nbdkit("plain")).stderr).toContain('there is no plugin named "plain"');
     chmodSync(path, 0o755);
@@ -76,7 +76,7 @@ describe("a program", () => {
     expect(await nbdkit("native:plain")).toMatchObject({ code: 0, stdout: "no\n" });
   });
 
-  test("does not hide a plugin of ours", async () => {
+  test("does not replace a bundled plugin of the same name", async () => {
     install("null", "#!/bin/sh\necho theirs\n");
     expect((await nbdkit("null", "--version")).stdout).toContain("\nnull");
     expect((await nbdkit("native:null", "--version")).stdout).toBe("theirs\n");
@@ -107,14 +107,14 @@ describe("a script for nbdkit", () => {
     expect(stdout).toEndWith(`script=${path}\nsize=1M\n`);
   });
 
-  test("of a missing plugin", async () => {
+  test("names a missing plugin", async () => {
     install("perly", "#!/usr/sbin/nbdkit perl\n");
     const { code, stderr } = await nbdkit("perly");
     expect(code).toBe(1);
     expect(stderr).toStartWith('nbdkit: error: there is no plugin named "perl": looked for ');
   });
 
-  test("that names itself does not run forever", async () => {
+  test("must not name itself", async () => {
     install("self", "#!/usr/sbin/nbdkit self\n");
     const { code, stderr } = await nbdkit("self");
     expect(code).toBe(1);
@@ -122,7 +122,7 @@ describe("a script for nbdkit", () => {
   });
 });
 
-describe.skipIf(!haveShell)("a script for the plugin sh (needs nbdkit, cc)", () => {
+describe.skipIf(!haveShell)("a script for the sh plugin (needs nbdkit, cc)", () => {
   const body = 'case "$1" in get_size) echo 512 ;; pread) exit 1 ;; *) exit 2 ;; esac';
   const script = (first: string): string => {
     const path = join(folder, "disk.sh");
@@ -134,7 +134,7 @@ describe.skipIf(!haveShell)("a script for the plugin sh (needs nbdkit, cc)", () 
     run([...program, "-U", "-", "sh", path, "--run", 'nbdinfo --size "$uri"']);
 
   test.each(["#!/usr/sbin/nbdkit sh", "#!/usr/bin/env -S nbdkit -r sh", "#! /usr/bin/nbdkit sh "])(
-    "whose first line is %s is refused, since it would start itself without end",
+    "is refused if it begins with %s, since it would start itself forever",
     async (first) => {
       const path = script(first);
       const { code, stdout, stderr } = await served(path);

@@ -1,34 +1,22 @@
-/** Where the server listens, its pid file, and how signals end it. */
+/** The addresses that the server listens on, its pid file, and the signals that stop it. */
 import { describe, expect, test } from "bun:test";
-import {
-  existsSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 
 import { NbdClient } from "#test/client";
 import { isListening, program, run, until } from "#test/server";
+import { shellCommand } from "#test/shell";
 
+import { Folder } from "./daemon-fixture.ts";
 import { start } from "./process-fixture.ts";
 
 const life = join(import.meta.dir, "life-fixture.ts");
 
-function temporaryFolder(): Disposable & { readonly path: string } {
-  const path = mkdtempSync(join(tmpdir(), "nbdkit-test-"));
-  return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true }) };
-}
-
 /** The events that the fixture printed. */
 const events = (stderr: string) => stderr.match(/^life: .*$/gm);
 
-describe("places", () => {
-  test("-U - makes a private socket, and removes it at the end", async () => {
+describe("the server", () => {
+  test("makes a private socket for -U -, and removes it at the end", async () => {
     await using server = start("-U-", "-v", life);
     const [, socket = ""] = await server.printed(/private socket (\S+)\n[^]*life: afterFork/);
     expect(socket).toMatch(/^\/tmp\/nbdkit[A-Za-z0-9]{6}\/socket$/);
@@ -44,8 +32,8 @@ describe("places", () => {
     });
   });
 
-  test("-U names a socket, relative to the current folder", async () => {
-    using folder = temporaryFolder();
+  test("listens on the socket of -U, relative to the current folder", async () => {
+    using folder = new Folder();
     const command = 'printf "%s|%s|%s" "$unixsocket" "$port" "$uri"; test -S "$unixsocket"';
     const result = await run([...program, "-U", "a b", "null", "--run", command], {
       cwd: folder.path,
@@ -57,7 +45,7 @@ describe("places", () => {
     });
   });
 
-  test("-p and -i name a TCP address", async () => {
+  test("listens on the TCP address of -p and -i", async () => {
     await using server = start(
       "-p0",
       "-i",
@@ -76,77 +64,52 @@ describe("places", () => {
     expect(await server.ended()).toMatchObject({ code: 143, stdout: "" });
   });
 
-  test("a socket that is there already is refused", async () => {
-    using folder = temporaryFolder();
-    const path = join(folder.path, "file");
-    writeFileSync(path, "keep");
-    const { code, stdout, stderr } = await run([...program, "-U", path, "null"]);
-    expect({ code, stdout, kept: readFileSync(path, "utf8") }).toEqual({
-      code: 1,
-      stdout: "",
-      kept: "keep",
-    });
-    expect(stderr).toMatch(/^nbdkit: error: .*\n$/);
-    expect(stderr).toContain(path);
-  });
-
-  test("a folder that cannot be looked into is refused", async () => {
-    using folder = temporaryFolder();
-    const loop = join(folder.path, "loop");
-    symlinkSync(loop, loop);
-    expect(await run([...program, "-U", `${loop}/sock`, "null"])).toEqual({
-      code: 1,
-      stdout: "",
-      stderr: `nbdkit: error: ${loop}/sock: cannot listen on this address: Too many levels of symbolic links (ELOOP): expected a path without links that lead to themselves\n`,
-    });
-  });
-
   test.each([
+    ["none/sock", "No such file or directory (ENOENT): expected a path in a directory that exists"],
+    ["file/sock", "Not a directory (ENOTDIR): expected a path in a directory"],
     [
-      "a directory that is not there",
-      "none/sock",
-      "No such file or directory (ENOENT): expected a path in a directory that exists",
+      "loop/sock",
+      "Too many levels of symbolic links (ELOOP): expected a path without links that lead to themselves",
     ],
-    [
-      "a file for a directory",
-      "file/sock",
-      "Not a directory (ENOTDIR): expected a path in a directory",
-    ],
-  ])("%s is refused with the expected values", async (_, name, words) => {
-    using folder = temporaryFolder();
-    writeFileSync(join(folder.path, "file"), "");
-    const path = join(folder.path, name);
+  ])("refuses -U %s with the reason and what is expected", async (name, reason) => {
+    using folder = new Folder();
+    writeFileSync(folder.file("file"), "");
+    symlinkSync(folder.file("loop"), folder.file("loop"));
+    const path = folder.file(name);
     expect(await run([...program, "-U", path, "null"])).toEqual({
       code: 1,
       stdout: "",
-      stderr: `nbdkit: error: ${path}: cannot listen on this address: ${words}\n`,
+      stderr: `nbdkit: error: ${path}: cannot listen on this address: ${reason}\n`,
     });
   });
 
-  test("an existing socket in use, a stale socket or a file is named", async () => {
-    using folder = temporaryFolder();
-    const path = join(folder.path, "sock");
-    const refusal = async (at: string) => (await run([...program, "-U", at, "null"])).stderr;
-    const beginning = (at: string) =>
-      `nbdkit: error: ${at}: cannot listen on this path: it exists already: `;
+  test("refuses an existing path: a socket in use, a stale socket, or a file, which it keeps", async () => {
+    using folder = new Folder();
+    const path = folder.file("sock");
+    const refusal = (at: string) => run([...program, "-U", at, "null"]);
+    const refused = (at: string, reason: string) => {
+      const stderr = `nbdkit: error: ${at}: cannot listen on this path: it exists already: ${reason}\n`;
+      return { code: 1, stdout: "", stderr };
+    };
     await using server = start("-U", path, "null");
     await until(() => isListening(path));
-    expect(await refusal(path)).toBe(
-      `${beginning(path)}another program listens there: end it, or choose another path\n`,
+    expect(await refusal(path)).toEqual(
+      refused(path, "another program listens there: end it, or choose another path"),
     );
     server.process.kill("SIGTERM");
     await server.ended();
-    expect(await refusal(path)).toBe(
-      `${beginning(path)}nothing listens there any more: remove it first\n`,
+    expect(await refusal(path)).toEqual(
+      refused(path, "nothing listens there any more: remove it first"),
     );
-    const file = join(folder.path, "file");
-    writeFileSync(file, "");
-    expect(await refusal(file)).toBe(
-      `${beginning(file)}not a socket: expected a path where nothing is\n`,
+    const file = folder.file("file");
+    writeFileSync(file, "keep");
+    expect(await refusal(file)).toEqual(
+      refused(file, "not a socket: expected a path where nothing is"),
     );
+    expect(readFileSync(file, "utf8")).toBe("keep");
   });
 
-  test("a port in use by another program is refused with advice", async () => {
+  test("refuses a port in use, with advice", async () => {
     using held = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
     const { port } = held;
     expect(await run([...program, "-i", "127.0.0.1", "-p", `${port}`, "null"])).toEqual({
@@ -158,7 +121,7 @@ describe("places", () => {
     });
   });
 
-  test("a name that stands for no address is refused", async () => {
+  test("refuses a host name without an address", async () => {
     const { code, stderr } = await run([...program, "-i", "no.such.host.invalid", "-p0", "null"]);
     expect(code).toBe(1);
     expect(stderr).toMatch(
@@ -166,7 +129,7 @@ describe("places", () => {
     );
   });
 
-  test("an address that this machine does not have is refused", async () => {
+  test("refuses an address that this machine does not have", async () => {
     const { code, stdout, stderr } = await run([...program, "-i", "192.0.2.1", "-p0", "null"]);
     expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
     expect(stderr).toBe(
@@ -176,7 +139,7 @@ describe("places", () => {
   });
 });
 
-describe("options that clients see", () => {
+describe("an export", () => {
   const flags = async (...args: string[]) => {
     await using server = start("-U-", "-v", life, ...args);
     const [, socket = ""] = await server.printed(/private socket (\S+)\n[^]*life: afterFork/);
@@ -188,7 +151,7 @@ describe("options that clients see", () => {
     return { size: disk.size, readonly: (disk.eflags & 2) !== 0, opened };
   };
 
-  test("-r makes the export read-only, and the layers know", async () => {
+  test("is read-only with -r, for clients and layers", async () => {
     expect(await flags("-r")).toEqual({
       size: 1048576n,
       readonly: true,
@@ -196,19 +159,19 @@ describe("options that clients see", () => {
     });
   });
 
-  test("without it the export can be written; the bare word is the size", async () => {
+  test("is writable without -r, and the bare word is its size", async () => {
     expect(await flags("2k")).toEqual({ size: 2048n, readonly: false, opened: 'false "the name"' });
   });
 
-  test("-e does not limit the exports", async () => {
+  test("may have another name than -e says", async () => {
     expect((await flags("-e", "other")).opened).toBe('false "the name"');
   });
 });
 
 describe("the pid file", () => {
-  test("is written once clients can connect, readable for all, and stays", async () => {
-    using folder = temporaryFolder();
-    const pidFile = join(folder.path, "pid");
+  test("is written once clients can connect, is readable for everyone, and stays", async () => {
+    using folder = new Folder();
+    const pidFile = folder.file("pid");
     const command = `cat '${pidFile}'; stat -c %a '${pidFile}'`;
     await using server = start("-P", pidFile, "null", "--run", command);
     expect(await server.ended()).toEqual({
@@ -219,7 +182,7 @@ describe("the pid file", () => {
     expect(readFileSync(pidFile, "utf8")).toBe(`${server.process.pid}\n`);
   });
 
-  test("that cannot be written ends the server", async () => {
+  test("ends the server if it cannot be written", async () => {
     const result = await run([...program, "-U-", "-P", "/nowhere/pid", life]);
     expect({ ...result, stderr: result.stderr.split("\n").at(-2) }).toEqual({
       code: 1,
@@ -230,9 +193,9 @@ describe("the pid file", () => {
     });
   });
 
-  test("is there before afterFork", async () => {
-    using folder = temporaryFolder();
-    const pidFile = join(folder.path, "pid");
+  test("is written before afterFork", async () => {
+    using folder = new Folder();
+    const pidFile = folder.file("pid");
     const result = await run([...program, "-U-", "-P", pidFile, life, "fail=afterFork"]);
     expect({ ...result, written: existsSync(pidFile) }).toEqual({
       code: 1,
@@ -243,12 +206,12 @@ describe("the pid file", () => {
   });
 });
 
-describe("signals", () => {
+describe("the server", () => {
   test.each(["SIGINT", "SIGTERM", "SIGQUIT", "SIGHUP"] as const)(
-    "%s ends the server in order, with a client connected",
+    "stops in order on %s, with a client connected",
     async (signal) => {
-      using folder = temporaryFolder();
-      const socket = join(folder.path, "sock");
+      using folder = new Folder();
+      const socket = folder.file("sock");
       await using server = start("-fU", socket, life);
       await server.printed(/life: afterFork/);
       await using connection = (await NbdClient.ready({ unix: socket })).client;
@@ -271,7 +234,7 @@ describe("signals", () => {
     },
   );
 
-  test("a second one ends it at once, and still removes the private socket", async () => {
+  test("exits at once on a second signal, and still removes the private socket", async () => {
     await using server = start("-U-", "-v", life, "fail=cleanupHangs");
     const [, socket = ""] = await server.printed(/private socket (\S+)\n[^]*life: afterFork/);
     server.process.kill("SIGTERM");
@@ -286,12 +249,12 @@ describe("signals", () => {
     expect(events(stderr)).not.toContain("life: unload");
   });
 
-  test("a layer that never comes to an end costs no processor time", async () => {
+  test("uses no processor time while cleanup hangs", async () => {
     await using server = start("-U-", life, "fail=cleanupHangs");
     await server.printed(/life: afterFork/);
     server.process.kill("SIGTERM");
     await server.printed(/life: cleanup hangs/);
-    // proc(5): the state, behind the name. One that spins is never found asleep.
+    // proc(5): the state follows the name. A process that spins is never asleep.
     const state = (): string =>
       readFileSync(`/proc/${server.process.pid}/stat`, "latin1")
         .replace(/.*[)] /, "")
@@ -301,7 +264,7 @@ describe("signals", () => {
     expect(await server.ended()).toMatchObject({ code: 130 });
   });
 
-  test("one that arrives twice, as Ctrl-C does below `bun run`, counts once", async () => {
+  test("treats two SIGINTs, which Ctrl-C causes under `bun run`, as one", async () => {
     await using server = start("-U-", "-v", life, "fail=cleanupHangs");
     await server.printed(/life: afterFork/);
     server.process.kill("SIGINT");
@@ -312,7 +275,7 @@ describe("signals", () => {
     expect(await server.ended()).toMatchObject({ code: 143, stdout: "" });
   });
 
-  test("SIGPIPE does nothing", async () => {
+  test("ignores SIGPIPE", async () => {
     await using server = start("-U-", "-v", life);
     const [, socket = ""] = await server.printed(/private socket (\S+)\n[^]*life: afterFork/);
     server.process.kill("SIGPIPE");
@@ -323,8 +286,7 @@ describe("signals", () => {
   });
 });
 
-test("files are made with umask 022, whatever the caller's is", async () => {
-  const words = program.map((word) => `'${word}'`).join(" ");
-  const command = `umask 077; exec ${words} null --run umask`;
+test("the server sets umask 022, whatever the caller's umask is", async () => {
+  const command = `umask 077; exec ${shellCommand(program)} null --run umask`;
   expect(await run(["/bin/sh", "-c", command])).toEqual({ code: 0, stdout: "0022\n", stderr: "" });
 });

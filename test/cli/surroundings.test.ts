@@ -1,25 +1,18 @@
-/**
- * What the command of --run and programs that modules start get from the server, and from the
- * process that started it.
- */
+/** The descriptors and signals that the command of --run and programs of modules inherit. */
 import { describe, expect, test } from "bun:test";
 import { existsSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 
 import { moduleDirectories } from "#modules/directories";
 import { haveCompiler } from "#test/modules";
-import { installed, program, run } from "#test/server";
+import { program, run } from "#test/server";
 
-import { Folder } from "./daemon-fixture.ts";
+import { Folder, servers } from "./daemon-fixture.ts";
 
 const { plugindir } = moduleDirectories();
 const haveEval = existsSync(join(plugindir, "nbdkit-eval-plugin.so")) && haveCompiler;
-const servers: readonly (readonly [string, readonly string[]])[] = [
-  ["ours", program],
-  ...(installed("nbdkit") ? [["nbdkit", ["nbdkit"]] as const] : []),
-];
 
-/** A shell that starts the server, its arguments being $1 and so on, with more than the standard streams. */
+/** A shell that starts the server with more descriptors than the standard streams. */
 const startedWith = (redirections: string, command: readonly string[]): readonly string[] => [
   "/bin/bash",
   "-c",
@@ -28,11 +21,11 @@ const startedWith = (redirections: string, command: readonly string[]): readonly
   ...command,
 ];
 
-/** The descriptors above the standard streams, without the one of ls itself. */
+/** Lists the descriptors above the standard streams, without the one that ls opens. */
 const list = String.raw`ls -l /proc/self/fd | sed -n 's/.* \([0-9]*\) -> \(.*\)/\1 \2/p' | grep -v -e ' /proc/' -e '^[012] ' | sort -n`;
 
-describe.each(servers)("descriptors (%s)", (_, server) => {
-  test("that the server was given are there in the command of --run, and no others", async () => {
+describe.each(servers)("the command of --run (%s)", (_, server) => {
+  test("inherits the descriptors that the server was given, and no others", async () => {
     using folder = new Folder();
     writeFileSync(folder.file("a"), "");
     writeFileSync(folder.file("b"), "");
@@ -45,7 +38,7 @@ describe.each(servers)("descriptors (%s)", (_, server) => {
     });
   });
 
-  test("of all digits can be used by the command of --run", async () => {
+  test("can use inherited descriptors of any digit", async () => {
     const files = [3, 4, 5, 6, 7, 8].map((fd) => `${fd}<<<'from ${fd}'`).join(" ");
     const script = 'for fd in 3 4 5 6 7 8; do eval "read line <&$fd"; echo "$line"; done';
     const command = [...server, "-U", "-", "null", "--run", script];
@@ -56,8 +49,19 @@ describe.each(servers)("descriptors (%s)", (_, server) => {
     });
   });
 
+  test("is reported with the signal that killed it", async () => {
+    const { code, stdout, stderr } = await run([
+      ...server,
+      ...["-U", "-", "null", "--run", "kill -KILL $$"],
+    ]);
+    expect({ code, stdout }).toEqual({ code: 137, stdout: "" });
+    expect(stderr).toMatch(/^nbdkit: .*command.* was killed by (SIGKILL|signal 9)\n$/);
+  });
+});
+
+describe.each(servers)("a script of the eval plugin (%s)", (_, server) => {
   test.skipIf(!haveEval)(
-    "that the server was given are there in scripts, and no others (needs nbdkit, cc)",
+    "inherits the descriptors that the server was given, and no others (needs nbdkit, cc)",
     async () => {
       const script = `get_size=${list} >&8; echo 512`;
       const asks = 'exec 8>&- 9>&-; nbdinfo --size "$uri"';
@@ -69,13 +73,11 @@ describe.each(servers)("descriptors (%s)", (_, server) => {
       });
     },
   );
-});
 
-describe.each(servers)("signals (%s)", (_, server) => {
   const ignored = "grep SigIgn /proc/self/status";
   const none = /^SigIgn:\t0{16}\n$/;
 
-  test.skipIf(!haveEval)("are not ignored in scripts (needs nbdkit, cc)", async () => {
+  test.skipIf(!haveEval)("ignores no signals (needs nbdkit, cc)", async () => {
     using folder = new Folder();
     const scripts = [
       `config=${ignored} >'${folder.file("early")}'`,
@@ -87,22 +89,9 @@ describe.each(servers)("signals (%s)", (_, server) => {
     expect(await Bun.file(folder.file("early")).text()).toMatch(none);
     expect(await Bun.file(folder.file("late")).text()).toMatch(none);
   });
-
-  test("that kill the command of --run are reported", async () => {
-    const { code, stdout, stderr } = await run([
-      ...server,
-      "-U",
-      "-",
-      "null",
-      "--run",
-      "kill -KILL $$",
-    ]);
-    expect({ code, stdout }).toEqual({ code: 137, stdout: "" });
-    expect(stderr).toMatch(/^nbdkit: .*command.* was killed by (SIGKILL|signal 9)\n$/);
-  });
 });
 
-test("no signal is ignored in the command of --run", async () => {
+test("the command of --run ignores no signals", async () => {
   const script = "grep SigIgn /proc/self/status";
   expect(await run([...program, "-U", "-", "null", "--run", script])).toEqual({
     code: 0,
@@ -112,10 +101,10 @@ test("no signal is ignored in the command of --run", async () => {
 });
 
 test.skipIf(!haveEval)(
-  "without PATH the native runtime is compiled all the same (needs nbdkit, cc)",
+  "the native runtime is compiled even without PATH (needs nbdkit, cc)",
   async () => {
     using folder = new Folder();
-    // Another compiler than that of any runtime that is kept elsewhere.
+    // A compiler that has compiled no other runtime yet.
     const compiler = `cc -DPLACE=${basename(folder.path)}`;
     const environment = ["env", "-i", `XDG_CACHE_HOME=${folder.path}`, `CC=${compiler}`];
     const command = [...environment, ...program, "-U", "-", "native:null", "--run", "echo served"];

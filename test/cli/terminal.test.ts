@@ -1,10 +1,11 @@
-/** What the log looks like on a terminal, and that what modules say cannot change the terminal. */
+/** The log on a terminal, where messages of modules cannot control the terminal. */
 import { describe, expect, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { compileModule, haveCompiler } from "#test/modules";
 import { installed, isListening, program, run } from "#test/server";
+import { shellCommand } from "#test/shell";
 
 import { Folder } from "./daemon-fixture.ts";
 
@@ -23,7 +24,7 @@ export default definePlugin({
 });
 `;
 
-/** It stops the server once that serves. */
+/** It shuts the server down once clients can connect. */
 const ending = `
 import { definePlugin, shutdown } from "nbdkit";
 
@@ -38,7 +39,7 @@ export default definePlugin({
 
 interface Printed {
   readonly code: number;
-  /** Without what the server itself tells. */
+  /** Without the server's own debug lines. */
   readonly lines: readonly string[];
 }
 
@@ -48,13 +49,10 @@ async function printed(command: readonly string[]): Promise<Printed> {
   return { code, lines: lines.filter((line) => /quiet|loud|warning/.test(line)) };
 }
 
-/**
- * The command with a terminal for stdout and stderr. `exec` keeps the shell of script(1) from
- * getting Ctrl-C as well.
- */
+/** The command with a terminal as stdout and stderr. `exec` replaces the shell of script(1), which gets Ctrl-C too. */
 function onTerminal(command: readonly string[]): readonly string[] {
-  const words = command.map((word) => `'${word}'`).join(" ");
-  return ["script", "--quiet", "--return", "--command", `exec ${words}`, "/dev/null"];
+  const shell = `exec ${shellCommand(command)}`;
+  return ["script", "--quiet", "--return", "--command", shell, "/dev/null"];
 }
 
 const modules: readonly (readonly [string, (folder: Folder) => Promise<string>])[] = [
@@ -68,23 +66,23 @@ const modules: readonly (readonly [string, (folder: Folder) => Promise<string>])
   ...(haveCompiler ? [["C", () => compileModule("test/fixtures/talking.c")] as const] : []),
 ];
 
-/** A layer in TypeScript is named; C modules say what they like. */
+/** The server adds the name of a TypeScript layer, but not that of a C module. */
 const named = (language: string) => (language === "C" ? "" : "talking: ");
 const quiet = (language: string) => `debug: ${named(language)}quiet\\t\\x1b[2J\\n\\x7fü \\\\n`;
 const loud = (language: string) => `error: ${named(language)}loud ü \\n`;
 
-describe.each(modules)("the messages of a plugin in %s", (language, make) => {
+describe.each(modules)("a message of a %s plugin", (language, make) => {
   const lines = [`nbdkit: ${quiet(language)}`, `nbdkit: ${loud(language)}`] as const;
   const spoken = async (folder: Folder) => [...program, "-v", await make(folder), "--version"];
 
-  test("has no characters in debug lines that a terminal would obey", async () => {
+  test("has its control characters escaped in debug lines", async () => {
     using folder = new Folder();
     const command = await spoken(folder);
     expect(await printed(command)).toEqual({ code: 0, lines });
   });
 
   test.skipIf(!installed("script"))(
-    "is bold on a terminal, and errors are red (needs script)",
+    "is bold on a terminal, and red if it is an error (needs script)",
     async () => {
       using folder = new Folder();
       expect(await printed(onTerminal(await spoken(folder)))).toEqual({
@@ -95,12 +93,12 @@ describe.each(modules)("the messages of a plugin in %s", (language, make) => {
   );
 });
 
-describe.each(modules)("with --name, a plugin in %s", (language, make) => {
+describe.each(modules)("a %s plugin", (language, make) => {
   test.each([
     ["in", "nbdkit[in]"],
     ["", "nbdkit[]"],
     ["two\nlines %s \x1b[2J", "nbdkit[two\\nlines %s \\x1b[2J]"],
-  ])("starts its lines as the server does: %j", async (name, start) => {
+  ])("starts its lines as the server does with --name=%j", async (name, start) => {
     using folder = new Folder();
     const args = ["-v", `--name=${name}`, "-D", "no.such=1", await make(folder), "--version"];
     const { code, stderr } = await run([...program, ...args]);
@@ -134,7 +132,7 @@ describe.skipIf(!installed("script"))("on a terminal (needs script)", () => {
     expect(stdout).toEndWith("\r\n\x1b[0m");
   });
 
-  test("warnings and the server's own debug lines are as elsewhere", async () => {
+  test("warnings and the server's own debug lines are plain", async () => {
     const args = ["-v", "-D", "no.such=1", "null", "--version"];
     const { code, stdout } = await run(onTerminal([...program, ...args]));
     expect(code).toBe(0);
@@ -166,7 +164,7 @@ describe.skipIf(!installed("script"))("on a terminal (needs script)", () => {
     expect(await child.process.exited).toBe(0);
   });
 
-  test("there is no such line for --run, or if messages go to a file", async () => {
+  test("a server prints no addresses with --run, or if its messages go to a file", async () => {
     using folder = new Folder();
     const served = await run(onTerminal([...program, "null", "--run", "true"]));
     expect(served).toEqual({ code: 0, stdout: "", stderr: "" });
@@ -182,7 +180,7 @@ describe.skipIf(!installed("script"))("on a terminal (needs script)", () => {
     expect(readFileSync(log, "utf8")).toBe("");
   });
 
-  test("output to a file is plain", async () => {
+  test("messages to a file are plain", async () => {
     using folder = new Folder();
     const log = join(folder.path, "log");
     const { stdout } = await run(onTerminal([...program, `--log=${log}`, ...wrong]));

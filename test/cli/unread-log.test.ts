@@ -1,4 +1,4 @@
-/** The server's behaviour when its log or its output is not read. */
+/** A server whose log is not read, or whose stdout cannot be written. */
 import { describe, expect, test } from "bun:test";
 import { closeSync, constants, mkdtempSync, openSync, readSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -10,7 +10,7 @@ import { isListening, program, run, until } from "#test/server";
 
 const { O_NONBLOCK, O_RDWR, O_WRONLY } = constants;
 
-/** A pipe that is full, until it is emptied. */
+/** A pipe that is full until empty() is called. */
 class FullPipe implements Disposable {
   readonly folder = mkdtempSync(join(tmpdir(), "nbdkit-pipe-"));
   readonly #path = join(this.folder, "pipe");
@@ -18,7 +18,7 @@ class FullPipe implements Disposable {
 
   constructor() {
     if (Bun.spawnSync(["mkfifo", this.#path]).exitCode !== 0) throw new Error("mkfifo failed");
-    // Opened for both, so that it never has no reader.
+    // Opened for both, so that it always has a reader.
     this.#end = openSync(this.#path, O_RDWR | O_NONBLOCK);
     this.#each(() => writeSync(this.#end, new Uint8Array(4096).fill(0x2e)));
   }
@@ -27,7 +27,7 @@ class FullPipe implements Disposable {
     return openSync(this.#path, O_WRONLY | flags);
   }
 
-  /** What was written, but for what filled it. */
+  /** Reads all, and returns it without the bytes that filled the pipe. */
   empty(): string {
     const chunks: Buffer[] = [];
     this.#each(() => {
@@ -37,7 +37,7 @@ class FullPipe implements Disposable {
     return Buffer.concat(chunks).toString().replace(/^\.+/, "");
   }
 
-  /** Until it would have to wait. */
+  /** Repeats the step until it would block. */
   #each(step: () => void): void {
     try {
       for (;;) step();
@@ -53,8 +53,8 @@ class FullPipe implements Disposable {
 }
 
 const kinds = [
-  ["waits", 0],
-  ["does not wait", O_NONBLOCK],
+  ["blocks", 0],
+  ["does not block", O_NONBLOCK],
 ] as const;
 const patience = 20_000;
 
@@ -64,7 +64,7 @@ async function isServed(socket: string): Promise<void> {
   await connection.ask({ type: 0, offset: 512n, count: 512 });
 }
 
-describe.each(kinds)("an unread log, if a write %s", (_what, flags) => {
+describe.each(kinds)("an unread log whose write %s", (_what, flags) => {
   async function served(args: readonly string[], lost: RegExp): Promise<void> {
     using pipe = new FullPipe();
     const socket = join(pipe.folder, "sock");
@@ -98,7 +98,7 @@ describe.each(kinds)("an unread log, if a write %s", (_what, flags) => {
   );
 
   test.skipIf(!haveCompiler)(
-    "holds up no C module (needs cc)",
+    "does not delay C modules (needs cc)",
     async () => {
       const plugin = await compileModule("test/fixtures/shutting-down.c");
       const lost = /\nnbdkit: warning: \d+ line\(s\) of modules were lost, because/;
@@ -111,14 +111,14 @@ describe.each(kinds)("an unread log, if a write %s", (_what, flags) => {
 // A sanitizer needs all of the address space.
 const isPlain = program[0] === process.execPath;
 
-test.skipIf(!isPlain)("a server without room for its own code says so", async () => {
+test.skipIf(!isPlain)("a server without address space for its code reports that", async () => {
   const limited = ["sh", "-c", 'ulimit -v 1800000; exec "$@"', "sh", ...program];
   const { code, stdout, stderr } = await run([...limited, "-U", "-", "null", "--run", "true"]);
   expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
   expect(stderr).toMatch(/^nbdkit: error: Bun cannot call libc, .* of ulimit -v and -d or more\n$/);
 });
 
-describe("stdout that cannot be written", () => {
+describe("a failed write to stdout", () => {
   const full = (...args: string[]) =>
     run(["sh", "-c", '"$@" >/dev/full', "sh", ...program, ...args]);
 
@@ -127,7 +127,7 @@ describe("stdout that cannot be written", () => {
     [["--dump-config"]],
     [["memory", "--dump-plugin"]],
     [["-U", "-", "--print-uri", "memory", "1M", "--run", "true"]],
-  ])("is said, without a stack: %p", async (args) => {
+  ])("is reported without a stack: %p", async (args) => {
     expect(await full(...args)).toEqual({
       code: 1,
       stdout: "",

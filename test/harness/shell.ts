@@ -10,9 +10,14 @@ export function quote(word: string): string {
   return `'${word.replaceAll("'", String.raw`'\''`)}'`;
 }
 
+/** The words as one command for a shell. */
+export function shellCommand(words: readonly string[]): string {
+  return words.map(quote).join(" ");
+}
+
 /** What defines `nbdkit` in a script; by default it is this project's server. */
 export function nbdkitFunction(server: readonly string[] = program): string {
-  return `nbdkit() { /usr/bin/timeout 30 ${server.map(quote).join(" ")} "$@"; }\n`;
+  return `nbdkit() { /usr/bin/timeout 30 ${shellCommand(server)} "$@"; }\n`;
 }
 
 /** Run the script, which is put into `file`. `[E9]` in it, or any other number of two digits, is that byte. */
