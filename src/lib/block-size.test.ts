@@ -7,7 +7,7 @@ const checked = (minimum: number, preferred: number, maximum: number) =>
   checkBlockSize({ minimum, preferred, maximum });
 
 describe("checkBlockSize", () => {
-  test("accepts the absence of advice", () => {
+  test("accepts a layer without preferences", () => {
     expect(checkBlockSize(noBlockSize)).toBeUndefined();
   });
 
@@ -18,7 +18,7 @@ describe("checkBlockSize", () => {
     [4096, 33554432, 33554432],
     [65536, 33554432, 65536 * 1000],
     [1, 512, 4294967294],
-  ])("takes %p, %p, %p", (minimum, preferred, maximum) => {
+  ])("accepts %p, %p, %p", (minimum, preferred, maximum) => {
     expect(checked(minimum, preferred, maximum)).toBeUndefined();
   });
 
@@ -46,7 +46,7 @@ describe("checkBlockSizeRange", () => {
     [0, 0, 0],
     [1, 67108864, 0xffffffff],
     [3, 2, 1],
-  ])("takes %p, %p, %p", (minimum, preferred, maximum) => {
+  ])("accepts %p, %p, %p", (minimum, preferred, maximum) => {
     expect(checkBlockSizeRange({ minimum, preferred, maximum })).toBeUndefined();
   });
 

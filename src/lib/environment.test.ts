@@ -1,15 +1,15 @@
-/** Variables and words as the kernel has them. */
+/** Environment variables and arguments as the kernel has them. */
 import { expect, test } from "bun:test";
 import { join } from "node:path";
 
 import { environmentVariable, splitWords } from "./environment.ts";
 
-test("strings end with a NUL, may be empty, and keep bytes that are not UTF-8", () => {
+test("splitWords splits at each NUL, and keeps empty strings and bytes that are not UTF-8", () => {
   const bytes = Buffer.from("a\0\0\xff\0é", "latin1");
   expect(splitWords(bytes)).toEqual(["a", "", "\uDCFF", "\uDCE9"]);
 });
 
-test("a variable keeps its bytes, and is undefined if it is not set", () => {
+test("environmentVariable returns the bytes of a variable, or undefined if it is not set", () => {
   const path = join(import.meta.dir, "environment.ts");
   const script = `import { environmentVariable as get } from ${JSON.stringify(path)};
     process.env.CHANGED = "now \ufffd";

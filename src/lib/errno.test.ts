@@ -1,4 +1,4 @@
-/** The table of errors beside what the system says: perl has both the names and the words. */
+/** The table of errors agrees with the system: perl knows both the names and the messages. */
 import { expect, test } from "bun:test";
 
 import { type Errno, errnoName, errnos, errnoText } from "./errno.ts";

@@ -24,7 +24,7 @@ describe("Exports", () => {
     { answer: "disk", names: ["a", "disk"] },
     { answer: "", names: ["a", ""] },
     { answer: undefined, names: ["a"] },
-  ])("adds the default once it is known to be $answer", ({ answer, names }) => {
+  ])("adds the default export once its name is known: $answer", ({ answer, names }) => {
     const exports = new Exports();
     exports.useDefault();
     exports.add("a");

@@ -1,4 +1,4 @@
-/** Tests of the list of extents: what is merged, cut, left out and refused. */
+/** Tests of the list of extents: merged, cut, dropped and refused extents. */
 import { heapStats } from "bun:jsc";
 import { describe, expect, test } from "bun:test";
 
@@ -7,7 +7,7 @@ import { EXTENT_HOLE, EXTENT_ZERO, Extents } from "./extents.ts";
 
 const hole = EXTENT_HOLE | EXTENT_ZERO;
 
-/** A list from 100 to 200 with these added. */
+/** A list from 100 to 200 with these extents. */
 function added(...parts: readonly (readonly [bigint, bigint, number])[]): Extents {
   const extents = new Extents(100n, 200n);
   for (const part of parts) extents.add(...part);
@@ -18,7 +18,7 @@ function added(...parts: readonly (readonly [bigint, bigint, number])[]): Extent
 const listed = (extents: Extents) =>
   extents.entries.map(({ offset, length, type }) => [offset, length, type] as const);
 
-/** Of JavaScript, in this process. */
+/** The memory of JavaScript in this process. */
 function heldBytes(): number {
   const { heapSize, extraMemorySize } = heapStats();
   return heapSize + extraMemorySize;
@@ -85,7 +85,11 @@ describe("Extents", () => {
       ],
       says: /expected 10/,
     },
-    { what: "a late first one", parts: [[101n, 10n, 0]], says: /starts at 101, after 100/ },
+    {
+      what: "a first extent after the start",
+      parts: [[101n, 10n, 0]],
+      says: /starts at 101, after 100/,
+    },
     { what: "a negative length", parts: [[100n, -1n, 0]], says: /-1 bytes at 100/ },
   ] as const)("refuses $what", ({ parts, says }) => {
     expect(() => added(...parts)).toThrow(
@@ -97,7 +101,7 @@ describe("Extents", () => {
     [-1n, 5n],
     [6n, 5n],
     [0n, 1n << 63n],
-  ])("refuses to reach from %p to %p", (start, end) => {
+  ])("refuses a range from %p to %p", (start, end) => {
     expect(() => new Extents(start, end)).toThrow(expect.objectContaining({ code: "ERANGE" }));
   });
 
@@ -116,7 +120,7 @@ describe("Extents", () => {
     expect(extents.covered).toBe(1_048_576n);
   });
 
-  test("takes little memory for many entries", () => {
+  test("uses little memory for many entries", () => {
     Bun.gc(true);
     const before = heldBytes();
     const extents = new Extents(0n, largeEnd);
@@ -140,7 +144,7 @@ describe("Extents", () => {
     expect(extents.entries).toEqual(seen as typeof extents.entries);
   });
 
-  test("has types of 32 bits, as in C", () => {
+  test("stores types of 32 bits, as in C", () => {
     const extents = added([100n, 10n, -1], [110n, 10n, 0xffffffff], [120n, 10n, 2 ** 32 + 1]);
     expect(listed(extents)).toEqual([
       [100n, 20n, 0xffffffff],
@@ -151,6 +155,6 @@ describe("Extents", () => {
 
 const largeEnd = 1_048_600n;
 
-test("types have C's numbers", () => {
+test("extent types have the same numbers as in C", () => {
   expect({ hole: EXTENT_HOLE, zero: EXTENT_ZERO }).toEqual(extentTypes);
 });

@@ -1,4 +1,4 @@
-/** Lines of the log reach their reader, however slow it is. */
+/** Lines of the log reach even a slow reader. */
 import { expect, test } from "bun:test";
 import { closeSync, constants, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -23,7 +23,7 @@ function fill(fd: number): void {
   }
 }
 
-test("an error is written once a full pipe has been read", async () => {
+test("log.error waits until a full pipe has been read", async () => {
   const folder = mkdtempSync(join(tmpdir(), "nbdkit-log-"));
   let reader: Bun.Subprocess<"ignore", "pipe"> | undefined;
   try {

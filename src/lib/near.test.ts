@@ -4,7 +4,7 @@ import { didYouMean, nearName } from "./near.ts";
 
 const members = ["open", "pread", "pwrite", "getSize", "canFlush", "canFastZero", "zero", "cache"];
 
-describe("a near name", () => {
+describe("nearName", () => {
   test.each([
     ["pRead", "pread"],
     ["get_size", "getSize"],
@@ -15,24 +15,24 @@ describe("a near name", () => {
     ["read", "pread"],
     ["opne", "open"],
     ["zeroe", "zero"],
-  ])("%s is %s", (name, meant) => {
+  ])("answers %s with %s", (name, meant) => {
     expect(nearName(name, members)).toBe(meant);
   });
 
   test.each(["", "x", "helper", "table", "reader", "hero2", "size", "canWrite2much"])(
-    "%s is none",
+    "finds no name near %j",
     (name) => {
       expect(nearName(name, members)).toBeUndefined();
     },
   );
 
-  test("is the nearest one, or the first of several", () => {
+  test("returns the nearest name, or the first of several", () => {
     expect(nearName("error-rat", ["error-cat", "error-rate", "error-rate2"])).toBe("error-cat");
     expect(nearName("filters", ["file", "filter"])).toBe("filter");
   });
+});
 
-  test("makes the end of a message", () => {
-    expect(didYouMean("fil", ["file"], (name) => `--${name}`)).toBe(": did you mean --file?");
-    expect(didYouMean("nothing", ["file"])).toBe("");
-  });
+test("didYouMean is the end of a message, or empty", () => {
+  expect(didYouMean("fil", ["file"], (name) => `--${name}`)).toBe(": did you mean --file?");
+  expect(didYouMean("nothing", ["file"])).toBe("");
 });

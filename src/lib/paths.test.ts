@@ -1,4 +1,4 @@
-/** Paths of the command line. */
+/** Tests of paths from the command line. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -16,11 +16,11 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
-test("an absolute path does not change, including dots and links", () => {
+test("absolutePath returns an absolute path unchanged, including dots and links", () => {
   for (const path of ["/", "/a/../b", "//x/./y/", "/\udce9"]) expect(absolutePath(path)).toBe(path);
 });
 
-test("a relative path starts from the current folder, and keeps links", () => {
+test("absolutePath prepends the current folder to a relative path, and keeps links", () => {
   const before = process.cwd();
   try {
     process.chdir(folder);
@@ -32,7 +32,7 @@ test("a relative path starts from the current folder, and keeps links", () => {
   }
 });
 
-test("links are followed before the dots after them", () => {
+test("realPath follows a link before the .. after it", () => {
   expect(realPath(`${folder}/link/..`)).toBe(`${folder}/a`);
   expect(realPath(`${folder}/link/../../odd\udce9/.`)).toBe(`${folder}/odd\udce9`);
   expect(() => realPath(`${folder}/none`)).toThrow("ENOENT");

@@ -1,4 +1,4 @@
-/** Text of others in messages. */
+/** Text from outside in messages. */
 import { expect, test } from "bun:test";
 
 import { printable, quoted, withoutControls } from "./quoted.ts";
@@ -11,14 +11,14 @@ test.each([
   { text: "\u0000\u001b[31m\u007f", result: String.raw`"\x00\x1b[31m\x7f"` },
   { text: "\u0080\u009b\u00a0", result: '"\\u0080\\u009b\u00a0"' },
   { text: "\udce9\udc9b", result: '"\udce9\udc9b"' },
-])("$text in quotes is $result", ({ text, result }) => {
+])("quoted returns $result", ({ text, result }) => {
   expect(quoted(text)).toBe(result);
 });
 
-test("without quotes, quotes are ordinary characters, and backslashes are doubled", () => {
+test("printable doubles backslashes, and leaves quotes alone", () => {
   expect(printable('a\n"\\n\u001b')).toBe(String.raw`a\n"\\n\x1b`);
 });
 
-test("some control characters can be kept, and backslashes do not change", () => {
+test("withoutControls keeps the given control characters, and leaves backslashes alone", () => {
   expect(withoutControls('a\n\t"\\\u001b', "\n\t")).toBe(String.raw`a${"\n\t"}"\\x1b`);
 });

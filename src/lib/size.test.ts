@@ -1,29 +1,29 @@
-/** Tests of the readers of parameter values, against what nbdkit's own functions take. */
+/** Tests of the parsers of parameter values, which accept the same as nbdkit's own. */
 import { describe, expect, test } from "bun:test";
 
 import { noSizes, sizes } from "./size-fixture.ts";
 import { parseBool, parseDelay, parseInteger, parseSize, sizeText } from "./size.ts";
 
 describe("parseSize", () => {
-  test.each([...sizes])("%p is %p", (text, size) => {
+  test.each([...sizes])("reads %p as %p", (text, size) => {
     expect(parseSize(text)).toBe(size);
   });
 
-  test.each([...noSizes])("%p is none", (text) => {
+  test.each([...noSizes])("refuses %p", (text) => {
     expect(parseSize(text)).toBeUndefined();
   });
 });
 
 describe("parseBool", () => {
-  test.each(["1", "true", "t", "yes", "y", "on", "TRUE", "On"])("%p is true", (text) => {
+  test.each(["1", "true", "t", "yes", "y", "on", "TRUE", "On"])("reads %p as true", (text) => {
     expect(parseBool(text)).toBe(true);
   });
 
-  test.each(["0", "false", "f", "no", "n", "off", "False", "OFF"])("%p is false", (text) => {
+  test.each(["0", "false", "f", "no", "n", "off", "False", "OFF"])("reads %p as false", (text) => {
     expect(parseBool(text)).toBe(false);
   });
 
-  test.each(["", "2", "01", "maybe", "true ", "yesno"])("%p is neither", (text) => {
+  test.each(["", "2", "01", "maybe", "true ", "yesno"])("refuses %p", (text) => {
     expect(parseBool(text)).toBeUndefined();
   });
 });
@@ -41,16 +41,16 @@ describe("parseInteger", () => {
     ["017", 15n],
     ["00", 0n],
     ["123456789012345678901", 123456789012345678901n],
-  ])("%p is %p", (text, number) => {
+  ])("reads %p as %p", (text, number) => {
     expect(parseInteger(text)).toBe(number);
   });
 
-  test.each(["", "-", "08", "0x", "1k", "1 ", "1.0", "--1"])("%p is none", (text) => {
+  test.each(["", "-", "08", "0x", "1k", "1 ", "1.0", "--1"])("refuses %p", (text) => {
     expect(parseInteger(text)).toBeUndefined();
   });
 });
 
-describe("delays", () => {
+describe("parseDelay", () => {
   test.each([
     ["0", 0n],
     ["10", 10_000_000_000n],
@@ -66,19 +66,19 @@ describe("delays", () => {
     ["+1", 1_000_000_000n],
     [" 1", 1_000_000_000n],
     ["1.", 1_000_000_000n],
-  ])("%j is %d ns", (text, delay) => {
+  ])("reads %j as %d ns", (text, delay) => {
     expect(parseDelay(text)).toBe(delay);
   });
 
   test.each(["", "s", "-1", "1 s", "1m", "1S", "0x1", "1e3", ".5", "99999999999", "1,5"])(
-    "%j is none",
+    "refuses %j",
     (text) => {
       expect(parseDelay(text)).toBeUndefined();
     },
   );
 });
 
-test("the text of a size is the shortest one", () => {
+test("sizeText returns the shortest text of a size", () => {
   const numbers = [0n, 1n, 1023n, 1024n, 1025n, 65536n, 1048576n, 1n << 40n, (1n << 63n) - 1n];
   expect(numbers.map(sizeText)).toEqual([
     "0",

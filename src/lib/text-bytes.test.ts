@@ -1,12 +1,12 @@
-/** Bytes that are and are not UTF-8, there and back. */
+/** Bytes to text and back, with bytes that are not UTF-8. */
 import { describe, expect, test } from "bun:test";
 
 import * as fc from "fast-check";
 
 import { byteLengthOf, bytesOf, textOf } from "./text-bytes.ts";
 
-describe("bytes as text", () => {
-  test("that are UTF-8 are decoded as usual", () => {
+describe("textOf and bytesOf", () => {
+  test("convert UTF-8 like a TextDecoder", () => {
     for (const text of ["", "plain", "näme", "\ufeff€", "😀", "\u{10ffff}"]) {
       expect(textOf(new TextEncoder().encode(text))).toBe(text);
       expect(bytesOf(text)).toEqual(new TextEncoder().encode(text));
@@ -16,17 +16,17 @@ describe("bytes as text", () => {
   test.each([
     { what: "a lone byte", bytes: [0x61, 0xff, 0x62], text: "a\udcffb" },
     { what: "Latin-1", bytes: [0x6e, 0xe4, 0x6d, 0x65], text: "n\udce4me" },
-    { what: "beside UTF-8", bytes: [0xc3, 0xa4, 0xe4, 0xc3, 0xa4], text: "ä\udce4ä" },
+    { what: "a byte between characters", bytes: [0xc3, 0xa4, 0xe4, 0xc3, 0xa4], text: "ä\udce4ä" },
     { what: "an overlong form", bytes: [0xc0, 0xaf], text: "\udcc0\udcaf" },
     { what: "an encoded surrogate", bytes: [0xed, 0xb3, 0xbf], text: "\udced\udcb3\udcbf" },
     { what: "a character that is cut off", bytes: [0xf0, 0x9f, 0x98], text: "\udcf0\udc9f\udc98" },
-  ])("that are not are kept: $what", ({ bytes, text }) => {
+  ])("keep bytes that are not UTF-8: $what", ({ bytes, text }) => {
     expect(textOf(Uint8Array.from(bytes))).toBe(text);
     expect(bytesOf(text)).toEqual(Uint8Array.from(bytes));
     expect(byteLengthOf(text)).toBe(bytes.length);
   });
 
-  test("of any value survive the round trip", () => {
+  test("restore all bytes", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 64 }), (bytes) => {
         expect(bytesOf(textOf(bytes))).toEqual(bytes);
@@ -34,7 +34,7 @@ describe("bytes as text", () => {
     );
   });
 
-  test("are UTF-8 where a decoder accepts them, next to bytes that are not", () => {
+  test("decode the UTF-8 that a TextDecoder accepts, next to bytes that are not UTF-8", () => {
     const decoder = new TextDecoder("utf-8", { fatal: true });
     const isText = (bytes: Uint8Array): boolean => {
       try {
@@ -59,11 +59,11 @@ describe("bytes as text", () => {
     }
   });
 
-  test("of a character whose second half looks like an escaped byte are encoded as the character", () => {
+  test("encode a surrogate pair whose second half looks like an escaped byte as one character", () => {
     expect(bytesOf("\udcff\u{10080}")).toEqual(Uint8Array.of(0xff, 0xf0, 0x90, 0x82, 0x80));
   });
 
-  test("of half a character that is not an escaped byte are U+FFFD", () => {
+  test("encode half a surrogate pair that is not an escaped byte as U+FFFD", () => {
     expect(bytesOf("a\ud800b\udcff")).toEqual(Uint8Array.of(0x61, 0xef, 0xbf, 0xbd, 0x62, 0xff));
   });
 });

@@ -41,7 +41,7 @@ test("a function that libc lacks makes each call throw, not the import", () => {
   }
 });
 
-test("memory for C keeps its address", () => {
+test("fixed returns memory of its own, which does not move", () => {
   const words = fixed(BigUint64Array, 2);
   expect([words.length, words.buffer.byteLength, words.byteOffset]).toEqual([2, 16, 0]);
 });

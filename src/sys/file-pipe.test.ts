@@ -127,7 +127,7 @@ describe.skipIf(!kernelTellsWhatIsInMemory)("isInMemory", () => {
   });
 });
 
-test("reports whether a descriptor may block", () => {
+test("isNonBlocking is false for a file and for a closed descriptor", () => {
   expect(isNonBlocking(fd)).toBe(false);
   expect(isNonBlocking(-1)).toBe(false);
 });
