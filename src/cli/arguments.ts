@@ -1,4 +1,4 @@
-/** Splits the command line into options and words, by the rules of getopt_long(3). Commander does the splitting. */
+/** Splits the command line into options and operands, by the rules of getopt_long(3), with commander. */
 import { Command, CommanderError, Option } from "commander";
 
 import { didYouMean } from "../lib/near.ts";
@@ -14,8 +14,8 @@ export interface GivenOption {
 export interface Arguments {
   /** In the order of the command line. */
   readonly options: readonly GivenOption[];
-  /** All arguments that are not options: the plugin and its parameters. */
-  readonly words: readonly string[];
+  /** The arguments that are not options: the plugin and its parameters. */
+  readonly operands: readonly string[];
   /** Why the command line is invalid. `options` has the options before the error. */
   readonly problem?: string;
 }
@@ -26,7 +26,7 @@ export function splitArguments(
 ): Arguments {
   const given: GivenOption[] = [];
   const program = makeProgram();
-  // getopt(3): with this variable the first word ends the options.
+  // getopt(3): with this variable the first operand ends the options.
   program.passThroughOptions(environment["POSIXLY_CORRECT"] !== undefined);
   for (const option of options) {
     for (const name of longNames(option)) listen(program, name, option, given);
@@ -51,9 +51,9 @@ export function splitArguments(
     program.parse(argv, { from: "user" });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
-    return { options: given, words: [], problem: problemOf(error.message) };
+    return { options: given, operands: [], problem: problemOf(error.message) };
   }
-  return { options: given, words: program.args };
+  return { options: given, operands: program.args };
 }
 
 /** Commander rejects a value for an option without one as an unknown name, and suggests similar names. */
@@ -77,7 +77,7 @@ function makeProgram(): Command {
   const program = new Command("nbdkit")
     .usage("[OPTION ...] PLUGIN [[KEY=]VALUE | @PATH ...]")
     .helpOption(false)
-    .argument("[words...]")
+    .argument("[operands...]")
     .configureOutput({ writeErr: () => {}, getOutHelpWidth: () => 80 })
     .configureHelp({ visibleArguments: () => [] })
     .exitOverride();
@@ -108,15 +108,15 @@ function listen(program: Command, name: string, option: OptionSpec, given: Given
 }
 
 /**
- * Words that look like a long option but are not one, with the names that they may abbreviate.
- * Commander continues after an unknown option, but getopt_long(3) stops there, so each word
- * becomes an option that refuses itself. A word that turns out to be a value (`--run --thr`) does
- * no harm: no code looks its name up.
+ * Arguments that look like a long option but are not one, with the options that they may abbreviate.
+ * Commander continues after an unknown option, but getopt_long(3) stops there, so each such name
+ * becomes an option that refuses itself. An argument that turns out to be a value (`--run --thr`)
+ * does no harm: no code looks its name up.
  */
 function unknownNames(argv: readonly string[]): Map<string, readonly OptionSpec[]> {
   const found = new Map<string, readonly OptionSpec[]>();
-  for (const word of argv) {
-    const name = /^--([a-zA-Z0-9_][\w-]*)(?:=|$)/s.exec(word)?.[1];
+  for (const argument of argv) {
+    const name = /^--([a-zA-Z0-9_][\w-]*)(?:=|$)/s.exec(argument)?.[1];
     if (name === undefined || options.some((option) => longNames(option).includes(name))) continue;
     const all = options.filter((option) => longNames(option).some((long) => long.startsWith(name)));
     const nbdkits = all.filter((option) => option.ours === undefined);
@@ -134,9 +134,9 @@ function refuseName(program: Command, name: string, candidates: readonly OptionS
   program.error(`option '--${name}' is ambiguous: it may mean ${meanings}`);
 }
 
-/** The same for letters, which may be joined in one word. */
+/** The same for letters, several of which may be in one argument. */
 function unknownLetters(argv: readonly string[]): ReadonlySet<string> {
-  const clusters = argv.filter((word) => /^-[^-]/.test(word)).map((word) => word.slice(1));
+  const clusters = argv.filter((text) => /^-[^-]/.test(text)).map((text) => text.slice(1));
   const letters = new Set(clusters.join("").replaceAll(/[^0-9a-zA-Z?]/g, ""));
   for (const { letter } of options) if (letter !== undefined) letters.delete(letter);
   return letters;

@@ -5,17 +5,17 @@ import { splitWords } from "../lib/environment.ts";
 
 /** The arguments after the program's own name. */
 export function programArguments(): readonly string[] {
-  return restored(process.argv.slice(2), wordsOfProcess());
+  return restored(process.argv.slice(2), wholeCommandLine());
 }
 
-/** Bun's arguments `plain`, corrected by the end of the process's own `words`. */
-export function restored(plain: readonly string[], words: readonly string[]): readonly string[] {
-  if (words.length <= plain.length) return plain;
-  const start = words.length - plain.length;
-  return words.slice(words[start - 1] === "--" ? start - 1 : start);
+/** Bun's arguments `plain`, corrected by the end of the process's whole command line `all`. */
+export function restored(plain: readonly string[], all: readonly string[]): readonly string[] {
+  if (all.length <= plain.length) return plain;
+  const start = all.length - plain.length;
+  return all.slice(all[start - 1] === "--" ? start - 1 : start);
 }
 
-function wordsOfProcess(): readonly string[] {
+function wholeCommandLine(): readonly string[] {
   try {
     return splitWords(readFileSync("/proc/self/cmdline"));
   } catch {

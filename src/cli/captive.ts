@@ -13,12 +13,12 @@ import { scriptWordBytes } from "./limits.ts";
 import { endTree, killTree } from "./process-tree.ts";
 import { quote, uriOf, type UriOptions } from "./uri.ts";
 
-/** The facts that the command gets. */
+/** The address and options that the command gets as shell variables. */
 export interface CaptiveAddress extends UriOptions {
   readonly address: Address;
 }
 
-/** Its stdin and stdout; stderr is this process's. */
+/** The command's stdin and stdout. Its stderr is this process's. */
 export interface CaptiveStreams {
   readonly input: number;
   readonly output: number;
@@ -27,7 +27,7 @@ export interface CaptiveStreams {
 export interface CaptiveCommand {
   /** The exit status, or 128 + the number of the signal that killed it. */
   readonly status: Promise<number>;
-  /** Start the command. Until then the shell waits, and ends with this process. */
+  /** Start the command. Until then the shell waits, and ends if this process ends. */
   release(): void;
   /** Ask the command and the processes that it started to end. Does nothing after it has ended. */
   terminate(): void;
@@ -69,14 +69,14 @@ export function holdCommand(
   const script = waitAt(gate) + openFiles() + shellVariables(where) + text;
   const child = startShell(shellCommand(script), stdio);
   ownProcessDescriptor(child.pid);
-  // Bun has a descriptor for pipes above the standard streams.
+  // For a pipe above the standard streams, Bun returns a descriptor.
   const opener = Number(child.stdio[gate]);
   ownDescriptor(opener);
   const release = (): void => {
     try {
       writeSync(opener, "\n");
     } catch (error) {
-      // Another process has ended it meanwhile.
+      // The shell has already ended.
       log.debug(`the command of --run did not wait: ${String(error)}`);
     }
     closeSync(opener);

@@ -33,7 +33,7 @@ export type CommandLine =
 
 /** Throws ConfigError if a value is invalid or options exclude each other. */
 export function parseCommandLine(argv: readonly string[]): CommandLine {
-  const { options: list, words, problem } = splitArguments(argv);
+  const { options: list, operands, problem } = splitArguments(argv);
   const values = new Values();
   for (const { option, value } of list) {
     const { name } = option;
@@ -44,9 +44,10 @@ export function parseCommandLine(argv: readonly string[]): CommandLine {
   }
   if (problem !== undefined) return { kind: "usage", problem };
   const { asked, places, ...given } = values.given();
-  const [plugin, ...parameters] = words;
+  const [plugin, ...parameters] = operands;
   const warnings = values.deprecations();
-  if (asked.inspect) return { kind: "inspect", request: inspection(asked, given, words), warnings };
+  if (asked.inspect)
+    return { kind: "inspect", request: inspection(asked, given, operands), warnings };
   if (asked.json) throw new ConfigError("option --json: expected together with --inspect");
   const action = actionOf(asked);
   if (plugin !== undefined) {
@@ -110,9 +111,9 @@ function optionText({ option, value }: GivenOption): string {
   return option.value === undefined ? `--${option.name}` : `--${option.name}=${value}`;
 }
 
-/** Arguments that must not be treated as options. */
-function withoutOptions(words: readonly string[]): readonly string[] {
-  return words.some((word) => word.startsWith("-")) ? ["--", ...words] : words;
+/** Operands, preceded by -- if one of them would be treated as an option. */
+function withoutOptions(operands: readonly string[]): readonly string[] {
+  return operands.some((text) => text.startsWith("-")) ? ["--", ...operands] : operands;
 }
 
 /** Fills the fields of `Given`: with the defaults at first, then with the values of the options. */
@@ -145,7 +146,7 @@ class Values {
     return given as Given;
   }
 
-  /** nbdkit does this once all options are known, and a plugin. */
+  /** nbdkit does this once it knows all options and the plugin. */
   refuseConflicts(): void {
     for (const option of this.#givenOptions()) {
       for (const { with: name, value, reason } of option.conflicts ?? []) {
@@ -168,7 +169,7 @@ class Values {
     });
   }
 
-  /** As they are shown. */
+  /** The given options that say where clients connect, for messages. */
   listenOptions(): readonly string[] {
     return this.#givenOptions()
       .filter(({ listens }) => listens)

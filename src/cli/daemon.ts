@@ -28,7 +28,7 @@ import type { Settings } from "./settings.ts";
 /** The environment variable that marks the new process: its descriptor for reports, and the first process. */
 const variable = "NBDKIT_READY";
 
-/** The steps of the new process. */
+/** The steps that the new process takes at the right moments. */
 export interface Daemon {
   /** Leave the terminal and the current folder. Errors still go to the terminal. */
   detach(): void;
@@ -121,7 +121,7 @@ class Background implements Daemon {
     try {
       writeSync(this.#report, "!");
     } catch (error) {
-      log.debug(`nobody waits for the server: ${String(error)}`);
+      log.debug(`the process that started the server has ended: ${String(error)}`);
     }
     closeSync(this.#report);
   }

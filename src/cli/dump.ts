@@ -1,4 +1,4 @@
-/** Prints what --dump-plugin shows, line by line as nbdkit does: a failure leaves the lines before it. */
+/** The output of --dump-plugin, printed line by line as in nbdkit: a failure leaves the lines before it. */
 import type { Chain } from "../chain/chain.ts";
 import type { Layer } from "../chain/layer.ts";
 import { methods, rowOf } from "../chain/methods.ts";
@@ -6,7 +6,7 @@ import { realPath } from "../lib/paths.ts";
 import { fields } from "./information.ts";
 import { print } from "./print.ts";
 
-/** The order of the lines `has_X=1`: that of a life, and not of the struct. */
+/** The order of the lines `has_X=1`, which is that of the life cycle and not of the struct. */
 const order = [
   "longname",
   "description",

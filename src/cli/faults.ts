@@ -20,7 +20,7 @@ function handle(error: unknown): void {
   log.error(`an error was not caught, so some request may never be answered: ${stackOf(error)}`);
 }
 
-/** From now on every uncaught error is reported. */
+/** Report every uncaught error from now on. */
 export function watchFaults(): void {
   process.on("uncaughtException", handle);
   process.on("unhandledRejection", handle);

@@ -9,7 +9,7 @@ export function passOnDescriptors(): void {
   for (const fd of given) setInherited(fd, true);
 }
 
-/** The descriptor is for this process. */
+/** The descriptor is for this process, and is not passed on. */
 export function keepDescriptor(fd: number): void {
   given = given.filter((other) => other !== fd);
   setInherited(fd, false);

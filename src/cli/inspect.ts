@@ -23,7 +23,7 @@ export async function inspect({ file, release, json }: InspectRequest): Promise<
 }
 
 /** Every key and its label, in the order of printing. */
-const words: Readonly<Record<keyof Inspection, string>> = {
+const labels: Readonly<Record<keyof Inspection, string>> = {
   path: "file",
   kind: "kind",
   name: "name",
@@ -49,7 +49,7 @@ const words: Readonly<Record<keyof Inspection, string>> = {
 };
 
 function inOrder(inspection: Inspection): Inspection {
-  const keys = Object.keys(words) as readonly (keyof Inspection)[];
+  const keys = Object.keys(labels) as readonly (keyof Inspection)[];
   const pairs = keys.filter((key) => key in inspection).map((key) => [key, inspection[key]]);
   // The same keys and values.
   return Object.fromEntries(pairs) as Inspection;
@@ -58,7 +58,7 @@ function inOrder(inspection: Inspection): Inspection {
 /** One line for each key; further lines of a value are indented below it. */
 function inspectionText(inspection: Inspection): string {
   return Object.entries(inspection)
-    .map(([key, value]) => `${words[key as keyof Inspection]}:${valueText(value)}\n`)
+    .map(([key, value]) => `${labels[key as keyof Inspection]}:${valueText(value)}\n`)
     .join("");
 }
 

@@ -1,14 +1,14 @@
 /** The tuned numbers of this room. Bytes, milliseconds and counts as the names say. */
 
-/** How long SIGTERM is sent again to shells that have forked: they catch it until the child has become its program. */
+/** How long shells that have forked are sent SIGTERM again: they catch it until the child executes its program. */
 export const forkMs = 1000;
 /** How long SIGSTOP may take to reach a process. */
 export const stopMs = 100;
 /** The same signal within this time does not count as a second one: a terminal and `npm run` both pass on Ctrl-C. */
 export const doubledSignalMs = 500;
-/** How often the watchdog checks whether JavaScript has moved. */
+/** How often the watchdog checks whether JavaScript makes progress. */
 export const watchdogLookMs = 500;
-/** Looks in a row without a move, after which JavaScript counts as blocked: two seconds. */
+/** JavaScript counts as blocked after this many looks without progress: two seconds. */
 export const blockedLooks = 4;
 /** Layers that the watchdog's line names. */
 export const mostNamedLayers = 3;

@@ -56,7 +56,7 @@ export async function nbdkit(argv: readonly string[]): Promise<number> {
   }
 }
 
-/** Everything else depends on libc calls. */
+/** Reports at once that libc cannot be called, since everything else depends on it. */
 function checkLibc(): void {
   try {
     lastErrno();

@@ -21,7 +21,7 @@ import {
 } from "./values.ts";
 
 export interface OptionSpec<Name extends string = OptionName> {
-  /** The long name without dashes; what the rest of src/cli calls the option. */
+  /** The long name without dashes. The rest of src/cli calls the option by this name. */
   readonly name: Name;
   readonly letter?: string;
   /** Other long names that mean the same. */
@@ -85,10 +85,10 @@ const table = [
     parse: all(debugFlag),
     without: [],
   },
-  { name: "dump-config", help: "print how this nbdkit was set up" },
+  { name: "dump-config", help: "print the configuration of this nbdkit" },
   {
     name: "dump-plugin",
-    help: "print what is known about the plugin",
+    help: "print information about the plugin",
     into: "asked.dumpPlugin",
     conflicts: [{ with: "single", reason: "nothing is served" }],
   },
@@ -159,7 +159,7 @@ const table = [
   {
     name: "inspect",
     ours: true,
-    help: "tell what a C module is, and whether it can be run here: the status is 0 if so, else 1",
+    help: "describe a C module, and whether it can be run here: the status is 0 if so, else 1",
     into: "asked.inspect",
   },
   {
@@ -188,25 +188,23 @@ const table = [
     into: "sockets.ipFamily",
     means: 6,
   },
-  { name: "json", ours: true, help: "print what --inspect tells as JSON", into: "asked.json" },
+  { name: "json", ours: true, help: "print the output of --inspect as JSON", into: "asked.json" },
   {
     name: "keepalive",
     aliases: ["keep-alive"],
-    help: "let TCP find out about clients that are gone",
+    help: "let TCP detect clients that have disappeared",
     into: "sockets.keepalive",
   },
   {
     name: "listen",
     value: "URI",
     ours: true,
-    help: "listen there, too: nbd://HOST:PORT, nbd+unix:///?socket=PATH or nbd+vsock://:PORT (repeatable)",
+    help: "listen here too: nbd://HOST:PORT, nbd+unix:///?socket=PATH or nbd+vsock://:PORT (repeatable)",
     into: "places.uris",
     parse: all(parseListen),
     without: [],
     listens: true,
-    conflicts: [
-      { with: "single", reason: "a single client on stdin and stdout needs no other place" },
-    ],
+    conflicts: [{ with: "single", reason: "a single client on stdin and stdout needs no address" }],
   },
   {
     name: "log",
@@ -269,7 +267,7 @@ const table = [
     letter: "P",
     aliases: ["pid-file"],
     value: "FILE",
-    help: "write the process number there once clients can connect",
+    help: "write the process ID there once clients can connect",
     into: "pidFile",
     parse: pathOfFile,
     completes: "files",
@@ -317,7 +315,7 @@ const table = [
   {
     name: "selinux-label",
     value: "LABEL",
-    help: "the SELinux label of the sockets that are listened on",
+    help: "the SELinux label of the listening sockets",
     into: "sockets.selinuxLabel",
     parse: text,
   },
@@ -418,7 +416,7 @@ const table = [
   {
     name: "version",
     letter: "V",
-    help: "print the version, also of the plugin and filters",
+    help: "print the versions of nbdkit, the plugin and the filters",
     into: "asked.version",
   },
   {

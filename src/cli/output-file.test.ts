@@ -1,4 +1,4 @@
-/** The pid file and the log in a folder where another user has put symbolic links. */
+/** The pid file and the log in a folder where another user has created symbolic links. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { lchownSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -41,12 +41,12 @@ describe.each([
     expect(await start(link)).toEqual({
       code: 1,
       stdout: "",
-      stderr: `nbdkit: error: ${problem(link)}: it is a symbolic link that belongs to another user (65534), which is not followed\n`,
+      stderr: `nbdkit: error: ${problem(link)}: a symbolic link of another user (65534) is not followed\n`,
     });
     expect(readFileSync(target, "utf8")).toBe("as it was");
   });
 
-  test("follows the server's own link", async () => {
+  test("follows a link of the server's own user", async () => {
     writeFileSync(target, "");
     const link = linkOf(process.getuid?.() ?? 0);
     expect(await start(link)).toEqual({ code: 0, stdout: "", stderr: "" });

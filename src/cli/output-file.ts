@@ -4,10 +4,10 @@ import { constants, lstatSync, openSync } from "node:fs";
 import { filePath } from "../lib/text-bytes.ts";
 
 /**
- * The descriptor of the file, which is created with `mode` if it is missing. The server may be
- * root in a folder of another user, who could have put a symbolic link to a file of root's there,
- * so only links that belong to root or to this user are followed. Throws the error of node:fs, or
- * one that names the refused link.
+ * The descriptor of the file, which is created with `mode` if it is missing. The server may be root
+ * in a folder of another user, who could have created a symbolic link to one of root's files there.
+ * Therefore the server follows only links that belong to root or to its own user. Throws the error
+ * of node:fs, or one that names the link's owner.
  */
 export function openOutput(path: string, how: "append" | "replace", mode: number): number {
   const name = filePath(path);
@@ -19,12 +19,8 @@ export function openOutput(path: string, how: "append" | "replace", mode: number
     if ((error as NodeJS.ErrnoException).code !== "ELOOP") throw error;
     const { uid } = lstatSync(name);
     if (uid !== 0 && uid !== process.geteuid?.()) {
-      throw new Error(
-        `it is a symbolic link that belongs to another user (${uid}), which is not followed`,
-        {
-          cause: error,
-        },
-      );
+      const message = `a symbolic link of another user (${uid}) is not followed`;
+      throw new Error(message, { cause: error });
     }
     return openSync(name, flags, mode);
   }

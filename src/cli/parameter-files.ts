@@ -7,8 +7,8 @@ import { absolutePath } from "../lib/paths.ts";
 import { filePath, textOf } from "../lib/text-bytes.ts";
 import { messageOf } from "../lib/thrown.ts";
 
-/** An argument that is a parameter. */
-export interface Word {
+/** A parameter as it was written. */
+export interface Argument {
   readonly text: string;
   /** `FILE:LINE: ` if it comes from a file, for messages. */
   readonly where: string;
@@ -22,23 +22,23 @@ interface Reading {
   readonly parent: Reading | undefined;
 }
 
-/** Replace each argument `@PATH` that has a `/` in it by the lines of the file. */
-export function expandParameterFiles(words: readonly string[]): readonly Word[] {
-  return words.flatMap((text) => expand({ text, where: "" }, undefined));
+/** Replaces each argument `@PATH` that contains a `/` by the lines of the file. */
+export function expandParameterFiles(argv: readonly string[]): readonly Argument[] {
+  return argv.flatMap((text) => expand({ text, where: "" }, undefined));
 }
 
-function expand(word: Word, parent: Reading | undefined): readonly Word[] {
-  if (!/^@.*\//s.test(word.text)) return [word];
-  const name = word.text.slice(1);
+function expand(argument: Argument, parent: Reading | undefined): readonly Argument[] {
+  if (!/^@.*\//s.test(argument.text)) return [argument];
+  const name = argument.text.slice(1);
   const path =
     name.startsWith("/") || parent === undefined
       ? absolutePath(name)
       : parent.path.replace(/[^/]*$/, "") + name;
   log.debug(`opening @${path}`);
-  const { identity, text } = read(path, word.where);
+  const { identity, text } = read(path, argument.where);
   for (let file = parent; file !== undefined; file = file.parent) {
     if (file.identity !== identity) continue;
-    throw new ConfigError(`${word.where}@${path}: the file includes itself`);
+    throw new ConfigError(`${argument.where}@${path}: the file includes itself`);
   }
   const here = { path, identity, parent };
   return text.split("\n").flatMap((line, index) => {

@@ -10,10 +10,10 @@ export type Parameter = readonly [key: string, value: string];
  * the name of a script if it is the first argument. `@PATH` stands for the lines of a file.
  */
 export function parseParameters(
-  words: readonly string[],
+  argv: readonly string[],
   magicKey: string | undefined,
 ): readonly Parameter[] {
-  return expandParameterFiles(words).map(({ text, where }, index): Parameter => {
+  return expandParameterFiles(argv).map(({ text, where }, index): Parameter => {
     const match = /^([A-Za-z][A-Za-z0-9._-]*)=(.*)$/s.exec(text);
     if (match?.[1] !== undefined) return [match[1], match[2] ?? ""];
     if (magicKey !== undefined) return [magicKey, text];

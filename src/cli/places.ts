@@ -13,8 +13,8 @@ const mostVsockPort = 4294967295;
 const longestSocketPath = 107;
 
 /**
- * `run`: the server serves the command of --run. Duplicate places are removed: a repeated option,
- * of which the last one counts in nbdkit, must not fail here.
+ * `run`: the server serves the command of --run. Duplicate places are removed: nbdkit uses the last
+ * of several equal options, so a repeated one must not fail here.
  */
 export function placesOf(given: GivenPlaces, run: boolean): readonly Place[] {
   const all = [...given.sockets, ...portPlaces(given, run), ...given.uris];
@@ -40,7 +40,7 @@ function defaultPlace(run: boolean): Place {
   return run ? { kind: "private" } : { kind: "tcp", port: defaultPort };
 }
 
-/** -p and -i: one of either kind applies to all of the other, and several form pairs. */
+/** -p and -i: a single port or address applies to all of the other kind, and several form pairs. */
 function portPlaces(given: GivenPlaces, run: boolean): Place[] {
   const { ports, addresses, vsock, sockets, uris } = given;
   const numbers = ports.map(vsock ? vsockPort : tcpPort);
@@ -52,7 +52,7 @@ function portPlaces(given: GivenPlaces, run: boolean): Place[] {
   if (numbers.length === 0 && (addresses.length === 0 || !alone)) return [];
   if (numbers.length > 1 && addresses.length > 1 && numbers.length !== addresses.length) {
     throw new ConfigError(
-      `options -p/--port and -i/--ipaddr: ${numbers.length} ports and ${addresses.length} addresses: expected one of either, or as many of both`,
+      `options -p/--port and -i/--ipaddr: ${numbers.length} ports and ${addresses.length} addresses: expected one port, one address, or as many ports as addresses`,
     );
   }
   const count = Math.max(numbers.length, addresses.length);
@@ -67,7 +67,7 @@ function portPlaces(given: GivenPlaces, run: boolean): Place[] {
 export function parsePort(text: string, shown: string): GivenPort {
   const number =
     portNumber(text, mostVsockPort) ?? (/^[A-Za-z]/.test(text) ? portNamed(text) : undefined);
-  // Most mean TCP.
+  // For the message: most users mean TCP.
   const most = Number(text) > mostPort ? mostVsockPort : mostPort;
   return {
     text,

@@ -1,4 +1,4 @@
-/** Plugins that are installed as programs, `nbdkit-NAME-plugin`: mostly scripts for another plugin. */
+/** Plugins that are programs, `nbdkit-NAME-plugin`: mostly scripts for another plugin. */
 import { closeSync, openSync, readSync } from "node:fs";
 
 import { errnoName } from "../lib/errno.ts";

@@ -72,7 +72,7 @@ export async function serve(chain: Chain, settings: Settings, origin: Origin): P
   watching.use(watchUnanswered());
   const { status, by } = await life.untilStopped(server, stop, limit);
   limit.start();
-  const patience = sayThatItWaits(server);
+  const patience = reportWait(server);
   announceStop();
   await server.stop();
   clearTimeout(patience);
@@ -123,7 +123,7 @@ class Life implements Leaving {
     this.#uri = { ...settings, tls: { ...settings.tls, mode } };
   }
 
-  /** The sockets exist. The server greets clients when this has resolved. */
+  /** Runs once the sockets exist. The server greets clients when the promise resolves. */
   async bound(addresses: readonly Address[]): Promise<void> {
     const { run, user, group, exitWithParent, pidFile, printUri } = this.#settings;
     const { daemon } = this.#origin;
@@ -217,7 +217,7 @@ function lockAllMemory(): void {
 const patienceMs = 5000;
 
 /** A layer whose promise never settles, or that sleeps for long, delays the end: log it. */
-function sayThatItWaits(server: Server): NodeJS.Timeout {
+function reportWait(server: Server): NodeJS.Timeout {
   return setTimeout(() => {
     log.error(
       `still waiting for ${server.connections} client(s) whose requests the layers have not answered: ` +

@@ -5,7 +5,7 @@ import type { Server } from "../server/server.ts";
 import { giveUp } from "./faults.ts";
 import { flushMs, mostNamedCalls } from "./limits.ts";
 
-/** The things that must be cleaned up after a server that is ended. */
+/** What the server leaves behind when it is ended, which must be cleaned up. */
 export interface Leaving {
   /** Undefined while the server starts. */
   readonly server: Server | undefined;
@@ -15,7 +15,7 @@ export interface Leaving {
   readonly waitsForCommand: boolean;
 }
 
-/** Gives the server `seconds` from `start` on, until it is disposed of; 0 means no limit. */
+/** Ends the server `seconds` after `start`, unless it is disposed of before; 0 means no limit. */
 export class ShutdownLimit implements Disposable {
   readonly #seconds: number;
   readonly #leaving: Leaving;

@@ -17,7 +17,9 @@ export function activatedSockets(settings: Settings): readonly number[] | undefi
   // Programs that modules start must not use these sockets as their own.
   for (const name of ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"]) unsetVariable(name);
   if (pid !== String(process.pid)) {
-    log.error(`LISTEN_PID is ${pid} and not ${process.pid}: the sockets are not for us (ignored)`);
+    log.error(
+      `LISTEN_PID is ${pid} and not ${process.pid}: the sockets are for another process (ignored)`,
+    );
     return undefined;
   }
   if (count === undefined) return undefined;

@@ -5,7 +5,7 @@ import { bytesOf } from "../lib/text-bytes.ts";
 import type { Address } from "../server/sockets.ts";
 import type { Settings } from "./settings.ts";
 
-/** The facts that clients need besides the address. The TLS mode is the actual one, never `default`. */
+/** The settings that clients need besides the address. The TLS mode is the actual one, never `default`. */
 export type UriOptions = Pick<Settings, "exportName" | "sockets" | "tls">;
 
 export function uriOf(address: Address, options: UriOptions): string {
@@ -61,7 +61,7 @@ export function quote(text: string): string {
   return `'${text.replaceAll("'", String.raw`'\''`)}'`;
 }
 
-/** An abstract socket, whose name starts with a NUL, has no URI. Nor has one without a name. */
+/** A socket without a name, or an abstract one, whose name starts with a NUL, has no URI. */
 export function canHaveUri(address: Address): boolean {
   return !("unix" in address) || /^[^\0]/.test(address.unix);
 }

@@ -24,7 +24,7 @@ export function changeUser(user: string | undefined, group: string | undefined):
   }
 }
 
-/** If the user stays the same, the server keeps its groups, which it may be unable to change. */
+/** If the user stays the same, the server keeps its groups, which it might not be allowed to change. */
 function takeGroups(user: string): void {
   const id = userId(user);
   if (id === undefined || id === process.geteuid?.()) return;

@@ -31,7 +31,7 @@ export function refuse(shown: string, value: string, accepted: string): never {
   throw new ConfigError(`option ${shown}: ${quoted(value)}: expected ${accepted}`);
 }
 
-/** All values count, in the order of the command line. */
+/** A parser that keeps all values, in the order of the command line. */
 export function all<T>(
   parse: (value: string, shown: string) => T,
 ): (value: string, shown: string, before: readonly T[]) => readonly T[] {
@@ -67,7 +67,7 @@ export function logTarget(value: string, shown: string): LogTarget {
   return logWords.find((word) => word === value) ?? refuse(shown, value, accepted);
 }
 
-/** nbdkit(1), "--tls": a word, or anything that is read as a boolean. */
+/** nbdkit(1), "--tls": one of these words or a boolean. */
 export function tlsMode(value: string, shown: string): TlsOptions["mode"] {
   if (/^(require|required|force)$/i.test(value)) return "require";
   const on = parseBool(value) ?? refuse(shown, value, "off, on or require");

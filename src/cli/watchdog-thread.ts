@@ -11,7 +11,7 @@ declare const self: Worker;
 let blocking: Blocking | undefined;
 
 self.addEventListener("message", ({ data }: MessageEvent<Watched | undefined>) => {
-  // Only the thread ends.
+  // In a Worker this ends only the thread.
   if (data === undefined) process.exit(0);
   const { serverName, target } = data;
   log.serverName = serverName;

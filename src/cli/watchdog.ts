@@ -10,8 +10,8 @@ import type { Watched } from "./blocking-report.ts";
 import { watchdogLookMs } from "./limits.ts";
 
 /**
- * Watches until it is disposed of. Only TypeScript layers can block JavaScript, and those that
- * come with the server should not: without others there is no thread.
+ * Watches until it is disposed of. Only TypeScript layers can block JavaScript, and bundled ones
+ * should not, so the thread is started only for others.
  */
 export function watchBlocking({ layers }: Chain): Disposable {
   if (!layers.some(({ inTypeScript, path }) => inTypeScript === true && !isOurs(path)))

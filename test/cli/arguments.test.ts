@@ -6,9 +6,9 @@ import { longOptions, options, shortOptions, spellings } from "../../src/cli/opt
 
 /** Options such as `[["unix", "-"], ["verbose", ""]]` and the other arguments, or the problem. */
 function split(...argv: string[]) {
-  const { options: given, words, problem } = splitArguments(argv);
+  const { options: given, operands, problem } = splitArguments(argv);
   if (problem !== undefined) return problem;
-  return { given: given.map(({ option, value }) => [option.name, value]), words };
+  return { given: given.map(({ option, value }) => [option.name, value]), operands };
 }
 
 describe("splitArguments", () => {
@@ -19,27 +19,27 @@ describe("splitArguments", () => {
         ["readonly", ""],
         ["verbose", ""],
       ],
-      words: ["memory", "1M"],
+      operands: ["memory", "1M"],
     });
   });
 
   test("stops at the first argument if POSIXLY_CORRECT is set", () => {
-    const { options: given, words } = splitArguments(["-f", "null", "-r", "--", "x"], {
+    const { options: given, operands } = splitArguments(["-f", "null", "-r", "--", "x"], {
       POSIXLY_CORRECT: "",
     });
     expect(given.map(({ option }) => option.name)).toEqual(["foreground"]);
-    expect(words).toEqual(["null", "-r", "--", "x"]);
+    expect(operands).toEqual(["null", "-r", "--", "x"]);
   });
 
   test("stops at --", () => {
     expect(split("-f", "sh", "--", "-v", "--run", "x=1")).toEqual({
       given: [["foreground", ""]],
-      words: ["sh", "-v", "--run", "x=1"],
+      operands: ["sh", "-v", "--run", "x=1"],
     });
   });
 
   test("treats - and an empty string as arguments", () => {
-    expect(split("sh", "-", "")).toEqual({ given: [], words: ["sh", "-", ""] });
+    expect(split("sh", "-", "")).toEqual({ given: [], operands: ["sh", "-", ""] });
   });
 
   test("keeps the values of a repeated option in order", () => {
@@ -48,7 +48,7 @@ describe("splitArguments", () => {
         ["filter", "a"],
         ["filter", "b"],
       ],
-      words: ["null"],
+      operands: ["null"],
     });
   });
 
@@ -68,7 +68,7 @@ describe("splitArguments", () => {
     { argv: ["--run=a=b --c=d"], given: ["run", "a=b --c=d"] },
     { argv: ["--run", "two\nlines"], given: ["run", "two\nlines"] },
   ])("reads an option with its value: $argv", ({ argv, given }) => {
-    expect(split(...argv, "null")).toEqual({ given: [[...given]], words: ["null"] });
+    expect(split(...argv, "null")).toEqual({ given: [[...given]], operands: ["null"] });
   });
 
   test("accepts letters written together, the last one with its value", () => {
@@ -80,7 +80,7 @@ describe("splitArguments", () => {
         ["readonly", ""],
         ["port", "1"],
       ],
-      words: ["null"],
+      operands: ["null"],
     });
   });
 
@@ -93,7 +93,7 @@ describe("splitArguments", () => {
     const value = takesValue ? ["x"] : [];
     expect(split(spelling, ...value, "null")).toEqual({
       given: [[name, value[0] ?? ""]],
-      words: ["null"],
+      operands: ["null"],
     });
   });
 
@@ -115,7 +115,7 @@ describe("splitArguments", () => {
     ["--fil=a", "filter", "a"],
     ["--filter-r=a=1.2", "filter-release", "a=1.2"],
   ])("reads the abbreviation %s as %s", (spelling, name, value) => {
-    expect(split(spelling, "null")).toEqual({ given: [[name, value]], words: ["null"] });
+    expect(split(spelling, "null")).toEqual({ given: [[name, value]], operands: ["null"] });
   });
 
   test.each([
@@ -140,10 +140,10 @@ describe("splitArguments", () => {
   });
 
   test("keeps options before an error and ignores later ones", () => {
-    const { options: given, words, problem } = splitArguments(["-v", "null", "--foo", "-r"]);
-    expect({ names: given.map(({ option }) => option.name), words, problem }).toEqual({
+    const { options: given, operands, problem } = splitArguments(["-v", "null", "--foo", "-r"]);
+    expect({ names: given.map(({ option }) => option.name), operands, problem }).toEqual({
       names: ["verbose"],
-      words: [],
+      operands: [],
       problem: "unknown option '--foo'",
     });
   });

@@ -5,16 +5,16 @@ import { join } from "node:path";
 import { restored } from "../../src/cli/argv.ts";
 
 test.each([
-  { plain: ["-V"], words: ["bun", "main.ts", "-V"], result: ["-V"] },
-  { plain: ["-V"], words: ["bun", "main.ts", "--", "-V"], result: ["--", "-V"] },
-  { plain: [], words: ["bun", "main.ts", "--"], result: ["--"] },
-  { plain: [], words: ["bun", "main.ts"], result: [] },
-  { plain: ["--", "a"], words: ["bun", "main.ts", "--", "--", "a"], result: ["--", "--", "a"] },
-  { plain: ["a\uFFFD"], words: ["bun", "main.ts", "a\uDCFF"], result: ["a\uDCFF"] },
+  { plain: ["-V"], all: ["bun", "main.ts", "-V"], result: ["-V"] },
+  { plain: ["-V"], all: ["bun", "main.ts", "--", "-V"], result: ["--", "-V"] },
+  { plain: [], all: ["bun", "main.ts", "--"], result: ["--"] },
+  { plain: [], all: ["bun", "main.ts"], result: [] },
+  { plain: ["--", "a"], all: ["bun", "main.ts", "--", "--", "a"], result: ["--", "--", "a"] },
+  { plain: ["a\uFFFD"], all: ["bun", "main.ts", "a\uDCFF"], result: ["a\uDCFF"] },
   // Without /proc.
-  { plain: ["a", "b"], words: [], result: ["a", "b"] },
-])("restored() finds $result in $words", ({ plain, words, result }) => {
-  expect(restored(plain, words)).toEqual(result);
+  { plain: ["a", "b"], all: [], result: ["a", "b"] },
+])("restored() finds $result in $all", ({ plain, all, result }) => {
+  expect(restored(plain, all)).toEqual(result);
 });
 
 test("programArguments() returns every argument byte by byte, each -- included", async () => {
