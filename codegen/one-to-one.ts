@@ -82,8 +82,9 @@ export function assertDescribed(model: Model): void {
 function assertReferences(model: Model): void {
   const macros = new Set(model.macros.map(({ name }) => name));
   for (const [name, row] of Object.entries(callbacks)) {
-    const { askedIf = [], defaultWith, olderFilter, flags: possible = [] } = row;
-    const named = [defaultWith?.has, olderFilter?.needs, ...(olderFilter?.has ?? []), ...askedIf];
+    const { askedIf = [], defaultWith, olderFilter, replacedBy, flags: possible = [] } = row;
+    const single = [defaultWith?.has, olderFilter?.needs, replacedBy];
+    const named = [...single, ...(olderFilter?.has ?? []), ...askedIf];
     const unknown = [
       ...named.filter((other) => other !== undefined && callbacks[other] === undefined),
       ...possible.map(flagMacro).filter((macro) => !macros.has(macro)),

@@ -54,6 +54,8 @@ export interface CallbackMeaning {
   readonly extra?: Extra;
   /** The flags that the request can have, without NBDKIT_FLAG_. Only requests have this column. */
   readonly flags?: readonly string[];
+  /** The callback that API 2 has instead of this one. */
+  readonly replacedBy?: string;
   /** The answer of a plugin without it. */
   readonly default?: Answer;
   /** The answer of a plugin that lacks it, but has the callback `has`. */
@@ -387,11 +389,11 @@ export const callbacks: Readonly<Record<string, CallbackMeaning>> = {
     flags: [],
   },
 
-  _pread_v1: { about: "pread without flags.", ...version1 },
-  _pwrite_v1: { about: "pwrite without flags.", ...version1 },
-  _flush_v1: { about: "flush without flags.", ...version1 },
-  _trim_v1: { about: "trim without flags.", ...version1 },
-  _zero_v1: { about: "zero with may_trim instead of flags.", ...version1 },
+  _pread_v1: { replacedBy: "pread", about: "pread without flags.", ...version1 },
+  _pwrite_v1: { replacedBy: "pwrite", about: "pwrite without flags.", ...version1 },
+  _flush_v1: { replacedBy: "flush", about: "flush without flags.", ...version1 },
+  _trim_v1: { replacedBy: "trim", about: "trim without flags.", ...version1 },
+  _zero_v1: { replacedBy: "zero", about: "zero with may_trim instead of flags.", ...version1 },
 };
 
 /** Where the value of a callback's parameter is in a message. */

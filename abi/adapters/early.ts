@@ -8,7 +8,7 @@ import type { Draft, Visit } from "#chain/layer";
 import { Exports } from "#lib/exports";
 
 import type { Bridge } from "../bridge/bridge.ts";
-import type { Arguments, Result } from "../bridge/call.ts";
+import type { ArgumentsOf, Result } from "../bridge/call.ts";
 import { NativeConnection } from "../bridge/connection.ts";
 import type { Parked } from "../bridge/request-thread.ts";
 import type { Answered, Message } from "../bridge/upcall.ts";
@@ -63,7 +63,7 @@ export function addEarly(
   around: Around,
 ): void {
   const { bridge } = module;
-  type Ask = (op: number, args: Arguments) => Promise<Result>;
+  type Ask = <Op extends number>(op: Op, args: ArgumentsOf<Op>) => Promise<Result>;
   const early = async <T>(
     visit: Visit,
     asks: Early,

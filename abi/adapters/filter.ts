@@ -12,7 +12,6 @@ import * as op from "../generated/ops.gen.ts";
 import { type ReleaseId, releases } from "../generated/releases.gen.ts";
 import { Backend } from "./backend.ts";
 import { addEarly, askEarly } from "./early.ts";
-import { addData, addQueries } from "./filter-calls.ts";
 import {
   addClose,
   described,
@@ -26,7 +25,9 @@ import {
 import { addLifeCycle } from "./life-cycle.ts";
 import type { FilterModule, NativeModule } from "./loaded-module.ts";
 import { NextPointer, openContext, setNext } from "./next.ts";
-import { filterOps, offerShortcut, shortcutsOf } from "./shortcut.ts";
+import { addOlderAnswers, addQuestions } from "./questions.ts";
+import { addRequests } from "./requests.ts";
+import { offerShortcut, shortcutsOf } from "./shortcut.ts";
 
 /** Make a layer of a filter with the layout of `release`. */
 export function nativeFilter(loaded: NativeModule, release: ReleaseId): Layer {
@@ -46,9 +47,9 @@ export function nativeFilter(loaded: NativeModule, release: ReleaseId): Layer {
   addVisits(draft, module, native, backend);
   addOpening(draft, module, native, backend);
   addClosing(draft, module, native);
-  addQueries(draft, module, native);
-  addData(draft, module, native);
-  offerShortcut(draft, module, filterOps, !module.form.hasErr);
+  addAnswers(draft, module, native);
+  addRequests(draft, module, native);
+  offerShortcut(draft, module, !module.form.hasErr);
   return draft;
 }
 
@@ -128,7 +129,7 @@ function addOpening(
     } catch (error) {
       // The callback has succeeded, and the layer below has not.
       const close = handle.pointer !== 0 && module.has("close");
-      if (close) await native.run(context, handle, op.RT_OP_CLOSE);
+      if (close) await native.run(context, handle, op.RT_OP_CLOSE, undefined);
       handle.free();
       throw error;
     }
@@ -154,7 +155,7 @@ function addClosing(draft: Draft, module: FilterModule, native: NativeCalls): vo
   draft.finalize = async (context) => {
     await handleOf(context).underWay.none();
     try {
-      if (module.has("finalize")) await native.number(context, op.RT_OP_FINALIZE);
+      if (module.has("finalize")) await native.number(context, op.RT_OP_FINALIZE, undefined);
     } finally {
       // From now on the layers below may be finalized and closed.
       module.bridge.forget(handleOf(context).nxdata);
@@ -275,6 +276,16 @@ function ownContext(
       common.connection.release();
     },
   };
+}
+
+function addAnswers(draft: Draft, module: FilterModule, native: NativeCalls): void {
+  addQuestions(draft, module, native);
+  addOlderAnswers(draft, module);
+  if (module.has("can_zero") && !module.form.triStateZero) {
+    draft.canZero = async (context) =>
+      (await native.number(context, op.RT_OP_CAN_ZERO, undefined)) === 0 ? "none" : "native";
+  }
+  if (module.has("can_fua")) draft.takesFua = true;
 }
 
 function below({ next }: LayerContext): LayerContext {

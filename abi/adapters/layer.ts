@@ -6,10 +6,17 @@ import type { Draft, LayerContext, Visit } from "#chain/layer";
 import type { BlockSize } from "#lib/block-size";
 import { errnoName } from "#lib/errno";
 
-import { type Arguments, type Call, dataArguments, type Result } from "../bridge/call.ts";
+import {
+  type Arguments,
+  type ArgumentsOf,
+  type Call,
+  dataArguments,
+  type Result,
+  type TransferOp,
+} from "../bridge/call.ts";
 import type { NativeConnection } from "../bridge/connection.ts";
 import { Parked } from "../bridge/request-thread.ts";
-import { RT_OP_BLOCK_SIZE, RT_OP_CLOSE } from "../generated/ops.gen.ts";
+import { RT_OP_BLOCK_SIZE, RT_OP_CLOSE, type RT_OP_CONFIG } from "../generated/ops.gen.ts";
 import type { NativeModule } from "./loaded-module.ts";
 
 /**
@@ -95,11 +102,11 @@ export class NativeCalls {
    * Run a callback for a connection. `handle` is passed explicitly while open has not returned yet; `nxdata` is another
    * one than the handle's in open.
    */
-  run(
+  run<Op extends number>(
     context: LayerContext,
     handle: NativeHandle,
-    op: number,
-    args?: Arguments,
+    op: Op,
+    args: ArgumentsOf<Op>,
     nxdata = handle.nxdata,
   ): Promise<Result> {
     const { bridge, module, threads } = this.#module;
@@ -122,11 +129,11 @@ export class NativeCalls {
   }
 
   /** The same for a client that has opened nothing. */
-  visit(
+  visit<Op extends number>(
     { thread }: Visit,
     connection: NativeConnection,
-    op: number,
-    args: Arguments,
+    op: Op,
+    args: ArgumentsOf<Op>,
     nxdata: number,
   ): Promise<Result> {
     const { bridge, threads } = this.#module;
@@ -144,7 +151,7 @@ export class NativeCalls {
   }
 
   async blockSize(context: LayerContext): Promise<BlockSize> {
-    const result = await this.run(context, handleOf(context), RT_OP_BLOCK_SIZE);
+    const result = await this.run(context, handleOf(context), RT_OP_BLOCK_SIZE, undefined);
     if (result.ret === -1) throw failed(0, result.reason);
     const { minimum, preferred, maximum } = result;
     return { minimum, preferred, maximum };
@@ -152,19 +159,23 @@ export class NativeCalls {
 
   /** A string that the module keeps; undefined for NULL. */
   async text(context: LayerContext, op: number): Promise<string | undefined> {
-    const { ret } = await this.run(context, handleOf(context), op);
+    const { ret } = await this.run(context, handleOf(context), op, undefined);
     return this.#module.bridge.textAt(Number(ret));
   }
 
   /** A data callback. */
-  async data(context: LayerContext, op: number, args: Arguments): Promise<void> {
+  async data<Op extends number>(
+    context: LayerContext,
+    op: Op,
+    args: ArgumentsOf<Op>,
+  ): Promise<void> {
     this.#mustBeDone(await this.run(context, handleOf(context), op, args));
   }
 
   /** pread or pwrite. */
   async transfer(
     context: LayerContext,
-    op: number,
+    op: TransferOp,
     buf: Uint8Array,
     offset: bigint,
     flags: number,
@@ -178,25 +189,34 @@ export class NativeCalls {
   }
 
   /** A callback of type int that answers a question, or prepares or finalizes. */
-  async number(context: LayerContext, op: number, args?: Arguments): Promise<number> {
+  async number<Op extends number>(
+    context: LayerContext,
+    op: Op,
+    args: ArgumentsOf<Op>,
+  ): Promise<number> {
     const result = await this.run(context, handleOf(context), op, args);
     if (result.ret === -1) throw failed(0, result.reason);
     return Number(result.ret);
   }
 
   async size(context: LayerContext, op: number): Promise<bigint> {
-    const result = await this.run(context, handleOf(context), op);
+    const result = await this.run(context, handleOf(context), op, undefined);
     if (result.ret === -1) throw failed(0, result.reason);
     return BigInt(result.ret);
   }
 
   /** A callback without a connection, on the life-cycle thread. */
-  async lifecycle(op: number, args?: Arguments, nxdata = 0): Promise<Result> {
+  async lifecycle<Op extends number>(op: Op, args: ArgumentsOf<Op>, nxdata = 0): Promise<Result> {
     return this.#module.bridge.lifecycle(this.#outside(op, args, nxdata));
   }
 
   /** The same; -1 ends the server. `what` is how the message names the call. */
-  async lifecycleOrExit(what: string, op: number, args?: Arguments, nxdata = 0): Promise<number> {
+  async lifecycleOrExit<Op extends number>(
+    what: string,
+    op: Op,
+    args: ArgumentsOf<Op>,
+    nxdata = 0,
+  ): Promise<number> {
     const { native } = this.#module.bridge;
     const before = native.rt_errors_printed();
     const { ret, reason } = await this.lifecycle(op, args, nxdata);
@@ -207,7 +227,7 @@ export class NativeCalls {
   }
 
   /** Key and value for C to keep until the server exits: nbdkit-plugin(3), ".config". */
-  setting(key: string, value: string): Arguments {
+  setting(key: string, value: string): ArgumentsOf<typeof RT_OP_CONFIG> {
     const { bridge } = this.#module;
     const [keyString, valueString] = [bridge.newString(key), bridge.newString(value)];
     return { type: "setting", key: keyString.pointer, value: valueString.pointer };
@@ -226,7 +246,7 @@ export function addClose(draft: Draft, module: NativeModule, native: NativeCalls
     const handle = handleOf(context);
     await handle.underWay.none();
     try {
-      if (module.has("close")) await native.run(context, handle, RT_OP_CLOSE);
+      if (module.has("close")) await native.run(context, handle, RT_OP_CLOSE, undefined);
     } finally {
       handle.free();
     }

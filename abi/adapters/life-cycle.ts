@@ -2,7 +2,7 @@
 import { ConfigError } from "#api";
 import type { Callback } from "#api/generated/callbacks.gen";
 import { threadModels } from "#api/generated/constants.gen";
-import type { Awaitable, ThreadModel } from "#api/generated/methods.gen";
+import type { Awaitable } from "#api/generated/methods.gen";
 import type { Draft } from "#chain/layer";
 import { lifeCycleMethods, rowOf } from "#chain/methods";
 
@@ -27,10 +27,17 @@ export function addLifeCycle(
 ): void {
   for (const method of lifeCycleMethods) {
     const row = rowOf(method);
-    if (!module.has(row.cName) || (row.returns !== "nothing" && row.returns !== "ok")) continue;
-    if (row.scope === "connection" || row.nextIs !== undefined) continue;
+    const { carries, cName, nextIs, scope } = row;
+    const isAlone = carries === undefined && nextIs === undefined && scope !== "connection";
+    if (!isAlone || !module.has(cName)) continue;
     // Object.assign, since the compiler cannot relate the name to the type of its method in a loop.
-    Object.assign(draft, { [method]: told(module, native, nxdata, row) });
+    Object.assign(draft, { [method]: called(module, native, nxdata, row) });
+  }
+  if (module.has("get_ready")) {
+    draft.getReady = async (model) => {
+      const args = { type: "model", threadModel: threadModels[model] } as const;
+      await native.lifecycleOrExit("get_ready callback", op.RT_OP_GET_READY, args, nxdata);
+    };
   }
   if (module.has("config")) {
     draft.config = (next, key, value) => {
@@ -64,16 +71,12 @@ export function addLifeCycle(
   }
 }
 
-/** What a module is told. Only a filter's get_ready also gets the chain's thread model. */
-function told(module: NativeModule, native: NativeCalls, nxdata: number, row: Callback) {
-  return async (model?: ThreadModel): Promise<void> => {
-    const args =
-      model === undefined
-        ? undefined
-        : ({ type: "model", threadModel: threadModels[model] } as const);
+/** A callback that gets nothing but what calls of the layer below begin with. */
+function called(module: NativeModule, native: NativeCalls, nxdata: number, row: Callback) {
+  return async (): Promise<void> => {
     const what = `${row.cName} callback`;
-    if (row.returns === "ok") await native.lifecycleOrExit(what, row.op, args, nxdata);
-    else await native.lifecycle(row.op, args, nxdata);
+    if (row.returns === "ok") await native.lifecycleOrExit(what, row.op, undefined, nxdata);
+    else await native.lifecycle(row.op, undefined, nxdata);
     if (row.op === op.RT_OP_DUMP_PLUGIN) module.bridge.native.rt_flush_stdout();
   };
 }

@@ -1,25 +1,17 @@
 /** What C filters call `next`: for each thing that they hold a pointer to, who answers when they call through it. */
-import { after, NbdError } from "#api";
-import type { Awaitable } from "#api/generated/methods.gen";
-import type { DirectMethod, LayerContext, LayersBelow } from "#chain/layer";
+import { NbdError } from "#api";
+import type { LayerContext, LayersBelow } from "#chain/layer";
 
-import type { Bridge, Upcalled } from "../bridge/bridge.ts";
+import type { Upcalled } from "../bridge/bridge.ts";
 import { NativeConnection } from "../bridge/connection.ts";
 import type { Parked } from "../bridge/request-thread.ts";
 import type { Answered, Message } from "../bridge/upcall.ts";
-import {
-  readContextOpen,
-  readData,
-  readFlush,
-  readMapping,
-  readOpen,
-  readRange,
-  readSetNext,
-} from "../generated/messages.gen.ts";
+import { readContextOpen, readOpen, readSetNext } from "../generated/messages.gen.ts";
 import * as op from "../generated/ops.gen.ts";
-import { addToExtents, extentsOf } from "./lists.ts";
 import type { FilterModule } from "./loaded-module.ts";
-import { answerBelow } from "./questions.ts";
+import type { BelowCall, Caller } from "./next-call.ts";
+import { questionsBelow } from "./questions.ts";
+import { requestsBelow } from "./requests.ts";
 import { forgetShortcuts, Shortcut, type Shortcuts, shortcutsOf } from "./shortcut.ts";
 
 /** All pointers to layers that C filters have. */
@@ -34,10 +26,8 @@ export class NextPointer {
   /** The first layers of a client are the chain's. Others, and what was taken out of its chain, are the filter's. */
   #isFilters: boolean;
   #closed = false;
-  readonly #module: FilterModule;
+  readonly #caller: Caller;
   readonly #target: { free(): void };
-  readonly #connection: NativeConnection;
-  readonly #shortcut: Shortcut;
   readonly #open: Upcalled | undefined;
 
   /** `open` is what the filter calls by the same pointer to have the layers opened. */
@@ -47,14 +37,13 @@ export class NextPointer {
       (message, parked) => this.ask(message, parked),
       module.module,
     );
-    this.#module = module;
     this.#open = open;
     this.nxdata = target.nxdata;
     this.layers = layers;
     this.#isFilters = !inChain;
     this.#target = target;
-    this.#connection = connection;
-    this.#shortcut = new Shortcut(module.bridge, target.nxdata, shortcutsOf(connection));
+    const shortcut = new Shortcut(module.bridge, target.nxdata, shortcutsOf(connection));
+    this.#caller = { module, connection, shortcut };
     pointers.set(target.nxdata, this);
   }
 
@@ -63,16 +52,25 @@ export class NextPointer {
       return this.#open(message, parked);
     }
     const bound = this.layers.bind(parked);
-    if (message.op === op.RT_OP_CONTEXT_CLOSE) return this.#close(bound);
-    if (message.op === op.RT_OP_REOPEN) return this.#reopen(bound, message);
-    if (message.op === op.RT_OP_FINALIZE) this.forgetAll();
-    return callNext(this.#module, bound, message, this.#connection, this.#shortcut);
+    switch (message.op) {
+      case op.RT_OP_CONTEXT_CLOSE:
+        return this.#close(bound);
+      case op.RT_OP_REOPEN:
+        return this.#reopen(bound, message);
+      case op.RT_OP_PREPARE:
+        return bound.prepare();
+      case op.RT_OP_FINALIZE:
+        this.forgetAll();
+        return bound.finalize();
+      default:
+        return callNext(bound, message, this.#caller);
+    }
   }
 
   /** next_ops->reopen, which nbdkit had from 1.16 to 1.24. */
   async #reopen(bound: LayerContext, message: Message): Promise<void> {
     this.forgetAll();
-    const named = this.#module.form.reopenForm === "export-name";
+    const named = this.#caller.module.form.reopenForm === "export-name";
     const { readonly, exportName } = message.read(readOpen);
     const name = named ? message.text(exportName) : (bound.connection.exportName ?? "");
     try {
@@ -113,15 +111,15 @@ export class NextPointer {
 
   /** The layers are about to change, so C has to ask again wherever they are. */
   forgetAll(): void {
-    forgetShortcuts(shortcutsOf(this.#connection));
+    forgetShortcuts(shortcutsOf(this.#caller.connection));
     for (const place of this.#places) forgetShortcuts(place);
   }
 
   free(): void {
     if (!pointers.delete(this.nxdata)) return;
-    this.#shortcut.end();
+    this.#caller.shortcut.end();
     this.#target.free();
-    this.#connection.release();
+    this.#caller.connection.release();
   }
 }
 
@@ -167,66 +165,16 @@ export function setNext(
   return next;
 }
 
-/** A request that has passed all checks: if C can handle the next one of its kind alone, allow it. */
-function linked(
-  shortcut: Shortcut,
-  next: LayerContext,
-  method: DirectMethod,
-  done: Awaitable<void>,
-): Awaitable<void> {
-  if (shortcut.tried(method)) return done;
-  return after(done, () => shortcut.take(method, next));
-}
+/** By op. */
+const belowCalls: BelowCall[] = [];
+for (const [number, call] of [...requestsBelow, ...questionsBelow]) belowCalls[number] = call;
 
-/** `next->…` of a C filter in a connection: ask the checked layer below. */
-function callNext(
-  module: FilterModule,
-  next: LayerContext,
-  message: Message,
-  connection: NativeConnection,
-  shortcut: Shortcut,
-): Answered {
-  switch (message.op) {
-    case op.RT_OP_PREAD: {
-      const { buf, offset, count, flags } = message.read(readData);
-      const done = next.pread(message.view(buf, count), offset, flags);
-      return linked(shortcut, next, "pread", done);
-    }
-    case op.RT_OP_PWRITE: {
-      const { buf, offset, count, flags } = message.read(readData);
-      const done = next.pwrite(message.view(buf, count), offset, flags);
-      return linked(shortcut, next, "pwrite", done);
-    }
-    case op.RT_OP_FLUSH:
-      return linked(shortcut, next, "flush", next.flush(message.read(readFlush).flags));
-    case op.RT_OP_TRIM: {
-      const { offset, count, flags } = message.read(readRange);
-      return linked(shortcut, next, "trim", next.trim(count, offset, flags));
-    }
-    case op.RT_OP_ZERO: {
-      const { offset, count, flags } = message.read(readRange);
-      return next.zero(count, offset, flags);
-    }
-    case op.RT_OP_CACHE: {
-      const { offset, count, flags } = message.read(readRange);
-      return linked(shortcut, next, "cache", next.cache(count, offset, flags));
-    }
-    case op.RT_OP_EXTENTS:
-      return extentsBelow(module.bridge, next, message);
-    case op.RT_OP_PREPARE:
-      return next.prepare();
-    case op.RT_OP_FINALIZE:
-      return next.finalize();
-    default:
-      return answerBelow(module, next, message.op, connection);
-  }
-}
-
-/** C's list spans what the filter wants to know; what the layers below tell is added to it. */
-function extentsBelow(bridge: Bridge, next: LayerContext, message: Message): Answered {
-  const { extents: list, offset, count, flags } = message.read(readMapping);
-  const extents = extentsOf(bridge, list);
-  return after(next.extents(count, offset, flags, extents), () =>
-    addToExtents(bridge, list, extents),
+/** `next->…` of a C filter in a connection. */
+function callNext(next: LayerContext, message: Message, caller: Caller): Answered {
+  const call = belowCalls[message.op];
+  if (call !== undefined) return call(next, message, caller);
+  throw new NbdError(
+    "EINVAL",
+    `a C filter called an unknown function of the next layer (${message.op})`,
   );
 }

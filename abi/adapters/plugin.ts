@@ -19,7 +19,7 @@ import {
 import { addLifeCycle } from "./life-cycle.ts";
 import type { NativeModule } from "./loaded-module.ts";
 import { addQuestions } from "./questions.ts";
-import { addRequests, type RequestOps } from "./requests.ts";
+import { addRequests } from "./requests.ts";
 import { offerShortcut } from "./shortcut.ts";
 
 export function nativePlugin(module: NativeModule): Layer {
@@ -35,9 +35,8 @@ export function nativePlugin(module: NativeModule): Layer {
   addEarly(draft, module, native, 0, (_connection, _asks, call) => call());
   addOpening(draft, module, native);
   addQueries(draft, module, native);
-  const ops = opsOf(module);
-  addData(draft, module, native, ops);
-  offerShortcut(draft, module, ops, preserved);
+  addData(draft, module, native);
+  offerShortcut(draft, module, preserved);
   return draft;
 }
 
@@ -71,7 +70,7 @@ function addQueries(draft: Draft, module: NativeModule, native: NativeCalls): vo
   addQuestions(draft, module, native, "none");
   if (module.has("can_zero")) {
     draft.canZero = async (context) =>
-      (await native.number(context, op.RT_OP_CAN_ZERO)) === 0 ? "emulate" : "native";
+      (await native.number(context, op.RT_OP_CAN_ZERO, undefined)) === 0 ? "emulate" : "native";
   }
   if (!module.has("can_fast_zero")) {
     const hasZero = module.has("zero");
@@ -86,26 +85,11 @@ function addQueries(draft: Draft, module: NativeModule, native: NativeCalls): vo
   }
 }
 
-/** The number of each callback in its newest form that is there. */
-function opsOf(module: NativeModule): RequestOps {
-  const pick = (name: string, v2: number, v1: number): number | undefined => {
-    if (module.has(name)) return v2;
-    return module.has(`_${name}_v1`) ? v1 : undefined;
-  };
-  return {
-    pread: pick("pread", op.RT_OP_PREAD, op.RT_OP__PREAD_V1),
-    pwrite: pick("pwrite", op.RT_OP_PWRITE, op.RT_OP__PWRITE_V1),
-    flush: pick("flush", op.RT_OP_FLUSH, op.RT_OP__FLUSH_V1),
-    trim: pick("trim", op.RT_OP_TRIM, op.RT_OP__TRIM_V1),
-    zero: pick("zero", op.RT_OP_ZERO, op.RT_OP__ZERO_V1),
-    cache: module.has("cache") ? op.RT_OP_CACHE : undefined,
-  };
-}
-
-function addData(draft: Draft, module: NativeModule, native: NativeCalls, ops: RequestOps): void {
-  addRequests(draft, module, native, ops);
+function addData(draft: Draft, module: NativeModule, native: NativeCalls): void {
+  addRequests(draft, module, native);
   const { zero } = draft;
-  if (zero === undefined || ops.zero !== op.RT_OP__ZERO_V1) return;
+  if (zero === undefined || module.has("zero")) return;
+  // The zero of API 1 has no flags, so it cannot refuse to be slow.
   draft.zero = (context, count, offset, flags) =>
     flags & FLAG_FAST_ZERO
       ? Promise.reject(failed(errnos.EOPNOTSUPP))

@@ -1,17 +1,17 @@
 /** Questions about what a layer can do, between the chain and C: a loop over codegen's table of callbacks. */
-import { after, NbdError } from "#api";
+import { after } from "#api";
 import type { Callback } from "#api/generated/callbacks.gen";
 import { supports } from "#api/generated/constants.gen";
 import type { Awaitable, Support } from "#api/generated/methods.gen";
 import type { Draft, LayerContext } from "#chain/layer";
-import { questions, rowOf } from "#chain/methods";
+import { type Question, questions, rowOf } from "#chain/methods";
 import type { BlockSize } from "#lib/block-size";
 
-import type { NativeConnection } from "../bridge/connection.ts";
-import type { Answered, Reply } from "../bridge/upcall.ts";
+import type { Reply } from "../bridge/upcall.ts";
 import { RT_OP_CAN_ZERO } from "../generated/ops.gen.ts";
 import { failed, type NativeCalls, wordOf } from "./layer.ts";
 import type { FilterModule, NativeModule } from "./loaded-module.ts";
+import type { BelowCall } from "./next-call.ts";
 
 type Ask = (context: LayerContext) => Promise<unknown>;
 
@@ -33,10 +33,13 @@ export function addQuestions(
 function asked(native: NativeCalls, { cName, op, returns }: Callback, unknown?: Support): Ask {
   switch (returns) {
     case "bool":
-      return async (context) => (await native.number(context, op)) !== 0;
+      return async (context) => (await native.number(context, op, undefined)) !== 0;
     case "support":
       return async (context) => {
-        const word: Support | undefined = wordOf(supports, await native.number(context, op));
+        const word: Support | undefined = wordOf(
+          supports,
+          await native.number(context, op, undefined),
+        );
         if (word === undefined && unknown === undefined) throw failed(0);
         return word ?? unknown;
       };
@@ -67,29 +70,26 @@ export function addOlderAnswers(draft: Draft, module: FilterModule): void {
   }
 }
 
-const questionOf = new Map(questions.map((question) => [rowOf(question).op, question]));
+/**
+ * The questions of a C filter to the layer below, by op. The answer stays the same as long as the layers below do.
+ */
+export const questionsBelow: ReadonlyMap<number, BelowCall> = new Map(
+  questions.map((question) => [rowOf(question).op, questionBelow(question)]),
+);
 
-/** A C filter asks the layer below by callback `op`. The answer stays the same as long as the layers below do. */
-export function answerBelow(
-  { form }: FilterModule,
-  next: LayerContext,
-  op: number,
-  connection: NativeConnection,
-): Answered {
-  const question = questionOf.get(op);
-  if (question === undefined) {
-    throw new NbdError("EINVAL", `a C filter called an unknown function of the next layer (${op})`);
-  }
-  return after<unknown, Reply>(next[question](), (answer) => {
-    const { returns } = rowOf(question);
-    // The seam has checked that the answer is of the row's type.
-    if (returns === "block-size") return { ret: 0, ...(answer as BlockSize) };
-    if (returns === "string") return connection.intern(answer as string | undefined);
-    if (returns === "size") return remembered(answer as bigint);
-    if (returns === "bool") return remembered(answer === true ? 1 : 0);
-    const support = supports[answer as Support];
-    return remembered(op === RT_OP_CAN_ZERO && !form.triStateZero ? Math.min(support, 1) : support);
-  });
+function questionBelow(question: Question): BelowCall {
+  const { op, returns } = rowOf(question);
+  return (next, _message, { connection, module }) =>
+    after<unknown, Reply>(next[question](), (answer) => {
+      // The seam has checked that the answer is of the row's type.
+      if (returns === "block-size") return { ret: 0, ...(answer as BlockSize) };
+      if (returns === "string") return connection.intern(answer as string | undefined);
+      if (returns === "size") return remembered(answer as bigint);
+      if (returns === "bool") return remembered(answer === true ? 1 : 0);
+      const support = supports[answer as Support];
+      const isBoolean = op === RT_OP_CAN_ZERO && !module.form.triStateZero;
+      return remembered(isBoolean ? Math.min(support, 1) : support);
+    });
 }
 
 const remembered = (ret: bigint | number): Reply => ({ ret, remember: true });

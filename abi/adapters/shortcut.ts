@@ -2,21 +2,19 @@
 import { type Pointer, ptr } from "bun:ffi";
 
 import type { DirectMethod, Layer, LayerContext } from "#chain/layer";
+import { type Request, rowOf } from "#chain/methods";
 
 import type { Bridge } from "../bridge/bridge.ts";
 import type { NativeConnection } from "../bridge/connection.ts";
 import { layouts } from "../generated/layouts.gen.ts";
 import { Memory, writeDirect } from "../generated/messages.gen.ts";
-import * as op from "../generated/ops.gen.ts";
 import type { NativeHandle } from "./layer.ts";
 import type { NativeModule } from "./loaded-module.ts";
-
-type Ops = Readonly<Record<DirectMethod, number | undefined>>;
+import { callbackFor } from "./request-callback.ts";
 
 /** How C can call a C layer by itself. */
 interface Callable {
-  readonly module: number;
-  readonly ops: Ops;
+  readonly module: NativeModule;
   /** A -1 means errno, where nothing better was said. */
   readonly errnoCounts: boolean;
 }
@@ -24,23 +22,22 @@ interface Callable {
 /** Layers that are C modules. */
 const callables = new WeakMap<Layer, Callable>();
 
-/** What a filter's `next->…` has for the request; also its own callback's number. */
-export const filterOps: Readonly<Record<DirectMethod, number>> = {
-  pread: op.RT_OP_PREAD,
-  pwrite: op.RT_OP_PWRITE,
-  flush: op.RT_OP_FLUSH,
-  trim: op.RT_OP_TRIM,
-  cache: op.RT_OP_CACHE,
+/** The requests that C can make without JavaScript. */
+const direct: Readonly<Record<DirectMethod, true>> = {
+  pread: true,
+  pwrite: true,
+  flush: true,
+  trim: true,
+  cache: true,
 };
 
+function isDirect(request: Request): request is DirectMethod {
+  return Object.hasOwn(direct, request);
+}
+
 /** C layers above `layer` may call it without JavaScript. */
-export function offerShortcut(
-  layer: Layer,
-  { module }: NativeModule,
-  ops: Ops,
-  errnoCounts: boolean,
-): void {
-  callables.set(layer, { module, ops, errnoCounts });
+export function offerShortcut(layer: Layer, module: NativeModule, errnoCounts: boolean): void {
+  callables.set(layer, { module, errnoCounts });
 }
 
 /** A struct rt_direct, which the runtime copies. */
@@ -71,7 +68,7 @@ export class Shortcut {
   readonly #nxdata: number;
   /** Those of the same connection. */
   readonly #group: Shortcuts;
-  readonly #tried = new Set<DirectMethod>();
+  readonly #tried = new Set<Request>();
 
   constructor(bridge: Bridge, nxdata: number, group: Shortcuts) {
     this.#bridge = bridge;
@@ -81,23 +78,31 @@ export class Shortcut {
   }
 
   /** Whether it was decided for this kind of request. */
-  tried(method: DirectMethod): boolean {
+  tried(method: Request): boolean {
     return this.#tried.has(method);
   }
 
   /** A request of this kind has been done by `next`: let C do those that are like it, if it can. */
-  take(method: DirectMethod, next: LayerContext): void {
+  take(method: Request, next: LayerContext): void {
     this.#tried.add(method);
+    if (!isDirect(method)) return;
     const target = next.target(method);
     if (target === undefined) return;
     const { context, layer, offset: shift, size } = target;
     const callable = callables.get(layer);
-    const number = callable?.ops[method];
-    if (callable !== undefined && number !== undefined) {
+    const row = callable && callbackFor(callable.module, method);
+    if (callable !== undefined && row !== undefined) {
       // The handle is the one of the adapter that made itself known with the layer.
       const { pointer: handle, nxdata, exportName } = context.handle as NativeHandle;
       const { module, errnoCounts } = callable;
-      const callback = { op: number, module, errnoCounts, nxdata, handle, exportName };
+      const callback = {
+        op: row.op,
+        module: module.module,
+        errnoCounts,
+        nxdata,
+        handle,
+        exportName,
+      };
       writeDirect(memory, 0, { size, shift, descriptor: NO_DESCRIPTOR, ...callback });
     } else {
       const { descriptor } = target;
@@ -106,7 +111,7 @@ export class Shortcut {
     }
     // An address of the user half: see bridge.ts.
     const nxdata = this.#nxdata as Pointer;
-    this.#bridge.native.rt_next_direct(nxdata, filterOps[method], ptr(memory.u8));
+    this.#bridge.native.rt_next_direct(nxdata, rowOf(method).op, ptr(memory.u8));
   }
 
   /** C has to ask again. */

@@ -2,6 +2,7 @@
 import { JSCallback, type Pointer, toArrayBuffer } from "bun:ffi";
 
 import { ConfigError, NbdError } from "#api";
+import { type Callback, callbacks } from "#api/generated/callbacks.gen";
 import { errnoName, errnos } from "#lib/errno";
 import { log, watchErrorTarget } from "#lib/log";
 import { namedMessage } from "#lib/speaker";
@@ -40,21 +41,12 @@ const inWords = layouts.slot.fields.in.offset / 4;
 const outWords = layouts.slot.fields.out.offset / 4;
 const messageWords = layouts.message.size / 4;
 const NO_MODULE = -1;
-/** Requests, which have a thread of their own where they may run in parallel. */
-const dataOps: ReadonlySet<number> = new Set([
-  op.RT_OP_PREAD,
-  op.RT_OP_PWRITE,
-  op.RT_OP_FLUSH,
-  op.RT_OP_TRIM,
-  op.RT_OP_ZERO,
-  op.RT_OP_EXTENTS,
-  op.RT_OP_CACHE,
-  op.RT_OP__PREAD_V1,
-  op.RT_OP__PWRITE_V1,
-  op.RT_OP__FLUSH_V1,
-  op.RT_OP__TRIM_V1,
-  op.RT_OP__ZERO_V1,
-]);
+/** Callbacks for requests, which have a thread of their own where they may run in parallel. */
+const requestOps: ReadonlySet<number> = new Set(
+  Object.values<Callback>(callbacks)
+    .filter(({ flags, replacedBy }) => flags !== undefined || replacedBy !== undefined)
+    .map((row) => row.op),
+);
 
 /** The callee of `next->…` through one nxdata. Returns the answer for C; throws NbdError to fail. */
 export type Upcalled = (message: Message, parked: Parked) => Answered;
@@ -173,7 +165,7 @@ export class Bridge implements ThreadLink, QueueLink {
     runs: "all" | "control",
     call: Call,
   ): Promise<Result> {
-    if ((runs === "control" && dataOps.has(call.op)) || thread.parked !== undefined) {
+    if ((runs === "control" && requestOps.has(call.op)) || thread.parked !== undefined) {
       return queue.call(call);
     }
     thread.overflow = queue;

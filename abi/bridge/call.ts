@@ -3,6 +3,7 @@ import { ptr } from "bun:ffi";
 
 import type {
   Arguments as AnyArguments,
+  ArgumentTypes,
   Data,
   Downcall,
   Result as NativeResult,
@@ -16,6 +17,16 @@ interface DataArguments extends Data {
 
 /** What a callback gets besides its layer's handle. */
 export type Arguments = DataArguments | Exclude<AnyArguments, { readonly type: "data" }>;
+
+/** What the callback with this number gets. Ops that are no more than numbers stand for callbacks that get nothing. */
+export type ArgumentsOf<Op extends number> = Op extends keyof ArgumentTypes
+  ? Extract<Arguments, { readonly type: ArgumentTypes[Op] }>
+  : undefined;
+
+/** The callbacks that move data. */
+export type TransferOp = {
+  [Op in keyof ArgumentTypes]: ArgumentTypes[Op] extends "data" ? Op : never;
+}[keyof ArgumentTypes];
 
 /** What a downcall passes. */
 export interface Call extends Downcall {

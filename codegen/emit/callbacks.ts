@@ -4,7 +4,7 @@ import type { SourceFile } from "ts-morph";
 import { headers, type Model } from "../model.ts";
 import { camelCase } from "../names.ts";
 import type { GeneratedFile } from "../output.ts";
-import { type CallbackMeaning, callbacks, flagMacro } from "../semantics.ts";
+import { type CallbackMeaning, callbacks, flagMacro, messages } from "../semantics.ts";
 import { opsOf } from "./ops.ts";
 import { addConstant, objectText, typescriptFile } from "./typescript.ts";
 
@@ -13,7 +13,7 @@ interface Column {
   readonly type: string;
   readonly about: string;
   /** Source text; undefined where the row does not have it. */
-  of(meaning: CallbackMeaning): string | undefined;
+  of(meaning: CallbackMeaning, cName: string): string | undefined;
 }
 
 const optional = (value: unknown): string | undefined =>
@@ -71,6 +71,18 @@ const columns: readonly Column[] = [
         : flags.map((flag) => flagMacro(flag).replace("NBDKIT_", "")).join(" | ") || "0",
   },
   {
+    name: "carries",
+    type: unionOf(new Set(messages.values())),
+    about: "The struct with its arguments in messages to and from C, without rt_.",
+    of: (_, cName) => optional(messages.get(cName)),
+  },
+  {
+    name: "replacedBy",
+    type: "string",
+    about: "The callback that API 2 has instead of this one.",
+    of: ({ replacedBy }) => optional(replacedBy),
+  },
+  {
     name: "default",
     type: "Answer",
     about: "The answer of a plugin without it.",
@@ -108,7 +120,7 @@ function rowsOf(model: Model): Row[] {
   const ops = opsOf(model);
   return Object.entries(callbacks).map(([cName, meaning]) => {
     const found = columns.flatMap(({ name, of }): (readonly [string, string])[] => {
-      const text = of(meaning);
+      const text = of(meaning, cName);
       return text === undefined ? [] : [[name, text]];
     });
     const own = { cName: JSON.stringify(cName), op: String(ops.indexOf(cName) + 1) };

@@ -2,12 +2,16 @@
 import { SourceError, type Struct, structOf, unionOf, type Unit } from "../ir.ts";
 import { layoutOf } from "../layout.ts";
 import { headers, type Model } from "../model.ts";
-import { camelCase, runtimeName } from "../names.ts";
+import { camelCase, opName, runtimeName } from "../names.ts";
 import type { GeneratedFile } from "../output.ts";
 import { messages } from "../semantics.ts";
+import { opsOf } from "./ops.ts";
 import { typescriptFile } from "./typescript.ts";
 
-export function emitMessages({ runtime }: Model): GeneratedFile {
+export function emitMessages(model: Model): GeneratedFile {
+  const { runtime } = model;
+  const existing = new Set(opsOf(model));
+  const carriers = [...messages].filter(([callback]) => existing.has(callback));
   const body = offsetOf(runtime, "rt_message", "body");
   const passed = body + offsetOf(runtime, "rt_downcall", "arguments");
   const asked = body + offsetOf(runtime, "rt_upcall", "arguments");
@@ -16,18 +20,21 @@ export function emitMessages({ runtime }: Model): GeneratedFile {
     type.kind === "struct" ? [{ name, struct: structOf(runtime, type.name) }] : [],
   );
   const written = members.filter(({ name }) => carried.has(name)).map(({ struct }) => struct);
+  const ops = carriers.map(([callback]) => `type ${opName(callback)}`);
+  const inputs = [headers.filter, headers.plugin, headers.runtime];
   const downcall = structOf(runtime, "rt_downcall");
   const upcall = structOf(runtime, "rt_upcall");
   const result = structOf(runtime, "rt_result");
   const answer = structOf(runtime, "rt_answer");
   const direct = structOf(runtime, "rt_direct");
-  return typescriptFile("messages.gen.ts", [headers.runtime], (file) => {
+  return typescriptFile("messages.gen.ts", inputs, (file) => {
     file.addStatements([
-      'import { RT_ANSWER, RT_DOWNCALL } from "./ops.gen.ts";\n',
+      `import { ${["RT_ANSWER", "RT_DOWNCALL", ...ops].join(", ")} } from "./ops.gen.ts";\n`,
       memory,
       ...[downcall, upcall, result, answer, direct].map((struct) => interfaceOf(struct, runtime)),
       ...members.map(({ struct }) => interfaceOf(struct, runtime)),
       argumentsType(written),
+      argumentTypes(carriers),
       kindReader(offsetOf(runtime, "rt_message", "kind")),
       writer(downcall, runtime, body, "RT_DOWNCALL"),
       writer(answer, runtime, body, "RT_ANSWER"),
@@ -192,6 +199,17 @@ function argumentsType(structs: readonly Struct[]): string {
     (struct) => `  | (${typeOf(struct)} & { readonly type: "${runtimeName(struct.name)}" })\n`,
   );
   return `/** What callbacks get. */\nexport type Arguments =\n${tagged.join("").trimEnd()};\n`;
+}
+
+/** `[RT_OP_PREAD]: "data"` and the like. */
+function argumentTypes(carriers: readonly (readonly [string, string])[]): string {
+  const rows = carriers.map(
+    ([callback, member]) => `  readonly [${opName(callback)}]: "${member}";\n`,
+  );
+  return (
+    "/** The type of what each callback gets, by its number. Callbacks that are not here get nothing. */\n" +
+    `export interface ArgumentTypes {\n${rows.join("")}}\n`
+  );
 }
 
 function argumentsWriter(structs: readonly Struct[]): string {

@@ -4,7 +4,7 @@ import { type Callback, callbacks } from "../api/generated/callbacks.gen.ts";
 export type Method = keyof typeof callbacks;
 
 /** The methods whose rows have these columns. */
-type MethodsWith<C extends Partial<Callback>> = {
+export type MethodsWith<C extends Partial<Callback>> = {
   [M in Method]: (typeof callbacks)[M] extends C ? M : never;
 }[Method];
 
@@ -22,6 +22,10 @@ export type Request = MethodsWith<{ flags: number }>;
 export type Question = Exclude<MethodsWith<{ next: true }>, Request>;
 /** Questions whose answers the seam remembers. */
 export type Remembered = Exclude<Question, "exportDescription">;
+
+export const requests = methods.filter(
+  (method): method is Request => rowOf(method).flags !== undefined,
+);
 
 export const questions = methods.filter(
   (method): method is Question => rowOf(method).next && rowOf(method).flags === undefined,

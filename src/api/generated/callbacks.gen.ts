@@ -36,6 +36,10 @@ export interface Callback {
   readonly nextIs?: string;
   /** The flags that the request can have. Only requests have this column. */
   readonly flags?: number;
+  /** The struct with its arguments in messages to and from C, without rt_. */
+  readonly carries?: "setting" | "model" | "visit" | "open" | "listing" | "data" | "range" | "flush" | "mapping";
+  /** The callback that API 2 has instead of this one. */
+  readonly replacedBy?: string;
   /** The answer of a plugin without it. */
   readonly default?: Answer;
   /** The answer of a plugin that lacks it, but has the callback `has`. */
@@ -84,6 +88,7 @@ export const callbacks = {
     next: false,
     plugin: true,
     nextIs: "NextConfig",
+    carries: "setting",
   },
   configComplete: {
     cName: "config_complete",
@@ -103,6 +108,7 @@ export const callbacks = {
     filter: true,
     next: false,
     plugin: true,
+    carries: "model",
   },
   getReady: {
     cName: "get_ready",
@@ -112,6 +118,7 @@ export const callbacks = {
     filter: true,
     next: false,
     plugin: true,
+    carries: "model",
   },
   afterFork: {
     cName: "after_fork",
@@ -140,6 +147,7 @@ export const callbacks = {
     next: false,
     plugin: true,
     nextIs: "NextPreconnect",
+    carries: "visit",
   },
   listExports: {
     cName: "list_exports",
@@ -150,6 +158,7 @@ export const callbacks = {
     next: false,
     plugin: true,
     nextIs: "NextListExports",
+    carries: "listing",
   },
   defaultExport: {
     cName: "default_export",
@@ -160,6 +169,7 @@ export const callbacks = {
     next: false,
     plugin: true,
     nextIs: "NextDefaultExport",
+    carries: "visit",
   },
   open: {
     cName: "open",
@@ -171,6 +181,7 @@ export const callbacks = {
     plugin: true,
     required: true,
     nextIs: "NextOpen",
+    carries: "open",
   },
   close: {
     cName: "close",
@@ -189,6 +200,7 @@ export const callbacks = {
     filter: true,
     next: false,
     plugin: false,
+    carries: "visit",
   },
   finalize: {
     cName: "finalize",
@@ -207,6 +219,7 @@ export const callbacks = {
     filter: false,
     next: false,
     plugin: false,
+    carries: "open",
   },
   exportDescription: {
     cName: "export_description",
@@ -366,6 +379,7 @@ export const callbacks = {
     plugin: true,
     required: true,
     flags: 0,
+    carries: "data",
   },
   pwrite: {
     cName: "pwrite",
@@ -376,6 +390,7 @@ export const callbacks = {
     next: true,
     plugin: true,
     flags: FLAG_FUA,
+    carries: "data",
   },
   flush: {
     cName: "flush",
@@ -386,6 +401,7 @@ export const callbacks = {
     next: true,
     plugin: true,
     flags: 0,
+    carries: "flush",
   },
   trim: {
     cName: "trim",
@@ -396,6 +412,7 @@ export const callbacks = {
     next: true,
     plugin: true,
     flags: FLAG_FUA,
+    carries: "range",
   },
   zero: {
     cName: "zero",
@@ -406,6 +423,7 @@ export const callbacks = {
     next: true,
     plugin: true,
     flags: FLAG_MAY_TRIM | FLAG_FUA | FLAG_FAST_ZERO,
+    carries: "range",
   },
   extents: {
     cName: "extents",
@@ -416,6 +434,7 @@ export const callbacks = {
     next: true,
     plugin: true,
     flags: FLAG_REQ_ONE,
+    carries: "mapping",
   },
   cache: {
     cName: "cache",
@@ -426,6 +445,7 @@ export const callbacks = {
     next: true,
     plugin: true,
     flags: 0,
+    carries: "range",
   },
   _preadV1: {
     cName: "_pread_v1",
@@ -435,6 +455,8 @@ export const callbacks = {
     filter: false,
     next: false,
     plugin: false,
+    carries: "data",
+    replacedBy: "pread",
   },
   _pwriteV1: {
     cName: "_pwrite_v1",
@@ -444,6 +466,8 @@ export const callbacks = {
     filter: false,
     next: false,
     plugin: false,
+    carries: "data",
+    replacedBy: "pwrite",
   },
   _flushV1: {
     cName: "_flush_v1",
@@ -453,6 +477,8 @@ export const callbacks = {
     filter: false,
     next: false,
     plugin: false,
+    carries: "flush",
+    replacedBy: "flush",
   },
   _trimV1: {
     cName: "_trim_v1",
@@ -462,6 +488,8 @@ export const callbacks = {
     filter: false,
     next: false,
     plugin: false,
+    carries: "range",
+    replacedBy: "trim",
   },
   _zeroV1: {
     cName: "_zero_v1",
@@ -471,5 +499,7 @@ export const callbacks = {
     filter: false,
     next: false,
     plugin: false,
+    carries: "range",
+    replacedBy: "zero",
   },
 } as const satisfies Readonly<Record<string, Callback>>;
