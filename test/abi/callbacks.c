@@ -16,7 +16,7 @@ _Static_assert (sizeof (struct nbdkit_plugin) <= CALLBACKS_MAX_SIZE, "room for a
 #define P(OP, name) [RT_OP_##OP] = { 0, offsetof (struct nbdkit_plugin, name) }
 #define B(OP, name) [RT_OP_##OP] = { offsetof (struct nbdkit_filter, name), offsetof (struct nbdkit_plugin, name) }
 
-/* Where a plugin has one twice, the one of version 2. */
+/* A plugin's callback that has two versions is listed by version 2. */
 static const struct { size_t filter, plugin; } offsets[64] = {
   B (LOAD, load), B (UNLOAD, unload), B (CONFIG, config), B (CONFIG_COMPLETE, config_complete),
   B (GET_READY, get_ready), B (AFTER_FORK, after_fork), B (CLEANUP, cleanup), B (THREAD_MODEL, thread_model),

@@ -1,7 +1,5 @@
-/*
- * Where the callbacks are in the structs of modules: what layers.c knows of one layout, for
- * those of 1.30 and later.
- */
+/* The offsets of callbacks in filters of the layout 1.30 and in plugins. They are apart from layers.c, which includes
+ * the header for layout 1.2. */
 #ifndef CALLBACKS_H
 #define CALLBACKS_H
 
@@ -12,7 +10,6 @@
 size_t filter_1_30_callback (uint32_t op);
 size_t plugin_callback (uint32_t op);
 
-/* In the same structs. */
 #define CALLBACKS_MAX_SIZE 1024
 size_t filter_1_30_size (void);
 const char *filter_1_30_name (const void *filter);

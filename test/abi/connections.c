@@ -1,4 +1,4 @@
-/* What each layer has in each connection: see connections.h. */
+/* The state of each layer in each connection: see connections.h. */
 #define _GNU_SOURCE
 #include "connections.h"
 
@@ -43,7 +43,7 @@ remembered (struct asked asked)
                   || (op >= RT_OP_CAN_ZERO && op <= RT_OP_CAN_EXTENTS) || op == RT_OP_CAN_CACHE
                   || op == RT_OP_CAN_FAST_ZERO;
 
-  /* As in JavaScript, only in a connection that is open. */
+  /* JavaScript also remembers answers in open connections only. */
   return shortcuts && question && asked.connection > 0;
 }
 
@@ -85,7 +85,7 @@ allow_shortcut (struct asked asked, int layer)
     direct.descriptor = disk_fd;
   else
     return;
-  /* Not every op can be taken so. */
+  /* This refuses ops that have no shortcuts. */
   rt_next_direct (c->nxdata[asked.layer - 1], op, &direct);
 }
 

@@ -1,4 +1,4 @@
-/* What is below all layers: a disk in memory, which is a file too, or what a plugin leaves to the server. */
+/* The bottom of the chain: a memfd as disk, or the server's answers for callbacks that a plugin lacks. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <string.h>
@@ -21,7 +21,7 @@ disk_start (void)
   CHECK (disk != MAP_FAILED);
 }
 
-/* The first half is data, the other one a hole, whatever was written. */
+/* The first half is data and the second half a hole, whatever was written. */
 static int
 add_extents (void *extents)
 {
@@ -30,7 +30,7 @@ add_extents (void *extents)
   return rt_extents_append (extents, triples, 2);
 }
 
-/* The bytes that a request is about; none for others. */
+/* The range of a request. Other ops have an empty one. */
 static struct rt_range
 range_of (const arguments *a)
 {
@@ -110,9 +110,9 @@ disk_does (const arguments *a, struct rt_answer *answer)
   }
 }
 
-/* As far as it is needed here. */
+/* The server's answers, as far as the scenarios need them. */
 static void
-plugin_leaves (const arguments *a, struct rt_answer *answer)
+plugin_lacks (const arguments *a, struct rt_answer *answer)
 {
   const uint64_t all[] = { 0, INT64_MAX, 0 };
 
@@ -134,6 +134,6 @@ below_does (const arguments *a, struct rt_answer *answer)
   if (on_disk)
     disk_does (a, answer);
   else
-    plugin_leaves (a, answer);
+    plugin_lacks (a, answer);
   return on_disk;
 }

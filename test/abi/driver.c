@@ -1,9 +1,9 @@
-/* A program that runs C modules in the native runtime without JavaScript, so that sanitizers see all of it:
+/* A program that runs C modules in the native runtime without JavaScript, so that sanitizers see everything:
  *
  *     driver SCENARIO [KEY=VALUE...] MODULE.so...
  *
- * The modules are stacked as they are given, over a disk in memory; a plugin may be the last. Those of the scenario
- * "functions" check themselves. Exits with 0 where all was as it should be.
+ * The first module is the outermost. They are stacked above a disk in memory, or the last one is a plugin. Modules of
+ * the scenario "functions" check themselves. The exit status is 0 if all checks hold.
  */
 #define _GNU_SOURCE
 #include <limits.h>
@@ -14,7 +14,7 @@
 #include "scenarios.h"
 #include "stand-in.h"
 
-/* ---- what sanitizers must find, or else their silence says nothing */
+/* ---- faults that the sanitizers must find */
 
 static int shared_by_accident;
 

@@ -10,10 +10,8 @@
 #include "internal.h"
 #include "stand-in.h"
 
-/* The header for this layout leaves it out. */
+/* The header for this layout lacks these. */
 extern int nbdkit_peer_name (struct sockaddr *address, socklen_t *size);
-
-/* Nor does it have these. */
 extern void *nbdkit_context_get_backend (void *context);
 extern void *nbdkit_next_context_open (void *backend, int readonly, const char *export_name, int shared);
 extern void nbdkit_next_context_close (void *next);
@@ -22,14 +20,14 @@ extern void *nbdkit_context_set_next (void *context, void *next);
 #define FUNCTION_THREADS 4
 #define ROUNDS 200
 
-/* ---- running something within a callback */
+/* ---- running a function within a callback */
 
 struct task {
   void (*run) (void *data);
   void *data;
 };
 
-/* config is the callback, and the key is the task. */
+/* config runs the task, whose address is the key. */
 static int
 task_config (const char *key, const char *value)
 {
@@ -44,7 +42,7 @@ task_config (const char *key, const char *value)
 static const struct nbdkit_plugin task_plugin = { .name = "task", .config = task_config };
 static uint32_t task_module;
 
-/* On this thread, in a callback for the connection, or (NULL) for none. */
+/* Run a function on this thread, in a callback for the connection (NULL: for none). */
 static void
 in_callback (void *connection, void (*run) (void *data), void *data)
 {
@@ -61,7 +59,7 @@ in_callback (void *connection, void (*run) (void *data), void *data)
   CHECK (result.ret == 0);
 }
 
-/* The same on so many threads at once. */
+/* The same on FUNCTION_THREADS threads at once. */
 struct worker {
   pthread_t thread;
   void *connection;
@@ -136,7 +134,7 @@ strings (void)
   rt_connection_free (connection);
   rt_connection_free (shared);
   rt_connection_free (NULL);
-  /* What is shared by clients outlasts them. */
+  /* Strings of shared connections are never freed. */
   CHECK (strcmp (kept, "kept") == 0);
 }
 
@@ -174,7 +172,7 @@ is_known (void *data)
   size = sizeof peer;
   CHECK (nbdkit_peer_name ((struct sockaddr *) &peer, &size) == 0 && strcmp (peer.sun_path, "abc") == 0);
   CHECK (nbdkit_peer_pid () == 123 && nbdkit_peer_uid () == 0xfffffffe && nbdkit_peer_gid () == 0);
-  /* The one below it is asked. */
+  /* This calls the layer below, whose context is freed. */
   CHECK (nbdkit_disconnect (0) == -1 && errno == EINVAL);
 }
 
@@ -299,13 +297,13 @@ lists (void)
 
 /* ---- lines for the log */
 
-/* nbdkit_error does not change errno, whatever becomes of its line. */
+/* nbdkit_error does not change errno, even if its line is dropped. */
 static void
 lines (void)
 {
   rt_send_errors (INT32_MAX / 4);
   errno = ENOSPC;
-  nbdkit_error ("nobody sees this: %m");
+  nbdkit_error ("this line is dropped: %m");
   CHECK (errno == ENOSPC);
   rt_send_errors (2);
 }
@@ -347,7 +345,7 @@ functions (void)
   CHECK (nbdkit_stdio_safe ());
 }
 
-/* ---- by layout */
+/* ---- functions that differ by layout */
 
 static uint32_t
 adapter_of (unsigned release)
@@ -388,7 +386,7 @@ check_release (const char *path)
   if (release () < NBDKIT_FILTER_RELEASE_1_25_4)
     return;
 
-  /* In a callback, and by a jump. */
+  /* In a callback, where the compiler makes the call a jump. */
   downcall.module = (uint32_t) rt_module_add (adapter_of (release ()),
                                               rt_call_init (rt_dlsym (library, "filter_init"), -1));
   rt_module_describe (downcall.module, symbols[0], "filter next-extents (somewhere)");

@@ -1,11 +1,11 @@
-/* What the driver checks of the functions that modules call. */
+/* The driver's checks of the functions that modules call. */
 #ifndef FUNCTIONS_H
 #define FUNCTIONS_H
 
-/* All of them, within callbacks and on threads of a module's own. */
+/* All functions, in callbacks and on threads of the module's own. */
 void functions (void);
 
-/* Those that take their parameters from the layout of the caller: as test/fixtures/next-extents.c uses them. */
+/* The functions whose parameters depend on the caller's layout, called by test/fixtures/next-extents.c. */
 void check_release (const char *path);
 
 #endif /* FUNCTIONS_H */

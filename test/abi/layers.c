@@ -12,7 +12,7 @@
 struct layer layers[MAX_LAYERS];
 int nr_layers;
 
-/* The callbacks of the original form and 1.2. */
+/* The callbacks of the original layout and 1.2. */
 #define FILTER(OP, name) [RT_OP_##OP] = offsetof (struct nbdkit_filter, name)
 static const size_t first_filters[64] = {
   FILTER (LOAD, load), FILTER (UNLOAD, unload), FILTER (CONFIG, config), FILTER (CONFIG_COMPLETE, config_complete),

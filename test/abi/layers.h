@@ -1,4 +1,4 @@
-/* The C modules that stand-in.c stacks, loaded as the server loads them. */
+/* The C modules of stand-in.c, loaded as the server loads them. */
 #ifndef LAYERS_H
 #define LAYERS_H
 
@@ -14,13 +14,13 @@
 
 #define MAX_LAYERS 12
 
-/* 1.30 is the layout of nbdkit 1.30 to 1.34, whose stock filters are run. */
+/* 1.30 is the layout of the genuine filters. */
 enum form { FORM_ORIGINAL, FORM_1_2, FORM_1_30, FORM_PLUGIN };
 
 struct layer {
   uint32_t module;
   enum form form;
-  void *connection; /* log lines of its callbacks start with its name */
+  void *connection; /* its name starts the log lines of the callbacks */
   union {
     struct nbdkit_filter filter;
     struct nbdkit_plugin plugin;
@@ -31,14 +31,15 @@ struct layer {
 extern struct layer layers[MAX_LAYERS];
 extern int nr_layers;
 
-/* Load a module as the last layer. */
+/* Load a module as the innermost layer. */
 void load_layer (const char *path);
 
-/* The op by which a layer is asked for `op`, or 0: a plugin of version 1 has other names. */
+/* The op of the callback that the layer has for `op`, or 0: plugins of version 1 have other names. */
 uint32_t op_of (const struct layer *layer, uint32_t op);
 
-/* The last layer is a plugin: what it answers to a question or a request for which it has no callback. */
 bool is_plugin (const struct layer *layer);
+
+/* The server's answer to a question for which the plugin has no callback. */
 int64_t plugin_default (const struct layer *plugin, uint32_t op);
 
 #endif /* LAYERS_H */

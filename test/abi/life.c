@@ -1,4 +1,4 @@
-/* The scenario "life": a chain from load to unload; and what all scenarios need of it. */
+/* The scenario "life", a chain from load to unload, and its parts that all scenarios use. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <string.h>
@@ -15,7 +15,7 @@ configure (uint32_t slot)
   for (int i = 0; i < nr_layers; i++)
     ask_layer (slot, 0, i, RT_OP_LOAD);
   for (int i = 0; i < nr_parameters; i++) {
-    /* They stay, as nbdkit promises. */
+    /* nbdkit guarantees that parameters stay in memory, as argv does. */
     char *key = parameters[i], *value = strchr (key, '=');
 
     *value++ = '\0';
@@ -61,7 +61,7 @@ fill (unsigned char *buf, uint32_t count, uint32_t seed)
     buf[i] = (unsigned char) (seed + i * 7 + i / 256);
 }
 
-/* Whatever the layers do to data on its way down, they undo on its way up. */
+/* Writes, reads back and zeroes a range. Layers that change data undo it in reads. */
 static void
 check_round_trip (uint32_t slot, int connection, uint32_t count, uint64_t offset)
 {
@@ -73,7 +73,7 @@ check_round_trip (uint32_t slot, int connection, uint32_t count, uint64_t offset
   CHECK (memcmp (written, kept, count) == 0);
   CHECK (ask (slot, connection, data (RT_OP_PREAD, got, count, offset)).err == 0);
   CHECK (memcmp (got, kept, count) == 0);
-  /* Zero: done, or EOPNOTSUPP, upon which a server writes zeroes. */
+  /* After EOPNOTSUPP the server would write zeroes. */
   int err = ask (slot, connection, data (RT_OP_ZERO, NULL, count, offset)).err;
   CHECK (err == 0 || err == EOPNOTSUPP);
   if (err == 0) {

@@ -1,18 +1,18 @@
-/* What the driver runs, and what its scenarios share. */
+/* The driver's scenarios and their common parts. */
 #ifndef SCENARIOS_H
 #define SCENARIOS_H
 
 #include "stand-in.h"
 
-/* As they were given to the driver, "KEY=VALUE". */
+/* The arguments of the driver, as "KEY=VALUE". */
 extern char *parameters[32];
 extern int nr_parameters;
 
-/* From load to get_ready, and the end. */
+/* Call load to get_ready of all layers; and their end. */
 void configure (uint32_t slot);
 void unload (uint32_t slot);
 
-/* A request, and bytes for one. */
+/* Make a request, and fill a buffer with bytes for one. */
 arguments setting (const char *key, const char *value);
 arguments data (uint32_t op, void *buf, uint32_t count, uint64_t offset);
 void fill (unsigned char *buf, uint32_t count, uint32_t seed);
@@ -38,7 +38,7 @@ void misuse (void);
 void unmarked (void);
 void parameters_only (void);
 
-/* stock.c: nbdkit's own modules, over what keeps data, and over what does not */
+/* stock.c: genuine modules, above a disk that keeps written data, and above one that does not */
 void stock (void);
 void stock_reads (void);
 

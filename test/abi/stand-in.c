@@ -1,4 +1,4 @@
-/* The loop that JavaScript would run: see stand-in.h. */
+/* The event loop in JavaScript's place: see stand-in.h. */
 #define _GNU_SOURCE
 #include "stand-in.h"
 
@@ -15,15 +15,15 @@
 
 bool answer_later;
 
-/* ---- what is under way on each thread */
+/* ---- the calls of each thread */
 
-/* Either a layer (or the driver itself) asks, or C runs for the ask below it. */
+/* ASK: a layer or the driver calls a layer. DOWN: C runs the callback for the ASK below it. */
 struct frame {
   enum { ASK, DOWN } kind;
-  bool root;       /* ask: of the driver itself */
-  bool one_layer;  /* ask: is not passed on */
+  bool root;       /* ASK: the driver is the caller */
+  bool one_layer;  /* ASK: other layers are not called instead */
   int connection;
-  int layer;       /* down: that runs. ask: that is asked first */
+  int layer;       /* DOWN: the layer that runs. ASK: the first layer that may answer */
   arguments asked;
 };
 
@@ -34,17 +34,17 @@ struct track {
   struct outcome outcome;
 };
 
-/* The last one is no slot's. */
+/* The last one is for queued calls whose slot is unknown. */
 static struct track tracks[RT_MAX_SLOTS + 1];
 #define UNKNOWN_SLOT RT_MAX_SLOTS
 #define NO_SLOT UINT32_MAX
 
-/* Calls of queues. */
+/* A call in a queue. */
 struct queued {
   arguments arguments;
   int connection;
-  int layer;     /* that it is sent to */
-  uint32_t slot; /* of the thread that it was seen on */
+  int layer;     /* the layer that it calls */
+  uint32_t slot; /* of its thread, known after its first upcall */
   bool finished;
   struct outcome outcome;
 };
@@ -112,7 +112,7 @@ what_of (const struct frame *ask)
   return (struct asked) { ask->connection, ask->layer, &ask->asked };
 }
 
-/* The ask on top of the thread's frames has its answer. */
+/* Answer the ASK on top of the thread's frames. */
 static void
 answer (uint32_t slot, struct rt_answer a, int errno_after)
 {
@@ -153,7 +153,7 @@ answer_from_below (uint32_t slot)
 
 /* ---- messages */
 
-/* The downcall that makes a layer run `op` for what is asked. */
+/* The downcall that makes a layer run `op` with the arguments. */
 static struct rt_downcall
 downcall_of (const arguments *a, int connection, int layer, uint32_t op)
 {
@@ -168,7 +168,7 @@ downcall_of (const arguments *a, int connection, int layer, uint32_t op)
   };
 
   if (op == RT_OP_OPEN && a->with.open.export_name == NULL)
-    downcall.arguments.open.export_name = ""; /* of an older filter */
+    downcall.arguments.open.export_name = ""; /* older filters pass none */
   return downcall;
 }
 
@@ -195,7 +195,7 @@ call_down (uint32_t slot, int layer, uint32_t op)
   post_downcall (slot, downcall);
 }
 
-/* Ask the first layer from `layer` on that has the callback. */
+/* Call the first layer from `layer` on that has the callback. */
 static void
 pass_on (uint32_t slot, int layer)
 {
@@ -239,7 +239,7 @@ begin_root (uint32_t slot, int connection)
   return root;
 }
 
-/* A C layer returned. What it said belongs to JavaScript, which tells the client. */
+/* A C layer returned. JavaScript would send the message in `said` to the client, and owns it. */
 static void
 returned (uint32_t slot, const struct rt_result *result)
 {
@@ -260,7 +260,7 @@ returned (uint32_t slot, const struct rt_result *result)
     c->opened[layer] = false;
   if (is_open && !failed) {
     c->handle[layer] = (void *) (uintptr_t) result->ret;
-    /* In the original form the server opens the next layer. */
+    /* In the original layout the server opens the next layer. */
     if (layers[layer].form != FORM_PLUGIN && !c->opened[layer + 1]) {
       CHECK (layers[layer].form == FORM_ORIGINAL);
       pass_on (slot, layer + 1);
@@ -275,11 +275,11 @@ returned (uint32_t slot, const struct rt_result *result)
     a.err = result->stored != 0 ? result->stored : result->errno_after != 0 ? result->errno_after : EIO;
   }
   else if (op == RT_OP_CAN_ZERO && is_plugin (&layers[layer]) && a.ret == 1)
-    a.ret = 2; /* a plugin says yes or no, a filter which way */
+    a.ret = 2; /* a plugin returns a boolean, a filter an NBDKIT_ZERO value */
   answer (slot, a, result->errno_after);
 }
 
-/* A call of a queue is under way on a thread, as is seen now. */
+/* A queued call has made its first upcall or returned, so its thread is known. */
 static void
 call_parks (uint32_t call, uint32_t slot)
 {
@@ -296,7 +296,7 @@ call_returned (uint32_t call)
   const struct rt_message *m = (struct rt_message *) rt_calls () + call;
   struct queued *it = &queued[call];
 
-  /* One that asked for nothing has no thread that is known. */
+  /* The thread of a call without upcalls stays unknown. */
   if (it->slot == NO_SLOT)
     call_parks (call, UNKNOWN_SLOT);
   CHECK (m->kind == RT_RESULT);
@@ -334,7 +334,7 @@ received (uint32_t found)
   pass_on (slot, (int) (upcall->target - 1) % (MAX_LAYERS + 1));
 }
 
-/* Answer some of those that wait, in another order, or all where nothing else is under way. */
+/* Answer some of the waiting calls in random order, or all of them. */
 static void
 answer_some (bool all)
 {
@@ -381,12 +381,12 @@ serve (void)
     clock_gettime (CLOCK_REALTIME, &deadline);
     deadline.tv_sec += DEADLINE_SECONDS;
     while (sem_timedwait (&awake, &deadline) == -1)
-      CHECK (errno == EINTR); /* else the runtime hangs */
+      CHECK (errno == EINTR); /* otherwise the runtime hangs */
   }
   kick ();
 }
 
-/* ---- requests of the driver's own */
+/* ---- requests of the driver */
 
 void
 enqueue (void *queue, uint32_t call, int connection, arguments a)

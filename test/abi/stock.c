@@ -1,5 +1,4 @@
-/* The scenarios with modules as Debian's nbdkit has them: many threads, queues, shortcuts from one layer to the next,
- * and filters that have threads of their own. */
+/* The scenarios with genuine modules of Debian: many threads, queues, shortcuts, and filters with their own threads. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <string.h>
@@ -12,7 +11,7 @@
 #define STOCK_ROUNDS 6
 #define CALLS 96
 
-/* A thread, and the part of the disk that it has for itself. */
+/* A thread, and the part of the disk that only it uses. */
 struct worker {
   uint32_t slot;
   int connection;
@@ -36,7 +35,7 @@ start_threads (void)
   }
 }
 
-/* None of the modules may want to be called by one thread at a time: that is for JavaScript to see to. */
+/* All modules must have the thread model PARALLEL, since JavaScript would enforce others. */
 static void
 start_chain (uint32_t slot)
 {
@@ -61,7 +60,7 @@ end_chain (uint32_t slot)
   unload (slot);
 }
 
-/* What a server asks before it lets a client in. Returns the size. */
+/* Ask what the server asks during the handshake. Returns the size. */
 static uint64_t
 ask_questions (uint32_t slot, int connection)
 {
@@ -94,7 +93,7 @@ extents_of (struct worker *worker)
   return (arguments) { .op = RT_OP_EXTENTS, .with.mapping = mapping };
 }
 
-/* What a worker asks for in this step; the op is 0 where it leaves it out. */
+/* The request of a worker in this step. Its op is 0 if the worker skips the step. */
 static arguments
 next_request (struct worker *worker)
 {
@@ -119,7 +118,7 @@ next_request (struct worker *worker)
   }
 }
 
-/* What it got. A disk that keeps nothing shows the same at each time. */
+/* Check the answer. A disk that keeps no written data must read the same each time. */
 static void
 check_answer (struct worker *worker)
 {
@@ -139,7 +138,7 @@ check_answer (struct worker *worker)
   CHECK (memcmp (worker->written, worker->got, worker->count) == 0);
 }
 
-/* Begin the worker's next request. False where it has done all. */
+/* Begin the worker's next request. Returns false after the last one. */
 static bool
 go_on (struct worker *worker)
 {
@@ -155,10 +154,7 @@ go_on (struct worker *worker)
   return true;
 }
 
-/*
- * Take what the worker has got, and begin what comes next, until it waits for something. False
- * where it has done all.
- */
+/* Check the worker's answers and begin its next requests until one has to wait. Returns false after the last one. */
 static bool
 work (struct worker *worker)
 {
@@ -206,7 +202,7 @@ read_by_queues (uint64_t size)
   for (int round = 0; round < STOCK_ROUNDS; round++) {
     answer_later = round % 2 == 0;
     for (uint32_t i = 0; i < CALLS; i++) {
-      /* The same place for some: filters that cache it or copy it find others at that. */
+      /* A third of the reads have the same offset, so filters that cache or copy blocks meet there. */
       const uint64_t offset = i % 3 == 0 ? 0 : i * 700 % (size - 512);
 
       enqueue (queue[i % 2], i, 1 + (int) i % 2, data (RT_OP_PREAD, got[i], 512, offset));
@@ -235,7 +231,7 @@ run_all (void)
   for (int i = 0; i < THREADS; i++) {
     uint64_t each = size / THREADS;
 
-    /* Whole blocks are left between the parts only by chance. */
+    /* The parts are not aligned, so that neighbours share blocks. */
     workers[i].start = each * (uint64_t) i + 1;
     workers[i].count = (uint32_t) (each - 3 < MAX_REGION ? each - 3 : MAX_REGION);
   }

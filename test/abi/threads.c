@@ -1,4 +1,4 @@
-/* The scenarios in which many threads are in the same layers, or too few. */
+/* The scenarios with many threads in the same layers, or with too few threads. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <string.h>
@@ -9,7 +9,7 @@
 #define REGION 16384u
 #define ROUNDS 60
 
-/* Each thread writes to a region of its own, then reads it back, and so on, all at the same time. */
+/* All threads write to their own regions and read them back, again and again. */
 void
 parallel (void)
 {
@@ -50,11 +50,11 @@ parallel (void)
     }
   }
   CHECK (close_connection (slots[1], 2) == 0);
-  CHECK (close_connection (slots[2], 1) == 0); /* on another thread than it was opened on */
+  CHECK (close_connection (slots[2], 1) == 0); /* on another thread than open */
   unload (slots[3]);
 }
 
-/* The filter slow.so with meet=N holds reads back until as many are there as threads. */
+/* The filter slow.so with meet=N holds reads back until N of them run at once. */
 void
 meeting (void)
 {
@@ -76,14 +76,28 @@ meeting (void)
 #define QUEUES 3
 #define CALLS 120
 
-/*
- * More calls than threads, in queues of different connections and with different limits, and queues
- * that come and go.
- */
+/* Reads by all queues, which take turns; so do the connections from 1 to `connections`. */
+static void
+read_by_queues (void *const queue[QUEUES], int connections)
+{
+  static unsigned char got[CALLS][512];
+
+  memset (got, 0xee, sizeof got);
+  for (uint32_t i = 0; i < CALLS; i++) {
+    enqueue (queue[i % QUEUES], i, 1 + (int) i % connections, data (RT_OP_PREAD, got[i], 512, 512 * (uint64_t) i));
+    if (connections > 1 && i % 32 == 0)
+      serve ();
+  }
+  for (uint32_t i = 0; i < CALLS; i++) {
+    CHECK (outcome_of_call (i).err == 0);
+    CHECK (memcmp (got[i], disk + 512 * i, 512) == 0);
+  }
+}
+
+/* More calls than threads, in queues with different limits that are made and freed in each round. */
 void
 queues (void)
 {
-  static unsigned char got[CALLS][512];
   static const uint32_t limits[QUEUES] = { 1, 4, THREADS };
   uint32_t slot = (uint32_t) rt_thread_new ();
   void *queue[QUEUES];
@@ -93,18 +107,9 @@ queues (void)
   CHECK (open_connection (slot, 2, 0) == 0);
   for (int round = 0; round < ROUNDS; round++) {
     answer_later = round % 2 == 0;
-    memset (got, 0xee, sizeof got);
     for (int i = 0; i < QUEUES; i++)
       CHECK ((queue[i] = rt_queue_new (limits[i])) != NULL);
-    for (uint32_t i = 0; i < CALLS; i++) {
-      enqueue (queue[i % QUEUES], i, 1 + (int) i % 2, data (RT_OP_PREAD, got[i], 512, 512 * (uint64_t) i));
-      if (i % 32 == 0)
-        serve ();
-    }
-    for (uint32_t i = 0; i < CALLS; i++) {
-      CHECK (outcome_of_call (i).err == 0);
-      CHECK (memcmp (got[i], disk + 512 * i, 512) == 0);
-    }
+    read_by_queues (queue, 2);
     for (int i = 0; i < QUEUES; i++)
       rt_queue_free (queue[i]);
   }
@@ -113,7 +118,7 @@ queues (void)
   unload (slot);
 }
 
-/* Calls that wait for one another in C: with slow.so meet=N as many threads come as there are calls. */
+/* Calls that wait for one another in slow.so with meet=N, so each of them needs a thread. */
 void
 together (void)
 {
@@ -134,11 +139,10 @@ together (void)
   unload (slot);
 }
 
-/* One slot is left for all queues: its thread serves one after the other. With none left calls are refused. */
+/* One slot is left for all queues, whose calls its thread runs one after the other. */
 void
 starving (void)
 {
-  static unsigned char got[CALLS][512];
   uint32_t slot = (uint32_t) rt_thread_new ();
   void *queue[QUEUES];
 
@@ -148,12 +152,7 @@ starving (void)
     CHECK ((queue[i] = rt_queue_new (THREADS)) != NULL);
   for (int round = 0; round < ROUNDS; round++) {
     answer_later = round % 2 == 0;
-    for (uint32_t i = 0; i < CALLS; i++)
-      enqueue (queue[i % QUEUES], i, 1, data (RT_OP_PREAD, got[i], 512, 512 * (uint64_t) i));
-    for (uint32_t i = 0; i < CALLS; i++) {
-      CHECK (outcome_of_call (i).err == 0);
-      CHECK (memcmp (got[i], disk + 512 * i, 512) == 0);
-    }
+    read_by_queues (queue, 1);
   }
   for (int i = 0; i < QUEUES; i++)
     rt_queue_free (queue[i]);
@@ -161,6 +160,7 @@ starving (void)
   unload (slot);
 }
 
+/* No slot is left, so calls are refused. */
 void
 refused (void)
 {
@@ -173,7 +173,7 @@ refused (void)
   rt_queue_free (queue);
 }
 
-/* As many threads as there are slots, all in use, and a filter's own thread that finds none left. */
+/* All slots are in use, and a filter's own thread finds none. */
 void
 limits (void)
 {

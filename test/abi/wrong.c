@@ -1,4 +1,4 @@
-/* The scenarios in which something goes wrong, or is not known. */
+/* The scenarios with errors and misuse. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <string.h>
@@ -12,7 +12,7 @@ set_parameter (uint32_t slot, const char *key, const char *value)
   CHECK (ask (slot, 0, setting (key, value)).err == 0);
 }
 
-/* failing.so, alone or below others that pass errors on: each callback with each way of telling an error. */
+/* failing.so, alone or below layers that pass errors on, fails in each callback and in each way. */
 void
 errors (void)
 {
@@ -52,7 +52,7 @@ errors (void)
   unload (slot);
 }
 
-/* second-try.so: an error below that a filter deals with, or puts another in the place of. */
+/* second-try.so retries after errors of the layer below, or replaces them. */
 void
 recovery (void)
 {
@@ -84,7 +84,7 @@ recovery (void)
   unload (slot);
 }
 
-/* Calls through an nxdata that is freed, or that never was, and ops that there are not. */
+/* Calls through a freed nxdata and through NULL, and unknown ops. */
 void
 misuse (void)
 {
@@ -109,7 +109,7 @@ misuse (void)
   downcall.op = 999;
   CHECK (send_raw (slot, downcall).err == EINVAL);
 
-  /* A freed one is not handed out again soon, and all of them can be freed and made. */
+  /* A freed nxdata is not reused soon, and freed ones do not use up the space. */
   for (int i = 0; i < 3000; i++) {
     void *other = rt_nxdata_new (7, -1);
     CHECK (other != NULL && other != nxdata);
@@ -127,7 +127,7 @@ misuse (void)
   unload (slot);
 }
 
-/* foreign.so, a filter for nbdkit 1.2 of thread model 0: it opens the layer below once, and `readonly` is right. */
+/* foreign.so, an unmarked filter for nbdkit 1.2, opens the layer below once and gets the right `readonly`. */
 void
 unmarked (void)
 {
@@ -152,7 +152,7 @@ unmarked (void)
   unload (slot);
 }
 
-/* Configure and unload only: what modules do with their parameters. */
+/* Only configures and unloads the modules. */
 void
 parameters_only (void)
 {
