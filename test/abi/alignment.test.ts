@@ -1,4 +1,4 @@
-/** Whatever C modules are given lies as malloc(3) would have it. */
+/** The buffers that C modules get are aligned as malloc(3) aligns memory. */
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 
@@ -7,11 +7,11 @@ import { compileModule, haveCompiler } from "#test/modules";
 import { serve } from "#test/server";
 
 const [READ, WRITE] = [0, 1] as const;
-const odd = join(import.meta.dir, "odd-fixture.ts");
+const unaligned = join(import.meta.dir, "unaligned-fixture.ts");
 
 const modules = [
   { what: "plain", flags: [] },
-  // Loops become vectors there, of the widest kind that this machine has.
+  // Loops become vector instructions, of the widest kind that this machine has.
   { what: "vectorised", flags: ["-O3", "-march=native"] },
 ];
 
@@ -27,7 +27,7 @@ const pattern = (count: number, seed: number) =>
 
 const counts = [1, 15, 512, 4096, 4097, 32_768, 65_536, 100_000, 300_000];
 
-/** Write, and read back, in all sizes; small writes come many in one piece, where their data lies as it happens to. */
+/** Writes and reads back every size. The small writes are sent in one chunk, so their data arrives at any address. */
 async function checkClient(client: NbdClient, structured: boolean, reads = true): Promise<void> {
   const read = async (offset: bigint, count: number): Promise<Uint8Array> => {
     if (!structured) return (await client.ask({ type: READ, offset, count })).data;
@@ -41,17 +41,17 @@ async function checkClient(client: NbdClient, structured: boolean, reads = true)
     if (reads) expect(Buffer.compare(await read(16n, count), payload)).toBe(0);
   }
   const small = Array.from({ length: 64 }, (_, i) => pattern(1 + ((i * 5) % 40), i));
-  const place = (i: number) => BigInt(4096 * i);
+  const at = (i: number) => BigInt(4096 * i);
   client.send(
     bytes(
       ...small.map((payload, i) =>
-        request({ type: WRITE, cookie: BigInt(i), offset: place(i), payload }),
+        request({ type: WRITE, cookie: BigInt(i), offset: at(i), payload }),
       ),
     ),
   );
   for (const _ of small) expect((await client.reply()).error).toBe(0);
   for (const [i, payload] of small.entries()) {
-    const found = await read(place(i), payload.length);
+    const found = await read(at(i), payload.length);
     if (reads) expect(found).toEqual(payload);
   }
 }
@@ -70,8 +70,8 @@ async function check(words: readonly string[], reads = true): Promise<void> {
   expect(server.stderr()).toBe("");
 }
 
-describe.skipIf(!haveCompiler).each(modules)("$what modules (needs cc)", ({ flags }) => {
-  test("a plugin", async () => {
+describe.skipIf(!haveCompiler).each(modules)("$what C modules (needs cc)", ({ flags }) => {
+  test("a plugin gets aligned buffers", async () => {
     const plugin = await compileModule("test/fixtures/aligned.c", {
       flags,
       name: "plugin",
@@ -79,18 +79,18 @@ describe.skipIf(!haveCompiler).each(modules)("$what modules (needs cc)", ({ flag
     });
     await check([plugin, "a=b", "lengthy-key=x"]);
   });
-  test("a filter over a plugin", async () => {
+  test("a filter above a plugin gets them", async () => {
     const words = [`--filter=${await compiled("filter", flags)}`, await compiled("plugin", flags)];
     await check([...words, "a=b"]);
   });
-  test("a filter over TypeScript", async () =>
+  test("a filter above a TypeScript plugin gets them", async () =>
     check([`--filter=${await compiled("filter", flags)}`, "memory", "1M"]));
-  test("below a filter in TypeScript whose buffers are not aligned", async () =>
-    check([`--filter=${odd}`, await compiled("plugin", flags)]));
-  test("below a filter in TypeScript that answers most reads at once", async () =>
-    check([`--filter=${odd}`, await compiled("plugin", flags), "own=true"], false));
-  test("a filter below one in TypeScript below a filter", async () => {
+  test("a plugin gets them below a TypeScript filter that passes unaligned buffers", async () =>
+    check([`--filter=${unaligned}`, await compiled("plugin", flags)]));
+  test("a plugin gets them below a TypeScript filter that answers most reads itself", async () =>
+    check([`--filter=${unaligned}`, await compiled("plugin", flags), "own=true"], false));
+  test("a filter and a plugin get them with a TypeScript filter between them", async () => {
     const filter = `--filter=${await compiled("filter", flags)}`;
-    await check([filter, `--filter=${odd}`, await compiled("plugin", flags)]);
+    await check([filter, `--filter=${unaligned}`, await compiled("plugin", flags)]);
   });
 });

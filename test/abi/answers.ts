@@ -1,6 +1,6 @@
-/** What functions that modules call have to answer: parameters of test/fixtures/asking.c, and what it prints. */
+/** Parameters of test/fixtures/asking.c, and the answers that it must print for the functions that it calls. */
 
-/** As nbdkit 1.32.5 answers. */
+/** The answers of nbdkit 1.32.5. */
 export const answers: readonly (readonly [ask: string, answer: string])[] = [
   ["int=5", "0 5"],
   ["int=-5", "0 -5"],
@@ -100,8 +100,8 @@ export const answers: readonly (readonly [ask: string, answer: string])[] = [
   ["stdio_safe=1", "1"],
 ];
 
-/** What nbdkit 1.32.5 does not have or does wrong: sums beyond 2^64, and sleep while there is no client. */
-export const answersOfOurs: readonly (readonly [ask: string, answer: string])[] = [
+/** Answers that nbdkit 1.32.5 lacks or gets wrong: sums above 2^64, and sleeping without a client. */
+export const ownAnswers: readonly (readonly [ask: string, answer: string])[] = [
   ["extents=10-100:10+18446744073709551615=1", "10+90=1"],
   ["extents=10-100:5+18446744073709551615=1", "10+90=1"],
   ["probability=0", "0 0"],

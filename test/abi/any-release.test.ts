@@ -1,4 +1,4 @@
-/** Compiled filters of every layout are recognised, and loaded by what they say or the user says. */
+/** Compiled filters of every layout are recognised and loaded, by what the file shows or by --filter-release. */
 import { describe, expect, test } from "bun:test";
 
 import { newestKnown, type ReleaseId, releaseIds } from "#abi/recognise/releases";
@@ -30,8 +30,8 @@ async function recognised(path: string, ...args: string[]) {
   return { code, layout, reason };
 }
 
-describe.skipIf(!haveCompiler)("filters of every layout (needs cc)", () => {
-  test.each(releaseIds)("%s", async (id) => {
+describe.skipIf(!haveCompiler)("filters (needs cc)", () => {
+  test.each(releaseIds)("of layout %s are recognised and loaded", async (id) => {
     const path = await compiled(id);
     expect(await recognised(path)).toEqual({ code: 0, layout: id, reason: undefined });
     expect(nativeLayer("filter", path)).toMatchObject({ kind: "filter", name: "any" });
@@ -40,10 +40,13 @@ describe.skipIf(!haveCompiler)("filters of every layout (needs cc)", () => {
   test.each([
     ["1.4", "1.8.4"],
     ["1.10", "1.10.4"],
-  ] as const)("%s without symbols is recognised by its version", async (id, version) => {
-    const path = await compiled(id, { VERSION: `"${version}"` }, stripped);
-    expect(await recognised(path)).toEqual({ code: 0, layout: id, reason: undefined });
-  });
+  ] as const)(
+    "of layout %s without symbols are recognised by their version",
+    async (id, version) => {
+      const path = await compiled(id, { VERSION: `"${version}"` }, stripped);
+      expect(await recognised(path)).toEqual({ code: 0, layout: id, reason: undefined });
+    },
+  );
 
   test("need --filter-release without symbols and version", async () => {
     const path = await compiled("1.10", {}, stripped);
@@ -118,7 +121,7 @@ describe.skipIf(!haveCompiler)("filters of every layout (needs cc)", () => {
     });
   });
 
-  test("--filter-release does not overrule a release that the file names", async () => {
+  test("are refused if --filter-release contradicts the release that the file names", async () => {
     const path = await compiled("1.30");
     expect(() => nativeLayer("filter", path, { release: "1.36" })).toThrow(
       "so it has the layout of nbdkit 1.30, but --filter-release chooses that of nbdkit 1.36: leave",
@@ -128,16 +131,16 @@ describe.skipIf(!haveCompiler)("filters of every layout (needs cc)", () => {
   test.each([
     ["1.21.22", false],
     ["1.22", true],
-  ] as const)("names of %s may have dashes: %p", async (id, allowed) => {
+  ] as const)("of layout %s may have dashes in their name: %p", async (id, allowed) => {
     const path = await compiled(id, { NAME: '"with-dash"' });
     const load = () => nativeLayer("filter", path).name;
     if (allowed) expect(load()).toBe("with-dash");
     else expect(load).toThrow("filter.name ('with-dash') field must contain only ASCII alphanum");
   });
 
-  describe("with memory beyond the struct's start that cannot be read", () => {
+  describe("with unreadable memory in their struct", () => {
     test.each(["original", "1.2", "1.4", "1.14", "1.15.1", "1.25.4", newest] as const)(
-      "%s",
+      "are refused with layout %s",
       async (id) => {
         const size = recorded[id]?.size ?? 0;
         // The copy that is cut has no symbol with its size.
@@ -161,7 +164,7 @@ describe.skipIf(!haveCompiler)("filters of every layout (needs cc)", () => {
     ["0", newest],
     ["-1", newest],
     ["3", "1.2"],
-  ] as const)("with the unknown API %s and the layout of %s", async (API, id) => {
+  ] as const)("are refused with the unknown API number %s in layout %s", async (API, id) => {
     const path = await compiled(id, { API });
     expect(() => nativeLayer("filter", path)).toThrow(
       /incompatible with this version of nbdkit|has an unknown form|expected/,

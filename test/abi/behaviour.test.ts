@@ -1,4 +1,4 @@
-/** What C modules may do in their callbacks: sleep, have threads, read during writes, fail, print, parse. */
+/** What C modules may do in their callbacks: sleep, start threads, read during writes, fail, print, parse. */
 import { describe, expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -27,8 +27,8 @@ async function read({ top }: ChainConnection, count = 512, offset = 0n): Promise
 
 describe.skipIf(!haveCompiler)("C modules (needs cc)", () => {
   describe("that block", () => {
-    test("16 requests of one connection are in the filter at once", async () => {
-      // Each read waits until 16 are there: fewer threads, and they would time out.
+    test("run 16 requests of one connection at once", async () => {
+      // Each read waits until 16 are running. With fewer threads they would time out.
       await using stack = await nativeStack([await filter("slow")], { meet: "16" });
       const connection = await stack.connect();
       const reads = await Promise.all(Array.from({ length: 64 }, () => read(connection)));
@@ -37,7 +37,7 @@ describe.skipIf(!haveCompiler)("C modules (needs cc)", () => {
       );
     });
 
-    test("another client is served while 16 requests sleep", async () => {
+    test("do not delay another client while 16 requests sleep", async () => {
       const slow = await fixture("slow", { THREAD_MODEL: "NBDKIT_THREAD_MODEL_PARALLEL" });
       await using server = await serve([`--filter=${slow}`, "memory", "1M", "sleep-ms=300"]);
       const { client: sleeper } = await NbdClient.ready({ unix: server.socket });
@@ -46,7 +46,7 @@ describe.skipIf(!haveCompiler)("C modules (needs cc)", () => {
       for (let i = 0; i < 16; i++)
         sleeper.request({ type: 0, offset: 0n, count: 512, cookie: BigInt(i) });
       const answered = sleeper.reply().then(() => order.push("sleeper"));
-      // A write is not held up by the filter: it is done long before the sleepers wake.
+      // The filter does not delay writes, so this one ends long before the sleepers wake.
       await other.ask({ type: 1, offset: 0n, count: 4, payload: new Uint8Array(4) });
       order.push("other");
       await answered;
@@ -55,7 +55,7 @@ describe.skipIf(!haveCompiler)("C modules (needs cc)", () => {
       other.terminate();
     });
 
-    test("a connection holds no more threads than -t says", async () => {
+    test("run no more requests of one connection at once than -t allows", async () => {
       const slow = nativeLayer("filter", await fixture("slow", nbdkit1_2), { threads: 3 });
       const texts = { meet: "3", "at-most": "3", "sleep-ms": "5" };
       await using stack = await nativeStack([slow], texts);
@@ -64,7 +64,7 @@ describe.skipIf(!haveCompiler)("C modules (needs cc)", () => {
     });
   });
 
-  test("a thread of the filter's own may use the layer below", async () => {
+  test("may call the layer below from a thread of their own", async () => {
     for (const defines of [{}, nbdkit1_2]) {
       await using stack = await nativeStack(
         [await filter("background", defines)],
@@ -81,7 +81,7 @@ describe.skipIf(!haveCompiler)("C modules (needs cc)", () => {
     }
   });
 
-  test("many connections, each with a thread of the filter's own", async () => {
+  test("may start a thread for each of many connections", async () => {
     await using stack = await nativeStack([await filter("background")], {}, { later: true });
     for (let round = 0; round < 5; round++) {
       const open = await Promise.all(Array.from({ length: 20 }, () => stack.connect()));
@@ -89,7 +89,7 @@ describe.skipIf(!haveCompiler)("C modules (needs cc)", () => {
     }
   });
 
-  test("reads below during a write, with a mutex held across", async () => {
+  test("may read the layer below during a write while they hold a mutex", async () => {
     await using stack = await nativeStack([await filter("rmw")], {}, { later: true });
     const { top } = await stack.connect();
     const model = stack.disk.slice();
@@ -106,7 +106,7 @@ describe.skipIf(!haveCompiler)("C modules (needs cc)", () => {
     );
   });
 
-  test("scans in prepare and writes in finalize", async () => {
+  test("may read the disk in prepare and write to it in finalize", async () => {
     await using stack = await nativeStack([await filter("superblock")], {}, { later: true });
     const connection = await stack.connect();
     expect(await connection.top.getSize()).toBe(65024n);
@@ -135,7 +135,7 @@ describe.skipIf(!haveCompiler)("C modules (needs cc)", () => {
       "ESHUTDOWN",
     ];
     for (const how of ["errno", "set_error", "both"]) {
-      test.each(errnos)(`a filter's %s by ${how}`, async (errno) => {
+      test.each(errnos)(`report %s by ${how}`, async (errno) => {
         await using stack = await nativeStack([await filter("failing-filter")], {
           "fail-in": "pread",
           "fail-with": errno,
@@ -149,7 +149,7 @@ describe.skipIf(!haveCompiler)("C modules (needs cc)", () => {
       });
     }
 
-    test("an error number that Linux does not have is EINVAL, as in nbdkit", async () => {
+    test("report EINVAL for an unknown error number, as in nbdkit", async () => {
       await using stack = await nativeStack([await filter("failing-filter")], {
         "fail-in": "pread",
         "fail-with": "1000",
@@ -158,7 +158,7 @@ describe.skipIf(!haveCompiler)("C modules (needs cc)", () => {
       expect(await errnoOf(() => read(connection))).toBe("EINVAL");
     });
 
-    test("a filter that gives no reason is EIO", async () => {
+    test("report EIO if they set no errno", async () => {
       await using stack = await nativeStack([await filter("failing-filter")], {
         "fail-in": "pwrite",
         "fail-how": "nothing",
@@ -168,7 +168,7 @@ describe.skipIf(!haveCompiler)("C modules (needs cc)", () => {
     });
 
     test.each(["pread", "pwrite", "flush", "trim", "zero"])(
-      "in %s, of the original form and 1.2",
+      "in %s report errno in the original layout and in 1.2",
       async (callback) => {
         for (const defines of [{}, nbdkit1_2]) {
           await using stack = await nativeStack([await filter("failing-filter", defines)], {
@@ -195,7 +195,7 @@ describe.skipIf(!haveCompiler)("C modules (needs cc)", () => {
     );
 
     test.each(["open", "prepare"])(
-      "in %s: the client is refused, the next one is too, the server stays",
+      "in %s make the server refuse this client and the next ones",
       async (callback) => {
         await using stack = await nativeStack([await filter("failing-filter")], {
           "fail-in": callback,
@@ -207,7 +207,7 @@ describe.skipIf(!haveCompiler)("C modules (needs cc)", () => {
     );
 
     test.each(["get_size", "can_write", "can_flush", "is_rotational", "can_trim"] as const)(
-      "in %s: the question fails",
+      "in %s report EIO",
       async (callback) => {
         await using stack = await nativeStack([await filter("failing-filter")], {
           "fail-in": callback,
@@ -224,19 +224,6 @@ describe.skipIf(!haveCompiler)("C modules (needs cc)", () => {
       },
     );
 
-    test("a filter may answer a failure from below in its own way", async () => {
-      let failures = 0;
-      const fail = (call: string) => {
-        if (call.startsWith("pwrite")) throw new NbdError("EIO", "");
-        if (call.startsWith("pread") && failures++ === 0) throw new NbdError("EIO", "");
-      };
-      await using stack = await nativeStack([await filter("second-try")], {}, { fail });
-      const connection = await stack.connect();
-      expect(await read(connection, 10)).toEqual(stack.disk.slice(0, 10));
-      const { top } = connection;
-      expect(await errnoOf(() => top.pwrite(new Uint8Array(1), 0n, 0))).toBe("ENOSPC");
-    });
-
     test.each([
       { preserved: 1, how: "errno", errno: "EDQUOT" },
       { preserved: 0, how: "errno", errno: "EIO" },
@@ -244,7 +231,7 @@ describe.skipIf(!haveCompiler)("C modules (needs cc)", () => {
       { preserved: 1, how: "both", errno: "EDQUOT" },
       { preserved: 1, how: "nothing", errno: "EIO" },
     ])(
-      "a plugin with errno_is_preserved=$preserved by $how: $errno",
+      "by $how with errno_is_preserved=$preserved report $errno",
       async ({ preserved, how, errno }) => {
         const path = await fixture("failing-plugin", { ERRNO_IS_PRESERVED: preserved });
         await using stack = await nativeStack(
@@ -258,7 +245,20 @@ describe.skipIf(!haveCompiler)("C modules (needs cc)", () => {
     );
   });
 
-  test("messages keep errno and understand %m", async () => {
+  test("may hide or replace an error of the layer below", async () => {
+    let failures = 0;
+    const fail = (call: string) => {
+      if (call.startsWith("pwrite")) throw new NbdError("EIO", "");
+      if (call.startsWith("pread") && failures++ === 0) throw new NbdError("EIO", "");
+    };
+    await using stack = await nativeStack([await filter("second-try")], {}, { fail });
+    const connection = await stack.connect();
+    expect(await read(connection, 10)).toEqual(stack.disk.slice(0, 10));
+    const { top } = connection;
+    expect(await errnoOf(() => top.pwrite(new Uint8Array(1), 0n, 0))).toBe("ENOSPC");
+  });
+
+  test("may use %m in messages, which do not change errno", async () => {
     await using server = await serve([
       "-v",
       `--filter=${await fixture("messages")}`,
@@ -282,7 +282,7 @@ describe.skipIf(!haveCompiler)("C modules (needs cc)", () => {
     }
   });
 
-  test("the parsing functions answer as nbdkit's do", async () => {
+  test("get nbdkit's answers from the parsing functions", async () => {
     const folder = mkdtempSync(join(tmpdir(), "nbdkit-parsing-"));
     try {
       const parsing = await fixture("parsing");
@@ -312,7 +312,7 @@ describe.skipIf(!haveCompiler)("C modules (needs cc)", () => {
     }
   });
 
-  test("two releases in one chain are called in nbdkit's order", async () => {
+  test("of two releases in one chain are called in nbdkit's order", async () => {
     const folder = mkdtempSync(join(tmpdir(), "nbdkit-order-"));
     try {
       const old = await fixture("order", { NAME: '"s"' });

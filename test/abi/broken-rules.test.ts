@@ -1,7 +1,4 @@
-/**
- * Filters of every layout that break nbdkit's rules: the request fails, the log says which
- * rule, all else goes on.
- */
+/** Filters of every layout that break nbdkit's rules: the request fails, the log names the rule, all else goes on. */
 import {
   afterAll,
   afterEach,
@@ -26,7 +23,7 @@ import type { Chain } from "../../src/chain/chain.ts";
 import { actingFilter, actingPath } from "./acting.ts";
 import { everyMethod, forgetRecord, recorded, recordingScript } from "./every-callback.ts";
 
-/** Cannot do what a layer need not be able to. */
+/** Lacks every optional capability. */
 const limiter = defineFilter({
   name: "limiter",
   canFlush: () => false,
@@ -54,11 +51,11 @@ async function chainOf(id: ReleaseId, { limited, canWrite = true, texts = {} }: 
 
 const opened = (chain: Chain) => openConnection(chain, { exportName: "it" });
 
-/** Have the filter do what it does for a read of so many bytes. */
+/** Makes the filter do `action`: acting.c chooses by the length of the read. */
 const act = (top: NextOps, action: number) =>
   errnoOf(() => top.pread(new Uint8Array(action), 0n, 0));
 
-/** A request that all can do: the layers are still there. */
+/** Checks that a plain read still passes all layers. */
 async function works(top: NextOps): Promise<void> {
   const buf = new Uint8Array(512);
   await top.pread(buf, 7n, 0);
@@ -70,13 +67,13 @@ const since = (from: ReleaseId, to: ReleaseId = "1.44") =>
 
 interface Rule {
   readonly action: number;
-  /** What the layer below is asked for, and says. */
+  /** The request to the layer below, as the log names it. */
   readonly asked: string;
   readonly from?: ReleaseId;
 }
 
 const outside = ", outside its size (65536)";
-/** Of a layer that can do everything. */
+/** Requests to a layer that can do everything. */
 const ranges: readonly Rule[] = [
   { action: 1, asked: `pread count=2 offset=65535${outside}` },
   { action: 2, asked: `pread count=0 offset=0${outside}` },
@@ -93,7 +90,7 @@ const ranges: readonly Rule[] = [
   { action: 18, asked: "extents with unknown flags 1024", from: "1.12" },
   { action: 19, asked: `extents count=2 offset=65535${outside}`, from: "1.12" },
 ];
-/** Of one that can read and write only. */
+/** Requests to a layer that can only read and write. */
 const abilities: readonly Rule[] = [
   { action: 9, asked: "trim, which it cannot do" },
   { action: 10, asked: "zero, which it cannot do" },
@@ -102,13 +99,14 @@ const abilities: readonly Rule[] = [
   { action: 20, asked: "cache, which it cannot do", from: "1.14" },
   { action: 21, asked: "zero, which it cannot do", from: "1.15.1" },
 ];
+/** Requests to a read-only layer. */
 const writes: readonly Rule[] = [
   { action: 8, asked: "pwrite, which it cannot do" },
   { action: 9, asked: "trim, which it cannot do" },
   { action: 10, asked: "zero, which it cannot do" },
 ];
 
-describe.skipIf(!haveCompiler)("filters that break rules (needs cc)", () => {
+describe.skipIf(!haveCompiler)("filters that break nbdkit's rules (needs cc)", () => {
   const errors: string[] = [];
   const error = spyOn(log, "error");
   beforeAll(async () => {
@@ -119,20 +117,20 @@ describe.skipIf(!haveCompiler)("filters that break rules (needs cc)", () => {
   });
   afterEach(() => error.mockReset());
   afterAll(() => error.mockRestore());
-  const said = () => errors.splice(0);
+  const logged = () => errors.splice(0);
 
   async function checkRules(id: ReleaseId, rules: readonly Rule[], setup: Setup) {
     const { chain, calls } = await chainOf(id, setup);
     const connection = await opened(chain);
     const below = setup.limited === true ? "limiter" : "disk";
-    // The second time shortcuts have been taken for what is allowed.
+    // In the second round, shortcuts exist for the allowed requests.
     for (let i = 0; i < 2; i++) {
       await works(connection.top);
       for (const { action, asked, from = "original" } of rules) {
         if (!since(from).includes(id)) continue;
         calls.length = 0;
         expect([asked, await act(connection.top, action)]).toEqual([asked, "EINVAL"]);
-        expect(said()).toEqual([`disk[1]: ${below} was asked for ${asked}`]);
+        expect(logged()).toEqual([`disk[1]: ${below} was asked for ${asked}`]);
         expect(calls).toEqual([]);
       }
       await works(connection.top);
@@ -141,44 +139,44 @@ describe.skipIf(!haveCompiler)("filters that break rules (needs cc)", () => {
     await works(other.top);
     await other.close();
     await connection.close();
-    expect(said()).toEqual([]);
+    expect(logged()).toEqual([]);
   }
 
-  describe("calls of the layer below", () => {
-    test.each(releaseIds)("%s: outside of the disk, and with flags that there are not", (id) =>
+  describe("calls of the layer below fail with EINVAL", () => {
+    test.each(releaseIds)("%s: beyond the end of the disk, and with unknown flags", (id) =>
       checkRules(id, ranges, {}),
     );
-    test.each(releaseIds)("%s: for what it cannot do", (id) =>
+    test.each(releaseIds)("%s: if the layer lacks the capability", (id) =>
       checkRules(id, abilities, { limited: true }),
     );
-    test.each(releaseIds)("%s: for writes where there are none", (id) =>
+    test.each(releaseIds)("%s: if they write and the layer is read-only", (id) =>
       checkRules(id, writes, { canWrite: false }),
     );
   });
 
-  describe("what they return", () => {
-    test.each(releaseIds)("%s: -1 without a reason, or with none that there is", async (id) => {
+  describe("return values", () => {
+    test.each(releaseIds)("%s: -1 without errno is EIO, with an unknown one EINVAL", async (id) => {
       const { chain } = await chainOf(id);
       const { top } = await opened(chain);
       expect(await act(top, 22)).toBe("EIO");
-      // Clients of nbdkit are told this, too.
+      // nbdkit sends its clients the same.
       expect(await act(top, 23)).toBe("EINVAL");
       await works(top);
     });
 
-    test.each(releaseIds)("%s: neither 0 nor -1", async (id) => {
+    test.each(releaseIds)("%s: neither 0 nor -1 is EIO", async (id) => {
       const { chain } = await chainOf(id);
       const { top } = await opened(chain);
       expect(await act(top, 24)).toBe("EIO");
       await works(top);
     });
 
-    test("neither 0 nor -1, to a C filter above that calls them by itself", async () => {
+    test("neither 0 nor -1 is EIO for a C filter above that takes a shortcut", async () => {
       const above = nativeLayer("filter", await compileModule("examples/xor/xor.c"));
       const plugin = scriptLayer("plugin", diskPlugin(new Uint8Array(65536), []));
       const layers = [above, await actingFilter("1.44"), plugin];
       const { top } = await opened(await configuredChain(layers, { "xor-key": "1" }));
-      // From the second read on it does.
+      // The shortcut exists from the second read on.
       for (let i = 0; i < 3; i++) {
         expect(await errnoOf(() => top.pread(new Uint8Array(512), 0n, 0))).toBe("no error");
         expect(await act(top, 24)).toBe("EIO");
@@ -194,7 +192,7 @@ describe.skipIf(!haveCompiler)("filters that break rules (needs cc)", () => {
       zero: { type: 6, count: 512 },
     };
 
-    test.each([1, 2])("a plugin of API %i: neither 0 nor -1", async (api) => {
+    test.each([1, 2])("neither 0 nor -1 is EIO from a plugin of API %i", async (api) => {
       const path = await compileModule("test/fixtures/returning.c", {
         defines: { NBDKIT_API_VERSION: String(api) },
         name: `returning-${api}`,
@@ -221,7 +219,7 @@ describe.skipIf(!haveCompiler)("filters that break rules (needs cc)", () => {
       }
     });
 
-    test.each(releaseIds)("%s: a size that there is not", async (id) => {
+    test.each(releaseIds)("%s: a negative size is EIO, the largest size works", async (id) => {
       for (const size of ["-5", "-9223372036854775808"]) {
         const { chain } = await chainOf(id, { texts: { "acting-size": size } });
         const { top } = await opened(chain);
@@ -232,12 +230,12 @@ describe.skipIf(!haveCompiler)("filters that break rules (needs cc)", () => {
       const { top } = await opened(chain);
       expect(await top.getSize()).toBe(9223372036854775807n);
       expect(await errnoOf(() => top.pread(new Uint8Array(512), 2n ** 62n, 0))).toBe("EINVAL");
-      expect(said()).toEqual([
+      expect(logged()).toEqual([
         `disk[1]: disk was asked for pread count=512 offset=${2n ** 62n}${outside}`,
       ]);
     });
 
-    test.each(since("1.12"))("%s: extents that are no list of them", async (id) => {
+    test.each(since("1.12"))("%s: invalid lists of extents fail", async (id) => {
       const { chain } = await chainOf(id);
       const { top } = await opened(chain);
       const map = async (count: number) => {
@@ -247,7 +245,7 @@ describe.skipIf(!haveCompiler)("filters that break rules (needs cc)", () => {
       };
       for (const count of [1, 4]) expect(await map(count)).toMatchObject({ errno: "EINVAL" });
       expect(await map(2)).toMatchObject({ errno: "ERANGE" });
-      // What came before the mistake is kept.
+      // The extents before the mistake are kept.
       expect(await map(3)).toEqual({
         errno: "no error",
         entries: [{ offset: 512n, length: 512n, type: 0 }],
@@ -256,20 +254,20 @@ describe.skipIf(!haveCompiler)("filters that break rules (needs cc)", () => {
     });
   });
 
-  describe("threads of their own", () => {
-    test.each(releaseIds)("%s: may ask the layer below, without a place for errors", async (id) => {
+  describe("threads of the filter's own", () => {
+    test.each(releaseIds)("%s: may call the layer below with NULL for the errno", async (id) => {
       const { chain } = await chainOf(id);
       const { top } = await opened(chain);
       for (let i = 0; i < 3; i++) {
         expect(await act(top, 25)).toBe("no error");
         expect(await act(top, 26)).toBe("EINVAL");
       }
-      expect(said().every((line) => line.includes("pread count=512 offset=65535, outside"))).toBe(
+      expect(logged().every((line) => line.includes("pread count=512 offset=65535, outside"))).toBe(
         true,
       );
     });
 
-    test.each(releaseIds)("%s: that are late are refused", async (id) => {
+    test.each(releaseIds)("%s: get EINVAL after the connection has closed", async (id) => {
       const { chain, calls } = await chainOf(id);
       const first = await opened(chain);
       await works(first.top);
@@ -284,7 +282,7 @@ describe.skipIf(!haveCompiler)("filters that break rules (needs cc)", () => {
   });
 
   describe("reopen", () => {
-    test.each(since("1.16", "1.24"))("%s: closes the layers below, and opens them", async (id) => {
+    test.each(since("1.16", "1.24"))("%s: closes the layers below and opens them", async (id) => {
       const layers = [await actingFilter(id), everyMethod("ts"), recordingScript()];
       const { top } = await opened(await configuredChain(layers, {}));
       await top.getSize();
@@ -294,7 +292,7 @@ describe.skipIf(!haveCompiler)("filters that break rules (needs cc)", () => {
       ] as const) {
         forgetRecord();
         expect(await act(top, action)).toBe("no error");
-        // The name became an argument with 1.21.20.
+        // The export name became an argument in 1.21.20.
         const name = since("1.21.20").includes(id) ? "again" : "it";
         expect(recorded()).toEqual([
           ...["ts finalize", "ts close", "disk close"],
@@ -312,9 +310,9 @@ describe.skipIf(!haveCompiler)("filters that break rules (needs cc)", () => {
       await top.pwrite(new Uint8Array(512), 0n, 0);
       expect(await act(top, 8)).toBe("no error");
       expect(await act(top, 30)).toBe("no error");
-      // Shortcuts know of it, too.
+      // It also ends shortcuts.
       expect(await act(top, 8)).toBe("EINVAL");
-      expect(said()).toEqual(["disk[1]: disk was asked for pwrite, which it cannot do"]);
+      expect(logged()).toEqual(["disk[1]: disk was asked for pwrite, which it cannot do"]);
       expect(await act(top, 29)).toBe("no error");
       expect(await act(top, 8)).toBe("no error");
     });
@@ -324,7 +322,7 @@ describe.skipIf(!haveCompiler)("filters that break rules (needs cc)", () => {
     const asks = (client: NbdClient, count: number) => client.ask({ type: 0, offset: 0n, count });
 
     test.each(["original", "1.4", "1.16", "1.24", "1.44"] as const)(
-      "%s: what calls through pointers of a client that has left is named, and refused",
+      "%s: a call through the pointer of a client that has left is refused, and logged once",
       async (id) => {
         const path = await actingPath(id);
         await using server = await serve([`--filter=${path}`, "memory", "64k"]);
@@ -333,7 +331,7 @@ describe.skipIf(!haveCompiler)("filters that break rules (needs cc)", () => {
         first.request({ type: 2 });
         await first.closed;
         const { client: second } = await NbdClient.ready({ unix: server.socket });
-        // EIO until the first one is closed in the filter.
+        // The filter returns EIO until its first connection is closed.
         for (let answer = 5; answer === 5;) answer = (await asks(second, 27)).error;
         for (const action of [27, 28, 27, 28, 1, 22]) {
           expect((await asks(second, action)).error).toBeGreaterThan(0);
@@ -343,7 +341,7 @@ describe.skipIf(!haveCompiler)("filters that break rules (needs cc)", () => {
         const { code, stderr } = await server.stop();
         expect(code).toBe(0);
         const lines = stderr.replaceAll(path, "PATH").trimEnd().split("\n");
-        // That is said where it came between the two parts of closing.
+        // This line appears only if the call came between finalize and close.
         expect(lines.filter((line) => !line.endsWith("but it is not open"))).toEqual([
           "nbdkit: error: filter acting (PATH) called the layer below by a pointer that is not valid any more",
           "nbdkit: memory[2]: error: memory was asked for pread count=2 offset=65535, outside its size (65536)",
@@ -352,7 +350,7 @@ describe.skipIf(!haveCompiler)("filters that break rules (needs cc)", () => {
     );
 
     test.each(["original", "1.14", "1.44"] as const)(
-      "%s: a thread of its own may call the server's functions",
+      "%s: a thread of the filter's own may call the server's functions",
       async (id) => {
         await using server = await serve([`--filter=${await actingPath(id)}`, "memory", "64k"]);
         const { client } = await NbdClient.ready({ unix: server.socket });
@@ -361,7 +359,7 @@ describe.skipIf(!haveCompiler)("filters that break rules (needs cc)", () => {
         client.terminate();
         const { code, stderr } = await server.stop();
         expect(code).toBe(0);
-        // No client is named, and what there is of one is said not to be there.
+        // The log names no client, and the functions report that there is none.
         expect(stderr).not.toContain("memory[1]");
         expect(stderr).not.toContain("but it has a name");
         expect(stderr.match(/1x/g)?.length).toBe(3);

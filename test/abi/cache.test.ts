@@ -1,4 +1,4 @@
-/** The compiled native runtime that is kept in a folder: who makes it, and what may have become of it. */
+/** The compiled native runtime that is kept in a folder: when it is compiled, loaded, refused and removed. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import {
   chmodSync,
@@ -23,18 +23,18 @@ import { compileModule, haveCompiler } from "#test/modules";
 import { copyPackage } from "#test/package";
 import { installed, program, run } from "#test/server";
 
-/** Compiling the runtime takes seconds where the machine is busy. */
+/** Compiling the runtime takes seconds on a busy machine. */
 const patience = 60_000;
-/** The runtime is kept under a name that no other folder of this machine has. */
+/** Makes the name of the kept runtime unique, so that no other folder of this machine has it. */
 const cc = `cc -DCACHE_TEST=${process.pid}${Date.now()}`;
 const isRoot = process.getuid?.() === 0;
 const mayMount = isRoot && installed("unshare") && Bun.spawnSync(["unshare", "-m", "true"]).success;
 
-/** This project's files, which may keep a runtime. */
+/** A copy of this package, which may keep a runtime. */
 let copied = "";
 const server = () => [...program.slice(0, -1), join(copied, "src/main.ts")];
 
-/** Serve a chain with C in it, with `cache` for the folder. */
+/** Serves a chain with a C filter; `cache` is the folder. */
 async function start(
   cache: string,
   env: Readonly<Record<string, string>> = {},
@@ -43,7 +43,7 @@ async function start(
   const filter = await compileModule("examples/xor/xor.c");
   const args = [`--filter=${filter}`, "-U", "-", "--run", "echo served", "null", "xor-key=1"];
   const { code, stdout, stderr } = await run([...prefix, ...server(), ...args], {
-    // Without a cache of its own, Bun keeps what it compiles in the current folder.
+    // Otherwise Bun keeps what it transpiles in the current folder.
     env: { CC: cc, XDG_CACHE_HOME: cache, BUN_RUNTIME_TRANSPILER_CACHE_PATH: "0", ...env },
   });
   return {
@@ -58,7 +58,7 @@ async function start(
 
 const served = { code: 0, stdout: "served\n", stderr: "" };
 
-/** What is printed where it was compiled. */
+/** The result of a start that compiles the runtime and keeps it in `folder`. */
 function compiledIn(folder: string, compiler = cc) {
   const line = `nbdkit: compiling the native runtime with ${compiler}, which takes some seconds: it is kept in ${folder}\n`;
   return { ...served, stderr: line };
@@ -80,7 +80,7 @@ function temporaryFolder(): Disposable & { readonly path: string; readonly files
 describe.skipIf(!haveCompiler)("the kept native runtime (needs cc)", () => {
   let name = "";
   let runtime: Uint8Array = new Uint8Array();
-  /** A compiler that is done at once: it copies what was compiled before. */
+  /** A compiler that takes no time: it copies what was compiled before. */
   let copier = "";
   let copiedName = "";
   let compiled: ReturnType<typeof temporaryFolder> | undefined;
@@ -106,14 +106,14 @@ describe.skipIf(!haveCompiler)("the kept native runtime (needs cc)", () => {
   });
   beforeEach(() => rmSync(join(copied, "build"), { recursive: true, force: true }));
 
-  /** Where the runtime is looked for in `folder`. */
-  function place(folder: { readonly path: string }): string {
+  /** The path of the runtime in `folder`. */
+  function runtimeIn(folder: { readonly path: string }): string {
     mkdirSync(join(folder.path, "nbdkit-bun"));
     return join(folder.path, "nbdkit-bun", name);
   }
 
   test(
-    "servers that need it at the same time all get it, and one file is kept",
+    "is kept once if two servers compile it at the same time",
     async () => {
       using folder = temporaryFolder();
       const both = await Promise.all([start(folder.path), start(folder.path)]);
@@ -123,9 +123,9 @@ describe.skipIf(!haveCompiler)("the kept native runtime (needs cc)", () => {
     patience,
   );
 
-  test("is used again", async () => {
+  test("is loaded again without a compiler", async () => {
     using folder = temporaryFolder();
-    writeFileSync(place(folder), runtime);
+    writeFileSync(runtimeIn(folder), runtime);
     expect(await start(folder.path, { PATH: "" })).toEqual(served);
   });
 
@@ -133,10 +133,10 @@ describe.skipIf(!haveCompiler)("the kept native runtime (needs cc)", () => {
     { what: "empty", length: 0 },
     { what: "cut off", length: 20_000 },
   ])(
-    "is compiled again where the file is $what",
+    "is compiled again if the file is $what",
     async ({ length }) => {
       using folder = temporaryFolder();
-      const file = place(folder);
+      const file = runtimeIn(folder);
       writeFileSync(file, runtime.subarray(0, length));
       expect(await start(folder.path)).toEqual(compiledIn(here));
       expect(folder.files).toEqual([file]);
@@ -146,7 +146,7 @@ describe.skipIf(!haveCompiler)("the kept native runtime (needs cc)", () => {
   );
 
   describe.skipIf(!isRoot)("(needs root)", () => {
-    /** A library that leaves a file behind where it is loaded, with its digest, as if it were the runtime. */
+    /** Writes a library with a valid digest in place of the runtime. Loading it creates the file `marker`. */
     async function plant(file: string, marker: string): Promise<void> {
       const source = join(dirname(copied), `${basename(copied)}-planted.c`);
       const text = `#include <fcntl.h>
@@ -169,15 +169,15 @@ __attribute__ ((constructor)) static void run (void) { open (${JSON.stringify(ma
         spoil: (folder: string) => chmodSync(`${folder}/home/.cache`, 0o777),
       },
       {
-        what: "the home is another user's",
+        what: "the home belongs to another user",
         spoil: (folder: string) => chownSync(`${folder}/home`, 65_534, 65_534),
       },
       {
-        what: "a folder above the home is another user's",
+        what: "a folder above the home belongs to another user",
         spoil: (folder: string) => chownSync(folder, 65_534, 65_534),
       },
       {
-        what: "the file is another user's",
+        what: "the file belongs to another user",
         spoil: (folder: string) =>
           chownSync(`${folder}/home/.cache/nbdkit-bun/${copiedName}`, 65_534, 0),
       },
@@ -195,7 +195,7 @@ __attribute__ ((constructor)) static void run (void) { open (${JSON.stringify(ma
         },
       },
       {
-        what: "a link on the way is another user's",
+        what: "a link on the way belongs to another user",
         spoil: (folder: string) => {
           renameSync(`${folder}/home/.cache`, `${folder}/real`);
           symlinkSync(`${folder}/real`, `${folder}/home/.cache`);
@@ -203,7 +203,7 @@ __attribute__ ((constructor)) static void run (void) { open (${JSON.stringify(ma
         },
       },
     ])(
-      "is not loaded where $what",
+      "is not loaded if $what",
       async ({ spoil }) => {
         for (const variable of ["HOME", "XDG_CACHE_HOME"]) {
           using folder = temporaryFolder();
@@ -223,7 +223,7 @@ __attribute__ ((constructor)) static void run (void) { open (${JSON.stringify(ma
   });
 
   test(
-    "is kept in the package, and all users find it there",
+    "is kept in the package, where all users find it",
     async () => {
       using folder = temporaryFolder();
       writeFileSync(join(folder.path, "file"), "");
@@ -236,13 +236,13 @@ __attribute__ ((constructor)) static void run (void) { open (${JSON.stringify(ma
   );
 
   test(
-    "is looked for elsewhere where it cannot be loaded",
+    "is compiled into another folder if it cannot be loaded",
     async () => {
       using folder = temporaryFolder();
-      // As it is from a machine with another libc.
+      // Such a file may come from a machine with another libc.
       const other = Buffer.from("no library");
       const digest = new Bun.CryptoHasher("sha256").update(other).digest();
-      writeFileSync(place(folder), Buffer.concat([other, digest]));
+      writeFileSync(runtimeIn(folder), Buffer.concat([other, digest]));
       expect(await start(folder.path)).toEqual(compiledIn("PACKAGE/build"));
       expect(await start(folder.path, { PATH: "" })).toEqual(served);
     },
@@ -250,10 +250,10 @@ __attribute__ ((constructor)) static void run (void) { open (${JSON.stringify(ma
   );
 
   test(
-    "what a killed compiler left is removed later, and so are runtimes of earlier versions",
+    "replaces old runtimes and the leftovers of killed compilers",
     async () => {
       using folder = temporaryFolder();
-      const kept = dirname(place(folder));
+      const kept = dirname(runtimeIn(folder));
       const make = (file: string, ageHours: number) => {
         const path = join(kept, file);
         if (file.endsWith(".so")) writeFileSync(path, "");
@@ -276,10 +276,10 @@ __attribute__ ((constructor)) static void run (void) { open (${JSON.stringify(ma
   );
 
   test(
-    "serves where it cannot be kept, says why, and leaves nothing",
+    "is used with a warning if it cannot be kept, and leaves no files",
     async () => {
       using folder = temporaryFolder();
-      const file = join(dirname(place(folder)), copiedName);
+      const file = join(dirname(runtimeIn(folder)), copiedName);
       mkdirSync(file);
       const { code, stdout, stderr } = await start(folder.path, { CC: copier });
       expect({ code, stdout }).toEqual({ code: 0, stdout: "served\n" });
@@ -292,7 +292,7 @@ __attribute__ ((constructor)) static void run (void) { open (${JSON.stringify(ma
   );
 
   test(
-    "CC may have words of its own",
+    "is compiled with the arguments in CC",
     async () => {
       using folder = temporaryFolder();
       const compiler = `${cc} -DUNUSED=1`;
@@ -301,7 +301,7 @@ __attribute__ ((constructor)) static void run (void) { open (${JSON.stringify(ma
     patience,
   );
 
-  test("says what is missing where there is no compiler", async () => {
+  test("asks for a compiler if there is none", async () => {
     using folder = temporaryFolder();
     expect(await start(folder.path, { CC: "no-such-cc" })).toEqual({
       code: 1,
@@ -314,7 +314,7 @@ __attribute__ ((constructor)) static void run (void) { open (${JSON.stringify(ma
   });
 
   describe.skipIf(!mayMount)("(needs unshare)", () => {
-    /** Folders where nothing can be written to: read-only file systems. */
+    /** The prefix of a command for which these folders are read-only file systems. */
     const readOnly = (folders: readonly string[]): readonly string[] => {
       const mounts = folders
         .map((it) => `mount --bind '${it}' '${it}' && mount -o remount,ro,bind '${it}' && `)
@@ -323,7 +323,7 @@ __attribute__ ((constructor)) static void run (void) { open (${JSON.stringify(ma
     };
 
     test(
-      "is compiled at every start where it cannot be kept, which is said",
+      "is compiled at every start, with a warning, if no folder can keep it",
       async () => {
         using folder = temporaryFolder();
         mkdirSync(join(copied, "build"));
@@ -343,7 +343,7 @@ __attribute__ ((constructor)) static void run (void) { open (${JSON.stringify(ma
       patience,
     );
 
-    test("is kept and loaded where a file system forbids programs", async () => {
+    test("is kept and loaded on a file system that forbids executables", async () => {
       using folder = temporaryFolder();
       const path = join(folder.path, "nbdkit-bun");
       mkdirSync(path);
@@ -356,7 +356,7 @@ __attribute__ ((constructor)) static void run (void) { open (${JSON.stringify(ma
       );
     });
 
-    test("says what is missing where nothing can be written to", async () => {
+    test("asks for a folder if none is writable", async () => {
       mkdirSync(join(copied, "build"));
       const prefix = readOnly(["/var/cache", join(copied, "build"), "/var/tmp", "/tmp"]);
       const result = await start("", { HOME: "/proc", TMPDIR: "/proc" }, prefix);
@@ -370,7 +370,7 @@ __attribute__ ((constructor)) static void run (void) { open (${JSON.stringify(ma
     });
   });
 
-  test("says how the compiler ended where it said nothing itself", async () => {
+  test("reports the status or signal of a compiler that prints nothing", async () => {
     using folder = temporaryFolder();
     const killed = join(folder.path, "cc");
     writeFileSync(killed, "#!/bin/sh\nkill -9 $$\n", { mode: 0o755 });

@@ -1,4 +1,4 @@
-/** A module that crashes: the server says which, and ends by the signal as any program would. */
+/** A module that crashes: the server names it and is killed by the signal. */
 import { describe, expect, test } from "bun:test";
 
 import { NbdClient } from "#test/client";
@@ -24,20 +24,23 @@ const cases = [
 describe.skipIf(!haveCompiler || process.arch !== "x64")("a crash (needs cc, x86-64)", () => {
   const module = () => compileModule("test/fixtures/crashing.c");
 
-  test.each(cases)("by %s ends the server by signal %i", async (by, signal, words) => {
-    const path = await module();
-    await using server = await serve([path, `by=${by}`]);
-    await using client = (await NbdClient.ready({ unix: server.socket })).client;
-    client.request({ type: 0, offset: 0n, count: 512 });
-    await client.closed;
-    const { code, stderr } = await server.stop();
-    expect({ code, stderr }).toEqual({
-      code: 128 + signal,
-      stderr: `nbdkit: the plugin crashing (${path})${words}\n`,
-    });
-  });
+  test.each(cases)(
+    "by %s kills the server with signal %i and names the module",
+    async (by, signal, words) => {
+      const path = await module();
+      await using server = await serve([path, `by=${by}`]);
+      await using client = (await NbdClient.ready({ unix: server.socket })).client;
+      client.request({ type: 0, offset: 0n, count: 512 });
+      await client.closed;
+      const { code, stderr } = await server.stop();
+      expect({ code, stderr }).toEqual({
+        code: 128 + signal,
+        stderr: `nbdkit: the plugin crashing (${path})${words}\n`,
+      });
+    },
+  );
 
-  test("before a client comes names the callback", async () => {
+  test("before the first client names the callback", async () => {
     const path = await module();
     const { code, stderr } = await run([
       ...program,
@@ -54,7 +57,7 @@ describe.skipIf(!haveCompiler || process.arch !== "x64")("a crash (needs cc, x86
     });
   });
 
-  test("that is none of a module's does not name one", async () => {
+  test("outside of modules names none", async () => {
     await using server = await serve([await module()]);
     await using client = (await NbdClient.ready({ unix: server.socket })).client;
     server.process.kill("SIGSEGV");

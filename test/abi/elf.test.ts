@@ -1,4 +1,4 @@
-/** The reader of ELF files against nm, and with files that are damaged. */
+/** The reader of ELF files, compared with nm and with damaged files. */
 import { describe, expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
@@ -30,7 +30,7 @@ async function nm(path: string, which: string) {
     .toSorted();
 }
 
-/** The file without its table of sections, which the loader does not need. */
+/** A copy of the file without its section table, which the loader does not need. */
 function withoutSections(bytes: Uint8Array): Uint8Array {
   const result = Uint8Array.from(bytes);
   result.fill(0, 40, 48).fill(0, 60, 64);
@@ -38,16 +38,17 @@ function withoutSections(bytes: Uint8Array): Uint8Array {
 }
 
 describe.skipIf(stock.length === 0 || !installed("nm"))(
-  "nm shows the same of (needs nbdkit, nm)",
+  "genuine modules (needs nbdkit, nm)",
   () => {
-    test.each(stock.map((path) => ({ file: basename(path), path })))("$file", async ({ path }) => {
+    const files = stock.map((path) => ({ file: basename(path), path }));
+    test.each(files)("$file has the symbols that nm shows", async ({ path }) => {
       const bytes = readFileSync(path);
       const file = readElf(bytes);
       const [wanted, own] = await Promise.all([nm(path, "-u"), nm(path, "--defined-only")]);
       expect({ wanted: names(file, false), own: names(file, true) }).toEqual({ wanted, own });
       expect(file).toMatchObject({ bits: 64, isShared: true });
       if (wanted.includes("malloc")) expect(file.needed).toContain("libc.so.6");
-      // Without its sections it says the same, but to debuggers.
+      // Without sections it has no symbols for debuggers, and the rest is the same.
       expect(readElf(withoutSections(bytes))).toEqual({ ...file, symbols: [] });
     });
   },
@@ -59,20 +60,20 @@ describe.skipIf(!haveCompiler)("compiled modules (needs cc)", () => {
       await compileModule("test/fixtures/sized-filter.c", { defines: { SIZED: 1 }, flags }),
     );
 
-  test("have the symbols of debuggers too", async () => {
+  test("have symbols for debuggers", async () => {
     const { symbols } = readElf(await compiled());
     expect(symbols.map(({ name }) => name)).toContain("filter_init");
   });
 
   test.each([["-Wl,--hash-style=sysv"], ["-Wl,--hash-style=gnu"], ["-Wl,--hash-style=both"]])(
-    "count their symbols without sections (%s)",
+    "have all dynamic symbols without sections (%s)",
     async (flag) => {
       const bytes = await compiled([flag]);
       expect(readElf(withoutSections(bytes)).dynamicSymbols).toEqual(readElf(bytes).dynamicSymbols);
     },
   );
 
-  test("may have lost the symbols of debuggers to damage", async () => {
+  test("have no symbols for debuggers if the symbol table is damaged", async () => {
     const bytes = Uint8Array.from(await compiled());
     const whole = readElf(bytes);
     const view = new DataView(bytes.buffer);
@@ -85,7 +86,7 @@ describe.skipIf(!haveCompiler)("compiled modules (needs cc)", () => {
     expect(readElf(bytes)).toEqual({ ...whole, symbols: [] });
   });
 
-  test("are read or refused wherever they end", async () => {
+  test("are read or refused wherever the file is cut off", async () => {
     const bytes = await compiled();
     const ends = Array.from({ length: 300 }, (_, i) => Math.floor((i * bytes.length) / 300));
     for (const end of ends) {
@@ -97,7 +98,7 @@ describe.skipIf(!haveCompiler)("compiled modules (needs cc)", () => {
     }
   });
 
-  test("are read or refused whatever one byte of the head is", async () => {
+  test("are read or refused with any one byte of the headers changed", async () => {
     const bytes = Uint8Array.from(await compiled());
     for (let at = 0; at < 64 * 12; at++) {
       const copy = bytes.slice();
@@ -111,6 +112,6 @@ describe.skipIf(!haveCompiler)("compiled modules (needs cc)", () => {
   });
 });
 
-test.each(["", "\x7fELF", "hello", "\x7fELF and nothing more"])("%j is refused", (text) => {
+test.each(["", "\x7fELF", "hello", "\x7fELF and nothing more"])("readElf refuses %j", (text) => {
   expect(() => readElf(Buffer.from(text))).toThrow(ConfigError);
 });

@@ -1,4 +1,4 @@
-/** Filters of all layouts that write down each call, the same in TypeScript, and what they have to write down. */
+/** Filters of every layout that record each call, the same in TypeScript, and the calls that they must record. */
 import { appendFileSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -19,10 +19,10 @@ import { layerOnce, nativeLayer, scriptLayer } from "#test/native";
 import { releaseMacro } from "../../codegen/names.ts";
 import type { Layer } from "../../src/chain/layer.ts";
 
-/** The file that all of them append to; known when they are compiled. */
+/** The file to which all of them append. C modules have its path compiled in. */
 const recordFile = join(temporaryFolder(), "record");
 
-/** What was written down since the last time. */
+/** The calls since the last time. */
 export function recorded(): string[] {
   const text = readFileSync(recordFile, "utf8");
   writeFileSync(recordFile, "");
@@ -37,12 +37,12 @@ export function forgetRecord(): void {
 
 const quoted = (text: string) => JSON.stringify(text);
 
-/** A name for a filter with the layout of `id`. No layout allows dots in it. */
+/** The name of the filter with the layout `id`. No layout allows dots in a name. */
 export function filterName(id: ReleaseId): string {
   return id.replaceAll(".", "x");
 }
 
-/** The path of the filter that has all callbacks of a layout, compiled. It is called `name`. */
+/** The path of a compiled filter that is called `name` and has every callback of a layout. */
 export function everyCallbackPath(id: ReleaseId, name = filterName(id)): Promise<string> {
   return compileModule("test/fixtures/every-callback.c", {
     name: `every-${name}`,
@@ -65,7 +65,7 @@ export const recordingPluginPath = (preserved = true) =>
     defines: { RECORD: quoted(recordFile), PRESERVED: preserved ? 1 : 0 },
   });
 
-/** The plugin in C that writes down its calls. */
+/** The C plugin that records its calls. */
 export function recordingPlugin(preserved = true): Promise<Layer> {
   return layerOnce(`disk ${preserved}`, async () =>
     nativeLayer("plugin", await recordingPluginPath(preserved)),
@@ -82,7 +82,7 @@ const numberOf = {
   parallel: 3,
 };
 
-/** A filter in TypeScript with every method, which passes on whatever it is asked. */
+/** A TypeScript filter that has every method, records each call and passes it on. */
 export function everyMethod(name: string): Layer {
   const note = (line: string) => appendFileSync(recordFile, `${name} ${line}\n`);
   const range = (call: string, count: number, offset: bigint, flags: number) =>
@@ -179,7 +179,7 @@ const cNames = {
   canCache: "can_cache",
 } as const;
 export type Question = keyof typeof cNames;
-/** In an order in which none asks another one on its own. */
+/** In this order none of them makes the seam ask another one. */
 export const questionNames = Object.keys(cNames) as Question[];
 export const cNameOf = (question: Question): string => cNames[question];
 
@@ -281,7 +281,7 @@ function addExtents(disk: Uint8Array, offset: number, count: number, flags: numb
   }
 }
 
-// ---- what they have to write down
+// ---- the calls that they must record
 
 /** A layer of a stack: a filter of one layout, or one in TypeScript. */
 export interface Member {
@@ -290,7 +290,7 @@ export interface Member {
   readonly id?: ReleaseId;
 }
 
-/** Whether a C filter has the callback, or TypeScript the method. */
+/** Whether the filter has the callback. TypeScript filters have all. */
 export function knows({ id }: Member, callback: string): boolean {
   if (id === undefined) return true;
   const fields: Readonly<Record<string, unknown>> = releases[id].filter.fields;
@@ -300,7 +300,7 @@ export function knows({ id }: Member, callback: string): boolean {
 const since = ({ id }: Member, other: ReleaseId): boolean =>
   id === undefined || releaseIds.indexOf(id) >= releaseIds.indexOf(other);
 
-/** Both kinds of arguments that a data callback has had. */
+/** The line of a data callback: layouts before 1.4 have no flags. */
 export function dataLine(member: Member, call: string, flags: number): string {
   if (since(member, "1.4")) return `${member.name} ${call} flags=${flags}`;
   return call.startsWith("zero")
@@ -308,14 +308,13 @@ export function dataLine(member: Member, call: string, flags: number): string {
     : `${member.name} ${call}`;
 }
 
-/** Where a filter must do without what its layout does not have. */
 export interface Expected {
   readonly lines: string[];
-  /** The first filter from above that does not know the question, and so answers for itself. */
+  /** The outermost filter that lacks the callback and does not pass the question on. */
   readonly stopped: Member | undefined;
 }
 
-/** Who is asked, and who does not pass the question on. */
+/** The layers that record a question. */
 export function asked(members: readonly Member[], question: Question): Expected {
   const callback = cNames[question];
   const lines: string[] = [];
@@ -326,7 +325,7 @@ export function asked(members: readonly Member[], question: Question): Expected 
   return { lines: [...lines, `disk ${callback}`], stopped: undefined };
 }
 
-/** What a filter that moves and changes data cannot let through without knowing it. */
+/** Questions that do not pass a filter without the callback, since the filter may move or change data. */
 const answersItself = new Set([
   "can_zero",
   "can_fast_zero",
@@ -336,15 +335,15 @@ const answersItself = new Set([
   "can_cache",
 ]);
 
-/** A data request as all layers see it. */
+/** The lines of a data request that passes all layers. */
 export function passed(members: readonly Member[], call: string, flags: number): string[] {
   const plugin = call === "flush" ? "disk flush flags=0" : `disk ${call} flags=${flags}`;
   return [...members.map((member) => dataLine(member, call, flags)), plugin];
 }
 
 /**
- * The same where FUA may have to be a flush: of the filter that has no flags, or of one in TypeScript above it, which
- * leaves that to the seam. Filters in C since nbdkit 1.4 pass the flag on themselves.
+ * The same for requests with FUA. The seam turns FUA into a flush of the first filter whose callbacks have no flags,
+ * or of a TypeScript filter above it. C filters since nbdkit 1.4 pass the flag on.
  */
 export function passedWithFua(members: readonly Member[], call: string, flags: number): string[] {
   const { stopped } = asked(members, "canFua");
@@ -355,7 +354,6 @@ export function passedWithFua(members: readonly Member[], call: string, flags: n
   return [...above, ...passed(below, call, flags & ~FLAG_FUA), ...passed(below, "flush", 0)];
 }
 
-/** The lines of callbacks before there are clients, and after them. */
 export function openLine(member: Member, readonly: boolean, name: string): string {
   const rest = since(member, "1.22")
     ? ` name=${name} tls=0`

@@ -1,4 +1,4 @@
-/** Filters of every layout that fail, each callback in each way that the layout has, and what becomes of it. */
+/** Filters of every layout whose callbacks fail, each in every way that the layout has. */
 import { beforeAll, describe, expect, test } from "bun:test";
 
 import { type ReleaseId, releaseIds } from "#abi/generated/releases.gen";
@@ -16,6 +16,7 @@ import {
   questionNames,
   recorded,
   recordingScript,
+  threadModelLine,
 } from "./every-callback.ts";
 
 const plugin = recordingScript();
@@ -30,7 +31,7 @@ async function chainOf(ids: readonly ReleaseId[], texts: Texts): Promise<Chain> 
   return configuredChain([...filters, plugin], texts);
 }
 
-/** The filter is told to fail in `callback`. */
+/** Parameters that make the filter fail in `callback`. */
 const failing = (id: ReleaseId, callback: string, how = "err", errno = EDQUOT): Texts => ({
   [`${filterName(id)}-errno`]: String(errno),
   [`${filterName(id)}-how`]: how,
@@ -57,25 +58,25 @@ const requests: Readonly<Record<string, (top: NextOps) => unknown>> = {
 
 const hasErr = (id: ReleaseId) => id !== "original" && id !== "1.2";
 
-/** What a -1 means, by how the errno was told. */
+/** The error that a -1 means, by the way in which the filter sets errno. */
 const ways: readonly {
   readonly how: string;
   readonly expected: (id: ReleaseId) => string;
 }[] = [
-  // Without the parameter its false hints count.
+  // Older layouts have no err parameter, so errno counts, which the filter sets to EPIPE.
   { how: "err", expected: (id) => (hasErr(id) ? "EDQUOT" : "EPIPE") },
   { how: "set_error", expected: () => "EDQUOT" },
   { how: "errno", expected: (id) => (hasErr(id) ? "EIO" : "EDQUOT") },
   { how: "nothing", expected: () => "EIO" },
 ];
 
-describe.skipIf(!haveCompiler)("filters that fail (needs cc)", () => {
+describe.skipIf(!haveCompiler)("a filter (needs cc)", () => {
   beforeAll(async () => {
     await Promise.all(releaseIds.map((id) => everyCallback(id)));
   }, 60_000);
 
-  describe("before there are clients", () => {
-    test.each(releaseIds)("%s: the server does not start", async (id) => {
+  describe("that fails before the first client", () => {
+    test.each(releaseIds)("%s: ends the server", async (id) => {
       for (const stage of ["config_complete", "thread_model", "get_ready", "after_fork"]) {
         if (!has(id, stage)) continue;
         await expect(chainOf([id], failing(id, stage))).rejects.toThrow(
@@ -88,7 +89,7 @@ describe.skipIf(!haveCompiler)("filters that fail (needs cc)", () => {
     });
 
     test.each(releaseIds.filter((id) => has(id, "thread_model")))(
-      "%s: any thread model but 0 to 3 is refused, the least of the chain counts",
+      "%s: ends the server by an unknown thread model; the lowest known one of the chain counts",
       async (id) => {
         for (const model of ["4", "-2"]) {
           await expect(chainOf([id], { [`${filterName(id)}-model`]: model })).rejects.toThrow(
@@ -100,34 +101,36 @@ describe.skipIf(!haveCompiler)("filters that fail (needs cc)", () => {
         const chain = await chainOf([id, below], texts);
         expect(chain.threadModel).toBe("serialize_all_requests");
         const models = recorded().filter((line) => line.includes("thread_model"));
-        // From 1.44 on a filter is told what is below it.
-        const told = id === "1.44" ? " next=1" : "";
-        const toldBelow = below === "1.44" ? " next=3" : "";
+        // From 1.44 on a filter can ask for the thread model below it.
         expect(models.slice(1)).toEqual([
-          `${filterName(below)} thread_model${toldBelow}`,
-          `${filterName(id)} thread_model${told}`,
+          threadModelLine({ name: filterName(below), id: below }, 3),
+          threadModelLine({ name: filterName(id), id }, 1),
         ]);
       },
     );
   });
 
-  describe("for a client that opens nothing", () => {
-    test.each(releaseIds.filter((id) => has(id, "preconnect")))("%s", async (id) => {
-      const refusing = await chainOf([id], failing(id, "preconnect"));
-      expect(await errnoOf(() => refusing.preconnect(clientOf(refusing), false))).toBe("EIO");
-      if (!has(id, "list_exports")) return;
-      const listing = await chainOf([id], failing(id, "list_exports"));
-      expect(await errnoOf(() => listing.listExports(clientOf(listing), false))).toBe("EIO");
-      if (!has(id, "default_export")) return;
-      const without = await chainOf([id], failing(id, "default_export"));
-      expect(await without.defaultExport(clientOf(without), false)).toBeUndefined();
-      expect(await errnoOf(() => openConnection(without))).toBe("EINVAL");
-    });
+  describe("that fails before open", () => {
+    const withPreconnect = releaseIds.filter((id) => has(id, "preconnect"));
+    test.each(withPreconnect)(
+      "%s: fails preconnect, the list of exports and the default",
+      async (id) => {
+        const refusing = await chainOf([id], failing(id, "preconnect"));
+        expect(await errnoOf(() => refusing.preconnect(clientOf(refusing), false))).toBe("EIO");
+        if (!has(id, "list_exports")) return;
+        const listing = await chainOf([id], failing(id, "list_exports"));
+        expect(await errnoOf(() => listing.listExports(clientOf(listing), false))).toBe("EIO");
+        if (!has(id, "default_export")) return;
+        const without = await chainOf([id], failing(id, "default_export"));
+        expect(await without.defaultExport(clientOf(without), false)).toBeUndefined();
+        expect(await errnoOf(() => openConnection(without))).toBe("EINVAL");
+      },
+    );
   });
 
-  describe("when it is opened and closed", () => {
+  describe("that fails in open or close", () => {
     test.each(releaseIds)(
-      "%s: the others are closed, and opened for the next client",
+      "%s: has the other layers closed, and opened again for the next client",
       async (id) => {
         const above = id === "1.36" ? "1.44" : "1.36";
         const below = id === "1.30" ? "1.26" : "1.30";
@@ -148,19 +151,19 @@ describe.skipIf(!haveCompiler)("filters that fail (needs cc)", () => {
         const early = opens.slice(0, 2);
         expect(await open("open")).toEqual(early);
         const closes = [`${filterName(below)} close`, "disk close"];
-        // The server opens what is below the original form, and only then.
+        // With the original layout, the server opens the layer below after open has returned.
         expect(await open("open-late")).toEqual(id === "original" ? early : [...opens, ...closes]);
         expect(await open("prepare")).toEqual([
           ...opens,
           ...[`${filterName(below)} prepare`, `${filterName(id)} prepare`],
-          // Only what was prepared.
+          // Only prepared layers are finalized.
           `${filterName(below)} finalize`,
           ...[`${filterName(above)} close`, `${filterName(id)} close`, ...closes],
         ]);
       },
     );
 
-    test.each(releaseIds)("%s: a failing finalize does not prevent others", async (id) => {
+    test.each(releaseIds)("%s: has the other layers finalized if finalize fails", async (id) => {
       const below = id === "1.30" ? "1.26" : "1.30";
       const connection = await opened(await chainOf([id, below], failing(id, "finalize")));
       await connection.close();
@@ -171,7 +174,7 @@ describe.skipIf(!haveCompiler)("filters that fail (needs cc)", () => {
     });
   });
 
-  test.each(releaseIds)("%s: questions", async (id) => {
+  test.each(releaseIds)("%s: is asked a question again after a failure", async (id) => {
     for (const question of questionNames) {
       const callback = cNameOf(question);
       if (!has(id, callback)) continue;
@@ -180,7 +183,7 @@ describe.skipIf(!haveCompiler)("filters that fail (needs cc)", () => {
         expect(await top.exportDescription()).toBeUndefined();
         continue;
       }
-      // Asked again, as nothing is known.
+      // A failure is not remembered.
       for (let i = 0; i < 2; i++) {
         expect([callback, await errnoOf(() => top[question]())]).toEqual([callback, "EIO"]);
       }
@@ -191,9 +194,9 @@ describe.skipIf(!haveCompiler)("filters that fail (needs cc)", () => {
     }
   });
 
-  describe("requests", () => {
+  describe("that fails in a request", () => {
     for (const { how, expected } of ways) {
-      test.each(releaseIds)(`%s tells of it by ${how}`, async (id) => {
+      test.each(releaseIds)(`%s: reports the error by ${how}`, async (id) => {
         for (const [callback, request] of Object.entries(requests)) {
           if (!has(id, callback)) continue;
           const connection = await opened(await chainOf([id], failing(id, callback, how)));
@@ -201,7 +204,7 @@ describe.skipIf(!haveCompiler)("filters that fail (needs cc)", () => {
             callback,
             expected(id),
           ]);
-          // All others are done.
+          // All other requests succeed.
           for (const [other, it] of Object.entries(requests)) {
             if (other === callback || !has(id, other)) continue;
             expect([other, await errnoOf(() => it(connection.top))]).toEqual([other, "no error"]);
@@ -211,7 +214,7 @@ describe.skipIf(!haveCompiler)("filters that fail (needs cc)", () => {
       });
     }
 
-    test.each(releaseIds)("%s hands on the errors of the layer below", async (id) => {
+    test.each(releaseIds)("%s: passes on the errors of the layer below", async (id) => {
       for (const below of ["original", "1.44"] as const) {
         if (below === id) continue;
         for (const [callback, request] of Object.entries(requests)) {
@@ -223,7 +226,7 @@ describe.skipIf(!haveCompiler)("filters that fail (needs cc)", () => {
       }
     });
 
-    test.each(releaseIds)("%s: a zero that is not supported becomes a write", async (id) => {
+    test.each(releaseIds)("%s: has zeroes written if zero fails with EOPNOTSUPP", async (id) => {
       const how = hasErr(id) ? "err" : "set_error";
       const chain = await chainOf([id], failing(id, "zero", how, EOPNOTSUPP));
       const { top } = await opened(chain);
@@ -240,10 +243,10 @@ describe.skipIf(!haveCompiler)("filters that fail (needs cc)", () => {
     });
   });
 
-  describe("what a plugin below cannot do", () => {
-    test.each(releaseIds)("%s: zero", async (id) => {
+  describe("above a plugin without the capability", () => {
+    test.each(releaseIds)("%s: zeroes by writing", async (id) => {
       const { top } = await opened(await chainOf([id], { "disk-zero": "0" }));
-      // A yes of the older filters means that it works somehow, a number of the newer ones says how.
+      // can_zero of older layouts is a boolean and covers emulation. Newer ones return how the layer zeroes.
       const triState = releaseIds.indexOf(id) >= releaseIds.indexOf("1.15.1");
       expect(await top.canZero()).toBe(triState ? "emulate" : "native");
       await top.pwrite(new Uint8Array(512).fill(1), 0n, 0);
@@ -251,13 +254,13 @@ describe.skipIf(!haveCompiler)("filters that fail (needs cc)", () => {
       const back = new Uint8Array(512).fill(2);
       await top.pread(back, 0n, 0);
       expect(back).toEqual(new Uint8Array(512));
-      // No layer says that it is fast.
+      // No layer offers fast zeroing.
       expect(await errnoOf(() => top.zero(512, 0n, FLAG_FAST_ZERO))).toBe(
         triState ? "EOPNOTSUPP" : "EINVAL",
       );
     });
 
-    test.each(releaseIds)("%s: FUA", async (id) => {
+    test.each(releaseIds)("%s: passes FUA as a flag or a flush", async (id) => {
       for (const [number, word] of ["none", "emulate", "native"].entries()) {
         const { top } = await opened(await chainOf([id], { "disk-fua": String(number) }));
         const expected = hasErr(id) ? word : "emulate";
@@ -271,7 +274,7 @@ describe.skipIf(!haveCompiler)("filters that fail (needs cc)", () => {
         forgetRecord();
         await top.pwrite(new Uint8Array(8), 0n, FLAG_FUA);
         const reached = recorded().filter((line) => /^disk (pwrite|flush)/.test(line));
-        // On the disk it is a flag or a flush, whatever the filter knows of it.
+        // The disk gets a flag or a flush, whatever flags the filter's layout has.
         expect(reached).toEqual(
           expected === "native"
             ? ["disk pwrite 8 0 flags=2"]

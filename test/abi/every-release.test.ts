@@ -1,7 +1,4 @@
-/**
- * Filters of every layout with all their callbacks: alone, stacked and mixed with TypeScript,
- * over both kinds of plugins.
- */
+/** Filters of every layout with all callbacks: alone, stacked, mixed with TypeScript, above both kinds of plugins. */
 import { beforeAll, describe, expect, test } from "bun:test";
 
 import { type ReleaseId, releaseIds } from "#abi/generated/releases.gen";
@@ -93,7 +90,7 @@ async function checkEarly(chain: Chain, members: readonly Member[]): Promise<voi
   expect(recorded()).toEqual([...lines(members, "default_export", line), `disk ${line}`]);
 }
 
-/** The empty name: each layer asks for its own default, those that are further down were asked by those above. */
+/** Opens the empty export name: each layer gets its own default export. */
 async function checkDefaultName(chain: Chain, members: readonly Member[]): Promise<void> {
   const connection = await openConnection(chain);
   const opens = recorded().filter((line) => / open /.test(line));
@@ -124,7 +121,7 @@ async function checkClosing(connection: ChainConnection, members: readonly Membe
   ]);
 }
 
-/** What the top layer answers, by whether a filter that does not know the question is on the way. */
+/** The answers of the top layer. Some questions do not pass filters whose layout lacks the callback. */
 function answers(members: readonly Member[]): Record<Question, unknown> {
   const past = (question: Question) => asked(members, question).stopped === undefined;
   const describing = members.filter((it) => knows(it, "export_description"));
@@ -132,7 +129,7 @@ function answers(members: readonly Member[]): Record<Question, unknown> {
     getSize: 65536n,
     blockSize: { minimum: 1, preferred: 4096, maximum: 65536 },
     exportDescription: ["a disk", ...upwards(describing).map((it) => it.name)]
-      // TypeScript adds nothing.
+      // The TypeScript filters add nothing.
       .filter((name) => !name.startsWith("ts"))
       .join(", "),
     canWrite: true,
@@ -157,11 +154,11 @@ async function checkQuestions({ top }: ChainConnection, members: readonly Member
   }
 }
 
-/** Questions are asked below, when they are of use there for the first time. */
+/** The recorded requests, without the questions that the layers below get when their answers are first needed. */
 const requests = () =>
   recorded().filter((line) => !/ (can_\w+|get_size|is_rotational)$/.test(line));
 
-/** Requests of all kinds reach all layers, with the flags that can be told to them, and have their effect. */
+/** Requests of all kinds reach all layers, with the flags that their layouts have, and take effect. */
 async function checkData({ top }: ChainConnection, members: readonly Member[]): Promise<void> {
   const can = answers(members);
   const data = Uint8Array.from({ length: 1024 }, (_, i) => (i % 255) + 1);
@@ -205,12 +202,12 @@ async function checkData({ top }: ChainConnection, members: readonly Member[]): 
 async function checkExtents(
   top: ChainConnection["top"],
   members: readonly Member[],
-  told: boolean,
+  supported: boolean,
 ) {
   for (const flags of [0, FLAG_REQ_ONE]) {
     const extents = new Extents(512n, 65536n);
     await top.extents(2048, 512n, flags, extents);
-    if (told) {
+    if (supported) {
       const hole = { offset: 512n, length: flags === 0 ? 1024n : 512n, type: 3 };
       const after = { offset: 1536n, length: 1024n, type: 0 };
       expect(extents.entries).toEqual(flags === 0 ? [hole, after] : [hole]);
@@ -236,7 +233,7 @@ async function checkStack(members: readonly Member[], kind: PluginKind): Promise
   expect(await errnoOf(() => second.top.pwrite(new Uint8Array(1), 0n, 0))).toBe("EINVAL");
   recorded();
   await checkClosing(second, members);
-  // The other one goes on.
+  // The first client goes on.
   await checkData(first, members);
   await checkClosing(first, members);
   await chain.cleanup();
@@ -247,36 +244,42 @@ async function checkStack(members: readonly Member[], kind: PluginKind): Promise
 
 const release = (id: ReleaseId): Member => ({ name: filterName(id), id });
 
-describe.skipIf(!haveCompiler)("filters with every callback (needs cc)", () => {
-  beforeAll(async () => {
-    await Promise.all([...releaseIds.map((id) => everyCallback(id)), recordingPlugin()]);
-  }, 60_000);
+describe.skipIf(!haveCompiler)(
+  "filters with every callback are called in nbdkit's order (needs cc)",
+  () => {
+    beforeAll(async () => {
+      await Promise.all([...releaseIds.map((id) => everyCallback(id)), recordingPlugin()]);
+    }, 60_000);
 
-  for (const kind of ["TypeScript", "C"] as const) {
-    describe(`over a plugin in ${kind}`, () => {
-      test.each(releaseIds)("%s alone", (id) => checkStack([release(id)], kind));
+    for (const kind of ["TypeScript", "C"] as const) {
+      describe(`above a ${kind} plugin`, () => {
+        test.each(releaseIds)("%s: alone", (id) => checkStack([release(id)], kind));
 
-      test.each(releaseIds)("%s between filters in TypeScript", (id) =>
-        checkStack([{ name: "ts1" }, release(id), { name: "ts2" }], kind),
-      );
+        test.each(releaseIds)("%s: between TypeScript filters", (id) =>
+          checkStack([{ name: "ts1" }, release(id), { name: "ts2" }], kind),
+        );
 
-      test("all of them, the newest outermost", () =>
-        checkStack(releaseIds.map(release).toReversed(), kind));
+        test("all layouts, the newest outermost", () =>
+          checkStack(releaseIds.map(release).toReversed(), kind));
 
-      test("all of them, the newest innermost", () => checkStack(releaseIds.map(release), kind));
+        test("all layouts, the newest innermost", () => checkStack(releaseIds.map(release), kind));
 
-      test.each([1, 2, 3, 4])("all of them in no order, %i", (seed) =>
-        checkStack(shuffled(releaseIds, randomFrom(seed)).map(release), kind),
-      );
+        test.each([1, 2, 3, 4])("all layouts in random order %i", (seed) =>
+          checkStack(shuffled(releaseIds, randomFrom(seed)).map(release), kind),
+        );
 
-      test.each([5, 6, 7, 8, 9, 10])("some of them and filters in TypeScript, %i", (seed) => {
-        const random = randomFrom(seed);
-        const some = shuffled(releaseIds, random)
-          .slice(0, 2 + (seed % 5))
-          .map(release);
-        const others: Member[] = ["ts1", "ts2", "ts3"].map((name) => ({ name }));
-        return checkStack(shuffled([...some, ...others], random), kind);
+        test.each([5, 6, 7, 8, 9, 10])(
+          "some layouts and TypeScript filters in random order %i",
+          (seed) => {
+            const random = randomFrom(seed);
+            const some = shuffled(releaseIds, random)
+              .slice(0, 2 + (seed % 5))
+              .map(release);
+            const others: Member[] = ["ts1", "ts2", "ts3"].map((name) => ({ name }));
+            return checkStack(shuffled([...some, ...others], random), kind);
+          },
+        );
       });
-    });
-  }
-});
+    }
+  },
+);

@@ -1,4 +1,4 @@
-/** Filters and plugins compiled against other structs: smaller, larger, without the marker. */
+/** Filters and plugins whose structs are smaller or larger than ours, or lack the marker of the original layout. */
 import { describe, expect, test } from "bun:test";
 
 import { errnoOf } from "#test/chain";
@@ -13,8 +13,8 @@ describe.skipIf(!haveCompiler)("structs of other sizes (needs cc)", () => {
   test.each([
     { SIZED: 1, what: "ends after config_help", adds: 0 },
     { SIZED: 2, what: "ends after pread", adds: 1 },
-    { SIZED: 3, what: "has fields at its end that we do not know", adds: 1 },
-  ])("a filter whose struct $what", async ({ SIZED, adds }) => {
+    { SIZED: 3, what: "has unknown fields at its end", adds: 1 },
+  ])("a filter works if its struct $what", async ({ SIZED, adds }) => {
     await using stack = await nativeStack([nativeLayer("filter", await sized("filter", SIZED))], {
       sized: "yes",
     });
@@ -29,8 +29,8 @@ describe.skipIf(!haveCompiler)("structs of other sizes (needs cc)", () => {
 
   test.each([
     { SIZED: 1, what: "is nbdkit 1.0's" },
-    { SIZED: 3, what: "has fields at its end that we do not know" },
-  ])("a plugin whose struct $what", async ({ SIZED }) => {
+    { SIZED: 3, what: "has unknown fields at its end" },
+  ])("a plugin works if its struct $what", async ({ SIZED }) => {
     const plugin = nativeLayer("plugin", await sized("plugin", SIZED));
     await using stack = await nativeStack([], {}, { plugin });
     const { top } = await stack.connect();
@@ -42,7 +42,7 @@ describe.skipIf(!haveCompiler)("structs of other sizes (needs cc)", () => {
   });
 });
 
-/** `sizeof (struct nbdkit_plugin)` as it grew, and what may come. */
+/** `sizeof (struct nbdkit_plugin)` in each release, and one that is larger than all. */
 const pluginSizes = [
   { size: 176, release: "1.0" },
   { size: 192, release: "1.1.13" },
@@ -64,7 +64,7 @@ const pluginSizes = [
 ];
 
 describe.skipIf(!haveCompiler)("plugins of every size (needs cc)", () => {
-  test.each(pluginSizes)("$size bytes, as in $release", async ({ size }) => {
+  test.each(pluginSizes)("work with $size bytes, as in $release", async ({ size }) => {
     const path = await compileModule("test/fixtures/sized-plugin.c", {
       defines: { SIZED: 2, STRUCT_SIZE: size },
     });
@@ -83,7 +83,7 @@ describe.skipIf(!haveCompiler)("plugins of every size (needs cc)", () => {
 });
 
 test.skipIf(!haveCompiler)(
-  "a plugin's struct that ends within a field lacks it (needs cc)",
+  "a plugin whose struct ends within a field lacks this field (needs cc)",
   async () => {
     const path = await compileModule("test/fixtures/sized-plugin.c", {
       defines: { SIZED: 2, STRUCT_SIZE: "(offsetof (struct nbdkit_plugin, pread) + 4)" },
@@ -92,17 +92,17 @@ test.skipIf(!haveCompiler)(
   },
 );
 
-describe.skipIf(!haveCompiler)("filters without the marker of the original form (needs cc)", () => {
+describe.skipIf(!haveCompiler)("unmarked filters (needs cc)", () => {
   const foreign = (FOREIGN: number) =>
     compileModule("test/fixtures/foreign.c", { defines: { FOREIGN } });
 
   for (const readonly of [false, true]) {
     test.each([
-      { FOREIGN: 1, release: "original", model: "parallel" },
-      { FOREIGN: 2, release: "1.2", model: "serialize_connections" },
-      { FOREIGN: 2, release: undefined, model: "serialize_connections" },
+      { FOREIGN: 1, how: "as original", release: "original", model: "parallel" },
+      { FOREIGN: 2, how: "as 1.2", release: "1.2", model: "serialize_connections" },
+      { FOREIGN: 2, how: "by default", release: undefined, model: "serialize_connections" },
     ] as const)(
-      `the user says $release, opened with readonly=${readonly}`,
+      `are loaded $how and work with readonly=${readonly}`,
       async ({ FOREIGN, release, model }) => {
         const filter = nativeLayer("filter", await foreign(FOREIGN), { release });
         await using stack = await nativeStack([filter]);
@@ -119,7 +119,7 @@ describe.skipIf(!haveCompiler)("filters without the marker of the original form 
     );
   }
 
-  test("an open of the original form, which opens nothing, fails and says which option helps", async () => {
+  test("fail in open without --filter-release=original, and the error names the option", async () => {
     await using stack = await nativeStack([nativeLayer("filter", await foreign(1))]);
     const failure = await stack.connect().catch((error: unknown) => error);
     expect(failure).toMatchObject({
@@ -130,7 +130,7 @@ describe.skipIf(!haveCompiler)("filters without the marker of the original form 
     });
   });
 
-  test("the user says 1.2 of a filter that is marked", async () => {
+  test("may be loaded as 1.2, unlike marked ones", async () => {
     const marked = await compileModule("examples/xor/xor.c");
     expect(() => nativeLayer("filter", marked, { release: "1.2" })).toThrow(
       "xor.so: this filter is marked as one of the original form, but --filter-release chooses the layout of nbdkit 1.2",
@@ -138,7 +138,7 @@ describe.skipIf(!haveCompiler)("filters without the marker of the original form 
     expect(nativeLayer("filter", marked, { release: "original" }).name).toBe("xor");
   });
 
-  test.skipIf(!installed("nbdinfo"))("the open gets its flag (needs nbdinfo)", async () => {
+  test.skipIf(!installed("nbdinfo"))("get readonly in open (needs nbdinfo)", async () => {
     for (const [FOREIGN, flags] of [
       [1, ["-r"]],
       [1, []],

@@ -1,16 +1,16 @@
-/** The functions that modules may call, called by a plugin: what they answer, here and in nbdkit. */
+/** The answers of the functions that modules may call, in this server and in nbdkit. */
 import { describe, expect, test } from "bun:test";
 
 import { NbdClient } from "#test/client";
 import { compileModule, haveCompiler } from "#test/modules";
 import { installed, program, run, serve, type Served } from "#test/server";
 
-import { answers, answersOfOurs } from "./answers.ts";
+import { answers, ownAnswers } from "./answers.ts";
 
 const asking = (): Promise<string> => compileModule("test/fixtures/asking.c");
 
-/** What the plugin told, as `[ask, answer]`. */
-function told(stderr: string): (readonly [string, string])[] {
+/** The answers that the plugin printed, as `[ask, answer]`. */
+function answersIn(stderr: string): (readonly [string, string])[] {
   return [...stderr.matchAll(/^asked (.*?) ->(.*)$/gm)].map((it) => [
     it[1] ?? "",
     (it[2] ?? "").trim(),
@@ -32,10 +32,10 @@ async function ask(
     ...words,
   ]);
   expect({ code, stderr }).toMatchObject({ code: 0 });
-  return told(stderr);
+  return answersIn(stderr);
 }
 
-/** A request that the plugin acts upon; the client is not told the answer. */
+/** Connects and sends a read, whose length makes the plugin do something. */
 async function reading(server: Served, count: number): Promise<NbdClient> {
   const { client } = await NbdClient.ready({ unix: server.socket }, "an export");
   client.request({ type: 0, offset: 0n, count });
@@ -48,19 +48,19 @@ const servers = [
 ] as const;
 
 describe.skipIf(!haveCompiler)("functions for modules (needs cc)", () => {
-  test.each([...answers, ...answersOfOurs])("%s -> %s", async (word, answer) => {
+  test.each([...answers, ...ownAnswers])("%s -> %s", async (word, answer) => {
     expect(await ours).toContainEqual([word, answer]);
   });
-  const ours = haveCompiler ? ask(program, [...answers, ...answersOfOurs]) : undefined;
+  const ours = haveCompiler ? ask(program, [...answers, ...ownAnswers]) : undefined;
 
-  test.skipIf(!installed("nbdkit"))("nbdkit answers the same (needs nbdkit)", async () => {
+  test.skipIf(!installed("nbdkit"))("give the same answers in nbdkit (needs nbdkit)", async () => {
     expect(await ask(["nbdkit"], answers)).toEqual(answers);
   });
 
   describe.each(servers)("in $what", ({ command, needs }) => {
     const usable = needs.every((name) => installed(name));
 
-    test.skipIf(!usable)("the client is known in its callbacks only", async () => {
+    test.skipIf(!usable)("know the client only in its own callbacks", async () => {
       await using server = await serve([await asking(), "outside=1"], { program: command });
       await using client = await reading(server, 1);
       await client.reply();
@@ -77,14 +77,14 @@ describe.skipIf(!haveCompiler)("functions for modules (needs cc)", () => {
         ["outside", "truncated peer -1: byte 255"],
         ["outside", "process 0, user -1, group -1"],
       ];
-      expect(told(server.stderr())).toEqual([
+      expect(answersIn(server.stderr())).toEqual([
         ...unknown,
         ...known("in open"),
         ...known("in pread"),
       ]);
     });
 
-    test.skipIf(!usable)("a sleep ends when the client leaves", async () => {
+    test.skipIf(!usable)("nbdkit_nanosleep returns when the client leaves", async () => {
       await using server = await serve([await asking()], { program: command });
       const client = await reading(server, 2);
       await server.printed(/sleep -> begins/);
@@ -92,7 +92,7 @@ describe.skipIf(!haveCompiler)("functions for modules (needs cc)", () => {
       await server.printed(/sleep -> -1 1/);
     });
 
-    test.skipIf(!usable)("a sleep ends when the server stops", async () => {
+    test.skipIf(!usable)("nbdkit_nanosleep returns when the server stops", async () => {
       await using server = await serve([await asking()], { program: command });
       await using client = await reading(server, 2);
       await server.printed(/sleep -> begins/);
@@ -102,18 +102,21 @@ describe.skipIf(!haveCompiler)("functions for modules (needs cc)", () => {
       expect(await server.process.exited).toBe(0);
     });
 
-    test.skipIf(!usable)("a thread of a module's own sleeps until the server stops", async () => {
-      await using server = await serve([await asking()], { program: command });
-      const client = await reading(server, 6);
-      await server.printed(/thread -> begins/);
-      client.terminate();
-      server.process.kill("SIGINT");
-      await server.printed(/thread -> -1 1/);
-      await server.printed(/cleanup -> over/);
-      expect(await server.process.exited).toBe(0);
-    });
+    test.skipIf(!usable)(
+      "nbdkit_nanosleep on a module's own thread lasts until the server stops",
+      async () => {
+        await using server = await serve([await asking()], { program: command });
+        const client = await reading(server, 6);
+        await server.printed(/thread -> begins/);
+        client.terminate();
+        server.process.kill("SIGINT");
+        await server.printed(/thread -> -1 1/);
+        await server.printed(/cleanup -> over/);
+        expect(await server.process.exited).toBe(0);
+      },
+    );
 
-    test.skipIf(!usable)("a module stops the server", async () => {
+    test.skipIf(!usable)("nbdkit_shutdown stops the server", async () => {
       await using server = await serve([await asking()], { program: command });
       const client = await reading(server, 3);
       expect((await client.reply()).error).toBe(0);
@@ -122,7 +125,7 @@ describe.skipIf(!haveCompiler)("functions for modules (needs cc)", () => {
     });
   });
 
-  test("a module has its client's later requests refused", async () => {
+  test("a soft nbdkit_disconnect refuses the client's later requests", async () => {
     const ESHUTDOWN = 108;
     await using server = await serve([await asking()]);
     await using client = await reading(server, 4);
@@ -133,7 +136,7 @@ describe.skipIf(!haveCompiler)("functions for modules (needs cc)", () => {
     expect((await client.reply()).error).toBe(ESHUTDOWN);
   });
 
-  test("a module hangs up on its client at once, and only on that one", async () => {
+  test("a forced nbdkit_disconnect closes the connection of this client only", async () => {
     await using server = await serve([await asking()]);
     await using other = await reading(server, 1);
     await other.reply();

@@ -1,6 +1,6 @@
 /**
- * nbdkit_debug_hexdump, nbdkit_debug_hexdiff, nbdkit_name and nbdkit_timestamp, as recorded from
- * nbdkit 1.48.1; and their like in TypeScript.
+ * nbdkit_debug_hexdump, nbdkit_debug_hexdiff, nbdkit_name and nbdkit_timestamp, compared with records of nbdkit
+ * 1.48.1, and the same functions in TypeScript.
  */
 import { afterAll, afterEach, beforeEach, describe, expect, spyOn, test } from "bun:test";
 import { readFileSync } from "node:fs";
@@ -15,7 +15,7 @@ const recorded = readFileSync(join(import.meta.dir, "hexdump-recorded.txt"), "ut
   .trimEnd()
   .split("\n");
 
-describe.skipIf(!haveCompiler)("dumps of a C module (needs cc)", () => {
+describe.skipIf(!haveCompiler)("in a C module (needs cc)", () => {
   const printed = async (...args: string[]): Promise<readonly string[]> => {
     const plugin = await compileModule("test/fixtures/hexdump.c");
     const { code, stderr } = await run([...program, "-U", "-", ...args, plugin, "--run", "true"]);
@@ -23,28 +23,28 @@ describe.skipIf(!haveCompiler)("dumps of a C module (needs cc)", () => {
     return stderr.trimEnd().split("\n");
   };
 
-  test("are those of nbdkit", async () => {
+  test("dumps are those of nbdkit", async () => {
     const lines = await printed("-v");
     const dumps = lines.filter((line) => /^nbdkit: debug: .*\|$/.test(line));
     expect(dumps.map((line) => line.slice("nbdkit: debug: ".length))).toEqual([...recorded]);
   });
 
-  test("are not printed without -v; the server has no name, and there is a time", async () => {
+  test("nbdkit_name is NULL without --name, nbdkit_timestamp is the time, and dumps need -v", async () => {
     const before = Date.now();
     const [name, time, ...rest] = await printed();
     expect([name, rest]).toEqual(["NAME none", []]);
     expect(time).toMatch(/^TIME \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}$/);
-    const told = Date.parse(`${time?.slice("TIME ".length).replace(" ", "T").slice(0, 23)}Z`);
-    expect(told).toBeGreaterThanOrEqual(before);
-    expect(told).toBeLessThanOrEqual(Date.now());
+    const printedMs = Date.parse(`${time?.slice("TIME ".length).replace(" ", "T").slice(0, 23)}Z`);
+    expect(printedMs).toBeGreaterThanOrEqual(before);
+    expect(printedMs).toBeLessThanOrEqual(Date.now());
   });
 
-  test("the name is that of --name", async () => {
+  test("nbdkit_name is the value of --name", async () => {
     expect(await printed("--name=a disk")).toContain("NAME a disk");
   });
 });
 
-describe("dumps in TypeScript", () => {
+describe("in TypeScript", () => {
   const lines: string[] = [];
   const printed = spyOn(log, "moduleDebug");
   beforeEach(() => void printed.mockImplementation((line) => void lines.push(line)));
@@ -62,7 +62,7 @@ describe("dumps in TypeScript", () => {
   for (let i = 3; i < 256; i += 17) two[i] = (two[i] ?? 0) ^ 0x55;
   two.set(one.subarray(16, 32), 16);
 
-  test("are those of nbdkit", () => {
+  test("dumps are those of nbdkit", () => {
     log.verbose = true;
     for (const start of [0n, 5n, 16n, 0xfffffff8n, 2n ** 64n - 4n]) {
       for (const [i, length] of [0, 1, 8, 11, 16, 17, 40].entries()) {
@@ -75,22 +75,22 @@ describe("dumps in TypeScript", () => {
         );
       }
     }
-    // The log shows a backslash as two.
+    // The record has each backslash twice, as the log prints it.
     expect(lines.map((line) => line.replaceAll("\\", "\\\\"))).toEqual([...recorded]);
   });
 
-  test("are not made without -v", () => {
+  test("dumps need -v", () => {
     log.verbose = false;
     debugHexdump(one);
     debugHexdiff(one, two);
     expect(lines).toEqual([]);
   });
 
-  test("of buffers of different lengths are refused", () => {
+  test("debugHexdiff refuses buffers of different lengths", () => {
     expect(() => debugHexdiff(one, two.subarray(1))).toThrow(NbdError);
   });
 
-  test("the name is that of --name", () => {
+  test("serverName is the value of --name", () => {
     log.serverName = undefined;
     expect(serverName()).toBeUndefined();
     log.serverName = "a disk";

@@ -76,10 +76,13 @@ function asTheCompilerSays({ size, fields }: StructLayout): unknown {
 }
 
 describe.skipIf(!hasCompiler)(`layouts${needsCompiler}`, () => {
-  test.each(probes)("%s is laid out as by cc", async (_, layout, struct, header) => {
-    const names = Object.keys(layout.fields);
-    expect(await probe(struct, header, names)).toEqual(asTheCompilerSays(layout));
-  });
+  test.each(probes)(
+    "%s has the sizes and offsets that cc gives it",
+    async (_, layout, struct, header) => {
+      const names = Object.keys(layout.fields);
+      expect(await probe(struct, header, names)).toEqual(asTheCompilerSays(layout));
+    },
+  );
 
   test("a plugin of API version 1 has its fields in the same places", async () => {
     const { size, fields } = layouts.plugin;

@@ -1,4 +1,4 @@
-/** Lists of exports and extents that several layers put something into, in C and in TypeScript. */
+/** Lists of exports and extents to which several layers add entries, in C and in TypeScript. */
 import { describe, expect, test } from "bun:test";
 
 import { defineFilter, definePlugin, EXTENT_HOLE, EXTENT_ZERO } from "#api";
@@ -8,7 +8,7 @@ import { nativeLayer, nativeStack, scriptLayer } from "#test/native";
 
 const lists = async () => nativeLayer("filter", await compileModule("test/fixtures/lists.c"));
 
-/** Every other block is a hole. What it tells ends with the range that it is asked for. */
+/** Every other block is a hole. The extents end with the requested range. */
 const block = 512n;
 const plugin = definePlugin({
   name: "striped",
@@ -58,7 +58,7 @@ const chains = [
 ];
 
 describe.skipIf(!haveCompiler)("a list that goes through several layers (needs cc)", () => {
-  test.each(chains)("has each export once: $what", async ({ filters, names }) => {
+  test.each(chains)("has each export once ($what)", async ({ filters, names }) => {
     await using stack = await nativeStack(
       await filters(),
       {},
@@ -68,7 +68,7 @@ describe.skipIf(!haveCompiler)("a list that goes through several layers (needs c
     expect(exports.entries.map(({ name }) => name)).toEqual(names);
   });
 
-  test.each(chains)("has all extents that it was given in parts: $what", async ({ filters }) => {
+  test.each(chains)("has all extents that were added in two parts ($what)", async ({ filters }) => {
     await using stack = await nativeStack(
       await filters(),
       {},
@@ -83,7 +83,7 @@ describe.skipIf(!haveCompiler)("a list that goes through several layers (needs c
   });
 
   test.each(chains)(
-    "has all of more extents than are copied at once: $what",
+    "has all extents if they are more than one copy holds ($what)",
     async ({ filters }) => {
       await using stack = await nativeStack(
         await filters(),

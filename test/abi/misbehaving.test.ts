@@ -1,4 +1,4 @@
-/** Modules that do to the process what they may not: a line names them, before anything of Bun's. */
+/** Modules that exit, crash or close the server's descriptors: one line names the module and what it did. */
 import { describe, expect, test } from "bun:test";
 
 import { NbdClient } from "#test/client";
@@ -9,7 +9,7 @@ const SIGSEGV = 11;
 
 const crashed = (op: string) => `crashed${op}: Segmentation fault`;
 
-/** What is done, what is said of it, and the status. */
+/** The misdeed, the message about it, and the status of the server. */
 const ends = [
   ["exit", "called exit in pread: the server ends with status 5", 5],
   ["_exit", "called _exit in pread: the server ends with status 5", 5],
@@ -28,10 +28,10 @@ const loads = [
   ["null-thread", crashed(" while it was loaded"), 128 + SIGSEGV],
 ] as const;
 
-describe.skipIf(!haveCompiler)("a module that (needs cc)", () => {
+describe.skipIf(!haveCompiler)("a misbehaving module (needs cc)", () => {
   const module = () => compileModule("test/fixtures/misbehaving.c");
 
-  test.each(ends)("%s is named: it %s", async (does, words, status) => {
+  test.each(ends)("with in=pread does=%s is named: %s", async (does, words, status) => {
     const path = await module();
     await using server = await serve([path, "in=pread", `does=${does}`]);
     await using client = (await NbdClient.ready({ unix: server.socket })).client;
@@ -44,7 +44,7 @@ describe.skipIf(!haveCompiler)("a module that (needs cc)", () => {
     });
   });
 
-  test.each(loads)("%s in a constructor is named: it %s", async (does, words, status) => {
+  test.each(loads)("with does=%s in a constructor is named: %s", async (does, words, status) => {
     const path = await module();
     const command = [...program, "-U", "-", path, "--run", "true"];
     const { code, stderr } = await run(command, { env: { MISBEHAVING: does } });
@@ -52,7 +52,7 @@ describe.skipIf(!haveCompiler)("a module that (needs cc)", () => {
   });
 
   test.each(["closes", "closefrom", "close_range", "dup2"])(
-    "%s the server's descriptors is named, and the server goes on",
+    "with does=%s cannot close the server's descriptors, and is named",
     async (does) => {
       const path = await module();
       for (const callback of ["config_complete", "after_fork", "open", "pread"]) {
@@ -73,7 +73,7 @@ describe.skipIf(!haveCompiler)("a module that (needs cc)", () => {
   );
 
   test.each(["config_complete", "after_fork"])(
-    "closes the server's descriptors in %s does not keep the command of --run from ending it",
+    "with in=%s does=closes does not keep the server from ending after --run",
     async (callback) => {
       const path = await module();
       const args = ["-U", "-", path, `in=${callback}`, "does=closes", "--run", "echo ran; exit 7"];
@@ -86,16 +86,16 @@ describe.skipIf(!haveCompiler)("a module that (needs cc)", () => {
     },
   );
 
-  test("passes no path gets nbdkit's words", async () => {
+  test("gets nbdkit's message for a NULL path", async () => {
     const path = await module();
-    const said = async (does: string) => {
+    const errorOf = async (does: string) => {
       const args = ["-U", "-", path, "in=config_complete", `does=${does}`, "--run", "true"];
       return (await run([...program, ...args])).stderr;
     };
-    expect(await said("null-path")).toBe(
+    expect(await errorOf("null-path")).toBe(
       "nbdkit: error: cannot convert null or empty path to an absolute path\n",
     );
-    expect(await said("null-realpath")).toBe(
+    expect(await errorOf("null-realpath")).toBe(
       "nbdkit: error: cannot resolve a null or empty path\n",
     );
   });

@@ -16,7 +16,7 @@ import { nativeLayer, nativeStack, scriptLayer } from "#test/native";
 
 import type { Layer } from "../../src/chain/layer.ts";
 
-/** Adds 1 to every byte that is read, at once or later. */
+/** A filter that adds 1 to every byte of a read, at once or later. */
 const plusOne = (later: boolean) =>
   defineFilter({
     name: "plusone",
@@ -53,27 +53,27 @@ describe.skipIf(!haveCompiler)("mixed chains (needs cc)", () => {
     readonly expected: (byte: number) => number;
   }[] = [
     {
-      what: "C over TS",
+      what: "C above TS",
       filters: async () => [await xor()],
       expected: (byte) => byte ^ 0x5a,
     },
     {
-      what: "C, C over TS",
+      what: "C, C above TS",
       filters: async () => [await xor(), await xor()],
       expected: (byte) => byte,
     },
     {
-      what: "TS, C over TS",
+      what: "TS, C above TS",
       filters: async () => [scriptLayer("filter", plusOne(false)), await xor()],
       expected: (byte) => ((byte ^ 0x5a) + 1) & 255,
     },
     {
-      what: "C, TS, C over TS",
+      what: "C, TS, C above TS",
       filters: async () => [await xor(), scriptLayer("filter", plusOne(false)), await xor()],
       expected: (byte) => (((byte ^ 0x5a) + 1) & 255) ^ 0x5a,
     },
     {
-      what: "C, TS that takes its time, C, TS, nbdkit 1.2 over TS",
+      what: "C, slow TS, C, slow TS, a filter for nbdkit 1.2 above TS",
       filters: async () => [
         await xor(),
         scriptLayer("filter", plusOne(true)),
@@ -86,7 +86,8 @@ describe.skipIf(!haveCompiler)("mixed chains (needs cc)", () => {
   ];
 
   for (const later of [false, true]) {
-    test.each(chains)(`$what, whose disk answers ${later ? "later" : "at once"}`, async (chain) => {
+    const when = later ? "later" : "at once";
+    test.each(chains)(`$what: reads pass all layers if the disk answers ${when}`, async (chain) => {
       await using stack = await nativeStack(await chain.filters(), { "xor-key": "90" }, { later });
       const { top } = await stack.connect();
       const expected = stack.disk.map(chain.expected);
@@ -103,7 +104,7 @@ describe.skipIf(!haveCompiler)("mixed chains (needs cc)", () => {
     });
   }
 
-  test("what was the layer below in one request is it afterwards, too", async () => {
+  test("`next` of a request still works after the request", async () => {
     let kept: NextOps | undefined;
     const keeps = defineFilter({
       name: "keeps",
@@ -121,7 +122,7 @@ describe.skipIf(!haveCompiler)("mixed chains (needs cc)", () => {
     expect(buf).toEqual(stack.disk.slice(0, 512).map((byte) => byte ^ 90));
   });
 
-  test("writes come back as they were written", async () => {
+  test("written data reads back unchanged", async () => {
     await using stack = await nativeStack([await xor()], { "xor-key": "7" });
     const { top } = await stack.connect();
     const data = Uint8Array.from({ length: 3000 }, (_, i) => i % 256);
@@ -134,7 +135,7 @@ describe.skipIf(!haveCompiler)("mixed chains (needs cc)", () => {
     expect(stack.disk.subarray(100, 3100)).toEqual(data.map((byte) => byte ^ 7));
   });
 
-  test("FUA through a filter whose callbacks have no flags is a flush of all below", async () => {
+  test("FUA becomes a flush below a filter whose callbacks have no flags", async () => {
     await using stack = await nativeStack([await xor()], { "xor-key": "1" });
     const { top } = await stack.connect();
     expect(await top.canFua()).toBe("emulate");
@@ -142,7 +143,7 @@ describe.skipIf(!haveCompiler)("mixed chains (needs cc)", () => {
     expect(stack.calls).toEqual(["pwrite 512 0", "flush"]);
   });
 
-  test("a filter that transforms data does not promise several connections", async () => {
+  test("a filter of the original layout does not offer multi-conn", async () => {
     await using stack = await nativeStack([await xor()], { "xor-key": "1" });
     expect(await (await stack.connect()).top.canMultiConn()).toBe(false);
   });
@@ -164,18 +165,18 @@ describe.skipIf(!haveCompiler)("mixed chains (needs cc)", () => {
     expect(got).toBe("ümläut");
   });
 
-  test("what a layer below refuses in config ends the configuration with its own words", async () => {
-    const stack = nativeStack([await xor()], { nobodys: "1" });
-    await expect(stack).rejects.toThrow("unknown parameter nobodys=1");
+  test("a parameter that a TypeScript layer refuses fails with that layer's message", async () => {
+    const stack = nativeStack([await xor()], { unknown: "1" });
+    await expect(stack).rejects.toThrow("unknown parameter unknown=1");
   });
 
-  test("what a C filter refuses in config ends the server, with the filter's own words only", async () => {
+  test("a parameter that a C filter refuses fails with the filter's own message only", async () => {
     await expect(nativeStack([await xor()], { "xor-key": "256" })).rejects.toThrow(
       new ConfigError(""),
     );
   });
 
-  test("nbdkit 1.2 calls the next open itself, and guards the tail", async () => {
+  test("a filter for nbdkit 1.2 opens the layer below and refuses writes", async () => {
     await using stack = await nativeStack([await tailGuard()], { guard: "1k" });
     const { top } = await stack.connect();
     const block = new Uint8Array(512);
@@ -183,7 +184,7 @@ describe.skipIf(!haveCompiler)("mixed chains (needs cc)", () => {
     expect(await errnoOf(() => top.pwrite(block, 65536n - 1536n, 0))).toBe("no error");
   });
 
-  test("an error from below keeps its number through C filters", async () => {
+  test("an error passes C filters unchanged", async () => {
     const fail = (call: string) => {
       if (call.startsWith("pwrite")) throw new NbdError("EDQUOT", "the disk's quota");
     };
@@ -192,7 +193,7 @@ describe.skipIf(!haveCompiler)("mixed chains (needs cc)", () => {
     expect(await errnoOf(() => top.pwrite(new Uint8Array(16), 0n, 0))).toBe("EDQUOT");
   });
 
-  test("more requests than threads, through a deep alternation, all finish", async () => {
+  test("more requests than threads finish in five alternating layers", async () => {
     const filters = [
       await nativeLayer("filter", await compileModule("examples/xor/xor.c"), { threads: 2 }),
       scriptLayer("filter", plusOne(true)),
@@ -214,7 +215,7 @@ describe.skipIf(!haveCompiler)("mixed chains (needs cc)", () => {
     await Promise.all(all);
   });
 
-  test("a TypeScript layer may ask for several things at once below a C filter", async () => {
+  test("a TypeScript layer below a C filter may make several requests at once", async () => {
     const split = scriptLayer("filter", {
       name: "split",
       async pread(next: NextOps, _handle: unknown, buf: Uint8Array, offset: bigint) {
@@ -236,7 +237,7 @@ describe.skipIf(!haveCompiler)("mixed chains (needs cc)", () => {
   });
 
   test.each([false, true])(
-    "several things at once below a C filter that holds a mutex, answered later: %p",
+    "it may also do so above a C filter that holds a mutex (disk answers later: %p)",
     async (later) => {
       const split = scriptLayer("filter", {
         name: "split",
@@ -267,7 +268,7 @@ describe.skipIf(!haveCompiler)("mixed chains (needs cc)", () => {
     },
   );
 
-  test("a layer may go on below after it has answered, by the next of prepare", async () => {
+  test("a layer may use the `next` of prepare after it has answered a request", async () => {
     let late: Promise<unknown> = Promise.resolve();
     let background: NextOps | undefined;
     const prefetch = scriptLayer("filter", {
@@ -297,11 +298,11 @@ describe.skipIf(!haveCompiler)("mixed chains (needs cc)", () => {
     expect(await readAll(top, 128)).toEqual(stack.disk.slice(0, 128));
   });
 
-  describe.each([1, 2])("the C plugin of API %i", (api) => {
+  describe.each([1, 2])("a C plugin of API %i", (api) => {
     const plugin = async () =>
       nativeLayer("plugin", await compileModule(`examples/ramdisk-v${api}/ramdisk-v${api}.c`));
 
-    test.each(["alone", "under TS", "under C", "under C, TS"])("%s", async (where) => {
+    test.each(["alone", "below TS", "below C", "below C, TS"])("works %s", async (where) => {
       const filters: Layer[] = [];
       if (where.includes("C")) filters.push(await xor());
       if (where.includes("TS")) filters.push(scriptLayer("filter", defineFilter({ name: "thru" })));

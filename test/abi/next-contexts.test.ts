@@ -1,7 +1,4 @@
-/**
- * Filters of 1.25.4 and later that open the layers below once more, and put them below a client's
- * context or take them away.
- */
+/** Filters since 1.25.4 that open further contexts of the layers below, and install them in a client's stack. */
 import {
   afterAll,
   afterEach,
@@ -83,14 +80,13 @@ function numberedScript(): Layer {
   );
 }
 
-/** What is above and below the filter under test. */
+/** The layers above and below the filter under test. */
 const places: Readonly<Record<string, () => Promise<readonly [above: Layer[], below: Layer[]]>>> = {
-  "over TypeScript": async () => [[], [numberedScript()]],
-  "over C": async () => [[], [await numberedC()]],
-  "over C over C": async () => [[], [await everyCallback("1.30"), await numberedC()]],
-  "over TypeScript over C": async () => [[], [everyMethod("ts"), await numberedC()]],
-  // What it does not have goes past it.
-  "below C, over C": async () => [[await everyCallback("1.36")], [await numberedC()]],
+  "above TypeScript": async () => [[], [numberedScript()]],
+  "above C": async () => [[], [await numberedC()]],
+  "above C above C": async () => [[], [await everyCallback("1.30"), await numberedC()]],
+  "above TypeScript above C": async () => [[], [everyMethod("ts"), await numberedC()]],
+  "below C, above C": async () => [[await everyCallback("1.36")], [await numberedC()]],
 };
 const numberedC = () =>
   layerOnce("numbered", async () => nativeLayer("plugin", await numberedPath()));
@@ -106,7 +102,7 @@ async function chainOf(
 const opened = (chain: Chain, id = 1) =>
   openConnection(chain, { client: clientOf(chain, id), exportName: "it" });
 
-/** Have the filter do it: the byte that it returns, or the error. */
+/** Makes the filter do the action. Returns the byte that it read, or the error. */
 async function act(top: NextOps, action: keyof typeof does): Promise<number | string> {
   const buf = new Uint8Array(does[action]);
   const errno = await errnoOf(() => top.pread(buf, 0n, 0));
@@ -121,19 +117,19 @@ async function byteOf(top: NextOps): Promise<number | undefined> {
 
 const errnos: readonly unknown[] = ["EBADMSG", "EINVAL"];
 
-describe.skipIf(!haveCompiler)("contexts that filters open (needs cc)", () => {
+describe.skipIf(!haveCompiler)("contexts that a filter opens (needs cc)", () => {
   const errors: string[] = [];
-  const logged = spyOn(log, "error");
+  const error = spyOn(log, "error");
   beforeAll(async () => {
     await Promise.all([...ids.map(contexts), numberedC(), everyCallback("1.30")]);
   }, 60_000);
   beforeEach(() => {
     errors.length = 0;
-    logged.mockImplementation((message) => void errors.push(message));
+    error.mockImplementation((message) => void errors.push(message));
   });
-  afterEach(() => logged.mockReset());
-  afterAll(() => logged.mockRestore());
-  const said = () => errors.splice(0);
+  afterEach(() => error.mockReset());
+  afterAll(() => error.mockRestore());
+  const logged = () => errors.splice(0);
 
   for (const [where, place] of Object.entries(places)) {
     describe(where, () => {
@@ -143,12 +139,12 @@ describe.skipIf(!haveCompiler)("contexts that filters open (needs cc)", () => {
         return { chain, connection, top: connection.top };
       };
 
-      test.each(ids)("%s: live beside the client's own", async (id) => {
+      test.each(ids)("%s: work beside the client's own", async (id) => {
         const { connection, top } = await start(id);
         expect(await top.getSize()).toBe(65536n);
         for (const [round, open] of (["open", "openShared", "openOnThread"] as const).entries()) {
           expect([await act(top, open), await act(top, "prepare")]).toEqual([0, 0]);
-          // Twice: the second time it may be by a shortcut.
+          // From the second time on it may be a shortcut.
           for (let i = 0; i < 3; i++) {
             expect([await act(top, "pread"), await byteOf(top)]).toEqual([round + 2, 1]);
             expect([await act(top, "pwrite"), await act(top, "getSize")]).toEqual([0, 8]);
@@ -156,11 +152,11 @@ describe.skipIf(!haveCompiler)("contexts that filters open (needs cc)", () => {
           expect([await act(top, "finalize"), await act(top, "close")]).toEqual([0, 0]);
           expect(await byteOf(top)).toBe(1);
         }
-        expect(said()).toEqual([]);
+        expect(logged()).toEqual([]);
         await connection.close();
       });
 
-      test.each(ids)("%s: take the place of the client's own, and give it back", async (id) => {
+      test.each(ids)("%s: replace the client's own until it is installed again", async (id) => {
         const { connection, top } = await start(id);
         const write = () => errnoOf(() => top.pwrite(new Uint8Array(64), 0n, 0));
         for (let round = 0; round < 3; round++) {
@@ -181,12 +177,12 @@ describe.skipIf(!haveCompiler)("contexts that filters open (needs cc)", () => {
           expect([await act(top, "finalize"), await act(top, "close")]).toEqual([0, 0]);
         }
         expect(
-          said().every((line) => line.endsWith("was asked for pwrite, which it cannot do")),
+          logged().every((line) => line.endsWith("was asked for pwrite, which it cannot do")),
         ).toBe(true);
         await connection.close();
       });
 
-      test.each(ids)("%s: are closed with the client where they are in its place", async (id) => {
+      test.each(ids)("%s: are closed with the client while they are installed", async (id) => {
         const { chain, connection, top } = await start(id);
         await act(top, "open");
         await act(top, "prepare");
@@ -196,15 +192,15 @@ describe.skipIf(!haveCompiler)("contexts that filters open (needs cc)", () => {
         const next = await opened(chain, 2);
         expect(await byteOf(next.top)).toBe(3);
         await next.close();
-        expect(said()).toEqual([]);
+        expect(logged()).toEqual([]);
       });
 
-      test.each(ids)("%s: are not used before and after their time", async (id) => {
+      test.each(ids)("%s: fail requests before prepare and after finalize", async (id) => {
         const { connection, top } = await start(id);
         await act(top, "open");
         expect(await act(top, "pread")).toBe("EINVAL");
         await act(top, "prepare");
-        // Once more does nothing.
+        // A second prepare does nothing.
         await act(top, "prepare");
         for (let i = 0; i < 3; i++) expect(await act(top, "pread")).toBe(2);
         expect(await act(top, "preadBeyond")).toBe("EINVAL");
@@ -212,24 +208,24 @@ describe.skipIf(!haveCompiler)("contexts that filters open (needs cc)", () => {
         await act(top, "finalize");
         for (let i = 0; i < 2; i++) expect(await act(top, "pread")).toBe("EINVAL");
         await act(top, "close");
-        said();
+        logged();
         for (const action of ["pread", "prepare", "finalize"] as const) {
           expect(errnos).toContain(await act(top, action));
         }
-        // Closed twice, and NULL.
+        // A second close and a close of NULL do nothing.
         expect([await act(top, "close"), await act(top, "closeNull")]).toEqual([0, 0]);
         expect(await byteOf(top)).toBe(1);
         await connection.close();
       });
 
-      test.each(ids)("%s: may be closed while they are in the client's place", async (id) => {
+      test.each(ids)("%s: may be closed while they are installed", async (id) => {
         const { chain, connection, top } = await start(id);
         await act(top, "open");
         await act(top, "prepare");
         await act(top, "putBelow");
         for (let i = 0; i < 3; i++) await byteOf(top);
         await act(top, "close");
-        // Nothing is there, but the filter goes on.
+        // Requests fail without a context, but the filter goes on.
         for (let i = 0; i < 2; i++) expect(await errnoOf(() => byteOf(top))).toBe("EINVAL");
         expect(await act(top, "putBack")).toBe(0);
         expect(await byteOf(top)).toBe(1);
@@ -237,7 +233,7 @@ describe.skipIf(!haveCompiler)("contexts that filters open (needs cc)", () => {
         expect(await byteOf((await opened(chain, 2)).top)).toBe(3);
       });
 
-      test.each(ids)("%s: the client's own may be closed, too", async (id) => {
+      test.each(ids)("%s: the filter may also close the client's own", async (id) => {
         const { chain, connection, top } = await start(id);
         for (let i = 0; i < 3; i++) await byteOf(top);
         await act(top, "closeOwn");
@@ -246,16 +242,16 @@ describe.skipIf(!haveCompiler)("contexts that filters open (needs cc)", () => {
         expect(await byteOf((await opened(chain, 2)).top)).toBe(2);
       });
 
-      test.each(ids)("%s: nothing may be below", async (id) => {
+      test.each(ids)("%s: the filter may remove the client's own", async (id) => {
         const { chain, connection, top } = await start(id);
         expect(await byteOf(top)).toBe(1);
         expect(await act(top, "putNothing")).toBe(0);
         await connection.close();
-        // What was taken out is the filter's to close.
+        // The filter has to close what it removed.
         expect(await byteOf((await opened(chain, 2)).top)).toBe(2);
       });
 
-      test.each(ids.slice(1))("%s: are shared by all clients", async (id) => {
+      test.each(ids.slice(1))("%s: may serve all clients", async (id) => {
         const chain = await chainOf(id, await place(), { "contexts-shared": "1" });
         const clients = await Promise.all([1, 2, 3].map((number) => opened(chain, number)));
         for (let i = 0; i < 3; i++) {
@@ -267,12 +263,12 @@ describe.skipIf(!haveCompiler)("contexts that filters open (needs cc)", () => {
         expect(await byteOf(late.top)).toBe(1);
         for (const connection of [...clients.slice(1), late]) await connection.close();
         await chain.cleanup();
-        expect(said()).toEqual([]);
+        expect(logged()).toEqual([]);
       });
     });
   }
 
-  test.each(ids)("%s: each step reaches the layers below", async (id) => {
+  test.each(ids)("%s: make the calls to the layers below that nbdkit makes", async (id) => {
     const chain = await chainOf(id, [[], [everyMethod("ts"), numberedScript()]]);
     const { top } = await opened(chain);
     await top.getSize();
@@ -297,7 +293,7 @@ describe.skipIf(!haveCompiler)("contexts that filters open (needs cc)", () => {
     await step("close");
   });
 
-  test.each(ids)("%s: what is none is refused", async (id) => {
+  test.each(ids)("%s: invalid contexts are refused", async (id) => {
     const chain = await chainOf(id, [[], [numberedScript()]]);
     const { top } = await opened(chain);
     for (const [action, words] of [
@@ -305,16 +301,16 @@ describe.skipIf(!haveCompiler)("contexts that filters open (needs cc)", () => {
       ["putMemory", "named a next context that it has not opened"],
     ] as const) {
       expect(errnos).toContain(await act(top, action));
-      expect(said()).toEqual([expect.stringContaining(words)]);
+      expect(logged()).toEqual([expect.stringContaining(words)]);
     }
     expect(await act(top, "openOfNull")).toBe("EBADMSG");
-    // That is what is there already.
+    // It installs the context that is already installed.
     expect(await act(top, "putAgain")).toBe(0);
     expect(await byteOf(top)).toBe(1);
   });
 
   test.each(["1.25.4", "1.30", "1.44"] as const)(
-    "%s: a server goes on, whatever was done to them",
+    "%s: any misuse of them leaves the server running",
     async (id) => {
       const path = await contextsPath(id);
       await using server = await serve([`--filter=${path}`, await numberedPath()]);
@@ -334,7 +330,7 @@ describe.skipIf(!haveCompiler)("contexts that filters open (needs cc)", () => {
           await good(client);
         }
       }
-      // What it leaves open goes with the server.
+      // The server closes the context that the filter leaves open.
       expect(await ask("open")).toBe(0);
       client.terminate();
       await good(other);

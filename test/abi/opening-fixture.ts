@@ -1,4 +1,4 @@
-/** Runs filters that open layers over layers some of whose calls fail, and tells what all of them print. */
+/** Runs a filter that opens contexts above layers whose calls fail as planned, and returns what all of them print. */
 import { expect } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -13,9 +13,9 @@ import { releaseMacro } from "../../codegen/names.ts";
 export interface Case {
   readonly title: string;
   readonly parameters: readonly string[];
-  /** What the layers print, and then what the client gets: recorded from nbdkit 1.48.1. */
+  /** The lines of the layers, then the client's result: recorded from nbdkit 1.48.1. */
   readonly seen: readonly string[];
-  /** nbdkit 1.32 answers alike. In the others it fails an assertion: it cannot have two handles of a plugin at once. */
+  /** Whether nbdkit 1.32 does the same. In the others it fails an assertion, since it has one handle per plugin. */
   readonly in132: boolean;
 }
 
@@ -35,7 +35,7 @@ export const cases: readonly Case[] = readFileSync(
     };
   });
 
-/** The filters that say which version they are for, and the plugin. */
+/** The two filters, for `version`, and the plugin. */
 export async function modules(id: ReleaseId, version?: string): Promise<readonly string[]> {
   const defines = {
     _GNU_SOURCE: true,
@@ -50,7 +50,7 @@ export async function modules(id: ReleaseId, version?: string): Promise<readonly
   return [`--filter=${stepping}`, `--filter=${stumbling}`, plugin];
 }
 
-/** What the layers printed. */
+/** The lines that the layers printed. */
 function linesOf(stderr: string): string[] {
   return stderr.split("\n").flatMap((line) => {
     const [, text] = /^(?:STEP |nbdkit: .*(?=error: ))(.*)$/.exec(line) ?? [];
@@ -58,7 +58,7 @@ function linesOf(stderr: string): string[] {
   });
 }
 
-/** Serve one client, which reads twice, with a read in between that makes the filter's steps. */
+/** Serves one client, which reads three times. The second read makes the filter run its steps. */
 export async function session(
   command: readonly string[],
   args: readonly string[],

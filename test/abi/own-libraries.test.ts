@@ -1,4 +1,4 @@
-/** Modules call their own functions and those of their libraries, whatever the program that loads them exports. */
+/** Modules call their own functions and those of their libraries, even if Bun exports functions of the same names. */
 import { describe, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
@@ -10,16 +10,16 @@ const headers = ["uv.h", "zlib.h", "openssl/evp.h", "sqlite3.h"];
 const haveHeaders = haveCompiler && headers.every((name) => existsSync(`/usr/include/${name}`));
 const libraries = ["-Wl,--no-as-needed", "-luv", "-lz", "-lcrypto", "-lsqlite3"];
 
-/** What the module's dump_plugin printed, without the fields of every plugin. */
+/** The fields of these names that the module's dump_plugin printed. */
 async function dumped(path: string, names: readonly string[]) {
   const { code, stdout, stderr } = await run([...program, "--dump-plugin", path]);
   const lines = stdout.split("\n").filter((line) => names.includes(line.split("=")[0] ?? ""));
   return { code, stderr, fields: Object.fromEntries(lines.map((line) => line.split("="))) };
 }
 
-describe("a module's own functions", () => {
+describe("a module", () => {
   test.skipIf(!haveHeaders)(
-    "and libuv, zlib, OpenSSL, SQLite answer, not Bun's (needs their headers)",
+    "calls its own functions and libuv, zlib, OpenSSL and SQLite, not Bun's (needs their headers)",
     async () => {
       const path = await compileModule("test/fixtures/libraries.c", { flags: libraries });
       const names = ["uv", "zlib", "openssl", "sqlite", "napi", "rt", "environ"];
@@ -40,7 +40,7 @@ describe("a module's own functions", () => {
   );
 
   test.skipIf(Bun.which("g++") === null)(
-    "and the C++ library's exceptions, types and streams work (needs g++)",
+    "may use exceptions, type information and streams of C++ (needs g++)",
     async () => {
       const path = join(temporaryFolder(), "cplusplus.so");
       const flags = ["-std=c++17", "-shared", "-fPIC", "-O1", "-I", "include"];

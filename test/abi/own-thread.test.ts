@@ -1,7 +1,4 @@
-/**
- * A connection whose requests are not run in parallel has a thread of its own, by which modules
- * keep things: Perl does.
- */
+/** If requests do not run in parallel, each connection has its own thread. Perl keeps its interpreter per thread. */
 import { describe, expect, test } from "bun:test";
 import { readdirSync } from "node:fs";
 
@@ -18,7 +15,7 @@ const passing = () =>
     },
   });
 
-/** Clients that take turns, each of which sends many requests at once. */
+/** Serves six clients that take turns, each with ten requests at once. Returns stderr. */
 async function turns(command: readonly string[], args: readonly string[]): Promise<string> {
   await using server = await serve(args, { program: command });
   const clients: NbdClient[] = [];
@@ -43,12 +40,12 @@ async function turns(command: readonly string[], args: readonly string[]): Promi
   return stderr;
 }
 
-describe.skipIf(!haveCompiler)("one thread for each connection (needs cc)", () => {
+describe.skipIf(!haveCompiler)("the thread of a connection (needs cc)", () => {
   test("runs all callbacks of a plugin", async () => {
     expect(await turns(program, [await plugin()])).toBe("");
   });
 
-  test("below filters, in C and in TypeScript", async () => {
+  test("runs them below C and TypeScript filters", async () => {
     const filters = [
       `--filter=${await passing()}`,
       "--filter=offset",
@@ -57,11 +54,11 @@ describe.skipIf(!haveCompiler)("one thread for each connection (needs cc)", () =
     expect(await turns(program, [...filters, await plugin()])).toBe("");
   });
 
-  test.skipIf(!installed("nbdkit"))("nbdkit does the same (needs nbdkit)", async () => {
+  test.skipIf(!installed("nbdkit"))("runs them in nbdkit (needs nbdkit)", async () => {
     expect(await turns(["nbdkit"], [`--filter=${await passing()}`, await plugin()])).toBe("");
   });
 
-  test("few of them stay when clients leave", async () => {
+  test("ends when clients leave, except for a few, which serve later clients", async () => {
     await using server = await serve([await plugin()]);
     const threads = () => readdirSync(`/proc/${server.process.pid}/task`).length;
     const clients: NbdClient[] = [];
@@ -70,7 +67,7 @@ describe.skipIf(!haveCompiler)("one thread for each connection (needs cc)", () =
     const most = threads();
     for (const client of clients) client.terminate();
     await until(() => threads() <= most - 24);
-    // And they serve others.
+
     await using next = (await NbdClient.ready({ unix: server.socket })).client;
     expect((await next.ask({ type: 0, offset: 0n, count: 512 })).error).toBe(0);
   });

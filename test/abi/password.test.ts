@@ -1,4 +1,4 @@
-/** A C module asks for a password: on the terminal, or from a file or descriptor. */
+/** nbdkit_read_password: from the terminal, a file or a descriptor. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -20,7 +20,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 const asks = (value: string): string[] => [...words, `read-password=${value}`, "--dump-plugin"];
 const quote = (command: readonly string[]): string => command.map((word) => `'${word}'`).join(" ");
 
-/** What a terminal shows while the shell runs the script, and `typed` is typed once a password is asked for. */
+/** Runs the script on a terminal and types `typed` at the prompt. Returns what the terminal shows. */
 async function onTerminal(script: string, typed: string): Promise<string> {
   const child = Bun.spawn(["script", "-qec", script, "/dev/null"], {
     cwd: folder,
@@ -42,10 +42,10 @@ async function onTerminal(script: string, typed: string): Promise<string> {
 const fileOf = (name: string): string => readFileSync(join(folder, name), "utf8");
 
 test.skipIf(!haveCompiler || !installed("script")).each([
-  ["", "its stdin is the terminal"],
-  ["</dev/null", "its stdin is something else"],
+  ["", "stdin is the terminal"],
+  ["</dev/null", "stdin is /dev/null"],
 ])(
-  "what is typed is not shown, and what comes afterwards is: %s (needs cc and script)",
+  "the terminal hides the password and echoes again afterwards: stdin %p (needs cc and script)",
   async (stdin) => {
     const script = `${quote(asks("-"))} ${stdin} >output 2>errors; stty -a >after`;
     expect(await onTerminal(script, "secret\n")).not.toContain("secret");
@@ -56,7 +56,7 @@ test.skipIf(!haveCompiler || !installed("script")).each([
 );
 
 test.skipIf(!haveCompiler || !installed("script"))(
-  "a terminal shows what is typed again when the question is broken off (needs cc and script)",
+  "the terminal echoes again after Ctrl-C at the prompt (needs cc and script)",
   async () => {
     const script = `trap : INT; ${quote(asks("-"))} 2>errors; echo $? >status; stty -a >after`;
     await onTerminal(script, "\x03");
@@ -66,7 +66,7 @@ test.skipIf(!haveCompiler || !installed("script"))(
 );
 
 test.skipIf(!haveCompiler || !installed("setsid"))(
-  "without a terminal nothing is asked (needs cc and setsid)",
+  "nbdkit_read_password fails without a terminal (needs cc and setsid)",
   async () => {
     const { code, stderr } = await run(["setsid", "--wait", ...asks("-")]);
     expect(code).toBe(0);
@@ -75,7 +75,7 @@ test.skipIf(!haveCompiler || !installed("setsid"))(
   },
 );
 
-test.skipIf(!haveCompiler)("from files and descriptors (needs cc)", async () => {
+test.skipIf(!haveCompiler)("files and descriptors supply passwords (needs cc)", async () => {
   writeFileSync(join(folder, "password"), "se cret\nmore\n");
   const answers = [
     ["plain", "plain"],

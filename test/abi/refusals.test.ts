@@ -1,4 +1,4 @@
-/** Files that are no modules, and modules that break the rules: each is refused by name, with exit status 1. */
+/** Files that are not modules, and invalid modules: the server names each one, refuses it and exits with 1. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -13,7 +13,7 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
-/** What starting the server with `args` prints and returns; paths are cut to the file's name. */
+/** Starts the server with `args`. Paths in its messages are cut to the name of the file. */
 async function start(args: readonly string[]) {
   // --run ends a server that starts by mistake.
   const { code, stdout, stderr } = await run([...program, "-U", "-", "--run", "true", ...args]);
@@ -25,7 +25,7 @@ const refused = (stderr: string) => ({ code: 1, stdout: "", stderr: `nbdkit: err
 const bad = (defines: CompileOptions["defines"]) =>
   compileModule("test/fixtures/bad.c", { defines: defines ?? {} });
 
-describe("files that are no modules", () => {
+describe("the server refuses", () => {
   test.each([
     { file: "text.so", content: "hello" },
     { file: "empty.so", content: "" },
@@ -38,7 +38,7 @@ describe("files that are no modules", () => {
     );
   });
 
-  test("a damaged ELF file", async () => {
+  test("a truncated ELF file", async () => {
     const file = join(folder, "damaged.so");
     writeFileSync(file, "\x7fELF and nothing more");
     const { code, stdout, stderr } = await start([`--filter=${file}`, "null"]);
@@ -46,7 +46,7 @@ describe("files that are no modules", () => {
     expect(stderr).toMatch(/^nbdkit: error: damaged\.so: .*(too short|invalid ELF)/);
   });
 
-  test.skipIf(process.getuid?.() === 0)("a file that may not be read (needs a user)", async () => {
+  test.skipIf(process.getuid?.() === 0)("an unreadable file (needs a user)", async () => {
     const file = join(folder, "secret.so");
     writeFileSync(file, "secret", { mode: 0 });
     const { code, stdout, stderr } = await start([`--filter=${file}`, "null"]);
@@ -54,7 +54,7 @@ describe("files that are no modules", () => {
     expect(stderr).toMatch(/^nbdkit: error: secret\.so: the module cannot be read: EACCES.*\n$/);
   });
 
-  test("a file that is not there", async () => {
+  test("a missing file", async () => {
     expect(await start(["--filter=./gone.so", "null"])).toEqual(
       refused("./gone.so: there is no such filter file"),
     );
@@ -65,7 +65,7 @@ describe("files that are no modules", () => {
   });
 
   test.each(["filter", "plugin"])(
-    "a %s of no known name: says where it was looked for",
+    "an unknown %s, and lists the paths that it tried",
     async (kind) => {
       const args = kind === "filter" ? ["--filter=nosuch", "null"] : ["nosuch"];
       const { code, stdout, stderr } = await run([...program, "-U", "-", "--run", "true", ...args]);
@@ -106,7 +106,7 @@ describe("files that are no modules", () => {
   });
 });
 
-describe.skipIf(!haveCompiler)("C modules (needs cc)", () => {
+describe.skipIf(!haveCompiler)("the server refuses (needs cc)", () => {
   const asFilter = async (path: Promise<string>) => await start([`--filter=${await path}`, "null"]);
   const asPlugin = async (path: Promise<string>) => await start([await path]);
 
@@ -176,7 +176,7 @@ describe.skipIf(!haveCompiler)("C modules (needs cc)", () => {
     expect(await asPlugin(bad({ PLUGIN: true, ...defines }))).toEqual(refused(says));
   });
 
-  test("a plugin given as a filter, and the reverse", async () => {
+  test("a plugin as a filter, and a filter as a plugin", async () => {
     expect(await asFilter(bad({ PLUGIN: true }))).toEqual(
       refused("bad.so: this is a plugin, but it was given as a filter"),
     );
@@ -185,7 +185,7 @@ describe.skipIf(!haveCompiler)("C modules (needs cc)", () => {
     );
   });
 
-  test("a module that needs a function which there is not", async () => {
+  test("a module that calls a missing function", async () => {
     const { code, stderr } = await asFilter(compileModule("test/fixtures/missing-symbol.c"));
     expect(code).toBe(1);
     expect(stderr).toBe(
@@ -194,29 +194,26 @@ describe.skipIf(!haveCompiler)("C modules (needs cc)", () => {
   });
 
   test.each(["config", "config_complete", "get_ready", "after_fork"])(
-    "a plugin whose %s fails ends the server",
+    "a plugin whose %s fails",
     async (stage) => {
       const plugin = await compileModule("test/fixtures/failing-plugin.c");
       const args = [plugin, `fail-in=${stage}`];
       if (stage === "config") args.push("fail-with=EIO");
       const { code, stdout, stderr } = await start(args);
       expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
-      // The module has said what is wrong: as in nbdkit, that is all.
+      // As in nbdkit, the server adds nothing to the module's message.
       expect(stderr).toBe(`nbdkit: error: ${stage} fails, as it was told\n`);
     },
   );
 
-  test.each(["config", "config_complete"])(
-    "a filter whose %s fails ends the server",
-    async (stage) => {
-      const filter = await compileModule("test/fixtures/failing-filter.c");
-      const args = [`--filter=${filter}`, "null", `fail-in=${stage}`];
-      if (stage === "config") args.push("fail-with=EIO");
-      const { code, stdout, stderr } = await start(args);
-      expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
-      expect(stderr).toBe(`nbdkit: error: ${stage} fails, as it was told\n`);
-    },
-  );
+  test.each(["config", "config_complete"])("a filter whose %s fails", async (stage) => {
+    const filter = await compileModule("test/fixtures/failing-filter.c");
+    const args = [`--filter=${filter}`, "null", `fail-in=${stage}`];
+    if (stage === "config") args.push("fail-with=EIO");
+    const { code, stdout, stderr } = await start(args);
+    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+    expect(stderr).toBe(`nbdkit: error: ${stage} fails, as it was told\n`);
+  });
 
   test.each(["x", "1.2=", "=1.2", "other=1.4", "x=K"])("--filter-release=%s", async (value) => {
     const { code, stderr } = await start([`--filter-release=${value}`, "null"]);

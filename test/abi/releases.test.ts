@@ -1,4 +1,4 @@
-/** Which layout a filter has, at every boundary of the releases, and what is refused. */
+/** The layout of a filter at every boundary between releases, and the filters that are refused. */
 import { describe, expect, test } from "bun:test";
 
 import type { StructLayout } from "#abi/generated/layouts.gen";
@@ -18,7 +18,7 @@ import {
 import { filterMarkerOriginal } from "#api/generated/constants.gen";
 import { chosen } from "#test/native";
 
-/** The first and the last release of every row, and a stable release between. */
+/** Each layout with the first and last release that have it, and some between. */
 const rows: readonly (readonly [ReleaseId, ...string[]])[] = [
   ["1.2", "1.1.27", "1.1.28", "1.2.0", "1.2.8"],
   ["1.4", "1.3.0", "1.4.5", "1.6.6", "1.8.4", "1.9.8"],
@@ -41,9 +41,9 @@ const rows: readonly (readonly [ReleaseId, ...string[]])[] = [
   ["1.44", "1.43.9", "1.44.0", "1.44.99", "1.45.2", "1.46.1", "1.48.0", "1.48.1", "1.48.7"],
 ];
 
-describe("the release says it", () => {
+describe("the layout of a release", () => {
   test.each(rows.flatMap(([id, ...versions]) => versions.map((version) => ({ version, id }))))(
-    "$version is $id",
+    "$version has layout $id",
     ({ version, id }) => {
       expect(layoutOfVersion(version)).toBe(id);
       expect(layoutOfVersion(`${version}-1.fc37`)).toBe(id);
@@ -65,11 +65,11 @@ describe("the release says it", () => {
     ["filter 1.32.5", undefined],
     ["1.99999999999.1", undefined],
     ["01.32.5", undefined],
-  ])("%p is %p", (version, expected) => {
+  ])("version %p is %p", (version, expected) => {
     expect(layoutOfVersion(version)).toBe(expected as ReturnType<typeof layoutOfVersion>);
   });
 
-  test("all layouts have a head where the server looks for it", () => {
+  test("every layout has its API number and version where the server looks for them", () => {
     expect(releaseIds).toEqual(generated);
     for (const id of releaseIds) {
       const { fields } = releases[id].filter as StructLayout;
@@ -83,13 +83,13 @@ describe("the release says it", () => {
     expect(sizes).toEqual([208, 216, 232, 256]);
   });
 
-  test("all layouts but the original form have their row, in order", () => {
+  test("every layout but the original one has a row, in order", () => {
     expect(layoutRows.map(({ id }) => id)).toEqual(releaseIds.slice(1));
     expect(releaseIds.map(releasesOf)).toHaveLength(new Set(releaseIds.map(releasesOf)).size);
   });
 });
 
-describe("the user names", () => {
+describe("--filter-release", () => {
   test.each([
     ["original", "original"],
     ["1.2", "1.2"],
@@ -113,11 +113,11 @@ describe("the user names", () => {
     ["1.32.5-1.fc37", undefined],
     ["K", undefined],
     ["", undefined],
-  ] as const)("%p for the layout %p", (text, id) => {
+  ] as const)("%p chooses layout %p", (text, id) => {
     expect(layoutNamed(text)).toBe(id);
   });
 
-  test("the letter that each layout had, in the same order", () => {
+  test("the old letters choose the layouts in order", () => {
     expect(oldNames.map(layoutOfOldName)).toEqual([...releaseIds]);
     expect(["Z", "1.2", "", "toString"].map(layoutOfOldName)).toEqual(
       Array.from({ length: 4 }, () => undefined),
@@ -148,7 +148,7 @@ const api = (number: number, rest: Omit<Head, "words"> = {}): Head => ({
   ...rest,
 });
 
-describe("recognised", () => {
+describe("a filter with", () => {
   test.each<readonly [Head, string]>([
     [first(3), "1.2"],
     [first(1), "1.2"],
@@ -160,7 +160,7 @@ describe("recognised", () => {
     [api(2, { at24: "1.13.5" }), "1.14"],
     [api(2, { symbol: 208 }), "1.4"],
     [api(2, { symbol: 216, at24: "my own 7" }), "1.10"],
-    // The symbol table is the linker's, the version the author's.
+    // The size in the symbol table is more reliable than the author's version.
     [api(2, { symbol: 232, at24: "1.4.0" }), "1.12"],
     [api(2, { symbol: 256 }), "1.14"],
     [api(2, { symbol: 4096, at24: "1.8.0" }), "1.4"],
@@ -170,9 +170,9 @@ describe("recognised", () => {
     [api(6, { at8: "1.15.1" }), "1.15.1"],
     [api(6, { at8: "1.32.5" }), "1.30"],
     [api(6, { at8: "1.48.1" }), "1.44"],
-    // Its struct has yet to show that it is the same.
+    // The struct is checked later.
     [api(6, { at8: "1.50.0" }), "1.44"],
-  ])("%o is %s", (given, id) => {
+  ])("%o has layout %s", (given, id) => {
     expect(recogniseFilter("x.so", head(given), undefined).id).toBe(id as ReleaseId);
   });
 
@@ -188,12 +188,12 @@ describe("recognised", () => {
     [api(6, { at8: "1.50.1" }), "1.44"],
     [api(6), "1.21.20"],
     [api(6, { at8: "unknown" }), "1.15.1"],
-  ])("%o is what the user says: %s", (given, id) => {
+  ])("%o has the layout that the user chooses: %s", (given, id) => {
     expect(recogniseFilter("x.so", head(given), chosen(id)).id).toBe(id);
   });
 });
 
-describe("refused", () => {
+describe("a filter is refused with", () => {
   test.each<readonly [Head, ReleaseId | undefined, string]>([
     [
       api(2),
@@ -226,11 +226,11 @@ describe("refused", () => {
       "1.2",
       "of nbdkit 1.2, but this filter has _api_version 6: expected 1.15.1",
     ],
-  ])("%o with %p", (given, wanted, words) => {
+  ])("%o and --filter-release %p", (given, wanted, words) => {
     expect(() => recogniseFilter("x.so", head(given), chosen(wanted))).toThrow(words);
   });
 
-  test("by the option that chose the layout, as it was typed", () => {
+  test("the name of the option that the user typed", () => {
     const wanted = { id: "1.4", option: "--filter-generation", text: "B" } as const;
     expect(() => recogniseFilter("x.so", head(first(0)), wanted)).toThrow(
       "x.so: --filter-generation chooses the layout of nbdkit 1.4, but",

@@ -1,16 +1,16 @@
-/** What test/abi/sanitize.test.ts runs in the driver: scenarios, and the modules that they are run with. */
+/** The scenarios that test/abi/sanitize.test.ts runs in the driver, and their modules. */
 
 import { releaseMacro } from "../../codegen/names.ts";
 
 const nbdkit1_2 = { THREAD_MODEL: "NBDKIT_THREAD_MODEL_PARALLEL" };
 
-/** Functions have other parameters, or the next layer other functions, than in the layout before. */
+/** Each of these layouts changes parameters of functions, or the functions of the next layer. */
 const nextExtents = (release: string) => ({
   source: "test/fixtures/next-extents.c",
   defines: { NBDKIT_FILTER_RELEASE: releaseMacro(release) },
 });
 
-/** Names that the scenarios below use, and what they are compiled from. */
+/** The modules of the scenarios below, and their sources. */
 export const modules = {
   xor: { source: "examples/xor/xor.c" },
   "tail-guard": { source: "examples/tail-guard/tail-guard.c" },
@@ -48,10 +48,10 @@ export interface Case {
   readonly stack: readonly ModuleName[];
 }
 
-/** Genuine filters and a plugin, or none: then they are over the driver's disk. */
+/** Genuine filters above a genuine plugin, or above the driver's disk if there is no plugin. */
 export interface StockCase {
   readonly scenario: "stock" | "stock-reads";
-  /** FOLDER is one for files. */
+  /** FOLDER stands for a folder for files. */
   readonly texts?: readonly string[];
   readonly filters: readonly string[];
   readonly plugin?: string;
@@ -65,7 +65,7 @@ export const cases: readonly Case[] = [
     stack: ["xor"],
   },
   {
-    what: "filters of the original form and for nbdkit 1.2, C over C",
+    what: "filters of the original layout and for nbdkit 1.2",
     scenario: "life",
     stack: ["order", "order-1.2", "tail-guard"],
   },
@@ -102,7 +102,7 @@ export const cases: readonly Case[] = [
     stack: ["background", "xor", "rmw", "tail-guard", "background-1.2"],
   },
   {
-    what: "many threads over a plugin",
+    what: "many threads above a plugin",
     scenario: "parallel",
     texts: ["xor-key=1", "size=1M"],
     stack: ["xor", "ramdisk-v2"],
@@ -124,11 +124,11 @@ export const cases: readonly Case[] = [
   { what: "queues that share one thread", scenario: "starving", stack: ["order"] },
   { what: "no thread for a queue", scenario: "refused", stack: [] },
   { what: "no slot left for another thread", scenario: "limits", stack: ["background"] },
-  { what: "errors of a filter of the original form", scenario: "errors", stack: ["failing"] },
+  { what: "errors of a filter of the original layout", scenario: "errors", stack: ["failing"] },
   { what: "errors of a filter for nbdkit 1.2", scenario: "errors", stack: ["failing-1.2"] },
   { what: "errors through another C layer", scenario: "errors", stack: ["order", "failing"] },
   {
-    what: "errors that a filter deals with",
+    what: "errors that a filter handles",
     scenario: "recovery",
     stack: ["second-try"],
   },
@@ -155,7 +155,7 @@ export const cases: readonly Case[] = [
     stack: ["parsing", "order"],
   },
   {
-    what: "functions for modules, and filters of all layouts that call them differently",
+    what: "functions for modules, called by filters of layouts with other parameters",
     scenario: "functions",
     stack: [
       "next-extents-1.21.12",
@@ -170,8 +170,8 @@ export const cases: readonly Case[] = [
 ];
 
 /**
- * Those of nbdkit 1.32 that let many threads in at once. Left out are retry and the like, which do not; exitlast and
- * exitwhen, which end the process; and those that refuse what the scenario asks for.
+ * Stacks of nbdkit 1.32's modules with the thread model PARALLEL. Filters such as retry, which serialize requests,
+ * exitlast and exitwhen, which end the process, and those that refuse requests of the scenario are left out.
  */
 export const stockCases: readonly StockCase[] = [
   {
@@ -253,7 +253,7 @@ export const stockCases: readonly StockCase[] = [
   },
 ];
 
-/** Leaks of the modules themselves, in the form of LeakSanitizer's suppressions. */
+/** Leaks in the modules themselves, as LeakSanitizer suppressions. */
 export const knownLeaks: readonly { readonly in: string; readonly why: string }[] = [
   { in: "nbdkit-multi-conn-filter.so", why: "1.32.5 never frees the list of connections" },
 ];

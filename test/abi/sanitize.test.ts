@@ -1,10 +1,10 @@
-/** The native runtime under the compiler's sanitizers, driven by a C program in JavaScript's place: driver.c. */
+/** The native runtime under the compiler's sanitizers. A C program, driver.c, takes the place of JavaScript. */
 import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtempSync, readdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 
 import { compileModule, haveCompiler, runCompiler, temporaryFolder } from "#test/modules";
-import { installed, run } from "#test/server";
+import { installed, type Ran, run } from "#test/server";
 
 import {
   type Case,
@@ -16,7 +16,7 @@ import {
   stockCases,
 } from "./sanitize-cases.ts";
 
-/** What a sanitizer has to find, so that its silence elsewhere means something. */
+/** Faults that the sanitizers must find. Otherwise their silence elsewhere would mean nothing. */
 const faults: Readonly<
   Record<Sanitizer, readonly { readonly scenario: string; readonly report: string }[]>
 > = {
@@ -46,11 +46,11 @@ const env = {
   ASAN_OPTIONS: "detect_leaks=1:detect_stack_use_after_return=1",
   LSAN_OPTIONS: `suppressions=${suppressions}:print_suppressions=0`,
   UBSAN_OPTIONS: "print_stacktrace=1",
-  // Without this each run would wait a second for races at its end.
+  // By default the sanitizer waits for a second at the end of each run.
   TSAN_OPTIONS: "halt_on_error=0:atexit_sleep_ms=50",
 };
 
-/** Whether programs of this sanitizer are built and run here: libraries may be missing, or the kernel too strict. */
+/** Whether programs with this sanitizer can be built and run: libraries may be missing, or the kernel too strict. */
 async function works(sanitizer: Sanitizer): Promise<boolean> {
   if (!haveCompiler) return false;
   const source = join(temporaryFolder(), `probe-${sanitizer}.c`);
@@ -88,10 +88,10 @@ function moduleFor(sanitizer: Sanitizer, name: ModuleName): Promise<string> {
 
 const genuine = stockCases.map((it) => ({
   ...it,
-  what: `${it.filters.join(", ")}${it.plugin === undefined ? "" : ` over ${it.plugin}`}`,
+  what: `${it.filters.join(", ")}${it.plugin === undefined ? "" : ` above ${it.plugin}`}`,
 }));
 
-/** In a folder of its own, with the files that parameters name. */
+/** The command, with a new folder that has the files named by the parameters. */
 async function stockCommand(driver: string, it: StockCase): Promise<string[]> {
   const folder = mkdtempSync(join(temporaryFolder(), "stock-"));
   writeFileSync(join(folder, "disk"), new Uint8Array(1 << 20));
@@ -113,7 +113,8 @@ async function stockCommand(driver: string, it: StockCase): Promise<string[]> {
 for (const sanitizer of ["address", "thread"] as const) {
   const usable = await works(sanitizer);
 
-  describe.skipIf(!usable)(`the runtime (needs cc with -fsanitize=${sanitizer})`, () => {
+  const needs = `(needs cc with -fsanitize=${sanitizer})`;
+  describe.skipIf(!usable)(`the ${sanitizer} sanitizer ${needs}`, () => {
     let driver = "";
     beforeAll(async () => {
       driver = await buildDriver(sanitizer);
@@ -124,21 +125,25 @@ for (const sanitizer of ["address", "thread"] as const) {
         run([driver, scenario, ...texts, ...paths], { env, cwd: dirname(driver) }),
       );
 
-    test.each(cases)("$what", async (it) => {
-      const { code, stderr } = await drive(it);
-      // Nothing is suppressed: what the runtime keeps for ever can be reached from its variables.
+    // Memory that the runtime keeps for ever is reachable from its variables, so it is not reported as a leak.
+    const expectSilence = ({ code, stderr }: Ran) => {
       expect(stderr).not.toMatch(/Sanitizer|runtime error|^driver: /m);
       expect(code).toBe(0);
+    };
+
+    test.each(cases)("finds no fault: $what", async (it) => {
+      expectSilence(await drive(it));
     });
 
-    test.skipIf(!installed("nbdkit")).each(genuine)("genuine $what (needs nbdkit)", async (it) => {
-      const { code, stderr } = await run(await stockCommand(driver, it), { env });
-      expect(stderr).not.toMatch(/Sanitizer|runtime error|^driver: /m);
-      expect(code).toBe(0);
-    });
+    test.skipIf(!installed("nbdkit")).each(genuine)(
+      "finds no fault: genuine $what (needs nbdkit)",
+      async (it) => {
+        expectSilence(await run(await stockCommand(driver, it), { env }));
+      },
+    );
 
     test.each(faults[sanitizer])(
-      "the $scenario in the driver is found",
+      "finds the $scenario in the driver",
       async ({ scenario, report }) => {
         const { code, stderr } = await drive({ scenario, stack: [] });
         expect(stderr).toContain(report);

@@ -1,4 +1,4 @@
-/** Chains whose C layers may take shortcuts, and requests that show who was asked. */
+/** Chains whose C layers may take shortcuts, and requests that show which way they went. */
 import { spyOn } from "bun:test";
 
 import { defineFilter, type NextOps } from "#api";
@@ -14,14 +14,14 @@ export async function opened(
   texts: Readonly<Record<string, string>> = {},
 ): Promise<ChainConnection> {
   const connection = await openConnection(await configuredChain(layers, texts));
-  // What is asked at the first request only would make a difference.
+  // Otherwise the first request would ask these questions, and later ones would not.
   const { top } = connection;
   await Promise.all([top.getSize(), top.canWrite(), top.canFlush(), top.canTrim(), top.canCache()]);
   forgetRecord();
   return connection;
 }
 
-/** The same layer, but one that C knows no way to. */
+/** The same layer under another identity, to which C has no shortcut. */
 export const withoutShortcut = (layer: Layer): Layer => ({ ...layer });
 
 export const requests: Readonly<Record<string, (top: NextOps) => unknown>> = {
@@ -32,7 +32,7 @@ export const requests: Readonly<Record<string, (top: NextOps) => unknown>> = {
   cache: (top) => top.cache(512, 0n, 0),
 };
 
-/** How often JavaScript, and how often C, was asked to do a request that was made three times. */
+/** Makes a request three times: how often JavaScript called the lower layer, and how often the layer ran. */
 export async function askedThrice(top: NextOps, lower: Layer, method: string) {
   const spy = spyOn(lower, method as "pread");
   try {
@@ -47,6 +47,6 @@ export async function askedThrice(top: NextOps, lower: Layer, method: string) {
 
 export const size = 65536;
 
-/** A filter that serves the layer below from `offset` on. */
+/** A filter with a window that begins at `offset`. */
 export const lens = (offset: bigint): Layer =>
   scriptLayer("filter", defineFilter({ name: "lens", window: () => ({ offset }) }));

@@ -1,4 +1,4 @@
-/** Requests that C layers take past windows to a C layer, and to a file whose descriptor a plugin lends. */
+/** Shortcuts of C layers past windows: to a C layer, and to the file whose descriptor a plugin declares. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -23,7 +23,7 @@ describe.skipIf(!haveCompiler)("shortcuts (needs cc)", () => {
     ]);
   }, 60_000);
 
-  test("lead through windows of filters in TypeScript, which move requests", async () => {
+  test("add the windows of TypeScript filters to the offsets", async () => {
     const lower = await recordingPlugin();
     const { top } = await opened([await everyCallback("1.30"), lens(1000n), lens(24n), lower]);
     for (const method of Object.keys(requests)) {
@@ -49,7 +49,7 @@ describe.skipIf(!haveCompiler)("shortcuts (needs cc)", () => {
     expect(await errnoOf(() => top.pread(new Uint8Array(512), end - 511n, 0))).toBe("EINVAL");
   });
 
-  describe("end in a file's descriptor", () => {
+  describe("end in the descriptor of a file", () => {
     let folder = "";
     beforeAll(() => {
       folder = mkdtempSync(join(tmpdir(), "nbdkit-shortcuts-"));
@@ -57,7 +57,7 @@ describe.skipIf(!haveCompiler)("shortcuts (needs cc)", () => {
     afterAll(() => rmSync(folder, { recursive: true }));
 
     test.each([0, 1000])(
-      "that a plugin in TypeScript lends, %d bytes further on",
+      "that a TypeScript plugin declares, with a window at %d",
       async (start) => {
         const path = join(folder, "disk");
         writeFileSync(
@@ -66,7 +66,7 @@ describe.skipIf(!haveCompiler)("shortcuts (needs cc)", () => {
         );
         const calls = { pread: 0, pwrite: 0 };
         const plugin = definePlugin({
-          name: "lender",
+          name: "described",
           open: () => ({ fd: openSync(path, "r+") }),
           close: ({ fd }) => closeSync(fd),
           descriptor: ({ fd }) => fd,
@@ -108,7 +108,7 @@ describe.skipIf(!haveCompiler)("shortcuts (needs cc)", () => {
         }
         expect(calls).toEqual({ pread: 1, pwrite: 1 });
         expect(new Uint8Array(readFileSync(path))).toEqual(model);
-        // It became shorter behind the plugin's back, who says what that means.
+        // The file shrinks without the plugin's knowledge. The plugin chooses the error.
         writeFileSync(path, model.subarray(0, start + 1024));
         expect(await errnoOf(() => top.pread(new Uint8Array(512), 1024n, 0))).toBe("ESTALE");
         expect(await errnoOf(() => top.pread(new Uint8Array(512), 512n, 0))).toBe("no error");

@@ -1,4 +1,4 @@
-/** Requests that go directly from a C layer to the C layer below: that they do, with the same results. */
+/** Requests that go directly from a C layer to the C layer below, with the same results as through JavaScript. */
 import { beforeAll, describe, expect, spyOn, test } from "bun:test";
 
 import { type ReleaseId, releaseIds } from "#abi/generated/releases.gen";
@@ -23,7 +23,7 @@ import {
 } from "./every-callback.ts";
 import { askedThrice, lens, opened, requests, size, withoutShortcut } from "./shortcut-fixture.ts";
 
-/** Any request, likely to be at a limit. Resolves to what came of it. */
+/** Makes a random request, often at a limit. Resolves to its results. */
 async function anyRequest(top: NextOps, random: () => number): Promise<unknown> {
   const pick = <T>(...items: T[]): T => items[Math.floor(random() * items.length)] as T;
   const count = pick(1, 22, 32, 33, 512, 4096, 4096, size, Math.floor(random() * 5000) + 34);
@@ -64,21 +64,21 @@ describe.skipIf(!haveCompiler)("shortcuts between C layers (needs cc)", () => {
   }, 60_000);
 
   describe("are taken", () => {
-    test.each(releaseIds)("%s over a plugin, and over another filter", async (id) => {
+    test.each(releaseIds)("%s: to a plugin, and to another filter", async (id) => {
       const other = id === "1.44" ? "1.36" : "1.44";
       for (const lower of [await recordingPlugin(), await everyCallback(other)]) {
         const filters = [await everyCallback(id), ...(lower.kind === "filter" ? [lower] : [])];
         const { top } = await opened([...filters, await recordingPlugin()]);
         for (const method of Object.keys(requests)) {
           if (method === "cache" && (await top.canCache()) === "none") continue;
-          // The first one is checked.
+          // The first request goes through the seam.
           const expected = { javascript: 1, c: 3 };
           expect([method, await askedThrice(top, lower, method)]).toEqual([method, expected]);
         }
       }
     });
 
-    test("through several C layers, each for itself", async () => {
+    test("by each of several C layers", async () => {
       const filters = await Promise.all(
         (["original", "1.14", "1.24", "1.30"] as const).map((id) => everyCallback(id)),
       );
@@ -88,11 +88,11 @@ describe.skipIf(!haveCompiler)("shortcuts between C layers (needs cc)", () => {
       for (let i = 0; i < 5; i++) await requests["pread"]?.(top);
       const counts = spies.map((spy) => spy.mock.calls.length);
       for (const spy of spies) spy.mockRestore();
-      // Only the outermost is JavaScript's to call.
+      // JavaScript always calls the outermost layer.
       expect(counts).toEqual([5, 1, 1, 1, 1]);
     });
 
-    test("past a filter in TypeScript that has nothing to do with it, and not past another", async () => {
+    test("past a TypeScript filter without the method, and not past one with it", async () => {
       const lower = await recordingPlugin();
       const none = scriptLayer("filter", defineFilter({ name: "none" }));
       const { top } = await opened([await everyCallback("1.30"), none, lower]);
@@ -102,7 +102,7 @@ describe.skipIf(!haveCompiler)("shortcuts between C layers (needs cc)", () => {
       expect(await askedThrice(other.top, lower, "pread")).toEqual({ javascript: 3, c: 3 });
     });
 
-    test("not where they are not offered", async () => {
+    test("only to layers that offer them", async () => {
       const lower = withoutShortcut(await recordingPlugin());
       const { top } = await opened([await everyCallback("1.30"), lower]);
       expect(await askedThrice(top, lower, "pread")).toEqual({ javascript: 3, c: 3 });
@@ -123,7 +123,7 @@ describe.skipIf(!haveCompiler)("shortcuts between C layers (needs cc)", () => {
       expect(counts).toEqual([3, 3, 3]);
     });
 
-    test("not if debug lines report each request", async () => {
+    test("not with -v, since debug lines report each request", async () => {
       const args = [
         `--filter=${await everyCallbackPath("1.36")}`,
         `--filter=${await everyCallbackPath("1.12")}`,
@@ -142,7 +142,7 @@ describe.skipIf(!haveCompiler)("shortcuts between C layers (needs cc)", () => {
     });
   });
 
-  describe("change nothing", () => {
+  describe("do not change", () => {
     const stacks: readonly (readonly (ReleaseId | "lens" | "ts")[])[] = [
       ["1.30"],
       ["original", "1.44"],
@@ -154,7 +154,8 @@ describe.skipIf(!haveCompiler)("shortcuts between C layers (needs cc)", () => {
       ["1.44", "lens", "1.4"],
       ["1.2", "lens", "lens"],
     ];
-    test.each(stacks)("any requests to %s %s %s %s", async (...ids) => {
+    const named = stacks.map((ids) => ({ stack: ids.join(" "), ids }));
+    test.each(named)("the results of random requests to $stack", async ({ ids }) => {
       const layers = await Promise.all(
         ids.map((id) =>
           id === "ts" ? everyMethod("ts") : id === "lens" ? lens(777n) : everyCallback(id),
@@ -177,7 +178,7 @@ describe.skipIf(!haveCompiler)("shortcuts between C layers (needs cc)", () => {
       expect(outcomes[0]).toEqual(outcomes[1]);
     });
 
-    test.each(releaseIds)("%s: reasons of failures", async (id) => {
+    test.each(releaseIds)("%s: the errno of failures", async (id) => {
       const some = ["original", "1.2", "1.4", "1.44"] as const;
       const lowers = await Promise.all(some.map(actingFilter));
       for (const lower of lowers) {
@@ -207,7 +208,7 @@ describe.skipIf(!haveCompiler)("shortcuts between C layers (needs cc)", () => {
       }
     });
 
-    test.each(releaseIds)("%s: limits of the disk, and of layers on the way", async (id) => {
+    test.each(releaseIds)("%s: the limits of the disk and of the layers between", async (id) => {
       const quiet = spyOn(log, "error").mockImplementation(() => {});
       const plugin = await recordingPlugin();
       const direct = await opened([await actingFilter(id), plugin]);
@@ -251,7 +252,7 @@ describe.skipIf(!haveCompiler)("shortcuts between C layers (needs cc)", () => {
       quiet.mockRestore();
     });
 
-    test("many requests at once", async () => {
+    test("the results of many requests at once", async () => {
       const filters = await Promise.all(
         (["1.44", "original"] as const).map((id) => everyCallback(id)),
       );
@@ -273,7 +274,7 @@ describe.skipIf(!haveCompiler)("shortcuts between C layers (needs cc)", () => {
       );
       const all = new Uint8Array(size);
       await top.pread(all, 0n, 0);
-      // Where two wrote at once, either may have been the last.
+      // If two wrote at once, either may be the last.
       for (let at = 0; at < size; at += part) {
         const found = all.subarray(at, at + part);
         const i = at / part;
@@ -283,10 +284,10 @@ describe.skipIf(!haveCompiler)("shortcuts between C layers (needs cc)", () => {
     });
   });
 
-  describe("are forgotten", () => {
+  describe("are revoked", () => {
     const reopening = releaseIds.slice(releaseIds.indexOf("1.16"), releaseIds.indexOf("1.24") + 1);
 
-    test.each(reopening)("%s: when a filter further down reopens", async (id) => {
+    test.each(reopening)("%s: if a filter further down reopens the layers below it", async (id) => {
       const numbered = nativeLayer("plugin", await compileModule("test/fixtures/numbered.c"));
       const layers = [await everyCallback("1.36"), await actingFilter(id), numbered];
       const { top } = await opened(layers);
@@ -295,7 +296,7 @@ describe.skipIf(!haveCompiler)("shortcuts between C layers (needs cc)", () => {
           const buf = new Uint8Array(64);
           await top.pread(buf, 0n, 0);
           expect(buf[0]).toBe(number);
-          // Past the filter that reopens.
+          // This shortcut leads past the filter that reopens.
           expect(await errnoOf(() => top.pwrite(buf, 0n, 0))).toBe("no error");
         }
         expect(await errnoOf(() => top.pread(new Uint8Array(29), 0n, 0))).toBe("no error");

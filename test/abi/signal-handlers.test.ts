@@ -1,4 +1,4 @@
-/** Handlers for signals of crashes that modules install: they stay in force, and ours is reached through them. */
+/** SIGSEGV handlers that modules install: they stay in force, and may call the server's handler. */
 import { describe, expect, test } from "bun:test";
 
 import { NbdClient } from "#test/client";
@@ -8,7 +8,7 @@ import { serve } from "#test/server";
 const SIGSEGV = 11;
 const ENOSPC = 28;
 
-/** Where the fixture installs its handler, and what that does. */
+/** Where the fixture installs its handler, and what the handler does. */
 const places = { constructor: 1, plugin_init: 2, load: 3, get_ready: 4 } as const;
 const recovers = 1;
 const chains = 2;
@@ -18,7 +18,7 @@ describe.skipIf(!haveCompiler)("a module's handler of SIGSEGV (needs cc)", () =>
     compileModule("test/fixtures/handling.c", { defines: { INSTALL: install, DOES: does } });
 
   test.each(Object.entries(places))(
-    "installed in %s answers for the module's mistakes",
+    "installed in %s, recovers from the module's faults",
     async (_, install) => {
       await using server = await serve([await module(install, recovers)]);
       await using client = (await NbdClient.ready({ unix: server.socket })).client;
@@ -35,7 +35,7 @@ describe.skipIf(!haveCompiler)("a module's handler of SIGSEGV (needs cc)", () =>
   );
 
   test.each(Object.entries(places))(
-    "installed in %s finds ours before it, which names the module",
+    "installed in %s, may call the server's handler, which names the module",
     async (_, install) => {
       const path = await module(install, chains);
       await using server = await serve([path]);

@@ -1,4 +1,4 @@
-/** nbdkit_parse_size, as C modules call it, reads what the server's own parameters take. */
+/** nbdkit_parse_size accepts the sizes that parameters of TypeScript modules accept. */
 import { expect, test } from "bun:test";
 
 import { compileModule, haveCompiler } from "#test/modules";
@@ -7,7 +7,7 @@ import { program, run } from "#test/server";
 import { noSizes, sizes } from "../../src/lib/size-fixture.ts";
 
 test.skipIf(!haveCompiler)(
-  "a C module gets the sizes that TypeScript reads (needs cc)",
+  "nbdkit_parse_size returns the sizes that TypeScript parses (needs cc)",
   async () => {
     const filter = await compileModule("test/fixtures/parsing.c");
     const table = [...sizes, ...noSizes.map((text) => [text, -1n] as const)];
@@ -24,7 +24,7 @@ test.skipIf(!haveCompiler)(
     );
     const refused = [...stderr.matchAll(/error: .*could not parse size(?: string)?: (.*)/gm)];
     expect(refused).toHaveLength(noSizes.length);
-    // nbdkit's words.
+    // These are nbdkit's messages.
     expect(stderr).toContain("could not parse size: unknown suffix: _0: ");
     expect(stderr).toContain("could not parse size string: k: ");
   },

@@ -1,7 +1,4 @@
-/**
- * The messages that clients get for failures that C modules have logged: nbdkit's last error, in the
- * reply to the option or request.
- */
+/** A client gets the last message that a C module has logged in the error reply to its option or request. */
 import { beforeAll, describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -22,7 +19,7 @@ const plugin = () =>
 
 const decoder = new TextDecoder();
 
-describe.skipIf(!haveCompiler)("messages for clients (needs cc)", () => {
+describe.skipIf(!haveCompiler)("a client (needs cc)", () => {
   let passing = "";
   let refusing = "";
   beforeAll(async () => {
@@ -45,9 +42,9 @@ describe.skipIf(!haveCompiler)("messages for clients (needs cc)", () => {
     );
   }, 60_000);
 
-  /** The layers above the plugin: in C, in TypeScript, and of both kinds. */
+  /** The layers above the plugin. */
   const stacks: Readonly<Record<string, () => Promise<readonly string[]>>> = {
-    "the plugin alone": async () => [],
+    alone: async () => [],
     "below C": async () => [`--filter=${await filter()}`],
     "below TypeScript": async () => [`--filter=${passing}`],
     "below C, below TypeScript": async () => [`--filter=${passing}`, `--filter=${await filter()}`],
@@ -66,30 +63,36 @@ describe.skipIf(!haveCompiler)("messages for clients (needs cc)", () => {
       : { type: answer.type, text: decoder.decode(answer.data), logged: lines.length };
   }
 
-  test.each(everywhere)("open of a C plugin fails: %s", async (name) => {
+  test.each(everywhere)("gets the message of a C plugin that fails in open: %s", async (name) => {
     const stack = (await stacks[name]?.()) ?? [];
     const answer = await go([...stack, await plugin(), "stumbling-plugin=open@1"]);
     expect(answer).toEqual({ type: REP_ERR_UNKNOWN, text: "plugin: open@1", logged: 1 });
   });
 
-  test.each(everywhere)("get_size of a C plugin fails: %s", async (name) => {
-    const stack = (await stacks[name]?.()) ?? [];
-    const answer = await go([...stack, await plugin(), "stumbling-plugin=size@1"]);
-    expect(answer).toEqual({ type: REP_ERR_UNKNOWN, text: "plugin: size@1", logged: 1 });
-  });
+  test.each(everywhere)(
+    "gets the message of a C plugin that fails in get_size: %s",
+    async (name) => {
+      const stack = (await stacks[name]?.()) ?? [];
+      const answer = await go([...stack, await plugin(), "stumbling-plugin=size@1"]);
+      expect(answer).toEqual({ type: REP_ERR_UNKNOWN, text: "plugin: size@1", logged: 1 });
+    },
+  );
 
-  test.each(["open", "prepare"])("%s of a C filter fails", async (method) => {
-    const args = [`--filter=${await filter()}`, await plugin(), `stumbling-inner=${method}@1`];
-    const answer = await go(args);
-    expect(answer).toEqual({ type: REP_ERR_UNKNOWN, text: `inner: ${method}@1`, logged: 1 });
-  });
+  test.each(["open", "prepare"])(
+    "gets the message of a C filter that fails in %s",
+    async (method) => {
+      const args = [`--filter=${await filter()}`, await plugin(), `stumbling-inner=${method}@1`];
+      const answer = await go(args);
+      expect(answer).toEqual({ type: REP_ERR_UNKNOWN, text: `inner: ${method}@1`, logged: 1 });
+    },
+  );
 
-  test("a TypeScript plugin fails below C", async () => {
+  test("gets the message of a TypeScript plugin that fails below a C filter", async () => {
     const answer = await go([`--filter=${await filter()}`, refusing]);
     expect(answer).toEqual({ type: REP_ERR_UNKNOWN, text: "not today", logged: 1 });
   });
 
-  test("what another thread says is not the client's", async () => {
+  test("gets no message of a thread that does not serve it", async () => {
     const args = [await plugin(), "stumbling-plugin=open@1", "stumbling-thread=1"];
     expect(await go(args)).toEqual({
       type: REP_ERR_UNKNOWN,
@@ -98,19 +101,22 @@ describe.skipIf(!haveCompiler)("messages for clients (needs cc)", () => {
     });
   });
 
-  test.each(everywhere)("list_exports of a C plugin fails: %s", async (name) => {
-    const stack = (await stacks[name]?.()) ?? [];
-    await using server = await serve([...stack, await plugin(), "stumbling-plugin=list@1"]);
-    await using client = await NbdClient.connect({ unix: server.socket });
-    await client.hello();
-    const [reply] = await client.option(3);
-    expect(reply?.type).toBe(REP_ERR_PLATFORM);
-    expect(decoder.decode(reply?.data)).toBe("plugin: list@1");
-    // What it said is forgotten.
-    expect("size" in (await client.go())).toBe(true);
-  });
+  test.each(everywhere)(
+    "gets the message of a C plugin that fails in list_exports: %s",
+    async (name) => {
+      const stack = (await stacks[name]?.()) ?? [];
+      await using server = await serve([...stack, await plugin(), "stumbling-plugin=list@1"]);
+      await using client = await NbdClient.connect({ unix: server.socket });
+      await client.hello();
+      const [reply] = await client.option(3);
+      expect(reply?.type).toBe(REP_ERR_PLATFORM);
+      expect(decoder.decode(reply?.data)).toBe("plugin: list@1");
+      // The next option does not get the message again.
+      expect("size" in (await client.go())).toBe(true);
+    },
+  );
 
-  test.each(everywhere)("a read of a C plugin fails: %s", async (name) => {
+  test.each(everywhere)("gets the message of a C plugin that fails in pread: %s", async (name) => {
     const stack = (await stacks[name]?.()) ?? [];
     const parameter = "stumbling-plugin=read@1,read@3";
     await using server = await serve([...stack, await plugin(), parameter]);

@@ -1,8 +1,8 @@
-/** A filter that reads and writes by buffers that lie at odd addresses, and answers every second read by itself. */
+/** A filter that passes buffers at odd addresses to the layer below. With own=true it answers 19 of 20 reads itself. */
 import { after, defineFilter, param } from "#api";
 
-const odd = defineFilter({
-  name: "odd",
+const unaligned = defineFilter({
+  name: "unaligned",
   params: { own: param.bool({ default: false, help: "Answer most reads (default false)." }) },
   open: async (next, config, readonly, exportName) => {
     await next(readonly, exportName);
@@ -26,4 +26,4 @@ const odd = defineFilter({
 });
 
 // oxlint-disable-next-line import/no-default-export -- the chain loads what a module exports by default
-export default odd;
+export default unaligned;
