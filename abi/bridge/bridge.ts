@@ -3,9 +3,9 @@ import { JSCallback, type Pointer, toArrayBuffer } from "bun:ffi";
 
 import { ConfigError, NbdError } from "#api";
 import { type Callback, callbacks } from "#api/generated/callbacks.gen";
+import { logFailure } from "#chain/failure";
 import { errnoName, errnos } from "#lib/errno";
 import { log, watchErrorTarget } from "#lib/log";
-import { namedMessage } from "#lib/speaker";
 import { streamsTaken } from "#lib/standard-streams";
 import { askToStop, serverStops } from "#lib/stopping";
 import { stackOf } from "#lib/thrown";
@@ -366,7 +366,7 @@ export class Bridge implements ThreadLink, QueueLink {
   /** Say what is wrong, as the layer above will not, and give C its errno. */
   report(error: unknown, logName: string | undefined): number {
     if (error instanceof NbdError) {
-      if (error.message !== "") log.error(namedMessage(error), logName);
+      logFailure(error, logName);
       return error.number;
     }
     log.error(stackOf(error), logName);

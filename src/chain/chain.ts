@@ -5,12 +5,10 @@ import type { Awaitable, NextOps, ThreadModel } from "../api/generated/methods.g
 import { ConfigError } from "../lib/errors.ts";
 import { Exports } from "../lib/exports.ts";
 import { log } from "../lib/log.ts";
-import { namedMessage } from "../lib/speaker.ts";
-import { messageOf } from "../lib/thrown.ts";
 import { methodName, oddAnswer } from "./answers.ts";
 import { CheckedContext } from "./checked.ts";
 import type { Context } from "./context.ts";
-import { lifeCycle } from "./failure.ts";
+import { lifeCycle, logFailure } from "./failure.ts";
 import type { ConnectionInfo, Layer, Source } from "./layer.ts";
 import { Link } from "./link.ts";
 import { withNext } from "./next-function.ts";
@@ -240,7 +238,7 @@ async function flushLayer(context: Context): Promise<void> {
   try {
     if ((await context.canFlush()) && (await context.canWrite())) await context.flush(0);
   } catch (error) {
-    log.error(messageOf(error), context.logName);
+    logFailure(error, context.logName);
   }
 }
 
@@ -262,6 +260,6 @@ async function regardless(
   try {
     await lifeCycle(layer, method, call);
   } catch (error) {
-    log.error(error instanceof Error ? namedMessage(error) : messageOf(error));
+    logFailure(error);
   }
 }

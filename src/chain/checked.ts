@@ -10,12 +10,11 @@ import type { Errno } from "../lib/errno.ts";
 import { NbdError } from "../lib/errors.ts";
 import type { Extents } from "../lib/extents.ts";
 import { log } from "../lib/log.ts";
-import { namedMessage } from "../lib/speaker.ts";
 import { methodName } from "./answers.ts";
 import { type Call, Calls } from "./calls.ts";
 import { noClient } from "./connection-info.ts";
 import type { Context } from "./context.ts";
-import { failureOf, mustKeep, wrongAnswer } from "./failure.ts";
+import { failureOf, logFailure, mustKeep, wrongAnswer } from "./failure.ts";
 import type { ConnectionInfo, DirectMethod, Layer, Target, Visit } from "./layer.ts";
 import type { Link } from "./link.ts";
 import { unfinished } from "./next-function.ts";
@@ -407,8 +406,7 @@ export class CheckedContext extends Asking implements Context {
     const calls = call.next?.calls;
     const below = `next.${calls?.newest?.method ?? call.method}`;
     calls?.onFailure((error) => {
-      const failure = this.failure(error, call.method);
-      if (failure.message !== "") log.error(namedMessage(failure), this.connection.logName);
+      logFailure(this.failure(error, call.method), this.connection.logName);
     });
     return this.#wait(call, unfinished(this.title, call.method, below));
   }

@@ -4,14 +4,14 @@ import type { Awaitable } from "../api/generated/methods.gen.ts";
 import { isErrno } from "../lib/errno.ts";
 import { ConfigError, NbdError } from "../lib/errors.ts";
 import { log } from "../lib/log.ts";
-import { noteOrigin } from "../lib/speaker.ts";
+import { namedMessage, noteLogged, noteOrigin } from "../lib/speaker.ts";
 import { messageOf, shown, stackOf } from "../lib/thrown.ts";
 import { methodName } from "./answers.ts";
 import type { Layer } from "./layer.ts";
 import { numberOf, runAs } from "./running.ts";
 import { waitFor } from "./waiting.ts";
 
-/** Errors that were thrown by mistake, so that each is logged once however far it travels. */
+/** Errors that were thrown by mistake. The stack of each is logged once, even if a layer throws it again and again. */
 const seen = new WeakSet<object>();
 
 /**
@@ -31,11 +31,14 @@ export function failureOf(
     if (log.verbose) traceCause(known, `${layer}: ${method}`, logName);
     return known;
   }
+  const failure = new NbdError("EIO", `${layer}: ${method}: ${messageOf(error)}`, { cause: error });
+  noteOrigin(failure, layer);
   if (!(isObject(error) && seen.has(error))) {
     if (isObject(error)) seen.add(error);
     log.error(`${layer}: ${method} threw an unexpected exception: ${stackOf(error)}`, logName);
+    noteLogged(failure);
   }
-  return new NbdError("EIO", `${layer}: ${method}: ${messageOf(error)}`, { cause: error });
+  return failure;
 }
 
 /** Debug lines with the place where node:fs, or whatever the layer has made its failure of, threw. */
@@ -62,6 +65,12 @@ function knownFailure(error: unknown, where: string): NbdError | undefined {
     // It cannot even be looked at.
   }
   return undefined;
+}
+
+/** Log what a layer threw, unless that has been done. */
+export function logFailure(error: unknown, logName?: string): void {
+  const message = error instanceof Error ? namedMessage(error) : messageOf(error);
+  if (message !== "") log.error(message, logName);
 }
 
 /** A layer may transfer or detach an ArrayBuffer. The memory of others may be gone with it: they find out. */

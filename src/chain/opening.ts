@@ -1,12 +1,11 @@
 /** Opening, preparing, finalizing and closing the layers of one connection: nbdkit-filter(3), "CALLBACKS". */
 import type { Awaitable } from "../api/generated/methods.gen.ts";
 import { NbdError } from "../lib/errors.ts";
-import { log } from "../lib/log.ts";
-import { namedMessage, noteOrigin } from "../lib/speaker.ts";
+import { noteOrigin } from "../lib/speaker.ts";
 import { oddAnswer } from "./answers.ts";
 import { presentAnswers } from "./calls.ts";
 import type { Context } from "./context.ts";
-import { attempt } from "./failure.ts";
+import { attempt, logFailure } from "./failure.ts";
 import { runAs } from "./running.ts";
 import { waitFor } from "./waiting.ts";
 
@@ -139,7 +138,7 @@ export async function finalizeLayers(context: Context): Promise<NbdError | undef
   const next = context.lower;
   const below = next === undefined ? undefined : await finalizeLayers(next);
   if (failure === undefined) return below;
-  if (below !== undefined) logFailure(context, below);
+  if (below !== undefined) logFailure(below, context.connection.logName);
   return failure;
 }
 
@@ -159,7 +158,7 @@ export async function closeLayers(context: Context): Promise<void> {
         runAs(context.state.link.number, "close", () => layer.close?.(context)),
       ),
     );
-    if (failure !== undefined) logFailure(context, failure);
+    if (failure !== undefined) logFailure(failure, context.connection.logName);
   }
   state.reset();
   // As it is now: a layer may have put another one there, or none, when it was finalized or closed.
@@ -192,7 +191,7 @@ export async function reopenLayers(
 /** Finalize and close; failures are logged. */
 async function finishLayers(context: Context): Promise<void> {
   const failure = await finalizeLayers(context);
-  if (failure !== undefined) logFailure(context, failure);
+  if (failure !== undefined) logFailure(failure, context.connection.logName);
   await closeLayers(context);
 }
 
@@ -202,11 +201,6 @@ export async function endLayers(context: Context): Promise<void> {
     it.state.over = true;
   }
   await finishLayers(context);
-}
-
-function logFailure(context: Context, failure: NbdError): void {
-  // What has no message was reported by the layer itself.
-  if (failure.message !== "") log.error(namedMessage(failure), context.connection.logName);
 }
 
 async function failureIn(

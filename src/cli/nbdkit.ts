@@ -1,10 +1,10 @@
 /** Runs one command line from parsing to the exit status, in the order of nbdkit's life cycle. */
 import type { Chain } from "../chain/chain.ts";
 import { sharing } from "../chain/connection-info.ts";
+import { logFailure } from "../chain/failure.ts";
 import { DebugFlags } from "../lib/debug-flags.ts";
 import { ConfigError, NbdError } from "../lib/errors.ts";
 import { askForRoom, log } from "../lib/log.ts";
-import { namedMessage } from "../lib/speaker.ts";
 import { takeStreams } from "../lib/standard-streams.ts";
 import { messageOf } from "../lib/thrown.ts";
 import { loadChain } from "../modules/build.ts";
@@ -50,8 +50,7 @@ export async function nbdkit(argv: readonly string[]): Promise<number> {
     return await run(argv);
   } catch (error) {
     if (!(error instanceof ConfigError || error instanceof NbdError)) throw error;
-    // A module may have logged the reason itself.
-    if (error.message !== "") log.error(namedMessage(error));
+    logFailure(error);
     return 1;
   }
 }

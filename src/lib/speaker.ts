@@ -80,7 +80,14 @@ export function noteOrigin(error: object, layer: string): void {
   if (!origins.has(error)) origins.set(error, layer);
 }
 
-/** The message of an error for the log. */
+/** Errors that are in the log already. */
+const logged = new WeakSet<object>();
+
+export function noteLogged(error: object): void {
+  logged.add(error);
+}
+
+/** The message of an error for the log. Empty if the error is there already, by us or by a C module. */
 export function namedMessage(error: object & { readonly message: string }): string {
-  return named(origins.get(error), error.message);
+  return logged.has(error) ? "" : named(origins.get(error), error.message);
 }

@@ -24,7 +24,7 @@ export function wireError(errno: Errno, requestFlags: number): number {
 
 export interface Failure {
   readonly errno: Errno;
-  /** What has to be logged; empty where a module in C has done it. */
+  /** What has to be logged; empty where that has been done. */
   readonly message: string;
   /** What the client is told. */
   readonly told: string;
@@ -38,10 +38,9 @@ export function failure(error: unknown): Failure {
   const errno = "errno" in error && typeof error.errno === "string" ? error.errno : "";
   const message = "message" in error && typeof error.message === "string" ? error.message : "";
   const reported = "reported" in error && typeof error.reported === "string" ? error.reported : "";
-  const logged = error instanceof Error ? namedMessage(error) : message;
   return {
     errno: isErrno(errno) ? errno : "EIO",
-    message: message === "" ? "" : logged,
+    message: error instanceof Error ? namedMessage(error) : message,
     told: message || reported,
   };
 }

@@ -22,6 +22,7 @@ export default definePlugin({
     debug(`debug at ${offset}`);
     if (offset === 1n) throw new NbdError("EIO", "it fails as it means to");
     if (offset === 2n) readFileSync("/nonexistent");
+    if (offset === 3n) throw new TypeError("a bug");
   },
   close: () => error("in close"),
 });

@@ -66,6 +66,21 @@ test("with -v there are debug lines of its own, and the place where node:fs fail
   );
 });
 
+test.each([[[]], [["--filter=cow"]], [["--filter=delay"]]])(
+  "an exception that a method throws by mistake is logged once, below %j",
+  async (filters) => {
+    await using server = await serve([...filters, speaking]);
+    const { client } = await NbdClient.ready({ unix: server.socket });
+    const { error } = await client.ask({ type: 0, offset: 3n, count: 1 });
+    await client[Symbol.asyncDispose]();
+    const { stderr } = await server.stop();
+    expect({ error, times: stderr.split("a bug").length - 1 }).toEqual({ error: 5, times: 1 });
+    expect(stderr).toContain(
+      "nbdkit: speaking[1]: error: speaking: pread threw an unexpected exception: TypeError: a bug\n",
+    );
+  },
+);
+
 test("of two clients each is named", async () => {
   await using server = await serve([speaking]);
   const at = { unix: server.socket };
