@@ -4,7 +4,7 @@ import { JSCallback, type Pointer, toArrayBuffer } from "bun:ffi";
 import { ConfigError, NbdError } from "#api";
 import { type Callback, callbacks } from "#api/generated/callbacks.gen";
 import { logFailure } from "#chain/failure";
-import { errnoName, errnos } from "#lib/errno";
+import { errnoName, errnos, errnoText } from "#lib/errno";
 import { log, watchErrorTarget } from "#lib/log";
 import { streamsTaken } from "#lib/standard-streams";
 import { askToStop, serverStops } from "#lib/stopping";
@@ -414,7 +414,7 @@ export class Bridge implements ThreadLink, QueueLink {
 
 function noThread(errno: number): string {
   return (
-    `no native thread can be started: ${errnoName(errno)}: ` +
+    `no native thread can be started: ${errnoText(errnoName(errno))}: ` +
     "expected room for more under the limits of processes and memory (ulimit -u, -v)"
   );
 }

@@ -5,7 +5,7 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 
 import { ConfigError } from "#api";
-import { errnoName } from "#lib/errno";
+import { errnoName, errnoText } from "#lib/errno";
 import { log } from "#lib/log";
 import { messageOf } from "#lib/thrown";
 import { type LibraryFile, openLibrary } from "#sys/load-library";
@@ -51,7 +51,9 @@ function named(native: Native): Native {
 function withOwnSymbols(path: string): Native {
   const { symbols } = dlopen(path, runtimeSymbols);
   const err = symbols.rt_hide_symbols();
-  if (err !== 0) log.error(`C modules may call functions of Bun by mistake: ${errnoName(err)}`);
+  if (err !== 0) {
+    log.error(`C modules may call functions of Bun by mistake: ${errnoText(errnoName(err))}`);
+  }
   return symbols;
 }
 

@@ -341,7 +341,7 @@ test("the temporary file has no name while the server runs, and is closed when i
     await stack.close();
     expect(open()).toBe(0);
     process.env["TMPDIR"] = join(temp, "missing");
-    await expect(above(disk(), cow)).rejects.toThrow("cannot create a temporary file in");
+    await expect(above(disk(), cow)).rejects.toThrow("cannot create the temporary file");
   } finally {
     if (before === undefined) delete process.env["TMPDIR"];
     else process.env["TMPDIR"] = before;

@@ -30,13 +30,14 @@ export class Overlay implements Disposable {
 
   /** Make one in $TMPDIR, or /var/tmp: nbdkit-cow-filter(1), "ENVIRONMENT VARIABLES". */
   static create(folder = environmentVariable("TMPDIR") || "/var/tmp"): Overlay {
-    const path = filePath(`${folder}/nbdkit-cow-${randomUUID()}`);
+    const name = `${folder}/nbdkit-cow-${randomUUID()}`;
+    const path = filePath(name);
     try {
       const fd = openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, 0o600);
       unlinkSync(path);
       return new Overlay(fd);
     } catch (error) {
-      const { message } = NbdError.from(error, `cow: cannot create a temporary file in ${folder}`);
+      const { message } = NbdError.from(error, `cow: cannot create the temporary file ${name}`);
       throw new ConfigError(message, { cause: error });
     }
   }

@@ -121,7 +121,8 @@ async function openDescriptor(
       try {
         return { fd: await open(filePath(path), "r+"), writable: true };
       } catch (error) {
-        debug(`cannot open ${path} for writing, trying to read only: ${String(error)}`);
+        const { message } = NbdError.from(error, `opening ${path} for writing`);
+        debug(`${message}: trying to read only`);
       }
     }
     return { fd: await open(filePath(path), "r"), writable: false };

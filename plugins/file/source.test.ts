@@ -41,7 +41,7 @@ describe("a directory", () => {
 
   test.each([
     { name: "", says: 'default export ("") not permitted', errno: "EINVAL" },
-    { name: "missing", says: "ENOENT", errno: "ENOENT" },
+    { name: "missing", says: "missing: No such file or directory", errno: "ENOENT" },
     { name: "folder", says: "folder is a directory", errno: "EINVAL" },
     { name: "..", says: "is a directory", errno: "EINVAL" },
     { name: "pipe", says: "pipe is a special file", errno: "EINVAL" },
@@ -84,7 +84,9 @@ describe("a directory", () => {
     }
     closeSync(folderFd);
     closeSync(fileFd);
-    await expect(configured(plugin, { fd: `${fileFd}` })).rejects.toThrow(`fd=${fileFd}: `);
+    await expect(configured(plugin, { fd: `${fileFd}` })).rejects.toThrow(
+      `file: fd=${fileFd}: Bad file descriptor`,
+    );
   });
 });
 
@@ -122,9 +124,12 @@ describe("parameters", () => {
     );
   });
 
-  test("a missing file is reported at the start", async () => {
+  test.each(["file", "dir"])("a missing %s= is reported at the start", async (key) => {
     const path = join(folder(), "missing.img");
-    await expect(configured(plugin, { file: path })).rejects.toThrow(/missing\.img/);
+    const chain = configured(plugin, { [key]: path });
+    await expect(chain).rejects.toThrow(
+      expect.objectContaining({ message: `file: ${path}: No such file or directory` }),
+    );
   });
 
   test("a directory is refused", async () => {

@@ -1,5 +1,5 @@
 /** The source of the disks: one file, or the files of a directory by export name. */
-import { statSync } from "node:fs";
+import { fstatSync, type Stats, statSync } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 
 import { ConfigError, filePath, NbdError, type Param, quoted, realPath, textOf } from "#api";
@@ -44,18 +44,21 @@ export function sourceOf(choice: Choice): Source {
     throw new ConfigError(`file: ${all} exclude each other: expected one of them`);
   }
   const value = choice[key];
-  let path = typeof value === "number" ? `/dev/fd/${value}` : String(value);
   const kind = key === "file" || key === "fd" ? "file" : "directory";
-  let wrong: string | undefined;
+  const isNumber = typeof value === "number";
+  const name = isNumber ? `${key}=${value}` : String(value);
+  let path: string;
+  let found: Stats;
   try {
     // Links that change later must not give clients different disks.
-    if (typeof value === "string") path = realPath(path);
-    wrong = unlike(kind, key, path);
+    path = isNumber ? `/dev/fd/${value}` : realPath(name);
+    found = isNumber ? fstatSync(value) : statSync(filePath(path));
   } catch (error) {
-    wrong = NbdError.from(error, path).message;
+    throw new ConfigError(`file: ${NbdError.from(error, name).message}`, { cause: error });
   }
-  if (wrong === undefined) return { kind, path };
-  throw new ConfigError(`file: ${typeof value === "number" ? `${key}=${value}: ` : ""}${wrong}`);
+  const wrong = unlike(kind, key, isNumber ? name : path, found);
+  if (wrong !== undefined) throw new ConfigError(`file: ${wrong}`);
+  return { kind, path };
 }
 
 /** The file for a client. Throws if the directory has no such file. */
@@ -109,11 +112,10 @@ async function isServed(path: string): Promise<boolean> {
   return found !== undefined && (found.isFile() || found.isBlockDevice());
 }
 
-/** Why the path is invalid for the parameter `key`, or undefined. */
-function unlike(kind: Source["kind"], key: string, path: string): string | undefined {
-  const found = statSync(filePath(path));
-  if (kind === "directory") return found.isDirectory() ? undefined : `${path} is not a directory`;
-  if (!found.isDirectory()) return unfit(path, found);
+/** Why the file `name` is invalid for the parameter `key`, or undefined. */
+function unlike(kind: Source["kind"], key: string, name: string, found: Stats): string | undefined {
+  if (kind === "directory") return found.isDirectory() ? undefined : `${name} is not a directory`;
+  if (!found.isDirectory()) return unfit(name, found);
   const instead = key === "fd" ? "dirfd" : "dir";
-  return `${path} is a directory: use ${instead}= to serve files within it`;
+  return `${name} is a directory: use ${instead}= to serve files within it`;
 }

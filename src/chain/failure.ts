@@ -109,8 +109,8 @@ export function attempt<T>(
 }
 
 /**
- * Call a method of the life cycle, where a failure ends the server. What refuses says so itself; of
- * anything else, a bug, the message tells where it was.
+ * Call a method of the life cycle, where a failure ends the server. A ConfigError, an NbdError and an error of node:fs
+ * say what is wrong. Anything else is a bug, and the message has its stack.
  */
 export function lifeCycle<T>(
   layer: Pick<Layer, "inTypeScript" | "kind" | "name">,
@@ -120,11 +120,12 @@ export function lifeCycle<T>(
   const shownName = methodName(layer, method);
   const go = () => runAs(numberOf(layer), shownName, call);
   const result = attempt(go, (error) => {
-    if (error instanceof ConfigError || error instanceof NbdError) {
-      noteOrigin(error, layer.name);
-      return error;
-    }
     const where = `${layer.name}: ${shownName}`;
+    const known = error instanceof ConfigError ? error : knownFailure(error, where);
+    if (known !== undefined) {
+      noteOrigin(known, layer.name);
+      return known;
+    }
     return new ConfigError(`${where} threw an unexpected exception: ${stackOf(error)}`, {
       cause: error,
     });

@@ -3,6 +3,7 @@ import { writeSync } from "node:fs";
 
 import { ConfigError } from "../lib/errors.ts";
 import { bytesOf } from "../lib/text-bytes.ts";
+import { messageOf } from "../lib/thrown.ts";
 import { hasRoom } from "../sys/process.ts";
 
 /** `fd` is the descriptor of stdout. */
@@ -16,7 +17,7 @@ export function print(text: string, fd = 1): void {
       // The reader has left, as `head` does, so drop the rest.
       if (code === "EPIPE") return;
       if (code !== "EAGAIN") {
-        throw new ConfigError(`cannot write to stdout: ${(error as Error).message}`, {
+        throw new ConfigError(`cannot write to stdout: ${messageOf(error)}`, {
           cause: error,
         });
       }

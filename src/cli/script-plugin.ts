@@ -1,7 +1,7 @@
 /** Plugins that are programs, `nbdkit-NAME-plugin`: mostly scripts for another plugin. */
 import { closeSync, openSync, readSync } from "node:fs";
 
-import { errnoName } from "../lib/errno.ts";
+import { errnoName, errnoText } from "../lib/errno.ts";
 import { ConfigError } from "../lib/errors.ts";
 import { filePath, textOf } from "../lib/text-bytes.ts";
 
@@ -15,11 +15,11 @@ export async function runScriptPlugin(
   name: string,
   rest: readonly string[],
 ): Promise<readonly string[]> {
-  const plugin = interpretedBy(firstLine(path));
+  const plugin = interpretedBy(firstLineIfReadable(path) ?? "");
   if (plugin !== undefined) return [plugin, path, ...rest];
   const { exec } = await import("../sys/exec.ts");
   const errno = exec(path, [name, ...rest]);
-  throw new ConfigError(`${path}: cannot run this program: ${errnoName(errno)}`);
+  throw new ConfigError(`${path}: cannot run this program: ${errnoText(errnoName(errno))}`);
 }
 
 /** The plugin in `#!/usr/sbin/nbdkit PLUGIN`, with or without env(1). */
@@ -35,13 +35,8 @@ export function interpretedBy(line: string): string | undefined {
  */
 export function refuseEndlessScript(plugin: string, key: string, value: string): void {
   if (plugin !== "sh" || key !== "script" || value === "-") return;
-  let line;
-  try {
-    line = firstLine(value);
-  } catch {
-    // The plugin will report the error.
-    return;
-  }
+  // The plugin reports what it cannot read.
+  const line = firstLineIfReadable(value) ?? "";
   if (!/^#!.*\bnbdkit\b.*[ \t]sh[ \t]*$/.test(line)) return;
   throw new ConfigError(
     `${value}: the plugin sh runs this script for each call, but the script's first line runs nbdkit: ` +
@@ -52,13 +47,17 @@ export function refuseEndlessScript(plugin: string, key: string, value: string):
 /** The number of bytes that the kernel reads. */
 const longestLine = 256;
 
-function firstLine(path: string): string {
-  const bytes = Buffer.alloc(longestLine);
-  const file = openSync(filePath(path), "r");
+function firstLineIfReadable(path: string): string | undefined {
   try {
-    const count = readSync(file, bytes, 0, longestLine, 0);
-    return textOf(bytes.subarray(0, count)).split("\n", 1)[0] ?? "";
-  } finally {
-    closeSync(file);
+    const bytes = Buffer.alloc(longestLine);
+    const file = openSync(filePath(path), "r");
+    try {
+      const count = readSync(file, bytes, 0, longestLine, 0);
+      return textOf(bytes.subarray(0, count)).split("\n", 1)[0];
+    } finally {
+      closeSync(file);
+    }
+  } catch {
+    return undefined;
   }
 }

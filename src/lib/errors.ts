@@ -36,15 +36,21 @@ export class NbdError extends Error {
     return errnos[this.errno];
   }
 
-  /** Convert an error of node:fs, keeping its errno: `opening x.img: ENOENT ...`. */
+  /**
+   * Convert an error of node:fs, keeping its errno: `opening x.img: No such file or directory`. Adds the path of the
+   * error to `what`, unless `what` contains it.
+   */
   static from(error: unknown, what: string): NbdError {
     if (error instanceof NbdError) return error;
-    const { code, errno } = error as { code?: unknown; errno?: unknown };
+    const { code, errno, path } = error as { code?: unknown; errno?: unknown; path?: unknown };
     const name =
       typeof code === "string" && isErrno(code)
         ? code
         : errnoName(typeof errno === "number" ? Math.abs(errno) : errnos.EIO);
-    return new NbdError(name, `${what}: ${messageOf(error)}`, { cause: error });
+    // Bun damages paths that are not UTF-8.
+    const isMissing = typeof path === "string" && !path.includes("\ufffd") && !what.includes(path);
+    const where = isMissing ? `${what}: ${path}` : what;
+    return new NbdError(name, `${where}: ${messageOf(error)}`, { cause: error });
   }
 }
 

@@ -1,4 +1,5 @@
 /** The text for a thrown value of any kind. Even a value that throws when it is inspected must be reported. */
+import { errnoText, isErrno } from "./errno.ts";
 
 function text(thrown: unknown, of: (error: Error) => string | undefined): string {
   try {
@@ -15,15 +16,13 @@ export function stackOf(thrown: unknown): string {
   return text(thrown, (error) => error.stack ?? error.message);
 }
 
+/** The message; that of an error of node:fs is the text of strerror(3), without the path, which the caller names. */
 export function messageOf(thrown: unknown): string {
-  return text(thrown, withoutOddPath);
-}
-
-/** Removes the path: Bun damages paths that are not UTF-8, and the caller names the path anyway. */
-function withoutOddPath({ message, path, syscall }: NodeJS.ErrnoException): string {
-  if (path === undefined || !path.includes("\ufffd")) return message;
-  const tail = `, ${syscall} '${path}'`;
-  return message.endsWith(tail) ? message.slice(0, -tail.length) : message;
+  return text(thrown, ({ code, message }: NodeJS.ErrnoException) =>
+    code !== undefined && isErrno(code) && message.startsWith(`${code}: `)
+      ? errnoText(code)
+      : message,
+  );
 }
 
 /** A value of any kind, as a program would write it if possible. */

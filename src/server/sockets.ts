@@ -69,7 +69,7 @@ function withLabel<T>(label: string, open: () => T): T {
   } catch (error) {
     if (error instanceof ConfigError) throw error;
     throw new ConfigError(
-      `sockets cannot have the SELinux label ${quoted(label)}: ${reasonOf(error)}: ` +
+      `sockets cannot have the SELinux label ${quoted(label)}: ${messageOf(error)}: ` +
         "expected a label of this machine's policy, and a kernel with SELinux",
       { cause: error },
     );
@@ -185,8 +185,4 @@ function addressOf(bound: ReturnType<typeof boundTo>): Address {
     default:
       return bound satisfies never;
   }
-}
-
-function reasonOf(error: unknown): string {
-  return codeOf(error) || messageOf(error);
 }

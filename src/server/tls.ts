@@ -8,6 +8,7 @@ import { ConfigError } from "../lib/errors.ts";
 import { log } from "../lib/log.ts";
 import { absolutePath } from "../lib/paths.ts";
 import { filePath } from "../lib/text-bytes.ts";
+import { messageOf } from "../lib/thrown.ts";
 import {
   certificateCredentials,
   pskCredentials,
@@ -154,16 +155,8 @@ function unreadable(folder: string): string | undefined {
   return undefined;
 }
 
-const words: Readonly<Record<string, string>> = {
-  EACCES: "permission denied",
-  EISDIR: "it is a folder",
-  ENOENT: "no such file",
-  ENOTDIR: "not in a folder",
-};
-
 function reasonOf(error: unknown, path: string): string {
-  const code = error instanceof Error && "code" in error ? String(error.code) : String(error);
-  return `cannot read ${path}: ${words[code] ?? code}`;
+  return `cannot read ${path}: ${messageOf(error)}`;
 }
 
 function load({ path }: Folder, { priority, verifyPeer }: TlsOptions): TlsCredentials {

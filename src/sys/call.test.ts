@@ -10,7 +10,11 @@ const libc = callsOf("__errno_location", "close");
 test("a failed call returns its negated errno, or throws an error with the errno's name", () => {
   expect(orErrno(libc().close(-1))).toBe(-errnos.EBADF);
   expect(() => checked("close", libc().close(-1))).toThrow(
-    expect.objectContaining({ message: "close: EBADF", code: "EBADF", errno: errnos.EBADF }),
+    expect.objectContaining({
+      message: "close: Bad file descriptor",
+      code: "EBADF",
+      errno: errnos.EBADF,
+    }),
   );
 });
 

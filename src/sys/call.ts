@@ -1,7 +1,7 @@
 /** Calls libc: loads functions at their first use, and handles errno, interrupting signals and memory for C. */
 import { dlopen, type FFIFunction, type Pointer, read } from "bun:ffi";
 
-import { errnoName, errnos } from "../lib/errno.ts";
+import { errnoName, errnos, errnoText } from "../lib/errno.ts";
 import { symbols } from "./generated/libc.gen.ts";
 
 type Rows = typeof symbols;
@@ -88,7 +88,7 @@ export function uninterrupted(call: () => number | bigint): number {
 /** The error of `call`, which just failed, in node's form: `code` is the errno's name. */
 export function systemError(call: string, errno = lastErrno()): Error & { readonly code: string } {
   const code = errnoName(errno);
-  return Object.assign(new Error(`${call}: ${code}`), { code, errno });
+  return Object.assign(new Error(`${call}: ${errnoText(code)}`), { code, errno });
 }
 
 /** The result of `call`. Throws the call's error if it is -1. */

@@ -1,5 +1,6 @@
 /** The order in which layers are called, as nbdkit calls them, and what a failure at each stage leaves behind. */
 import { describe, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
 
 import { defineFilter, definePlugin, NbdError, type NextOpen, type ThreadModel } from "#api";
 import { typescriptLayer } from "#modules/typescript";
@@ -226,6 +227,15 @@ test("a failing cleanup or unload does not keep the other layers from theirs", a
       ...["p unload", "b unload", "a unload"],
     ]);
   }
+});
+
+test("an error of node:fs in a life-cycle method names the method and the path", async () => {
+  const getReady = () => void readFileSync("/nowhere/x");
+  const filter = typescriptLayer("filter", { name: "f", getReady }, "f.ts");
+  const chain = configuredChain([filter, ...layers([]).slice(2)], {});
+  await expect(chain).rejects.toThrow(
+    expect.objectContaining({ message: "f: getReady: /nowhere/x: No such file or directory" }),
+  );
 });
 
 describe("a bug in a life-cycle method is reported with its place", () => {

@@ -108,7 +108,7 @@ test.skipIf(!clients)(
     sed 's/:[^:]*$//' log[E9]
     mkdir temp[E9]
     TMPDIR="$PWD/temp[E9]" nbdkit -U - --filter=cow memory 1M --run 'nbdcopy --destination-is-zero -- /bin/sh "$uri" && echo copied'
-    TMPDIR="$PWD/none[E9]" nbdkit -U - --filter=cow memory 1M --run true
+    TMPDIR="$PWD/none[E9]" nbdkit -U - --filter=cow memory 1M --run true 2>&1 | sed 's/nbdkit-cow-.*: /FILE: /' >&2
     errors() { nbdkit -U - --filter=error memory 1M error-rate=1 error-file=bad[E9] --run 'nbdcopy "$uri" null:' 2>/dev/null; echo $?; }
     errors
     >bad[E9]
@@ -116,7 +116,7 @@ test.skipIf(!clients)(
     expect(result).toEqual({
       code: 0,
       stdout: 'nbdkit: error: there is no plugin named "nosuch"\ncopied\n0\n1\n',
-      stderr: `nbdkit: error: cow: cannot create a temporary file in ${folder}/w/none\udce9: ENOENT: no such file or directory\n`,
+      stderr: `nbdkit: error: cow: cannot create the temporary file ${folder}/w/none\udce9/FILE: No such file or directory\n`,
     });
   },
 );
@@ -144,8 +144,7 @@ test("--run reports E2BIG for a command that is too long", async () => {
   expect(result).toEqual({
     code: 1,
     stdout: "",
-    stderr:
-      "nbdkit: error: option --run: cannot start the command: E2BIG: argument list too long, posix_spawn '/bin/sh'\n",
+    stderr: "nbdkit: error: option --run: cannot start the command: Argument list too long\n",
   });
 });
 
@@ -159,9 +158,9 @@ test("a module path through a file, or one that is too long, is refused with the
     code: 1,
     stdout: "",
     stderr:
-      "nbdkit: error: ./file\udce9/x.so: ENOTDIR: not a directory\n" +
+      "nbdkit: error: ./file\udce9/x.so: Not a directory\n" +
       "nbdkit: error: ./file/x.so: there is no such plugin file\n" +
-      `nbdkit: error: ./${"x".repeat(300)}: ENAMETOOLONG: name too long, stat '${folder}/w/./${"x".repeat(300)}'\n`,
+      `nbdkit: error: ./${"x".repeat(300)}: File name too long\n`,
   });
 });
 
@@ -201,8 +200,7 @@ END
       done`);
     const lines = result.stderr.split("\n");
     expect(lines.filter((line) => line.startsWith("nbdkit: error: "))).toEqual([]);
-    // The message of dir= contains the name twice.
-    expect(lines.filter((line) => line.startsWith("  nbdkit: error: forged")).length).toBe(4);
+    expect(lines.filter((line) => line.startsWith("  nbdkit: error: forged")).length).toBe(3);
     expect(result.code).toBe(1);
   },
 );

@@ -99,10 +99,7 @@ describe.skipIf(!haveCompiler || process.arch !== "x64")("the server (needs cc)"
   test("serves without socketpair, but cannot start the command of --run", async () => {
     const denied = [confined, "socketpair", "--", launcher];
     expect(await run([...denied, ...served])).toEqual(
-      refused(
-        "nbdkit: error: option --run: cannot start the command: " +
-          "EPERM: operation not permitted, socketpair '/bin/sh'",
-      ),
+      refused("nbdkit: error: option --run: cannot start the command: Operation not permitted"),
     );
     await using server = await serve(["memory", "1M"], { program: denied });
     await using client = (await NbdClient.ready({ unix: server.socket })).client;
@@ -133,10 +130,10 @@ describe.skipIf(!isRoot || !installed("unshare"))("the server (needs root, unsha
     const { code, stdout, stderr } = await run(
       alone(`${elsewhere} && mount -t tmpfs -o ro none /tmp`, [moved, ...served]),
     );
-    expect({ code, stdout, stderr: stderr.replace(/'.*'/, "'PATH'") }).toEqual(
+    expect({ code, stdout, stderr }).toEqual(
       refused(
-        "nbdkit: error: option -U -: cannot create a folder for the socket: EROFS: read-only file system, " +
-          "mkdtemp 'PATH': expected a writable /tmp, or -U PATH",
+        "nbdkit: error: option -U -: cannot create a folder for the socket: Read-only file system: " +
+          "expected a writable /tmp, or -U PATH",
       ),
     );
   });

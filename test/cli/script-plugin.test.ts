@@ -63,7 +63,7 @@ describe("a plugin that is a program", () => {
     expect(await nbdkit("broken")).toEqual({
       code: 1,
       stdout: "",
-      stderr: `nbdkit: error: ${path}: cannot run this program: ENOENT\n`,
+      stderr: `nbdkit: error: ${path}: cannot run this program: No such file or directory\n`,
     });
   });
 

@@ -188,7 +188,7 @@ describe("the pid file", () => {
       code: 1,
       stdout: "",
       stderr: expect.stringMatching(
-        /^nbdkit: error: cannot write the pid file \/nowhere\/pid: ENOENT/,
+        /^nbdkit: error: cannot write the pid file \/nowhere\/pid: No such file or directory$/,
       ),
     });
   });

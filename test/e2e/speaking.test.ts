@@ -34,7 +34,7 @@ const expected = [
   "nbdkit: speaking[1]: error: speaking: it fails as it means to",
   "nbdkit: speaking[1]: error: speaking: at once at 2",
   "nbdkit: speaking[1]: error: speaking: later at 2",
-  "nbdkit: speaking[1]: error: speaking: pread: ENOENT: no such file or directory, open '/nonexistent'",
+  "nbdkit: speaking[1]: error: speaking: pread: /nonexistent: No such file or directory",
   "nbdkit: speaking[1]: error: speaking: in close",
 ];
 

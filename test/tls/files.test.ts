@@ -90,7 +90,7 @@ describe.skipIf(missing.length > 0)(`certificates${needs}`, () => {
   test("that cannot be found turn TLS off, loudly where it was asked for", async () => {
     const none = "see --tls-certificates and --tls-psk in nbdkit(1)";
     const absent = "--tls-certificates=/nonexistent";
-    const why = "cannot read /nonexistent/ca-cert.pem: no such file";
+    const why = "cannot read /nonexistent/ca-cert.pem: No such file or directory";
     expect([
       await start([absent]),
       await start([absent, "--tls=on"]),
@@ -119,7 +119,11 @@ describe.skipIf(missing.length > 0)(`certificates${needs}`, () => {
       const { code, said } = await start(["--tls=require", `--tls-certificates=${path}`]);
       expect({ code, said }).toEqual({
         code: 1,
-        said: [expect.stringContaining(`cannot read FOLDER/incomplete/${name}: no such file`)],
+        said: [
+          expect.stringContaining(
+            `cannot read FOLDER/incomplete/${name}: No such file or directory`,
+          ),
+        ],
       });
     },
   );
@@ -197,7 +201,7 @@ describe.skipIf(missing.length > 0)(`certificates${needs}`, () => {
     expect({ code, said }).toEqual({
       code: 1,
       said: [
-        expect.stringContaining("cannot read FOLDER/secret/server-key.pem: permission denied"),
+        expect.stringContaining("cannot read FOLDER/secret/server-key.pem: Permission denied"),
       ],
     });
     expect((await start(args, { asNobody: true })).tls).toBe("");
@@ -210,7 +214,7 @@ describe.skipIf(missing.length > 0)(`certificates${needs}`, () => {
     const asNobody = { asNobody: true, env: { HOME: home } };
     const { code, said } = await start(["--tls=require"], asNobody);
     expect(code).toBe(1);
-    expect(said[0]).toContain(`/.pki/nbdkit/ca-cert.pem: no such file; cannot read `);
+    expect(said[0]).toContain(`/.pki/nbdkit/ca-cert.pem: No such file or directory; cannot read `);
     cpSync(files.server, join(home, below), { recursive: true });
     chmodSync(join(home, below, "server-key.pem"), 0o644);
     expect(await start(["--tls=require"], asNobody)).toEqual({ code: 0, tls: "2", said: [] });
@@ -246,12 +250,12 @@ describe.skipIf(missing.length > 0)(`keys${needs}`, () => {
   test("in a file that cannot be read stop the server", async () => {
     mkdirSync(join(folder, "no-file"));
     expect((await start(["--tls-psk=/nonexistent"])).said).toEqual([
-      "nbdkit: error: cannot read /nonexistent: no such file",
+      "nbdkit: error: cannot read /nonexistent: No such file or directory",
     ]);
     const { code, said } = await start([`--tls-psk=${join(folder, "no-file")}`]);
     expect({ code, said }).toEqual({
       code: 1,
-      said: ["nbdkit: error: cannot read FOLDER/no-file: it is a folder"],
+      said: ["nbdkit: error: cannot read FOLDER/no-file: Is a directory"],
     });
     expect((await start(["--tls=off", "--tls-psk=/nonexistent"])).code).toBe(0);
   });

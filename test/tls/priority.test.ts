@@ -124,14 +124,16 @@ describe.skipIf(absent.length > 0)(`several certificates${needs}`, () => {
       ]);
     const lacking = await start();
     expect({ code: lacking.code, stdout: lacking.stdout }).toEqual({ code: 1, stdout: "" });
-    expect(lacking.stderr).toContain(`cannot read ${main}: no such file`);
+    expect(lacking.stderr).toContain(`cannot read ${main}: No such file or directory`);
     rmSync(key);
     expect(await start()).toEqual({ code: 0, stdout: "", stderr: "" });
     expect(await shown(folder, "RSA-PSS+SHA256")).toBe("RSA-PSS");
     renameSync(join(folder, "server-key-0.pem"), join(folder, "server-key-1.pem"));
     const keyless = await start();
     expect(keyless.code).toBe(1);
-    expect(keyless.stderr).toContain(`cannot read ${folder}/server-key-0.pem: no such file`);
+    expect(keyless.stderr).toContain(
+      `cannot read ${folder}/server-key-0.pem: No such file or directory`,
+    );
   });
 });
 
