@@ -11,6 +11,7 @@ import { cString, textAt } from "#sys/text";
 import type { Bridge } from "../bridge/bridge.ts";
 import { RT_OP_EXTENTS } from "../generated/ops.gen.ts";
 import type { NativeCalls } from "./layer.ts";
+import { extentsPerCall } from "./limits.ts";
 import type { NativeModule } from "./loaded-module.ts";
 
 /** A list that is freed at the end of the block. */
@@ -18,8 +19,7 @@ export interface NativeList extends Disposable {
   readonly pointer: number;
 }
 
-/** Entries that are copied at once. */
-const part = 1024;
+/** An extent is passed as its offset, its length and its type. */
 const perEntry = 3;
 
 // ---- extents
@@ -40,21 +40,21 @@ export function extentsOf({ native }: Bridge, list: number): Extents {
 
 /** Read C's list into `extents`. */
 function extentsFrom({ native }: Bridge, list: number, extents: Extents): void {
-  const triples = new BigUint64Array(new ArrayBuffer(8 * perEntry * part));
+  const triples = new BigUint64Array(new ArrayBuffer(8 * perEntry * extentsPerCall));
   let first = 0;
   for (;;) {
-    const n = native.rt_extents_read(list as Pointer, first, triples, part);
+    const n = native.rt_extents_read(list as Pointer, first, triples, extentsPerCall);
     for (let i = 0; i < n * perEntry; i += perEntry) {
       extents.add(triples[i] ?? 0n, triples[i + 1] ?? 0n, Number(triples[i + 2] ?? 0n));
     }
-    if (n < part) return;
+    if (n < extentsPerCall) return;
     first += n;
   }
 }
 
 /** Add what is in `extents` to C's list. */
 export function addToExtents({ native }: Bridge, list: number, extents: Extents): void {
-  const triples = new BigUint64Array(new ArrayBuffer(8 * perEntry * part));
+  const triples = new BigUint64Array(new ArrayBuffer(8 * perEntry * extentsPerCall));
   let n = 0;
   const append = () => {
     const err = native.rt_extents_append(list as Pointer, triples, n);
@@ -64,7 +64,7 @@ export function addToExtents({ native }: Bridge, list: number, extents: Extents)
   for (const { offset, length, type } of extents) {
     triples.set([offset, length, BigInt(type)], n * perEntry);
     n++;
-    if (n === part) append();
+    if (n === extentsPerCall) append();
   }
   append();
 }

@@ -31,7 +31,15 @@ import { CallNumbers } from "./call-numbers.ts";
 import { CallQueue, type QueueLink } from "./call-queue.ts";
 import type { Arguments, Call, Down, Result } from "./call.ts";
 import type { NativeConnection } from "./connection.ts";
-import { mostSpareThreads, polledReplies, pollMicroseconds } from "./limits.ts";
+import {
+  mostSpareThreads,
+  polledReplies,
+  pollMicroseconds,
+  pollPatience,
+  pollRetry,
+  pollsInRow,
+  reapedAtOnce,
+} from "./limits.ts";
 import { onShownPid } from "./module-pid.ts";
 import { type Parked, RequestThread, type ThreadLink } from "./request-thread.ts";
 import { type Answered, Message } from "./upcall.ts";
@@ -58,7 +66,7 @@ export class Bridge implements ThreadLink, QueueLink {
   readonly #threads: (RequestThread | undefined)[] = [];
   readonly #numbers = new CallNumbers(op.RT_MAX_CALLS);
   readonly #targets = new Map<number, Upcalled>();
-  readonly #found = new Uint32Array(new ArrayBuffer(4 * 512));
+  readonly #found = new Uint32Array(new ArrayBuffer(4 * reapedAtOnce));
   readonly #kicks = new Uint32Array(new ArrayBuffer(4 * op.RT_MAX_SLOTS));
   #kicked = 0;
   /** Messages to which C has not replied. */
@@ -318,7 +326,7 @@ export class Bridge implements ThreadLink, QueueLink {
 
   /** Whether waiting has been worth while lately; where it has not, try again now and then. */
   #polling(): boolean {
-    return this.#patience > 0 || ++this.#skippedPolls % 64 === 0;
+    return this.#patience > 0 || ++this.#skippedPolls % pollRetry === 0;
   }
 
   /**
@@ -326,9 +334,9 @@ export class Bridge implements ThreadLink, QueueLink {
    * message for a moment, as long as that leads on.
    */
   #poll(): void {
-    for (let turn = 0; turn < 4; turn++) {
+    for (let turn = 0; turn < pollsInRow; turn++) {
       const n = this.native.rt_poll(this.#found, this.#found.length, pollMicroseconds);
-      this.#patience = n > 0 ? 16 : Math.max(0, this.#patience - 1);
+      this.#patience = n > 0 ? pollPatience : Math.max(0, this.#patience - 1);
       if (n === 0) break;
       this.#receive(n);
       if (this.#kicked === 0) break;

@@ -1,8 +1,9 @@
-/** The tuned numbers of this room. Microseconds and counts as the names say. */
-
 /**
- * Calls that are submitted to C together. More go in several parts, so that C begins early. bench: "Genuine C filters".
+ * The tuned numbers of this room. Microseconds and counts as the names say; "bench" is a section of bench/README.md
+ * that shows what the number is worth.
  */
+
+/** Calls that are submitted together. More go in several parts, so that C begins early. bench: "Genuine C filters". */
 export const submittedTogether = 16;
 /** Threads of closed connections that are kept for the next ones. */
 export const mostSpareThreads = 16;
@@ -10,3 +11,11 @@ export const mostSpareThreads = 16;
 export const polledReplies = 2;
 /** How long one poll lasts: a little more than putting JavaScript's thread to sleep and waking it takes. */
 export const pollMicroseconds = 60;
+/** Polls in a row, as long as each of them found a message. Then other work of the event loop has its turn. */
+export const pollsInRow = 4;
+/** Polls in vain, one after the other, until polling stops. */
+export const pollPatience = 16;
+/** While polling has stopped, one of so many chances is taken, to find out whether it pays again. */
+export const pollRetry = 64;
+/** Messages of C that are collected by one call. More take further calls. */
+export const reapedAtOnce = 512;

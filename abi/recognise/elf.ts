@@ -2,6 +2,8 @@
 import { ConfigError } from "#api";
 import { textOf } from "#lib/text-bytes";
 
+import { mostSymbols } from "./limits.ts";
+
 interface ElfSymbol {
   readonly name: string;
   /** Whether the file has it; else it has to be found elsewhere. */
@@ -49,8 +51,6 @@ const tagStrings = 5n;
 const tagSymbols = 6n;
 const tagGnuHash = 0x6ffffef5n;
 const symbolBytes = 24;
-/** More than any file has: a damaged one must not keep us busy. */
-const mostSymbols = 1_000_000;
 
 /** Throws ConfigError. Of files of 32 bits, or in big-endian order, only the head is read. */
 export function readElf(bytes: Uint8Array): ElfFile {

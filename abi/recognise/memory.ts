@@ -4,6 +4,8 @@ import { openSync, readSync } from "node:fs";
 
 import { textOf } from "#lib/text-bytes";
 
+import { longestTextBytes } from "./limits.ts";
+
 let memory: number | undefined;
 
 /** This process's memory as a file, or undefined where there is no /proc: then nothing can be checked. */
@@ -34,13 +36,11 @@ export function copyMemory(address: number, count: number): Uint8Array | undefin
 }
 
 const page = 4096;
-/** Longer than any text of a module: a pointer to something else must not be followed for ever. */
-const longestText = 1024 * 1024;
 
 /** The C string at `address`, or undefined where there is none. */
 export function copyText(address: number): string | undefined {
   const parts: Uint8Array[] = [];
-  for (let at = address; at < address + longestText;) {
+  for (let at = address; at < address + longestTextBytes;) {
     const count = page - (at % page);
     const part = copyMemory(at, count);
     if (part === undefined) return undefined;

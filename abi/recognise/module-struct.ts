@@ -6,6 +6,7 @@ import { layouts, type StructLayout } from "../generated/layouts.gen.ts";
 import { RT_ADAPTER_PLUGIN } from "../generated/ops.gen.ts";
 import { releases } from "../generated/releases.gen.ts";
 import { type FilterHead, recogniseFilter } from "./layout.ts";
+import { largestPluginBytes } from "./limits.ts";
 import {
   filterHead,
   hasAddress,
@@ -124,9 +125,6 @@ function checkUnknown(opened: OpenedModule, struct: ModuleStruct, head: FilterHe
   }
 }
 
-/** No struct of any release comes near it: such a number is no size. */
-const largestPlugin = 0xffffn;
-
 /** Throws ConfigError where it is no struct of a plugin that can be run. */
 export function readPlugin(opened: OpenedModule): ModuleStruct {
   const { path } = opened;
@@ -142,9 +140,9 @@ export function readPlugin(opened: OpenedModule): ModuleStruct {
     );
   }
   const least = fields.name.offset + 8;
-  if (size > largestPlugin) {
+  if (size > largestPluginBytes) {
     throw new ConfigError(
-      `${path}: plugin has _struct_size ${size}: expected at most ${largestPlugin}`,
+      `${path}: plugin has _struct_size ${size}: expected at most ${largestPluginBytes}`,
     );
   }
   if (size < BigInt(least)) {

@@ -8,6 +8,8 @@ import { log } from "#lib/log";
 import { messageOf } from "#lib/thrown";
 import { checkFolder, checkParent } from "#sys/trusted";
 
+import { oldRuntimeMs, workFolderMs } from "./limits.ts";
+
 export interface KeptFolder {
   readonly path: string;
   /** Of directories that are made. */
@@ -85,11 +87,10 @@ export function temporaryFolders(): readonly string[] {
   });
 }
 
-const hourMs = 3_600_000;
-/** How long each kind of file may stay. No compiler takes an hour. */
+/** How long each kind of file may stay. */
 const ages = [
-  { names: /^nbdkit-bun-.*\.tmp$/, mostMs: hourMs },
-  { names: /^runtime-.*\.so$/, mostMs: 90 * 24 * hourMs },
+  { names: /^nbdkit-bun-.*\.tmp$/, mostMs: workFolderMs },
+  { names: /^runtime-.*\.so$/, mostMs: oldRuntimeMs },
 ];
 
 /** Remove, from a folder that `canKeep`, what killed servers left and the runtimes of earlier versions. */

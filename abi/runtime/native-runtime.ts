@@ -23,6 +23,7 @@ import {
   temporaryFolders,
   WorkFolder,
 } from "./folders.ts";
+import { compilingBytes } from "./limits.ts";
 
 type Symbols = typeof runtimeSymbols;
 type Native = ReturnType<typeof dlopen<Symbols & Record<string, FFIFunction>>>["symbols"];
@@ -158,13 +159,10 @@ function announce(keptIn: string | undefined, folders: readonly KeptFolder[]): v
   }
 }
 
-/** The library, and what the compiler makes on the way. */
-const neededBytes = 4 << 20;
-
 /** Whether the folder's file system is not full. Compiling takes seconds before that fails. */
 function hasRoom(folder: string, failures: Failures): boolean {
   const { bavail, bsize } = statfsSync(folder);
-  if (bavail * bsize >= neededBytes) return true;
+  if (bavail * bsize >= compilingBytes) return true;
   failures.set(folder, `${folder} has no room`);
   log.debug(`the native runtime is not kept in ${folder}: its file system is full`);
   return false;

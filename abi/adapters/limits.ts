@@ -1,0 +1,4 @@
+/** The tuned numbers of this room. Counts as the names say. */
+
+/** Extents that one call copies from or to a list of C. Most lists are shorter. */
+export const extentsPerCall = 1024;
