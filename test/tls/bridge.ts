@@ -1,6 +1,6 @@
 /**
- * A Unix socket for clients that know no TLS, or for those that know nothing but TLS: behind it is a server that is
- * asked for STARTTLS first. So tests can say in TLS what libraries would never say.
+ * A proxy that sends STARTTLS to the server, for clients that know no TLS, or nothing but TLS. With it tests can send
+ * through TLS what libraries would never send.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import net from "node:net";
@@ -11,10 +11,10 @@ import tls from "node:tls";
 import { bytes, option } from "#test/client";
 
 export interface Bridge extends AsyncDisposable {
-  /** Where clients connect: a Unix socket, or a port. */
+  /** Where clients connect: "" if they connect to the port. */
   readonly unix: string;
   readonly port: number;
-  /** Cut all connections to the server, without ending TLS. */
+  /** Close all connections to the server without ending TLS. */
   cut(): void;
 }
 
@@ -22,7 +22,7 @@ const greetingBytes = 18;
 const STARTTLS = 5;
 const ACK = 1;
 
-/** A connection to the server that has been told to go ahead with TLS, after these options in clear. */
+/** A connection to the server on which TLS may begin, after these options in plain text and STARTTLS. */
 export async function startTls(
   socket: string,
   before: readonly Uint8Array[] = [],
@@ -42,7 +42,7 @@ export async function startTls(
   }
 }
 
-/** What comes from a socket, which is never paused. */
+/** Collects the data of a socket, which is never paused. */
 class Source {
   readonly #socket: net.Socket;
   #all = Buffer.alloc(0);
@@ -70,12 +70,12 @@ class Source {
     return result;
   }
 
-  /** Leave the socket to another owner, with nothing read from it. */
+  /** Leave the socket to another owner. */
   release(): void {
     this.#socket.off("data", this.#add);
   }
 
-  /** All that came and will come goes there. */
+  /** Pass on all data, from the beginning. */
   forward(to: net.Socket): void {
     to.write(this.#all);
     this.#socket.on("data", (chunk) => to.write(chunk));
@@ -84,7 +84,7 @@ class Source {
   }
 }
 
-/** Clients speak plain NBD, and greet and are greeted here. */
+/** For clients without TLS. The proxy does the greeting itself. */
 export function plainBridge(
   socket: string,
   options: tls.ConnectionOptions,
@@ -105,7 +105,7 @@ export function plainBridge(
   });
 }
 
-/** Clients speak TLS from the first byte on, and then NBD from the options on. They come to a port of 127.0.0.1. */
+/** For clients that use TLS from the first byte, then NBD from the options on. They connect to a port of 127.0.0.1. */
 export function tlsBridge(socket: string): Promise<Bridge> {
   return bridge("", async (client, cuts) => {
     const source = new Source(client);

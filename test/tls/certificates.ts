@@ -1,4 +1,4 @@
-/** Certificates and keys for tests, made once by certtool (gnutls-bin) and removed with the process. */
+/** Certificates and keys for tests. certtool (gnutls-bin) makes them once per process, which removes them. */
 import { cpSync, mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -6,29 +6,29 @@ import { temporaryFolder } from "#test/modules";
 import { run } from "#test/server";
 
 export interface Pki {
-  /** All that follows lies in it; and own-cert.pem, which signed itself, with own-key.pem. */
+  /** Contains all the others, and a self-signed own-cert.pem with own-key.pem. */
   readonly folder: string;
-  /** Of the server: ca-cert.pem, server-cert.pem, server-key.pem. */
+  /** For the server: ca-cert.pem, server-cert.pem, server-key.pem. */
   readonly server: string;
   /** The same, and a ca-crl.pem that revokes the certificate of `client`. */
   readonly revoking: string;
-  /** Of a client with a good certificate: ca-cert.pem, client-cert.pem, client-key.pem. */
+  /** For a client with a valid certificate: ca-cert.pem, client-cert.pem, client-key.pem. */
   readonly client: string;
-  /** Of a client without one. */
+  /** For a client without a certificate. */
   readonly anonymous: string;
-  /** Of a client whose certificate another authority has signed. */
+  /** For a client with a certificate of another authority. */
   readonly stranger: string;
-  /** Of clients whose certificates are good no more, or not yet, or are those of a server. */
+  /** For clients whose certificate has expired, is not valid yet, or is a server's. */
   readonly outdated: string;
   readonly early: string;
   readonly misused: string;
-  /** Of a client that trusts another authority than the server's. */
+  /** For a client that does not trust the server's authority. */
   readonly distrustful: string;
-  /** Of a server whose certificate has expired. */
+  /** For a server whose certificate has expired. */
   readonly expired: string;
-  /** Keys of the users alice and bob, and one line that is wrong. */
+  /** The keys of the users alice and bob. */
   readonly psk: string;
-  /** Alice with another key; and a user whom the server does not know. */
+  /** Another key for alice, and a user that the server does not know. */
   readonly wrongKey: string;
   readonly unknownUser: string;
   readonly keys: Readonly<Record<"alice" | "bob", string>>;
@@ -49,7 +49,7 @@ async function certtool(...args: readonly string[]): Promise<void> {
   if (code !== 0) throw new Error(`certtool ${args.join(" ")} ended with ${code}:\n${stderr}`);
 }
 
-/** A certificate `NAME-cert.pem` with its key `NAME-key.pem`, signed by `issuer`, or by itself. */
+/** Makes a certificate `NAME-cert.pem` with its key `NAME-key.pem`, signed by `issuer` or self-signed. */
 async function certify(
   folder: string,
   name: string,
@@ -136,7 +136,7 @@ function arrange(folder: string): Pki {
   };
   const keys = { alice: "0123456789abcdef".repeat(4), bob: "fedcba9876543210".repeat(4) };
   const write = (name: string, text: string): string => {
-    // qemu looks for this name in a folder.
+    // qemu expects this name.
     mkdirSync(join(folder, name));
     writeFileSync(join(folder, name, "keys.psk"), text);
     return join(folder, name, "keys.psk");

@@ -1,30 +1,21 @@
-/** Which cipher is agreed on: the client's first choice with certificates, and a fast one that is as good with keys. */
+/** The server chooses the client's first cipher with certificates, and a fast one that is as good with keys. */
 import { beforeAll, describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 
-import { installed, run, serve } from "#test/server";
-
-import { tlsBridge } from "./bridge.ts";
 import { type Pki, pki } from "./certificates.ts";
-import { missing } from "./tls-fixture.ts";
+import { missing, needing, opensslHandshake } from "./tls-fixture.ts";
 
-const absent = [...missing, ...(installed("openssl") ? [] : ["openssl"])];
-const needs = absent.length > 0 ? ` (needs ${absent.join(", ")})` : "";
+const { skip, needs } = needing("openssl");
 
 let files: Pki;
 beforeAll(async () => {
   if (missing.length === 0) files = await pki();
 });
 
-/** The server's report of a handshake with OpenSSL's client. */
+/** The session that the server logs after a handshake with OpenSSL's client. */
 async function agreed(server: readonly string[], client: readonly string[]): Promise<string> {
-  await using serving = await serve(["-v", "--tls=require", ...server, "memory", "1M"]);
-  await using bridge = await tlsBridge(serving.socket);
-  const where = ["-connect", `127.0.0.1:${bridge.port}`, "-servername", "localhost"];
-  const done = run(["openssl", "s_client", ...where, ...client], { stdin: "" });
-  const [, session = ""] = await serving.printed(/TLS handshake complete: (\S+)/);
-  await done;
-  return session;
+  const { log } = await opensslHandshake(server, client);
+  return /TLS handshake complete: (\S+)/.exec(log)?.[1] ?? log;
 }
 
 const knowsAes = /^(flags|Features)\s*:.*\baes\b/m.test(readFileSync("/proc/cpuinfo", "latin1"));
@@ -33,7 +24,7 @@ const tls13 = (...ciphers: readonly string[]): string[] => [
 ];
 const tls12 = (ciphers: string): string[] => ["-tls1_2", "-cipher", ciphers];
 
-describe.skipIf(absent.length > 0)(`with keys${needs}`, () => {
+describe.skipIf(skip)(`with keys the server${needs}`, () => {
   const withKeys = (client: readonly string[]): Promise<string> =>
     agreed(
       [`--tls-psk=${files.psk}`],
@@ -43,17 +34,17 @@ describe.skipIf(absent.length > 0)(`with keys${needs}`, () => {
   const aes = "AES_128_GCM_SHA256";
 
   test.skipIf(!knowsAes)(
-    `AES is taken where it is offered${knowsAes ? "" : " (needs a processor with AES)"}`,
+    `chooses AES if the client offers it${knowsAes ? "" : " (needs a processor with AES)"}`,
     async () => {
       expect(await withKeys(tls13("AES_256_GCM_SHA384", chacha, aes))).toContain("(AES-128-GCM)");
     },
   );
 
-  test("ChaCha20 is taken where nothing else is offered", async () => {
+  test("accepts ChaCha20 if the client offers nothing else", async () => {
     expect(await withKeys(tls13(chacha))).toContain("(CHACHA20-POLY1305)");
   });
 
-  test("in TLS 1.2 nothing old is taken for it, and no handshake whose secrets could be known later", async () => {
+  test("chooses neither an old cipher nor a handshake without forward secrecy in TLS 1.2", async () => {
     const ciphers = "PSK-AES256-GCM-SHA384:ECDHE-PSK-AES256-CBC-SHA:ECDHE-PSK-CHACHA20-POLY1305";
     expect(await withKeys(tls12(ciphers))).toMatch(
       /^\(TLS1\.2\)-\(ECDHE-.*\)-\(CHACHA20-POLY1305\)$/,
@@ -61,12 +52,12 @@ describe.skipIf(absent.length > 0)(`with keys${needs}`, () => {
   });
 });
 
-describe.skipIf(absent.length > 0)(`with certificates${needs}`, () => {
+describe.skipIf(skip)(`with certificates the server${needs}`, () => {
   test.each([
     ["CHACHA20_POLY1305_SHA256", "AES_256_GCM_SHA384", "(CHACHA20-POLY1305)"],
     ["AES_256_GCM_SHA384", "CHACHA20_POLY1305_SHA256", "(AES-256-GCM)"],
-  ])("the client's first choice is taken: %s before %s", async (first, second, name) => {
-    const said = await agreed([`--tls-certificates=${files.server}`], tls13(first, second));
-    expect(said).toContain(name);
+  ])("chooses the client's first cipher: %s before %s", async (first, second, name) => {
+    const session = await agreed([`--tls-certificates=${files.server}`], tls13(first, second));
+    expect(session).toContain(name);
   });
 });

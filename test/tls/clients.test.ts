@@ -1,4 +1,4 @@
-/** Clients that others wrote, with TLS: libnbd, qemu, and the tools of GnuTLS and OpenSSL. */
+/** Other people's clients with TLS: libnbd, qemu, and the tools of GnuTLS and OpenSSL. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { randomFillSync } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -6,18 +6,17 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 
 import { option } from "#test/client";
-import { installed, program, type Ran, run, serve, type Served } from "#test/server";
+import { program, type Ran, run, serve, type Served } from "#test/server";
 
 import { tlsBridge } from "./bridge.ts";
 import { type Pki, pki } from "./certificates.ts";
-import { missing } from "./tls-fixture.ts";
+import { missing, needing } from "./tls-fixture.ts";
 
-/** Skips, and says so, where the program is not installed. */
+/** A test that is skipped if the program is not installed. */
 function testWith(client: string) {
-  const absent = [...missing, ...(installed(client) ? [] : [client])];
-  const needs = absent.length > 0 ? ` (needs ${absent.join(", ")})` : "";
+  const { skip, needs } = needing(client);
   return (title: string, go: () => Promise<void>): void =>
-    test.skipIf(absent.length > 0)(title + needs, go, 60_000);
+    test.skipIf(skip)(title + needs, go, 60_000);
 }
 
 let files: Pki;
@@ -40,7 +39,7 @@ const certified = (...args: readonly string[]): Promise<Served> =>
 const keyed = (...args: readonly string[]): Promise<Served> =>
   serve(["--tls=require", `--tls-psk=${files.psk}`, ...args]);
 
-/** Whether nbdinfo was served. */
+/** Whether nbdinfo can connect. */
 async function isServed(where: string): Promise<boolean> {
   const { code, stdout } = await run(["nbdinfo", "--size", where]);
   expect(stdout).toBe(code === 0 ? "1048576\n" : "");
@@ -50,7 +49,7 @@ async function isServed(where: string): Promise<boolean> {
 describe("libnbd", () => {
   const it = testWith("nbdinfo");
 
-  it("sees that TLS is used", async () => {
+  it("reports that it uses TLS", async () => {
     await using server = await certified("memory", "1M");
     const { stdout } = await run(["nbdinfo", withCertificates(server.socket, files.anonymous)]);
     expect(stdout.split("\n")[0]).toBe(
@@ -58,12 +57,12 @@ describe("libnbd", () => {
     );
   });
 
-  it("is not served without it where it is required", async () => {
+  it("is refused without TLS by --tls=require", async () => {
     await using server = await certified("memory", "1M");
     expect(await isServed(server.uri)).toBe(false);
   });
 
-  it("chooses where it is offered", async () => {
+  it("may use TLS or not with --tls=on", async () => {
     await using server = await serve([
       "--tls=on",
       `--tls-certificates=${files.server}`,
@@ -74,13 +73,13 @@ describe("libnbd", () => {
     expect(await isServed(withCertificates(server.socket, files.anonymous))).toBe(true);
   });
 
-  it("has it wherever there are certificates, without --tls", async () => {
+  it("may use TLS or not without --tls if there are certificates", async () => {
     await using server = await serve([`--tls-certificates=${files.server}`, "memory", "1M"]);
     expect(await isServed(server.uri)).toBe(true);
     expect(await isServed(withCertificates(server.socket, files.anonymous))).toBe(true);
   });
 
-  it("cannot have it where it is off", async () => {
+  it("cannot use TLS with --tls=off", async () => {
     await using server = await serve([
       "--tls=off",
       `--tls-certificates=${files.server}`,
@@ -91,7 +90,7 @@ describe("libnbd", () => {
     expect(await isServed(withCertificates(server.socket, files.anonymous))).toBe(false);
   });
 
-  it("is known by its key", async () => {
+  it("is identified by its key", async () => {
     await using server = await keyed("-v", "memory", "1M");
     expect(await isServed(withKeys(server.socket, files.psk))).toBe(true);
     expect(await isServed(withKeys(server.socket, files.psk, "bob"))).toBe(true);
@@ -99,7 +98,7 @@ describe("libnbd", () => {
     await server.printed(/TLS handshake complete: .* for user "bob"/);
   });
 
-  it("is refused with another key, and as an unknown user", async () => {
+  it("is refused with another user's key, as an unknown user, and with certificates instead of keys", async () => {
     await using server = await keyed("memory", "1M");
     expect(await isServed(withKeys(server.socket, files.wrongKey))).toBe(false);
     expect(await isServed(withKeys(server.socket, files.unknownUser, "carol"))).toBe(false);
@@ -108,7 +107,7 @@ describe("libnbd", () => {
     expect(server.stderr()).toMatch(/another key, or no known user\n/);
   });
 
-  it("may get a key while the server runs", async () => {
+  it("can use a key that was added while the server runs", async () => {
     const keys = join(folder, "growing.psk");
     writeFileSync(keys, "");
     await using server = await serve([`--tls-psk=${keys}`, "memory", "1M"]);
@@ -117,7 +116,7 @@ describe("libnbd", () => {
     expect(await isServed(withKeys(server.socket, files.psk))).toBe(true);
   });
 
-  it("gets all the settings that it needs from --run", async () => {
+  it("needs only the $uri of --run to connect", async () => {
     const common = ["-U", "-", "memory", "1M", "--run", 'nbdinfo --size "$uri"; echo "$tls"'];
     const ran = [
       await run([...program, "--tls=require", `--tls-certificates=${files.server}`, ...common]),
@@ -129,7 +128,7 @@ describe("libnbd", () => {
     ]);
   });
 
-  it("sees --tls-psk win over certificates", async () => {
+  it("needs a key if the server has keys and certificates", async () => {
     await using server = await certified(`--tls-psk=${files.psk}`, "memory", "1M");
     expect(await isServed(withCertificates(server.socket, files.anonymous))).toBe(false);
     expect(await isServed(withKeys(server.socket, files.psk))).toBe(true);
@@ -201,7 +200,7 @@ h.shutdown ()
     expect((await server.stop()).stderr).toBe("");
   });
 
-  it("is served on stdin and stdout", async () => {
+  it("can use TLS on stdin and stdout", async () => {
     const command = [...program, "-s", "--tls=require", `--tls-psk=${files.psk}`, "memory", "1M"];
     const script = `
 h.set_tls (nbd.TLS_REQUIRE)
@@ -233,7 +232,7 @@ describe("qemu", () => {
   ] as const;
 
   for (const [version, priority] of versions) {
-    it(`is served with certificates and TLS ${version}`, async () => {
+    it(`connects with certificates and TLS ${version}`, async () => {
       await using server = await certified("-v", "--tls-verify-peer", "memory", "1M");
       const credentials = `tls-creds-x509,dir=${files.client},priority=${priority}`;
       const { code, stdout } = await info(server.socket, credentials, ",tls-hostname=localhost");
@@ -244,7 +243,7 @@ describe("qemu", () => {
       expect(server.stderr()).toContain(`TLS handshake complete: (TLS${version})`);
     });
 
-    it(`is served with keys and TLS ${version}`, async () => {
+    it(`connects with keys and TLS ${version}`, async () => {
       await using server = await keyed("-v", "memory", "1M");
       const keys = (from: string): string =>
         `tls-creds-psk,dir=${dirname(from)},username=alice,priority=${priority}`;
@@ -259,7 +258,7 @@ describe("qemu", () => {
   }
 });
 
-testWith("qemu-img")("a client that does not trust the server leaves", async () => {
+testWith("qemu-img")("a client that does not trust the server ends the handshake", async () => {
   await using server = await certified("memory", "1M");
   const { code, stderr } = await info(
     server.socket,
@@ -272,12 +271,12 @@ testWith("qemu-img")("a client that does not trust the server leaves", async () 
   });
 });
 
-describe("tools of TLS libraries, after STARTTLS", () => {
+describe("after STARTTLS", () => {
   const gnutls = testWith("gnutls-cli");
   const openssl = testWith("openssl");
 
   for (const version of ["1.2", "1.3"]) {
-    gnutls(`GnuTLS completes a handshake with TLS ${version}`, async () => {
+    gnutls(`gnutls-cli completes a handshake with TLS ${version}`, async () => {
       await using server = await certified("memory", "1M");
       const said = await gnutlsCli(server, `NORMAL:-VERS-ALL:+VERS-TLS${version}`);
       expect(said).toContain(`Description: (TLS${version}-X.509)`);
@@ -286,7 +285,7 @@ describe("tools of TLS libraries, after STARTTLS", () => {
     });
   }
 
-  gnutls("nothing older than TLS 1.2 is taken", async () => {
+  gnutls("gnutls-cli cannot use a version before TLS 1.2", async () => {
     await using server = await certified("memory", "1M");
     for (const version of ["1.0", "1.1"]) {
       const said = await gnutlsCli(server, `NORMAL:-VERS-ALL:+VERS-TLS${version}:%COMPAT`);
@@ -297,7 +296,7 @@ describe("tools of TLS libraries, after STARTTLS", () => {
 
   for (const version of ["1_2", "1_3"]) {
     openssl(
-      `OpenSSL gets an answer and a good end with TLS ${version}, and certificates`,
+      `openssl gets a reply and close_notify with certificates and TLS ${version}`,
       async () => {
         await using server = await certified("memory", "1M");
         const trust = ["-CAfile", join(files.server, "ca-cert.pem"), "-verify_return_error"];
@@ -305,7 +304,7 @@ describe("tools of TLS libraries, after STARTTLS", () => {
       },
     );
 
-    openssl(`OpenSSL gets an answer and a good end with TLS ${version}, and keys`, async () => {
+    openssl(`openssl gets a reply and close_notify with keys and TLS ${version}`, async () => {
       await using server = await keyed("memory", "1M");
       const keys = (key: string): string[] => [
         ...[`-tls${version}`, "-psk_identity", "alice", "-psk", key],
@@ -317,12 +316,12 @@ describe("tools of TLS libraries, after STARTTLS", () => {
   }
 });
 
-/** The ACK of ABORT. */
+/** The ACK for ABORT. */
 const aborted = { code: 0, stdout: "0003e889045565a9000000020000000100000000" };
 
 async function opensslClient(server: Served, args: readonly string[]) {
   await using bridge = await tlsBridge(server.socket);
-  // The command ends when the server does: an end without close_notify would be an error.
+  // The command exits when the server ends TLS, and fails if that happens without close_notify.
   const where = ["-connect", `127.0.0.1:${bridge.port}`, "-servername", "localhost", "-quiet"];
   const child = Bun.spawn(["openssl", "s_client", ...where, "-nbio", ...args], {
     stdin: "pipe",
@@ -335,7 +334,7 @@ async function opensslClient(server: Served, args: readonly string[]) {
   return { code: await child.exited, stdout };
 }
 
-/** What it prints until its stdin ends. */
+/** The output of gnutls-cli, which exits at the end of its stdin. */
 async function gnutlsCli(server: Served, priority: string): Promise<string> {
   await using bridge = await tlsBridge(server.socket);
   const { stdout, stderr } = await run(

@@ -1,20 +1,15 @@
-/** Layers that disconnect a client under TLS: libnbd sees an end of the stream, and not one that was cut. */
+/** A layer that disconnects a client with TLS: libnbd sees an orderly end of the stream. */
 import { describe, expect, test } from "bun:test";
 
-import { compileModule, haveCompiler } from "#test/modules";
-import { installed, run, serve } from "#test/server";
+import { compileModule } from "#test/modules";
+import { run, serve } from "#test/server";
 
 import { pki } from "./certificates.ts";
-import { missing } from "./tls-fixture.ts";
+import { needing } from "./tls-fixture.ts";
 
-const lacking = [
-  ...missing,
-  ...(haveCompiler ? [] : ["cc"]),
-  ...(installed("nbdsh") ? [] : ["nbdsh"]),
-];
-const needs = lacking.length === 0 ? "" : ` (needs ${lacking.join(", ")})`;
+const { skip, needs } = needing("cc", "nbdsh");
 
-/** Each read of the number of bytes that makes the plugin disconnect, and then of one byte: what libnbd says. */
+/** Prints the results of a read of `count` bytes, at which the plugin disconnects, and of one byte. */
 const script = (socket: string, keys: string, count: number) => `
 import nbd
 h = nbd.NBD()
@@ -30,10 +25,10 @@ for n in (${count}, 1):
         print(ex.string)
 `;
 
-describe.skipIf(lacking.length > 0)(`disconnecting${needs}`, () => {
+describe.skipIf(skip)(`nbdkit_disconnect${needs}`, () => {
   test.each([
     {
-      how: "by force: the stream ends at once",
+      how: "ends the stream at once if forced",
       count: 5,
       seen: [
         expect.stringContaining("Transport endpoint is not connected"),
@@ -41,7 +36,7 @@ describe.skipIf(lacking.length > 0)(`disconnecting${needs}`, () => {
       ],
     },
     {
-      how: "softly: requests are refused until the client leaves",
+      how: "refuses requests until the client disconnects if not forced",
       count: 4,
       seen: ["read", expect.stringContaining("Cannot send after transport endpoint shutdown")],
     },

@@ -1,4 +1,4 @@
-/** Much data, slow clients and rude ones, through TLS. */
+/** Large amounts of data through TLS, slow clients, and the ways in which a connection can end. */
 import { describe, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import type net from "node:net";
@@ -11,11 +11,11 @@ import { until } from "#test/server";
 import { pattern, quiet } from "../protocol/server-fixture.ts";
 import { startTls } from "./bridge.ts";
 import { pki } from "./certificates.ts";
-import { ask, missing, needs, read, type Secured, secured, trusting } from "./tls-fixture.ts";
+import { ask, needs, read, type Secured, secured, skip, trusting } from "./tls-fixture.ts";
 
 const MiB = 1 << 20;
 
-/** A client in the middle of transmission, as its TLS socket: its data is only read if a test reads it. */
+/** The TLS socket of a client in the transmission phase. Only the test reads from it. */
 async function bare(server: Secured, raw?: net.Socket): Promise<tls.TLSSocket> {
   raw ??= await startTls(server.socket);
   const socket = tls.connect({ ...(await trusting()), socket: raw });
@@ -25,7 +25,7 @@ async function bare(server: Secured, raw?: net.Socket): Promise<tls.TLSSocket> {
   return socket;
 }
 
-/** A client that ends TLS while a flush is under way, and then sends 64 MiB of something else below it. */
+/** A client that ends TLS while a flush is running, and then sends 64 MiB without TLS on the same connection. */
 const flooding = `
 import socket, ssl, struct, sys
 s = socket.socket(socket.AF_UNIX)
@@ -62,8 +62,8 @@ open(sys.argv[3], "w").close()
 sys.stdin.read()
 `;
 
-describe.skipIf(missing.length > 0)(`data through TLS${needs}`, () => {
-  test("is what it was, in requests of all sizes", async () => {
+describe.skipIf(skip)(`data through TLS${needs}`, () => {
+  test("arrives unchanged in requests of all sizes", async () => {
     await using server = await secured({ size: 4 * MiB });
     const client = await server.secure();
     await client.go("");
@@ -77,7 +77,7 @@ describe.skipIf(missing.length > 0)(`data through TLS${needs}`, () => {
     }
   });
 
-  test("keeps its order when many requests are sent at once, and answered later", async () => {
+  test("is complete if many requests are sent at once and answered later", async () => {
     await using server = await secured({ size: MiB, later: true });
     const client = await server.secure();
     await client.go("");
@@ -96,7 +96,7 @@ describe.skipIf(missing.length > 0)(`data through TLS${needs}`, () => {
     expect(seen.size).toBe(count);
   });
 
-  test("goes to several clients at once", async () => {
+  test("reaches several clients at once", async () => {
     await using server = await secured({ size: 2 * MiB });
     const clients = await Promise.all(Array.from({ length: 8 }, () => server.secure()));
     await Promise.all(clients.map((client) => client.go("")));
@@ -112,16 +112,16 @@ describe.skipIf(missing.length > 0)(`data through TLS${needs}`, () => {
     expect(server.server.connections).toBe(8);
   });
 
-  test("waits for a client that does not take it, and memory is bounded", async () => {
+  test("waits for a client that does not read it, in bounded memory", async () => {
     await using server = await secured({ size: 8 * MiB });
     const socket = await bare(server);
     socket.pause();
-    // 400 MiB, if anybody took them.
+    // 400 MiB in all.
     for (let i = 0; i < 50; i++) socket.write(request({ type: 0, count: 8 * MiB }));
     const reads = (): number => server.calls.filter((call) => call.startsWith("pread")).length;
     await until(() => reads() > 0);
     let before = -1;
-    // No more is read from the disk once the client's buffers are full.
+    // The server stops reading from the disk once the client's buffers are full.
     await until(() => {
       const same = reads() === before;
       before = reads();
@@ -133,7 +133,7 @@ describe.skipIf(missing.length > 0)(`data through TLS${needs}`, () => {
     await until(() => server.server.connections === 0);
   });
 
-  test("that is written waits for the disk, and memory is bounded", async () => {
+  test("waits for a slow disk when it is written, in bounded memory", async () => {
     const held = Promise.withResolvers<void>();
     let writes = 0;
     const pwrite = (): Promise<void> => {
@@ -146,7 +146,7 @@ describe.skipIf(missing.length > 0)(`data through TLS${needs}`, () => {
     const payload = new Uint8Array(65536);
     const count = 400;
     for (let i = 0; i < count; i++) client.request({ type: 1, payload });
-    // So many are under way at once in one connection.
+    // The limit of requests in progress in one connection.
     await until(() => writes === 256);
     expect(server.server.heldBytes).toBeLessThan(20 * MiB);
     held.resolve();
@@ -155,8 +155,8 @@ describe.skipIf(missing.length > 0)(`data through TLS${needs}`, () => {
   });
 });
 
-describe.skipIf(missing.length > 0)(`the end of TLS${needs}`, () => {
-  test("is sent to the client as close_notify, without truncation", async () => {
+describe.skipIf(skip)(`the server${needs}`, () => {
+  test("sends close_notify to a client that disconnects", async () => {
     await using server = await secured();
     const socket = await bare(server);
     let ended = false;
@@ -167,7 +167,7 @@ describe.skipIf(missing.length > 0)(`the end of TLS${needs}`, () => {
     expect(ended).toBe(true);
   });
 
-  test("by close_notify lets what is under way be answered", async () => {
+  test("answers running requests after a client's close_notify", async () => {
     const held = Promise.withResolvers<void>();
     let flushing = false;
     const flush = (): Promise<void> => {
@@ -190,11 +190,11 @@ describe.skipIf(missing.length > 0)(`the end of TLS${needs}`, () => {
 
   const python = "/usr/bin/python3";
   test.skipIf(!existsSync(python))(
-    "by close_notify makes the server deaf to whatever comes behind it (needs python3)",
+    "ignores all data after a client's close_notify (needs python3)",
     async () => {
       const held = Promise.withResolvers<void>();
       await using server = await secured({ plugin: { flush: () => held.promise } });
-      // Whatever goes wrong: the server waits for it.
+      // Even if the test fails, since the server waits for the flush.
       using _ = { [Symbol.dispose]: () => held.resolve() };
       const { server: certificates } = await pki();
       const sent = `${server.socket}.sent`;
@@ -216,7 +216,7 @@ describe.skipIf(missing.length > 0)(`the end of TLS${needs}`, () => {
     30_000,
   );
 
-  test("that was cut short loses no reply, and runs no half request", async () => {
+  test("neither loses an answered write nor runs half a request if the connection is cut", async () => {
     using log = quiet(true);
     await using server = await secured();
     const bridge = await server.bridge();
@@ -225,7 +225,7 @@ describe.skipIf(missing.length > 0)(`the end of TLS${needs}`, () => {
     await client.go("");
     const payload = new Uint8Array(4096).fill(0xaa);
     expect(await ask(client, { type: 1, offset: 0n, payload })).toMatchObject({ error: 0 });
-    // The header, and half of the data.
+    // The header and half of the data.
     client.send(request({ type: 1, offset: 8192n, payload }).subarray(0, 2000));
     await client.sent();
     bridge.cut();
@@ -239,20 +239,20 @@ describe.skipIf(missing.length > 0)(`the end of TLS${needs}`, () => {
     expect(await read(again, 0n, 4096)).toEqual(payload);
   });
 
-  test("comes with what is no genuine record", async () => {
+  test("disconnects a client after a record that was not encrypted with its key", async () => {
     using log = quiet();
     await using server = await secured();
     const raw = await startTls(server.socket);
     const socket = await bare(server, raw);
     await new Promise((resolve) => socket.once("data", resolve));
-    // An attacker writes to the connection: application data under no key.
+    // An attacker writes to the connection: application data that was not encrypted.
     raw.write(Buffer.concat([Buffer.from([23, 3, 3, 0, 64]), Buffer.alloc(64, 0x55)]));
     await until(() => server.server.connections === 0);
     expect(log.lines).toEqual(["disk[1]: error: TLS: Decryption has failed"]);
     socket.destroy();
   });
 
-  test("of the server comes when all is answered", async () => {
+  test("answers all requests before it stops", async () => {
     await using server = await secured({ later: true });
     const client = await server.secure();
     await client.go("");

@@ -1,7 +1,4 @@
-/**
- * `gnutls-cli --starttls`: what it is told is sent in clear, until a signal makes it begin TLS on
- * the same connection.
- */
+/** `gnutls-cli --starttls` sends its stdin in plain text until a signal makes it begin TLS on the same connection. */
 import { describe, expect, test } from "bun:test";
 import net from "node:net";
 import { join } from "node:path";
@@ -10,17 +7,16 @@ import { bytes, infoPayload, metaPayload, option } from "#test/client";
 import { installed, serve, until } from "#test/server";
 
 import { pki } from "./certificates.ts";
-import { missing } from "./tls-fixture.ts";
+import { needing } from "./tls-fixture.ts";
 
-const absent = [...missing, ...(installed("gnutls-cli") ? [] : ["gnutls-cli"])];
-const needs = absent.length > 0 ? ` (needs ${absent.join(", ")})` : "";
+const { skip, needs } = needing("gnutls-cli");
 
 const [ABORT, LIST, STARTTLS, GO, STRUCTURED, SET_META] = [2, 3, 5, 7, 8, 10] as const;
 const TLS_REQD = 0x80000005;
 const INVALID = 0x80000003;
 const POLICY = 0x80000002;
 
-/** The port that leads to a Unix socket. */
+/** A port that forwards to a Unix socket, since gnutls-cli cannot connect to one. */
 async function portOf(unix: string): Promise<AsyncDisposable & { readonly port: number }> {
   const sockets = new Set<net.Socket>();
   const listener = net.createServer((client) => {
@@ -66,26 +62,26 @@ class GnutlsCli implements Disposable {
     await this.#child.stdin.flush();
   }
 
-  /** What comes before these bytes, which are thrown away with it; rejects where it ends before. */
+  /** Waits for these bytes, and drops them and all output before. Rejects if the output ends without them. */
   async until(what: Uint8Array | string): Promise<void> {
     await until(() => this.#output.includes(what) || this.#ended);
     const at = this.#output.indexOf(what);
-    if (at < 0) throw new Error(`not said: ${this.#output.toString("latin1")}`);
+    if (at < 0) throw new Error(`not printed: ${this.#output.toString("latin1")}`);
     this.#output = this.#output.subarray(at + what.length);
   }
 
-  /** The reply to an option: its type. */
+  /** Waits for a reply of this type to the option. */
   async answered(which: number, type: number): Promise<void> {
     await this.until(bytes(0x3e889045565a9n, which, type));
   }
 
   async beginTls(): Promise<void> {
     this.#child.kill("SIGALRM");
-    // Of what is known of the session that is the last line.
+    // The last line about the session.
     await this.until("- Options:");
   }
 
-  /** It ends by itself, as the server does. */
+  /** The exit status, once the server has ended the connection. */
   async ended(): Promise<number> {
     return this.#child.exited;
   }
@@ -95,14 +91,14 @@ class GnutlsCli implements Disposable {
   }
 }
 
-describe.skipIf(absent.length > 0)(`gnutls-cli --starttls${needs}`, () => {
+describe.skipIf(skip)(`gnutls-cli --starttls${needs}`, () => {
   for (const name of ["ours", "nbdkit"] as const) {
     const lacks = name === "nbdkit" && !installed("nbdkit");
     const suffix = lacks ? " (needs nbdkit)" : "";
     const program = name === "nbdkit" ? { program: ["nbdkit"] } : {};
 
     test.skipIf(lacks)(
-      `negotiates with ${name}, first in clear and then in TLS${suffix}`,
+      `negotiates with ${name}, first in plain text and then in TLS${suffix}`,
       async () => {
         const { server: certificates } = await pki();
         await using server = await serve(
@@ -119,7 +115,7 @@ describe.skipIf(absent.length > 0)(`gnutls-cli --starttls${needs}`, () => {
         await client.say(option(STARTTLS));
         await client.answered(STARTTLS, 1);
         await client.beginTls();
-        // There is nothing to be seen of what was said before.
+        // The server has forgotten the options from before TLS.
         await client.say(option(SET_META, metaPayload("", ["base:allocation"])));
         await client.answered(SET_META, INVALID);
         await client.say(option(STARTTLS));
@@ -130,7 +126,7 @@ describe.skipIf(absent.length > 0)(`gnutls-cli --starttls${needs}`, () => {
         await client.answered(LIST, 1);
         await client.say(option(GO, infoPayload("")));
         await client.answered(GO, 1);
-        // NBD_CMD_DISC: the server ends TLS in good order.
+        // After NBD_CMD_DISC the server ends TLS in order.
         await client.say(bytes(0x25609513, [2, 0], [2, 2], 0n, 0n, 0));
         expect(await client.ended()).toBe(0);
       },

@@ -1,4 +1,4 @@
-/** Two hundred clients with TLS at once: all are served, and nothing of them stays in memory. */
+/** Two hundred clients with TLS at once are served, and leave nothing in memory. */
 import { describe, expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import net from "node:net";
@@ -7,22 +7,21 @@ import { join } from "node:path";
 import tls from "node:tls";
 
 import { bytes, infoPayload, option, request } from "#test/client";
-import { compileModule, haveCompiler } from "#test/modules";
+import { compileModule } from "#test/modules";
 import { serve, type Served } from "#test/server";
 
 import { startTls } from "./bridge.ts";
 import { pki } from "./certificates.ts";
-import { missing, trusting } from "./tls-fixture.ts";
+import { needing, trusting } from "./tls-fixture.ts";
 
-const absent = [...missing, ...(haveCompiler ? [] : ["cc"])];
-const needs = absent.length > 0 ? ` (needs ${absent.join(", ")})` : "";
+const { skip, needs } = needing("cc");
 
 const clients = 200;
 const readBytes = 65_536;
 /** INFO_EXPORT, the ACK, and a simple reply. */
 const expectedBytes = 32 + 20 + 16 + readBytes;
 
-/** A client that has read something, and stays. */
+/** A client that has read from the disk and stays connected. */
 async function reader(server: Served, isSecure: boolean): Promise<net.Socket> {
   const socket = isSecure
     ? tls.connect({ ...(await trusting()), socket: await startTls(server.socket) })
@@ -42,7 +41,7 @@ async function reader(server: Served, isSecure: boolean): Promise<net.Socket> {
   return socket;
 }
 
-/** A client that was greeted, and goes on in clear. */
+/** A client without TLS, after the greeting. */
 async function plain(path: string): Promise<net.Socket> {
   const socket = net.connect(path);
   await new Promise((resolve) => socket.once("data", resolve));
@@ -56,7 +55,7 @@ async function left(socket: net.Socket): Promise<void> {
   await closed;
 }
 
-describe.skipIf(absent.length > 0)(`many clients${needs}`, () => {
+describe.skipIf(skip)(`many clients${needs}`, () => {
   test("are served together, and leave nothing in the C heap", async () => {
     const heap = await compileModule("bench/heap.c");
     const { server: certificates } = await pki();
@@ -72,16 +71,16 @@ describe.skipIf(absent.length > 0)(`many clients${needs}`, () => {
       await left(await reader(server, false));
       return Number(readFileSync(file, "utf8").trimEnd().split("\n").at(-1));
     };
-    /** By how much that grows. */
+    /** The growth of that memory by many clients. */
     const growth = async (isSecure: boolean): Promise<number> => {
       const before = await inUse();
       const all = Array.from({ length: clients }, () => reader(server, isSecure));
       await Promise.all((await Promise.all(all)).map(left));
       return (await inUse()) - before;
     };
-    // The first ones make what is made once.
+    // The first clients cause allocations that happen once.
     await growth(true);
-    // For each client pointers that its filter had are kept for a while. A session takes 10 KiB.
+    // The server keeps the pointers that each client's filter had for a while. A session takes 10 KiB.
     const without = await growth(false);
     expect((await growth(true)) - without).toBeLessThan(100 << 10);
     expect((await server.stop()).stderr).toBe("");

@@ -1,5 +1,5 @@
-/* A filter of nbdkit 1.30 that prints on stderr what it learns of the client when it is opened, "names TLS [DN]
- * [ISSUER]", and that opens the layers below for all clients once. Runs in nbdkit too. */
+/* A filter of nbdkit 1.30. Its open prints on stderr what it learns about the client, "names TLS [DN] [ISSUER]", and
+ * its after_fork opens the layers below once for all clients. It runs in nbdkit too. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,7 +7,7 @@
 #define NBDKIT_FILTER_RELEASE NBDKIT_FILTER_RELEASE_1_30
 #include <nbdkit-filter.h>
 
-/* nbdkit 1.32 does not have these. */
+/* nbdkit 1.32 lacks these. */
 extern char *nbdkit_peer_tls_dn (void);
 extern char *nbdkit_peer_tls_issuer_dn (void);
 #pragma weak nbdkit_peer_tls_dn

@@ -1,18 +1,17 @@
-/** The same words around STARTTLS, said to this server and to nbdkit: the answers have the same types. */
+/** The same options around STARTTLS get replies of the same types from this server and nbdkit. */
 import { describe, expect, test } from "bun:test";
 
 import { bytes, infoPayload, metaPayload, NbdClient, option } from "#test/client";
-import { installed, program as thisServer, run, serve } from "#test/server";
+import { program as thisServer, run, serve } from "#test/server";
 
 import { pki } from "./certificates.ts";
-import { missing } from "./tls-fixture.ts";
+import { needing } from "./tls-fixture.ts";
 
-const absent = [...missing, ...(installed("nbdkit") ? [] : ["nbdkit"])];
-const needs = absent.length > 0 ? ` (needs ${absent.join(", ")})` : "";
+const { skip, needs } = needing("nbdkit");
 
-type Said = readonly [what: string, bytes: Uint8Array];
+type Message = readonly [what: string, bytes: Uint8Array];
 
-const scripts: readonly (readonly Said[])[] = [
+const scripts: readonly (readonly Message[])[] = [
   [
     ["STARTTLS with a payload", option(5, bytes("xx"))],
     ["STRUCTURED_REPLY", option(8)],
@@ -29,7 +28,7 @@ const scripts: readonly (readonly Said[])[] = [
   [["STARTTLS and more", Buffer.concat([option(5), option(8)])]],
   [
     ["STARTTLS", option(5)],
-    ["what is no TLS", bytes("GET / HTTP/1.1\r\n\r\n".padEnd(64))],
+    ["something other than TLS", bytes("GET / HTTP/1.1\r\n\r\n".padEnd(64))],
   ],
   [
     ["STARTTLS", option(5)],
@@ -37,16 +36,20 @@ const scripts: readonly (readonly Said[])[] = [
   ],
 ];
 
-/** Where it is not refused its answer has another form. */
-const exportName: readonly Said[] = [["EXPORT_NAME", option(1)]];
+/** The reply has another form if the option is not refused, so it is only sent with --tls=require. */
+const exportName: readonly Message[] = [["EXPORT_NAME", option(1)]];
 
-/** What comes back: types of replies, and in the end how it ends. TLS alerts are no replies. */
-async function played(socket: string, script: readonly Said[], flags: number): Promise<unknown[]> {
+/** The types of the replies to each message, and "over" once the connection has ended. TLS alerts do not count. */
+async function played(
+  socket: string,
+  script: readonly Message[],
+  flags: number,
+): Promise<unknown[]> {
   await using client = await NbdClient.connect({ unix: socket });
   await client.hello(flags);
   const seen: unknown[] = [];
-  for (const [what, said] of script) {
-    client.send(said);
+  for (const [what, message] of script) {
+    client.send(message);
     const types = await typesOf(client);
     seen.push([what, ...types]);
     if (types.at(-1) === "over") break;
@@ -64,8 +67,8 @@ async function typesOf(client: NbdClient): Promise<(number | string)[]> {
   }
 }
 
-describe.skipIf(absent.length > 0)(`STARTTLS as in nbdkit${needs}`, () => {
-  test("with --oldstyle there is none, and --tls=require is refused", async () => {
+describe.skipIf(skip)(`STARTTLS as in nbdkit${needs}`, () => {
+  test("does not exist with --oldstyle, which excludes --tls=require", async () => {
     const { server } = await pki();
     const certificates = `--tls-certificates=${server}`;
     for (const program of [thisServer, ["nbdkit"]]) {
@@ -80,14 +83,14 @@ describe.skipIf(absent.length > 0)(`STARTTLS as in nbdkit${needs}`, () => {
   });
 
   for (const mode of ["off", "on", "require"]) {
-    test(`with --tls=${mode}`, async () => {
+    test(`gets the same replies with --tls=${mode}`, async () => {
       const { server } = await pki();
       const args = [`--tls=${mode}`, `--tls-certificates=${server}`, "memory", "1M"];
       await using ours = await serve(args);
       await using theirs = await serve(args, { program: ["nbdkit"] });
       for (const script of mode === "require" ? [...scripts, exportName] : scripts) {
         for (const flags of [3, 1, 0]) {
-          // Without fixed newstyle nbdkit takes the payload of what it refuses for the next option.
+          // Without fixed newstyle nbdkit reads the payload of a refused option as the next option.
           const fair =
             flags === 0 ? script.slice(0, 1).filter(([, { length }]) => length === 16) : script;
           const [here, there] = [

@@ -1,4 +1,4 @@
-/** TLS whose records come in pieces, and whose records are pieces of requests: what is meant is the same. */
+/** TLS records that arrive in pieces, and requests that are spread over several records. */
 import { describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import net from "node:net";
@@ -10,15 +10,12 @@ import { infoPayload, NbdClient, option, request } from "#test/client";
 
 import { pattern } from "../protocol/server-fixture.ts";
 import { plainBridge, startTls } from "./bridge.ts";
-import { missing, needs, secured, trusting } from "./tls-fixture.ts";
+import { needs, secured, skip, trusting } from "./tls-fixture.ts";
 
 const [READ, WRITE, DISC] = [0, 1, 2] as const;
 const MiB = 1 << 20;
 
-/**
- * A Unix socket that passes on to another one what clients send, in pieces; the next goes when the
- * last one is read.
- */
+/** A proxy that sends the clients' data to the server in pieces, one after the other. */
 async function slicer(to: string, pieceBytes: number): Promise<AsyncDisposable & { unix: string }> {
   const folder = mkdtempSync(join(tmpdir(), "nbdkit-slicer-"));
   const unix = join(folder, "socket");
@@ -48,12 +45,12 @@ async function slicer(to: string, pieceBytes: number): Promise<AsyncDisposable &
 async function pass(server: net.Socket, chunk: Buffer, pieceBytes: number): Promise<void> {
   for (let at = 0; at < chunk.length && !server.destroyed; at += pieceBytes) {
     server.write(chunk.subarray(at, at + pieceBytes));
-    // The server is in this process: it reads meanwhile.
+    // The server, which is in this process, reads in the meantime.
     await new Promise((resolve) => setImmediate(resolve));
   }
 }
 
-describe.skipIf(missing.length > 0)(`TLS${needs}`, () => {
+describe.skipIf(skip)(`the server${needs}`, () => {
   test.each([
     [1, [1, 50, 600]],
     [7, [1, 5000, 17_000]],
@@ -61,7 +58,7 @@ describe.skipIf(missing.length > 0)(`TLS${needs}`, () => {
     [16_406, [262_144, 4096, 300_000]],
     [65_537, [262_144, 1, 3 * MiB, 4096]],
   ])(
-    "in pieces of %i bytes carries writes of any size",
+    "reads TLS records that arrive in pieces of %i bytes",
     async (pieceBytes, sizes) => {
       await using server = await secured({ size: 8 * MiB });
       await using between = await slicer(server.socket, pieceBytes);
@@ -81,7 +78,7 @@ describe.skipIf(missing.length > 0)(`TLS${needs}`, () => {
     30_000,
   );
 
-  test("has records that end anywhere in a request", async () => {
+  test("reads TLS records that end anywhere in a request", async () => {
     await using server = await secured({ size: MiB });
     const secure = tls.connect({
       ...(await trusting()),

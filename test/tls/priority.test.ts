@@ -1,71 +1,56 @@
-/** --tls-priority, several certificates of the server, and exchanges of keys that quantum computers cannot undo. */
+/** --tls-priority, several certificates of the server, and post-quantum key exchange. */
 import { beforeAll, describe, expect, test } from "bun:test";
 import { cpSync, mkdtempSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 
 import { postQuantum } from "#sys/tls/priority";
 import { temporaryFolder } from "#test/modules";
-import { installed, program, run, serve } from "#test/server";
+import { program, run } from "#test/server";
 
-import { tlsBridge } from "./bridge.ts";
 import { type Pki, pki } from "./certificates.ts";
-import { missing } from "./tls-fixture.ts";
+import { missing, needing, opensslHandshake } from "./tls-fixture.ts";
 
-const absent = [...missing, ...(installed("openssl") ? [] : ["openssl"])];
-const needs = absent.length > 0 ? ` (needs ${absent.join(", ")})` : "";
+const { skip, needs } = needing("openssl");
 
 let files: Pki;
 beforeAll(async () => {
   if (missing.length === 0) files = await pki();
 });
 
-interface Met {
-  /** What OpenSSL's client says. */
-  readonly client: string;
-  readonly server: string;
-}
-
-/** A handshake with OpenSSL's client. */
-async function meet(server: readonly string[], client: readonly string[]): Promise<Met> {
-  await using serving = await serve(["-v", "--tls=require", ...server, "memory", "1M"]);
-  await using bridge = await tlsBridge(serving.socket);
-  const where = ["-connect", `127.0.0.1:${bridge.port}`, "-servername", "localhost"];
-  const { stdout, stderr } = await run(["openssl", "s_client", ...where, ...client], { stdin: "" });
-  const { stderr: said } = await serving.stop();
-  return { client: stdout + stderr, server: said };
-}
-
 const certificates = (): string => `--tls-certificates=${files.server}`;
 
-describe.skipIf(absent.length > 0)(`--tls-priority${needs}`, () => {
-  test("says which versions there are", async () => {
+describe.skipIf(skip)(`--tls-priority${needs}`, () => {
+  test("limits the versions of TLS", async () => {
     const priority = "NORMAL:-VERS-TLS1.3";
-    const old = await meet([certificates(), `--tls-priority=${priority}`], ["-tls1_2"]);
-    expect(old.server).toContain(`debug: TLS: priority string: ${priority}\n`);
-    expect(old.server).toContain("TLS handshake complete: (TLS1.2)");
-    const newer = await meet([certificates(), `--tls-priority=${priority}`], ["-tls1_3"]);
-    expect(newer.server).toContain("error: TLS handshake");
-    expect(newer.server).not.toContain("TLS handshake complete");
-    const usual = await meet([certificates()], ["-tls1_3"]);
-    expect(usual.server).toContain("TLS handshake complete: (TLS1.3)");
+    const old = await opensslHandshake([certificates(), `--tls-priority=${priority}`], ["-tls1_2"]);
+    expect(old.log).toContain(`debug: TLS: priority string: ${priority}\n`);
+    expect(old.log).toContain("TLS handshake complete: (TLS1.2)");
+    const newer = await opensslHandshake(
+      [certificates(), `--tls-priority=${priority}`],
+      ["-tls1_3"],
+    );
+    expect(newer.log).toContain("error: TLS handshake");
+    expect(newer.log).not.toContain("TLS handshake complete");
+    const usual = await opensslHandshake([certificates()], ["-tls1_3"]);
+    expect(usual.log).toContain("TLS handshake complete: (TLS1.3)");
   });
 
-  test("says which ciphers there are", async () => {
+  test("limits the ciphers", async () => {
     const only = "NORMAL:-CIPHER-ALL:+CHACHA20-POLY1305";
-    const { server } = await meet([certificates(), `--tls-priority=${only}`], []);
-    expect(server).toMatch(/TLS handshake complete: .*\(CHACHA20-POLY1305\)/);
+    const { log } = await opensslHandshake([certificates(), `--tls-priority=${only}`], []);
+    expect(log).toMatch(/TLS handshake complete: .*\(CHACHA20-POLY1305\)/);
   });
 
-  test("is taken as it is with keys, too", async () => {
+  test("is used unchanged with keys too", async () => {
     const keys = ["-psk_identity", "alice", "-psk", files.keys.alice, "-tls1_2"];
     const psk = `--tls-psk=${files.psk}`;
-    const without = await meet([psk, "--tls-priority=NORMAL"], keys);
-    expect(without.server).not.toContain("TLS handshake complete");
-    const named = await meet([psk, "--tls-priority=NORMAL:-KX-ALL:+ECDHE-PSK"], keys);
-    expect(named.server).toContain("TLS handshake complete: (TLS1.2)-(ECDHE-");
+    const without = await opensslHandshake([psk, "--tls-priority=NORMAL"], keys);
+    expect(without.log).not.toContain("TLS handshake complete");
+    const named = await opensslHandshake([psk, "--tls-priority=NORMAL:-KX-ALL:+ECDHE-PSK"], keys);
+    expect(named.log).toContain("TLS handshake complete: (TLS1.2)-(ECDHE-");
   });
 
-  test.each(["", "NO-SUCH", "NORMAL:+NO-SUCH"])("%j is refused at the start", async (priority) => {
+  test.each(["", "NO-SUCH", "NORMAL:+NO-SUCH"])("refuses %j at the start", async (priority) => {
     const server = [...program, "--tls=require", certificates(), `--tls-priority=${priority}`];
     const { code, stdout, stderr } = await run([...server, "null", "--run", "true"]);
     expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
@@ -75,8 +60,8 @@ describe.skipIf(absent.length > 0)(`--tls-priority${needs}`, () => {
   });
 });
 
-describe.skipIf(absent.length > 0)(`several certificates${needs}`, () => {
-  /** A folder with an ECDSA certificate as usual, and an RSA one as number `number`. */
+describe.skipIf(skip)(`several certificates${needs}`, () => {
+  /** A folder with the usual ECDSA certificate, and an RSA one with the number `number`. */
   async function folderWithRsa(number: number): Promise<string> {
     const folder = mkdtempSync(join(temporaryFolder(), "pairs-"));
     cpSync(files.server, folder, { recursive: true });
@@ -99,11 +84,12 @@ describe.skipIf(absent.length > 0)(`several certificates${needs}`, () => {
   }
 
   const shown = async (folder: string, algorithms: string): Promise<string> => {
-    const met = await meet([`--tls-certificates=${folder}`], ["-sigalgs", algorithms]);
-    return /^Peer signature type: (.*)$/m.exec(met.client)?.[1] ?? "none";
+    const args = [`--tls-certificates=${folder}`];
+    const { output } = await opensslHandshake(args, ["-sigalgs", algorithms]);
+    return /^Peer signature type: (.*)$/m.exec(output)?.[1] ?? "none";
   };
 
-  test("each client is shown one that it understands", async () => {
+  test("let each client get one that it supports", async () => {
     const folder = await folderWithRsa(7);
     expect([await shown(folder, "ECDSA+SHA256"), await shown(folder, "RSA-PSS+SHA256")]).toEqual([
       "ECDSA",
@@ -112,7 +98,7 @@ describe.skipIf(absent.length > 0)(`several certificates${needs}`, () => {
     expect(await shown(files.server, "RSA-PSS+SHA256")).toBe("none");
   });
 
-  test("server-cert.pem is not needed then, but what is there has to be whole", async () => {
+  test("make server-cert.pem unnecessary, but each needs its key", async () => {
     const folder = await folderWithRsa(0);
     const [main, key] = ["server-cert.pem", "server-key.pem"].map((name) => join(folder, name));
     if (main === undefined || key === undefined) throw new Error("no names");
@@ -137,23 +123,23 @@ describe.skipIf(absent.length > 0)(`several certificates${needs}`, () => {
   });
 });
 
-describe("the usual priorities", () => {
+describe("the default priority string", () => {
   const normal = ["SECP256R1", "X25519"];
   const signatures = ["RSA-SHA256", "ML-DSA-65"];
   const all = [...normal, "X25519-MLKEM768", "SECP256R1-MLKEM768"];
 
-  test("have groups with ML-KEM first, and the others behind them", () => {
+  test("puts groups with ML-KEM before the others", () => {
     expect(postQuantum({ all, normal, signatures }, () => true)).toBe(
       ":-GROUP-ALL:+GROUP-X25519-MLKEM768:+GROUP-SECP256R1-MLKEM768:+GROUP-SECP256R1:+GROUP-X25519" +
         ":+SIGN-ML-DSA-65",
     );
-    // NORMAL may have them already.
+    // NORMAL may include them already.
     expect(postQuantum({ all, normal: all, signatures: [] }, () => true)).toBe(
       ":-GROUP-ALL:+GROUP-X25519-MLKEM768:+GROUP-SECP256R1-MLKEM768:+GROUP-SECP256R1:+GROUP-X25519",
     );
   });
 
-  test("have only what GnuTLS takes", () => {
+  test("contains only what GnuTLS supports", () => {
     const known = (word: string): boolean => word !== "+GROUP-X25519-MLKEM768";
     expect(postQuantum({ all, normal, signatures: [] }, known)).toBe(
       ":-GROUP-ALL:+GROUP-SECP256R1-MLKEM768:+GROUP-SECP256R1:+GROUP-X25519",

@@ -1,23 +1,22 @@
-/** Clients that change keys, or want to begin anew, in the middle of a session. */
+/** Clients that update their keys or renegotiate in the middle of a session. */
 import { beforeAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
 
 import { bytes, infoPayload, option, request } from "#test/client";
-import { installed, serve, type Served, until } from "#test/server";
+import { serve, type Served, until } from "#test/server";
 
 import { tlsBridge } from "./bridge.ts";
 import { type Pki, pki } from "./certificates.ts";
-import { missing } from "./tls-fixture.ts";
+import { missing, needing } from "./tls-fixture.ts";
 
-const absent = [...missing, ...(installed("openssl") ? [] : ["openssl"])];
-const needs = absent.length > 0 ? ` (needs ${absent.join(", ")})` : "";
+const { skip, needs } = needing("openssl");
 
 let files: Pki;
 beforeAll(async () => {
   if (missing.length === 0) files = await pki();
 });
 
-/** `openssl s_client`, which takes a line that begins with a certain letter for a command. */
+/** `openssl s_client`, which treats a line that begins with a certain letter as a command. */
 class OpenSsl {
   #output = "";
   #ended = false;
@@ -31,7 +30,7 @@ class OpenSsl {
       ],
       { stdin: "pipe", stdout: "pipe", stderr: "pipe" },
     );
-    // It says there which commands it has understood.
+    // It prints there which commands it runs.
     void this.#collect(this.#child.stderr);
     void this.#collect(this.#child.stdout);
   }
@@ -48,7 +47,7 @@ class OpenSsl {
     await this.#child.stdin.flush();
   }
 
-  /** Wait for these bytes, or this text; what was printed up to them is forgotten. False where it ends before. */
+  /** Waits for this output, and drops all output up to it. False if the output ends before. */
   async hears(what: Uint8Array | string): Promise<boolean> {
     const wanted = typeof what === "string" ? what : Buffer.from(what).toString("latin1");
     await until(() => this.#output.includes(wanted) || this.#ended);
@@ -74,8 +73,8 @@ const certified = (...more: readonly string[]): Promise<Served> =>
 const ACK = (which: number): Uint8Array => bytes(0x3e889045565a9n, which, 1, 0);
 const done = (cookie: bigint): Uint8Array => bytes(0x67446698, 0, cookie);
 
-describe.skipIf(absent.length > 0)(`a client with TLS${needs}`, () => {
-  test("may change its keys, and ask for the server's to be changed", async () => {
+describe.skipIf(skip)(`a client with TLS${needs}`, () => {
+  test("may update its keys, and request an update of the server's", async () => {
     await using server = await certified();
     await using bridge = await tlsBridge(server.socket);
     using client = new OpenSsl(bridge.port, ["-tls1_3"]);
@@ -85,7 +84,7 @@ describe.skipIf(absent.length > 0)(`a client with TLS${needs}`, () => {
     for (const command of ["K\n", "k\n", "K\n"]) {
       await client.say(command);
       expect(await client.hears("KEYUPDATE")).toBe(true);
-      // More than a record, so that some are read and written with the new keys.
+      // More than one record, so that some use the new keys in each direction.
       const payload = new Uint8Array(40_000).fill(0x61 + Number(cookie));
       await client.say(request({ type: 1, cookie, payload }));
       expect(await client.hears(done(cookie++))).toBe(true);
@@ -98,7 +97,7 @@ describe.skipIf(absent.length > 0)(`a client with TLS${needs}`, () => {
     expect((await server.stop()).stderr).toBe("");
   }, 30_000);
 
-  test("that wants another handshake is disconnected, and others are not affected", async () => {
+  test("is disconnected if it renegotiates, without affecting others", async () => {
     await using server = await certified();
     await using bridge = await tlsBridge(server.socket);
     using client = new OpenSsl(bridge.port, ["-tls1_2"]);

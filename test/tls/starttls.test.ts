@@ -1,16 +1,17 @@
-/** STARTTLS on the wire: who may have it, what is refused without it, and what it makes the server forget. */
+/** STARTTLS on the wire: options before and after it, and handshakes that fail. */
 import { describe, expect, test } from "bun:test";
 import net from "node:net";
 import tls from "node:tls";
 
 import { bytes, infoPayload, metaPayload, type NbdClient, option, request } from "#test/client";
+import { randomFrom } from "#test/random";
 import { until } from "#test/server";
 import { settingsOf } from "#test/settings";
 
 import { prepareTls } from "../../src/server/tls.ts";
 import { quiet, running } from "../protocol/server-fixture.ts";
 import { startTls } from "./bridge.ts";
-import { ask, missing, needs, read, secured } from "./tls-fixture.ts";
+import { ask, needs, read, secured, skip } from "./tls-fixture.ts";
 
 const EXPORT_NAME = 1;
 const ABORT = 2;
@@ -34,7 +35,7 @@ async function answer(client: NbdClient, number: number, data?: Uint8Array): Pro
 }
 
 describe("a server without TLS", () => {
-  test("refuses STARTTLS by its policy, and goes on", async () => {
+  test("refuses STARTTLS with POLICY, and continues", async () => {
     await using server = await running({ tls: { mode: "off" } });
     const client = await server.connect();
     await client.hello();
@@ -42,14 +43,14 @@ describe("a server without TLS", () => {
     expect(await client.go("")).toMatchObject({ size: 65536n });
   });
 
-  test("says so where it cannot have TLS", async () => {
+  test("refuses STARTTLS with UNSUP if TLS is not available", async () => {
     await using server = await running({ tls: { mode: "unsupported" } });
     const client = await server.connect();
     await client.hello();
     expect(await answer(client, STARTTLS)).toBe(UNSUP);
   });
 
-  test("is what --tls=off makes, whatever else is given", () => {
+  test("results from --tls=off, even with certificates and keys", () => {
     const nowhere = "/nonexistent";
     const settings = settingsOf(
       "--tls=off",
@@ -61,12 +62,12 @@ describe("a server without TLS", () => {
   });
 });
 
-describe.skipIf(missing.length > 0)(`a server that requires TLS${needs}`, () => {
-  test("demands it for every option, and takes all of each", async () => {
+describe.skipIf(skip)(`a server that requires TLS${needs}`, () => {
+  test("refuses all options before TLS, and reads their payloads", async () => {
     await using server = await secured();
     const client = await server.connect();
     await client.hello();
-    const asked: readonly (readonly [number, Uint8Array?])[] = [
+    const options: readonly (readonly [number, Uint8Array?])[] = [
       [LIST],
       [INFO, infoPayload("")],
       [GO, infoPayload("")],
@@ -77,14 +78,14 @@ describe.skipIf(missing.length > 0)(`a server that requires TLS${needs}`, () => 
       [99, bytes("what?")],
     ];
     const answers: unknown[] = [];
-    for (const [number, data] of asked) answers.push(await answer(client, number, data));
-    expect(answers).toEqual(asked.map(() => TLS_REQD));
+    for (const [number, data] of options) answers.push(await answer(client, number, data));
+    expect(answers).toEqual(options.map(() => TLS_REQD));
     expect(server.calls).toEqual([]);
     expect(await answer(client, STARTTLS, bytes("?"))).toBe(INVALID);
     expect(await answer(client, STARTTLS)).toBe(ACK);
   });
 
-  test("lets a client without it leave", async () => {
+  test("accepts ABORT before TLS", async () => {
     await using server = await secured();
     const client = await server.connect();
     await client.hello();
@@ -92,7 +93,7 @@ describe.skipIf(missing.length > 0)(`a server that requires TLS${needs}`, () => 
     await client.closed;
   });
 
-  test("drops a client that asks for an export in a way that cannot be refused", async () => {
+  test("disconnects a client that sends EXPORT_NAME before TLS", async () => {
     using log = quiet();
     await using server = await secured();
     const client = await server.connect();
@@ -103,7 +104,7 @@ describe.skipIf(missing.length > 0)(`a server that requires TLS${needs}`, () => 
     expect(log.lines).toEqual(["disk[1]: error: NBD_OPT_EXPORT_NAME: the server requires TLS"]);
   });
 
-  test("drops one that cannot be told what is wrong, too", async () => {
+  test("disconnects a client without fixed newstyle", async () => {
     using _ = quiet();
     await using server = await secured();
     const client = await server.connect();
@@ -113,7 +114,7 @@ describe.skipIf(missing.length > 0)(`a server that requires TLS${needs}`, () => 
     expect(server.calls).toEqual([]);
   });
 
-  test("tells layers that all is secure, once it is", async () => {
+  test("passes isTls to open, but not to preconnect", async () => {
     const met: unknown[] = [];
     await using server = await secured({
       meets: (when, { isTls, tlsNames }) => met.push([when, isTls, tlsNames]),
@@ -127,7 +128,7 @@ describe.skipIf(missing.length > 0)(`a server that requires TLS${needs}`, () => 
   });
 });
 
-describe.skipIf(missing.length > 0)(`a server that offers TLS${needs}`, () => {
+describe.skipIf(skip)(`a server that offers TLS${needs}`, () => {
   test.each(["TLSv1.2", "TLSv1.3"] as const)("serves clients with %s", async (version) => {
     await using server = await secured({ tls: { mode: "on" } });
     const client = await server.secure({ minVersion: version, maxVersion: version });
@@ -138,7 +139,7 @@ describe.skipIf(missing.length > 0)(`a server that offers TLS${needs}`, () => {
     expect(await read(client, 0n, 65536)).toEqual(server.disk);
   });
 
-  test("serves clients without it", async () => {
+  test("serves clients without TLS", async () => {
     const met: unknown[] = [];
     await using server = await secured({
       tls: { mode: "on" },
@@ -152,14 +153,14 @@ describe.skipIf(missing.length > 0)(`a server that offers TLS${needs}`, () => {
     ]);
   });
 
-  test("refuses to begin it a second time", async () => {
+  test("refuses a second STARTTLS", async () => {
     await using server = await secured({ tls: { mode: "on" } });
     const client = await server.secure();
     expect(await answer(client, STARTTLS)).toBe(INVALID);
     expect(await client.go("")).toMatchObject({ size: 65536n });
   });
 
-  test("can be left after it", async () => {
+  test("accepts ABORT after STARTTLS", async () => {
     await using server = await secured({ tls: { mode: "on" } });
     const client = await server.secure();
     expect(await answer(client, ABORT)).toBe(ACK);
@@ -168,9 +169,9 @@ describe.skipIf(missing.length > 0)(`a server that offers TLS${needs}`, () => {
 });
 
 /** An attack that must fail: a man in the middle sends data in the client's name. */
-describe.skipIf(missing.length > 0)(`what came in clear${needs}`, () => {
-  test("is forgotten: structured replies, meta contexts, the default export, and that exports were listed", async () => {
-    const said: readonly Uint8Array[] = [
+describe.skipIf(skip)(`the server${needs}`, () => {
+  test("forgets options from before STARTTLS: structured replies, meta contexts, the default export, the list", async () => {
+    const before: readonly Uint8Array[] = [
       option(STRUCTURED_REPLY),
       option(SET_META_CONTEXT, metaPayload("", ["base:allocation"])),
       option(INFO, infoPayload("", [1])),
@@ -183,14 +184,14 @@ describe.skipIf(missing.length > 0)(`what came in clear${needs}`, () => {
       plugin: {
         defaultExport: (_config: unknown, _readonly: boolean, isTls: boolean) => {
           asked.push(isTls);
-          return isTls ? "of TLS" : "in clear";
+          return isTls ? "of TLS" : "in plain text";
         },
         listExports: (_config: unknown, _readonly: boolean, isTls: boolean, exports: Adds) => {
-          exports.add(isTls ? "of TLS" : "in clear");
+          exports.add(isTls ? "of TLS" : "in plain text");
         },
       },
     });
-    const client = await server.secure({}, said);
+    const client = await server.secure({}, before);
     // Without structured replies there are no contexts.
     const contexts = metaPayload("", ["base:allocation"]);
     expect(await answer(client, SET_META_CONTEXT, contexts)).toBe(INVALID);
@@ -200,7 +201,7 @@ describe.skipIf(missing.length > 0)(`what came in clear${needs}`, () => {
     expect(asked).toEqual([false]);
     const found = await client.go("");
     expect(asked).toEqual([false, true]);
-    // No SEND_DF: replies are simple, and there is no block status.
+    // Without SEND_DF replies are simple, and there is no block status.
     expect("eflags" in found && found.eflags & 128).toBe(0);
     expect((await ask(client, { type: 7, count: 512 })).error).toBe(22);
     expect(await read(client, 0n, 16)).toEqual(server.disk.subarray(0, 16));
@@ -213,7 +214,7 @@ describe.skipIf(missing.length > 0)(`what came in clear${needs}`, () => {
       "a request",
       Buffer.concat([option(GO, infoPayload("")), request({ type: 1, payload: bytes("evil") })]),
     ],
-  ])("after STARTTLS is no command: %s", async (_what, injected) => {
+  ])("does not read data behind STARTTLS as NBD: %s", async (_what, injected) => {
     using log = quiet();
     await using server = await secured({ tls: { mode: "on" } });
     const client = await server.connect();
@@ -222,14 +223,14 @@ describe.skipIf(missing.length > 0)(`what came in clear${needs}`, () => {
     expect((await client.optionReply()).type).toBe(ACK);
     await client.closed;
     expect(server.calls).toEqual([]);
-    // An alert, and nothing else.
+    // Only an alert.
     expect((await client.take(client.available))[0]).toBe(21);
     expect(log.lines).toEqual([
       "disk[1]: error: TLS handshake: An unexpected TLS packet was received",
     ]);
   });
 
-  test("is no command where it comes instead of a handshake", async () => {
+  test("does not read an option in place of the handshake as NBD", async () => {
     using log = quiet();
     await using server = await secured({ tls: { mode: "on" } });
     const raw = await startTls(server.socket);
@@ -244,7 +245,7 @@ interface Adds {
   add(name: string): void;
 }
 
-describe.skipIf(missing.length > 0)(`a handshake${needs}`, () => {
+describe.skipIf(skip)(`a handshake${needs}`, () => {
   test.each([
     ["text", bytes("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")],
     ["zeroes", new Uint8Array(4096)],
@@ -253,11 +254,11 @@ describe.skipIf(missing.length > 0)(`a handshake${needs}`, () => {
       bytes(new Uint8Array([22, 3, 1, 0xff, 0xff]), new Uint8Array(70_000)),
     ],
     [
-      "a record of nothing like a handshake",
+      "a record without a handshake message",
       bytes(new Uint8Array([22, 3, 1, 0, 4, 99, 99, 99, 99])),
     ],
     ["an alert", bytes(new Uint8Array([21, 3, 1, 0, 2, 2, 40]))],
-  ])("that begins with %s ends, and others are not affected", async (_what, garbage) => {
+  ])("that begins with %s is ended without affecting other clients", async (_what, garbage) => {
     using log = quiet();
     await using server = await secured();
     const raw = await startTls(server.socket);
@@ -272,18 +273,18 @@ describe.skipIf(missing.length > 0)(`a handshake${needs}`, () => {
     expect(await client.go("")).toMatchObject({ size: 65536n });
   });
 
-  test("that the client leaves in the middle of ends", async () => {
+  test("ends if the client disconnects in the middle", async () => {
     using log = quiet();
     await using server = await secured();
     const raw = await startTls(server.socket);
-    // The beginning of a record.
+    // The first bytes of a record.
     raw.write(new Uint8Array([22, 3, 1, 2, 0, 1]));
     raw.destroy();
     await until(() => server.server.connections === 0);
     expect(log.lines).toEqual(["disk[1]: error: client left in the middle of the TLS handshake"]);
   });
 
-  test("that never ends is ended", async () => {
+  test("is ended after the time limit", async () => {
     using log = quiet();
     await using server = await secured({ handshakeMs: 50 });
     const raw = await startTls(server.socket);
@@ -303,13 +304,13 @@ describe.skipIf(missing.length > 0)(`a handshake${needs}`, () => {
     expect(log.lines[0]).toBe("disk[1]: error: client spent more than 0.05 s on the handshake");
   });
 
-  test("that sends more and more is ended", async () => {
+  test("is ended if the client sends data without end", async () => {
     using log = quiet();
     await using server = await secured();
     const raw = await startTls(server.socket);
     raw.resume();
     const closed = new Promise((resolve) => raw.once("close", resolve));
-    // Handshake messages that say that they are long.
+    // Handshake messages whose length field is large.
     const record = bytes(
       new Uint8Array([22, 3, 1, 0x40, 0, 1, 0xff, 0xff, 0xff]),
       new Uint8Array(16380),
@@ -320,11 +321,12 @@ describe.skipIf(missing.length > 0)(`a handshake${needs}`, () => {
     expect(log.lines.length).toBe(1);
   });
 
-  test("whose first bytes are damaged anywhere harms no other client", async () => {
+  test("with damaged first bytes does not affect other clients", async () => {
     using _ = quiet();
     await using server = await secured();
     const hello = await clientHello();
-    const random = numbers(20260101);
+    const next = randomFrom(20260101);
+    const random = (limit: number): number => Math.floor(next() * limit);
     for (let round = 0; round < 150; round++) {
       const damaged = Uint8Array.from(hello);
       for (let i = random(4); i >= 0; i--) damaged[random(damaged.length)] = random(256);
@@ -339,7 +341,7 @@ describe.skipIf(missing.length > 0)(`a handshake${needs}`, () => {
     await until(() => server.server.connections === 1);
   });
 
-  test("does not keep the server from stopping", async () => {
+  test("does not prevent the server from stopping", async () => {
     using _ = quiet();
     await using server = await secured();
     const raw = await startTls(server.socket);
@@ -350,7 +352,7 @@ describe.skipIf(missing.length > 0)(`a handshake${needs}`, () => {
     raw.destroy();
   });
 
-  test("does not hold up other clients", async () => {
+  test("does not block other clients", async () => {
     await using server = await secured({ threadModel: "serialize_all_requests" });
     const raw = await startTls(server.socket);
     const client = await server.secure();
@@ -359,7 +361,7 @@ describe.skipIf(missing.length > 0)(`a handshake${needs}`, () => {
   });
 });
 
-/** What a client says first. */
+/** The first message of a TLS client. */
 async function clientHello(): Promise<Uint8Array> {
   const { promise, resolve } = Promise.withResolvers<Uint8Array>();
   const listener = net.createServer((socket) => {
@@ -378,15 +380,6 @@ async function clientHello(): Promise<Uint8Array> {
   client.destroy();
   listener.close();
   return hello;
-}
-
-/** Numbers below a limit, the same for the same seed. */
-function numbers(seed: number): (limit: number) => number {
-  let state = seed;
-  return (limit) => {
-    state = (Math.imul(state, 1103515245) + 12345) >>> 0;
-    return (state >>> 8) % limit;
-  };
 }
 
 function flood(raw: net.Socket, record: Uint8Array): void {

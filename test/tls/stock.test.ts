@@ -1,4 +1,4 @@
-/** Genuine modules that have to do with TLS, in this server and in nbdkit: tls-fallback, ip, and nbd as a client. */
+/** nbdkit's modules with TLS, in this server and in nbdkit: tls-fallback, ip, and nbd as a client. */
 import { join } from "node:path";
 
 import { serve } from "#test/server";
@@ -10,7 +10,7 @@ import { missing } from "./tls-fixture.ts";
 let files: Pki;
 if (missing.length === 0) files = await pki();
 
-/** Run a script of nbdsh whose `h` uses TLS, with the certificates in a folder. */
+/** Runs a script of nbdsh whose `h` uses TLS, with the certificates in the folder. */
 const secure = (server: Side["server"], certificates: string, script: string): Promise<unknown> => {
   const place = server.uri.replace("nbd+unix", "nbds+unix");
   const connect = `
@@ -20,7 +20,7 @@ h.connect_uri (${JSON.stringify(`${place}&tls-certificates=${certificates}`)})
   return nbdsh(server, connect + script, null);
 };
 
-stock("tls-fallback shows the disk to clients with TLS, and something else to others", {
+stock("tls-fallback serves the disk to clients with TLS, and tlsreadme to others", {
   filters: ["tls-fallback"],
   plugin: "data",
   options: () => ["--tls=on", `--tls-certificates=${files.server}`],
@@ -36,7 +36,7 @@ stock("tls-fallback shows the disk to clients with TLS, and something else to ot
   ],
 });
 
-stock("ip lets clients with TLS pass, or not, as any others", {
+stock("ip allows clients with TLS by its rules", {
   filters: ["ip"],
   plugin: "data",
   options: () => ["--tls=require", `--tls-certificates=${files.server}`, "--tls-verify-peer"],
@@ -46,7 +46,7 @@ stock("ip lets clients with TLS pass, or not, as any others", {
   expected: "secret",
 });
 
-/** This server as the peer of the nbd plugin, on the socket that the folder's link `peer` names. */
+/** This server as the server of the nbd plugin. The link `peer` in the folder leads to its socket. */
 function peer(...args: readonly string[]) {
   return async (folder: string, peers: AsyncDisposableStack): Promise<void> => {
     const server = peers.use(await serve([...args, "memory", "1M"]));
@@ -63,7 +63,7 @@ other = client ()
 show ([h.get_size (), h.pread (len (big), 4096) == bytes (512) + big[512:], other.pread (4, 5120)])
 `;
 
-stock("nbd, with a certificate, is a client of this server", {
+stock("nbd connects to this server with a certificate", {
   plugin: "nbd",
   before: (folder, peers) =>
     peer("--tls=require", `--tls-certificates=${files.server}`, "--tls-verify-peer")(folder, peers),
@@ -75,7 +75,7 @@ stock("nbd, with a certificate, is a client of this server", {
   expected: [1048576, true, "00010203"],
 });
 
-stock("nbd, with a key, is a client of this server", {
+stock("nbd connects to this server with a key", {
   plugin: "nbd",
   before: (folder, peers) => peer("--tls=require", `--tls-psk=${files.psk}`)(folder, peers),
   params: (folder) => [

@@ -5,23 +5,28 @@ import { join } from "node:path";
 import type { ConnectionOptions } from "node:tls";
 
 import { NbdClient, type Reply, type RequestFields } from "#test/client";
-import { installed } from "#test/server";
+import { installed, run, serve } from "#test/server";
 import { defaults } from "#test/settings";
 
 import { prepareTls, type ServerTls, type TlsOptions } from "../../src/server/tls.ts";
 import { type FixtureOptions, type Running, running } from "../protocol/server-fixture.ts";
-import { type Bridge, plainBridge } from "./bridge.ts";
+import { type Bridge, plainBridge, tlsBridge } from "./bridge.ts";
 import { pki } from "./certificates.ts";
 
-/** What all tests here need. */
-export const missing = ["certtool"].filter((name) => !installed(name));
-export const needs = missing.length === 0 ? "" : ` (needs ${missing.join(", ")})`;
+/** Whether to skip tests that need certtool, which makes the certificates, and these programs. */
+export function needing(...programs: readonly string[]) {
+  const missing = ["certtool", ...programs].filter((name) => !installed(name));
+  const skip = missing.length > 0;
+  return { missing, skip, needs: skip ? ` (needs ${missing.join(", ")})` : "" };
+}
+
+export const { missing, needs, skip } = needing();
 
 export interface Secured extends Running {
   readonly socket: string;
-  /** A client that has TLS and has asked for nothing else since; `before` it said that in clear. */
+  /** A client after the TLS handshake, which has sent the options `before` in plain text. */
   secure(options?: ConnectionOptions, before?: readonly Uint8Array[]): Promise<NbdClient>;
-  /** The way of such clients to the server. */
+  /** The proxy through which such a client connects. */
   bridge(options?: ConnectionOptions, before?: readonly Uint8Array[]): Promise<Bridge>;
 }
 
@@ -30,13 +35,13 @@ export interface SecuredOptions extends Omit<FixtureOptions, "tls"> {
   readonly handshakeMs?: number;
 }
 
-/** What clients need to trust the server. */
+/** Options of a client that trusts the server. */
 export async function trusting(): Promise<ConnectionOptions> {
   const { server } = await pki();
   return { ca: readFileSync(join(server, "ca-cert.pem")), servername: "localhost" };
 }
 
-/** A server in the test process. TLS is required unless the options say something else. */
+/** A server in the test process, which requires TLS unless the options say otherwise. */
 export async function secured(options: SecuredOptions = {}): Promise<Secured> {
   const { server: certificates } = await pki();
   const tls = prepareTls({ ...defaults.tls, mode: "require", certificates, ...options.tls });
@@ -47,7 +52,7 @@ export async function secured(options: SecuredOptions = {}): Promise<Secured> {
   const server = await running({
     ...options,
     listen: { unix: socket },
-    tls: withPatience(tls, options.handshakeMs),
+    tls: withTimeLimit(tls, options.handshakeMs),
   });
   resources.use(server);
   const bridge: Secured["bridge"] = async (more, before) => {
@@ -67,7 +72,17 @@ export async function secured(options: SecuredOptions = {}): Promise<Secured> {
   };
 }
 
-/** One request, and the answer to it. */
+/** The output of OpenSSL's client in a handshake with a server, and the server's log. */
+export async function opensslHandshake(server: readonly string[], client: readonly string[]) {
+  await using serving = await serve(["-v", "--tls=require", ...server, "memory", "1M"]);
+  await using bridge = await tlsBridge(serving.socket);
+  const where = ["-connect", `127.0.0.1:${bridge.port}`, "-servername", "localhost"];
+  const { stdout, stderr } = await run(["openssl", "s_client", ...where, ...client], { stdin: "" });
+  const { stderr: log } = await serving.stop();
+  return { output: stdout + stderr, log };
+}
+
+/** Sends one request and returns the reply. */
 export async function ask(client: NbdClient, fields: RequestFields): Promise<Reply> {
   client.request(fields);
   return client.reply();
@@ -79,7 +94,7 @@ export async function read(client: NbdClient, offset: bigint, count: number): Pr
   return client.take(count);
 }
 
-function withPatience(tls: ServerTls, handshakeMs: number | undefined): ServerTls {
+function withTimeLimit(tls: ServerTls, handshakeMs: number | undefined): ServerTls {
   if (!("offer" in tls) || handshakeMs === undefined) return tls;
   return { ...tls, offer: { ...tls.offer, handshakeMs } };
 }

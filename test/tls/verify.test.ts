@@ -1,19 +1,16 @@
-/**
- * --tls-verify-peer: which clients are accepted, and the facts that layers get about them, with and
- * without the option.
- */
+/** --tls-verify-peer: the clients that the server accepts, and what layers learn about them. */
 import { beforeAll, describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { ConnectionOptions } from "node:tls";
 
 import { NbdClient } from "#test/client";
-import { compileModule, haveCompiler } from "#test/modules";
+import { compileModule } from "#test/modules";
 import { installed, program, run, serve, until } from "#test/server";
 
 import { quiet } from "../protocol/server-fixture.ts";
 import { clientDn, issuerDn, type Pki, pki } from "./certificates.ts";
-import { missing, needs, secured, type SecuredOptions } from "./tls-fixture.ts";
+import { missing, needing, needs, secured, type SecuredOptions, skip } from "./tls-fixture.ts";
 
 let files: Pki;
 beforeAll(async () => {
@@ -27,7 +24,7 @@ const identity = (folder: string): ConnectionOptions => ({
 
 const verifying = (tls: SecuredOptions["tls"] = {}) => ({ tls: { ...tls, verifyPeer: true } });
 
-/** Whether the client is served; if not, what the server says of it. */
+/** Whether the client is served. If not, the server's log. */
 async function outcome(
   options: SecuredOptions,
   client: ConnectionOptions,
@@ -43,43 +40,43 @@ async function outcome(
     )
     .catch(() => "refused");
   if (result !== "refused") return "served";
-  // The client may be the one that gives up first.
+  // The client may give up first.
   await until(() => server.server.connections === 0);
   expect(server.calls).toEqual([]);
   return log.lines;
 }
 
-describe.skipIf(missing.length > 0)(`--tls-verify-peer${needs}`, () => {
+describe.skipIf(skip)(`--tls-verify-peer${needs}`, () => {
   const versions = ["TLSv1.2", "TLSv1.3"] as const;
   const error = "disk[1]: error: TLS handshake: ";
 
   describe.each(versions)("with %s", (minVersion) => {
     const only = { minVersion, maxVersion: minVersion };
 
-    test("takes a client with a good certificate", async () => {
+    test("accepts a client with a valid certificate", async () => {
       const client = { ...identity(files.client), ...only };
       expect(await outcome(verifying(), client)).toBe("served");
     });
 
-    test("takes one whose certificate is for servers, as nbdkit does", async () => {
+    test("accepts a certificate for servers, as nbdkit does", async () => {
       const client = { ...identity(files.misused), ...only };
       expect(await outcome(verifying(), client)).toBe("served");
     });
 
-    test("refuses one without", async () => {
+    test("refuses a client without a certificate", async () => {
       expect(await outcome(verifying(), only)).toEqual([
         `${error}the client showed no certificate`,
       ]);
     });
 
-    test("refuses one that another authority has signed", async () => {
+    test("refuses a certificate of another authority", async () => {
       const client = { ...identity(files.stranger), ...only };
       expect(await outcome(verifying(), client)).toEqual([
         expect.stringContaining(`${error}the client's certificate is refused: `),
       ]);
     });
 
-    test("refuses one that was revoked", async () => {
+    test("refuses a revoked certificate", async () => {
       const client = { ...identity(files.client), ...only };
       expect(await outcome(verifying({ certificates: files.revoking }), client)).toEqual([
         expect.stringMatching(/the client's certificate is refused: .*revoked/),
@@ -87,14 +84,14 @@ describe.skipIf(missing.length > 0)(`--tls-verify-peer${needs}`, () => {
     });
 
     test.each([
-      ["is good no more", "outdated", /refused: .*expired/],
-      ["is not good yet", "early", /refused: .*not yet/],
-    ] as const)("refuses one that %s", async (_, name, reason) => {
+      ["has expired", "outdated", /refused: .*expired/],
+      ["is not valid yet", "early", /refused: .*not yet/],
+    ] as const)("refuses a certificate that %s", async (_, name, reason) => {
       const client = { ...identity(files[name]), ...only };
       expect(await outcome(verifying(), client)).toEqual([expect.stringMatching(reason)]);
     });
 
-    test("refuses one that signed itself", async () => {
+    test("refuses a self-signed certificate", async () => {
       const own = {
         cert: readFileSync(join(files.folder, "own-cert.pem")),
         key: readFileSync(join(files.folder, "own-key.pem")),
@@ -105,14 +102,14 @@ describe.skipIf(missing.length > 0)(`--tls-verify-peer${needs}`, () => {
     });
   });
 
-  test("is not asked for otherwise, and what a client has does not matter", async () => {
+  test("is off by default, so that any client's certificate is accepted", async () => {
     expect(await outcome({}, identity(files.stranger))).toBe("served");
     expect(await outcome({ tls: { certificates: files.revoking } }, identity(files.client))).toBe(
       "served",
     );
   });
 
-  test("tells layers the names in the certificate", async () => {
+  test("passes the names in the certificate to layers", async () => {
     const met: unknown[] = [];
     await using server = await secured({
       ...verifying(),
@@ -127,10 +124,10 @@ describe.skipIf(missing.length > 0)(`--tls-verify-peer${needs}`, () => {
   });
 });
 
-const lacking = [...missing, ...["nbdkit", "nbdinfo"].filter((name) => !installed(name))];
+const parity = needing("nbdkit", "nbdinfo");
 
-describe.skipIf(lacking.length > 0)(
-  `--tls-verify-peer as in nbdkit${lacking.length > 0 ? ` (needs ${lacking.join(", ")})` : ""}`,
+describe.skipIf(parity.skip)(
+  `--tls-verify-peer serves the same clients as in nbdkit${parity.needs}`,
   () => {
     test.each([
       ["client", true],
@@ -139,7 +136,7 @@ describe.skipIf(lacking.length > 0)(
       ["early", false],
       ["stranger", false],
       ["anonymous", false],
-    ] as const)("with the certificate of %s: %p", async (name, isServed) => {
+    ] as const)("%s: %p", async (name, isServed) => {
       for (const command of [program, ["nbdkit"]]) {
         await using server = await serve(
           [
@@ -159,64 +156,52 @@ describe.skipIf(lacking.length > 0)(
   },
 );
 
-const absent = [
-  ...missing,
-  ...(haveCompiler ? [] : ["cc"]),
-  ...(installed("nbdinfo") ? [] : ["nbdinfo"]),
-];
+const inC = needing("cc", "nbdinfo");
 
-describe.skipIf(absent.length > 0)(
-  `modules in C${absent.length > 0 ? ` (needs ${absent.join(", ")})` : ""}`,
-  () => {
-    const servers = [
-      { what: "this server", command: program, names: [`[${clientDn}] [${issuerDn}]`, "[] []"] },
-      // 1.32 has no names.
-      { what: "nbdkit", command: ["nbdkit"], names: ["[NULL] [NULL]", "[NULL] [NULL]"] },
-    ];
+describe.skipIf(inC.skip)(`a C filter${inC.needs}`, () => {
+  const servers = [
+    { what: "this server", command: program, names: [`[${clientDn}] [${issuerDn}]`, "[] []"] },
+    // nbdkit 1.32 lacks the functions.
+    { what: "nbdkit", command: ["nbdkit"], names: ["[NULL] [NULL]", "[NULL] [NULL]"] },
+  ];
 
-    for (const { command, names, what } of servers) {
-      const here = what === "nbdkit" && !installed("nbdkit");
-      test.skipIf(here)(
-        `learn what the client uses, in ${what}`,
-        async () => {
-          const filter = await compileModule("test/tls/names.c", { name: "nbdkit-names-filter" });
-          const seen: unknown[] = [];
-          for (const mode of ["require", "on"]) {
-            await using server = await serve(
-              [
-                ...[
-                  "-v",
-                  `--tls=${mode}`,
-                  `--tls-certificates=${files.server}`,
-                  "--tls-verify-peer",
-                ],
-                ...[`--filter=${filter}`, command === program ? "native:eval" : "eval"],
-                ...["get_size=echo 512", "pread=exit 1"],
-              ],
-              { program: command },
-            );
-            const secure = `nbds+unix:///?socket=${server.socket}&tls-certificates=${files.client}`;
-            await run(["nbdinfo", "--size", secure]);
-            await run(["nbdinfo", "--size", server.uri]);
-            const { stderr } = await server.stop();
-            seen.push({
-              // The layers for all clients, then those of each.
-              opened: [...stderr.matchAll(/eval: open readonly=\d exportname="" (tls=\d)/g)].map(
-                (it) => it[1],
-              ),
-              told: stderr.split("\n").filter((line) => line.startsWith("names ")),
-            });
-          }
-          expect(seen).toEqual([
-            { opened: ["tls=1", "tls=1"], told: [`names 11 ${names[0]}`] },
-            {
-              opened: ["tls=0", "tls=1", "tls=0"],
-              told: [`names 11 ${names[0]}`, `names 00 ${names[1]}`],
-            },
-          ]);
-        },
-        60_000,
-      );
-    }
-  },
-);
+  for (const { command, names, what } of servers) {
+    const here = what === "nbdkit" && !installed("nbdkit");
+    test.skipIf(here)(
+      `learns whether its client uses TLS, and its certificate's names, in ${what}`,
+      async () => {
+        const filter = await compileModule("test/tls/names.c", { name: "nbdkit-names-filter" });
+        const seen: unknown[] = [];
+        for (const mode of ["require", "on"]) {
+          await using server = await serve(
+            [
+              ...["-v", `--tls=${mode}`, `--tls-certificates=${files.server}`, "--tls-verify-peer"],
+              ...[`--filter=${filter}`, command === program ? "native:eval" : "eval"],
+              ...["get_size=echo 512", "pread=exit 1"],
+            ],
+            { program: command },
+          );
+          const secure = `nbds+unix:///?socket=${server.socket}&tls-certificates=${files.client}`;
+          await run(["nbdinfo", "--size", secure]);
+          await run(["nbdinfo", "--size", server.uri]);
+          const { stderr } = await server.stop();
+          seen.push({
+            // The layers that the filter opens for all clients, then those of each client.
+            opened: [...stderr.matchAll(/eval: open readonly=\d exportname="" (tls=\d)/g)].map(
+              (it) => it[1],
+            ),
+            told: stderr.split("\n").filter((line) => line.startsWith("names ")),
+          });
+        }
+        expect(seen).toEqual([
+          { opened: ["tls=1", "tls=1"], told: [`names 11 ${names[0]}`] },
+          {
+            opened: ["tls=0", "tls=1", "tls=0"],
+            told: [`names 11 ${names[0]}`, `names 00 ${names[1]}`],
+          },
+        ]);
+      },
+      60_000,
+    );
+  }
+});
