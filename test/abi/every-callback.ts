@@ -372,7 +372,7 @@ export function getReadyLine(member: Member): string {
 }
 
 export function threadModelLine(member: Member, next = 3): string {
-  return `${member.name} thread_model${member.id === "1.44" ? ` next=${next}` : ""}`;
+  return `${member.name} thread_model${member.id !== undefined && since(member, "1.44") ? ` next=${next}` : ""}`;
 }
 
 export function listLine(member: Member): string {
