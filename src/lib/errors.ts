@@ -1,6 +1,6 @@
 /** The two errors that layers throw. */
 import { type Errno, errnoName, errnos, isErrno } from "./errno.ts";
-import { messageOf } from "./thrown.ts";
+import { messageOf, shown } from "./thrown.ts";
 
 /**
  * A request failed, and the client should get the reason.
@@ -26,8 +26,14 @@ export class NbdError extends Error {
     options?: ErrorOptions & { readonly reported?: string },
   ) {
     super(message, options);
-    // No compiler checks modules that are written in JavaScript.
-    this.errno = isErrno(errno) ? errno : "EIO";
+    // No compiler checks modules that are written in JavaScript, and Bun does not check those in TypeScript.
+    if (!isErrno(errno)) {
+      const value = shown(errno);
+      throw new TypeError(
+        `NbdError: ${value} is not an error number: expected a name such as "EIO": ${message}`,
+      );
+    }
+    this.errno = errno;
     this.reported = options?.reported ?? "";
   }
 

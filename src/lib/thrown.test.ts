@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 
-import { messageOf } from "./thrown.ts";
+import { messageOf, shown } from "./thrown.ts";
 
 function thrownBy(call: () => unknown): unknown {
   try {
@@ -23,4 +23,15 @@ test("messageOf returns the text of strerror(3) for an error of node:fs", () => 
 test("messageOf returns any other thrown value as it is", () => {
   expect(messageOf(new Error("a \ufffd"))).toBe("a \ufffd");
   expect(messageOf("words")).toBe("words");
+});
+
+test.each([
+  [NaN, "NaN"],
+  [-Infinity, "-Infinity"],
+  [1.5, "1.5"],
+  [2n, "2n"],
+  ["a", '"a"'],
+  [undefined, "undefined"],
+])("shown prints %p as a program would write it", (value, text) => {
+  expect(shown(value)).toBe(text);
 });

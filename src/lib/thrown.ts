@@ -28,6 +28,8 @@ export function messageOf(thrown: unknown): string {
 /** A value of any kind, as a program would write it if possible. */
 export function shown(value: unknown): string {
   try {
+    // JSON has no NaN and no Infinity.
+    if (typeof value === "number") return String(value);
     const json = typeof value === "bigint" ? `${value}n` : JSON.stringify(value);
     if (typeof json === "string") return json;
   } catch {

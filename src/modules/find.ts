@@ -90,7 +90,8 @@ function genuineFile(kind: Kind, short: string): string {
 function givenFile(what: string, name: string): string | undefined {
   if (name === "") throw new ConfigError(`the name of a ${what} is empty`);
   if (!isPath(name)) return undefined;
-  const path = absolutePath(name);
+  // Messages and debug lines show the path.
+  const path = absolutePath(name.replace(/^(?:\.\/+)+/, ""));
   if (!fileAt(path, name, what).isFile()) throw new ConfigError(`${name}: this is not a file`);
   return path;
 }

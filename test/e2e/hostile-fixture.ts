@@ -26,8 +26,8 @@ const thrown: Readonly<Record<string, () => unknown>> = {
   proxy: trap,
   getters: () => withGetters(new Error("as asked")),
   "nbd-getters": () => withGetters(new NbdError("EPERM", "as asked")),
-  // What a module in JavaScript may pass.
-  "nbd-unknown": () => new NbdError("EWHAT" as "EIO", "as asked"),
+  // The constructor refuses such a name.
+  "nbd-unknown": () => Object.assign(new NbdError("EIO", "as asked"), { errno: "EWHAT" }),
 };
 
 function giveAway({ buffer }: Uint8Array): void {
