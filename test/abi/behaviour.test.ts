@@ -37,6 +37,24 @@ describe.skipIf(!haveCompiler)("C modules (needs cc)", () => {
       );
     });
 
+    test("still run 16 at once after thousands of requests", async () => {
+      await using stack = await nativeStack([await filter("slow")], { meet: "16" });
+      const connection = await stack.connect();
+      for (let i = 0; i < 100; i++) {
+        await Promise.all(Array.from({ length: 64 }, () => read(connection)));
+      }
+    });
+
+    test("do not delay other requests of their connection", async () => {
+      await using stack = await nativeStack([await filter("slow")], { meet: "0", others: "2000" });
+      const connection = await stack.connect();
+      const first = read(connection);
+      for (let i = 0; i < 250; i++) {
+        await Promise.all(Array.from({ length: 8 }, () => read(connection)));
+      }
+      await first;
+    });
+
     test("do not delay another client while 16 requests sleep", async () => {
       const slow = await fixture("slow", { THREAD_MODEL: "NBDKIT_THREAD_MODEL_PARALLEL" });
       await using server = await serve([`--filter=${slow}`, "memory", "1M", "sleep-ms=300"]);
