@@ -1,49 +1,49 @@
-/** What a C filter has for the layers below while it has no connection to them: nbdkit-filter(3), "nbdkit_backend". */
+/** How a C filter reaches the layers below outside of a connection: nbdkit-filter(3), "nbdkit_backend". */
 import { after, NbdError } from "#api";
 import type { LayersBelow } from "#chain/layer";
 
-import type { Upcalled } from "../bridge/bridge.ts";
+import type { UpcallHandler } from "../bridge/bridge.ts";
 import type { Answered } from "../bridge/upcall.ts";
 import * as op from "../generated/ops.gen.ts";
 import type { FilterModule } from "./loaded-module.ts";
 import { type NextPointer, openContext } from "./next.ts";
 
 /**
- * One for each filter, with one pointer for the filter's whole life: it may keep it. Who is meant shows in the client
- * that the calling thread works for.
+ * Each filter has one backend, whose address it may keep for its whole life. The client that the calling thread works
+ * for tells which connection a call belongs to.
  */
 export class Backend {
   readonly nxdata: number;
   below: LayersBelow | undefined;
-  /** By the address of the client's struct rt_connection; 0 where there is no client. The last one counts. */
-  readonly #asked = new Map<number, readonly Upcalled[]>();
-  /** Filters of 1.16 to 1.24 reach a connection's layers through this pointer, too. */
+  /** Handlers by the address of the client's struct rt_connection, 0 for no client. The last one answers. */
+  readonly #handlers = new Map<number, readonly UpcallHandler[]>();
+  /** Filters for nbdkit 1.16 to 1.24 also reach a connection's layers through this address. */
   readonly #opened = new Map<number, NextPointer>();
 
   constructor(module: FilterModule, name: string) {
-    const target = module.bridge.newTarget((message, parked) => {
+    const { nxdata } = module.bridge.newUpcallHandler((message, parked) => {
       if (message.op === op.RT_OP_CONTEXT_OPEN) {
         return openContext(module, this.below, message, parked);
       }
       const { connection } = message;
       const opened = this.#opened.get(connection);
-      const ask = this.#asked.get(connection)?.at(-1);
-      if (ask !== undefined) return ask(message, parked);
-      if (opened !== undefined) return after(opened.ask(message, parked), forThisOnce);
+      const handler = this.#handlers.get(connection)?.at(-1);
+      if (handler !== undefined) return handler(message, parked);
+      if (opened !== undefined) return after(opened.answer(message, parked), notRemembered);
       throw new NbdError("EINVAL", `${name} called the layer below, but outside of a callback`);
     }, module.module);
-    this.nxdata = target.nxdata;
+    this.nxdata = nxdata;
   }
 
-  /** `ask` answers for the time of `call`, which is on behalf of `connection`. */
-  async during<T>(connection: number, ask: Upcalled, call: () => Promise<T>): Promise<T> {
-    this.#asked.set(connection, [...(this.#asked.get(connection) ?? []), ask]);
+  /** Run `call` for `connection`. Meanwhile `handler` answers the filter's calls of the layer below. */
+  async during<T>(connection: number, handler: UpcallHandler, call: () => Promise<T>): Promise<T> {
+    this.#handlers.set(connection, [...(this.#handlers.get(connection) ?? []), handler]);
     try {
       return await call();
     } finally {
-      const rest = this.#asked.get(connection)?.filter((it) => it !== ask) ?? [];
-      if (rest.length > 0) this.#asked.set(connection, rest);
-      else this.#asked.delete(connection);
+      const rest = this.#handlers.get(connection)?.filter((it) => it !== handler) ?? [];
+      if (rest.length > 0) this.#handlers.set(connection, rest);
+      else this.#handlers.delete(connection);
     }
   }
 
@@ -56,7 +56,7 @@ export class Backend {
   }
 }
 
-/** The next one who asks may be of another connection. */
-function forThisOnce(answer: Awaited<Answered>): Awaited<Answered> {
+/** The next call through the same address may be for another connection. */
+function notRemembered(answer: Awaited<Answered>): Awaited<Answered> {
   return typeof answer === "object" ? { ...answer, remember: false } : answer;
 }

@@ -1,9 +1,9 @@
-/** The adapter of C filters of every layout: one request at a time becomes a call on a request thread. */
+/** The adapter of C filters of every layout: each call of a method becomes a call of a callback on a native thread. */
 import { after, NbdError } from "#api";
 import type { Awaitable } from "#api/generated/methods.gen";
 import type { Draft, Layer, LayerContext } from "#chain/layer";
 
-import type { Upcalled } from "../bridge/bridge.ts";
+import type { UpcallHandler } from "../bridge/bridge.ts";
 import { NativeConnection } from "../bridge/connection.ts";
 import type { Parked } from "../bridge/request-thread.ts";
 import type { Message } from "../bridge/upcall.ts";
@@ -11,7 +11,7 @@ import { readOpen } from "../generated/messages.gen.ts";
 import * as op from "../generated/ops.gen.ts";
 import { type ReleaseId, releases } from "../generated/releases.gen.ts";
 import { Backend } from "./backend.ts";
-import { addEarly, askEarly } from "./early.ts";
+import { addBeforeOpen, answerBeforeOpen } from "./before-open.ts";
 import {
   addClose,
   described,
@@ -19,8 +19,8 @@ import {
   handleOf,
   NativeCalls,
   type NativeHandle,
+  OutstandingCalls,
   threadModelName,
-  UnderWay,
 } from "./layer.ts";
 import { addLifeCycle } from "./life-cycle.ts";
 import type { FilterModule, NativeModule } from "./loaded-module.ts";
@@ -29,11 +29,11 @@ import { addOlderAnswers, addQuestions } from "./questions.ts";
 import { addRequests } from "./requests.ts";
 import { offerShortcut, shortcutsOf } from "./shortcut.ts";
 
-/** Make a layer of a filter with the layout of `release`. */
+/** Make a layer of a filter that has the layout of `release`. */
 export function nativeFilter(loaded: NativeModule, release: ReleaseId): Layer {
   const module: FilterModule = { ...loaded, form: releases[release] };
   const draft = described("filter", module);
-  // Until `*err` came, a filter reported through nbdkit_set_error or errno, whatever its plugin did.
+  // Callbacks without `*err` report through nbdkit_set_error or errno.
   const native = new NativeCalls(module, ({ stored, errnoAfter }) =>
     stored !== 0 ? stored : module.form.hasErr ? 0 : errnoAfter,
   );
@@ -44,7 +44,7 @@ export function nativeFilter(loaded: NativeModule, release: ReleaseId): Layer {
   addLifeCycle(draft, module, native, backend.nxdata, (next, call) =>
     withNext(backend, next, call),
   );
-  addVisits(draft, module, native, backend);
+  addExports(draft, module, native, backend);
   addOpening(draft, module, native, backend);
   addClosing(draft, module, native);
   addAnswers(draft, module, native);
@@ -55,14 +55,14 @@ export function nativeFilter(loaded: NativeModule, release: ReleaseId): Layer {
 
 // ---- before there are clients
 
-/** Call with a `next` for the time of the call. A failure below ends the server, as in nbdkit: C cannot hide it. */
+/** Run `call` while the filter may call `next`. As in nbdkit, a failure below ends the server even if C ignores it. */
 async function withNext(
   backend: Backend,
   next: (message: Message) => Awaitable<void>,
   call: () => Promise<unknown>,
 ): Promise<void> {
   let inner: { readonly error: unknown } | undefined;
-  const ask = async (message: Message) => {
+  const handler = async (message: Message) => {
     try {
       await next(message);
     } catch (error) {
@@ -71,26 +71,26 @@ async function withNext(
     }
   };
   try {
-    await backend.during(0, ask, call);
+    await backend.during(0, handler, call);
   } catch (error) {
     throw inner === undefined ? error : inner.error;
   }
   if (inner !== undefined) throw inner.error;
 }
 
-// ---- a client that has opened nothing yet
+// ---- a client that has not opened the layer
 
-function addVisits(
+function addExports(
   draft: Draft,
   module: FilterModule,
   native: NativeCalls,
   backend: Backend,
 ): void {
   const { bridge } = module;
-  addEarly(draft, module, native, backend.nxdata, (connection, asks, call) =>
+  addBeforeOpen(draft, module, native, backend.nxdata, (connection, next, call) =>
     backend.during(
       connection.pointer,
-      (message, parked) => askEarly(bridge, asks, message, parked, connection),
+      (message, parked) => answerBeforeOpen(bridge, next, message, parked, connection),
       call,
     ),
   );
@@ -107,7 +107,7 @@ function addOpening(
   if (module.form.threadModelField) {
     draft.threadModel = () => threadModelName(module.threadModel);
   }
-  // In the original form the callback has no `next` to call.
+  // The callback of the original form gets no `next`, so the adapter opens the layer below.
   const opensNext = module.has("open") && module.form.openForm !== "readonly";
   draft.open = async (context, next, readonly, exportName, isTls) => {
     let hasOpened = false;
@@ -127,7 +127,7 @@ function addOpening(
       if (!opensNext) await next(readonly, exportName);
       else if (!hasOpened && module.form.threadModelField) throw openedNothing(draft, module);
     } catch (error) {
-      // The callback has succeeded, and the layer below has not.
+      // The callback has succeeded, but the layer below has failed.
       const close = handle.pointer !== 0 && module.has("close");
       if (close) await native.run(context, handle, op.RT_OP_CLOSE, undefined);
       handle.free();
@@ -137,7 +137,7 @@ function addOpening(
   };
 }
 
-/** Filters of the original form look like those of nbdkit 1.2, whose open calls next_open. */
+/** A filter of the original form without our marker looks like one of nbdkit 1.2, whose open calls next_open. */
 function openedNothing({ name }: Draft, { path }: FilterModule): NbdError {
   const remedy = `if it is of the original form: --filter-release=${path}=original`;
   return new NbdError("EIO", `filter ${name}: open did not open the layer below: ${remedy}`);
@@ -153,7 +153,7 @@ function addClosing(draft: Draft, module: FilterModule, native: NativeCalls): vo
     };
   }
   draft.finalize = async (context) => {
-    await handleOf(context).underWay.none();
+    await handleOf(context).outstanding.ended();
     try {
       if (module.has("finalize")) await native.number(context, op.RT_OP_FINALIZE, undefined);
     } finally {
@@ -164,13 +164,13 @@ function addClosing(draft: Draft, module: FilterModule, native: NativeCalls): vo
   addClose(draft, module, native);
 }
 
-/** What a filter's context has for a handle. */
+/** The handle of a filter's context. */
 interface FilterHandle extends NativeHandle {
-  /** What it gets in open: its own context, from which it may change what is below. */
+  /** The nxdata of open: its own context, through which it may change the layers below. */
   readonly own: number;
 }
 
-/** What the filter keeps for a connection; through its nxdata it reaches the layer below. */
+/** The handle for a connection. Through its nxdata the filter reaches the layer below. */
 function newHandle(
   module: FilterModule,
   context: LayerContext,
@@ -180,25 +180,25 @@ function newHandle(
 ): FilterHandle {
   const connection = NativeConnection.of(module.bridge, context.connection);
   const named = module.form.openForm === "export-name" || module.form.openForm === "tls";
-  const open: Upcalled = (message, parked) => {
+  const open: UpcallHandler = (message, parked) => {
     const { readonly, exportName: name } = message.read(readOpen);
     return openNext(readonly, named ? message.text(name) : undefined, parked);
   };
-  const underWay = new UnderWay();
-  const common = { pointer: 0, connection, underWay, exportName: connection.intern(exportName) };
+  const outstanding = new OutstandingCalls();
+  const common = { pointer: 0, connection, outstanding, exportName: connection.intern(exportName) };
   return module.form.ownContexts
     ? ownContext(module, context, backend, open, common)
     : onePointer(module, context, backend, open, common);
 }
 
-type Common = Pick<FilterHandle, "connection" | "exportName" | "pointer" | "underWay">;
+type Common = Pick<FilterHandle, "connection" | "exportName" | "pointer" | "outstanding">;
 
-/** What a filter opens the layer below with is also what it calls it with. */
+/** One nxdata both opens the layer below and calls it. */
 function onePointer(
   module: FilterModule,
   context: LayerContext,
   backend: Backend,
-  open: Upcalled,
+  open: UpcallHandler,
   common: Common,
 ): FilterHandle {
   const { connection } = common;
@@ -216,12 +216,12 @@ function onePointer(
   };
 }
 
-/** From 1.25.4 on a filter has a context, and may change what is below it. */
+/** From nbdkit 1.25.4 on a filter has a context, and may change the layers below it. */
 function ownContext(
   module: FilterModule,
   context: LayerContext,
   backend: Backend,
-  open: Upcalled,
+  open: UpcallHandler,
   common: Common,
 ): FilterHandle {
   const { bridge } = module;
@@ -229,7 +229,7 @@ function ownContext(
   const first = new NextPointer(module, below(context), true);
   let next: NextPointer | undefined = first;
   let opened = false;
-  /** next_open after set_next has taken the chain's layers away opens others in their place. */
+  /** next_open opens other layers if set_next has removed those of the chain. */
   const openAnew = async (message: Message, parked: Parked): Promise<void> => {
     const { id } = context.connection;
     const { readonly, exportName } = message.read(readOpen);
@@ -239,10 +239,10 @@ function ownContext(
     context.setNext(layers);
     next = new NextPointer(module, layers, true);
   };
-  const own = bridge.newTarget((message, parked) => {
+  const own = bridge.newUpcallHandler((message, parked) => {
     switch (message.op) {
       case op.RT_OP_OPEN:
-        // A filter may open them itself after its next_open has failed.
+        // A filter may call nbdkit_next_context_open after its next_open has failed.
         return after(next === undefined ? openAnew(message, parked) : open(message, parked), () => {
           opened = true;
         });
@@ -252,7 +252,7 @@ function ownContext(
         const old = next;
         next = setNext(context, old, shortcuts, message);
         if (old !== first || opened) return old?.nxdata ?? 0;
-        // Layers that open has not opened yet are nothing to the filter, which does not get to know of them.
+        // The filter never sees layers that were removed before they were opened.
         if (next !== first) first.free();
         return 0;
       }

@@ -1,4 +1,4 @@
-/** What C filters and C plugins have in common: calls by message, handles, and what -1 means. */
+/** What C filters and C plugins have in common: calls, handles, and the errno of a failure. */
 import { ConfigError, type Errno, NbdError } from "#api";
 import { threadModels } from "#api/generated/constants.gen";
 import type { ThreadModel } from "#api/generated/methods.gen";
@@ -20,11 +20,10 @@ import { RT_OP_BLOCK_SIZE, RT_OP_CLOSE, type RT_OP_CONFIG } from "../generated/o
 import type { NativeModule } from "./loaded-module.ts";
 
 /**
- * The callbacks of one layer that are under way in C. A layer in TypeScript need not wait for what
- * it asks of the layers below, so that they may be under way when the client is gone already; C
- * would be given what was freed.
+ * Counts the outstanding callbacks of one layer in one connection. A TypeScript layer above may not wait for its calls,
+ * so callbacks can be outstanding when the client has left. Their handle must not be freed before they return.
  */
-export class UnderWay {
+export class OutstandingCalls {
   #count = 0;
   #none: PromiseWithResolvers<void> | undefined;
 
@@ -38,8 +37,8 @@ export class UnderWay {
     callback.then(this.#leave, this.#leave);
   }
 
-  /** Resolves when there are none. */
-  async none(): Promise<void> {
+  /** Resolves once no callback is outstanding. */
+  async ended(): Promise<void> {
     while (this.#count > 0) {
       this.#none ??= Promise.withResolvers();
       await this.#none.promise;
@@ -48,24 +47,24 @@ export class UnderWay {
   }
 }
 
-/** What a C layer's context has for a handle. */
+/** The handle of a C layer's context. */
 export interface NativeHandle {
   /** What the module's open returned; 0 is NULL. */
   pointer: number;
-  /** What it gets as nxdata; 0 in a plugin. */
+  /** The nxdata that callbacks get; 0 in a plugin. */
   readonly nxdata: number;
   readonly connection: NativeConnection;
-  /** The name with which the layer was opened, where C finds it for nbdkit_export_name. */
+  /** The address of the export name that the layer was opened with, for nbdkit_export_name. */
   readonly exportName: number;
-  readonly underWay: UnderWay;
-  /** Give back what C was lent. */
+  readonly outstanding: OutstandingCalls;
+  /** Free what was allocated for C. */
   free(): void;
 }
 
 /** Chooses the errno of a data callback that returned -1, by the rules of the module's kind. */
 export type ErrnoRule = (result: Result) => number;
 
-/** The word for a number of C in one of the tables of constants; undefined where it has none. */
+/** The word for a number of C in a table of constants; undefined if the table lacks the number. */
 export function wordOf<W extends string>(
   table: Readonly<Record<W, number>>,
   number: number,
@@ -74,17 +73,17 @@ export function wordOf<W extends string>(
   return undefined;
 }
 
-/** The word for NBDKIT_THREAD_MODEL_*. A number that is none of them is the model that suits every module. */
+/** The word for NBDKIT_THREAD_MODEL_*. An unknown number becomes the strictest model, which suits every module. */
 export function threadModelName(model: number): ThreadModel {
   return wordOf(threadModels, model) ?? "serialize_connections";
 }
 
 /**
- * The failure of a callback. Its message is empty, for "already reported": the module has said with
- * nbdkit_error what it has to say, which clients are told.
+ * The failure of a callback. The message is empty, since the module has already logged one by nbdkit_error. Clients get
+ * that text, `reported`.
  */
 export function failed(number: number, reported = ""): NbdError {
-  // A number that means nothing is what nbdkit tells clients of it.
+  // nbdkit sends EINVAL for a number that NBD has no error for.
   const name: Errno = number === 0 ? "EIO" : errnoName(number, "EINVAL");
   return new NbdError(name, "", { reported });
 }
@@ -99,8 +98,8 @@ export class NativeCalls {
   }
 
   /**
-   * Run a callback for a connection. `handle` is passed explicitly while open has not returned yet; `nxdata` is another
-   * one than the handle's in open.
+   * Run a callback for a connection. `handle` is a parameter because a context has none before its open has returned;
+   * open also gets another `nxdata`.
    */
   run<Op extends number>(
     context: LayerContext,
@@ -111,7 +110,7 @@ export class NativeCalls {
   ): Promise<Result> {
     const { bridge, module, threads } = this.#module;
     const { connection, exportName, pointer } = handle;
-    // Contexts are bound by the bridge only, and to parked threads.
+    // Only the bridge binds contexts, and it binds them to parked threads.
     const parked = context.thread instanceof Parked ? context.thread : undefined;
     const call: Call = {
       op,
@@ -124,12 +123,12 @@ export class NativeCalls {
       logName: connection.logName,
     };
     const result = bridge.call(connection, parked, threads, call);
-    handle.underWay.add(result);
+    handle.outstanding.add(result);
     return result;
   }
 
-  /** The same for a client that has opened nothing. */
-  visit<Op extends number>(
+  /** Run a callback for a client that has not opened the layer. */
+  beforeOpen<Op extends number>(
     { thread }: Visit,
     connection: NativeConnection,
     op: Op,
@@ -143,7 +142,7 @@ export class NativeCalls {
     return bridge.call(connection, parked, threads, call);
   }
 
-  /** A call outside of a client's connection. */
+  /** A call for no client. */
   #outside(op: number, args: Arguments | undefined, nxdata: number): Call {
     const { module } = this.#module;
     const noClient = { connection: 0, handle: 0, exportName: 0, logName: undefined };
@@ -157,13 +156,13 @@ export class NativeCalls {
     return { minimum, preferred, maximum };
   }
 
-  /** A string that the module keeps; undefined for NULL. */
+  /** A callback that returns a string of its own; undefined for NULL. */
   async text(context: LayerContext, op: number): Promise<string | undefined> {
     const { ret } = await this.run(context, handleOf(context), op, undefined);
     return this.#module.bridge.textAt(Number(ret));
   }
 
-  /** A data callback. */
+  /** A callback for a request. */
   async data<Op extends number>(
     context: LayerContext,
     op: Op,
@@ -188,7 +187,7 @@ export class NativeCalls {
     if (result.ret === -1) throw failed(this.#errnoRule(result), result.reason);
   }
 
-  /** A callback of type int that answers a question, or prepares or finalizes. */
+  /** A callback that returns a number other than -1. */
   async number<Op extends number>(
     context: LayerContext,
     op: Op,
@@ -205,12 +204,12 @@ export class NativeCalls {
     return BigInt(result.ret);
   }
 
-  /** A callback without a connection, on the life-cycle thread. */
+  /** Run a callback for no client, on the life-cycle thread. */
   async lifecycle<Op extends number>(op: Op, args: ArgumentsOf<Op>, nxdata = 0): Promise<Result> {
     return this.#module.bridge.lifecycle(this.#outside(op, args, nxdata));
   }
 
-  /** The same; -1 ends the server. `what` is how the message names the call. */
+  /** The same; -1 ends the server, with a message that names the call `what`. */
   async lifecycleOrExit<Op extends number>(
     what: string,
     op: Op,
@@ -221,12 +220,12 @@ export class NativeCalls {
     const before = native.rt_errors_printed();
     const { ret, reason } = await this.lifecycle(op, args, nxdata);
     if (ret !== -1) return Number(ret);
-    // Most modules say what is wrong, and nbdkit adds nothing to that.
+    // If the module has logged the reason, nbdkit adds nothing.
     if (native.rt_errors_printed() !== before) throw failed(0, reason);
     throw new ConfigError(`${this.#module.text("name")}: the module's ${what} failed`);
   }
 
-  /** Key and value for C to keep until the server exits: nbdkit-plugin(3), ".config". */
+  /** The arguments of config. C may keep both strings until the server exits: nbdkit-plugin(3), ".config". */
   setting(key: string, value: string): ArgumentsOf<typeof RT_OP_CONFIG> {
     const { bridge } = this.#module;
     const [keyString, valueString] = [bridge.newString(key), bridge.newString(value)];
@@ -235,7 +234,7 @@ export class NativeCalls {
 }
 
 export function handleOf(context: LayerContext): NativeHandle {
-  // Only these adapters open C layers, and this is what their open returns.
+  // Only these adapters open C layers, and their open returns this type.
   return context.handle as NativeHandle;
 }
 
@@ -244,7 +243,7 @@ export function addClose(draft: Draft, module: NativeModule, native: NativeCalls
   draft.handleAddress = (handle) => (handle as NativeHandle).pointer;
   draft.close = async (context) => {
     const handle = handleOf(context);
-    await handle.underWay.none();
+    await handle.outstanding.ended();
     try {
       if (module.has("close")) await native.run(context, handle, RT_OP_CLOSE, undefined);
     } finally {
@@ -253,14 +252,14 @@ export function addClose(draft: Draft, module: NativeModule, native: NativeCalls
   };
 }
 
-/** What --help, --version and --dump-plugin show. */
+/** A draft with the texts for --help, --version and --dump-plugin. */
 export function described(kind: "filter" | "plugin", module: NativeModule): Draft {
   return {
     kind,
     name: module.text("name") ?? "",
     path: module.path,
     longName: module.text("longname"),
-    // Since nbdkit 1.15.1 a filter's version is that of its nbdkit.
+    // Since nbdkit 1.15.1 a filter's version is that of nbdkit.
     version: module.text("version") ?? module.text("_version"),
     description: module.text("description"),
     configHelp: module.text("config_help"),

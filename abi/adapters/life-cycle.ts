@@ -12,7 +12,7 @@ import * as op from "../generated/ops.gen.ts";
 import { type NativeCalls, threadModelName } from "./layer.ts";
 import type { NativeModule } from "./loaded-module.ts";
 
-/** Runs `call` while the module may ask the layer below by `next`. A plugin has none. */
+/** Runs `call` while a filter may call `next`. A plugin has no layer below. */
 type WithNext = (
   next: (message: Message) => Awaitable<void>,
   call: () => Promise<unknown>,
@@ -41,13 +41,13 @@ export function addLifeCycle(
   }
   if (module.has("config")) {
     draft.config = (next, key, value) => {
-      const ask = (message: Message) => {
+      const answer = (message: Message) => {
         const setting = message.read(readSetting);
         return next(message.text(setting.key), message.text(setting.value));
       };
       const args = native.setting(key, value);
       const what = `config callback for ${key}=${value}`;
-      return withNext(ask, () => native.lifecycleOrExit(what, op.RT_OP_CONFIG, args, nxdata));
+      return withNext(answer, () => native.lifecycleOrExit(what, op.RT_OP_CONFIG, args, nxdata));
     };
   }
   if (module.has("config_complete")) {
@@ -71,7 +71,7 @@ export function addLifeCycle(
   }
 }
 
-/** A callback that gets nothing but what calls of the layer below begin with. */
+/** A callback without arguments of its own. */
 function called(module: NativeModule, native: NativeCalls, nxdata: number, row: Callback) {
   return async (): Promise<void> => {
     const what = `${row.cName} callback`;

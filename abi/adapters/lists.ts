@@ -1,4 +1,4 @@
-/** Lists of extents and exports as C has them: made, filled and read for the callbacks that take one. */
+/** Copies lists of extents and exports between JavaScript and C, for the callbacks that take one. */
 import type { Pointer } from "bun:ffi";
 
 import { NbdError } from "#api";
@@ -14,7 +14,7 @@ import type { NativeCalls } from "./layer.ts";
 import { extentsPerCall } from "./limits.ts";
 import type { NativeModule } from "./loaded-module.ts";
 
-/** A list that is freed at the end of the block. */
+/** A list in C that is freed at the end of the block. */
 export interface NativeList extends Disposable {
   readonly pointer: number;
 }
@@ -24,14 +24,14 @@ const perEntry = 3;
 
 // ---- extents
 
-/** A list in C for what `extents` does not have yet. */
+/** A list in C for the part of the range that `extents` does not cover yet. */
 function newExtents({ native }: Bridge, extents: Extents): NativeList {
   const pointer = native.rt_extents_new(new BigUint64Array([extents.covered, extents.end]));
   if (pointer === null) throw new NbdError("ENOMEM", "no memory for a list of extents");
   return listOf(Number(pointer), () => native.rt_extents_free(pointer));
 }
 
-/** An empty list for what C's does not have yet. */
+/** An empty list for the part of the range that C's list does not cover yet. */
 export function extentsOf({ native }: Bridge, list: number): Extents {
   const range = new BigUint64Array(new ArrayBuffer(16));
   native.rt_extents_range(list as Pointer, range);
@@ -52,7 +52,7 @@ function extentsFrom({ native }: Bridge, list: number, extents: Extents): void {
   }
 }
 
-/** Add what is in `extents` to C's list. */
+/** Add `extents` to C's list. */
 export function addToExtents({ native }: Bridge, list: number, extents: Extents): void {
   const triples = new BigUint64Array(new ArrayBuffer(8 * perEntry * extentsPerCall));
   let n = 0;
@@ -112,7 +112,7 @@ export function exportsFrom(bridge: Bridge, list: number, exports: Exports, firs
   if (native.rt_exports_wants_default(pointer) !== 0) exports.useDefault();
 }
 
-/** Add what is in `exports` to C's list. */
+/** Add `exports` to C's list. */
 export function addToExports({ native }: Bridge, list: number, exports: Exports): void {
   const pointer = list as Pointer;
   for (const { name, description } of exports.entries) {

@@ -1,19 +1,19 @@
-/** A loaded C module as its adapter sees it. */
+/** A loaded C module, for its adapter. */
 import type { Bridge } from "../bridge/bridge.ts";
 import type { Release } from "../generated/releases.gen.ts";
 
-/** A module's struct, copied into a zeroed one of ours. */
+/** The module and a copy of its struct, in which fields that the module lacks are zero. */
 export interface NativeModule {
   readonly bridge: Bridge;
   readonly path: string;
-  /** The number that calls name it by. */
+  /** Its number in calls. */
   readonly module: number;
   readonly threads: number;
   readonly apiVersion: number;
-  /** As the module was compiled. */
+  /** The size of the struct when the module was compiled. */
   readonly structSize: number;
   readonly threadModel: number;
-  /** Whether the callback is there. */
+  /** Whether the module has the callback. */
   has(callback: string): boolean;
   /** A string field, or undefined where it is NULL. */
   text(field: string): string | undefined;
@@ -22,6 +22,6 @@ export interface NativeModule {
 
 /** A filter. */
 export interface FilterModule extends NativeModule {
-  /** What its layout has. */
+  /** The properties of its layout. */
   readonly form: Release;
 }

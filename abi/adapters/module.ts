@@ -1,7 +1,4 @@
-/**
- * Loads a genuine filter or plugin, finds out what it is, and makes a layer of it:
- * nbdkit-filter(3), nbdkit-plugin(3).
- */
+/** Loads a C filter or plugin, recognises its layout, and makes a layer of it: nbdkit-filter(3), nbdkit-plugin(3). */
 import { type Pointer, toArrayBuffer } from "bun:ffi";
 
 import { ConfigError } from "#api";
@@ -36,7 +33,7 @@ export interface NativeOptions {
 
 let bridge: Bridge | undefined;
 
-/** Load the shared object at `path` as the kind of module that was asked for. Throws ConfigError. */
+/** Load the shared object at `path` as a module of this kind. Throws ConfigError. */
 export function loadNativeLayer(kind: ModuleKind, path: string, options: NativeOptions): Layer {
   bridge ??= new Bridge();
   const { native } = bridge;
@@ -52,10 +49,10 @@ export function loadNativeLayer(kind: ModuleKind, path: string, options: NativeO
   return struct.release === undefined ? nativePlugin(module) : nativeFilter(module, struct.release);
 }
 
-/** Functions differ for old filters only. */
+/** The release of a plugin: functions of the runtime differ only for old filters. */
 const plugins = 0xffffffff;
 
-/** Tell the runtime who will call it: some functions differ by the layout, and a crash is told with a name. */
+/** Register the module with the runtime: some functions differ by layout, and the crash handler prints the name. */
 function announce(
   native: Native,
   { base }: OpenedModule,
@@ -67,7 +64,7 @@ function announce(
   native.rt_module_describe(module, at, cString(`${kind} ${text("name")} (${path})`));
 }
 
-/** False where the module has no such variable. */
+/** Set a debug flag of the module. Returns whether the module has the variable. */
 function setVariable(
   native: Native,
   { library }: OpenedModule,
@@ -80,7 +77,7 @@ function setVariable(
   return true;
 }
 
-/** Copies stay as long as C may call into the module: for ever. */
+/** The copies of structs. They are never freed, since C may call into a module until the process ends. */
 const kept: Uint8Array[] = [];
 
 const parallel = 3;

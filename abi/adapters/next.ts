@@ -1,8 +1,8 @@
-/** What C filters call `next`: for each thing that they hold a pointer to, who answers when they call through it. */
+/** The `next` of C filters: pointers to layers, and the answers to calls through them. */
 import { NbdError } from "#api";
 import type { LayerContext, LayersBelow } from "#chain/layer";
 
-import type { Upcalled } from "../bridge/bridge.ts";
+import type { UpcallHandler } from "../bridge/bridge.ts";
 import { NativeConnection } from "../bridge/connection.ts";
 import type { Parked } from "../bridge/request-thread.ts";
 import type { Answered, Message } from "../bridge/upcall.ts";
@@ -17,37 +17,37 @@ import { forgetShortcuts, Shortcut, type Shortcuts, shortcutsOf } from "./shortc
 /** All pointers to layers that C filters have. */
 const pointers = new Map<number, NextPointer>();
 
-/** What a filter has for the layers below it: those of its chain, or such as it opened for itself. */
+/** A filter's pointer to layers below it: those of the chain, or layers that it opened by nbdkit_next_context_open. */
 export class NextPointer {
   readonly nxdata: number;
   readonly layers: LayerContext;
-  /** Below which clients' contexts they are, by the shortcuts that there may be past those. */
+  /** Shortcuts to drop when these layers change: those of each client whose contexts they are below. */
   readonly #places = new Set<Shortcuts>();
-  /** The first layers of a client are the chain's. Others, and what was taken out of its chain, are the filter's. */
+  /** Whether the filter owns the layers: it has opened them, or set_next has removed them from the chain. */
   #isFilters: boolean;
   #closed = false;
   readonly #caller: Caller;
-  readonly #target: { free(): void };
-  readonly #open: Upcalled | undefined;
+  readonly #registration: { free(): void };
+  readonly #open: UpcallHandler | undefined;
 
-  /** `open` is what the filter calls by the same pointer to have the layers opened. */
-  constructor(module: FilterModule, layers: LayerContext, inChain: boolean, open?: Upcalled) {
+  /** `open` answers next_open, if the filter calls that through the same pointer. */
+  constructor(module: FilterModule, layers: LayerContext, inChain: boolean, open?: UpcallHandler) {
     const connection = NativeConnection.of(module.bridge, layers.connection);
-    const target = module.bridge.newTarget(
-      (message, parked) => this.ask(message, parked),
+    const registration = module.bridge.newUpcallHandler(
+      (message, parked) => this.answer(message, parked),
       module.module,
     );
     this.#open = open;
-    this.nxdata = target.nxdata;
+    this.nxdata = registration.nxdata;
     this.layers = layers;
     this.#isFilters = !inChain;
-    this.#target = target;
-    const shortcut = new Shortcut(module.bridge, target.nxdata, shortcutsOf(connection));
+    this.#registration = registration;
+    const shortcut = new Shortcut(module.bridge, registration.nxdata, shortcutsOf(connection));
     this.#caller = { module, connection, shortcut };
-    pointers.set(target.nxdata, this);
+    pointers.set(registration.nxdata, this);
   }
 
-  ask(message: Message, parked: Parked): Answered {
+  answer(message: Message, parked: Parked): Answered {
     if (message.op === op.RT_OP_OPEN && this.#open !== undefined) {
       return this.#open(message, parked);
     }
@@ -67,7 +67,7 @@ export class NextPointer {
     }
   }
 
-  /** next_ops->reopen, which nbdkit had from 1.16 to 1.24. */
+  /** next_ops->reopen of nbdkit 1.16 to 1.24. */
   async #reopen(bound: LayerContext, message: Message): Promise<void> {
     this.forgetAll();
     const named = this.#caller.module.form.reopenForm === "export-name";
@@ -76,7 +76,7 @@ export class NextPointer {
     try {
       await bound.reopen(readonly, name);
     } finally {
-      // What was asked before may have been answered meanwhile.
+      // Questions of before may have been answered meanwhile.
       this.forgetAll();
     }
   }
@@ -87,13 +87,13 @@ export class NextPointer {
     try {
       await bound.close();
     } finally {
-      // Those of its chain a filter may close before it puts others in their place, by set_next.
+      // A filter may close the layers of its chain before set_next replaces them, so their pointer must stay valid.
       if (this.#isFilters && this.#places.size === 0) this.free();
       else this.#closed = true;
     }
   }
 
-  /** Whether a filter may put them below a context: more than one may share them. */
+  /** Whether a filter may put the layers below a context. Several contexts may share them. */
   get isFilters(): boolean {
     return this.#isFilters;
   }
@@ -102,14 +102,14 @@ export class NextPointer {
     this.#places.add(place);
   }
 
-  /** They are no longer in that chain: the code that removed them closes them, if it has not done so. */
+  /** The layers are no longer below that context. The code that removed them closes them. */
   takenOut(place: Shortcuts): void {
     this.#isFilters = true;
     this.#places.delete(place);
     if (this.#closed && this.#places.size === 0) this.free();
   }
 
-  /** The layers are about to change, so C has to ask again wherever they are. */
+  /** The layers are about to change: drop all shortcuts past them. */
   forgetAll(): void {
     forgetShortcuts(shortcutsOf(this.#caller.connection));
     for (const place of this.#places) forgetShortcuts(place);
@@ -118,15 +118,12 @@ export class NextPointer {
   free(): void {
     if (!pointers.delete(this.nxdata)) return;
     this.#caller.shortcut.end();
-    this.#target.free();
+    this.#registration.free();
     this.#caller.connection.release();
   }
 }
 
-/**
- * nbdkit_next_context_open: open the layers below once more, for the client whose request the
- * thread runs if it does.
- */
+/** nbdkit_next_context_open: open the layers below once more, for the client of the calling thread, if it has one. */
 export async function openContext(
   module: FilterModule,
   below: LayersBelow | undefined,
@@ -143,8 +140,8 @@ export async function openContext(
 }
 
 /**
- * nbdkit_context_set_next: put what a pointer stands for below `context`, or nothing. Returns the pointer for it; the
- * one for what was there until now is the filter's. `shortcuts` are those of the context's client.
+ * nbdkit_context_set_next: put the layers of a pointer below `context`, or none, and return that pointer. The filter
+ * then owns the previous layers. `shortcuts` are those of the context's client.
  */
 export function setNext(
   context: LayerContext,
@@ -165,11 +162,10 @@ export function setNext(
   return next;
 }
 
-/** By op. */
+/** The calls of the layer below, by op. */
 const belowCalls: BelowCall[] = [];
 for (const [number, call] of [...requestsBelow, ...questionsBelow]) belowCalls[number] = call;
 
-/** `next->…` of a C filter in a connection. */
 function callNext(next: LayerContext, message: Message, caller: Caller): Answered {
   const call = belowCalls[message.op];
   if (call !== undefined) return call(next, message, caller);

@@ -6,15 +6,15 @@ import { errnos } from "#lib/errno";
 import { NativeConnection } from "../bridge/connection.ts";
 import { layouts } from "../generated/layouts.gen.ts";
 import * as op from "../generated/ops.gen.ts";
-import { addEarly } from "./early.ts";
+import { addBeforeOpen } from "./before-open.ts";
 import {
   addClose,
   described,
   failed,
   NativeCalls,
   type NativeHandle,
+  OutstandingCalls,
   threadModelName,
-  UnderWay,
 } from "./layer.ts";
 import { addLifeCycle } from "./life-cycle.ts";
 import type { NativeModule } from "./loaded-module.ts";
@@ -32,7 +32,7 @@ export function nativePlugin(module: NativeModule): Layer {
   draft.dumpFields = dumpFields(module);
   draft.threadModel = () => threadModelName(module.threadModel);
   addLifeCycle(draft, module, native, 0, async (_next, call) => void (await call()));
-  addEarly(draft, module, native, 0, (_connection, _asks, call) => call());
+  addBeforeOpen(draft, module, native, 0, (_connection, _next, call) => call());
   addOpening(draft, module, native);
   addQueries(draft, module, native);
   addData(draft, module, native);
@@ -48,7 +48,7 @@ function addOpening(draft: Draft, module: NativeModule, native: NativeCalls): vo
       nxdata: 0,
       connection,
       exportName: connection.intern(exportName),
-      underWay: new UnderWay(),
+      outstanding: new OutstandingCalls(),
       free: () => connection.release(),
     };
     try {
@@ -66,7 +66,7 @@ function addOpening(draft: Draft, module: NativeModule, native: NativeCalls): vo
 }
 
 function addQueries(draft: Draft, module: NativeModule, native: NativeCalls): void {
-  // A number that C does not define promises nothing.
+  // A number without a meaning counts as no support.
   addQuestions(draft, module, native, "none");
   if (module.has("can_zero")) {
     draft.canZero = async (context) =>
@@ -74,7 +74,7 @@ function addQueries(draft: Draft, module: NativeModule, native: NativeCalls): vo
   }
   if (!module.has("can_fast_zero")) {
     const hasZero = module.has("zero");
-    // Without a zero callback of API 2 a fast zero fails at once, which is what the client wants to know.
+    // Without the zero callback of API 2 a fast zero fails at once, as it should where zeroing is slow.
     draft.canFastZero = () => !hasZero;
   }
   const { canFua } = draft;

@@ -1,4 +1,4 @@
-/** Questions about what a layer can do, between the chain and C: a loop over codegen's table of callbacks. */
+/** Questions between the chain and C, such as can_write: a loop over codegen's table of callbacks. */
 import { after } from "#api";
 import type { Callback } from "#api/generated/callbacks.gen";
 import { supports } from "#api/generated/constants.gen";
@@ -13,9 +13,9 @@ import { failed, type NativeCalls, wordOf } from "./layer.ts";
 import type { FilterModule, NativeModule } from "./loaded-module.ts";
 import type { BelowCall } from "./next-call.ts";
 
-type Ask = (context: LayerContext) => Promise<unknown>;
+type Answer = (context: LayerContext) => Promise<unknown>;
 
-/** Answers by the callbacks that the module has. A support that C does not define is `unknown`, or fails. */
+/** Answer by the callbacks that the module has. A number that means no support is answered with `unknown`, or fails. */
 export function addQuestions(
   draft: Draft,
   module: NativeModule,
@@ -26,11 +26,15 @@ export function addQuestions(
     const row = rowOf(question);
     if (!module.has(row.cName)) continue;
     // Object.assign, since the compiler cannot relate the name to the type of its method in a loop.
-    Object.assign(draft, { [question]: asked(native, row, unknown) });
+    Object.assign(draft, { [question]: answered(native, row, unknown) });
   }
 }
 
-function asked(native: NativeCalls, { cName, op, returns }: Callback, unknown?: Support): Ask {
+function answered(
+  native: NativeCalls,
+  { cName, op, returns }: Callback,
+  unknown?: Support,
+): Answer {
   switch (returns) {
     case "bool":
       return async (context) => (await native.number(context, op, undefined)) !== 0;
@@ -54,7 +58,7 @@ function asked(native: NativeCalls, { cName, op, returns }: Callback, unknown?: 
   }
 }
 
-/** Answers for a filter whose release lacks the callbacks. */
+/** Answer in place of callbacks that the release of the filter lacks. */
 export function addOlderAnswers(draft: Draft, module: FilterModule): void {
   for (const question of questions) {
     const { cName, olderFilter, returns } = rowOf(question);
@@ -70,9 +74,7 @@ export function addOlderAnswers(draft: Draft, module: FilterModule): void {
   }
 }
 
-/**
- * The questions of a C filter to the layer below, by op. The answer stays the same as long as the layers below do.
- */
+/** The questions of a C filter to the layer below, by op. C remembers the answer as long as the layers stay. */
 export const questionsBelow: ReadonlyMap<number, BelowCall> = new Map(
   questions.map((question) => [rowOf(question).op, questionBelow(question)]),
 );

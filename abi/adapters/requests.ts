@@ -80,7 +80,7 @@ function carrying<C extends NonNullable<Callback["carries"]>>(carries: C) {
   );
 }
 
-/** A request that has passed all checks: if C can handle the next one of its kind alone, allow it. */
+/** Once the request has passed all checks, allow C to make the next one of its kind without JavaScript. */
 function done(
   { shortcut }: Caller,
   next: LayerContext,

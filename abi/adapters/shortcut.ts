@@ -1,4 +1,4 @@
-/** Requests from one C layer to the next that need not come to JavaScript: which they are is decided here. */
+/** Decides which requests from one C layer to the next can skip JavaScript. */
 import { type Pointer, ptr } from "bun:ffi";
 
 import type { DirectMethod, Layer, LayerContext } from "#chain/layer";
@@ -12,10 +12,10 @@ import type { NativeHandle } from "./layer.ts";
 import type { NativeModule } from "./loaded-module.ts";
 import { callbackFor } from "./request-callback.ts";
 
-/** How C can call a C layer by itself. */
+/** What C needs to call a C layer without JavaScript. */
 interface Callable {
   readonly module: NativeModule;
-  /** A -1 means errno, where nothing better was said. */
+  /** Whether errno counts after a -1, if the callback has set no error. */
   readonly errnoCounts: boolean;
 }
 
@@ -35,38 +35,37 @@ function isDirect(request: Request): request is DirectMethod {
   return Object.hasOwn(direct, request);
 }
 
-/** C layers above `layer` may call it without JavaScript. */
+/** Allow C layers above `layer` to call it without JavaScript. */
 export function offerShortcut(layer: Layer, module: NativeModule, errnoCounts: boolean): void {
   callables.set(layer, { module, errnoCounts });
 }
 
-/** A struct rt_direct, which the runtime copies. */
+/** The struct rt_direct that is written for each shortcut. The runtime copies it. */
 const memory = new Memory(new ArrayBuffer(layouts.direct.size));
 const NO_DESCRIPTOR = -1;
 const noCallback = { op: 0, module: 0, errnoCounts: false, nxdata: 0, handle: 0, exportName: 0 };
 
-/** All those of a connection. */
+/** The shortcuts of one connection. */
 export type Shortcuts = Set<Shortcut>;
 
 const byConnection = new WeakMap<NativeConnection, Shortcuts>();
 
-/** Those of all layers of one connection. */
 export function shortcutsOf(connection: NativeConnection): Shortcuts {
   let shortcuts = byConnection.get(connection);
   if (shortcuts === undefined) byConnection.set(connection, (shortcuts = new Set()));
   return shortcuts;
 }
 
-/** A layer of the connection gets others below it: C has to ask again, wherever it took a shortcut past it. */
+/** Drop all shortcuts of a connection, since a layer of it gets others below it. */
 export function forgetShortcuts(group: Shortcuts): void {
   for (const shortcut of group) shortcut.forget();
 }
 
-/** Tells C which requests through one nxdata it may take to the layer below by itself. */
+/** Tells C which requests through one nxdata it may pass to the layer below without JavaScript. */
 export class Shortcut {
   readonly #bridge: Bridge;
   readonly #nxdata: number;
-  /** Those of the same connection. */
+  /** The shortcuts of the same connection. */
   readonly #group: Shortcuts;
   readonly #tried = new Set<Request>();
 
@@ -77,12 +76,12 @@ export class Shortcut {
     group.add(this);
   }
 
-  /** Whether it was decided for this kind of request. */
+  /** Whether a shortcut for this kind of request has been looked for. */
   tried(method: Request): boolean {
     return this.#tried.has(method);
   }
 
-  /** A request of this kind has been done by `next`: let C do those that are like it, if it can. */
+  /** A request of this kind has gone through `next`: allow C the ones like it, if it can make them. */
   take(method: Request, next: LayerContext): void {
     this.#tried.add(method);
     if (!isDirect(method)) return;
@@ -92,7 +91,7 @@ export class Shortcut {
     const callable = callables.get(layer);
     const row = callable && callbackFor(callable.module, method);
     if (callable !== undefined && row !== undefined) {
-      // The handle is the one of the adapter that made itself known with the layer.
+      // The layer is in `callables`, so an adapter of this room has opened it.
       const { pointer: handle, nxdata, exportName } = context.handle as NativeHandle;
       const { module, errnoCounts } = callable;
       const callback = {
@@ -114,13 +113,13 @@ export class Shortcut {
     this.#bridge.native.rt_next_direct(nxdata, rowOf(method).op, ptr(memory.u8));
   }
 
-  /** C has to ask again. */
+  /** Drop it: C sends requests to JavaScript again. */
   forget(): void {
     this.#tried.clear();
     this.#bridge.forget(this.#nxdata);
   }
 
-  /** C has no use for the nxdata any more. */
+  /** The nxdata is about to be freed. */
   end(): void {
     this.#group.delete(this);
   }

@@ -1,4 +1,4 @@
-/** The JavaScript end of the native runtime: request threads, their messages, and what C calls upward. */
+/** The JavaScript end of the native runtime: native threads, messages to and from them, and upcalls. */
 import { JSCallback, type Pointer, toArrayBuffer } from "bun:ffi";
 
 import { ConfigError, NbdError } from "#api";
@@ -29,7 +29,7 @@ import { runtimeCallbacks } from "../generated/symbols.gen.ts";
 import { type Native, openRuntime } from "../runtime/native-runtime.ts";
 import { CallNumbers } from "./call-numbers.ts";
 import { CallQueue, type QueueLink } from "./call-queue.ts";
-import type { Arguments, Call, Down, Result } from "./call.ts";
+import type { Arguments, Call, PendingCall, Result } from "./call.ts";
 import type { NativeConnection } from "./connection.ts";
 import {
   mostSpareThreads,
@@ -49,15 +49,15 @@ const inWords = layouts.slot.fields.in.offset / 4;
 const outWords = layouts.slot.fields.out.offset / 4;
 const messageWords = layouts.message.size / 4;
 const NO_MODULE = -1;
-/** Callbacks for requests, which have a thread of their own where they may run in parallel. */
+/** The callbacks for requests, which may run in parallel on other threads than the rest. */
 const requestOps: ReadonlySet<number> = new Set(
   Object.values<Callback>(callbacks)
     .filter(({ flags, replacedBy }) => flags !== undefined || replacedBy !== undefined)
     .map((row) => row.op),
 );
 
-/** The callee of `next->…` through one nxdata. Returns the answer for C; throws NbdError to fail. */
-export type Upcalled = (message: Message, parked: Parked) => Answered;
+/** Answers the upcalls through one nxdata. Throws NbdError to let C's call fail. */
+export type UpcallHandler = (message: Message, parked: Parked) => Answered;
 
 export class Bridge implements ThreadLink, QueueLink {
   readonly native: Native;
@@ -65,18 +65,18 @@ export class Bridge implements ThreadLink, QueueLink {
   readonly #calls: Memory;
   readonly #threads: (RequestThread | undefined)[] = [];
   readonly #numbers = new CallNumbers(op.RT_MAX_CALLS);
-  readonly #targets = new Map<number, Upcalled>();
+  readonly #handlers = new Map<number, UpcallHandler>();
   readonly #found = new Uint32Array(new ArrayBuffer(4 * reapedAtOnce));
   readonly #kicks = new Uint32Array(new ArrayBuffer(4 * op.RT_MAX_SLOTS));
   #kicked = 0;
-  /** Messages to which C has not replied. */
+  /** Messages that C has not replied to. */
   #inC = 0;
-  /** How many more fruitless polls there may be in a row. */
+  /** Polls in vain that may still follow, until polling stops. */
   #patience = 0;
   #skippedPolls = 0;
-  #nextTarget = 1;
+  #nextHandler = 1;
   #lifecycle: RequestThread | undefined;
-  /** Threads of connections that are over. */
+  /** Threads of closed connections. */
   readonly #spare: RequestThread[] = [];
 
   constructor() {
@@ -93,7 +93,7 @@ export class Bridge implements ThreadLink, QueueLink {
     if (slots === null || calls === null) {
       throw new ConfigError("the native runtime cannot start: no memory for messages");
     }
-    // Addresses of the user half are safe integers, so not the bigints of the type.
+    // Addresses of user space are safe integers, so they are never the bigints of the type.
     this.#slots = memoryAt(slots as Pointer, op.RT_MAX_SLOTS * layouts.slot.size);
     this.#calls = memoryAt(calls as Pointer, op.RT_MAX_CALLS * layouts.message.size);
     this.native.rt_set_verbose(log.verbose ? 1 : 0);
@@ -101,7 +101,7 @@ export class Bridge implements ThreadLink, QueueLink {
     this.#followProcess();
   }
 
-  /** Process-wide state: the destination of errors, the owner of stdin and stdout, and the request to end. */
+  /** Keep process-wide state up to date in C: the destination of errors, and the owner of stdin and stdout. */
   #followProcess(): void {
     onOwnDescriptors((fd) => this.native.rt_own_descriptor(fd));
     onShownPid((pid) => this.native.rt_set_pid(pid));
@@ -118,20 +118,20 @@ export class Bridge implements ThreadLink, QueueLink {
 
   // ---- threads
 
-  /** Run a life-cycle callback: all of them on one thread, one after the other. */
+  /** Run a life-cycle callback. One thread runs all of them, one after the other. */
   async lifecycle(call: Call): Promise<Result> {
     const thread = this.#lifecycleThread();
-    // Nothing else keeps the process alive before it listens: the wake-up does not.
+    // A threadsafe callback does not keep the process alive, and the server may not listen yet.
     const alive = setInterval(() => {}, 2 ** 30);
     try {
-      // Within the config of a filter, that of the layers below is called on top of it.
+      // Within a filter's config, the config of the layers below runs on top of it.
       return await (thread.parked ?? thread).call(call);
     } finally {
       clearInterval(alive);
     }
   }
 
-  /** Where modules are loaded: on the life-cycle thread, where nothing is under way on that; else -1. */
+  /** The slot of the thread that loads modules: the life-cycle thread if it is idle, else -1. */
   loadingSlot(): number {
     const thread = this.#lifecycleThread();
     return thread.idle ? thread.slot : -1;
@@ -142,8 +142,8 @@ export class Bridge implements ThreadLink, QueueLink {
   }
 
   /**
-   * Run a callback for `connection`: on the thread that is parked for the request, or on one of the at most `limit`
-   * threads that its queue may have.
+   * Run a callback for `connection`: on the thread that is parked for the request, or on a thread of its queue, which
+   * may have at most `limit` threads.
    */
   call(
     connection: NativeConnection,
@@ -157,15 +157,15 @@ export class Bridge implements ThreadLink, QueueLink {
     if (lifecycleThread !== undefined) {
       return this.#pinned(this.#lifecycleThread(), queue, lifecycleThread, call);
     }
-    // Decided once: null is none.
+    // Decided once. Null stands for no thread of its own.
     if (connection.thread === undefined) connection.thread = this.#ownThread(connection);
     const { thread } = connection;
     return thread === null ? queue.call(call) : this.#pinned(thread, queue, "all", call);
   }
 
   /**
-   * Run a callback on the thread where nbdkit would, since modules may keep things by thread. What layers ask for while
-   * that thread waits for their answer is run by others.
+   * Run a callback on the same thread as nbdkit, since modules may keep state per thread. While that thread is parked,
+   * other threads run the calls.
    */
   #pinned(
     thread: RequestThread,
@@ -180,10 +180,7 @@ export class Bridge implements ThreadLink, QueueLink {
     return thread.call(call);
   }
 
-  /**
-   * A thread that runs nothing else as long as the connection lasts, where it has to have one and
-   * there is one left.
-   */
+  /** A thread for this connection alone, if it has to have one and a thread is left. */
   #ownThread({ info }: NativeConnection): RequestThread | null {
     if (info.ownThread?.() !== true) return null;
     const spare = this.#spare.pop();
@@ -192,8 +189,8 @@ export class Bridge implements ThreadLink, QueueLink {
     return slot < 0 ? null : this.#threadOf(slot);
   }
 
-  /** The thread of a connection that is over. */
-  giveBack(thread: RequestThread): void {
+  /** Keep the thread of a closed connection for the next one, or end it. */
+  returnThread(thread: RequestThread): void {
     thread.overflow = undefined;
     if (this.#spare.length < mostSpareThreads) this.#spare.push(thread);
     else this.native.rt_thread_end(thread.slot);
@@ -231,10 +228,10 @@ export class Bridge implements ThreadLink, QueueLink {
     this.native.rt_queue_free(queue);
   }
 
-  newCall(down: Down, owner: CallQueue): number | undefined {
-    const number = this.#numbers.take(down, owner);
+  newCall(pending: PendingCall, owner: CallQueue): number | undefined {
+    const number = this.#numbers.assign(pending, owner);
     if (number === undefined) return undefined;
-    putCall(this.#calls, number * messageWords, down.call);
+    putCall(this.#calls, number * messageWords, pending.call);
     return number;
   }
 
@@ -248,7 +245,7 @@ export class Bridge implements ThreadLink, QueueLink {
     if (this.#kicked === 0 && this.#inC <= polledReplies) queueMicrotask(this.#deliver);
   }
 
-  /** All messages of one turn of the event loop are delivered together. */
+  /** Deliver the message together with the others of this turn of the event loop. */
   #kick(slot: number): void {
     if (this.#kicked === 0) queueMicrotask(this.#deliver);
     this.#inC++;
@@ -259,12 +256,12 @@ export class Bridge implements ThreadLink, QueueLink {
     const n = this.#kicked;
     this.#kicked = 0;
     if (n > 0) this.native.rt_kick(this.#kicks, n);
-    if (this.#inC > 0 && this.#inC <= polledReplies && this.#polling()) this.#poll();
+    if (this.#inC > 0 && this.#inC <= polledReplies && this.#pollPays()) this.#poll();
   };
 
   // ---- messages from threads
 
-  /** Take in all messages that are there. */
+  /** Handle all messages of C that have arrived. */
   readonly drain = (): void => {
     for (;;) {
       const n = this.native.rt_reap(this.#found, this.#found.length);
@@ -275,7 +272,7 @@ export class Bridge implements ThreadLink, QueueLink {
   };
 
   #receive(n: number): void {
-    // What a thread of a module's own says comes unasked.
+    // Threads of modules send messages without a downcall.
     this.#inC = Math.max(0, this.#inC - n);
     for (let i = 0; i < n; i++) {
       const found = this.#found[i] ?? 0;
@@ -287,25 +284,25 @@ export class Bridge implements ThreadLink, QueueLink {
   #returned(number: number): void {
     const numbered = this.#numbers.release(number);
     if (numbered === undefined) return;
-    const { down, owner } = numbered;
-    down.settle(this.#result(this.#calls, number * messageWords, down));
+    const { pending, owner } = numbered;
+    pending.settle(this.#result(this.#calls, number * messageWords, pending));
     owner.returned();
-    this.#numbers.feed();
+    this.#numbers.resumeNext();
   }
 
-  /** C could not begin with it. */
+  /** C could not begin the call. */
   #refused(number: number, err: number): void {
     const numbered = this.#numbers.release(number);
     if (numbered === undefined) return;
-    const { down, owner } = numbered;
+    const { pending, owner } = numbered;
     const reason = noThread(err);
-    log.error(reason, down.call.logName);
+    log.error(reason, pending.call.logName);
     // NULL of open, -1 of all others.
-    const ret = down.call.op === op.RT_OP_OPEN ? 0 : -1;
+    const ret = pending.call.op === op.RT_OP_OPEN ? 0 : -1;
     const none = { minimum: 0, preferred: 0, maximum: 0 };
-    down.settle({ ret, reason, said: 0, stored: err, errnoAfter: err, ...none });
+    pending.settle({ ret, reason, said: 0, stored: err, errnoAfter: err, ...none });
     owner.returned();
-    this.#numbers.feed();
+    this.#numbers.resumeNext();
   }
 
   #slotMessage(slot: number): void {
@@ -316,23 +313,20 @@ export class Bridge implements ThreadLink, QueueLink {
     } else {
       const upcall = readUpcall(this.#slots, base);
       const { queuedCall } = upcall;
-      const queued = queuedCall === 0 ? undefined : this.#numbers.downOf(queuedCall - 1);
-      thread.parks(upcall, base, queued);
+      const queued = queuedCall === 0 ? undefined : this.#numbers.pendingCall(queuedCall - 1);
+      thread.park(upcall, base, queued);
       if (thread.overflow !== undefined) {
-        for (const down of thread.takeWaiting()) thread.overflow.add(down);
+        for (const pending of thread.takeWaiting()) thread.overflow.add(pending);
       }
     }
   }
 
-  /** Whether waiting has been worth while lately; where it has not, try again now and then. */
-  #polling(): boolean {
+  /** Whether recent polls have paid. If not, poll now and then to find out whether that has changed. */
+  #pollPays(): boolean {
     return this.#patience > 0 || ++this.#skippedPolls % pollRetry === 0;
   }
 
-  /**
-   * With little under way, C is back before a sleep and a wake-up would be over: look for its next
-   * message for a moment, as long as that leads on.
-   */
+  /** Few calls are outstanding, so C replies sooner than a sleep and a wake-up take: poll briefly for its messages. */
   #poll(): void {
     for (let turn = 0; turn < pollsInRow; turn++) {
       const n = this.native.rt_poll(this.#found, this.#found.length, pollMicroseconds);
@@ -347,31 +341,32 @@ export class Bridge implements ThreadLink, QueueLink {
     this.drain();
   }
 
-  readResult(base: number, down: Down): Result {
-    return this.#result(this.#slots, base, down);
+  readResult(base: number, pending: PendingCall): Result {
+    return this.#result(this.#slots, base, pending);
   }
 
-  #result(from: Memory, base: number, { below }: Down): Result {
+  #result(from: Memory, base: number, { failureBelow }: PendingCall): Result {
     const result = readResult(from, base);
-    if (result.said === 0) return below === undefined ? result : { ...result, reason: below };
+    if (result.said === 0)
+      return failureBelow === undefined ? result : { ...result, reason: failureBelow };
     const said = result.said as Pointer;
     const reason = textAt(said);
     this.native.rt_said_free(said);
     return { ...result, reason };
   }
 
-  dispatch(parked: Parked, upcall: Upcall, base: number, known: Arguments | undefined): Answered {
-    const upcalled = this.#targets.get(upcall.target);
-    if (upcalled === undefined) {
+  dispatch(parked: Parked, upcall: Upcall, base: number, args: Arguments | undefined): Answered {
+    const handler = this.#handlers.get(upcall.target);
+    if (handler === undefined) {
       throw new NbdError(
         "EINVAL",
         "a C filter called the next layer of a connection that is closed",
       );
     }
-    return upcalled(new Message(upcall, this.#slots, base, parked, known), parked);
+    return handler(new Message(upcall, this.#slots, base, parked, args), parked);
   }
 
-  /** Say what is wrong, as the layer above will not, and give C its errno. */
+  /** Log a failure, since C passes on only a number, and return its errno. */
   report(error: unknown, logName: string | undefined): number {
     if (error instanceof NbdError) {
       logFailure(error, logName);
@@ -381,28 +376,31 @@ export class Bridge implements ThreadLink, QueueLink {
     return errnos.EIO;
   }
 
-  // ---- what C holds on to
+  // ---- addresses that C keeps
 
-  /** A target for `next->…` of a module's filter, and the nxdata to reach it by. */
-  newTarget(upcalled: Upcalled, module = NO_MODULE): { readonly nxdata: number; free(): void } {
-    const id = this.#nextTarget++;
+  /** A new nxdata. `handler` answers the calls of the layer below through it. */
+  newUpcallHandler(
+    handler: UpcallHandler,
+    module = NO_MODULE,
+  ): { readonly nxdata: number; free(): void } {
+    const id = this.#nextHandler++;
     const nxdata = this.native.rt_nxdata_new(id, module);
     if (nxdata === null) throw new NbdError("ENOMEM", "no memory for a connection");
-    this.#targets.set(id, upcalled);
+    this.#handlers.set(id, handler);
     return {
       nxdata: Number(nxdata),
       free: () => {
-        if (this.#targets.delete(id)) this.native.rt_nxdata_free(nxdata);
+        if (this.#handlers.delete(id)) this.native.rt_nxdata_free(nxdata);
       },
     };
   }
 
-  /** Ask JavaScript again for all that was answered through `nxdata` or may be done without it. */
+  /** Drop the remembered answers and the shortcuts of `nxdata`: C calls JavaScript again. */
   forget(nxdata: number): void {
     this.native.rt_next_forget(nxdata as Pointer);
   }
 
-  /** What nbdkit_context_get_backend answers for a context. */
+  /** Set the result of nbdkit_context_get_backend for a context. */
   setBackend(nxdata: number, backend: number): void {
     this.native.rt_nxdata_set_backend(nxdata as Pointer, backend as Pointer);
   }
@@ -412,7 +410,7 @@ export class Bridge implements ThreadLink, QueueLink {
     return address === 0 ? undefined : textAt(address as Pointer);
   }
 
-  /** A C string that stays until `release`. */
+  /** A C string that is valid until `release`. */
   newString(text: string): { readonly pointer: number; release(): void } {
     const pointer = this.native.rt_strdup(cString(text));
     if (pointer === null) throw new NbdError("ENOMEM", "no memory for a string");

@@ -1,44 +1,44 @@
-/** Numbers of calls in the memory that C reads. Their number is limited. */
+/** Numbers calls in the memory that C reads, which has room for a limited number of them. */
 import type { CallQueue } from "./call-queue.ts";
-import type { Down } from "./call.ts";
+import type { PendingCall } from "./call.ts";
 
 /** A call that has a number. */
 interface Numbered {
-  readonly down: Down;
+  readonly pending: PendingCall;
   readonly owner: CallQueue;
 }
 
 export class CallNumbers {
   readonly #most: number;
   readonly #numbered: (Numbered | undefined)[] = [];
-  /** Numbers that were used and are free again. */
+  /** Numbers that have been released. */
   readonly #free: number[] = [];
   /**
-   * Queues with calls for which there was no number, each in its turn. While there are any, no number is free, so that
-   * no other caller overtakes them.
+   * Queues with calls that wait for a number, in the order of waiting. They get each number that is released, so no
+   * other queue overtakes them.
    */
-  readonly #starving = new Set<CallQueue>();
+  readonly #waiting = new Set<CallQueue>();
 
   constructor(most: number) {
     this.#most = most;
   }
 
-  /** A number for the call, or undefined: then its queue is fed later. */
-  take(down: Down, owner: CallQueue): number | undefined {
+  /** A number for the call. Undefined if all are in use: then `resume` of its queue is called later. */
+  assign(pending: PendingCall, owner: CallQueue): number | undefined {
     const number = this.#free.pop() ?? this.#numbered.length;
     if (number === this.#most) {
-      this.#starving.add(owner);
+      this.#waiting.add(owner);
       return undefined;
     }
-    this.#numbered[number] = { down, owner };
+    this.#numbered[number] = { pending, owner };
     return number;
   }
 
-  downOf(number: number): Down | undefined {
-    return this.#numbered[number]?.down;
+  pendingCall(number: number): PendingCall | undefined {
+    return this.#numbered[number]?.pending;
   }
 
-  /** The number may be used again, once its message has been read. */
+  /** Free the number. Its message is still readable until the next `assign`. */
   release(number: number): Numbered | undefined {
     const numbered = this.#numbered[number];
     if (numbered === undefined) return undefined;
@@ -47,11 +47,11 @@ export class CallNumbers {
     return numbered;
   }
 
-  /** A number is free: the queue that has waited longest gets it. */
-  feed(): void {
-    const [queue] = this.#starving;
+  /** Give a free number to the queue that has waited longest. */
+  resumeNext(): void {
+    const [queue] = this.#waiting;
     if (queue === undefined) return;
-    this.#starving.delete(queue);
-    if (queue.resume()) this.#starving.add(queue);
+    this.#waiting.delete(queue);
+    if (queue.resume()) this.#waiting.add(queue);
   }
 }

@@ -1,7 +1,7 @@
-/** The queue of one connection: what it asks of C layers is run there by native threads, as many as it may have. */
+/** The queue of one connection: native threads, up to a limit, run its calls of C layers. */
 import type { Pointer } from "bun:ffi";
 
-import { type Call, type Down, downcall, type Result } from "./call.ts";
+import { type Call, downcall, type PendingCall, type Result } from "./call.ts";
 import { submittedTogether } from "./limits.ts";
 
 /** What a queue needs of the bridge. */
@@ -9,11 +9,11 @@ export interface QueueLink {
   newQueue(limit: number): Pointer;
   freeQueue(queue: Pointer): void;
   /**
-   * Write the call to shared memory and return its number; undefined where there are as many as there can be. Then the
-   * owner is told to `resume` when there is one free, whichever queue's it was.
+   * Write the call to shared memory and return its number. Undefined if all numbers are in use: then `resume` of the
+   * owner is called when one is free.
    */
-  newCall(down: Down, owner: CallQueue): number | undefined;
-  /** Have these calls begun with. They are copied. */
+  newCall(pending: PendingCall, owner: CallQueue): number | undefined;
+  /** Let threads begin these calls. The numbers are copied. */
   submit(queue: Pointer, calls: Uint32Array, n: number): void;
 }
 
@@ -22,9 +22,9 @@ export class CallQueue {
   readonly #queue: Pointer;
   readonly #batch = new Uint32Array(new ArrayBuffer(4 * submittedTogether));
   #batched = 0;
-  /** Calls for which there was no number left. */
-  readonly #waiting: Down[] = [];
-  #underWay = 0;
+  /** Calls that wait for a number. */
+  readonly #waiting: PendingCall[] = [];
+  #outstanding = 0;
   #released = false;
 
   constructor(link: QueueLink, limit: number) {
@@ -32,19 +32,19 @@ export class CallQueue {
     this.#queue = link.newQueue(limit);
   }
 
-  /** Run a callback on a thread that nothing is under way on. */
+  /** Run a callback on a thread that runs nothing else. */
   call(call: Call): Promise<Result> {
-    return downcall(call, (down) => this.add(down));
+    return downcall(call, (pending) => this.add(pending));
   }
 
   /** The same for a call that waited elsewhere. */
-  add(down: Down): void {
-    this.#underWay++;
-    if (!this.#enter(down)) this.#waiting.push(down);
+  add(pending: PendingCall): void {
+    this.#outstanding++;
+    if (!this.#enter(pending)) this.#waiting.push(pending);
   }
 
-  #enter(down: Down): boolean {
-    const number = this.#link.newCall(down, this);
+  #enter(pending: PendingCall): boolean {
+    const number = this.#link.newCall(pending, this);
     if (number === undefined) return false;
     if (this.#batched === 0) queueMicrotask(this.#submit);
     this.#batch[this.#batched++] = number;
@@ -59,22 +59,22 @@ export class CallQueue {
     this.#link.submit(this.#queue, this.#batch, n);
   };
 
-  /** There is a number for a call that waits. Whether there are more of these. */
+  /** A number is free for a waiting call. Returns whether more calls wait. */
   resume(): boolean {
     const [next] = this.#waiting;
     if (next !== undefined && this.#enter(next)) this.#waiting.shift();
     return this.#waiting.length > 0;
   }
 
-  /** A call is done. */
+  /** A call has returned. */
   returned(): void {
-    this.#underWay--;
-    if (this.#released && this.#underWay === 0) this.#link.freeQueue(this.#queue);
+    this.#outstanding--;
+    if (this.#released && this.#outstanding === 0) this.#link.freeQueue(this.#queue);
   }
 
   /** No more calls will come. */
   release(): void {
     this.#released = true;
-    if (this.#underWay === 0) this.#link.freeQueue(this.#queue);
+    if (this.#outstanding === 0) this.#link.freeQueue(this.#queue);
   }
 }

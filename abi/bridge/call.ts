@@ -1,4 +1,4 @@
-/** A call of a C callback: what it passes, and how it comes back. */
+/** A call of a C callback: its arguments and its result. */
 import { ptr } from "bun:ffi";
 
 import type {
@@ -15,10 +15,10 @@ interface DataArguments extends Data {
   readonly memory: Uint8Array;
 }
 
-/** What a callback gets besides its layer's handle. */
+/** The arguments of a callback besides nxdata and its layer's handle. */
 export type Arguments = DataArguments | Exclude<AnyArguments, { readonly type: "data" }>;
 
-/** What the callback with this number gets. Ops that are no more than numbers stand for callbacks that get nothing. */
+/** The arguments of the callback `Op`. An op of type `number`, as in loops over the table, stands for none. */
 export type ArgumentsOf<Op extends number> = Op extends keyof ArgumentTypes
   ? Extract<Arguments, { readonly type: ArgumentTypes[Op] }>
   : undefined;
@@ -28,35 +28,36 @@ export type TransferOp = {
   [Op in keyof ArgumentTypes]: ArgumentTypes[Op] extends "data" ? Op : never;
 }[keyof ArgumentTypes];
 
-/** What a downcall passes. */
+/** A downcall and its arguments. */
 export interface Call extends Downcall {
-  /** Undefined where the callback has none. */
+  /** Undefined for callbacks without arguments. */
   readonly args: Arguments | undefined;
-  /** What log lines about the client start with. */
+  /** The prefix of log lines about the client. */
   readonly logName: string | undefined;
 }
 
-/** How a callback came back. */
+/** The result of a callback. */
 export interface Result extends NativeResult {
-  /** Where it failed, what it or a layer below it logged last; clients may be told it. */
+  /** If it failed, the last message that it or a layer below it logged. Clients may get it. */
   readonly reason?: string;
 }
 
-export interface Down {
+/** A call that has not returned. */
+export interface PendingCall {
   readonly call: Call;
   readonly settle: (result: Result) => void;
-  /** Why a layer below it has failed, where that is in TypeScript: C does not know it. */
-  below?: string;
+  /** The message of a TypeScript layer below it that has failed: C gets only a number. */
+  failureBelow?: string;
 }
 
-/** The arguments of pread and pwrite. The memory stays where it is from now on. */
+/** The arguments of pread and pwrite. From now on the memory does not move. */
 export function dataArguments(memory: Uint8Array, offset: bigint, flags: number): DataArguments {
-  // Touching .buffer moves the bytes to where they stay; only then may the address be taken.
+  // Small typed arrays move. Touching .buffer gives this one its final address.
   void memory.buffer;
   return { type: "data", memory, buf: ptr(memory), offset, count: memory.length, flags };
 }
 
-/** Make a record of a call and hand it to `use`; resolves when the callback has returned. */
-export function downcall(call: Call, use: (down: Down) => void): Promise<Result> {
+/** Pass a new pending call to `use`. Resolves when the callback has returned. */
+export function downcall(call: Call, use: (pending: PendingCall) => void): Promise<Result> {
   return new Promise((settle) => use({ call, settle }));
 }

@@ -1,4 +1,4 @@
-/** What C knows of a client's connection: the owner of a struct rt_connection. */
+/** A client's connection for C: owns a struct rt_connection. */
 import { type Pointer } from "bun:ffi";
 
 import { NbdError } from "#api";
@@ -12,34 +12,34 @@ import type { RequestThread } from "./request-thread.ts";
 import type { Message } from "./upcall.ts";
 
 const byPointer = new Map<number, NativeConnection>();
-const known = new WeakMap<ConnectionInfo, NativeConnection>();
+const byInfo = new WeakMap<ConnectionInfo, NativeConnection>();
 
 /** What a connection needs of the bridge. */
 export interface ConnectionBridge {
   readonly native: Native;
-  /** A struct through which C calls `upcalled`. */
-  newTarget(upcalled: (message: Message) => void): {
+  /** An nxdata through which C calls `handler`. */
+  newUpcallHandler(handler: (message: Message) => void): {
     readonly nxdata: number;
     free(): void;
   };
   newString(text: string): { readonly pointer: number; release(): void };
-  giveBack(thread: RequestThread): void;
+  returnThread(thread: RequestThread): void;
 }
 
 /**
- * One for each connection that C is called for. It outlasts its users until the connection has ended, because strings
- * that C interned for the client have to.
+ * One exists for each connection that C is called for. It lives until the connection has ended, even without users,
+ * since strings that C has interned for the client must last as long.
  */
 export class NativeConnection {
   /** The struct's address, for the messages of calls. */
   readonly pointer: number;
-  /** What log lines about the connection start with. */
+  /** The prefix of log lines about the connection. */
   readonly logName: string;
-  /** Where its calls wait for a native thread; made by the bridge with the first one. */
+  /** Its calls that wait for a native thread. The bridge makes the queue for the first call. */
   queue: CallQueue | undefined;
-  /** The thread that runs nothing but its callbacks, where it has one. */
+  /** The thread that runs only its callbacks; null for none, undefined before the first call. */
   thread: RequestThread | null | undefined;
-  /** Strings that C was given, by their text. */
+  /** The strings that C has got, by their text. */
   readonly #strings = new Map<string, { readonly pointer: number; release(): void }>();
   readonly #bridge: ConnectionBridge;
   readonly #info: ConnectionInfo;
@@ -48,11 +48,11 @@ export class NativeConnection {
   #isTls = false;
   #users = 0;
 
-  /** The one of `info`, to be released by the caller. */
+  /** The connection of `info`. The caller has to release it. */
   static of(bridge: ConnectionBridge, info: ConnectionInfo): NativeConnection {
-    let connection = known.get(info);
+    let connection = byInfo.get(info);
     if (connection === undefined) {
-      known.set(info, (connection = new NativeConnection(bridge, info)));
+      byInfo.set(info, (connection = new NativeConnection(bridge, info)));
     }
     connection.update();
     connection.#users++;
@@ -78,8 +78,8 @@ export class NativeConnection {
     if (info.id === 0) {
       native.rt_connection_share(pointer);
     } else {
-      // nbdkit_disconnect is an upcall to here.
-      const control = bridge.newTarget((message) =>
+      // nbdkit_disconnect is an upcall to this handler.
+      const control = bridge.newUpcallHandler((message) =>
         info.disconnect(message.read(readDisconnect).force),
       );
       native.rt_connection_set_control(pointer, control.nxdata as Pointer);
@@ -89,7 +89,7 @@ export class NativeConnection {
     else info.ended.addEventListener("abort", this.#end, { once: true });
   }
 
-  /** The one whose struct is at `pointer`; undefined where there is none. */
+  /** The connection whose struct is at `pointer`, if any. */
   static at(pointer: number): NativeConnection | undefined {
     return byPointer.get(pointer);
   }
@@ -98,7 +98,7 @@ export class NativeConnection {
     return this.#info;
   }
 
-  /** Tell C the export and whether TLS is used: the client chooses them after the connection has begun. */
+  /** Copy the export name and the use of TLS to C: the client chooses them during the handshake. */
   update(): void {
     const { exportName, isTls, tlsNames } = this.#info;
     const { native } = this.#bridge;
@@ -133,7 +133,7 @@ export class NativeConnection {
     return string.pointer;
   }
 
-  /** To be called once by each user, when no callback runs for it any more. */
+  /** Each user calls this once, when none of its callbacks runs any more. */
   release(): void {
     this.#users--;
     this.#freeIfOver();
@@ -145,13 +145,13 @@ export class NativeConnection {
   };
 
   #freeIfOver(): void {
-    // What is interned for no client in particular stays anyway.
+    // Strings that are interned for no client are never freed.
     const isOver = this.#info.ended.aborted || this.#info.id === 0;
     if (this.#users > 0 || !isOver) return;
-    known.delete(this.#info);
+    byInfo.delete(this.#info);
     byPointer.delete(this.pointer);
     this.queue?.release();
-    if (this.thread) this.#bridge.giveBack(this.thread);
+    if (this.thread) this.#bridge.returnThread(this.thread);
     for (const string of this.#strings.values()) string.release();
     this.#control?.free();
     this.#info.ended.removeEventListener("abort", this.#end);

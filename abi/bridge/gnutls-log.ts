@@ -1,4 +1,4 @@
-/** Prints what GnuTLS itself logs as debug lines: -D nbdkit.tls.log=N. */
+/** Prints GnuTLS's own log as debug lines: -D nbdkit.tls.log=N. */
 import { ConfigError } from "#api";
 import { cBytes } from "#sys/text";
 import { libraryName } from "#sys/tls/library";
@@ -7,8 +7,8 @@ import { nameLogLines } from "#sys/tls/log";
 import { openRuntime } from "../runtime/native-runtime.ts";
 
 /**
- * Print what GnuTLS logs up to this level, for all that use it in this process, C modules too. It needs the native
- * runtime, since GnuTLS may log on any thread. Throws ConfigError.
+ * Print GnuTLS's log up to this level, for all users of GnuTLS in this process, including C modules. This needs the
+ * native runtime, since GnuTLS may log on any thread. Throws ConfigError.
  */
 export function logGnutls(level: number): void {
   const runtime = openRuntime();

@@ -1,16 +1,16 @@
-/** The number of the process that C modules get from getpid(2). */
+/** The process ID that getpid(2) returns to C modules. */
 
 let shown = 0;
-let tell: ((pid: number) => void) | undefined;
+let notify: ((pid: number) => void) | undefined;
 
-/** Let modules see this number; 0 for that of this process. */
+/** Let getpid(2) return this number to modules; 0 for the number of this process. */
 export function showPid(pid: number): void {
   shown = pid;
-  tell?.(pid);
+  notify?.(pid);
 }
 
-/** `to` gets the number now and whenever it changes. */
+/** Call `to` with the number, now and whenever it changes. */
 export function onShownPid(to: (pid: number) => void): void {
-  tell = to;
+  notify = to;
   to(shown);
 }

@@ -1,4 +1,4 @@
-/** One native thread as JavaScript knows it, and what is under way on it. */
+/** A native thread and the calls that are in progress on it. */
 import { NbdError } from "#api";
 import { log } from "#lib/log";
 import { speakOf } from "#lib/speaker";
@@ -6,144 +6,144 @@ import { messageOf } from "#lib/thrown";
 
 import type { Answer, Upcall } from "../generated/messages.gen.ts";
 import type { CallQueue } from "./call-queue.ts";
-import { type Arguments, type Call, type Down, downcall, type Result } from "./call.ts";
+import { type Arguments, type Call, downcall, type PendingCall, type Result } from "./call.ts";
 import { type Answered, answerOf, failureOf } from "./upcall.ts";
 
-/** What a thread needs of the bridge. */
+/** The part of the bridge that a thread needs. */
 export interface ThreadLink {
   sendCall(slot: number, call: Call): void;
   sendAnswer(slot: number, answer: Answer): void;
-  readResult(base: number, down: Down): Result;
-  /** Run the upcall whose message is in the thread's slot. `known` are the arguments of the callback that asks. */
-  dispatch(parked: Parked, upcall: Upcall, base: number, known: Arguments | undefined): Answered;
-  /** Log a failure that C gets as a number, and give that number. */
+  readResult(base: number, pending: PendingCall): Result;
+  /** Run the upcall whose message is in the thread's slot. `args` are those of the callback that makes it. */
+  dispatch(parked: Parked, upcall: Upcall, base: number, args: Arguments | undefined): Answered;
+  /** Log a failure, and return the errno that C gets. */
   report(error: unknown, logName: string | undefined): number;
 }
 
-/** C may free it at once: a kept view must be empty, rather than show the later content. */
-function takeBack(lent: ArrayBuffer | undefined): void {
+/** Detach a view of memory that C may free as soon as it has its answer, in case a layer has kept the view. */
+function detach(lent: ArrayBuffer | undefined): void {
   if (lent === undefined || lent.detached) return;
   try {
     lent.transfer();
   } catch (error) {
-    // Something native still works with it, for a layer that did not wait for that.
-    log.debug(`memory that C has lent cannot be taken back: ${messageOf(error)}`);
+    // A system call still uses it, for a layer that did not wait.
+    log.debug(`memory of a C module cannot be detached: ${messageOf(error)}`);
   }
 }
 
 /** The text of a failure for clients. */
-function saidBy(error: unknown): string {
+function reasonOf(error: unknown): string {
   const message = messageOf(error);
   return message === "" && error instanceof NbdError ? error.reported : message;
 }
 
-/** A thread that waits in an upcall. C layers further down are run on it, one after the other. */
+/** A thread that waits in an upcall. It runs calls of C layers further down, one after the other. */
 export class Parked {
   readonly thread: RequestThread;
-  readonly queue: Down[] = [];
+  readonly queue: PendingCall[] = [];
   answer: Answer | undefined;
-  /** Until it is answered. A layer may hold on to it for longer; then the thread does something else. */
+  /** False once the upcall is answered: a layer may keep this object, but the thread then runs something else. */
   active = true;
-  /** C's memory, which it has lent to JavaScript until it is answered. */
+  /** A buffer of C, which JavaScript may use until the answer. */
   lent: ArrayBuffer | undefined;
 
   constructor(thread: RequestThread) {
     this.thread = thread;
   }
 
-  /** Run a callback of a layer further down, when those before it have returned. */
+  /** Run a callback of a layer further down, after those that were added before. */
   call(call: Call): Promise<Result> {
     return this.thread.enqueue(this.queue, call);
   }
 }
 
 /**
- * Each thread has a stack of what is under way on it: a downcall (C runs; one that it took from a
- * queue is not in the stack), on it an upcall (C is parked and JavaScript works for it), on that a
- * downcall of a C layer further down, and so on. Messages go to a thread only while it is parked
- * or idle. What is sent to it in the meantime waits in the queue of the upcall that it belongs to:
- * run on top of another request's upcall it could wait for a mutex that its own thread holds.
+ * Each thread has a stack of calls in progress: a downcall (C runs; a call that it took from a queue is not in the
+ * stack), on top an upcall (C is parked and waits for JavaScript), then a downcall of a C layer further down, and so
+ * on. A message is sent to a thread only while the thread is parked or idle. Until then a call waits in the queue of
+ * the upcall that it belongs to: on top of another request's upcall, it could wait for a mutex that its own thread
+ * holds.
  */
 export class RequestThread {
   readonly slot: number;
-  /** Of the connection whose thread it is: runs what waits while the thread waits in an upcall. */
+  /** The queue of the connection that owns the thread. It runs the waiting calls while the thread is parked. */
   overflow: CallQueue | undefined;
   readonly #bridge: ThreadLink;
-  readonly #stack: (Down | Parked)[] = [];
-  readonly #queue: Down[] = [];
+  readonly #stack: (PendingCall | Parked)[] = [];
+  readonly #queue: PendingCall[] = [];
 
   constructor(bridge: ThreadLink, slot: number) {
     this.#bridge = bridge;
     this.slot = slot;
   }
 
-  /** The upcall that it waits in, if it does. */
+  /** The upcall that the thread waits in, if any. */
   get parked(): Parked | undefined {
     const top = this.#stack.at(-1);
     return top instanceof Parked ? top : undefined;
   }
 
-  /** Whether nothing is under way on it. */
+  /** Whether no call is in progress on it. */
   get idle(): boolean {
     return this.#stack.length === 0;
   }
 
-  /** Take the calls of connections that wait for it to be idle: others run them. */
-  takeWaiting(): readonly Down[] {
+  /** Remove and return the calls of connections that wait for the thread to be idle: other threads run them. */
+  takeWaiting(): readonly PendingCall[] {
     const taken = this.#queue.filter(({ call }) => call.connection !== 0);
-    for (const down of taken) this.#queue.splice(this.#queue.indexOf(down), 1);
+    for (const pending of taken) this.#queue.splice(this.#queue.indexOf(pending), 1);
     return taken;
   }
 
-  /** Run a callback with nothing below it. */
+  /** Run a callback once the thread is idle. */
   call(call: Call): Promise<Result> {
     return this.enqueue(this.#queue, call);
   }
 
-  enqueue(queue: Down[], call: Call): Promise<Result> {
-    return downcall(call, (down) => {
-      queue.push(down);
+  enqueue(queue: PendingCall[], call: Call): Promise<Result> {
+    return downcall(call, (pending) => {
+      queue.push(pending);
       this.#advance();
     });
   }
 
-  #start(down: Down): void {
-    this.#stack.push(down);
-    this.#bridge.sendCall(this.slot, down.call);
+  #start(pending: PendingCall): void {
+    this.#stack.push(pending);
+    this.#bridge.sendCall(this.slot, pending.call);
   }
 
-  /** The callback that was sent to it has returned; `base` is where the message stands. */
+  /** The callback that was sent to the thread has returned, with a message at `base`. */
   done(base: number): void {
-    const down = this.#stack.pop();
-    if (down === undefined || down instanceof Parked) return;
-    down.settle(this.#bridge.readResult(base, down));
+    const pending = this.#stack.pop();
+    if (pending === undefined || pending instanceof Parked) return;
+    pending.settle(this.#bridge.readResult(base, pending));
     this.#advance();
   }
 
-  /** It waits in an upcall, within a callback that was sent to it or within `queued`. */
-  parks(upcall: Upcall, base: number, queued: Down | undefined): void {
+  /** The thread waits in an upcall, in a callback that was sent to it, or in `queued`, which it took from a queue. */
+  park(upcall: Upcall, base: number, queued: PendingCall | undefined): void {
     const top = this.#stack.at(-1);
-    const down = top instanceof Parked ? undefined : (top ?? queued);
+    const pending = top instanceof Parked ? undefined : (top ?? queued);
     const parked = new Parked(this);
     this.#stack.push(parked);
-    this.#serve(parked, upcall, base, down);
+    this.#serve(parked, upcall, base, pending);
   }
 
-  #serve(parked: Parked, upcall: Upcall, base: number, down: Down | undefined): void {
+  #serve(parked: Parked, upcall: Upcall, base: number, pending: PendingCall | undefined): void {
     const answer = (reply: Awaited<Answered>) => {
       parked.answer = answerOf(reply);
       this.#advance();
     };
-    const logName = down?.call.logName;
+    const logName = pending?.call.logName;
     const fail = (error: unknown) => {
-      if (down !== undefined) down.below = saidBy(error);
+      if (pending !== undefined) pending.failureBelow = reasonOf(error);
       parked.answer = failureOf(this.#bridge.report(error, logName));
       this.#advance();
     };
     try {
-      // It may have been found while another client was served.
+      // The upcall may have been collected while another client was served.
       const result = speakOf(logName ?? "", () =>
-        this.#bridge.dispatch(parked, upcall, base, down?.call.args),
+        this.#bridge.dispatch(parked, upcall, base, pending?.call.args),
       );
       if (result instanceof Promise) result.then(answer, fail);
       else answer(result);
@@ -152,7 +152,7 @@ export class RequestThread {
     }
   }
 
-  /** Send what may be sent now: the next downcall, or the answer that C is parked for. */
+  /** Send the next message that may be sent now: a waiting downcall, or the answer of the upcall. */
   #advance(): void {
     const top = this.#stack.at(-1);
     if (top === undefined) {
@@ -165,7 +165,7 @@ export class RequestThread {
       } else if (top.answer !== undefined) {
         top.active = false;
         this.#stack.pop();
-        takeBack(top.lent);
+        detach(top.lent);
         this.#bridge.sendAnswer(this.slot, top.answer);
       }
     }

@@ -1,4 +1,4 @@
-/** An upcall as JavaScript sees it: what a C layer asks of the one below, and what it gets. */
+/** An upcall, by which a C layer calls the layer below, and its answer. */
 import { type Pointer, toArrayBuffer } from "bun:ffi";
 
 import type { Awaitable } from "#api/generated/methods.gen";
@@ -7,10 +7,10 @@ import { textAt } from "#sys/text";
 import type { Answer, Memory, Upcall } from "../generated/messages.gen.ts";
 import type { Arguments } from "./call.ts";
 
-/** The answer of an upcall for C: a number, or more. */
+/** The answer of an upcall for C: a number, possibly with more fields. */
 export type Reply = bigint | number | (Partial<Answer> & Pick<Answer, "ret">);
 
-/** What an upcall comes to, now or later; nothing stands for 0. */
+/** The answer of an upcall, now or later. Undefined stands for 0. */
 export type Answered = Awaitable<Reply | void>;
 
 const nothingElse = { err: 0, remember: false, minimum: 0, preferred: 0, maximum: 0 } as const;
@@ -26,37 +26,37 @@ export function failureOf(err: number): Answer {
 
 /** The thread that waits for the answer. */
 interface Waiting {
-  /** C's memory, which it has lent to JavaScript until then. */
+  /** A buffer of C, which JavaScript may use until the answer. */
   lent: ArrayBuffer | undefined;
 }
 
-/** A message with an upcall. It must be read before the first await. */
+/** The message of an upcall. It must be read before the first await. */
 export class Message {
   readonly op: number;
-  /** Address of the struct rt_connection of the callback that asks; 0 is none. */
+  /** The address of the struct rt_connection of the callback that makes the upcall; 0 for none. */
   readonly connection: number;
   readonly #memory: Memory;
   readonly #base: number;
   readonly #waiting: Waiting;
-  readonly #known: Arguments | undefined;
+  readonly #args: Arguments | undefined;
 
-  /** `known` are the arguments of the callback that asks. */
+  /** `args` are those of the callback that makes the upcall. */
   constructor(
     { op, connection }: Upcall,
     memory: Memory,
     base: number,
     waiting: Waiting,
-    known: Arguments | undefined,
+    args: Arguments | undefined,
   ) {
     this.op = op;
     this.connection = connection;
     this.#memory = memory;
     this.#base = base;
     this.#waiting = waiting;
-    this.#known = known;
+    this.#args = args;
   }
 
-  /** The arguments, by the reader of the struct that the op has. */
+  /** The arguments, read by the reader of the op's struct. */
   read<T>(reader: (memory: Memory, base: number) => T): T {
     return reader(this.#memory, this.#base);
   }
@@ -68,25 +68,25 @@ export class Message {
 
   /** A buffer argument, which may be C's own memory: it is detached when the upcall is answered. */
   view(address: number, count: number): Uint8Array {
-    const found = knownView(address, count, this.#known);
+    const found = viewWithin(this.#args, address, count);
     if (found !== undefined) return found;
     this.#waiting.lent = toArrayBuffer(address as Pointer, 0, count);
     return new Uint8Array(this.#waiting.lent);
   }
 }
 
-/** The view of memory that is JavaScript's own. */
-function knownView(
+/** A view of the buffer that the callback was called with, if the range lies in it. */
+function viewWithin(
+  args: Arguments | undefined,
   address: number,
   count: number,
-  known: Arguments | undefined,
 ): Uint8Array | undefined {
   if (count === 0) return new Uint8Array(0);
-  if (known?.type !== "data") return undefined;
-  // Most filters pass on the buffer that they were given: then there is a view already.
-  const start = address - known.buf;
-  if (start < 0 || start + count > known.memory.length) return undefined;
-  return start === 0 && count === known.memory.length
-    ? known.memory
-    : known.memory.subarray(start, start + count);
+  // Most filters pass on the buffer of their own callback, which is JavaScript's memory.
+  if (args?.type !== "data") return undefined;
+  const start = address - args.buf;
+  if (start < 0 || start + count > args.memory.length) return undefined;
+  return start === 0 && count === args.memory.length
+    ? args.memory
+    : args.memory.subarray(start, start + count);
 }
