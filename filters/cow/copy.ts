@@ -16,15 +16,11 @@ import {
 } from "#api";
 
 import { ALLOCATED, Blocks, HOLE, TRIMMED } from "./blocks.ts";
+import { copiedBytes, mostPageBlocks, pageBytes } from "./limits.ts";
 import type { Overlay } from "./overlay.ts";
 
-/** The most bytes that one step copies from the layer below into the overlay. */
-const copyBytes = 32 * 1024 * 1024;
 /** The largest range of one request. */
 const largestCount = 0xffffffffn;
-/** The part of the disk that shares one place in the overlay, and the most blocks in it. */
-const pageBytes = 1024 * 1024 * 1024;
-const mostPageBlocks = 4096;
 
 /** The layer below as one connection sees it. */
 export interface Below {
@@ -250,7 +246,7 @@ export class Copy {
 
   /** At most the size of one step, but up to the end of a block. */
   private fewer(at: bigint, count: number): number {
-    const most = Math.max(1, copyBytes / this.blockSize) * this.blockSize;
+    const most = Math.max(1, copiedBytes / this.blockSize) * this.blockSize;
     return Math.min(count, most - this.insideAt(at));
   }
 

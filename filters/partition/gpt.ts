@@ -3,6 +3,7 @@ import { crc32 } from "node:zlib";
 
 import { debug, NbdError } from "#api";
 
+import { arrayPartBytes, mostArrayBytes } from "./limits.ts";
 import { type Disk, fail, type Partition, type Table, viewOf } from "./table.ts";
 
 /** The position and form of the array of entries. */
@@ -16,9 +17,6 @@ interface Header {
 const signature = "EFI PART";
 const smallestHeader = 92;
 const smallestEntry = 128;
-/** 1000 times the size that partitioning tools use. Every connection reads the array and its checksum. */
-const largestArray = 16 * 1024 * 1024;
-const pieceBytes = 64 * 1024;
 
 /** Whether there is a GPT header, valid or not, at the position of the primary or the backup one. */
 export async function hasHeader(disk: Disk, which: "backup" | "primary"): Promise<boolean> {
@@ -60,12 +58,12 @@ async function readTable(disk: Disk, at: bigint, wanted: number): Promise<Table>
     await disk.read(at * disk.sectorSize, Number(disk.sectorSize)),
   );
   const { entrySize, count } = header;
-  const perPiece = Math.max(1, Math.floor(pieceBytes / entrySize));
+  const perPart = Math.max(1, Math.floor(arrayPartBytes / entrySize));
   const numbers: number[] = [];
   let sum = 0;
   let found: Partition | undefined;
-  for (let first = 0; first < count; first += perPiece) {
-    const some = Math.min(perPiece, count - first);
+  for (let first = 0; first < count; first += perPart) {
+    const some = Math.min(perPart, count - first);
     const start = header.entries * disk.sectorSize + BigInt(first) * BigInt(entrySize);
     const bytes = await disk.read(start, some * entrySize);
     sum = crc32(bytes, sum);
@@ -117,9 +115,9 @@ function readHeader(disk: Disk, at: bigint, sector: Uint8Array): Header {
 
 function checkArray(disk: Disk, { entries, count, entrySize }: Header): void {
   const bytes = BigInt(count) * BigInt(entrySize);
-  if (entrySize < smallestEntry || count === 0 || bytes > BigInt(largestArray)) {
+  if (entrySize < smallestEntry || count === 0 || bytes > BigInt(mostArrayBytes)) {
     throw new Damaged(
-      `${count} entries of ${entrySize} bytes: expected at least 1 of at least ${smallestEntry}, and at most ${largestArray} bytes in all`,
+      `${count} entries of ${entrySize} bytes: expected at least 1 of at least ${smallestEntry}, and at most ${mostArrayBytes} bytes in all`,
     );
   }
   if (entries < 1n || entries * disk.sectorSize + bytes > disk.size) {

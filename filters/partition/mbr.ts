@@ -1,4 +1,5 @@
 /** The MBR partition table: four primary entries, and logical partitions in a chain of EBR sectors. */
+import { mostLinks } from "./limits.ts";
 import { type Disk, fail, type Partition, type Table, viewOf } from "./table.ts";
 
 /** One 16-byte entry, in sectors. */
@@ -11,8 +12,6 @@ interface Entry {
 /** Extended partitions, for CHS, LBA and Linux. */
 const extendedTypes: readonly number[] = [0x05, 0x0f, 0x85];
 const protectiveType = 0xee;
-/** More logical partitions than any partitioning tool makes; every link costs a read. */
-const mostLinks = 1024;
 
 /** Whether the first sector has the signature that both MBR and GPT disks carry. */
 export function isBootSector(sector: Uint8Array): boolean {

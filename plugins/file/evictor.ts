@@ -1,13 +1,11 @@
 /** cache=none: asks the kernel to drop read or written data from the page cache. */
 import { type Calls } from "./calls.ts";
+import { writtenRanges } from "./limits.ts";
 
 interface Range {
   readonly offset: bigint;
   readonly count: number;
 }
-
-/** The number of written ranges to wait for. By then the disk normally has the oldest one. */
-const depth = 8;
 
 export class Evictor {
   readonly fd: number;
@@ -30,7 +28,7 @@ export class Evictor {
   async wrote(offset: bigint, count: number): Promise<void> {
     const range = { offset, count };
     this.written.push(range);
-    const oldest = this.written.length > depth ? this.written.shift() : undefined;
+    const oldest = this.written.length > writtenRanges ? this.written.shift() : undefined;
     await this.drop(range);
     if (oldest !== undefined) await this.drop(oldest);
   }

@@ -10,13 +10,11 @@ import {
   NbdError,
 } from "#api";
 
+import { mostExtents } from "./limits.ts";
 import { type OpenFile, sizeOf } from "./open-file.ts";
 import { blame } from "./transfer.ts";
 
 const hole = EXTENT_HOLE | EXTENT_ZERO;
-
-/** Some file systems are slow to find a hole, so other clients get their turn before all are found. */
-const mostSteps = 2048;
 
 /** Whether the file system can find holes. */
 export function tellsHoles(file: OpenFile): Awaitable<boolean> {
@@ -43,7 +41,7 @@ export function addHoles(
   flags: number,
   extents: Extents,
 ): Awaitable<void> {
-  const search = new Search(offset, offset + BigInt(count), flags & FLAG_REQ_ONE ? 1 : mostSteps);
+  const search = new Search(offset, offset + BigInt(count), flags & FLAG_REQ_ONE ? 1 : mostExtents);
   if (!file.pace.atOnce) return searchLater(file, search, extents);
   const { calls, fd, pace } = file;
   const start = pace.now();
@@ -92,7 +90,7 @@ class Search {
 
   /** Each extent takes two steps at most, unless the file changes meanwhile. */
   get over(): boolean {
-    return this.at >= this.#end || this.#extents === this.#most || this.#steps === 2 * mostSteps;
+    return this.at >= this.#end || this.#extents === this.#most || this.#steps === 2 * mostExtents;
   }
 
   /** `next`: where the next data or hole begins. */

@@ -1,16 +1,13 @@
 /** Decides whether a call that may wait for a disk is made at once or on another thread. */
 
+import { cautiousMs, slowMs } from "./limits.ts";
+
 /**
  * The place of a file: in memory, where no call waits; on a disk of this machine behind the page
  * cache, where writes rarely wait; or behind another program or machine, as with FUSE and NFS,
  * where any call may wait forever.
  */
 export type Storage = "disk" | "memory" | "remote";
-
-/** A call that took longer was not answered from memory. */
-const slowMs = 50;
-/** For this time after such a call, all calls for the same disk run on other threads. */
-const cautiousMs = 5000;
 
 /** `f_type` of statfs(2). */
 const storages = new Map<number, Storage>([

@@ -1,16 +1,15 @@
 /** Reads and writes whole ranges: at once if the page cache accepts or has the data, else on another thread. */
 import { after, type Awaitable, NbdError } from "#api";
 
+import { mostAtOnceBytes } from "./limits.ts";
 import { type OpenFile, sizeOf } from "./open-file.ts";
 
-/** Copying more than this takes long enough that other clients should be served meanwhile. */
-const longest = 1 << 20;
 /** A write to part of a block reads the rest from the disk. */
 const blockBytes = 4096;
 
 /** Fill `buf`. Answers at once if the data is in memory. */
 export function readFully(file: OpenFile, buf: Uint8Array, offset: bigint): Awaitable<void> {
-  if (buf.length > longest) return readLater(file, buf, offset, 0);
+  if (buf.length > mostAtOnceBytes) return readLater(file, buf, offset, 0);
   const count = readNow(file, buf, offset);
   if (count === buf.length) return undefined;
   if (count === undefined && file.pace.storage === "memory") return readWaiting(file, buf, offset);
@@ -39,7 +38,8 @@ export function writeFully(file: OpenFile, buf: Uint8Array, offset: bigint): Awa
 
 function isWrittenAtOnce(file: OpenFile, buf: Uint8Array, offset: bigint): boolean {
   const { changes, pace } = file;
-  if (buf.length > longest || !pace.atOnce || changes.overlap(offset, buf.length)) return false;
+  if (buf.length > mostAtOnceBytes || !pace.atOnce || changes.overlap(offset, buf.length))
+    return false;
   if (pace.storage === "memory") return true;
   // Above 2^53 some are taken for aligned, and written at once.
   const start = Number(offset) % blockBytes;
@@ -109,7 +109,7 @@ async function readSome(
   buf: Uint8Array,
   offset: bigint,
 ): Promise<number> {
-  if (buf.length > longest) return calls.pread(fd, buf, offset);
+  if (buf.length > mostAtOnceBytes) return calls.pread(fd, buf, offset);
   const start = pace.now();
   try {
     if (!pace.mayPool) return await calls.pread(fd, buf, offset);
@@ -132,7 +132,7 @@ async function writeLater(file: OpenFile, buf: Uint8Array, offset: bigint): Prom
     while (done < buf.length) {
       done += some(file, await calls.pwrite(fd, buf.subarray(done), offset + BigInt(done)));
     }
-    if (buf.length <= longest) pace.took(start);
+    if (buf.length <= mostAtOnceBytes) pace.took(start);
   } catch (error) {
     throw blame(file, error);
   }

@@ -1,8 +1,10 @@
 /** A sparse array of bytes, up to 2^63-1 of them. Only written pages exist. */
 import { NbdError } from "#api";
 
+import { mostSearchedPages } from "./limits.ts";
+
 const shift = 15n;
-/** The bytes in a page. */
+/** The bytes in a page, as in nbdkit: extents show them. */
 export const pageSize = 1 << Number(shift);
 const mask = BigInt(pageSize - 1);
 const zeroes = new Uint8Array(new ArrayBuffer(pageSize));
@@ -19,9 +21,6 @@ interface Run {
   readonly length: bigint;
   readonly kind: Kind;
 }
-
-/** The most pages that one request searches: 32 MiB take a few milliseconds. */
-const mostPages = 1024;
 
 export class Pages {
   private readonly allocate: Allocate;
@@ -64,7 +63,7 @@ export class Pages {
   runs(count: number, offset: bigint, most = Number.MAX_SAFE_INTEGER): Run[] {
     const found: Run[] = [];
     let page = pageOf(offset);
-    let left = mostPages;
+    let left = mostSearchedPages;
     let done = 0;
     while (done < count && found.length < most && left > 0) {
       const from = done;

@@ -10,7 +10,7 @@
 export const freedFromBytes = 16 << 10;
 /**
  * How long the server waits for a reader of the log. Clients wait meanwhile, so it does not wait again before the
- * reader has returned. PATIENCE_MS in abi/runtime/log.c is the same for lines of C modules.
+ * reader has returned. LOG_PATIENCE_MS in abi/runtime/runtime-limits.h is the same for lines of C modules.
  */
 export const logPatienceMs = 2000;
 /** The initial capacity of a list of extents. Most have fewer; longer ones double their memory. */

@@ -1,4 +1,4 @@
-/** Loads the modules named on the command line, and makes the chain of them. */
+/** Loads the modules that the command line names, and makes a chain of them. */
 import { closeSync, openSync, readSync } from "node:fs";
 
 import type { ChosenLayout } from "#abi/recognise/releases";
@@ -23,11 +23,11 @@ export interface ChainRequest {
   readonly plugin: string;
   /** Outermost first. */
   readonly filters: readonly string[];
-  /** For C filters whose layout the file does not show: the filter as --filter names it, and its layout. */
+  /** The values of --filter-release: the filter as --filter names it, and its layout. */
   readonly releases?: ReadonlyMap<string, ChosenLayout>;
-  /** Set before a module's `load`. */
+  /** They are set before a module's `load`. */
   readonly debugFlags?: DebugFlags;
-  /** The server's own: filters, and the server's plugins, were written for it. */
+  /** The server's version, which is the default version of filters and of the server's own plugins. */
   readonly version?: string;
   /** The most native threads that one connection may hold. */
   readonly threads?: number | undefined;
@@ -74,9 +74,9 @@ async function scriptLayer(
   }
   const since = kind === "filter" || isOurs(path) ? version : undefined;
   const layer = typescriptLayer(kind, await importDefault(path), path, since);
-  // Bun follows links.
+  // Stack traces have the path without symbolic links.
   nameModule(realPath(path), layer.name);
-  // Variables are C's.
+  // Only C modules have variables for -D.
   debugFlags?.apply(layer.name, () => false);
   return layer;
 }

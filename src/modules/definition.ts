@@ -1,4 +1,4 @@
-/** Checks what a module in TypeScript exports, before anything of it is called. */
+/** Checks the export of a TypeScript module before any of its methods is called. */
 import type { FilterDefinition, PluginDefinition } from "../api/define.ts";
 import type { Params } from "../api/params.ts";
 import { methods as known, rowOf } from "../chain/methods.ts";
@@ -15,7 +15,7 @@ const fromTable = known.filter((method) => rowOf(method).filter || rowOf(method)
 const required = fromTable.filter((method) => rowOf(method).required);
 const methods = [...fromTable, "descriptor", "window"] as const;
 
-/** Members that are no methods. */
+/** Members that are not methods. */
 const facts = [
   "kind",
   "name",
@@ -28,7 +28,7 @@ const facts = [
   "fillsReads",
 ] as const;
 
-/** Members that one kind alone has. */
+/** Members that only one kind has. */
 const only: Readonly<Record<string, Kind>> = {
   ...Object.fromEntries(
     fromTable
@@ -41,7 +41,7 @@ const only: Readonly<Record<string, Kind>> = {
   window: "filter",
 };
 
-/** The filter or plugin that the file at `path` exports. Throws ConfigError where it is neither. */
+/** The filter or plugin that the file at `path` exports. Throws ConfigError if the export is neither. */
 export function checkedDefinition(
   kind: Kind,
   exported: unknown,
@@ -51,7 +51,7 @@ export function checkedDefinition(
     return checkDefinition(kind, exported, path);
   } catch (error) {
     if (error instanceof ConfigError) throw error;
-    // A getter, or a proxy.
+    // A getter or a proxy has thrown.
     const reason = messageOf(error);
     throw new ConfigError(`${path}: the ${kind} cannot be looked at: ${reason}`, { cause: error });
   }
@@ -102,11 +102,11 @@ function checkDefinition(kind: Kind, exported: unknown, path: string): AnyFilter
       }
     }
   }
-  // The cast is true by the checks above as far as can be told at run time: signatures are checked by use.
+  // The cast is correct by the checks above, except for the methods' signatures, which cannot be checked at run time.
   return { ...it, kind } as unknown as AnyFilter | AnyPlugin;
 }
 
-/** The methods of a class are in its prototype, where nothing would find them. */
+/** The methods of a class are in its prototype, where the server does not look for them. */
 function refuseClass(kind: Kind, exported: object, path: string): void {
   const prototype: unknown = Object.getPrototypeOf(exported);
   if (prototype === null || prototype === Object.prototype) return;
@@ -117,8 +117,8 @@ function refuseClass(kind: Kind, exported: object, path: string): void {
 }
 
 /**
- * A member that is spelt nearly as one of ours is a mistake, and would have no effect. All others are the author's own:
- * helpers, constants. Those that begin with an underscore may look like ours.
+ * A member whose name is nearly that of a known one is a mistake, and would have no effect. Other members are helpers
+ * and constants of the author. With an underscore in front they may look like known ones.
  */
 function refuseMisspelt(kind: Kind, key: string, path: string): void {
   const owner = Object.hasOwn(only, key) ? only[key] : kind;

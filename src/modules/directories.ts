@@ -1,4 +1,4 @@
-/** Where genuine C modules are installed: what `nbdkit --dump-config` prints as filterdir and plugindir. */
+/** The directories of installed C modules, which `nbdkit --dump-config` prints as filterdir and plugindir. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 
@@ -10,7 +10,7 @@ export interface ModuleDirectories {
   readonly plugindir: string;
 }
 
-/** The CPU as GNU names it, which Debian's folders and --dump-config use. */
+/** GNU's name for the CPU, as in Debian's folders and --dump-config. */
 export const hostCpu = process.arch === "arm64" ? "aarch64" : "x86_64";
 
 const places = [
@@ -22,7 +22,7 @@ const places = [
   "/usr/local/lib/nbdkit",
 ] as const;
 
-/** NBDKIT_FILTERDIR and NBDKIT_PLUGINDIR if they are set, else where distributions put them. */
+/** NBDKIT_FILTERDIR and NBDKIT_PLUGINDIR if they are set, else the first folder of a distribution that exists. */
 export function moduleDirectories(
   variable: (name: string) => string | undefined = environmentVariable,
 ): ModuleDirectories {

@@ -1,4 +1,4 @@
-/** Finds the file that a name on the command line means. */
+/** Finds the file of a module by its name on the command line. */
 import { accessSync, constants, existsSync, readdirSync, type Stats, statSync } from "node:fs";
 import { join } from "node:path";
 
@@ -15,7 +15,7 @@ type Kind = "filter" | "plugin";
 const root = join(import.meta.dir, "..", "..");
 const native = "native:";
 
-/** The file that `name` means. Throws ConfigError that says where it was looked for. */
+/** The file of the module `name`. Throws ConfigError that names the places that were searched. */
 export function findModule(kind: Kind, name: string): string {
   const given = givenFile(kind, name);
   if (given !== undefined) return given;
@@ -25,12 +25,12 @@ export function findModule(kind: Kind, name: string): string {
   return firstOf(kind, short, [...places, genuineFile(kind, short)]);
 }
 
-/** Whether the file is one of this server's modules. */
+/** Whether the file is one of this server's own modules. */
 export function isOurs(path: string): boolean {
   return ["filters", "plugins"].some((kind) => path.startsWith(`${join(root, kind)}/`));
 }
 
-/** The same for a C module of either kind: a bare name means an installed one. */
+/** The file of a C module of either kind. A name without a path means an installed module. */
 export function findNative(name: string): string {
   const given = givenFile("module", name);
   if (given !== undefined) return given;
@@ -42,8 +42,8 @@ export function findNative(name: string): string {
 }
 
 /**
- * nbdkit-plugin(3), "Plugins in other programming languages": a plugin may be installed as a program
- * `nbdkit-NAME-plugin`, that starts the server with itself as the script of another plugin.
+ * The program `nbdkit-NAME-plugin` if a plugin is installed in this form, which starts the server with itself as the
+ * script of another plugin: nbdkit-plugin(3), "Plugins in other programming languages".
  */
 export function findScriptPlugin(name: string): string | undefined {
   if (isPath(name) || name === "") return undefined;
@@ -86,7 +86,7 @@ function genuineFile(kind: Kind, short: string): string {
   return `${kind === "filter" ? filterdir : plugindir}/nbdkit-${short}-${kind}.so`;
 }
 
-/** The file itself, where a path was given. */
+/** The file, if the command line has a path rather than a name. */
 function givenFile(what: string, name: string): string | undefined {
   if (name === "") throw new ConfigError(`the name of a ${what} is empty`);
   if (!isPath(name)) return undefined;
@@ -115,7 +115,7 @@ function firstOf(what: Kind | "module", short: string, places: readonly string[]
   );
 }
 
-/** What may have been meant by a name that no module of this kind has. */
+/** A suggestion for a name that no module of this kind has. */
 function hintFor(kind: Kind | "module", short: string): string {
   if (kind === "module") return didYouMean(short, [...namesOf("plugin"), ...namesOf("filter")]);
   const near = didYouMean(short, namesOf(kind));
@@ -126,7 +126,7 @@ function hintFor(kind: Kind | "module", short: string): string {
   return near === "" ? didYouMean(short, namesOf(other), (name) => `the ${other} ${name}`) : near;
 }
 
-/** The short names of this server's modules of a kind, and of those that are installed. */
+/** The short names of this server's modules and of installed modules of a kind. */
 function namesOf(kind: Kind): readonly string[] {
   const { filterdir, plugindir } = moduleDirectories();
   const installed = new RegExp(`^nbdkit-(.+)-${kind}(\\.so)?$`);

@@ -7,12 +7,13 @@ import { log } from "../lib/log.ts";
 import { realPath } from "../lib/paths.ts";
 import { bytesOf, filePath, textOf } from "../lib/text-bytes.ts";
 import { stackOf } from "../lib/thrown.ts";
+import { stillLoadingMs } from "./limits.ts";
 
-/** Throws ConfigError that says what is wrong with it. */
+/** The default export of the module at `path`. Throws ConfigError with the reason if the module cannot be loaded. */
 export async function importDefault(path: string): Promise<unknown> {
   offerApi();
   try {
-    using _ = sayThatItWaits(path);
+    using _ = warnIfSlow(path);
     const module: { readonly default?: unknown } = await import(specifierOf(path));
     return module.default;
   } catch (error) {
@@ -22,19 +23,17 @@ export async function importDefault(path: string): Promise<unknown> {
   }
 }
 
-const patienceMs = 5000;
-
-/** A module may wait outside its functions, for what never comes. */
-function sayThatItWaits(path: string): Disposable {
+/** Warn if the module does not load: its top-level code may await something that never happens. */
+function warnIfSlow(path: string): Disposable {
   const timer = setTimeout(() => {
     log.warning(
       `${path}: still waiting for this module to be loaded: what does it await outside its functions?`,
     );
-  }, patienceMs);
+  }, stillLoadingMs);
   return { [Symbol.dispose]: () => clearTimeout(timer) };
 }
 
-/** Of the compiler's complaints the place matters, of what the module itself threw the stack. */
+/** The compiler's errors have a position; errors that the module itself throws have a stack. */
 function loadProblem(error: unknown): string {
   if (error instanceof BuildMessage && error.position !== null) {
     const { file, line, column } = error.position;
@@ -47,7 +46,7 @@ function loadProblem(error: unknown): string {
 
 let offered = false;
 
-/** A module may lie anywhere: what it imports as "nbdkit" (or, like ours, "#api") is this server's API. */
+/** Modules anywhere can import this server's API as "nbdkit" (or, like our own, as "#api"). */
 function offerApi(): void {
   if (offered) return;
   offered = true;
@@ -62,8 +61,8 @@ function offerApi(): void {
 }
 
 /**
- * Bun finds no file whose path is not UTF-8, or has one of these, which mean something else in
- * what is imported. We load those, by this name and the path's bytes in hexadecimal.
+ * Bun finds no file whose path is not UTF-8 or has one of the special characters, which have another meaning in import
+ * specifiers. Such files are loaded here, by this namespace and the path's bytes in hexadecimal.
  */
 const namespace = "nbdkit-bytes";
 const special = /[?\\]/;
@@ -75,7 +74,7 @@ function specifierOf(path: string): string {
   return `${namespace}:${hexOf(real)}`;
 }
 
-/** Paths as they are, in the words of Bun. */
+/** Bun's text with these hexadecimal names replaced by the paths. */
 function withPaths(text: string): string {
   return text.replaceAll(new RegExp(`${namespace}:([0-9a-f]+)`, "g"), (_, hex: string) =>
     pathOf(hex),
@@ -101,7 +100,7 @@ function loadBytePaths(): void {
       build.onResolve({ filter: /./ }, ({ path, importer }) => {
         const [kind, hex = ""] = importer.split(":");
         if (kind !== namespace || !/^\.\.?\//.test(path)) return undefined;
-        // By hand: node:path damages what is not UTF-8.
+        // Without node:path, which damages text that is not UTF-8.
         const target = pathOf(hex).replace(/[^/]*$/, path);
         if (!existsSync(filePath(target))) return undefined;
         return { path: hexOf(realPath(target)), namespace };

@@ -1,4 +1,4 @@
-/** Makes layers of filters and plugins written in TypeScript: the adapters of `defineFilter` and `definePlugin`. */
+/** Makes layers of filters and plugins in TypeScript: the adapters of `defineFilter` and `definePlugin`. */
 import { plugin as pluginStruct } from "#abi/generated/layouts.gen";
 
 import { after } from "../api/awaitable.ts";
@@ -14,8 +14,8 @@ import { type AnyFilter, type AnyPlugin, checkedDefinition } from "./definition.
 type Config = Record<string, unknown>;
 
 /**
- * Wrap the filter or plugin that the file at `path` exports. Throws ConfigError where it is neither. `version` is what
- * it has if it does not say.
+ * Wrap the filter or plugin that the file at `path` exports. Throws ConfigError if the export is neither. `version` is
+ * the default of the definition's own.
  */
 export function typescriptLayer(
   kind: "filter" | "plugin",
@@ -29,13 +29,13 @@ export function typescriptLayer(
   const draft = isPlugin(definition)
     ? pluginLayer(definition, path, values)
     : filterLayer(definition, path, values);
-  // The cast is true by `checkedDefinition`. Bun loads a file once, so all layers of it get this very object.
+  // The cast is correct by `checkedDefinition`. Bun loads a file once, so all layers of it share this object.
   draft.parameters = { module: exported as object, values };
   for (const method of rare) nameCalls(draft, method);
   return draft;
 }
 
-/** What is not called for each request: `debug` and `error` know their layer there without looking at the stack. */
+/** Methods that are not called for each request: the layer is recorded, so that `debug` and `error` can name it. */
 const rare = [...lifeCycleMethods, "prepare", "finalize"] as const;
 
 function nameCalls(draft: Draft, method: (typeof rare)[number]): void {
@@ -50,14 +50,14 @@ function isPlugin(it: AnyFilter | AnyPlugin): it is AnyPlugin {
   return it.kind === "plugin";
 }
 
-/** The parameters' values while they are collected. */
+/** The parameters' values before any is given. */
 function initialValues(params: Params): Config {
   const config: Config = {};
   for (const [key, { initial }] of Object.entries(params)) config[key] = initial;
   return config;
 }
 
-/** Take `key=value` if it is in the table. */
+/** Store `key=value` if the key is in the table. Returns whether it is. */
 function take(params: Params, config: Config, name: string, key: string, value: string): boolean {
   const known = findParam(params, key);
   const entry = known === undefined ? undefined : params[known];
@@ -98,7 +98,7 @@ function described(it: AnyFilter | AnyPlugin, path: string): Draft {
 
 type Pread = NonNullable<Draft["pread"]>;
 
-/** Bytes that a module does not fill are zeroes, instead of what a buffer of whatever origin had there before. */
+/** Clear the buffer first, so that bytes which a module does not fill are zeroes rather than another client's data. */
 function filled({ fillsReads }: AnyFilter | AnyPlugin, pread: Pread): Pread {
   if (fillsReads === true) return pread;
   return (context, buf, offset, flags) => {
@@ -107,7 +107,7 @@ function filled({ fillsReads }: AnyFilter | AnyPlugin, pread: Pread): Pread {
   };
 }
 
-/** A filter always has a layer below. */
+/** The cast is correct, since a filter always has a layer below. */
 function nextOf(context: LayerContext): NextOps {
   return context.next as LayerContext;
 }
@@ -184,7 +184,7 @@ function pluginLayer(it: AnyPlugin, path: string, config: Config): Draft {
 
 type Method = (...values: unknown[]) => unknown;
 
-/** The methods that have no wrapper of their own yet: those that are neither hot nor take `config` apart. */
+/** Add the methods that have no wrapper of their own yet. */
 function addMethods(
   draft: Draft,
   it: AnyFilter | AnyPlugin,
@@ -200,7 +200,7 @@ function addMethods(
   }
 }
 
-/** The same method as layers have it. */
+/** The method in the form that layers have. */
 function adapted(
   name: (typeof methods)[number],
   it: AnyFilter | AnyPlugin,
@@ -221,14 +221,14 @@ function adapted(
       return method.call(it, ...(isPlugin(it) ? [] : [next]), config, ...values, connection);
     };
   }
-  // Of the others, only a filter's getReady is given something.
+  // Of the other methods, only a filter's getReady has an argument besides `config`.
   if (name === "getReady" && !isPlugin(it)) return (model) => method.call(it, config, model);
   return () => method.call(it, config);
 }
 
 /**
- * What --dump-plugin says of a plugin in TypeScript, in the words that scripts look for. The interface is that of API
- * 2 with all its fields; it has no way to keep an error's number to itself, and says by `threadModel` what it bears.
+ * The lines of --dump-plugin for a plugin in TypeScript. The interface is that of API 2 with all its fields. Errors
+ * always carry their number, and only `threadModel` limits parallel requests.
  */
 function pluginFields(it: AnyPlugin): (readonly [string, string])[] {
   const params = Object.values(it.params ?? {});

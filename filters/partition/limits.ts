@@ -1,0 +1,8 @@
+/** The tuned numbers of this filter. Bytes and counts as the names say. */
+
+/** The array of GPT entries: 1000 times the size that tools make. Every connection reads it all for its checksum. */
+export const mostArrayBytes = 16 << 20;
+/** The array is read in parts of this size, which are the most memory that it takes. Tools make arrays of 16 KiB. */
+export const arrayPartBytes = 64 << 10;
+/** Logical partitions: more than any tool makes. Each costs a read. */
+export const mostLinks = 1024;
