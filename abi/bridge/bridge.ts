@@ -106,7 +106,7 @@ export class Bridge implements ThreadLink, QueueLink {
     onOwnDescriptors((fd) => this.native.rt_own_descriptor(fd));
     onShownPid((pid) => this.native.rt_set_pid(pid));
     watchErrorTarget((target) => {
-      if (target === "nowhere") this.native.rt_send_errors(op.RT_ERRORS_TO_NOBODY);
+      if (target === "nowhere") this.native.rt_send_errors(op.RT_ERRORS_NOWHERE);
       else this.native.rt_send_errors("fd" in target ? target.fd : op.RT_ERRORS_TO_SYSLOG);
     });
     const taken = (): void => this.native.rt_set_stdio_safe(0);

@@ -83,4 +83,4 @@ export const RT_MAX_SLOTS = 4096;
 export const RT_MAX_SAID = 4096;
 export const RT_MAX_CALLS = 16384;
 export const RT_ERRORS_TO_SYSLOG = 0x40000001;
-export const RT_ERRORS_TO_NOBODY = 0x40000002;
+export const RT_ERRORS_NOWHERE = 0x40000002;

@@ -1,4 +1,4 @@
-/* A client's connection, as JavaScript describes it and modules may ask about it: nbdkit-plugin(3), "EXPORT NAME",
+/* The facts about a client's connection, which JavaScript sets and modules query: nbdkit-plugin(3), "EXPORT NAME",
  * "AUTHENTICATION" and "PEER NAME". */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -94,7 +94,7 @@ rt_connection_set_tls_names (void *address, const char *dn, const char *issuer_d
   return 0;
 }
 
-/* Modules may hold on to an older name until they are closed, so that all of them are kept. */
+/* Keeps all older names, since modules may use them until they are closed. */
 int32_t
 rt_connection_set_export_name (void *address, const char *name)
 {
@@ -109,7 +109,7 @@ rt_connection_set_export_name (void *address, const char *name)
 
 /* ---- for modules */
 
-/* The connection of this thread; where there is none, says that `what` cannot be told. */
+/* The connection that this thread works for, or NULL after an error message that names the function `what`. */
 static struct rt_connection *
 connection_for (const char *what)
 {
@@ -130,7 +130,7 @@ nbdkit_export_name (void)
 
   if (connection == NULL)
     return NULL;
-  /* A layer may have been opened with another name than the client's: with its own default instead of "". */
+  /* The layer's name may differ from the client's: if that is "", layers are opened with their own defaults. */
   name = rt_this_downcall ()->export_name;
   if (name == NULL)
     name = atomic_load (&connection->export_name);
@@ -210,7 +210,7 @@ nbdkit_peer_security_context (void)
   return NULL;
 }
 
-/* A name in the client's certificate, to be freed; it is empty where the client showed none. */
+/* A copy of a name in the client's certificate, which the caller frees; "" if the client presented none. */
 static char *
 certificate_name (const char *function, size_t field)
 {

@@ -1,5 +1,5 @@
-/* Stacks of the layers below that a filter opens by itself: nbdkit-filter(3), "nbdkit_next". Only JavaScript knows
- * layers and connections, so that all of it is asked of the one behind the pointer that the filter has. */
+/* Stacks of lower layers that a filter opens by itself: nbdkit-filter(3), "nbdkit_next". Only JavaScript knows the
+ * layers and connections, so each function makes an upcall through the pointer that the filter passes. */
 #define _GNU_SOURCE
 #include <stdint.h>
 #include <string.h>
@@ -8,11 +8,11 @@
 #include "internal.h"
 #include "ops.gen.h"
 
-/* The answer is an address; NULL after a failure, which JavaScript has reported. */
+/* Returns an address, or NULL after a failure, which JavaScript has reported. */
 static void *
-ask (void *whom, struct rt_upcall *upcall)
+ask (void *nxdata, struct rt_upcall *upcall)
 {
-  int64_t answer = rt_upcall (whom, upcall, NULL);
+  int64_t answer = rt_upcall (nxdata, upcall, NULL);
 
   return answer == -1 ? NULL : (void *) (uintptr_t) answer;
 }
@@ -29,7 +29,7 @@ nbdkit_context_get_backend (void *context)
   return ((const struct rt_next *) context)->backend;
 }
 
-/* The fourth parameter came with 1.26. */
+/* nbdkit 1.26 added the fourth parameter. */
 RT_EXPORT void *
 nbdkit_next_context_open (void *backend, int readonly, const char *export_name, int shared)
 {

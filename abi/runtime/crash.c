@@ -1,4 +1,4 @@
-/* Says which module it was when the process dies of a signal in one. The exit status stays that of the signal. */
+/* Logs which module has crashed when a signal ends the process. The exit status stays that of the signal. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
@@ -10,8 +10,7 @@
 #include <unistd.h>
 
 #include "internal.h"
-
-#define STACK_SIZE 32768
+#include "runtime-limits.h"
 
 static const struct { int number; const char *words; } signals[] = {
   { SIGSEGV, "Segmentation fault" },       { SIGBUS, "Bus error" },           { SIGABRT, "Aborted" },
@@ -19,7 +18,7 @@ static const struct { int number; const char *words; } signals[] = {
 };
 #define NR_SIGNALS (sizeof signals / sizeof signals[0])
 
-/* What JavaScript's engine had installed for itself. */
+/* The handlers that JavaScript's engine has installed. */
 static struct sigaction previous[NR_SIGNALS];
 
 static uintptr_t
@@ -35,7 +34,8 @@ program_counter (const void *context)
 #endif
 }
 
-/* The signal takes effect as `action` has it. A fault happens again as soon as the handler has returned. */
+/* Let `action` handle the signal. A fault repeats itself once the handler has returned; other signals are raised again.
+ */
 static void
 leave_to (const struct sigaction *action, int number, const siginfo_t *info)
 {
@@ -78,16 +78,16 @@ static void
 handler (int number, siginfo_t *info, void *context)
 {
   const struct sigaction plain = { .sa_handler = SIG_DFL };
-  struct rt_accused accused;
+  struct rt_culprit culprit;
   int saved_errno = errno;
   size_t i = 0;
 
   while (i + 1 < NR_SIGNALS && signals[i].number != number)
     i++;
-  if (!rt_accuse (&accused, program_counter (context), stack_pointer (context)))
+  if (!rt_find_culprit (&culprit, program_counter (context), stack_pointer (context)))
     leave_to_previous (&previous[i], number, info, context);
   else {
-    rt_accuse_say (&accused, " crashed", signals[i].words);
+    rt_log_culprit (&culprit, " crashed", signals[i].words);
     leave_to (&plain, number, info);
   }
   errno = saved_errno;
@@ -114,9 +114,9 @@ rt_crash_install (void)
 void *
 rt_crash_stack_new (void)
 {
-  stack_t stack = { .ss_size = STACK_SIZE };
+  stack_t stack = { .ss_size = CRASH_STACK_BYTES };
 
-  stack.ss_sp = malloc (STACK_SIZE);
+  stack.ss_sp = malloc (CRASH_STACK_BYTES);
   if (stack.ss_sp != NULL && sigaltstack (&stack, NULL) == -1) {
     free (stack.ss_sp);
     return NULL;

@@ -1,4 +1,4 @@
-/* Finds out which module does what a thread does, and says so. All of it is safe in a signal handler. */
+/* Finds the module that a thread works for, and logs what it did. All functions are safe in a signal handler. */
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <stdatomic.h>
@@ -11,26 +11,24 @@
 
 #include "internal.h"
 #include "ops.gen.h"
-
-/* How much of the stack of a thread that runs no callback is searched for code of modules. */
-#define SEARCHED 65536
+#include "runtime-limits.h"
 
 static const char *const op_names[] = RT_OP_NAMES;
 
-/* The path of the module that this thread loads, and the one that any does. */
+/* The path of the module that this thread is loading, and that any thread is loading. */
 static __thread const char *loading __attribute__ ((tls_model ("initial-exec")));
 static const char *_Atomic any_loading;
 
 static pthread_t javascript;
 
 void
-rt_accuse_start (void)
+rt_culprit_start (void)
 {
   javascript = pthread_self ();
 }
 
 void
-rt_accuse_loading (const char *path)
+rt_set_loading (const char *path)
 {
   loading = path;
   atomic_store (&any_loading, path);
@@ -42,11 +40,12 @@ rt_in_module (void)
   return loading != NULL || rt_this_downcall () != NULL;
 }
 
-/* The stack has the addresses that functions return to. What is not there cannot be read, but does no harm. */
+/* Look for return addresses in modules on a stack. process_vm_readv fails where memory is not mapped, without a
+ * fault. */
 static const char *
 title_on_stack (const void *stack)
 {
-  uintptr_t words[512], at = (uintptr_t) stack & ~(sizeof words[0] - 1), end = at + SEARCHED;
+  uintptr_t words[512], at = (uintptr_t) stack & ~(sizeof words[0] - 1), end = at + SEARCHED_STACK_BYTES;
 
   while (at < end) {
     struct iovec here = { words, sizeof words }, there = { (void *) at, sizeof words - at % sizeof words };
@@ -66,30 +65,30 @@ title_on_stack (const void *stack)
 }
 
 bool
-rt_accuse (struct rt_accused *accused, uintptr_t address, const void *stack)
+rt_find_culprit (struct rt_culprit *culprit, uintptr_t address, const void *stack)
 {
   const struct rt_downcall *downcall = rt_this_downcall ();
 
-  *accused = (struct rt_accused) { .title = loading, .is_loading = loading != NULL };
+  *culprit = (struct rt_culprit) { .title = loading, .is_loading = loading != NULL };
   if (loading != NULL)
     return true;
   if (downcall != NULL) {
-    accused->title = rt_module_title (downcall->module);
+    culprit->title = rt_module_title (downcall->module);
     if (downcall->op < sizeof op_names / sizeof op_names[0])
-      accused->op = op_names[downcall->op];
+      culprit->op = op_names[downcall->op];
   }
-  else /* perhaps a thread of a module's own */
-    accused->title = rt_module_title_at (address);
-  /* JavaScript's thread never runs a module's code, unless it loads one. */
-  if (accused->title != NULL || stack == NULL || pthread_equal (pthread_self (), javascript))
-    return accused->title != NULL;
-  accused->title = title_on_stack (stack);
-  if (accused->title == NULL) {
-    /* Code that is not known yet. */
-    accused->title = atomic_load (&any_loading);
-    accused->is_loading = accused->title != NULL;
+  else /* it may be a module's own thread */
+    culprit->title = rt_module_title_at (address);
+  /* JavaScript's thread runs code of modules only while it loads one. */
+  if (culprit->title != NULL || stack == NULL || pthread_equal (pthread_self (), javascript))
+    return culprit->title != NULL;
+  culprit->title = title_on_stack (stack);
+  if (culprit->title == NULL) {
+    /* The code of a module is not known while it is being loaded. */
+    culprit->title = atomic_load (&any_loading);
+    culprit->is_loading = culprit->title != NULL;
   }
-  return accused->title != NULL;
+  return culprit->title != NULL;
 }
 
 static void
@@ -103,13 +102,13 @@ append (char *line, size_t size, const char *text)
 }
 
 void
-rt_accuse_say (const struct rt_accused *accused, const char *deed, const char *words)
+rt_log_culprit (const struct rt_culprit *culprit, const char *deed, const char *words)
 {
   char line[5000] = "";
   const char *const parts[] = {
-    rt_program (), accused->is_loading ? ": " : ": the ", accused->title, deed,
-    accused->is_loading ? " while it was loaded" : accused->op == NULL ? "" : " in ",
-    accused->op == NULL ? "" : accused->op, ": ", words,
+    rt_program (), culprit->is_loading ? ": " : ": the ", culprit->title, deed,
+    culprit->is_loading ? " while it was loaded" : culprit->op == NULL ? "" : " in ",
+    culprit->op == NULL ? "" : culprit->op, ": ", words,
   };
 
   for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)

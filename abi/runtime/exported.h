@@ -1,8 +1,8 @@
-/* What include/ declares of the functions that the runtime exports. */
+/* The declarations in include/ of the functions that the runtime exports. */
 #ifndef NBDKIT_BUN_EXPORTED_H
 #define NBDKIT_BUN_EXPORTED_H
 
-/* The newest layout that has none of the functions whose parameters changed under one name. */
+/* The newest layout without the functions whose parameters changed while their names stayed. */
 #define NBDKIT_FILTER_RELEASE NBDKIT_FILTER_RELEASE_1_18
 #include "nbdkit-filter.h"
 

@@ -1,4 +1,4 @@
-/* Lists of exports: nbdkit-plugin(3), ".list_exports", and nbdkit-filter(3), the same. */
+/* Lists of exports: nbdkit-plugin(3) and nbdkit-filter(3), ".list_exports". */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stdbool.h>
@@ -9,6 +9,7 @@
 #include "exported.h"
 #include "internal.h"
 
+/* nbdkit's limit for one list. */
 #define MOST_EXPORTS 10000
 
 /* The longest string of the NBD protocol. */
@@ -33,8 +34,8 @@ new_exports (bool first_only)
   return exports;
 }
 
-/* In 1.22 and before the parameter says that only the default export is wanted, which is the first. Later there is
- * none, and whatever is in its register has no meaning. */
+/* Up to 1.22 the parameter requests only the default export, which is the first. Later releases have no parameter, so
+ * its register may hold anything. */
 RT_EXPORT struct nbdkit_exports *
 nbdkit_exports_new (int default_only)
 {
@@ -72,7 +73,7 @@ nbdkit_get_export (const struct nbdkit_exports *exports, size_t i)
   return exports->list[i];
 }
 
-/* Whether NBD can carry the text; says so where it cannot. */
+/* Whether NBD can carry the text. Logs an error if not. */
 static bool
 fits (const char *what, const char *text)
 {
@@ -109,7 +110,7 @@ nbdkit_add_export (struct nbdkit_exports *exports, const char *name, const char 
   if (exports->first_only && exports->count > 0)
     return 0;
   if (name == NULL) {
-    nbdkit_error ("an export needs a name, be it empty");
+    nbdkit_error ("the name of an export is NULL: expected a string, which may be empty");
     errno = EINVAL;
     return -1;
   }

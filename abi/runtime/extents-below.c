@@ -1,4 +1,4 @@
-/* nbdkit_extents_full and nbdkit_extents_aligned: ask the layer below until there is enough. nbdkit-filter(3),
+/* nbdkit_extents_full and nbdkit_extents_aligned, which call the layer below until they have enough: nbdkit-filter(3),
  * "Reading the full extents from the plugin" and "Enforcing alignment of an nbdkit_extents list". */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -14,14 +14,14 @@
 typedef int extents_function (void *nxdata, uint32_t count, uint64_t offset, uint32_t flags,
                               struct nbdkit_extents *extents, int *err);
 
-/* Whom to ask, and what of. */
+/* The `extents` function of the layer below, and its first and last arguments. */
 struct below {
   extents_function *extents;
   void *nxdata;
   uint32_t flags;
 };
 
-/* Where `extents` is in the table of functions of the next layer that filters of this layout have. */
+/* The offset of `extents` in the table of functions that filters of this layout get for the next layer. */
 static size_t
 extents_at (uint32_t release)
 {
@@ -33,7 +33,7 @@ extents_at (uint32_t release)
   return at;
 }
 
-/* The filter's arguments say it in two pointers, and from 1.26 on in one that is both. */
+/* The filter passes the table and nxdata, or from 1.26 on one pointer that is both. */
 static struct below
 below_of (const void *table, void *nxdata, uint32_t flags, uint32_t release)
 {
@@ -43,7 +43,7 @@ below_of (const void *table, void *nxdata, uint32_t flags, uint32_t release)
   return below;
 }
 
-/* What the layer below says of the range, in a list of its own up to `end`. NULL after a failure. */
+/* The extents of the range by the layer below, as a new list up to `end`. NULL after a failure. */
 static struct nbdkit_extents *
 ask (const struct below *below, uint32_t count, uint64_t offset, uint64_t end, int *err)
 {
@@ -77,7 +77,7 @@ add (struct nbdkit_extents *extents, struct nbdkit_extent extent, int *err)
   return -1;
 }
 
-/* Append what an answer has. Returns where it ends, or 0 after a failure. */
+/* Append all extents of an answer. Returns the end of the last one, or 0 after a failure. */
 static uint64_t
 add_all (struct nbdkit_extents *extents, const struct nbdkit_extents *answer, int *err)
 {
@@ -98,7 +98,7 @@ full (const struct below *below, uint32_t count, uint64_t offset, int *err)
   struct nbdkit_extents *extents;
 
   if (end < offset)
-    end = UINT64_MAX; /* which the next line refuses */
+    end = UINT64_MAX; /* nbdkit_extents_new refuses it */
   extents = nbdkit_extents_new (offset, end);
   if (extents == NULL)
     *err = errno;
@@ -115,7 +115,7 @@ full (const struct below *below, uint32_t count, uint64_t offset, int *err)
   return extents;
 }
 
-/* Append an extent, without what lies before `offset`, where the caller's list begins. */
+/* Append the part of an extent that starts at or after `offset`, where the caller's list begins. */
 static int
 add_from (struct nbdkit_extents *extents, struct nbdkit_extent extent, uint64_t offset, int *err)
 {
@@ -126,8 +126,8 @@ add_from (struct nbdkit_extents *extents, struct nbdkit_extent extent, uint64_t 
   return add (extents, extent, err);
 }
 
-/* The first block, up to `end`, as one extent, whose type is what all of its parts have in common. `answer` is what is
- * known so far. */
+/* Merge the first block, up to `end`, into one extent. Its type has the bits that all of its parts have in common.
+ * `answer` has the first extents of the block. */
 static int
 merge_block (const struct below *below, const struct nbdkit_extents *answer, uint64_t end, struct nbdkit_extent *block,
              int *err)
@@ -156,7 +156,8 @@ merge_block (const struct below *below, const struct nbdkit_extents *answer, uin
   return 0;
 }
 
-/* The whole blocks that have the range; the last one ends with the disk, which is where the caller's list ends. */
+/* The whole blocks that cover the range. The last block may be cut off by the end of the disk, where the caller's list
+ * ends. */
 struct blocks {
   uint64_t start, end, size;
 };
@@ -174,7 +175,7 @@ blocks_of (uint64_t count, uint64_t offset, uint32_t align, const struct nbdkit_
   blocks->end = (end + align - 1) & ~(uint64_t) (align - 1);
   if (blocks->end > blocks->size)
     blocks->end = blocks->size;
-  /* The layer below takes 32 bits, and an answer may cover less than the request. */
+  /* The layer below takes a count of 32 bits. An answer may cover less than the request. */
   if (blocks->end - blocks->start > most)
     blocks->end = blocks->start + (most & ~(uint64_t) (align - 1));
   return true;
@@ -203,7 +204,7 @@ aligned (const struct below *below, const struct blocks *blocks, uint64_t offset
     }
     extent.length -= remainder;
     result = add_from (extents, extent, offset, err);
-    /* What follows begins within a block. */
+    /* The next extent starts within a block. */
     if (remainder != 0)
       break;
   }
@@ -211,10 +212,10 @@ aligned (const struct below *below, const struct blocks *blocks, uint64_t offset
   return result;
 }
 
-/* ---- the two forms of each: up to 1.24 (table, nxdata, ...), from 1.26 on (next, ...)
+/* ---- the two forms of each function: up to 1.24 (table, nxdata, ...), from 1.26 on (next, ...)
  *
- * All arguments are integers or pointers, so that in the calling conventions of Linux the n-th is in the same place
- * whatever its type. Where there is one less, the last one is nothing and is not used.
+ * All arguments are integers or pointers, so Linux's calling conventions pass the n-th one in the same place whatever
+ * its type. The form with one argument less leaves the last one undefined; it is not used.
  */
 
 static int
@@ -276,7 +277,7 @@ nbdkit_extents_aligned (void *a, uint64_t b, uint64_t c, uint64_t d, uint64_t e,
   uint32_t release = rt_caller_release (__builtin_return_address (0));
   bool one = release >= NBDKIT_FILTER_RELEASE_1_25_4;
   struct below below = below_of (a, one ? a : pointer (b), (uint32_t) (one ? d : e), release);
-  /* The count has had 64 bits since 1.46. Before, the upper half of its register is nothing. */
+  /* The count has 64 bits since 1.46. Before, the upper half of its register is undefined. */
   uint64_t count = release >= NBDKIT_FILTER_RELEASE_1_44 ? b : (uint32_t) (one ? b : c);
 
   return extents_aligned (&below, count, one ? c : d, (uint32_t) (one ? e : f), pointer (one ? f : g),

@@ -9,12 +9,12 @@
 #include "exported.h"
 #include "internal.h"
 
-/* What is added beyond is left out, which callers take for "not known yet". */
+/* nbdkit's limit for one list. Further extents are dropped, and callers treat their range as "not known yet". */
 #define MOST_EXTENTS 1048576
 
 struct nbdkit_extents {
   uint64_t start, end;
-  uint64_t next; /* where the next one must begin; of no meaning while nothing was added */
+  uint64_t next; /* the required start of the next extent; only valid if any_added */
   bool any_added;
   size_t count, room;
   struct nbdkit_extent *list;
@@ -65,7 +65,7 @@ nbdkit_get_extent (const struct nbdkit_extents *extents, size_t i)
   return extents->list[i];
 }
 
-/* Append, or lengthen the last one. The extent lies within the list's range. */
+/* Append an extent within the list's range, or extend the last one if the type is the same. */
 static int
 append (struct nbdkit_extents *extents, uint64_t offset, uint64_t length, uint32_t type)
 {

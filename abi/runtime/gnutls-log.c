@@ -1,5 +1,5 @@
-/* What GnuTLS logs becomes debug lines. It logs on whatever thread uses it, which may be one of a C module: only C can
- * be called there, and the text is gone when the call returns. */
+/* Prints GnuTLS's log as debug lines. GnuTLS logs on the thread that uses it, which may be a C module's. Only C can run
+ * there, and the text is valid only during the call. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <string.h>

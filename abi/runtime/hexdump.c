@@ -1,4 +1,4 @@
-/* nbdkit_debug_hexdump and nbdkit_debug_hexdiff: bytes as debug lines, sixteen to the line. */
+/* nbdkit_debug_hexdump and nbdkit_debug_hexdiff: bytes as debug lines, sixteen in each. */
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -10,7 +10,7 @@
 
 #define ROW 16
 
-/* Part of a buffer: `count` bytes that stand from column `first` on. With `other`, only those that differ from it. */
+/* Part of a buffer: `count` bytes, in the columns from `first` on. With `other`, only bytes that differ from it. */
 struct row {
   uint64_t offset;
   size_t first, count;
@@ -42,7 +42,7 @@ print_row (const char *prefix, const char *mark, const struct row *row)
   nbdkit_debug ("%s%s%08" PRIx64 ": %s |%s|", prefix == NULL ? "" : prefix, mark, row->offset, digits, text);
 }
 
-/* `two` is NULL where there is nothing to compare with. */
+/* `two` is NULL if there is nothing to compare with. */
 static void
 print_rows (const unsigned char *one, const unsigned char *two, size_t len, const char *prefix, uint64_t start)
 {

@@ -12,14 +12,14 @@
 
 struct rt_interned {
   struct rt_interned *next;
-  _Alignas (16) char text[]; /* as strdup(3) would have it */
+  _Alignas (16) char text[]; /* aligned as by strdup(3) */
 };
 
-/* One for all lists: it is held for two assignments. */
+/* One lock for all lists, since it is held only for two assignments. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
-/* What was made outside connections stays: modules may use it until the process is gone. */
-static struct rt_interned *for_ever;
+/* Strings made outside connections. Modules may use them until the process ends. */
+static struct rt_interned *forever;
 
 void
 rt_interned_free (struct rt_interned *first)
@@ -48,12 +48,12 @@ rt_intern (struct rt_interned **first, const char *text, size_t length)
   return copy->text;
 }
 
-/* Keep a copy of `length` bytes as long as the connection of this thread, or for ever where there is none. */
+/* Keep a copy of `length` bytes as long as the connection of this thread, or forever if there is none. */
 static const char *
 keep (const char *text, size_t length)
 {
   struct rt_connection *connection = rt_this_connection ();
-  struct rt_interned **first = connection == NULL || connection->is_shared ? &for_ever : &connection->interned;
+  struct rt_interned **first = connection == NULL || connection->is_shared ? &forever : &connection->interned;
   const char *copy = rt_intern (first, text, length);
 
   if (copy == NULL)

@@ -14,8 +14,9 @@
 
 #include "internal.h"
 #include "nbdkit-plugin.h"
+#include "runtime-limits.h"
 
-/* nbdkit has these, and modules may look at them. -D nbdkit.NAME=N sets them. */
+/* nbdkit has these variables, which modules may read. -D nbdkit.NAME=N sets them. */
 RT_EXPORT int nbdkit_debug_backend_controlpath = 1;
 RT_EXPORT int nbdkit_debug_backend_datapath = 1;
 RT_EXPORT int nbdkit_debug_environ = 0;
@@ -68,14 +69,12 @@ rt_send_errors (int32_t fd)
   atomic_store (&error_fd, fd);
 }
 
-/* As src/lib/log.ts: the reader of the log may be busy for a while, but requests must not wait
- * forever for one that does not read at all. */
-#define PATIENCE_MS 2000
-/* The least that a pipe takes without waiting where it takes anything. */
+/* A pipe that accepts anything without blocking accepts at least this many bytes. */
 #define PAGE_BYTES 4096
+/* The number of lines that could not be written. */
 static _Atomic uint32_t lost;
 
-/* Whether a page may be written without waiting, or writing fails at once. */
+/* Whether a page can be written without blocking, or writing fails at once. */
 static bool
 has_room (int fd, int wait_ms)
 {
@@ -95,7 +94,7 @@ write_all (int fd, const char *line, size_t length)
     size_t part = length - at < PAGE_BYTES ? length - at : PAGE_BYTES;
     ssize_t n;
 
-    if (!has_room (fd, PATIENCE_MS)) {
+    if (!has_room (fd, LOG_PATIENCE_MS)) {
       atomic_fetch_add (&lost, 1);
       return;
     }
@@ -118,7 +117,7 @@ write_line (int fd, const char *line, size_t length)
       atomic_fetch_add (&lost, 1);
       return;
     }
-    /* In front of it: the end of a line that was written in part. */
+    /* First complete a line that was written in part. */
     before = atomic_exchange (&lost, 0);
     int n = asprintf (&words, "\n%s: warning: %u line(s) of modules were lost, because the log was not read\n", program,
                       before);
@@ -130,23 +129,22 @@ write_line (int fd, const char *line, size_t length)
   write_all (fd, line, length);
 }
 
-/* Whether a control character is at `at`: one of ASCII, or C1 as UTF-8 has it. */
+/* Whether a control character is at `at`: one of ASCII, or a C1 control in UTF-8. */
 static int
 is_control (const unsigned char *at)
 {
   return at[0] < 0x20 || at[0] == 0x7f || (at[0] == 0xc2 && at[1] >= 0x80 && at[1] < 0xa0);
 }
 
-/* As src/lib/quoted.ts: nothing that a terminal would obey. Control characters that
- * are not in `kept` are written as in C. Where none is kept, a backslash is doubled, so that it can
- * be told from one that was written here.
- * Lines of errors that a client may have put there look like no other message. NULL without memory.
+/* Replace control characters that are not in `kept` by escapes as in C, as src/lib/quoted.ts does, so that a terminal
+ * obeys none. If none is kept, backslashes are doubled, to differ from those of escapes. `indent` is put in front of
+ * further lines, so that newlines from a client cannot start another message. NULL if there is no memory.
  */
 static char *
 printable (const char *text, const char *kept, const char *indent)
 {
   const unsigned char *at = (const unsigned char *) text;
-  /* The longest is \u0080, of two bytes. */
+  /* The longest escape is \u0080, for two bytes. */
   char *result = malloc (4 * strlen (text) + 1), *to = result;
 
   if (result == NULL)
@@ -188,7 +186,7 @@ rt_set_server_name (const char *name)
 
 enum kind { ERROR, DEBUG };
 
-/* On a terminal errors are red, and what modules say is bold. */
+/* On a terminal errors are red, and debug lines of modules are bold. */
 static int
 make_line (char **line, enum kind kind, int fd, const char *name, const char *message)
 {
@@ -199,7 +197,7 @@ make_line (char **line, enum kind kind, int fd, const char *name, const char *me
                    tty ? "\033[0m" : "");
 }
 
-/* One write, so that lines of several threads do not mix. errno is as the caller left it for %m, and after. */
+/* One write, so that lines of several threads do not mix. %m gets the caller's errno, which is preserved. */
 static void
 print_line (enum kind kind, int fd, const char *format, va_list args)
 {
@@ -219,7 +217,7 @@ print_line (enum kind kind, int fd, const char *format, va_list args)
   if (fd == RT_ERRORS_TO_SYSLOG)
     syslog (LOG_DAEMON | LOG_ERR, "%s%s%s", name == NULL ? "" : name, name == NULL ? "" : ": ",
             message == NULL ? format : message);
-  else if (fd != RT_ERRORS_TO_NOBODY) {
+  else if (fd != RT_ERRORS_NOWHERE) {
     length = make_line (&line, kind, fd, name, message == NULL ? format : message);
     if (length > 0) {
       write_line (fd, line, (size_t) length);
@@ -230,7 +228,7 @@ print_line (enum kind kind, int fd, const char *format, va_list args)
   errno = saved_errno;
 }
 
-/* Error lines of modules, so that it is known whether one has said what is wrong. */
+/* The number of error lines of modules, which shows whether a module has reported its error. */
 static _Atomic uint32_t errors;
 
 uint32_t
@@ -275,7 +273,7 @@ nbdkit_debug (const char *format, ...)
   va_end (args);
 }
 
-/* In UTC, to the microsecond. The calling thread's next call writes over it. */
+/* The time in UTC, to the microsecond. The next call on the same thread overwrites it. */
 RT_EXPORT const char *
 nbdkit_timestamp (void)
 {

@@ -1,4 +1,4 @@
-/* Messages between threads and JavaScript: the ring that JavaScript reads, and the slots that threads sleep on. */
+/* Messages between threads and JavaScript: the ring that JavaScript reads, and the slots that threads wait on. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <limits.h>
@@ -12,9 +12,7 @@
 #include <unistd.h>
 
 #include "internal.h"
-
-/* How long a thread looks for an answer before it sleeps. */
-#define WATCH_MICROSECONDS 20
+#include "runtime-limits.h"
 
 /* Values of line.signal. */
 enum { NOTHING, MESSAGE, SLEEPING };
@@ -24,7 +22,7 @@ struct line {
   _Alignas (64) _Atomic uint32_t signal;
 };
 
-/* What 32 neighbouring slots sleep on, each with a bit of its own, so that one system call wakes any of them. */
+/* The futex of 32 adjacent slots. Each slot has a bit of its own, so that one system call can wake any of them. */
 struct group {
   _Alignas (64) _Atomic uint32_t changes;
 };
@@ -38,7 +36,7 @@ static _Atomic uint32_t *ring;
 static uint32_t ring_mask, ring_head;
 static _Atomic uint32_t ring_tail;
 static _Atomic uint32_t sleeping = 1;
-/* JavaScript is in rt_poll, so it will take up what is posted at once. */
+/* JavaScript is in rt_poll, so it will receive a message at once. */
 static _Atomic uint32_t polling;
 static void (*wake_javascript) (void);
 
@@ -47,7 +45,7 @@ rt_messages_start (uint32_t slots, uint32_t calls, void (*wake) (void))
 {
   uint32_t size = 1;
 
-  /* A slot has at most one message under way, and a call too: so the ring cannot be full. */
+  /* Each slot and each call has at most one message in the ring, so the ring cannot be full. */
   while (size < slots + calls)
     size *= 2;
   rt_slot_array = calloc (slots, sizeof *rt_slot_array);
@@ -109,7 +107,7 @@ rt_reap (uint32_t *found, uint32_t max)
   if (n > 0)
     return n;
   atomic_store (&sleeping, 1);
-  /* A message that was posted before the store above woke no thread. */
+  /* Posting a message before the store above did not wake JavaScript. */
   n = drain (found, max);
   if (n > 0)
     atomic_store (&sleeping, 0);
@@ -140,7 +138,7 @@ rt_poll (uint32_t *found, uint32_t max, uint32_t microseconds)
   atomic_store (&polling, 1);
   clock_gettime (CLOCK_MONOTONIC, &start);
   do {
-    for (int i = 0; i < 20; i++) {
+    for (int i = 0; i < CHECKS_PER_CLOCK; i++) {
       n = drain (found, max);
       if (n > 0)
         break;
@@ -172,7 +170,7 @@ rt_kick (const uint32_t *which, uint32_t n)
 {
   uint32_t group = 0, bits = 0;
 
-  /* Slots in use are mostly the first ones, so that there is seldom more than one group. */
+  /* The slots in use are mostly the first ones, so there is rarely more than one group. */
   for (uint32_t i = 0; i < n; i++) {
     uint32_t slot = which[i];
 
@@ -189,18 +187,19 @@ rt_kick (const uint32_t *which, uint32_t n)
     wake_group (&groups[group], bits);
 }
 
-/* Look for the answer of a JavaScript that is wide awake: it is there sooner than a sleep would be over. */
+/* Poll for the answer while JavaScript is awake: it arrives sooner than a sleep and a wake-up would take. */
 static void
-watch (uint32_t slot)
+poll_for_answer (uint32_t slot)
 {
   struct timespec start, now;
 
   clock_gettime (CLOCK_MONOTONIC, &start);
   do {
-    for (int i = 0; i < 20 && atomic_load (&lines[slot].signal) != MESSAGE; i++)
+    for (int i = 0; i < CHECKS_PER_CLOCK && atomic_load (&lines[slot].signal) != MESSAGE; i++)
       relax ();
     clock_gettime (CLOCK_MONOTONIC, &now);
-  } while (atomic_load (&lines[slot].signal) != MESSAGE && microseconds_between (&start, &now) < WATCH_MICROSECONDS);
+  } while (atomic_load (&lines[slot].signal) != MESSAGE &&
+           microseconds_between (&start, &now) < ANSWER_POLL_MICROSECONDS);
 }
 
 void
@@ -217,7 +216,7 @@ rt_wait_for_message (uint32_t slot)
     if (expected == NOTHING &&
         !atomic_compare_exchange_strong (&line->signal, &expected, SLEEPING))
       continue;
-    /* Returns at once where a message came since `changes` was read. */
+    /* Returns at once if a message has arrived since `changes` was read. */
     syscall (SYS_futex, &group->changes, FUTEX_WAIT_BITSET_PRIVATE, changes, NULL, NULL, bit_of (slot));
   }
 }
@@ -232,6 +231,6 @@ rt_ask (uint32_t slot, const struct rt_upcall *upcall)
   out->body.upcall = *upcall;
   rt_post (slot);
   if (awake)
-    watch (slot);
+    poll_for_answer (slot);
   rt_wait_for_message (slot);
 }

@@ -1,4 +1,4 @@
-/* Which module an address belongs to, which layout it has, and what it is called. */
+/* Finds the module that an address belongs to, its layout and its title. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <link.h>
@@ -10,23 +10,22 @@
 #include <string.h>
 
 #include "internal.h"
+#include "runtime-limits.h"
 
-#define MOST_MODULES 1024
-
-/* Entries are never removed or changed in what a reader may look at: signal handlers read them at any time. */
+/* Signal handlers read entries at any time, so entries are never removed, and fields that readers use never change. */
 struct entry {
   uintptr_t base, start, end; /* of its code */
   uint32_t release;
   const char *_Atomic title;
 };
-static struct entry entries[MOST_MODULES];
+static struct entry entries[MAX_MODULES];
 static _Atomic uint32_t nr_entries;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
-/* By the numbers of rt_module_add. */
-static struct entry *_Atomic by_module[MOST_MODULES];
+/* Entries by the number of the module, which rt_module_add returned. */
+static struct entry *_Atomic by_module[MAX_MODULES];
 
-/* Where the file that has `address` was loaded; the address itself where that is unknown. */
+/* The address where the file that contains `address` is loaded; `address` itself if that is unknown. */
 static uintptr_t
 base_of (const void *address)
 {
@@ -46,7 +45,7 @@ entry_at (uintptr_t base)
   return NULL;
 }
 
-/* Of the loaded file that has the entry's base: where its code is. */
+/* Set the range of code of the entry if this is the loaded file that contains its base. */
 static int
 measure (struct dl_phdr_info *info, size_t size, void *data)
 {
@@ -82,7 +81,7 @@ rt_module_loaded (const void *address, uint32_t release)
 
   pthread_mutex_lock (&lock);
   n = atomic_load (&nr_entries);
-  if (entry_at (base) == NULL && n < MOST_MODULES) {
+  if (entry_at (base) == NULL && n < MAX_MODULES) {
     entries[n].base = base;
     entries[n].release = release;
     dl_iterate_phdr (measure, &entries[n]);
@@ -96,9 +95,9 @@ rt_module_describe (uint32_t module, const void *address, const char *title)
 {
   struct entry *entry = entry_at (base_of (address));
 
-  if (entry == NULL || module >= MOST_MODULES)
+  if (entry == NULL || module >= MAX_MODULES)
     return;
-  /* A module that is in the chain twice keeps its first title, which is the same. */
+  /* A module that is in the chain twice gets the same title twice. */
   if (atomic_load (&entry->title) == NULL)
     atomic_store (&entry->title, strdup (title));
   atomic_store (&by_module[module], entry);
@@ -110,8 +109,8 @@ rt_caller_release (const void *return_address)
   const struct rt_downcall *downcall = rt_this_downcall ();
   const struct entry *entry = NULL;
 
-  /* What runs on this thread is known better: a call at a function's end leaves no address of that function. */
-  if (downcall != NULL && downcall->module < MOST_MODULES)
+  /* The callback on this thread is more certain: a tail call leaves no return address of its function. */
+  if (downcall != NULL && downcall->module < MAX_MODULES)
     entry = atomic_load (&by_module[downcall->module]);
   if (entry == NULL)
     entry = entry_at (base_of (return_address));
@@ -121,7 +120,7 @@ rt_caller_release (const void *return_address)
 const char *
 rt_module_title (uint32_t module)
 {
-  const struct entry *entry = module < MOST_MODULES ? atomic_load (&by_module[module]) : NULL;
+  const struct entry *entry = module < MAX_MODULES ? atomic_load (&by_module[module]) : NULL;
 
   return entry == NULL ? NULL : atomic_load (&entry->title);
 }

@@ -1,4 +1,4 @@
-/* Loading modules, and calling them through the adapter of their layout. */
+/* Loads modules, and calls them through the adapter of their layout. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -11,13 +11,14 @@
 #include "adapters.gen.h"
 #include "internal.h"
 #include "ops.gen.h"
+#include "runtime-limits.h"
 
 struct module {
   rt_adapter call;
   const struct rt_next_table *next;
   const void *module;
 };
-static struct module modules[1024];
+static struct module modules[MAX_MODULES];
 static _Atomic int32_t nr_modules;
 
 int32_t
@@ -27,7 +28,7 @@ rt_module_add (uint32_t adapter, const void *module)
 
   if (adapter >= sizeof rt_adapters / sizeof rt_adapters[0])
     return -EINVAL;
-  if (i == sizeof modules / sizeof modules[0])
+  if (i == MAX_MODULES)
     return -ENOSPC;
   modules[i] = (struct module) {
     .call = rt_adapters[adapter],
@@ -77,10 +78,10 @@ load (void *data)
 {
   void **library = data;
 
-  rt_accuse_loading (loaded);
+  rt_set_loading (loaded);
   *library = dlopen (loaded, RTLD_NOW | RTLD_GLOBAL);
   keep_dlerror ();
-  rt_accuse_loading (NULL);
+  rt_set_loading (NULL);
 }
 
 void *
@@ -88,7 +89,7 @@ rt_dlopen (const char *path, int32_t slot)
 {
   void *library;
 
-  /* Before: a handler that the module installs while it is loaded gets the signal first. */
+  /* Install first, so that a handler which the module installs while it is loaded gets the signal before ours. */
   rt_crash_install ();
   if (strlen (path) >= sizeof loaded) {
     snprintf (dl_error, sizeof dl_error, "%s", strerror (ENAMETOOLONG));
@@ -120,9 +121,9 @@ call_init (void *data)
   void **function = data, *(*init) (void);
 
   *(void **) &init = *function;
-  rt_accuse_loading (loaded);
+  rt_set_loading (loaded);
   *function = init ();
-  rt_accuse_loading (NULL);
+  rt_set_loading (NULL);
 }
 
 void *

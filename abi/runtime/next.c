@@ -1,10 +1,9 @@
-/* What a C filter gets for the layer below: the way to JavaScript, and what can be done without going there.
+/* The object that a C filter gets for the layer below. Calls through it go to JavaScript, or take a shortcut.
  *
- * JavaScript decides what may be answered here: it says so for each connection, layer and kind of
- * request, after its own checks have let such a request through, and takes it back before anything
- * changes. What does not clearly fit into what it said goes to JavaScript, which checks,
- * remembers, falls back and complains. A read or write of a file that has failed here is not run
- * again there.
+ * JavaScript permits shortcuts for each connection, layer and kind of request, after its own checks have accepted such
+ * a request, and revokes them before anything changes. Requests that do not clearly fit a permission go to JavaScript,
+ * which checks them, remembers answers, emulates and logs errors. A read or write of a file that fails here is not
+ * repeated there.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -23,19 +22,17 @@
 #include "exported.h"
 #include "internal.h"
 #include "ops.gen.h"
+#include "runtime-limits.h"
 
 static struct rt_next *free_next, **last_free_next = &free_next;
 static uint32_t nr_free_next;
-
-/* Kept back this long, so that a late call through a freed one is refused and does not reach another client's layer. */
-#define QUARANTINE 4096
 
 void *
 rt_nxdata_new (uint32_t target, int32_t module)
 {
   struct rt_next *next = free_next;
 
-  if (nr_free_next > QUARANTINE) {
+  if (nr_free_next > MAX_FREED_NEXTS) {
     free_next = next->next_free;
     nr_free_next--;
   }
@@ -48,7 +45,7 @@ rt_nxdata_new (uint32_t target, int32_t module)
   memset (next->table, 0, sizeof next->table);
   rt_module_next_table (module, next->table, sizeof next->table);
   next->module = module;
-  atomic_store (&next->complained, 0);
+  atomic_store (&next->misuse_logged, 0);
   atomic_store (&next->target, target);
   return next;
 }
@@ -78,11 +75,11 @@ rt_next_forget (void *nxdata)
 }
 
 void
-rt_next_complain (struct rt_next *next)
+rt_next_log_misuse (struct rt_next *next)
 {
   const char *title = next == NULL || next->module < 0 ? NULL : rt_module_title ((uint32_t) next->module);
 
-  if (next == NULL || !atomic_exchange (&next->complained, 1))
+  if (next == NULL || !atomic_exchange (&next->misuse_logged, 1))
     nbdkit_error ("%s called the layer below by a pointer that is %s", title == NULL ? "a filter" : title,
                   next == NULL ? "NULL" : "not valid any more");
 }
@@ -96,7 +93,7 @@ rt_next_remember (struct rt_next *next, uint32_t op, int64_t answer)
   atomic_fetch_or (&next->answered, UINT64_C (1) << op);
 }
 
-/* Where requests of this kind are in rt_next.direct, or -1. */
+/* The index of this kind of request in rt_next.direct, or -1. */
 static int
 direct_of (uint32_t op)
 {
@@ -124,7 +121,7 @@ rt_next_direct (void *nxdata, uint32_t op, const struct rt_direct *layer)
 
   if (at == -1)
     return EINVAL;
-  /* Several requests were on their way before the first of them had been let through: others are reading it already. */
+  /* Several requests may come to JavaScript before the first permission. Other threads then read the entry already. */
   if (atomic_load (&next->direct_ops) & 1u << at)
     return 0;
   next->direct[at] = *layer;
@@ -134,9 +131,9 @@ rt_next_direct (void *nxdata, uint32_t op, const struct rt_direct *layer)
 
 /* ---- requests */
 
-/* Say as the plugin would that its file has failed, and with what. */
+/* Log the failure of a file as the plugin would. */
 static void
-blame (int fd, const struct rt_upcall *upcall, uint64_t offset, int err)
+log_failure (int fd, const struct rt_upcall *upcall, uint64_t offset, int err)
 {
   char link[64], path[PATH_MAX + 1] = "a file";
   ssize_t length;
@@ -148,11 +145,11 @@ blame (int fd, const struct rt_upcall *upcall, uint64_t offset, int err)
   errno = err;
   nbdkit_error ("%s: %s %" PRIu32 " bytes at %" PRIu64 ": %m", path, upcall->op == RT_OP_PREAD ? "reading" : "writing",
                 upcall->arguments.data.count, offset);
-  /* To a client EAGAIN would mean that the request was wrong. */
+  /* Clients would get EINVAL for EAGAIN, which means an invalid request. */
   errno = err == EAGAIN ? EIO : err;
 }
 
-/* 0, or -1 with errno. What has failed is not tried again: a disk that fails once has lost what was written. */
+/* Returns 0, or -1 with errno. Never retries a failed call: after an error the disk has lost the written data. */
 static int64_t
 transfer (const struct rt_direct *layer, const struct rt_upcall *upcall)
 {
@@ -168,12 +165,12 @@ transfer (const struct rt_direct *layer, const struct rt_upcall *upcall)
                                           : pwrite (fd, buf + done, data->count - done, at);
     if (n == -1 && errno == EINTR)
       continue;
-    if (n == 0) { /* the file became shorter; the plugin logs the details */
+    if (n == 0) { /* the file became shorter: the plugin logs the details */
       errno = 0;
       return -1;
     }
     if (n == -1) {
-      blame (fd, upcall, offset, errno);
+      log_failure (fd, upcall, offset, errno);
       return -1;
     }
     done += (uint32_t) n;
@@ -181,7 +178,7 @@ transfer (const struct rt_direct *layer, const struct rt_upcall *upcall)
   return 0;
 }
 
-/* Move the request to where the layer below has its bytes. */
+/* Add to the offset of the request. */
 static void
 shift (struct rt_downcall *downcall, uint64_t bytes)
 {
@@ -212,7 +209,7 @@ run_neighbour (const struct rt_direct *layer, const struct rt_upcall *upcall)
     .nxdata = layer->nxdata,
     .handle = layer->handle,
     .export_name = layer->export_name,
-    /* On a thread of a module's own there is none: nbdkit_export_name fails there. */
+    /* NULL on a module's own thread, where nbdkit_export_name fails. */
     .connection = rt_this_connection (),
     .arguments = upcall->arguments,
   };
@@ -220,7 +217,7 @@ run_neighbour (const struct rt_direct *layer, const struct rt_upcall *upcall)
 
   shift (&downcall, (uint64_t) layer->shift);
   rt_run_neighbour (&downcall, &result);
-  /* The callback on this thread that asked has it, too. */
+  /* The calling callback on this thread has the message as well. */
   rt_said_free (result.said);
   if (result.ret != -1)
     return result.ret;
@@ -235,7 +232,7 @@ is_within (uint64_t size, uint64_t offset, uint32_t count, uint32_t flags)
   return flags == 0 && count != 0 && offset <= size && count <= size - offset;
 }
 
-/* Whether the request is like those that JavaScript has let through. */
+/* Whether the request is like those that JavaScript has permitted. */
 static bool
 is_plain (const struct rt_upcall *upcall, uint64_t size)
 {

@@ -12,7 +12,7 @@
 #include "exported.h"
 #include "internal.h"
 
-/* A finite number that is not negative, written with a digit or a point first. Returns what follows it, or NULL. */
+/* Parse a finite number that starts with a digit or a point, so is not negative. Returns its end, or NULL. */
 static const char *
 parse_number (const char *text, double *result)
 {
@@ -24,7 +24,7 @@ parse_number (const char *text, double *result)
   return end == text || !isfinite (*result) ? NULL : end;
 }
 
-/* `10%`, `0.1`, `1:10` and `1/10` are the same. 0:0 is 0. */
+/* Parse `10%`, `0.1`, `1:10` or `1/10`, which are all the same. 0:0 is 0. */
 static bool
 parse_ratio (const char *text, double *result)
 {
@@ -69,7 +69,7 @@ nbdkit_parse_probability (const char *what, const char *text, double *result)
   return 0;
 }
 
-/* How many nanoseconds the unit is long, or 0 where it is none. */
+/* The nanoseconds in a unit, or 0 if there is no such unit. */
 static uint64_t
 unit_of (const char *suffix)
 {
@@ -84,7 +84,7 @@ unit_of (const char *suffix)
   return 0;
 }
 
-/* `text` as nanoseconds: 0, or EINVAL or ERANGE. Digits beyond a nanosecond are dropped. */
+/* Parse nanoseconds. Returns 0, EINVAL or ERANGE. Fractions of a nanosecond are dropped. */
 static int
 parse_nanoseconds (const char *text, unsigned __int128 *result)
 {
@@ -104,7 +104,7 @@ parse_nanoseconds (const char *text, unsigned __int128 *result)
   if (unit == 0)
     return EINVAL;
   *result = whole * unit;
-  /* Ten nanoseconds' worth of a tenth, one of a hundredth, and so on. */
+  /* The first digit of the fraction counts a tenth of the unit, the second one a hundredth, and so on. */
   for (size_t i = 1; i <= part && unit >= 10; i++, unit /= 10)
     *result += (unsigned) (at[i] - '0') * (unit / 10);
   return whole > most || *result > most ? ERANGE : 0;

@@ -1,4 +1,4 @@
-/* nbdkit_parse_int and its like: nbdkit-plugin(3), "Parsing numbers". */
+/* nbdkit_parse_int and similar functions: nbdkit-plugin(3), "Parsing numbers". */
 #define _GNU_SOURCE
 #include <ctype.h>
 #include <errno.h>
@@ -24,7 +24,7 @@ ends_well (const char *what, const char *text, const char *end)
   if (end == text)
     return refuse (what, text, "expected a decimal, octal (0...) or hexadecimal (0x...) number");
   if (*end != '\0')
-    return refuse (what, text, "something follows the number");
+    return refuse (what, text, "expected nothing after the number");
   return 0;
 }
 
@@ -50,7 +50,7 @@ parse_unsigned (const char *what, const char *text, uint64_t most, uint64_t *res
   const char *at = text;
   char *end;
 
-  /* strtoumax would take a negative number for a large one. */
+  /* strtoumax would convert a negative number to a large one. */
   while (isspace ((unsigned char) *at))
     at++;
   if (*at == '-')

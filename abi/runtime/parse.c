@@ -12,7 +12,7 @@
 #include "internal.h"
 #include "nbdkit-plugin.h"
 
-/* The power of two that a suffix stands for, or -1. A _ may stand in front of the letter, which 0x1_b needs. */
+/* The exponent of the power of two that a suffix means, or -1. `_` may precede the letter, as 0x1_b needs. */
 static int
 suffix_shift (const char *suffix)
 {
@@ -32,8 +32,8 @@ suffix_shift (const char *suffix)
   return -1;
 }
 
-/* The number that the digits at `text` are the beginning of: 0x means hexadecimal, 0 octal. Returns where it ends, or
- * NULL where it is larger than 2^63-1. As src/lib/size.ts has it; strtoumax (3) takes more with some C libraries. */
+/* Parse the number at the start of `text`: 0x means hexadecimal, 0 octal. Returns its end, or NULL if it is larger than
+ * 2^63-1. It accepts what src/lib/size.ts accepts; strtoumax(3) accepts more with some C libraries. */
 static const char *
 parse_digits (const char *text, uint64_t *result)
 {
@@ -112,7 +112,7 @@ path_is_missing (const char *path, const char *what)
   return 1;
 }
 
-/* The result is freed by the caller. */
+/* The caller frees the result. */
 RT_EXPORT char *
 nbdkit_absolute_path (const char *path)
 {
@@ -139,7 +139,7 @@ nbdkit_absolute_path (const char *path)
   return result;
 }
 
-/* The result is freed by the caller. */
+/* The caller frees the result. */
 RT_EXPORT char *
 nbdkit_realpath (const char *path)
 {

@@ -1,4 +1,5 @@
-/* nbdkit_read_password and nbdkit_stdio_safe: nbdkit-plugin(3), "Reading passwords" and the section after it. */
+/* nbdkit_read_password and nbdkit_stdio_safe: nbdkit-plugin(3), "Reading passwords" and "Safely interacting with stdin
+ * and stdout". */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -27,7 +28,7 @@ nbdkit_stdio_safe (void)
   return atomic_load (&stdio_safe);
 }
 
-/* The first line of `file` without its end; an empty file is an empty password. Closes `file`. */
+/* Read the first line of `file`, without the newline; of an empty file an empty password. Closes `file`. */
 static int
 read_line (FILE *file, const char *what, char **password)
 {
@@ -70,7 +71,7 @@ read_file (int fd, const char *what, char **password)
   return read_line (file, what, password);
 }
 
-/* What a signal that ends the process puts right first: a shell that goes on would show nothing of what is typed. */
+/* The terminal, whose echo must be restored before a signal ends the process: the shell would not show typed text. */
 static struct {
   int fd;
   struct termios before;
@@ -89,7 +90,7 @@ show_and_end (int number)
   for (size_t i = 0; i < ENDING; i++)
     if (ending[i] == number)
       sigaction (number, &previous[i], NULL);
-  /* Blocked until the handler returns. */
+  /* The signal is blocked until the handler returns. */
   raise (number);
   errno = saved_errno;
 }
@@ -108,7 +109,7 @@ hide_input (int fd)
     if (previous[i].sa_handler != SIG_IGN)
       sigaction (ending[i], &action, NULL);
   }
-  /* What was typed before is thrown away, so that the question comes afterwards: a program may answer it at once. */
+  /* TCSAFLUSH drops earlier input, so the caller prints the prompt afterwards: a program may answer it at once. */
   silent = terminal.before;
   silent.c_lflag &= ~(tcflag_t) ECHO;
   return tcsetattr (fd, TCSAFLUSH, &silent);
@@ -122,8 +123,8 @@ show_input (void)
     sigaction (ending[i], &previous[i], NULL);
 }
 
-/* Ask on the terminal of the process, wherever stdin comes from, with echo off. Only a process that has no terminal is
- * asked on its stdin, which may still be one. */
+/* Ask on the controlling terminal, with echo off, whatever stdin is. A process without one asks on stdin, which may
+ * still be a terminal. */
 static int
 read_terminal (char **password)
 {
@@ -143,7 +144,7 @@ read_terminal (char **password)
     out = STDERR_FILENO;
   }
   if (in == -1 || hide_input (in) == -1) {
-    nbdkit_error ("password=-: the terminal cannot be asked: %m");
+    nbdkit_error ("password=-: cannot read from the terminal: %m");
     if (in != -1)
       close (in);
     return -1;
@@ -157,8 +158,8 @@ read_terminal (char **password)
   return result;
 }
 
-/* `-` asks, `-FD` reads a descriptor, `+FILE` a file, anything else is the password itself.
- * *password is freed by the caller. */
+/* `-` asks, `-FD` reads a descriptor, `+FILE` reads a file; any other value is the password itself. The caller frees
+ * *password. */
 RT_EXPORT int
 nbdkit_read_password (const char *value, char **password)
 {

@@ -1,4 +1,4 @@
-/* What modules may do to the process that they share with the server, and what they learn of it. */
+/* Stands between modules and the process that they share with the server: its pid, its descriptors and its end. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -13,10 +13,11 @@
 #include <unistd.h>
 
 #include "internal.h"
+#include "runtime-limits.h"
 
 static pid_t own_pid;
 
-/* libc's own: a call by name may find ours. */
+/* libc's functions. A call by name may reach ours. */
 static struct {
   pid_t (*getpid) (void);
   int (*close) (int);
@@ -26,7 +27,7 @@ static struct {
   void (*_exit) (int) __attribute__ ((noreturn));
 } libc;
 
-/* Modules find `ours` under that name, unless libc has no such function. Returns what libc has. */
+/* Let modules find `ours` by this name, unless libc lacks the function. Returns libc's function. */
 static void *
 replace (const char *name, void *ours)
 {
@@ -37,11 +38,11 @@ replace (const char *name, void *ours)
   return theirs;
 }
 
-/* Whether a module calls a function from `caller`. A process that a module has forked may do as it likes. */
+/* Whether the call from `caller` is a module's. A process that a module has forked is not restricted. */
 static bool
-calls (struct rt_accused *accused, const void *caller)
+calls (struct rt_culprit *culprit, const void *caller)
 {
-  return libc.getpid () == own_pid && rt_accuse (accused, (uintptr_t) caller, NULL);
+  return libc.getpid () == own_pid && rt_find_culprit (culprit, (uintptr_t) caller, NULL);
 }
 
 /* ---- getpid */
@@ -64,9 +65,8 @@ rt_set_pid (int32_t pid)
 
 /* ---- descriptors */
 
-/* By descriptor: the inode + 1 of what the server has there. */
-#define MOST_DESCRIPTORS 65536
-static _Atomic uint64_t own_inodes[MOST_DESCRIPTORS];
+/* For each of the server's descriptors, the inode + 1 of its file; else 0. */
+static _Atomic uint64_t own_inodes[MAX_OWN_DESCRIPTORS];
 
 static uint64_t
 inode_of (int fd)
@@ -79,24 +79,24 @@ inode_of (int fd)
 void
 rt_own_descriptor (int32_t fd)
 {
-  if (fd >= 0 && fd < MOST_DESCRIPTORS)
+  if (fd >= 0 && fd < MAX_OWN_DESCRIPTORS)
     atomic_store (&own_inodes[fd], inode_of (fd));
 }
 
-/* What the server has closed may be a module's by now. */
+/* Compares inodes, since a module may have opened a descriptor that the server has closed. */
 static bool
 is_own (int fd)
 {
-  uint64_t inode = fd < 0 || fd >= MOST_DESCRIPTORS ? 0 : atomic_load (&own_inodes[fd]);
+  uint64_t inode = fd < 0 || fd >= MAX_OWN_DESCRIPTORS ? 0 : atomic_load (&own_inodes[fd]);
 
   return inode != 0 && inode == inode_of (fd);
 }
 
-/* Bun's are not inherited, and those that the user has passed on are. */
+/* Protect the descriptors that Bun has opened, which have FD_CLOEXEC. Those that the user has passed on lack it. */
 static void
-own_what_is_there (void)
+own_first_descriptors (void)
 {
-  for (int fd = 3; fd < 1024; fd++) {
+  for (int fd = 3; fd < FIRST_DESCRIPTORS; fd++) {
     int flags = fcntl (fd, F_GETFD);
 
     if (flags != -1 && (flags & FD_CLOEXEC))
@@ -107,16 +107,16 @@ own_what_is_there (void)
 static bool
 refuses (int fd, const void *caller)
 {
-  static _Atomic int said;
-  struct rt_accused accused;
+  static _Atomic int logged;
+  struct rt_culprit culprit;
   char deed[60];
 
-  if (!is_own (fd) || !calls (&accused, caller))
+  if (!is_own (fd) || !calls (&culprit, caller))
     return false;
   snprintf (deed, sizeof deed, " tried to close descriptor %d", fd);
-  /* Mostly it is a loop. */
-  if (!atomic_exchange (&said, 1))
-    rt_accuse_say (&accused, deed, "it is the server's and stays open");
+  /* Log it once, since most callers close many descriptors in a loop. */
+  if (!atomic_exchange (&logged, 1))
+    rt_log_culprit (&culprit, deed, "it is the server's and stays open");
   errno = EBADF;
   return true;
 }
@@ -139,11 +139,11 @@ dup3_of_modules (int from, int to, int flags)
   return refuses (to, __builtin_return_address (0)) ? -1 : libc.dup3 (from, to, flags);
 }
 
-/* All but the server's. */
+/* Close all descriptors of the range except the server's. */
 static int
 close_range_for (unsigned first, unsigned last, int flags, const void *caller)
 {
-  for (unsigned fd = first; fd <= last && fd < MOST_DESCRIPTORS; fd++) {
+  for (unsigned fd = first; fd <= last && fd < MAX_OWN_DESCRIPTORS; fd++) {
     if (atomic_load (&own_inodes[fd]) == 0 || !refuses ((int) fd, caller))
       continue;
     if (fd > first && libc.close_range (first, fd - 1, flags) == -1)
@@ -168,46 +168,46 @@ closefrom_of_modules (int first)
 /* ---- the end */
 
 static void
-say_that_it_ends (const struct rt_accused *accused, const char *function, int status)
+log_end (const struct rt_culprit *culprit, const char *function, int status)
 {
   char words[60];
 
   snprintf (words, sizeof words, "the server ends with status %d", status & 0xff);
-  rt_accuse_say (accused, function, words);
+  rt_log_culprit (culprit, function, words);
 }
 
-/* By exit, even if libc calls it for a module. */
+/* Runs in exit(3), which libc may also call for a module. */
 static void
 at_exit (int status, void *unused)
 {
-  struct rt_accused accused;
+  struct rt_culprit culprit;
 
   (void) unused;
-  if (libc.getpid () == own_pid && rt_accuse (&accused, 0, __builtin_frame_address (0)))
-    say_that_it_ends (&accused, " called exit", status);
+  if (libc.getpid () == own_pid && rt_find_culprit (&culprit, 0, __builtin_frame_address (0)))
+    log_end (&culprit, " called exit", status);
 }
 
 static __attribute__ ((noreturn)) void
 _exit_of_modules (int status)
 {
-  struct rt_accused accused;
+  struct rt_culprit culprit;
 
-  if (calls (&accused, __builtin_return_address (0)))
-    say_that_it_ends (&accused, " called _exit", status);
+  if (calls (&culprit, __builtin_return_address (0)))
+    log_end (&culprit, " called _exit", status);
   libc._exit (status);
 }
 
 void
 rt_process_start (void)
 {
-  /* err(3) and the like print it. */
+  /* err(3) and similar functions print this name. */
   static char name[] = "nbdkit";
 
   program_invocation_name = name;
   program_invocation_short_name = name;
   own_pid = getpid ();
-  rt_accuse_start ();
-  own_what_is_there ();
+  rt_culprit_start ();
+  own_first_descriptors ();
   on_exit (at_exit, NULL);
   *(void **) &libc.getpid = replace ("getpid", (void *) getpid_of_modules);
   *(void **) &libc.close = replace ("close", (void *) close_of_modules);
@@ -216,6 +216,6 @@ rt_process_start (void)
   *(void **) &libc.close_range = replace ("close_range", (void *) close_range_of_modules);
   *(void **) &libc._exit = replace ("_exit", (void *) _exit_of_modules);
   replace ("_Exit", (void *) _exit_of_modules);
-  /* It calls close_range, which libc has if it has this. */
+  /* Our closefrom calls libc's close_range. A libc with closefrom has it. */
   replace ("closefrom", (void *) closefrom_of_modules);
 }

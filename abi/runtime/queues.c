@@ -14,9 +14,7 @@
 #include <time.h>
 
 #include "internal.h"
-
-/* Threads that are kept for later. */
-#define MAX_IDLE 64
+#include "runtime-limits.h"
 
 /* Calls are long if they take more nanoseconds than this on average: a little more than JavaScript needs to send one
  * and to handle its result, so a single thread would hold JavaScript up. */
@@ -352,7 +350,7 @@ rt_serve (uint32_t slot)
     serve (queue);
   }
   nr_serving--;
-  stays = nr_idle < MAX_IDLE;
+  stays = nr_idle < MAX_IDLE_THREADS;
   if (stays)
     idle[nr_idle++] = slot;
   pthread_mutex_unlock (&lock);

@@ -1,5 +1,5 @@
-/* The end of connections and of the server, nbdkit_nanosleep, which it cuts short, and nbdkit_shutdown:
- * nbdkit-plugin(3), "SLEEPING" and "SHUTDOWN". */
+/* nbdkit_nanosleep, which ends early when the connection or the server ends, and nbdkit_shutdown: nbdkit-plugin(3),
+ * "SLEEPING" and "SHUTDOWN". */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <limits.h>
@@ -20,7 +20,7 @@
 /* The server stops. */
 static _Atomic int32_t server_ends;
 
-/* What sleepers sleep on: counts the ends of connections, and of the server. */
+/* The futex of all sleepers. It counts the ends of connections and of the server. */
 static _Atomic uint32_t ends;
 
 static void
@@ -58,7 +58,7 @@ nbdkit_nanosleep (unsigned seconds, unsigned nanoseconds)
   struct timespec until;
 
   if (seconds >= INT_MAX - nanoseconds / NANOSECONDS) {
-    nbdkit_error ("a sleep of %u seconds was asked for: expected less than %d", seconds, INT_MAX);
+    nbdkit_error ("nbdkit_nanosleep: %u seconds: expected less than %d", seconds, INT_MAX);
     errno = EINVAL;
     return -1;
   }
@@ -73,9 +73,9 @@ nbdkit_nanosleep (unsigned seconds, unsigned nanoseconds)
     uint32_t seen = atomic_load (&ends);
 
     if (has_ended (connection)) {
-      nbdkit_error ("a sleep was cut short: the %s", connection == NULL || atomic_load (&server_ends)
-                                                          ? "server stops"
-                                                          : "client is gone or the server stops");
+      nbdkit_error ("nbdkit_nanosleep: interrupted: the %s", connection == NULL || atomic_load (&server_ends)
+                                                               ? "server stops"
+                                                               : "client is gone or the server stops");
       errno = ESHUTDOWN;
       return -1;
     }
@@ -95,18 +95,18 @@ rt_on_shutdown (void (*asked) (void))
   atomic_store (&on_shutdown, asked);
 }
 
-/* Not by a signal, where JavaScript can be told: a user's signal that comes then is not the second one, which would
- * end the process at once. */
+/* Notify JavaScript rather than send a signal if possible: a signal of the user would then count as the second one,
+ * which ends the process at once. */
 RT_EXPORT void
 nbdkit_shutdown (void)
 {
   static _Atomic int32_t asked;
-  void (*tell) (void) = atomic_load (&on_shutdown);
+  void (*notify) (void) = atomic_load (&on_shutdown);
 
   if (atomic_load (&server_ends) || atomic_exchange (&asked, 1))
     return;
-  if (tell != NULL)
-    tell ();
+  if (notify != NULL)
+    notify ();
   else
     kill (getpid (), SIGTERM);
 }

@@ -1,9 +1,8 @@
-/* Chooses what modules find under a name: hides what the program that loads them exports, and
- * replaces functions of libc.
+/* Changes which symbols modules find: hides those of the program, and replaces functions of libc.
  *
- * The dynamic linker looks for every symbol in the program first. Bun's program exports libuv's
- * functions, as stubs that end the process, and those of Node's addons, and so modules and their
- * libraries would call these instead of their own. A symbol with no value is passed over.
+ * The dynamic linker looks for every symbol in the program first. Bun's program exports the functions of libuv, as
+ * stubs that end the process, and those of Node's addons. Modules and their libraries would call these instead of their
+ * own. The linker skips symbols without a value.
  */
 #define _GNU_SOURCE
 #include <elf.h>
@@ -30,17 +29,17 @@ struct object {
   const char *strings;
   const ElfW (Rela) *relocations;
   size_t nr_relocations;
-  int protection; /* of the memory that has the symbols */
+  int protection; /* of the memory with the symbols */
 };
 
-/* Where a pointer of the dynamic section points to: the dynamic linker may have added the base already. */
+/* The address for a pointer of the dynamic section, to which the dynamic linker may have added the base already. */
 static uintptr_t
 located (const struct dl_phdr_info *info, ElfW (Addr) value)
 {
   return value < info->dlpi_addr ? info->dlpi_addr + value : value;
 }
 
-/* How many symbols there are: the GNU hash table ends with the chain that begins last. */
+/* The number of symbols: the GNU hash table ends with the chain that starts last. */
 static uint32_t
 count_symbols (const uint32_t *table)
 {
@@ -110,7 +109,7 @@ read_object (const struct dl_phdr_info *info, struct object *object)
   return true;
 }
 
-/* Variables of libc live in the program where it uses them: stdout, environ. */
+/* Variables of libc that the program uses, such as stdout and environ, are in the program, by copy relocations. */
 static bool
 is_copy (const struct object *object, uint32_t symbol)
 {
@@ -121,7 +120,7 @@ is_copy (const struct object *object, uint32_t symbol)
   return false;
 }
 
-/* The copies of one variable (environ and __environ) have one address, and one relocation. */
+/* Two names of one variable (environ and __environ) have the same address, and only one relocation. */
 static bool
 is_libc_variable (const struct object *object, const ElfW (Sym) *symbol)
 {
@@ -131,7 +130,7 @@ is_libc_variable (const struct object *object, const ElfW (Sym) *symbol)
   return false;
 }
 
-/* What is done with a symbol that is defined in the object. */
+/* Changes a symbol that the object defines. */
 typedef void change (const struct object *object, ElfW (Sym) *symbol, const void *data);
 
 /* Returns 0 or an errno. */
@@ -180,7 +179,8 @@ visit (struct dl_phdr_info *info, size_t size, void *data)
   is_ours = has_address (info, (uintptr_t) &rt_hide_symbols);
   if ((!is_program && !is_ours) || !read_object (info, &object))
     return 0;
-  /* Of the runtime modules need all that is not for JavaScript. Where it is a part of the program, there is no Bun. */
+  /* Hide all symbols of the program, and the runtime's rt_* functions, which only JavaScript calls. If the runtime is
+   * part of the program, as in tests, the program is not Bun. */
   err = is_program && is_ours ? 0 : change_symbols (&object, hide, is_program ? "" : "rt_");
   if (err != 0)
     hidden->err = err;
@@ -199,7 +199,7 @@ rt_hide_symbols (void)
 struct replacement {
   const char *name;
   uintptr_t theirs, ours;
-  uintptr_t base; /* what values of the library's symbols count from */
+  uintptr_t base; /* the values of the library's symbols are relative to it */
   int err;
 };
 

@@ -382,7 +382,7 @@ rt_upcall (void *nxdata, struct rt_upcall *upcall, struct rt_answer *answer)
   err = upcall->target == 0 ? EINVAL : this_slot == -1 ? become_foreign () : 0;
   if (err != 0) {
     if (upcall->target == 0)
-      rt_next_complain (next);
+      rt_next_log_misuse (next);
     errno = err;
     return -1;
   }

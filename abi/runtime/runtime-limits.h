@@ -1,0 +1,39 @@
+/* The tuned numbers of the native runtime, except those that JavaScript shares (RT_MAX_* in runtime.h). Units are in
+ * the names; "bench" is a section of bench/README.md. */
+#ifndef NBDKIT_BUN_RUNTIME_LIMITS_H
+#define NBDKIT_BUN_RUNTIME_LIMITS_H
+
+/* Idle request threads that are kept for later calls. Each takes some pages. bench: "Other figures", the last rows. */
+#define MAX_IDLE_THREADS 64
+
+/* How long a thread polls for the answer of an upcall before it sleeps, if JavaScript is polling as well. bench:
+ * "Limits". */
+#define ANSWER_POLL_MICROSECONDS 20
+
+/* Checks of a poll between two readings of the clock, which takes longer than a check. */
+#define CHECKS_PER_CLOCK 20
+
+/* Freed pointers to layers that are kept, so that a late call through one is refused instead of reaching another
+ * client's layer. bench: "What clients leave behind". */
+#define MAX_FREED_NEXTS 4096
+
+/* Modules in a chain. Each takes some words of static memory. */
+#define MAX_MODULES 1024
+
+/* Descriptors below this number are protected from modules; higher ones are not. A server with more has thousands of
+ * clients. Each takes 8 bytes of static memory once it is used. */
+#define MAX_OWN_DESCRIPTORS 65536
+
+/* Descriptors below this number are protected at the start. Bun opens a few tens before. */
+#define FIRST_DESCRIPTORS 1024
+
+/* The part of a stack that is searched for return addresses in modules: some hundred calls. */
+#define SEARCHED_STACK_BYTES 65536
+
+/* The stack of the crash handler, whose largest frames are 5,000 bytes for a line and 4,096 for part of a stack. */
+#define CRASH_STACK_BYTES 32768
+
+/* How long a module's message waits for the reader of the log: logPatienceMs in src/lib/limits.ts. */
+#define LOG_PATIENCE_MS 2000
+
+#endif /* NBDKIT_BUN_RUNTIME_LIMITS_H */
