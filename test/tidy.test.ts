@@ -4,9 +4,11 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import {
+  benchSections,
   codeLines,
   deadLinks,
   timesOfPhrase,
+  uncommentedLimits,
   unpackedLinks,
   wideComments,
   wideProse,
@@ -152,6 +154,19 @@ test("no manual and no comment is wider than 120 columns", () => {
       return lines.map((line) => `${path}:${line} columns`);
     });
   expect(wide).toEqual([]);
+});
+
+describe.each(files.filter((path) => /\blimits\.(ts|h)$/.test(path)))("%s", (path) => {
+  test("has a comment above each number", () => {
+    expect(uncommentedLimits(read(path))).toEqual([]);
+  });
+
+  test("names sections that bench/README.md has", () => {
+    const headings = [...read("bench/README.md").matchAll(/^##+ (.+)$/gm)].map(([, heading = ""]) =>
+      heading.replaceAll("`", ""),
+    );
+    expect(headings).toEqual(expect.arrayContaining(benchSections(read(path))));
+  });
 });
 
 test("every test waits for what it expects of a promise", () => {

@@ -2,11 +2,13 @@
 import { describe, expect, test } from "bun:test";
 
 import {
+  benchSections,
   codeLines,
   deadLinks,
   isPacked,
   linkTargets,
   timesOfPhrase,
+  uncommentedLimits,
   unpackedLinks,
   wideComments,
   wideProse,
@@ -147,4 +149,25 @@ test("withoutCode keeps the numbers of lines", () => {
 test("codeLines counts lines that are neither blank nor comments", () => {
   const code = '/** Doc\n * more\n */\n// line\n\nlet x = 1; // why\n#include "a.h"\n# comment\n';
   expect(codeLines(code)).toBe(2);
+});
+
+describe("uncommentedLimits", () => {
+  test("reports numbers without a comment directly above", () => {
+    const typescript =
+      "/** Reason. */\n\nexport const first = 1;\nexport const second = 2 << 10;\n";
+    expect(uncommentedLimits(typescript)).toEqual(["first", "second"]);
+    expect(uncommentedLimits("#ifndef A_H\n#define A_H\n\n#define FIRST 1\n")).toEqual(["FIRST"]);
+  });
+
+  test("accepts comments of one line and of several", () => {
+    const typescript =
+      "/** Reason. */\nexport const first = 1;\n/**\n * More.\n */\nexport const second = 2;";
+    expect(uncommentedLimits(typescript)).toEqual([]);
+    expect(uncommentedLimits("/* Reason,\n * longer. */\n#define FIRST 1\n")).toEqual([]);
+  });
+});
+
+test("benchSections finds sections, even over the end of a line", () => {
+  const code = '/** Why. bench: "Holes". */\n/**\n * Why. bench: "Two\n * clients", row 1.\n */\n';
+  expect(benchSections(code)).toEqual(["Holes", "Two clients"]);
 });

@@ -1,4 +1,4 @@
-/** The checks of test/tidy.test.ts that read text: width of prose, links, words, lines of code. */
+/** The checks of test/tidy.test.ts that read text: width of prose, links, words, lines of code, tuned numbers. */
 import { dirname, join, normalize } from "node:path";
 
 /** The widest line of a manual or a comment, in columns. */
@@ -93,4 +93,19 @@ export function timesOfPhrase(text: string, phrase: string): number {
   const words = phrase.replaceAll(" ", String.raw`\s+`);
   const found = new RegExp(String.raw`(?<![\w"'=:/-]|-u )\b${words}\b(?![\w:=/(]|-)`, "gi");
   return [...flowing.matchAll(found)].length;
+}
+
+/** Tuned numbers, in TypeScript or C, that have no comment directly above them. */
+export function uncommentedLimits(code: string): string[] {
+  const lines = code.split("\n");
+  return lines.flatMap((line, index) => {
+    const name = /^(?:export const|#define) (\w+)(?: =)? \S/.exec(line)?.[1];
+    return name === undefined || lines[index - 1]?.endsWith("*/") === true ? [] : [name];
+  });
+}
+
+/** The sections of bench/README.md that comments name as `bench: "SECTION"`. */
+export function benchSections(code: string): string[] {
+  const flowing = code.replaceAll(/\s*\n\s*\*(?!\/)\s*/g, " ");
+  return [...flowing.matchAll(/\bbench: "([^"]+)"/g)].map((found) => found[1] ?? "");
 }
