@@ -47,8 +47,8 @@ async function randomHandshake(random: Random): Promise<string> {
 }
 
 function plain(random: Random): Script {
-  const world = "plain";
-  return { world, steps: handshake(random, world).map((message) => send(message)) };
+  const configuration = "plain";
+  return { configuration, steps: handshake(random, configuration).map((message) => send(message)) };
 }
 
 /** A write whose last byte never comes. */

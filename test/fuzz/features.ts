@@ -1,4 +1,4 @@
-/** What was seen of a server, as numbers: a script that shows something new is worth keeping. */
+/** The features of a server that a script shows, as numbers. A script that shows a new one is kept. */
 
 export type Features = Set<number>;
 
@@ -8,7 +8,7 @@ function hash(text: string): number {
   return h >>> 0;
 }
 
-/** Lines by what they say, whatever the numbers and names in them. */
+/** The feature of each log line, by its text without numbers and names. */
 const knownLines = new Map<string, number>();
 
 function line(text: string): number {
@@ -20,13 +20,13 @@ function line(text: string): number {
 
 export const kinds = {
   line,
-  /** An option, how it was answered, and the one before it. */
+  /** An option, its reply, and the option before it. */
   option: (option: number, reply: number, before: number): number =>
     hash(`${option} ${reply} ${before}`) * 4 + 1,
-  /** A request with its flags, and its error; what is large has a class of its own. */
+  /** A request's type, flags and error. All flags above 31 count as one. */
   request: (type: number, flags: number, error: number): number =>
     (((type & 0xff) * 64 + (flags & 31) + (flags > 31 ? 32 : 0)) * 128 + (error & 127)) * 4 + 2,
-  /** A kind of chunk, the request that it belongs to, and how many came before it. */
+  /** A chunk's type, its request's type, and the number of chunks before it. */
   chunk: (type: number, request: number, before: number): number =>
     ((type * 16 + (request & 15)) * 4 + Math.min(before, 3)) * 4 + 3,
 };

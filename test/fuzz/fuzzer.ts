@@ -1,25 +1,25 @@
 /**
- * Plays scripts to connections in this process: new ones out of the grammar, and changed ones out of a corpus to
- * which every script is added that shows something new.
+ * Plays scripts to connections in this process: new ones from the grammar, and mutations of a corpus, to which every
+ * script with a new feature is added.
  */
 import { log } from "../../src/lib/log.ts";
+import { check, type Checked } from "./check.ts";
+import { configurationNames, type FuzzServer, openServer } from "./configurations.ts";
 import type { Features } from "./features.ts";
 import { script } from "./grammar.ts";
-import { judge, type Verdict } from "./judge.ts";
 import { mutated } from "./mutate.ts";
 import { play } from "./play.ts";
 import { Random } from "./random.ts";
 import type { Script } from "./script.ts";
-import { openWorld, type World, worldNames } from "./worlds.ts";
 
 export interface Failure {
   readonly script: Script;
   readonly error: Error;
 }
 
-/** Scripts are played with debug lines once in so many times, since those cost more than all the rest. */
-const talks = 16;
-/** What is larger is not kept: it would be copied too often. */
+/** One in this many scripts is played with debug lines, which take longer than everything else. */
+const verboseEvery = 16;
+/** Larger scripts are not kept, since mutations copy them. */
 const mostKeptBytes = 256 << 10;
 
 export class Fuzzer implements AsyncDisposable {
@@ -27,34 +27,34 @@ export class Fuzzer implements AsyncDisposable {
   messages = 0;
   readonly corpus: Script[] = [];
   readonly #seen: Features = new Set();
-  readonly #worlds: ReadonlyMap<string, World>;
+  readonly #servers: ReadonlyMap<string, FuzzServer>;
 
-  private constructor(worlds: ReadonlyMap<string, World>) {
-    this.#worlds = worlds;
+  private constructor(servers: ReadonlyMap<string, FuzzServer>) {
+    this.#servers = servers;
   }
 
   static async open(): Promise<Fuzzer> {
-    const worlds = new Map<string, World>();
-    for (const name of worldNames) worlds.set(name, await openWorld(name));
-    return new Fuzzer(worlds);
+    const servers = new Map<string, FuzzServer>();
+    for (const name of configurationNames) servers.set(name, await openServer(name));
+    return new Fuzzer(servers);
   }
 
   get features(): number {
     return this.#seen.size;
   }
 
-  /** Play scripts until `goOn` says no, or one fails. */
+  /** Play scripts until `goOn` returns false, or one fails. */
   async run(seed: number, goOn: () => boolean): Promise<Failure | undefined> {
     const random = new Random(seed);
     while (goOn()) {
       const next = this.#next(random);
-      const error = await this.attempt(next, random.once(talks));
+      const error = await this.attempt(next, random.once(verboseEvery));
       if (error !== undefined) return { script: next, error };
     }
     return undefined;
   }
 
-  /** Play one script, and keep it where it shows something new. Returns what the server did wrong. */
+  /** Play one script, and keep it if it shows a new feature. Returns the server's mistake. */
   async attempt(it: Script, verbose = false): Promise<Error | undefined> {
     try {
       const { features, messages } = await this.#play(it, verbose);
@@ -69,17 +69,17 @@ export class Fuzzer implements AsyncDisposable {
     }
   }
 
-  /** What a script shows, whether that was seen before or not. */
+  /** All features that a script shows, new or not. */
   async featuresOf(it: Script): Promise<Features> {
     return (await this.#play(it, true)).features;
   }
 
-  async #play(it: Script, verbose: boolean): Promise<Verdict> {
-    const world = this.#worlds.get(it.world);
-    if (world === undefined) throw new Error(`no such world: ${it.world}`);
+  async #play(it: Script, verbose: boolean): Promise<Checked> {
+    const server = this.#servers.get(it.configuration);
+    if (server === undefined) throw new Error(`no such server: ${it.configuration}`);
     log.verbose = verbose;
     try {
-      return judge(world.facts, it, await play(world, it.steps));
+      return check(server.facts, it, await play(server, it.steps));
     } finally {
       log.verbose = false;
     }
@@ -91,16 +91,16 @@ export class Fuzzer implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const world of this.#worlds.values()) await world[Symbol.asyncDispose]();
+    for (const server of this.#servers.values()) await server[Symbol.asyncDispose]();
   }
 }
 
-/** The largest script of a corpus that is worth a file. */
+/** Larger scripts of a corpus are not written to files. */
 const mostBytes = 1500;
-/** A script that shows fewer things that no other one shows is left out. */
+/** A script that shows fewer features that no other script shows is left out. */
 const fewest = 3;
 
-/** A few scripts that show all that the short ones of the corpus show together. */
+/** A few scripts that together show most features of the short scripts in the corpus. */
 export async function distilled(fuzzer: Fuzzer): Promise<readonly Script[]> {
   const left: { readonly it: Script; readonly shows: Features }[] = [];
   for (const it of fuzzer.corpus) {

@@ -1,11 +1,11 @@
-/** Makes scripts of clients that mostly keep to the protocol, and sometimes do not. */
+/** Makes scripts of clients that mostly follow the protocol, and sometimes violate it. */
 import { bytes, infoPayload, metaPayload, option } from "#test/client";
 
-import { diskBytes } from "./moody.ts";
-import { hello } from "./null-tls.ts";
+import { configurationNames } from "./configurations.ts";
+import { diskBytes } from "./flaky-plugin.ts";
+import { handshakeMessage } from "./null-tls.ts";
 import type { Random } from "./random.ts";
 import { joined, type Script, send, type Step } from "./script.ts";
-import { worldNames } from "./worlds.ts";
 
 const base = "base:allocation";
 const names = [
@@ -33,7 +33,7 @@ const queries = [
 ];
 const numbers = [0, 1, 2, 3, 5, 6, 7, 8, 8, 9, 9, 10, 10, 10, 10, 11, 99, 0xffffffff];
 
-/** Numbers at which something changes. */
+/** Numbers at which the server's behaviour changes. */
 const edges = [
   0,
   1,
@@ -50,20 +50,21 @@ const edges = [
   0xffffffff,
 ];
 
-/** Most requests are small: what many bytes do is seen with few of them. */
+/** Most requests are small, since a few large ones are enough. */
 const smallCounts = [0, 1, 100, 512, 512, 512, 513, 1024, 4096];
 
 export function script(random: Random): Script {
-  const world = random.pick(worldNames);
+  const configuration = random.pick(configurationNames);
   const messages: Uint8Array[] = [];
-  if (world !== "oldstyle" || random.once(16)) messages.push(...handshake(random, world));
+  if (configuration !== "oldstyle" || random.once(16))
+    messages.push(...handshake(random, configuration));
   const onlyReads = random.once(5);
   const count = onlyReads ? 30 : random.once(4) ? 2000 : 100;
   for (let i = random.below(count); i > 0; i--) {
     messages.push(onlyReads ? randomRead(random) : randomRequest(random));
   }
   if (random.once(3)) messages.push(request({ type: 2, flags: 0, offset: 0n, count: 0 }));
-  return { world, steps: arranged(random, messages) };
+  return { configuration, steps: arranged(random, messages) };
 }
 
 /** One message, for mutations. */
@@ -71,15 +72,14 @@ export function message(random: Random): Uint8Array {
   return random.once(3) ? randomOption(random) : randomRequest(random);
 }
 
-/** Flags and options of a client, most of whom get as far as requests. */
-export function handshake(random: Random, world: string): Uint8Array[] {
+/** Flags and options of a client. Most clients get as far as requests. */
+export function handshake(random: Random, configuration: string): Uint8Array[] {
   const flags = random.once(12) ? random.pick([0, 1, 2, 4, 0x80000003]) : 3;
   const options = [bytes(flags)];
-  if (world.endsWith("tls") && !random.once(4)) options.push(option(5), hello);
+  if (configuration.endsWith("tls") && !random.once(4)) options.push(option(5), handshakeMessage);
   for (let i = random.below(random.once(10) ? 40 : 6); i > 0; i--) {
     options.push(randomOption(random));
   }
-  // Most get as far as requests.
   if (!random.once(3)) options.push(option(8));
   if (!random.once(3)) options.push(option(10, metaPayload("main", [base])));
   if (random.once(6)) options.push(option(1, bytes(random.pick(names))));
@@ -91,7 +91,7 @@ function randomOption(random: Random): Uint8Array {
   const number = random.pick(numbers);
   switch (number) {
     case 1:
-      // It ends the handshake.
+      // EXPORT_NAME ends the handshake.
       return random.once(8) ? option(1, bytes(random.pick(names))) : option(3);
     case 2:
       return random.once(8) ? option(2) : option(99);
@@ -101,8 +101,8 @@ function randomOption(random: Random): Uint8Array {
     case 9:
     case 10: {
       const count = random.below(4);
-      const asked = Array.from({ length: count }, () => random.pick(queries));
-      return option(number, metaPayload(random.pick(names), asked));
+      const wanted = Array.from({ length: count }, () => random.pick(queries));
+      return option(number, metaPayload(random.pick(names), wanted));
     }
     default:
       return option(number, random.once(4) ? random.bytes(random.below(40)) : new Uint8Array(0));
@@ -127,11 +127,11 @@ function randomRequest(random: Random): Uint8Array {
   if (random.once(2000)) return request(plain, 0, 0x25609514);
   if (random.once(200)) return request({ ...plain, offset: (1n << 63n) - 1n });
   if (random.once(200)) return request({ ...plain, offset: (1n << 64n) - 1n });
-  // What announces much data brings none: what follows is taken for it.
+  // A write of many bytes has no data, so the server takes the next messages for it.
   return request(plain, type === 1 && (count <= 128 << 10 || !random.once(50)) ? count : 0);
 }
 
-/** A larger read: its data can be compared, since there are no writes. */
+/** A larger read. Its data can be compared, since the script has no writes. */
 function randomRead(random: Random): Uint8Array {
   const count = random.once(3) ? random.pick(smallCounts) : random.below(diskBytes);
   const offset = BigInt(random.below(diskBytes - count));
@@ -147,7 +147,7 @@ interface Fields {
   readonly count: number;
 }
 
-/** A request with a cookie of its own, and with so much data that does not matter. */
+/** A request with a cookie of its own and `dataBytes` of any data. */
 function request(fields: Fields, dataBytes = 0, magic = 0x25609513): Uint8Array {
   const data = new Uint8Array(28 + Math.min(dataBytes, diskBytes + 1));
   const view = new DataView(data.buffer);
@@ -161,7 +161,7 @@ function request(fields: Fields, dataBytes = 0, magic = 0x25609513): Uint8Array 
   return data;
 }
 
-/** Cut what is sent into pieces, with what else a connection goes through in between. */
+/** Cut the messages into pieces, with other events of the connection in between. */
 function arranged(random: Random, messages: readonly Uint8Array[]): Step[] {
   const all = joined(messages);
   const steps: Step[] = [];
@@ -177,7 +177,7 @@ function arranged(random: Random, messages: readonly Uint8Array[]): Step[] {
   return steps;
 }
 
-/** Something that happens while the client sends. */
+/** An event while the client sends. */
 export function event(random: Random): Step {
   if (random.once(60)) return { kind: random.pick(["end", "reset", "stop"]) };
   const kind = random.pick(["turn", "turn", "drain", "take"] as const);

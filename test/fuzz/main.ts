@@ -1,11 +1,11 @@
 /**
- * Looks for scripts that make the server do wrong, in this process, and then in others through their sockets.
+ * Looks for scripts that make the server fail, in this process, and then in other processes through their sockets.
  *
  * usage: bun test/fuzz/main.ts [--seed N] [--seconds N] [--messages N] [--socket-seconds N] [--corpus FOLDER]
  *        bun test/fuzz/main.ts --play FILE...
  *
- * It ends after so many seconds or messages, whichever comes first. --corpus: write scripts that are worth keeping
- * there. --play: play scripts that were written down.
+ * It ends after these seconds or messages, whichever comes first. --corpus: write the scripts to keep into FOLDER.
+ * --play: play the scripts in files.
  */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -28,7 +28,7 @@ const { values, positionals } = parseArgs({
   },
 });
 
-/** What this process may grow by, once every part of it has had its turn. */
+/** The most that this process may grow after a quarter of its time. */
 const mostGrowthBytes = 128 << 20;
 
 process.exitCode = values.play ? await replay(positionals) : await search();
@@ -64,7 +64,7 @@ async function search(): Promise<number> {
   return 0;
 }
 
-/** Whether something went wrong. */
+/** Returns whether a script failed, or memory grew too much. */
 async function inProcess(fuzzer: Fuzzer, seed: number): Promise<boolean> {
   const most = Number(values.messages);
   const end = performance.now() + Number(values.seconds) * 1000;
@@ -82,7 +82,7 @@ async function inProcess(fuzzer: Fuzzer, seed: number): Promise<boolean> {
   );
   if (failure !== undefined) return reported(failure, fuzzer);
   if (grown <= mostGrowthBytes) return false;
-  say("that is too much");
+  say(`memory grew too much: expected at most ${mostGrowthBytes >> 20} MiB`);
   return true;
 }
 
@@ -98,7 +98,7 @@ async function overSockets(seed: number): Promise<boolean> {
 async function reported({ error, script }: Failure, fuzzer?: Fuzzer): Promise<true> {
   say(error.stack ?? error.message);
   const fails = async (it: Script) => (await fuzzer?.attempt(it)) !== undefined;
-  say("# To be kept in test/fuzz/corpus, with a name that says what it is about:");
+  say("# Keep this in test/fuzz/corpus, under a name that describes the fault:");
   say(format(fuzzer === undefined ? script : await minimised(script, fails)));
   return true;
 }

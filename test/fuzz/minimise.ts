@@ -1,4 +1,4 @@
-/** Makes a failing script shorter for as long as it fails. */
+/** Makes a failing script as short as possible. */
 import { type Script, send, type Step } from "./script.ts";
 
 type Fails = (script: Script) => Promise<boolean>;

@@ -1,8 +1,9 @@
-/** Changes scripts a little: their bytes, their messages, their order. */
+/** Mutates scripts: their bytes, their messages, their order. */
+
+import { configurationNames } from "./configurations.ts";
 import { event, message } from "./grammar.ts";
 import type { Random } from "./random.ts";
 import { joined, type Script, send, type Step } from "./script.ts";
-import { worldNames } from "./worlds.ts";
 
 const longest = 400;
 
@@ -29,7 +30,7 @@ const changes: readonly Change[] = [
     const from = random.below(other.steps.length + 1);
     steps.splice(random.below(steps.length + 1), longest, ...other.steps.slice(from));
   },
-  // One chunk becomes two, or the other way round.
+  // Split one chunk, or join two.
   (random, steps) => {
     const at = random.below(steps.length);
     const step = steps[at];
@@ -44,15 +45,15 @@ const changes: readonly Change[] = [
   },
 ];
 
-/** `script` with one to a few changes; `other` is what it may be crossed with. */
+/** `script` with one to four changes. One of them may copy steps of `other`. */
 export function mutated(random: Random, script: Script, other: Script): Script {
   const steps = [...script.steps];
   for (let i = 1 + random.below(4); i > 0; i--) {
     if (steps.length === 0) steps.push(send(message(random)));
     random.pick(changes)(random, steps, other);
   }
-  const world = random.once(10) ? random.pick(worldNames) : script.world;
-  return { world, steps: steps.slice(0, longest) };
+  const configuration = random.once(10) ? random.pick(configurationNames) : script.configuration;
+  return { configuration, steps: steps.slice(0, longest) };
 }
 
 function edit(random: Random, steps: Step[], change: (data: Uint8Array) => Uint8Array): void {
@@ -72,7 +73,7 @@ function flip(random: Random, data: Uint8Array): Uint8Array {
 
 const interesting = [0, 1, 2, 3, 28, 511, 4096, 4097, 0x8000, 0xffff, 0x7fffffff, 0xffffffff];
 
-/** Write a number over what is there. */
+/** Overwrite some bytes by a number. */
 function overwrite(random: Random, data: Uint8Array): Uint8Array {
   const result = data.slice();
   const size = random.pick([1, 2, 4]);

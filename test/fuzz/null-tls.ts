@@ -1,4 +1,4 @@
-/** TLS that encrypts nothing: what goes on around it is played to, not GnuTLS. The handshake is one word. */
+/** TLS without encryption, to test the code around GnuTLS. The handshake is one word of the client. */
 import { NbdError } from "#api";
 import type { TlsTalk } from "#sys/tls/session";
 import type { Emit } from "#sys/tls/wire";
@@ -6,8 +6,8 @@ import type { Emit } from "#sys/tls/wire";
 import type { ServerTls } from "../../src/server/tls.ts";
 import { joined } from "./script.ts";
 
-/** What the client says for a handshake. */
-export const hello: Uint8Array = new TextEncoder().encode("TLS!");
+/** The client's handshake. */
+export const handshakeMessage: Uint8Array = new TextEncoder().encode("TLS!");
 
 const recordBytes = 16 << 10;
 
@@ -27,12 +27,12 @@ function nullSession(emit: Emit): TlsTalk {
       return arrived.length;
     },
     handshake() {
-      const first = arrived.subarray(0, hello.length);
-      if (Buffer.compare(first, hello.subarray(0, first.length)) !== 0) {
-        throw new NbdError("EPROTO", "that is no handshake");
+      const first = arrived.subarray(0, handshakeMessage.length);
+      if (Buffer.compare(first, handshakeMessage.subarray(0, first.length)) !== 0) {
+        throw new NbdError("EPROTO", "bad handshake");
       }
-      if (first.length < hello.length) return false;
-      arrived = arrived.subarray(hello.length);
+      if (first.length < handshakeMessage.length) return false;
+      arrived = arrived.subarray(handshakeMessage.length);
       return true;
     },
     read(into, small = false) {
@@ -43,7 +43,7 @@ function nullSession(emit: Emit): TlsTalk {
       return piece.length;
     },
     write(bytes, start, length) {
-      // As with records, not all at once.
+      // One record at a time, as GnuTLS does.
       const taken = Math.min(length, recordBytes);
       emit(bytes.subarray(start, start + taken));
       return taken;

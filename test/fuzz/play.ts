@@ -1,35 +1,35 @@
-/** Plays a script to a server's connection, without a socket in between. */
+/** Plays a script to a connection of the server, without a socket. */
 import { log } from "../../src/lib/log.ts";
 import type { ClientSocket } from "../../src/server/client-socket.ts";
 import { Connection } from "../../src/server/connection.ts";
+import type { FuzzServer } from "./configurations.ts";
 import { joined, type Step } from "./script.ts";
-import type { World } from "./worlds.ts";
 
-export interface Played {
-  /** All that the server sent. */
-  readonly said: Uint8Array;
-  /** What it logged. */
+export interface Transcript {
+  /** All bytes that the server sent. */
+  readonly output: Uint8Array;
+  /** The server's log lines. */
   readonly lines: readonly string[];
-  /** The connection was broken, or the server stopped: what the server said may end anywhere. */
+  /** The connection broke, or the server stopped: its output may end anywhere. */
   readonly cut: boolean;
 }
 
-/** So many turns of the event loop without anything happening are a hang. */
-const patience = 2000;
+/** This many turns of the event loop without an event are a hang. */
+const mostIdleTurns = 2000;
 
-/** The steps, and then the end of what the client sends. Throws where the server does what it must not do. */
-export async function play(world: World, steps: readonly Step[]): Promise<Played> {
-  world.reset();
+/** Play the steps, then end the client's input. Throws if the server hangs, or leaves something open. */
+export async function play(server: FuzzServer, steps: readonly Step[]): Promise<Transcript> {
+  server.reset();
   const lines: string[] = [];
   using _ = collectLog(lines);
-  const client = new Client(world);
+  const client = new Client(server);
   for (const step of steps) await client.step(step);
   await client.finish();
-  const { connectionLock, requestLock } = world.shared;
-  if (world.open !== 0) throw new Error(`${world.open} connections of the plugin are still open`);
+  const { connectionLock, requestLock } = server.shared;
+  if (server.open !== 0) throw new Error(`${server.open} connections of the plugin are still open`);
   if (!requestLock.free) throw new Error("the lock of requests is still held");
   if (!connectionLock.free) throw new Error("the lock of connections is still held");
-  return { said: client.said, lines, cut: client.cut };
+  return { output: client.output, lines, cut: client.cut };
 }
 
 function collectLog(lines: string[]): Disposable {
@@ -54,15 +54,15 @@ class Client {
   cut = false;
   readonly #connection: Connection;
   readonly #written: Uint8Array[] = [];
-  /** What the kernel still takes. */
+  /** The bytes that the kernel still accepts. */
   #room = Infinity;
   #blocked = false;
   #paused = false;
-  /** The socket is no more. */
+  /** The socket is closed. */
   #gone = false;
   #over = false;
   #failure: unknown;
-  /** Sent and not delivered yet, since the server reads nothing. */
+  /** Sent but not delivered, since the server has paused the socket. */
   readonly #queue: Uint8Array[] = [];
   #ends = false;
   #endDelivered = false;
@@ -70,7 +70,7 @@ class Client {
   #sent = 0;
   readonly #most: number;
 
-  constructor({ mostHeldBytes, shared }: World) {
+  constructor({ mostHeldBytes, shared }: FuzzServer) {
     this.#most = mostHeldBytes;
     this.#connection = new Connection(this.#socket(), shared, 1);
     this.#connection.run().then(
@@ -82,7 +82,7 @@ class Client {
     );
   }
 
-  get said(): Uint8Array {
+  get output(): Uint8Array {
     return joined(this.#written);
   }
 
@@ -122,10 +122,10 @@ class Client {
       throw new Error(`the connection holds ${heldBytes} bytes`);
   }
 
-  /** Take all, send the rest, and wait until the connection is over. */
+  /** Accept all output, deliver the rest, and wait for the end of the connection. */
   async finish(): Promise<void> {
     for (let idle = 0; !this.#over; idle++) {
-      if (idle > patience) throw new Error("the connection does not end");
+      if (idle > mostIdleTurns) throw new Error("the connection does not end");
       const before = this.#events;
       this.#drain();
       this.#deliver();
@@ -134,7 +134,7 @@ class Client {
       if (this.#events !== before) idle = 0;
     }
     if (this.#failure !== undefined) throw this.#failure;
-    // As the kernel would do it.
+    // The kernel would report this as well.
     this.#break();
   }
 
@@ -162,7 +162,7 @@ class Client {
     };
   }
 
-  /** What the server takes before it is told that something has come. */
+  /** Data that the server reads itself, before it is delivered. */
   #receive(into: Uint8Array): number {
     const [next] = this.#queue;
     if (next === undefined || this.#gone) return 0;
@@ -186,7 +186,7 @@ class Client {
       const data = this.#queue.shift();
       if (data === undefined) break;
       this.#events++;
-      // It is the connection's from then on.
+      // A copy, since the connection owns what it gets.
       this.#connection.data(data.slice());
     }
     if (!this.#ends || this.#endDelivered || this.#paused || this.#gone) return;

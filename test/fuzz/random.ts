@@ -1,4 +1,4 @@
-/** Random choices that are the same for the same seed. */
+/** Random choices that repeat for the same seed. */
 import { randomFrom } from "#test/random";
 
 export class Random {
@@ -18,7 +18,7 @@ export class Random {
     return this.bits() % n;
   }
 
-  /** Once in n times. */
+  /** True once in n times. */
   once(n: number): boolean {
     return this.below(n) === 0;
   }

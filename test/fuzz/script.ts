@@ -1,23 +1,23 @@
-/** What one client does, step by step, and how it is written down in the corpus. */
+/** The steps of one client, and their form in the files of the corpus. */
 
 export type Step =
   | { readonly kind: "send"; readonly data: Uint8Array }
-  /** From now on the client's kernel takes so many bytes, then no more until `drain`. */
+  /** From now on the client's kernel accepts this many bytes, then no more until `drain`. */
   | { readonly kind: "take"; readonly bytes: number }
-  /** The kernel takes everything again. */
+  /** The kernel accepts everything again. */
   | { readonly kind: "drain" }
-  /** Let the server do all that it can. */
+  /** Let one turn of the event loop pass. */
   | { readonly kind: "turn" }
   /** The client sends no more. */
   | { readonly kind: "end" }
   /** The connection breaks. */
   | { readonly kind: "reset" }
-  /** The server is told to stop. */
+  /** The server stops. */
   | { readonly kind: "stop" };
 
 export interface Script {
-  /** The name of the server that it is played to. */
-  readonly world: string;
+  /** The name of the server's configuration. */
+  readonly configuration: string;
   readonly steps: readonly Step[];
 }
 
@@ -37,7 +37,7 @@ export function joined(parts: readonly Uint8Array[]): Uint8Array {
   return all;
 }
 
-/** All that the client sends before its side of the connection is closed. */
+/** The bytes that the client sends before it closes its side of the connection. */
 export function sentBy(steps: readonly Step[]): Uint8Array {
   const end = steps.findIndex(({ kind }) => kind === "end" || kind === "reset");
   const open = end < 0 ? steps : steps.slice(0, end);
@@ -46,9 +46,9 @@ export function sentBy(steps: readonly Step[]): Uint8Array {
 
 const hexPerLine = 96;
 
-/** One step a line; data in hexadecimal, with as many lines as it takes. */
-export function format({ world, steps }: Script): string {
-  const lines = [`world ${world}`];
+/** One line for each step; data in hexadecimal may take several lines. */
+export function format({ configuration, steps }: Script): string {
+  const lines = [`configuration ${configuration}`];
   for (const step of steps) {
     if (step.kind === "send") {
       const hex = Buffer.from(step.data).toString("hex");
@@ -62,7 +62,7 @@ export function format({ world, steps }: Script): string {
 }
 
 export function parse(text: string): Script {
-  let world = "plain";
+  let configuration = "plain";
   const steps: Step[] = [];
   for (const line of text.split("\n")) {
     const [word = "", value = ""] = line.trim().split(" ");
@@ -70,15 +70,15 @@ export function parse(text: string): Script {
       case "":
       case "#":
         break;
-      case "world":
-        world = value;
+      case "configuration":
+        configuration = value;
         break;
       case "send":
         steps.push(send(Buffer.from(value, "hex")));
         break;
       case "+": {
         const last = steps.pop();
-        if (last?.kind !== "send") throw new Error("+ has to follow what is sent");
+        if (last?.kind !== "send") throw new Error("a + must follow a send");
         steps.push(send(last.data, Buffer.from(value, "hex")));
         break;
       }
@@ -96,5 +96,5 @@ export function parse(text: string): Script {
         throw new Error(`no such step: ${line}`);
     }
   }
-  return { world, steps };
+  return { configuration, steps };
 }

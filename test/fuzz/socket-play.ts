@@ -1,4 +1,4 @@
-/** Plays scripts to servers that were spawned, through their sockets. */
+/** Plays scripts to spawned servers through their sockets. */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -6,11 +6,11 @@ import { join } from "node:path";
 import { NbdClient } from "#test/client";
 import { serve, type Served } from "#test/server";
 
+import { check, type Facts } from "./check.ts";
 import type { Failure } from "./fuzzer.ts";
 import { script } from "./grammar.ts";
-import { type Facts, judge } from "./judge.ts";
 import { mutated } from "./mutate.ts";
-import type { Played } from "./play.ts";
+import type { Transcript } from "./play.ts";
 import { Random } from "./random.ts";
 import type { Step } from "./script.ts";
 
@@ -22,7 +22,7 @@ const usual: Facts = {
   tls: "off",
 };
 
-/** The options of servers, and what they mean. */
+/** The options of the servers, and their effects. */
 const servers: readonly { readonly options: readonly string[]; readonly facts: Facts }[] = [
   { options: [], facts: usual },
   { options: ["-r", "--no-mc"], facts: { ...usual, metaContexts: false } },
@@ -34,9 +34,9 @@ const servers: readonly { readonly options: readonly string[]; readonly facts: F
 ];
 
 const clientsAtOnce = 8;
-/** Scripts that are played before a server's memory is looked at for the first time. */
+/** The number of scripts before a server's memory is measured for the first time. */
 const warmUp = 200;
-/** What a server may grow by then: the collector takes its time. */
+/** The most that a server may grow from then on, since the collector runs late. */
 const mostGrowthKiB = 96 << 10;
 
 export interface SocketRun {
@@ -44,16 +44,16 @@ export interface SocketRun {
   scripts: number;
 }
 
-/** Play scripts to one server after the other, for so long in all. */
+/** Play scripts to one server after the other, for `seconds` in total. */
 export async function playOverSockets(seed: number, seconds: number): Promise<SocketRun | Failure> {
   const total: SocketRun = { messages: 0, scripts: 0 };
   const folder = mkdtempSync(join(tmpdir(), "nbdkit-fuzz-"));
   try {
-    const plugin = join(folder, "moody.ts");
+    const plugin = join(folder, "flaky-plugin.ts");
     writeFileSync(
       plugin,
-      `import { moody, Moody } from ${JSON.stringify(join(import.meta.dirname, "moody.ts"))};\n` +
-        `export default moody(new Moody("either"));\n`,
+      `import { flakyPlugin, FlakyDisk } from ${JSON.stringify(join(import.meta.dirname, "flaky-plugin.ts"))};\n` +
+        `export default flakyPlugin(new FlakyDisk("either"));\n`,
     );
     for (const { options, facts } of servers) {
       await using server = await serve([...options, plugin]);
@@ -93,7 +93,7 @@ async function playTo(
       const it = random.once(2) ? script(random) : mutated(random, last, script(random));
       last = it;
       try {
-        const { messages } = judge(facts, it, await playOver(server.socket, it.steps));
+        const { messages } = check(facts, it, await playOver(server.socket, it.steps));
         total.messages += messages;
         total.scripts++;
       } catch (error) {
@@ -116,8 +116,8 @@ function rssKiB(pid: number): number {
   return Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);
 }
 
-/** The steps, as far as a client can take them, and then the end of what it sends. */
-async function playOver(socket: string, steps: readonly Step[]): Promise<Played> {
+/** Play the steps that a client can do, then end its input. */
+async function playOver(socket: string, steps: readonly Step[]): Promise<Transcript> {
   await using client = await NbdClient.connect({ unix: socket });
   let cut = false;
   for (const step of steps) {
@@ -132,10 +132,10 @@ async function playOver(socket: string, steps: readonly Step[]): Promise<Played>
   }
   if (cut) client.terminate();
   client.resume();
-  // What is still to be sent goes first.
+  // Send everything before the end.
   void client.sent().then(() => client.shutdown());
   await client.closed;
-  return { said: await client.take(client.available), lines: [], cut };
+  return { output: await client.take(client.available), lines: [], cut };
 }
 
 function turn(): Promise<void> {

@@ -1,26 +1,26 @@
-/** How this server is meant to differ from nbdkit 1.32.5, each as narrow as it can be said. */
-import type { Asked, OptionAsked, RequestAsked } from "./talk.ts";
+/** The intended differences from nbdkit 1.32.5, each as narrow as possible. */
+import type { Exchange, OptionExchange, RequestExchange } from "./conversation.ts";
 
-/** The same question, and how each server answered it. */
+/** One option or request, with the answers of both servers. */
 export interface Pairing {
-  readonly ours: Asked;
-  readonly genuine: Asked;
+  readonly ours: Exchange;
+  readonly genuine: Exchange;
   readonly clientFlags: number;
-  /** Its name. */
-  readonly world: string;
+  /** The configuration's name. */
+  readonly configuration: string;
   readonly oldstyle: boolean;
   readonly readonly: boolean;
-  /** What was asked before it. */
-  readonly before: readonly Asked[];
+  /** The exchanges before it. */
+  readonly before: readonly Exchange[];
 }
 
 export interface Difference {
   readonly name: string;
   readonly why: string;
-  /** Whether it explains how the answers differ. */
+  /** Whether the difference explains the two answers. */
   readonly explains: (it: Pairing) => boolean;
-  /** From here on both servers understand the client differently, and nothing can be compared. */
-  readonly parts?: boolean;
+  /** From here on the servers read the client's bytes differently, so nothing more can be compared. */
+  readonly diverges?: boolean;
 }
 
 const ACK = 1;
@@ -28,15 +28,21 @@ const INVALID = 0x80000003;
 const META = 4;
 const FIXED = 1;
 
-function options({ ours, genuine }: Pairing): readonly [OptionAsked, OptionAsked] | undefined {
+function options({
+  ours,
+  genuine,
+}: Pairing): readonly [OptionExchange, OptionExchange] | undefined {
   return ours.kind === "option" && genuine.kind === "option" ? [ours, genuine] : undefined;
 }
 
-function requests({ ours, genuine }: Pairing): readonly [RequestAsked, RequestAsked] | undefined {
+function requests({
+  ours,
+  genuine,
+}: Pairing): readonly [RequestExchange, RequestExchange] | undefined {
   return ours.kind === "request" && genuine.kind === "request" ? [ours, genuine] : undefined;
 }
 
-/** An option that each server answered with one reply. */
+/** The replies to an option that each server answered with exactly one. */
 function answers(it: Pairing): { option: number; ours: number; genuine: number } | undefined {
   const [ours, genuine] = options(it) ?? [];
   const [mine, second] = ours?.replies ?? [];
@@ -56,8 +62,8 @@ export const differences: readonly Difference[] = [
     },
   },
   {
-    name: "told-once",
-    why: "docs/nbdkit.md: who asks twice in one option for the same thing is told once",
+    name: "duplicates-answered-once",
+    why: "docs/nbdkit.md: an option that requests the same thing twice gets one answer for both",
     explains: (it) => {
       const [ours, genuine] = options(it) ?? [];
       if (ours === undefined || genuine === undefined) return false;
@@ -86,11 +92,11 @@ export const differences: readonly Difference[] = [
     },
   },
   {
-    name: "memory-tells-blocks",
-    why: "nbdkit's memory plugin tells block sizes since 1.38",
+    name: "memory-block-sizes",
+    why: "nbdkit's memory plugin reports block sizes since 1.38",
     explains: (it) => {
       const [ours, genuine] = options(it) ?? [];
-      if (ours === undefined || genuine === undefined || !it.world.startsWith("memory/"))
+      if (ours === undefined || genuine === undefined || !it.configuration.startsWith("memory/"))
         return false;
       const [mine = [], theirs] = [ours, genuine].map(({ replies }) =>
         replies.map(({ type, data }) => `${type} ${Buffer.from(data).toString("hex")}`),
@@ -104,8 +110,8 @@ export const differences: readonly Difference[] = [
     },
   },
   {
-    name: "told-before-refused",
-    why: "1.32.5 reads queries one by one: it tells contexts before it refuses the next query",
+    name: "contexts-before-refusal",
+    why: "1.32.5 reads queries one by one, and reports contexts before it refuses the next query",
     explains: (it) => {
       const [ours, genuine] = options(it) ?? [];
       if (ours === undefined || genuine === undefined) return false;
@@ -121,8 +127,8 @@ export const differences: readonly Difference[] = [
     },
   },
   {
-    name: "more-than-the-payload-says",
-    why: "docs/nbdkit.md: payloads with something behind their end are refused",
+    name: "bytes-after-the-payload",
+    why: "docs/nbdkit.md: the server refuses payloads with bytes behind their end",
     explains: (it) => {
       const [ours, genuine] = options(it) ?? [];
       if (ours === undefined || genuine === undefined) return false;
@@ -136,8 +142,8 @@ export const differences: readonly Difference[] = [
     },
   },
   {
-    name: "contexts-that-are-left",
-    why: "docs/nbdkit.md: a choice of meta contexts that is refused leaves none, and INFO keeps those that were chosen",
+    name: "contexts-after-refusal",
+    why: "docs/nbdkit.md: a refused choice of meta contexts leaves none, and INFO keeps the chosen ones",
     explains: (it) => {
       const [ours, genuine] = requests(it) ?? [];
       if (ours?.answer === undefined || genuine?.answer === undefined || ours.type !== 7) {
@@ -159,21 +165,21 @@ export const differences: readonly Difference[] = [
       const [ours] = options(it) ?? [];
       return (it.clientFlags & FIXED) === 0 && ours !== undefined && ours.option !== 1;
     },
-    parts: true,
+    diverges: true,
   },
   {
     name: "refused-before-the-payload",
-    why: "1.32.5 refuses some options before their payload has come: only who leaves in its middle can tell",
+    why: "1.32.5 refuses some options before their payload has arrived, as clients see that leave within it",
     explains: (it) => {
       const [ours, genuine] = options(it) ?? [];
       if (ours === undefined || genuine === undefined || ours.complete) return false;
       return ours.replies.length === 0 && (genuine.replies[0]?.type ?? 0) >= 0x80000000;
     },
-    parts: true,
+    diverges: true,
   },
   {
     name: "error-chunks",
-    why: "docs/nbdkit.md: errors of structured replies say in words what is wrong, and where",
+    why: "docs/nbdkit.md: errors of structured replies have a message and an offset",
     explains: (it) => {
       const [ours, genuine] = requests(it) ?? [];
       if (ours?.answer === undefined || genuine?.answer === undefined) return false;
@@ -216,28 +222,29 @@ export const differences: readonly Difference[] = [
   },
   {
     name: "file-system-decides",
-    why: "which zeroes of a file that were not punched are a hole depends on when the kernel writes them out",
+    why: "without punched holes, the kernel's writeback decides which zeroes of a file become a hole",
     explains: (it) => {
       const [ours, genuine] = requests(it) ?? [];
-      if (!it.world.startsWith("file/") || !it.world.includes("/nozero-notrim/")) return false;
+      if (!it.configuration.startsWith("file/") || !it.configuration.includes("/nozero-notrim/"))
+        return false;
       return ours?.answer?.form === "5" && genuine?.answer?.form === "5";
     },
   },
   {
     name: "oldstyle-flags",
-    why: "docs/nbdkit.md: with -o, 1.32.5 does not know its own flags, and refuses all but reads and writes",
+    why: "docs/nbdkit.md: with -o, 1.32.5 does not know its own flags, and only accepts reads and writes",
     explains: (it) => {
       const [ours, genuine] = requests(it) ?? [];
       if (!it.oldstyle || ours?.answer === undefined || genuine?.answer === undefined) return false;
       const needsFlag = [3, 4, 5, 6].includes(ours.type) || (ours.flags & 1) !== 0;
       return needsFlag && genuine.answer.error === 22;
     },
-    // What was written is on one of the disks only.
-    parts: true,
+    // Only one of the disks has the written data.
+    diverges: true,
   },
 ];
 
-/** Where the queries of a payload end, as far as it has them. */
+/** The position where the queries of a payload end. */
 function endOfQueries(payload: Uint8Array): number {
   const view = new DataView(payload.buffer, payload.byteOffset, payload.length);
   let at = 4 + view.getUint32(0);
@@ -248,8 +255,8 @@ function endOfQueries(payload: Uint8Array): number {
   return at;
 }
 
-/** How nbdkit 1.32.5 ends where it should not: its last words. */
-export const deaths: readonly {
+/** Crashes of nbdkit 1.32.5, by its last messages. */
+export const crashes: readonly {
   readonly name: string;
   readonly words: RegExp;
   readonly why: string;
@@ -262,7 +269,7 @@ export const deaths: readonly {
   {
     name: "write-to-readonly-oldstyle-ends-it",
     words: /Assertion `c->can_write == 1' failed/,
-    why: "docs/nbdkit.md: with -o, nbdkit ends when a client writes to what is read-only",
+    why: "docs/nbdkit.md: with -o, nbdkit ends when a client writes to a read-only export",
   },
   {
     name: "long-extents-end-it",

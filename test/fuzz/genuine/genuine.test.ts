@@ -1,19 +1,19 @@
-/** A few sessions, the same each time, to this server and to nbdkit: for more of them there is main.ts. */
+/** A few sessions, always the same, with this server and with nbdkit. main.ts plays more. */
 import { describe, expect, test } from "bun:test";
 
 import { bytes, option } from "#test/client";
 import { installed } from "#test/server";
 
+import { pairConfiguration, pairConfigurations } from "./configurations.ts";
+import { parseConversation } from "./conversation.ts";
 import { differences } from "./differences.ts";
 import { Pair } from "./pair.ts";
 import { Search } from "./search.ts";
-import { talk } from "./talk.ts";
-import { pairWorld, pairWorlds } from "./worlds.ts";
 
 const missing = ["nbdkit"].filter((name) => !installed(name));
 const needs = missing.length > 0 ? ` (needs ${missing.join(", ")})` : "";
 
-/** So many in each world take 20 seconds in all. */
+/** Sessions in each configuration. Together they take 20 seconds. */
 const sessions = 25;
 const seed = 20;
 
@@ -31,10 +31,10 @@ const few = [
 
 describe.skipIf(missing.length > 0)(`nbdkit and this server${needs}`, () => {
   test.each(few)(
-    "say the same to the same clients: %s",
+    "give the same answers to the same clients: %s",
     async (name) => {
       const search = new Search();
-      await using pair = await Pair.open(pairWorld(name));
+      await using pair = await Pair.open(pairConfiguration(name));
       const found = await search.run(pair, seed, () => search.sessions < sessions);
       expect(found).toBeUndefined();
       expect(search.sessions).toBe(sessions);
@@ -43,23 +43,25 @@ describe.skipIf(missing.length > 0)(`nbdkit and this server${needs}`, () => {
   );
 });
 
-test("worlds and differences have names of their own", () => {
+test("the names of configurations and of differences are unique", () => {
   for (const names of [
-    pairWorlds().map(({ world }) => world),
+    pairConfigurations().map(({ name }) => name),
     differences.map(({ name }) => name),
   ]) {
     expect(names).toEqual([...new Set(names)]);
   }
 });
 
-test("what is cut off is told from what is complete", () => {
+test("parseConversation distinguishes complete replies from partial ones", () => {
   const sent = bytes(3, option(99));
   const greeting = bytes("NBDMAGIC", "IHAVEOPT", [2, 3]);
-  const said = bytes(greeting, 0x3e889045565a9n, 99, 0x80000001, 2, "no");
-  const { asked, partial } = talk(sent, said, false);
-  expect({ asked, partial }).toMatchObject({
-    asked: [{ kind: "option", option: 99, complete: true, replies: [{ type: 0x80000001 }] }],
+  const output = bytes(greeting, 0x3e889045565a9n, 99, 0x80000001, 2, "no");
+  const { exchanges, partial } = parseConversation(sent, output, false);
+  expect({ exchanges, partial }).toMatchObject({
+    exchanges: [{ kind: "option", option: 99, complete: true, replies: [{ type: 0x80000001 }] }],
     partial: false,
   });
-  expect(talk(sent, said.subarray(0, said.length - 1), false)).toMatchObject({ partial: true });
+  expect(parseConversation(sent, output.subarray(0, output.length - 1), false)).toMatchObject({
+    partial: true,
+  });
 });

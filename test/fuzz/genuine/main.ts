@@ -1,13 +1,13 @@
 /**
- * Plays the same sessions to this server and to the genuine nbdkit, and compares what both say.
+ * Plays the same sessions to this server and to the genuine nbdkit, and compares their answers.
  *
- * usage: bun test/fuzz/genuine/main.ts [--seed N] [--seconds N] [--sessions N] [--worlds TEXT]
+ * usage: bun test/fuzz/genuine/main.ts [--seed N] [--seconds N] [--sessions N] [--configurations TEXT]
  *                                       [--keep FOLDER]
  *        bun test/fuzz/genuine/main.ts --play FILE...
  *
- * --seconds: for each world. --sessions: at most so many in each world. --worlds: those whose name has TEXT in it.
- * --keep: write sessions that the servers differ in there, instead of printing them.
- * --play: play sessions that were written down.
+ * --seconds, --sessions: the limits for each configuration. --configurations: only those with TEXT in their names.
+ * --keep: write sessions in which the servers differ into FOLDER, instead of printing them.
+ * --play: play the sessions in files.
  */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -15,9 +15,9 @@ import { parseArgs } from "node:util";
 
 import { minimised } from "../minimise.ts";
 import { format, parse, type Script } from "../script.ts";
+import { pairConfiguration, pairConfigurations } from "./configurations.ts";
 import { Pair } from "./pair.ts";
 import { Search } from "./search.ts";
-import { pairWorld, pairWorlds } from "./worlds.ts";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -25,7 +25,7 @@ const { values, positionals } = parseArgs({
     seed: { type: "string", default: `${Date.now() % 1_000_000}` },
     seconds: { type: "string", default: "10" },
     sessions: { type: "string", default: "Infinity" },
-    worlds: { type: "string", default: "" },
+    configurations: { type: "string", default: "" },
     keep: { type: "string" },
     play: { type: "boolean", default: false },
   },
@@ -39,7 +39,7 @@ async function replay(files: readonly string[]): Promise<number> {
   let failed = 0;
   for (const file of files) {
     const it = parse(readFileSync(file, "utf8"));
-    await using pair = await Pair.open(pairWorld(it.world));
+    await using pair = await Pair.open(pairConfiguration(it.configuration));
     const { mistake, met } = await pair.play(it);
     const names = met.map(({ name }) => name).join(", ");
     say(`${file}: ${mistake ?? "alike"}${names === "" ? "" : `, but for ${names}`}`);
@@ -53,29 +53,31 @@ async function searchAll(): Promise<number> {
   const search = new Search();
   say(`seed ${seed}`);
   let mistakes = 0;
-  for (const world of pairWorlds().filter(({ world: name }) => name.includes(values.worlds))) {
-    await using pair = await Pair.open(world);
+  for (const configuration of pairConfigurations().filter(({ name }) =>
+    name.includes(values.configurations),
+  )) {
+    await using pair = await Pair.open(configuration);
     const until = performance.now() + Number(values.seconds) * 1000;
     const most = search.sessions + Number(values.sessions);
     const goOn = () => performance.now() < until && search.sessions < most;
     const failure = await search.run(pair, seed, goOn);
-    say(`${world.world}: ${failure?.mistake ?? "alike"}`);
+    say(`${configuration.name}: ${failure?.mistake ?? "alike"}`);
     if (failure === undefined) continue;
     mistakes++;
-    keep(world.world, format(await shortened(pair, failure.script)));
+    keep(configuration.name, format(await shortened(pair, failure.script)));
   }
   const met = [...search.met].map(([name, count]) => `${name} ${count}`).join(", ");
-  say(`${search.sessions} sessions, ${search.asked} messages; stated differences: ${met}`);
+  say(`${search.sessions} sessions, ${search.messages} messages; stated differences: ${met}`);
   return mistakes === 0 ? 0 : 1;
 }
 
-function keep(world: string, text: string): void {
+function keep(configuration: string, text: string): void {
   if (values.keep === undefined) return say(text);
   mkdirSync(values.keep, { recursive: true });
-  writeFileSync(join(values.keep, `${world.replaceAll("/", "+")}.txt`), text);
+  writeFileSync(join(values.keep, `${configuration.replaceAll("/", "+")}.txt`), text);
 }
 
-/** What is left of it when all is gone without which it still fails. */
+/** The shortest part of the script that still fails. */
 async function shortened(pair: Pair, script: Script): Promise<Script> {
   const until = performance.now() + shorteningMs;
   const fails = async (it: Script) => {
@@ -86,7 +88,7 @@ async function shortened(pair: Pair, script: Script): Promise<Script> {
   };
   await pair.renew();
   if (!(await fails(script))) {
-    say("# New servers do not differ: it depends on what was played before.");
+    say("# New servers do not differ: the failure depends on earlier sessions.");
     return script;
   }
   return minimised(script, fails);

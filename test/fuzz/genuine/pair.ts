@@ -1,4 +1,4 @@
-/** Both servers with the same chain over the same disk, and one client that talks to both. */
+/** Both servers, with the same chain over the same disk, and a client that plays one session to both. */
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -7,46 +7,50 @@ import { NbdClient } from "#test/client";
 import { serve, type Served } from "#test/server";
 
 import { joined, type Script, sentBy } from "../script.ts";
-import { compare, type Compared, type Heard } from "./compare.ts";
-import { deaths } from "./differences.ts";
+import { compare, type Compared, type Observed } from "./compare.ts";
+import type { PairConfiguration } from "./configurations.ts";
+import { isWaiting, parseConversation } from "./conversation.ts";
+import { crashes } from "./differences.ts";
 import { restoring } from "./sessions.ts";
-import { talk, waits } from "./talk.ts";
-import type { PairWorld } from "./worlds.ts";
 
-/** The time limit for silence of a client that waits for the end of the connection. */
+/** The time limit for silence of a client that isWaiting for the end of the connection. */
 const quietMs = 60;
-/** Where the servers differ, it listens longer before that is believed. */
+/** The longer limit for the second try if only the end of the connection differs. */
 const patientMs = 2000;
 const hangMs = 20_000;
 
 export class Pair implements AsyncDisposable {
-  readonly world: PairWorld;
+  readonly configuration: PairConfiguration;
   readonly #folder: string;
   #servers: readonly Served[];
 
-  private constructor(world: PairWorld, folder: string, servers: readonly Served[]) {
-    this.world = world;
+  private constructor(
+    configuration: PairConfiguration,
+    folder: string,
+    servers: readonly Served[],
+  ) {
+    this.configuration = configuration;
     this.#folder = folder;
     this.#servers = servers;
   }
 
-  static async open(world: PairWorld): Promise<Pair> {
+  static async open(configuration: PairConfiguration): Promise<Pair> {
     const folder = mkdtempSync(join(tmpdir(), "nbdkit-pair-"));
-    return new Pair(world, folder, await start(world, folder));
+    return new Pair(configuration, folder, await start(configuration, folder));
   }
 
   /** New servers with new disks. */
   async renew(): Promise<void> {
     await this.#stop();
-    this.#servers = await start(this.world, this.#folder);
+    this.#servers = await start(this.configuration, this.#folder);
   }
 
-  /** Play it to both, on disks that are as they were. */
+  /** Play a session to both servers, on restored disks. */
   async play(it: Script): Promise<Compared> {
-    if (!this.world.readonly) {
-      const { mistake } = await this.#both(restoring(this.world), quietMs);
+    if (!this.configuration.readonly) {
+      const { mistake } = await this.#both(restoring(this.configuration), quietMs);
       if (mistake !== undefined)
-        return { mistake: `while the disk is restored: ${mistake}`, met: [], asked: 0 };
+        return { mistake: `while the disk is restored: ${mistake}`, met: [], messages: 0 };
     }
     const first = await this.#both(it, quietMs);
     if (first.mistake?.startsWith("connection") !== true) return first;
@@ -55,17 +59,17 @@ export class Pair implements AsyncDisposable {
 
   async #both(it: Script, listenMs: number): Promise<Compared> {
     const [ours, genuine] = await Promise.all(
-      this.#servers.map((server) => hear(server, this.world, it, listenMs)),
+      this.#servers.map((server) => observe(server, this.configuration, it, listenMs)),
     );
     if (ours === undefined || genuine === undefined) throw new Error("there are two servers");
-    const compared = compare(this.world, ours, genuine);
+    const compared = compare(this.configuration, ours, genuine);
     if (this.#ended(0)) return { ...compared, mistake: `our server ended: ${this.#lastWords(0)}` };
     if (!this.#ended(1)) return compared;
     const words = this.#lastWords(1);
-    const known = deaths.find((one) => one.words.test(words));
+    const known = crashes.find((one) => one.words.test(words));
     if (known === undefined) return { ...compared, mistake: `nbdkit ended: ${words}` };
     await this.renew();
-    return { met: [...compared.met, known], asked: compared.asked };
+    return { met: [...compared.met, known], messages: compared.messages };
   }
 
   #ended(which: 0 | 1): boolean {
@@ -87,46 +91,49 @@ export class Pair implements AsyncDisposable {
   }
 }
 
-async function start(world: PairWorld, folder: string): Promise<readonly Served[]> {
+async function start(configuration: PairConfiguration, folder: string): Promise<readonly Served[]> {
   const [ours, genuine] = ["ours", "genuine"].map((name) => join(folder, name));
   if (ours === undefined || genuine === undefined) throw new Error("there are two servers");
   mkdirSync(ours, { recursive: true });
   mkdirSync(genuine, { recursive: true });
   return Promise.all([
-    serve(world.ours(ours)),
-    serve(world.genuine(genuine), { program: ["nbdkit"] }),
+    serve(configuration.ours(ours)),
+    serve(configuration.genuine(genuine), { program: ["nbdkit"] }),
   ]);
 }
 
-async function hear(
+async function observe(
   { socket }: Served,
-  { oldstyle, ordered }: PairWorld,
+  { oldstyle, ordered }: PairConfiguration,
   { steps }: Script,
   listenMs: number,
-): Promise<Heard> {
-  await using ear = await Ear.open(socket);
+): Promise<Observed> {
+  await using listener = await Listener.open(socket);
   const sent: Uint8Array[] = [];
-  const told = () => talk(joined(sent), ear.said, oldstyle);
+  const now = () => parseConversation(joined(sent), listener.output, oldstyle);
   for (const step of steps) {
     if (step.kind === "send") {
       sent.push(step.data);
-      ear.client.send(step.data);
+      listener.client.send(step.data);
     }
-    // Where replies may overtake each other, what belongs together is answered before more is asked.
-    if (!ordered) await ear.until(() => !waits(told()));
-    if (step.kind === "turn") await ear.sent();
+    // If replies may overtake each other, wait for those of one step before the next.
+    if (!ordered) await listener.until(() => !isWaiting(now()));
+    if (step.kind === "turn") await listener.sent();
   }
-  await ear.sent();
+  await listener.sent();
   const ends = steps.at(-1)?.kind === "end";
-  if (!ends) await ear.quiet(listenMs);
-  const closed = ear.over;
-  ear.client.shutdown();
-  await ear.until(() => false);
-  return { talk: talk(sentBy(steps), ear.said, oldstyle), closed: !ends && closed };
+  if (!ends) await listener.quiet(listenMs);
+  const closed = listener.over;
+  listener.client.shutdown();
+  await listener.until(() => false);
+  return {
+    conversation: parseConversation(sentBy(steps), listener.output, oldstyle),
+    closed: !ends && closed,
+  };
 }
 
-/** Collects what a server says. */
-class Ear implements AsyncDisposable {
+/** Collects a server's output. */
+class Listener implements AsyncDisposable {
   over = false;
   readonly client: NbdClient;
   readonly #pieces: Uint8Array[] = [];
@@ -136,15 +143,15 @@ class Ear implements AsyncDisposable {
     this.client = client;
   }
 
-  static async open(unix: string): Promise<Ear> {
-    return new Ear(await NbdClient.connect({ unix }));
+  static async open(unix: string): Promise<Listener> {
+    return new Listener(await NbdClient.connect({ unix }));
   }
 
-  get said(): Uint8Array {
+  get output(): Uint8Array {
     return joined(this.#pieces);
   }
 
-  /** Wait until the kernel has taken all, or the peer takes no more. */
+  /** Wait until the kernel has accepted everything, or the server has closed. */
   async sent(): Promise<void> {
     await Promise.race([this.client.sent(), this.client.closed]);
   }
@@ -156,12 +163,12 @@ class Ear implements AsyncDisposable {
     }
   }
 
-  /** Listen until there was nothing new for so long. */
+  /** Listen until nothing has arrived for `ms`. */
   async quiet(ms: number): Promise<void> {
     while (!this.over && (await this.#more(ms)));
   }
 
-  /** Whether there is more now, or the connection is over. */
+  /** Wait at most `ms`. Returns whether more has arrived, or the connection is over. */
   async #more(ms: number): Promise<boolean> {
     const before = this.#events;
     const next = this.#next();
@@ -186,7 +193,7 @@ class Ear implements AsyncDisposable {
       const first = await this.client.take(1);
       this.#pieces.push(first, await this.client.take(this.client.available));
     } catch {
-      // It throws at the end of the stream, and says nothing else.
+      // take() throws only at the end of the stream.
       this.over = true;
     }
     this.#events++;

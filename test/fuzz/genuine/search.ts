@@ -12,18 +12,18 @@ interface Found {
 export class Search {
   sessions = 0;
   /** Options and requests. */
-  asked = 0;
-  /** How often each of the stated differences was met. */
+  messages = 0;
+  /** The number of times that each intended difference occurred. */
   readonly met = new Map<string, number>();
 
   async run(pair: Pair, seed: number, goOn: () => boolean): Promise<Found | undefined> {
     const random = new Random(seed);
-    let script: Script = { world: pair.world.world, steps: [] };
+    let script: Script = { configuration: pair.configuration.name, steps: [] };
     while (goOn()) {
-      script = session(random, pair.world, script);
-      const { asked, met, mistake } = await pair.play(script);
+      script = session(random, pair.configuration, script);
+      const { messages, met, mistake } = await pair.play(script);
       this.sessions++;
-      this.asked += asked;
+      this.messages += messages;
       for (const { name } of met) this.met.set(name, (this.met.get(name) ?? 0) + 1);
       if (mistake !== undefined) return { script, mistake };
     }

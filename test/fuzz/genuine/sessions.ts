@@ -1,4 +1,4 @@
-/** Makes sessions that can be compared: what is answered does not depend on who is faster. */
+/** Makes sessions whose answers do not depend on timing, so that they can be compared. */
 import { bytes, infoPayload, metaPayload, option, request } from "#test/client";
 
 import { handshake } from "../grammar.ts";
@@ -6,25 +6,25 @@ import { mutated } from "../mutate.ts";
 import type { Random } from "../random.ts";
 import { type Script, send, type Step } from "../script.ts";
 
-/** What a session is made for. */
-export interface Ground {
-  readonly world: string;
+/** The properties of a configuration that sessions depend on. */
+export interface SessionOptions {
+  readonly name: string;
   readonly size: bigint;
   readonly readonly: boolean;
   readonly oldstyle: boolean;
-  /** The flags of the handshake that clients may have. */
+  /** The handshake flags that clients may send. */
   readonly handshakeFlags: number;
-  /** Requests run one after the other, in their order. */
+  /** The server runs requests one after the other, in order. */
   readonly ordered: boolean;
-  /** Zeroes that are not handed on are written one by one: not many gigabytes of them. */
-  readonly modest: boolean;
-  /** Forbidden requests. */
-  readonly spares: readonly number[];
-  /** Zeroes may be asked for that are written fast: elsewhere that ends nbdkit 1.32.5. */
+  /** A filter emulates zeroes or caching by many small requests, so avoid requests of gigabytes. */
+  readonly emulates: boolean;
+  /** Types of requests that sessions must not use. */
+  readonly forbidden: readonly number[];
+  /** Requests for fast zeroes are allowed. Without support for them, they end nbdkit 1.32.5. */
   readonly fast: boolean;
 }
 
-/** The part of the disk, at both of its ends, that sessions use. */
+/** Sessions use this much at each end of the disk. */
 const usedBytes = 1n << 20n;
 const patternBytes = 64 << 10;
 const smallCounts = [0, 1, 7, 511, 512, 512, 513, 1024, 4096, 32768];
@@ -34,20 +34,20 @@ const oddOffsets = [(1n << 63n) - 1n, (1n << 63n) - 512n, 1n << 63n, (1n << 64n)
 const flagsOfRequests = [1, 2, 4, 8, 16, 3, 17, 18, 19, 32, 0x8000];
 const base = "base:allocation";
 
-/** Random sessions in a random order, some of them malformed. */
-export function session(random: Random, ground: Ground, before: Script): Script {
-  const fresh = { world: ground.world, steps: steps(random, ground) };
-  // What a bent client says is not known to be read in one order by several threads.
-  if (!ground.ordered || ground.spares.length > 0 || !random.once(3)) return fresh;
+/** A random session. Some are mutated, so malformed. */
+export function session(random: Random, options: SessionOptions, before: Script): Script {
+  const fresh = { configuration: options.name, steps: steps(random, options) };
+  // With several threads, the order in which a malformed session is read is not known.
+  if (!options.ordered || options.forbidden.length > 0 || !random.once(3)) return fresh;
   const bent = mutated(random, random.once(2) ? fresh : before, fresh);
   const kept = bent.steps.filter(({ kind }) => kind === "send" || kind === "turn");
-  return { world: ground.world, steps: random.once(3) ? kept : [...kept, { kind: "end" }] };
+  return { configuration: options.name, steps: random.once(3) ? kept : [...kept, { kind: "end" }] };
 }
 
-/** Make the used parts of the disk what they were: zeroes, and a pattern in between. */
-export function restoring(ground: Ground): Script {
-  const parts: Uint8Array[] = ground.oldstyle ? [] : [...agreed(ground)];
-  const { size } = ground;
+/** Restore the used parts of the disk: zeroes, and a pattern in between. */
+export function restoring(options: SessionOptions): Script {
+  const parts: Uint8Array[] = options.oldstyle ? [] : [...agreed(options)];
+  const { size } = options;
   let cookie = 1n;
   const add = (type: number, offset: bigint, count: number, payload?: Uint8Array) => {
     if (count === 0) return;
@@ -56,22 +56,26 @@ export function restoring(ground: Ground): Script {
   };
   for (const start of size > 2n * usedBytes ? [0n, size - usedBytes] : [0n]) {
     const length = Number(least(size - start, usedBytes));
-    if (ground.oldstyle || ground.spares.includes(6)) add(1, start, length, new Uint8Array(length));
+    if (options.oldstyle || options.forbidden.includes(6))
+      add(1, start, length, new Uint8Array(length));
     else add(6, start, length);
     for (let at = 0; at < length; at += 4 * patternBytes) {
       const count = Math.min(patternBytes, length - at);
       add(1, start + BigInt(at), count, pattern(count));
     }
   }
-  // Each is answered before the next one is asked.
-  return { world: ground.world, steps: [...parts.map((part) => send(part)), { kind: "end" }] };
+  // Each request waits for the answer to the one before it.
+  return {
+    configuration: options.name,
+    steps: [...parts.map((part) => send(part)), { kind: "end" }],
+  };
 }
 
 function pattern(count: number): Uint8Array {
   return Uint8Array.from({ length: count }, (_, i) => (i * 7 + (i >> 9)) % 251);
 }
 
-function agreed({ handshakeFlags }: Ground): readonly Uint8Array[] {
+function agreed({ handshakeFlags }: SessionOptions): readonly Uint8Array[] {
   // Without fixed newstyle there is no other option.
   if ((handshakeFlags & 1) === 0) return [bytes(handshakeFlags), option(1)];
   return [
@@ -86,21 +90,21 @@ function least(a: bigint, b: bigint): bigint {
   return a < b ? a : b;
 }
 
-function steps(random: Random, ground: Ground): Step[] {
+function steps(random: Random, options: SessionOptions): Step[] {
   const result: Step[] = [];
-  if (!ground.oldstyle) {
-    // Whose option was misunderstood may wait for its answer for ever.
-    const first = ground.ordered && random.once(4) ? handshake(random, "") : agreed(ground);
+  if (!options.oldstyle) {
+    // A client whose option is misread may wait forever for the answer.
+    const first = options.ordered && random.once(4) ? handshake(random, "") : agreed(options);
     result.push(send(...first));
   }
   const count = random.below(random.once(4) ? 60 : 15);
   for (let i = 0; i < count; i += 1) {
-    if (ground.ordered) {
-      result.push(send(anyRequest(random, ground)));
+    if (options.ordered) {
+      result.push(send(anyRequest(random, options)));
     } else {
       const together = random.below(8);
-      const reads = Array.from({ length: together }, () => readingRequest(random, ground));
-      result.push(send(...reads), send(anyRequest(random, ground)));
+      const reads = Array.from({ length: together }, () => readingRequest(random, options));
+      result.push(send(...reads), send(anyRequest(random, options)));
     }
     if (random.once(8)) result.push({ kind: "turn" });
   }
@@ -111,27 +115,27 @@ function steps(random: Random, ground: Ground): Step[] {
 
 let lastCookie = 0n;
 
-/** Of several, the order does not matter. */
-function readingRequest(random: Random, ground: Ground): Uint8Array {
-  return ask(random, ground, random.pick([0, 0, 0, 3, 5, 7, 7, 9]));
+/** A request that reads, so that the order of several does not matter. */
+function readingRequest(random: Random, options: SessionOptions): Uint8Array {
+  return ask(random, options, random.pick([0, 0, 0, 3, 5, 7, 7, 9]));
 }
 
-function anyRequest(random: Random, ground: Ground): Uint8Array {
-  const all = ground.oldstyle ? [0, 0, 1, 1, 7, 8] : [0, 0, 1, 1, 3, 4, 5, 6, 7, 7];
-  const types = all.filter((type) => !ground.spares.includes(type));
-  return ask(random, ground, random.once(30) ? random.pick([8, 9, 0xffff]) : random.pick(types));
+function anyRequest(random: Random, options: SessionOptions): Uint8Array {
+  const all = options.oldstyle ? [0, 0, 1, 1, 7, 8] : [0, 0, 1, 1, 3, 4, 5, 6, 7, 7];
+  const types = all.filter((type) => !options.forbidden.includes(type));
+  return ask(random, options, random.once(30) ? random.pick([8, 9, 0xffff]) : random.pick(types));
 }
 
-function ask(random: Random, ground: Ground, type: number): Uint8Array {
+function ask(random: Random, options: SessionOptions, type: number): Uint8Array {
   const cookie = ++lastCookie;
   const anyFlags = random.once(3) ? random.pick(flagsOfRequests) : 0;
-  const flags = type === 6 && !ground.fast ? anyFlags & ~16 : anyFlags;
+  const flags = type === 6 && !options.fast ? anyFlags & ~16 : anyFlags;
   if (type === 3 && !random.once(6)) return request({ type, flags, cookie });
-  const count = countOf(random, ground, type);
-  const offset = offsetOf(random, ground.size, count);
+  const count = countOf(random, options, type);
+  const offset = offsetOf(random, options.size, count);
   const fields = { type, flags, offset, count, cookie };
   if (type !== 1) return request(fields);
-  // What announces much brings little: what follows is taken for it.
+  // A write of many bytes has little data, so the server takes the next messages for it.
   const length = count <= 1 << 20 || random.once(20) ? count : 0;
   return request({
     ...fields,
@@ -139,10 +143,10 @@ function ask(random: Random, ground: Ground, type: number): Uint8Array {
   });
 }
 
-function countOf(random: Random, { modest }: Ground, type: number): number {
+function countOf(random: Random, { emulates }: SessionOptions, type: number): number {
   if (random.once(type <= 1 ? 200 : 12)) {
     const large = random.pick(largeCounts);
-    return modest ? Math.min(large, (128 << 20) + 1) : large;
+    return emulates ? Math.min(large, (128 << 20) + 1) : large;
   }
   return random.once(5) ? random.pick(mediumCounts) : random.pick(smallCounts);
 }

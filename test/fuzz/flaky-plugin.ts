@@ -1,17 +1,17 @@
-/** A disk that answers as it likes, and that has a hole, a bad sector, and an export that cannot be opened. */
+/** A plugin that may answer later, with a hole, a bad sector, and an export that cannot be opened. */
 import { definePlugin, EXTENT_HOLE, EXTENT_ZERO, NbdError, type ThreadModel } from "#api";
 
 import type { Exports } from "../../src/lib/exports.ts";
 import type { Extents } from "../../src/lib/extents.ts";
 
-/** By default at once. */
+/** When the plugin answers: by default at once. */
 export type Answers = "later" | "either" | undefined;
 
 export const diskBytes = 256 << 10;
-/** Zeroes that the plugin knows of. */
+/** The plugin reports these zeroes as a hole. */
 const holeFrom = 64 << 10;
 const holeUntil = 160 << 10;
-/** What lies here cannot be read or written. */
+/** Reads and writes of this range fail. */
 const badFrom = 200 << 10;
 const badUntil = badFrom + 512;
 
@@ -19,11 +19,11 @@ const original = Uint8Array.from({ length: diskBytes }, (_, i) =>
   i >= holeFrom && i < holeUntil ? 0 : (i * 7 + (i >> 9)) % 251,
 );
 
-export class Moody {
+export class FlakyDisk {
   readonly disk = original.slice();
-  /** How often it was opened and not closed again. */
+  /** The number of open handles. */
   open = 0;
-  /** The hole may be none any more. */
+  /** A client has written, so the hole may have data. */
   written = false;
   readonly #answers: Answers;
   #turn = 0;
@@ -32,7 +32,7 @@ export class Moody {
     this.#answers = answers;
   }
 
-  /** Make the disk what it was. */
+  /** Restore the disk. */
   reset(): void {
     if (this.written) this.disk.set(original);
     this.written = false;
@@ -61,7 +61,7 @@ export class Moody {
     return this.part(count, offset);
   }
 
-  tell(offset: bigint, list: Extents): void {
+  addExtents(offset: bigint, list: Extents): void {
     list.add(0n, BigInt(holeFrom), 0);
     const type = this.written ? 0 : EXTENT_HOLE | EXTENT_ZERO;
     list.add(BigInt(holeFrom), BigInt(holeUntil - holeFrom), type);
@@ -70,10 +70,10 @@ export class Moody {
   }
 }
 
-/** Exports called "no" cannot be opened. */
-export function moody(it: Moody, model?: ThreadModel) {
+/** Exports named "no" cannot be opened. */
+export function flakyPlugin(it: FlakyDisk, model?: ThreadModel) {
   return definePlugin({
-    name: "moody",
+    name: "flaky",
     ...(model === undefined ? {} : { threadModel: () => model }),
     listExports: (_config: unknown, _readonly: boolean, _isTls: boolean, exports: Exports) => {
       exports.add("main", "the disk");
@@ -105,6 +105,6 @@ export function moody(it: Moody, model?: ThreadModel) {
     cache: (_h: unknown, count: number, offset: bigint) =>
       it.answer(() => void it.part(count, offset)),
     extents: (_h: unknown, _count: number, offset: bigint, _flags: number, list: Extents) =>
-      it.answer(() => it.tell(offset, list)),
+      it.answer(() => it.addExtents(offset, list)),
   });
 }

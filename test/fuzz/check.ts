@@ -1,14 +1,14 @@
-/** Whether what a server said is an answer to what a client sent: every message once, in its form, and nothing else. */
+/** Checks that a server's output answers what a client sent: each message once, in the right form, and no more. */
 import type { ServerTls } from "../../src/server/tls.ts";
+import { ByteReader, CutOff } from "./byte-reader.ts";
+import { checkRequests, type Terms } from "./check-requests.ts";
 import { type Features, kinds } from "./features.ts";
-import { judgeRequests, type Terms } from "./judge-requests.ts";
-import { diskBytes } from "./moody.ts";
-import { hello } from "./null-tls.ts";
-import type { Played } from "./play.ts";
-import { CutOff, Said } from "./said.ts";
+import { diskBytes } from "./flaky-plugin.ts";
+import { handshakeMessage } from "./null-tls.ts";
+import type { Transcript } from "./play.ts";
 import { type Script, sentBy } from "./script.ts";
 
-export interface Verdict {
+export interface Checked {
   /** Complete messages that the client sent. */
   readonly messages: number;
   readonly features: Features;
@@ -24,7 +24,7 @@ const [UNSUP, POLICY, INVALID, TLS_REQD, UNKNOWN, TOO_BIG] = [
   0x80000001, 0x80000002, 0x80000003, 0x80000005, 0x80000006, 0x80000009,
 ] as const;
 
-/** What the server was told, as far as clients notice. */
+/** The server's settings that affect clients, and its disk. */
 export interface Facts {
   readonly maskHandshake: number;
   readonly structuredReplies: boolean;
@@ -35,85 +35,85 @@ export interface Facts {
   readonly disk?: Uint8Array;
 }
 
-/** Throws where the server did wrong. */
-export function judge(facts: Facts, { steps }: Script, played: Played): Verdict {
+/** Throws if the server made a mistake. */
+export function check(facts: Facts, { steps }: Script, transcript: Transcript): Checked {
   const features: Features = new Set();
-  for (const line of played.lines) features.add(kinds.line(line));
-  const said = new Said(played.said, played.cut);
-  const sent = new Said(sentBy(steps), true);
-  const judged = { messages: 0 };
+  for (const line of transcript.lines) features.add(kinds.line(line));
+  const output = new ByteReader(transcript.output, transcript.cut);
+  const sent = new ByteReader(sentBy(steps), true);
+  const counts = { messages: 0 };
   try {
     const terms = facts.oldstyle
-      ? oldstyle(sent, said)
-      : new Handshake(facts, sent, said, features, judged).run();
+      ? oldstyle(sent, output)
+      : new Handshake(facts, sent, output, features, counts).run();
     if (terms !== undefined) {
-      judged.messages += judgeRequests({
+      counts.messages += checkRequests({
         disk: facts.disk,
         sent,
-        said,
+        output,
         features,
         terms,
-        cut: played.cut,
+        cut: transcript.cut,
       });
     }
   } catch (error) {
     if (!(error instanceof CutOff)) throw error;
   }
-  return { messages: judged.messages, features };
+  return { messages: counts.messages, features };
 }
 
-function oldstyle(sent: Said, said: Said): Terms | undefined {
-  if (leftSilently(sent, said)) return undefined;
-  const at = said.skip(152, "greeting");
-  if (said.u64(at + 8) !== 0x00420281861253n) throw new Error("no greeting of oldstyle");
-  if (said.u64(at + 16) !== BigInt(diskBytes)) throw new Error("wrong size");
+function oldstyle(sent: ByteReader, output: ByteReader): Terms | undefined {
+  if (leftSilently(sent, output)) return undefined;
+  const at = output.skip(152, "greeting");
+  if (output.u64(at + 8) !== 0x00420281861253n) throw new Error("no greeting of oldstyle");
+  if (output.u64(at + 16) !== BigInt(diskBytes)) throw new Error("wrong size");
   return { structured: false, allocation: false };
 }
 
-/** Who has left without a word may not even be greeted. */
-function leftSilently(sent: Said, said: Said): boolean {
-  return sent.left === 0 && said.left === 0;
+/** The server need not greet a client that has left without sending anything. */
+function leftSilently(sent: ByteReader, output: ByteReader): boolean {
+  return sent.left === 0 && output.left === 0;
 }
 
 class Handshake {
   readonly #facts: Facts;
-  readonly #sent: Said;
-  readonly #said: Said;
+  readonly #sent: ByteReader;
+  readonly #output: ByteReader;
   readonly #features: Features;
-  readonly #judged: { messages: number };
+  readonly #counts: { messages: number };
   #fixed = false;
   #noZeroes = false;
   #secure = false;
   #structured = false;
   #listed = false;
-  /** The export that block status was chosen for. */
+  /** The export for which the client has chosen base:allocation. */
   #chosenFor: string | undefined;
   #left = 32;
   #last = 0;
 
   constructor(
     facts: Facts,
-    sent: Said,
-    said: Said,
+    sent: ByteReader,
+    output: ByteReader,
     features: Features,
-    judged: { messages: number },
+    counts: { messages: number },
   ) {
     this.#facts = facts;
     this.#sent = sent;
-    this.#said = said;
+    this.#output = output;
     this.#features = features;
-    this.#judged = judged;
+    this.#counts = counts;
   }
 
   run(): Terms | undefined {
-    const said = this.#said;
-    if (leftSilently(this.#sent, said)) return undefined;
-    const greeting = said.skip(18, "greeting");
+    const output = this.#output;
+    if (leftSilently(this.#sent, output)) return undefined;
+    const greeting = output.skip(18, "greeting");
     const offered = 3 & this.#facts.maskHandshake;
-    if (said.u16(greeting + 16) !== offered) throw new Error("wrong flags in the greeting");
-    if (this.#sent.left < 4) return said.ends("the client sent no flags");
+    if (output.u16(greeting + 16) !== offered) throw new Error("wrong flags in the greeting");
+    if (this.#sent.left < 4) return output.ends("the client sent no flags");
     const flags = this.#sent.u32(this.#sent.skip(4, "flags"));
-    if ((flags & ~offered) !== 0) return said.ends("the client's flags are wrong");
+    if ((flags & ~offered) !== 0) return output.ends("the client's flags are wrong");
     this.#fixed = (flags & 1) !== 0;
     this.#noZeroes = (flags & 2) !== 0;
     for (;;) {
@@ -136,7 +136,7 @@ class Handshake {
     if (sent.left < length) return this.#ends("the client sent part of an option");
     const data = sent.take(length, "option");
     this.#left--;
-    this.#judged.messages++;
+    this.#counts.messages++;
     if (!this.#fixed && option !== 1) return this.#refused(option, INVALID);
     if (this.#facts.tls === "require" && !this.#secure && option !== 2 && option !== 5) {
       return option === 1 ? this.#ends("TLS is required") : this.#refused(option, TLS_REQD);
@@ -191,14 +191,15 @@ class Handshake {
     }
   }
 
-  /** All that was said before is forgotten. */
+  /** STARTTLS also discards what was negotiated before. */
   #startTls(): "next" | "end" {
     if (this.#facts.tls === "off") return this.#refused(5, POLICY);
     if (this.#secure) return this.#refused(5, INVALID);
     this.#expect(5, this.#replies(5), ACK);
-    if (this.#sent.left < hello.length) return this.#ends("the client began no handshake");
-    const said = this.#sent.take(hello.length, "handshake");
-    if (Buffer.compare(said, hello) !== 0) return this.#ends("that is no handshake");
+    if (this.#sent.left < handshakeMessage.length)
+      return this.#ends("the client began no handshake");
+    const message = this.#sent.take(handshakeMessage.length, "handshake");
+    if (Buffer.compare(message, handshakeMessage) !== 0) return this.#ends("bad TLS handshake");
     this.#secure = true;
     this.#structured = false;
     this.#listed = false;
@@ -210,8 +211,8 @@ class Handshake {
     const name = Buffer.from(data).toString("latin1");
     if (name.includes("\0")) return this.#ends("a zero byte in the name");
     if (name === "no") return this.#ends("an export that cannot be opened");
-    const at = this.#said.skip(this.#noZeroes ? 10 : 134, "answer to EXPORT_NAME");
-    if (this.#said.u64(at) !== BigInt(diskBytes)) throw new Error("wrong size");
+    const at = this.#output.skip(this.#noZeroes ? 10 : 134, "answer to EXPORT_NAME");
+    if (this.#output.u64(at) !== BigInt(diskBytes)) throw new Error("wrong size");
     this.#features.add(kinds.option(1, ACK, this.#last));
     return this.#terms(name);
   }
@@ -247,17 +248,17 @@ class Handshake {
     );
   }
 
-  /** All replies to one option: those of type `info`, and the last one. */
+  /** All replies to one option: those of type `info`, and the final one. */
   #replies(option: number, info?: number): { infos: Uint8Array[]; final: number } {
     const infos: Uint8Array[] = [];
     for (;;) {
-      const at = this.#said.skip(20, `reply to option ${option}`);
-      if (this.#said.u64(at) !== replyMagic) throw new Error("wrong magic of an option's reply");
-      if (this.#said.u32(at + 8) !== option) {
-        throw new Error(`a reply to option ${this.#said.u32(at + 8)} instead of ${option}`);
+      const at = this.#output.skip(20, `reply to option ${option}`);
+      if (this.#output.u64(at) !== replyMagic) throw new Error("wrong magic of an option's reply");
+      if (this.#output.u32(at + 8) !== option) {
+        throw new Error(`a reply to option ${this.#output.u32(at + 8)} instead of ${option}`);
       }
-      const type = this.#said.u32(at + 12);
-      const data = this.#said.take(this.#said.u32(at + 16), "data of a reply");
+      const type = this.#output.u32(at + 12);
+      const data = this.#output.take(this.#output.u32(at + 16), "data of a reply");
       if (type === ACK || type >= 0x80000000) {
         if (type === ACK && data.length > 0) throw new Error("ACK with data");
         this.#features.add(kinds.option(option, type, this.#last));
@@ -270,12 +271,12 @@ class Handshake {
   }
 
   #ends(why: string): "end" {
-    this.#said.ends(why);
+    this.#output.ends(why);
     return "end";
   }
 }
 
-/** The name that begins the payload of an option. */
+/** The name at the start of an option's payload. */
 function nameIn(data: Uint8Array): string {
   const length = new DataView(data.buffer, data.byteOffset).getUint32(0);
   return Buffer.from(data.subarray(4, 4 + length)).toString("latin1");

@@ -1,15 +1,15 @@
-/** Reads what was sent, from either side, and notices where it ends too early. */
+/** Reads the bytes that one side sent, and detects where they end too early. */
 
-/** The connection was broken here: nothing more can be expected. */
+/** The bytes end here, since the connection broke. */
 export class CutOff extends Error {}
 
-export class Said {
+export class ByteReader {
   readonly #data: Uint8Array;
   readonly #view: DataView;
   readonly #cut: boolean;
   at = 0;
 
-  /** `cut`: it may end anywhere. */
+  /** With `cut` the bytes may end anywhere. */
   constructor(data: Uint8Array, cut: boolean) {
     this.#data = data;
     this.#view = new DataView(data.buffer, data.byteOffset, data.length);
@@ -20,7 +20,7 @@ export class Said {
     return this.#data.length - this.at;
   }
 
-  /** Go on by `count` bytes, and return where they begin. */
+  /** Skip `count` bytes, and return their position. */
   skip(count: number, what: string): number {
     if (this.left < count) {
       if (this.#cut) throw new CutOff(what);
@@ -51,7 +51,7 @@ export class Said {
     return this.#view.getBigUint64(at);
   }
 
-  /** Nothing may follow. */
+  /** Throw if bytes follow. */
   ends(why: string): undefined {
     if (this.left > 0) throw new Error(`${why}, but the server sent ${this.left} bytes more`);
     return undefined;

@@ -1,11 +1,11 @@
-/** Servers that are compared: chains, options and sizes, and the arguments for both programs. */
+/** The configurations in which servers are compared: chains, options and sizes, and the arguments for both programs. */
 import { closeSync, openSync, truncateSync } from "node:fs";
 import { join } from "node:path";
 
-import type { Ground } from "./sessions.ts";
+import type { SessionOptions } from "./sessions.ts";
 
-export interface PairWorld extends Ground {
-  /** What follows after `-U SOCKET`. `file`: a sparse file of that size, if the world has one. */
+export interface PairConfiguration extends SessionOptions {
+  /** The arguments after `-U SOCKET`. A configuration with `file` has a sparse file in `folder`. */
   readonly ours: (folder: string) => readonly string[];
   readonly genuine: (folder: string) => readonly string[];
 }
@@ -15,15 +15,13 @@ type PluginName = "memory" | "file" | "null";
 interface Chain {
   readonly filters: readonly string[];
   readonly parameters?: readonly string[];
-  /** What clients see of a disk of that size. */
+  /** The size that clients see, by the size of the disk. */
   readonly size?: (size: bigint) => bigint;
-  /** Large requests become many. */
-  readonly modest?: boolean;
-  /** Forbidden requests. */
-  readonly spares?: readonly number[];
+  readonly emulates?: boolean;
+  readonly forbidden?: readonly number[];
 }
 
-/** Filters that this server has itself. The others are genuine in both. */
+/** Filters of this server itself. Both servers use the genuine ones otherwise. */
 const own: ReadonlySet<string> = new Set(["offset", "error"]);
 
 const exportName = ["exportname=main", "exportname=", "exportdesc=fixed:a disk"];
@@ -47,7 +45,7 @@ const chains: Readonly<Record<string, Chain>> = {
   },
   "error-never": { filters: ["error"], parameters: ["error=EPERM", "error-rate=0"] },
   "error-always": { filters: ["error"], parameters: ["error=ENOSPC", "error-rate=100%"] },
-  "error-when-told": {
+  "error-by-request": {
     filters: ["error"],
     parameters: [
       "error-pread=ENOMEM",
@@ -98,30 +96,30 @@ const chains: Readonly<Record<string, Chain>> = {
     ],
   },
   noextents: { filters: ["noextents"] },
-  "nozero-none": { filters: ["nozero"], modest: true },
-  "nozero-emulate": { filters: ["nozero"], parameters: ["zeromode=emulate"], modest: true },
-  "nozero-notrim": { filters: ["nozero"], parameters: ["zeromode=notrim"], modest: true },
+  "nozero-none": { filters: ["nozero"], emulates: true },
+  "nozero-emulate": { filters: ["nozero"], parameters: ["zeromode=emulate"], emulates: true },
+  "nozero-notrim": { filters: ["nozero"], parameters: ["zeromode=notrim"], emulates: true },
   "nozero-slow": {
     filters: ["nozero"],
     parameters: ["zeromode=plugin", "fastzeromode=slow"],
-    modest: true,
+    emulates: true,
   },
   "nozero-ignore": {
     filters: ["nozero"],
     parameters: ["zeromode=plugin", "fastzeromode=ignore"],
-    modest: true,
+    emulates: true,
   },
   "fua-discard": { filters: ["fua"], parameters: ["fuamode=discard"] },
   "fua-emulate": { filters: ["fua"], parameters: ["fuamode=emulate"] },
   "fua-native": { filters: ["fua"], parameters: ["fuamode=native"] },
   "fua-force": { filters: ["fua"], parameters: ["fuamode=force"] },
-  "nocache-none": { filters: ["nocache"], modest: true },
-  "nocache-emulate": { filters: ["nocache"], parameters: ["cachemode=emulate"], modest: true },
-  "nocache-nop": { filters: ["nocache"], parameters: ["cachemode=nop"], modest: true },
+  "nocache-none": { filters: ["nocache"], emulates: true },
+  "nocache-emulate": { filters: ["nocache"], parameters: ["cachemode=emulate"], emulates: true },
+  "nocache-nop": { filters: ["nocache"], parameters: ["cachemode=nop"], emulates: true },
   "multi-conn": { filters: ["multi-conn"], parameters: ["multi-conn-mode=emulate"] },
   "multi-conn-off": { filters: ["multi-conn"], parameters: ["multi-conn-mode=disable"] },
   // The genuine filter of 1.32.5 crashes, in both servers, on a trim or zero of a protected range.
-  protect: { filters: ["protect"], parameters: ["protect=4096-65535"], spares: [4, 6] },
+  protect: { filters: ["protect"], parameters: ["protect=4096-65535"], forbidden: [4, 6] },
   swab: { filters: ["swab"], parameters: ["swab-bits=16"], size: (size) => (size / 2n) * 2n },
   truncate: { filters: ["truncate"], parameters: ["truncate=2M"], size: () => 2n << 20n },
   "truncate-down": { filters: ["truncate"], parameters: ["truncate=100000"], size: () => 100_000n },
@@ -139,7 +137,7 @@ const chains: Readonly<Record<string, Chain>> = {
     filters: ["offset", "nozero", "noextents"],
     parameters: ["zeromode=emulate", "offset=1"],
     size: (size) => size - 1n,
-    modest: true,
+    emulates: true,
   },
 };
 
@@ -164,41 +162,42 @@ const optionSets: Readonly<Record<string, readonly string[]>> = {
   oldstyle: ["-t1", "-o"],
 };
 
-/** All that make sense, by names such as `memory/1M/offset/many`. */
-export function pairWorlds(): readonly PairWorld[] {
-  const worlds: PairWorld[] = [];
+/** All useful configurations, with names such as `memory/1M/offset/many`. */
+export function pairConfigurations(): readonly PairConfiguration[] {
+  const configurations: PairConfiguration[] = [];
   for (const options of Object.keys(optionSets)) {
     for (const plugin of ["memory", "file", "null"] as const) {
       for (const size of Object.keys(sizes)) {
-        // There are no files of that size.
+        // File systems do not support files of that size.
         if (plugin === "file" && size === "most") continue;
-        worlds.push(pairWorld(`${plugin}/${size}/bare/${options}`));
+        configurations.push(pairConfiguration(`${plugin}/${size}/bare/${options}`));
       }
     }
   }
   for (const chain of Object.keys(chains)) {
     for (const options of ["one", "many", "readonly", "no-sr"]) {
       for (const plugin of ["memory", "file"]) {
-        if (chain !== "bare") worlds.push(pairWorld(`${plugin}/1M/${chain}/${options}`));
+        if (chain !== "bare")
+          configurations.push(pairConfiguration(`${plugin}/1M/${chain}/${options}`));
       }
     }
   }
   for (const chain of ["truncate", "truncate-up", "exportname", "noextents", "error-always"]) {
     for (const size of ["0", "1", "511", "6G"]) {
       for (const plugin of ["memory", "file", "null"]) {
-        worlds.push(pairWorld(`${plugin}/${size}/${chain}/one`));
+        configurations.push(pairConfiguration(`${plugin}/${size}/${chain}/one`));
       }
     }
   }
-  return worlds;
+  return configurations;
 }
 
 /** `PLUGIN/SIZE/CHAIN/OPTIONS` */
-export function pairWorld(name: string): PairWorld {
+export function pairConfiguration(name: string): PairConfiguration {
   const [plugin = "", size = "", chainName = "", optionName = ""] = name.split("/");
   const [bytes, chain, options] = [sizes[size], chains[chainName], optionSets[optionName]];
   if (bytes === undefined || chain === undefined || options === undefined || !isPlugin(plugin)) {
-    throw new Error(`no such world: ${name}`);
+    throw new Error(`no such configuration: ${name}`);
   }
   const args = (filters: readonly string[]) => (folder: string) => [
     ...options,
@@ -207,15 +206,15 @@ export function pairWorld(name: string): PairWorld {
     ...(chain.parameters ?? []),
   ];
   return {
-    world: name,
+    name,
     size: chain.size?.(bytes) ?? bytes,
     readonly: options.includes("-r"),
     oldstyle: options.includes("-o"),
     ordered: options.includes("-t1"),
     handshakeFlags: 3 & Number(/mask-handshake=(\d)/.exec(options.join(" "))?.[1] ?? 3),
-    modest: chain.modest ?? false,
-    spares: chain.spares ?? [],
-    fast: plugin !== "file" && chain.modest !== true,
+    emulates: chain.emulates ?? false,
+    forbidden: chain.forbidden ?? [],
+    fast: plugin !== "file" && chain.emulates !== true,
     ours: args(
       chain.filters.map((filter) =>
         own.has(filter) || filter.startsWith("native:") ? filter : `native:${filter}`,

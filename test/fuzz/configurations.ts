@@ -1,4 +1,4 @@
-/** Servers that scripts are played to: the same disk under different options, thread models and tempers. */
+/** The configurations of the servers under test: one disk with different options, thread models and answer times. */
 import type { ThreadModel } from "#api";
 import { typescriptLayer } from "#modules/typescript";
 import { configuredChain } from "#test/chain";
@@ -9,19 +9,18 @@ import { Lock } from "../../src/protocol/lock.ts";
 import type { ProtocolPolicy } from "../../src/protocol/policy.ts";
 import type { Shared } from "../../src/server/connection.ts";
 import { IdleCollection } from "../../src/server/idle-collection.ts";
-import type { Facts } from "./judge.ts";
-import { type Answers, Moody, moody } from "./moody.ts";
+import type { Facts } from "./check.ts";
+import { type Answers, FlakyDisk, flakyPlugin } from "./flaky-plugin.ts";
 import { nullTls } from "./null-tls.ts";
 
-interface Temper {
-  /** When the disk answers: by default at once. */
+interface Configuration {
   readonly answers?: Answers;
   readonly model?: ThreadModel;
   readonly policy?: Partial<ProtocolPolicy>;
   readonly tls?: Shared["tls"];
 }
 
-const tempers = {
+const configurations = {
   plain: {},
   readonly: { policy: { readonly: true } },
   later: { answers: "later" },
@@ -35,32 +34,37 @@ const tempers = {
   oldstyle: { policy: { oldstyle: true } },
   tls: { answers: "either", tls: nullTls("on") },
   "only-tls": { tls: nullTls("require") },
-} as const satisfies Readonly<Record<string, Temper>>;
+} as const satisfies Readonly<Record<string, Configuration>>;
 
-export const worldNames: readonly string[] = Object.keys(tempers);
+export const configurationNames: readonly string[] = Object.keys(configurations);
 
-export interface World extends AsyncDisposable {
+export interface FuzzServer extends AsyncDisposable {
   readonly shared: Shared;
   readonly facts: Facts;
-  /** The most that a connection may hold for its client, beside what that has sent. */
+  /** The most memory that a connection may hold, besides the bytes that its client has sent. */
   readonly mostHeldBytes: number;
-  /** How often the plugin was opened and not closed again. */
+  /** The number of open handles of the plugin. */
   readonly open: number;
-  /** Make the disk what it was. */
+  /** Restore the disk. */
   reset(): void;
 }
 
-export async function openWorld(name: string): Promise<World> {
-  const temper: Temper | undefined = Object.entries(tempers).find(([key]) => key === name)?.[1];
-  if (temper === undefined) throw new Error(`no such world: ${name}`);
-  const { answers, model } = temper;
-  const state = new Moody(answers);
-  const chain = await configuredChain([typescriptLayer("plugin", moody(state, model), "test")], {});
-  const shared = sharedOf(chain, temper);
+export async function openServer(name: string): Promise<FuzzServer> {
+  const configuration: Configuration | undefined = Object.entries(configurations).find(
+    ([key]) => key === name,
+  )?.[1];
+  if (configuration === undefined) throw new Error(`no such configuration: ${name}`);
+  const { answers, model } = configuration;
+  const state = new FlakyDisk(answers);
+  const chain = await configuredChain(
+    [typescriptLayer("plugin", flakyPlugin(state, model), "test")],
+    {},
+  );
+  const shared = sharedOf(chain, configuration);
   return {
     shared,
     facts: { ...shared.policy, tls: shared.tls.mode, disk: state.disk },
-    // Requests in flight, and what stands around them. What is answered at once is never in flight.
+    // Requests in flight, and what surrounds them. Requests that are answered at once are never in flight.
     mostHeldBytes: (answers === undefined ? 2 << 20 : 64 << 20) + (2 << 20),
     get open() {
       return state.open;
@@ -73,11 +77,11 @@ export async function openWorld(name: string): Promise<World> {
   };
 }
 
-function sharedOf(chain: Chain, temper: Temper): Shared {
+function sharedOf(chain: Chain, configuration: Configuration): Shared {
   return {
     chain,
-    policy: { ...defaults.policy, threads: 16, ...temper.policy },
-    tls: temper.tls ?? { mode: "off" },
+    policy: { ...defaults.policy, threads: 16, ...configuration.policy },
+    tls: configuration.tls ?? { mode: "off" },
     collection: new IdleCollection(),
     ready: Promise.resolve(),
     connectionLock: new Lock(),

@@ -1,13 +1,13 @@
-/** What a client asked and what it was answered, piece by piece, out of the bytes of both. */
-import { CutOff, Said } from "../said.ts";
+/** Parses the bytes of a client and a server into options, requests and their answers. */
+import { ByteReader, CutOff } from "../byte-reader.ts";
 
 export interface OptionReply {
   readonly type: number;
-  /** Without the text of errors. */
+  /** Empty for errors, whose texts differ. */
   readonly data: Uint8Array;
 }
 
-export interface OptionAsked {
+export interface OptionExchange {
   readonly kind: "option";
   readonly option: number;
   readonly length: number;
@@ -15,11 +15,11 @@ export interface OptionAsked {
   /** The whole payload was sent. */
   readonly complete: boolean;
   readonly replies: readonly OptionReply[];
-  /** What EXPORT_NAME is answered with, which is no option's reply. */
+  /** The answer to EXPORT_NAME, which is not an option reply. */
   readonly exported: Uint8Array | undefined;
 }
 
-export interface RequestAsked {
+export interface RequestExchange {
   readonly kind: "request";
   readonly type: number;
   readonly flags: number;
@@ -34,21 +34,21 @@ export interface Answer {
   readonly error: number;
   /** "simple", or the types of the chunks. */
   readonly form: string;
-  /** What was read, or the payload of a block status; holes as zeroes. */
+  /** The data of a read, with holes as zeroes, or the payload of a block status. */
   readonly data: Uint8Array;
 }
 
-export type Asked = OptionAsked | RequestAsked;
+export type Exchange = OptionExchange | RequestExchange;
 
-export interface Talk {
+export interface Conversation {
   readonly greeting: Uint8Array;
   readonly clientFlags: number;
-  readonly asked: readonly Asked[];
+  readonly exchanges: readonly Exchange[];
   /** The cookies of complete replies, in their order. */
   readonly order: readonly bigint[];
-  /** What was said beside that. */
+  /** Output that belongs to no exchange. */
   readonly rest: Uint8Array;
-  /** Something has begun to be said. */
+  /** The output ends within a message. */
   readonly partial: boolean;
 }
 
@@ -59,29 +59,41 @@ const simpleMagic = 0x67446698;
 const chunkMagic = 0x668e33ef;
 const [ACK, FIRST_ERROR] = [1, 0x80000000] as const;
 
-export function talk(sentBytes: Uint8Array, saidBytes: Uint8Array, oldstyle: boolean): Talk {
-  const sent = new Said(sentBytes, true);
-  const said = new Said(saidBytes, true);
-  const asked: Asked[] = [];
+export function parseConversation(
+  sentBytes: Uint8Array,
+  outputBytes: Uint8Array,
+  oldstyle: boolean,
+): Conversation {
+  const sent = new ByteReader(sentBytes, true);
+  const output = new ByteReader(outputBytes, true);
+  const exchanges: Exchange[] = [];
   const order: bigint[] = [];
   let greeting = new Uint8Array(0);
   let clientFlags = 0;
   let partial = false;
   try {
-    greeting = said.take(oldstyle ? 152 : 18, "greeting").slice();
+    greeting = output.take(oldstyle ? 152 : 18, "greeting").slice();
     if (!oldstyle && sent.left >= 4) clientFlags = sent.u32(sent.skip(4, "flags"));
-    if (oldstyle || negotiated(sent, said, clientFlags, asked)) requests(sent, said, asked, order);
+    if (oldstyle || negotiated(sent, output, clientFlags, exchanges))
+      requests(sent, output, exchanges, order);
   } catch (error) {
     if (!(error instanceof CutOff)) throw error;
     partial = true;
   }
-  return { greeting, clientFlags, asked, order, rest: said.bytes(said.at, said.left), partial };
+  return {
+    greeting,
+    clientFlags,
+    exchanges,
+    order,
+    rest: output.bytes(output.at, output.left),
+    partial,
+  };
 }
 
-/** Whether something that was sent has no complete answer yet. */
-export function waits({ asked, partial }: Talk): boolean {
+/** Whether a complete option or request has no complete answer yet. */
+export function isWaiting({ exchanges, partial }: Conversation): boolean {
   if (partial) return true;
-  return asked.some((one) => {
+  return exchanges.some((one) => {
     if (!one.complete) return false;
     if (one.kind === "request") return one.answer === undefined;
     if (one.option === 1) return one.exported === undefined;
@@ -90,8 +102,13 @@ export function waits({ asked, partial }: Talk): boolean {
   });
 }
 
-/** Whether the client got as far as requests. */
-function negotiated(sent: Said, said: Said, clientFlags: number, asked: Asked[]): boolean {
+/** Parse the options. Returns whether the client got as far as requests. */
+function negotiated(
+  sent: ByteReader,
+  output: ByteReader,
+  clientFlags: number,
+  exchanges: Exchange[],
+): boolean {
   while (sent.left >= 16) {
     const at = sent.skip(16, "option");
     if (sent.u64(at) !== optionMagic) return false;
@@ -99,38 +116,47 @@ function negotiated(sent: Said, said: Said, clientFlags: number, asked: Asked[])
     const length = sent.u32(at + 12);
     const complete = sent.left >= length;
     const payload = sent.take(Math.min(length, sent.left), "payload");
-    const replies = option === 1 ? [] : optionReplies(said, option);
+    const replies = option === 1 ? [] : optionReplies(output, option);
     let exported: Uint8Array | undefined;
-    if (option === 1 && said.left > 0) {
-      exported = said.take((clientFlags & 2) === 0 ? 134 : 10, "answer to EXPORT_NAME");
+    if (option === 1 && output.left > 0) {
+      exported = output.take((clientFlags & 2) === 0 ? 134 : 10, "answer to EXPORT_NAME");
     }
-    asked.push({ kind: "option", option, length, payload, complete, replies, exported });
+    exchanges.push({ kind: "option", option, length, payload, complete, replies, exported });
     if (exported !== undefined) return true;
     if (option === 7 && replies.at(-1)?.type === ACK) return true;
   }
   return false;
 }
 
-function optionReplies(said: Said, option: number): OptionReply[] {
+function optionReplies(output: ByteReader, option: number): OptionReply[] {
   const replies: OptionReply[] = [];
-  while (said.left >= 20 && said.u64(said.at) === replyMagic && said.u32(said.at + 8) === option) {
-    const at = said.skip(20, "reply");
-    const type = said.u32(at + 12);
-    const data = said.take(said.u32(at + 16), "data of a reply");
+  while (
+    output.left >= 20 &&
+    output.u64(output.at) === replyMagic &&
+    output.u32(output.at + 8) === option
+  ) {
+    const at = output.skip(20, "reply");
+    const type = output.u32(at + 12);
+    const data = output.take(output.u32(at + 16), "data of a reply");
     replies.push({ type, data: type >= FIRST_ERROR ? new Uint8Array(0) : data });
     if (type === ACK || type >= FIRST_ERROR) break;
   }
   return replies;
 }
 
-type Open = Omit<RequestAsked, "answer"> & { answer: Answer | undefined; parts: Part[] };
+type Open = Omit<RequestExchange, "answer"> & { answer: Answer | undefined; parts: Part[] };
 
 interface Part {
   readonly type: number;
   readonly data: Uint8Array;
 }
 
-function requests(sent: Said, said: Said, asked: Asked[], order: bigint[]): void {
+function requests(
+  sent: ByteReader,
+  output: ByteReader,
+  exchanges: Exchange[],
+  order: bigint[],
+): void {
   const open: Open[] = [];
   const byCookie = new Map<bigint, Open[]>();
   while (sent.left >= 28) {
@@ -150,60 +176,63 @@ function requests(sent: Said, said: Said, asked: Asked[], order: bigint[]): void
     if (same === undefined) byCookie.set(cookie, [one]);
     else same.push(one);
   }
-  asked.push(...open);
-  while (said.left >= 4) {
-    const from = said.at;
-    const cookie = oneReply(said, (it) =>
+  exchanges.push(...open);
+  while (output.left >= 4) {
+    const from = output.at;
+    const cookie = oneReply(output, (it) =>
       byCookie.get(it)?.find((one) => one.answer === undefined),
     );
     if (cookie === "unknown") {
-      said.at = from;
+      output.at = from;
       return;
     }
     if (cookie !== undefined) order.push(cookie);
   }
 }
 
-/** The cookie of a reply that is complete now. What is cut off is left where it is. */
+/** Parse one reply or chunk. Returns the cookie if it completes an answer. Leaves a partial one unread. */
 function oneReply(
-  said: Said,
+  output: ByteReader,
   find: (cookie: bigint) => Open | undefined,
 ): bigint | undefined | "unknown" {
-  const from = said.at;
+  const from = output.at;
   try {
-    const magic = said.u32(said.skip(4, "magic"));
-    if (magic === simpleMagic) return simple(said, find);
-    if (magic === chunkMagic) return chunk(said, find);
+    const magic = output.u32(output.skip(4, "magic"));
+    if (magic === simpleMagic) return simple(output, find);
+    if (magic === chunkMagic) return chunk(output, find);
     return "unknown";
   } catch (error) {
-    said.at = from;
+    output.at = from;
     throw error;
   }
 }
 
-function simple(said: Said, find: (cookie: bigint) => Open | undefined): bigint | "unknown" {
-  const at = said.skip(12, "simple reply");
-  const error = said.u32(at);
-  const cookie = said.u64(at + 4);
+function simple(
+  output: ByteReader,
+  find: (cookie: bigint) => Open | undefined,
+): bigint | "unknown" {
+  const at = output.skip(12, "simple reply");
+  const error = output.u32(at);
+  const cookie = output.u64(at + 4);
   const one = find(cookie);
   if (one === undefined) return "unknown";
   const bytes = one.type === 0 && error === 0 ? one.count : 0;
-  one.answer = { error, form: "simple", data: said.take(bytes, "data of a read") };
+  one.answer = { error, form: "simple", data: output.take(bytes, "data of a read") };
   return cookie;
 }
 
 function chunk(
-  said: Said,
+  output: ByteReader,
   find: (cookie: bigint) => Open | undefined,
 ): bigint | undefined | "unknown" {
-  const at = said.skip(16, "chunk");
-  const type = said.u16(at + 2);
-  const cookie = said.u64(at + 4);
-  const data = said.take(said.u32(at + 12), "data of a chunk");
+  const at = output.skip(16, "chunk");
+  const type = output.u16(at + 2);
+  const cookie = output.u64(at + 4);
+  const data = output.take(output.u32(at + 12), "data of a chunk");
   const one = find(cookie);
   if (one === undefined) return "unknown";
   one.parts.push({ type, data });
-  if ((said.u16(at) & 1) === 0) return undefined;
+  if ((output.u16(at) & 1) === 0) return undefined;
   one.answer = answerOf(one);
   return cookie;
 }
@@ -212,8 +241,7 @@ function answerOf({ parts, offset, count }: Open): Answer {
   const form = parts.map(({ type }) => type.toString(16)).join(" ");
   let data: Uint8Array = new Uint8Array(0);
   let error = 0;
-  const told = parts.some(({ type }) => type === 1 || type === 2);
-  if (told) data = new Uint8Array(count);
+  if (parts.some(({ type }) => type === 1 || type === 2)) data = new Uint8Array(count);
   for (const part of parts) {
     const view = new DataView(part.data.buffer, part.data.byteOffset, part.data.length);
     if (part.type === 1) data.set(part.data.subarray(8), Number(view.getBigUint64(0) - offset));
