@@ -4,7 +4,7 @@ import { closeSync, mkdtempSync, openSync, rmSync, truncateSync, writeFileSync }
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { kernelTellsWhatIsInMemory } from "#test/kernel";
+import { kernelHasCachestat } from "#test/kernel";
 
 import { pattern } from "../../test/protocol/server-fixture.ts";
 import { FilePipe, isInMemory, isNonBlocking } from "./file-pipe.ts";
@@ -46,7 +46,7 @@ function emptied(pipe: FilePipe): Uint8Array {
   return all;
 }
 
-describe.skipIf(!kernelTellsWhatIsInMemory)("a pipe", () => {
+describe.skipIf(!kernelHasCachestat)("a pipe", () => {
   test.each([
     [0, 4096],
     [0, 1],
@@ -97,7 +97,7 @@ describe.skipIf(!kernelTellsWhatIsInMemory)("a pipe", () => {
   });
 });
 
-describe.skipIf(!kernelTellsWhatIsInMemory)("isInMemory", () => {
+describe.skipIf(!kernelHasCachestat)("isInMemory", () => {
   test("accepts data that was just written, up to the end of the file", () => {
     expect(isInMemory(fd, 0n, contents.length)).toBe(true);
     expect(isInMemory(fd, 4095n, 2)).toBe(true);

@@ -1,7 +1,4 @@
-/**
- * Exports have nothing in common but their server: what every filter in filters/, and each plugin
- * with exports, keeps.
- */
+/** The contract of exports: they are independent, in every filter in filters/ and each plugin with exports. */
 import { afterAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -27,7 +24,7 @@ const filled = (size: number, seed: number) =>
     (at >> 9) % (seed + 2) === 0 ? 0 : (at * seed) % 251,
   );
 
-/** Two disks in which nothing is the same. */
+/** Two disks that differ in everything. */
 function disksFor(subject: Partial<Subject>): Map<string, Disk> {
   const one = filled(16384, 3);
   const two = filled(32768, 5);
@@ -39,7 +36,7 @@ function disksFor(subject: Partial<Subject>): Map<string, Disk> {
   ]);
 }
 
-/** A plugin whose every answer depends on the export. Its default export is "one". */
+/** A plugin whose answers all depend on the export. Its default export is "one". */
 function exportsPlugin(disks: ReadonlyMap<string, Disk>) {
   return definePlugin({
     name: "exports",
@@ -88,8 +85,8 @@ async function contentsOf(next: NextOps): Promise<Uint8Array> {
   return all;
 }
 
-/** All that a client may ask of an export. */
-async function portrait(next: NextOps) {
+/** All facts that a client can query of an export. */
+async function factsOf(next: NextOps) {
   const size = await next.getSize();
   return {
     size,
@@ -101,23 +98,23 @@ async function portrait(next: NextOps) {
   };
 }
 
-/** Both exports of a chain, asked in turns, are as each of them alone. */
+/** Expect both exports of one chain to be as each of them alone. */
 async function aloneAndTogether(start: () => Promise<Chain>) {
   const alone: unknown[] = [];
   for (const name of ["one", "two"]) {
     await using client = await open(await start(), name);
-    alone.push(await portrait(client.next));
+    alone.push(await factsOf(client.next));
   }
   const chain = await start();
   await using one = await open(chain, "one");
   await using two = await open(chain, "two");
-  const together = await Promise.all([portrait(one.next), portrait(two.next)]);
+  const together = await Promise.all([factsOf(one.next), factsOf(two.next)]);
   expect<unknown>(together).toEqual(alone);
   expect(together[0]?.size).not.toBe(together[1]?.size);
   expect(together[0]?.contents).not.toBe(together[1]?.contents);
 }
 
-/** What is written to one export is in that one, and in no other. */
+/** Expect writes to one export to change that export only. */
 async function writesStayApart(chain: Chain) {
   await using one = await open(chain, "one");
   await using two = await open(chain, "two");
@@ -145,7 +142,7 @@ async function writesStayApart(chain: Chain) {
 }
 
 describe.each(await allFilters())("$name", (subject) => {
-  // With a range all exports would have the same size.
+  // With a range, all exports would have the same size.
   const { range: _, ...texts } = subject.texts;
   const start = () => {
     const filter = typescriptLayer("filter", subject.module, "test");
@@ -155,11 +152,11 @@ describe.each(await allFilters())("$name", (subject) => {
 
   test("answers for each export as if it were the only one", () => aloneAndTogether(start));
 
-  test("keeps what is written to one export out of the others", async () => {
+  test("keeps writes to one export out of the others", async () => {
     await writesStayApart(await start());
   });
 
-  test("takes no name for the name of the default export", async () => {
+  test("opens the default export for an empty name", async () => {
     const chain = await start();
     await using unnamed = await open(chain, "");
     await using named = await open(chain, "one");
@@ -184,7 +181,7 @@ describe("the file plugin with dir=", () => {
   test("answers for each export as if it were the only one", () =>
     aloneAndTogether(() => start().chain));
 
-  test("keeps what is written to one export out of the others", async () => {
+  test("keeps writes to one export out of the others", async () => {
     const { chain, folder } = start();
     await writesStayApart(await chain);
     expect(readFileSync(join(folder, "one"))[1000]).toBe(0xee);

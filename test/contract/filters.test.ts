@@ -1,4 +1,4 @@
-/** What every filter in filters/ keeps, whatever it does besides. A new folder is tested without a change here. */
+/** The contract that every filter in filters/ keeps. New folders are tested without a change here. */
 import { describe, expect, test } from "bun:test";
 
 import * as fc from "fast-check";
@@ -26,7 +26,7 @@ const disk = () =>
 const filters = await allFilters();
 const seed = 20260101;
 
-/** Open it over a disk that it can make sense of. */
+/** Open the filter over a disk that it can serve. */
 function open(subject: Subject, options: StackOptions = {}) {
   const bytes = disk();
   subject.prepare?.(bytes);
@@ -59,7 +59,7 @@ async function contentsOf(next: NextOps): Promise<Uint8Array> {
 describe.each(filters)("$name", (subject) => {
   const reaches = (kind: string) => subject.keeps?.kinds.includes(kind) !== true;
 
-  test("has extents that cover the request, and call nothing zero that is not", async () => {
+  test("reports extents that cover the request, and no data as zeroes", async () => {
     await using stack = await open(subject);
     const contents = await contentsOf(stack.next);
     const property = fc.asyncProperty(
@@ -82,7 +82,7 @@ describe.each(filters)("$name", (subject) => {
     await fc.assert(property, { seed, numRuns: 100 });
   });
 
-  test("reads back what was written, and nothing else changes", async () => {
+  test("reads back written data, and changes nothing else", async () => {
     await using stack = await open(subject);
     const model = await contentsOf(stack.next);
     const property = fc.asyncProperty(
@@ -93,7 +93,7 @@ describe.each(filters)("$name", (subject) => {
         if (how === "write") {
           await stack.next.pwrite(new Uint8Array(count).fill(byte), BigInt(offset), 0);
         } else if (how === "zero") await stack.next.zero(count, BigInt(offset), 0);
-        // The disk of these tests reads as zeroes where it was trimmed.
+        // The disk of these tests reads as zeroes after a trim.
         else await stack.next.trim(count, BigInt(offset), 0);
         model.fill(how === "write" ? byte : 0, offset, offset + count);
         expect(Buffer.compare(await contentsOf(stack.next), model)).toBe(0);
@@ -102,7 +102,7 @@ describe.each(filters)("$name", (subject) => {
     await fc.assert(property, { seed, numRuns: 50 });
   });
 
-  test("answers the same over a disk that answers later", async () => {
+  test("gives the same answers over a disk that answers later", async () => {
     await using now = await open(subject);
     await using later = await open(subject, { later: true });
     const [one, other] = [await contentsOf(now.next), await contentsOf(later.next)];
@@ -116,7 +116,7 @@ describe.each(filters)("$name", (subject) => {
 
   const module = subject.module as FilterDefinition<Params, unknown>;
   if (module.window !== undefined) {
-    /** The window that the filter declares, and how the layer below was asked. */
+    /** The window that the filter declares, and the calls of the layer below. */
     const opened = async () => {
       const windows: Window[] = [];
       const watched: FilterDefinition<Params, unknown> = {
@@ -234,7 +234,7 @@ describe.each(filters)("$name", (subject) => {
     if (can) expect(stack.calls.at(-1)).toMatch(/^pwrite .* flags=2$|^flush$/);
   });
 
-  test("opens and closes what is below once, also when the client cannot be served", async () => {
+  test("opens and closes the layer below once, even if the client cannot be served", async () => {
     const seen: string[] = [];
     let broken = false;
     const witness = defineFilter({
@@ -265,7 +265,7 @@ describe.each(filters)("$name", (subject) => {
     expect(await errnoOf(() => requests.pwrite(stack.next))).toBe("EINVAL");
   });
 
-  test("hands on the name of the export", async () => {
+  test("passes on the name of the export", async () => {
     const names: string[] = [];
     const witness = defineFilter({
       name: "witness",
@@ -279,13 +279,13 @@ describe.each(filters)("$name", (subject) => {
     expect(names).toEqual(["an export"]);
   });
 
-  test("hands on parameters that it does not know", async () => {
+  test("passes on unknown parameters", async () => {
     const texts = { ...subject.texts, "no-such-parameter": "1" };
     const filter = subject.module as { readonly kind: "filter" };
     await expect(configured(filter, texts)).rejects.toThrow(/disk: unknown parameter/);
   });
 
-  test("has nothing in common with the same filter in another chain", async () => {
+  test("shares nothing with the same filter in another chain", async () => {
     await using one = await open(subject);
     await using two = await open(subject);
     const before = await contentsOf(one.next);

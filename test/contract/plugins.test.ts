@@ -1,4 +1,4 @@
-/** What every plugin in plugins/ keeps. A new folder is tested without a change here. */
+/** The contract that every plugin in plugins/ keeps. New folders are tested without a change here. */
 import { describe, expect, test } from "bun:test";
 
 import * as fc from "fast-check";
@@ -15,7 +15,7 @@ const ranges = fc
   .map(([a, b]) => ({ offset: Math.min(a, b), count: Math.abs(a - b) + 1 }));
 
 describe.each(plugins)("$name", ({ module, texts, forgets }) => {
-  test("reads back what was written, and has extents that cover and tell the truth", async () => {
+  test("reads back written data, and reports extents that cover the request and are true", async () => {
     await using stack = await overPlugin(module, texts());
     const { next } = stack;
     const model = new Uint8Array(size);
@@ -34,7 +34,7 @@ describe.each(plugins)("$name", ({ module, texts, forgets }) => {
         if (how === "zero") await next.zero(count, offset, fua | FLAG_MAY_TRIM);
         if (how === "trim") await next.trim(count, offset, fua);
         await next.pread(all, 0n, 0);
-        // What a trimmed range reads as is open.
+        // A trimmed range may read as anything.
         if (how === "trim")
           model.set(all.subarray(range.offset, range.offset + count), range.offset);
         else if (how !== "none" && !forgets) {
@@ -53,7 +53,7 @@ describe.each(plugins)("$name", ({ module, texts, forgets }) => {
     await fc.assert(property, { seed, numRuns: 60 });
   });
 
-  test("serves clients side by side, and closes each once", async () => {
+  test("serves several clients, and closes each once", async () => {
     const chain = await configured(module as { readonly kind: "plugin" }, texts());
     const connections = [1, 2, 3].map((id) => chain.connect(clientOf(chain, id)));
     for (const it of connections) await it.open(false, "", false);
@@ -74,7 +74,7 @@ describe.each(plugins)("$name", ({ module, texts, forgets }) => {
     expect(await errnoOf(write)).toBe("EINVAL");
   });
 
-  test("refuses parameters that it does not know, and says which it knows", async () => {
+  test("refuses unknown parameters, and names the known ones", async () => {
     const unknown = { ...texts(), "no-such-parameter": "1" };
     const plugin = module as { readonly kind: "plugin" };
     await expect(configured(plugin, unknown)).rejects.toThrow(

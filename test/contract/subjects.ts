@@ -1,4 +1,4 @@
-/** The modules that contracts are tested with: what they need to be configured, and where they are unlike others. */
+/** The modules under contract: the parameters that they need, and their exceptions. */
 import { mkdtempSync, readdirSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,14 +8,11 @@ const root = join(import.meta.dirname, "..", "..");
 export interface Subject {
   readonly name: string;
   readonly module: unknown;
-  /** Parameters, without which it cannot be loaded or does nothing. */
+  /** The parameters that it needs in order to load, or to have an effect. */
   readonly texts: Readonly<Record<string, string>>;
-  /** Requests that do not reach the layer below, or reach it as something else; with the reason. */
+  /** Requests that do not reach the layer below, or reach it as other requests; with the reason. */
   readonly keeps?: { readonly kinds: readonly string[]; readonly because: string };
-  /**
-   * What it makes of a disk before it is served. Disks of other numbers are served from elsewhere,
-   * as far as it can.
-   */
+  /** Prepare a disk for the module. If possible, disks with different numbers are served from different offsets. */
   readonly prepare?: (disk: Uint8Array, number?: number) => void;
 }
 
@@ -26,7 +23,7 @@ const filters: Readonly<Record<string, Exception>> = {
     texts: { "cow-block-size": "4096" },
     keeps: {
       kinds: ["pwrite", "trim", "zero", "flush", "cache"],
-      because: "what is written stays in the overlay, and the disk below is never written",
+      because: "written data stays in the overlay, and the filter never writes to the disk below",
     },
   },
   delay: { texts: { "delay-extents": "0" } },
@@ -35,7 +32,7 @@ const filters: Readonly<Record<string, Exception>> = {
   partition: { texts: { partition: "1" }, prepare: putPartition },
 };
 
-/** An MBR with one partition of 24 sectors that begins at the fifth, or later by `number`. */
+/** Write an MBR with one partition of 24 sectors, which starts at the fifth sector, or `number` sectors later. */
 function putPartition(disk: Uint8Array, number = 0): void {
   const view = new DataView(disk.buffer, disk.byteOffset, 512);
   disk.fill(0, 0, 512);
@@ -50,7 +47,7 @@ async function defaultOf(kind: "filters" | "plugins", name: string): Promise<unk
   return module.default;
 }
 
-/** Every filter that there is a folder of. */
+/** All filters, by their folders. */
 export async function allFilters(): Promise<Subject[]> {
   return Promise.all(
     readdirSync(join(root, "filters")).map(async (name) => ({
@@ -62,12 +59,12 @@ export async function allFilters(): Promise<Subject[]> {
   );
 }
 
-/** A plugin, whose disk of 64 KiB may forget what is written. */
 export interface PluginSubject {
   readonly name: string;
   readonly module: unknown;
   /** Parameters for a new disk of 64 KiB. */
   readonly texts: () => Readonly<Record<string, string>>;
+  /** The disk does not keep written data. */
   readonly forgets: boolean;
 }
 
@@ -89,7 +86,7 @@ const plugins: Readonly<Record<string, Pick<PluginSubject, "forgets" | "texts">>
   null: { texts: () => ({ size: `${pluginSize}` }), forgets: true },
 };
 
-/** Every plugin that there is a folder of; it takes size= unless it is listed above. */
+/** All plugins, by their folders. A plugin takes size= unless it is listed above. */
 export async function allPlugins(): Promise<PluginSubject[]> {
   return Promise.all(
     readdirSync(join(root, "plugins")).map(async (name) => ({

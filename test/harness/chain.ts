@@ -22,7 +22,7 @@ export interface Stack extends AsyncDisposable {
   readonly chain: Chain;
   readonly connection: ChainConnection;
   readonly disk: Uint8Array;
-  /** What reached the disk, e.g. "pread 512 0", "zero 512 0 flags=1", "flush". */
+  /** The requests that reached the disk, e.g. "pread 512 0", "zero 512 0 flags=1", "flush". */
   readonly calls: string[];
   close(): Promise<void>;
 }
@@ -32,23 +32,23 @@ export interface StackOptions {
   readonly exportName?: string;
   /** Filters between the one under test and the disk, outermost first. */
   readonly below?: readonly unknown[];
-  /** Answer every request of the disk later instead of at once. */
+  /** Answer all requests to the disk later instead of at once. */
   readonly later?: boolean;
   /** Throws the errors for the disk's methods. */
   readonly fail?: (call: string) => void;
   readonly canWrite?: boolean;
-  /** Whether the disk tells which of its sectors are zeroes; true by default. */
+  /** Whether the disk reports sectors of zeroes as holes; true by default. */
   readonly extents?: boolean;
-  /** Of the disk, where it has some. */
+  /** The disk's block sizes, if any. */
   readonly blockSize?: BlockSize;
   readonly description?: string;
-  /** What is known of the client. */
+  /** Facts about the client. */
   readonly client?: Partial<Omit<ConnectionInfo, "id" | "logName">>;
 }
 
 const sector = 512;
 
-/** Sectors of zeroes are holes. As nbdkit allows, it begins at a sector and ends anywhere. */
+/** Add sectors of zeroes as holes. The extents start at a sector and may end anywhere, as nbdkit allows. */
 function addExtents(
   disk: Uint8Array,
   count: number,
@@ -66,7 +66,7 @@ function addExtents(
   }
 }
 
-/** A plugin over `disk` that writes down its calls. */
+/** A plugin that serves `disk` and records its calls. */
 export function diskPlugin(disk: Uint8Array, calls: string[], options: StackOptions = {}) {
   const part = (count: number, offset: bigint) =>
     disk.subarray(Number(offset), Number(offset) + count);
@@ -115,7 +115,7 @@ export function diskPlugin(disk: Uint8Array, calls: string[], options: StackOpti
   });
 }
 
-/** A chain of `layers` (outermost first) that went through configuration, as the server would do it. */
+/** A chain of `layers`, outermost first, which is configured as the server does it. */
 export async function configuredChain(
   layers: readonly Layer[],
   texts: Readonly<Record<string, string>>,
@@ -129,7 +129,7 @@ export async function configuredChain(
   return chain;
 }
 
-/** A client of the chain that no socket stands behind. */
+/** A client of the chain without a socket. */
 export function clientOf(
   chain: Chain,
   id = 1,
@@ -138,7 +138,7 @@ export function clientOf(
   return connectionInfo(id, `${chain.pluginName}[${id}]`, facts);
 }
 
-/** Opens the layers of a chain for a client. */
+/** Open the layers of a chain for a client. */
 export async function openConnection(
   chain: Chain,
   options: {
@@ -205,7 +205,7 @@ export async function overPlugin(
   return openStack(layers, texts, { disk: new Uint8Array(0), calls: [] }, options);
 }
 
-/** Only configure `module` (over a null disk where it is a filter). Rejects with what configuration throws. */
+/** Only configure `module`, over an empty disk if it is a filter. Rejects with the error of the configuration. */
 export async function configured(
   module: { readonly kind?: "filter" | "plugin" },
   texts: Readonly<Record<string, string>>,
@@ -217,7 +217,7 @@ export async function configured(
   return configuredChain(layers, texts);
 }
 
-/** What a layer says that it can do. */
+/** The layer's answers to all can_* and is_* methods. */
 export async function abilities(next: NextOps) {
   return {
     write: await next.canWrite(),
@@ -232,7 +232,7 @@ export async function abilities(next: NextOps) {
   };
 }
 
-/** "0+512 data", "512+1024 hole zero": the extents that `next` reports for a range, up to the end of its disk. */
+/** The extents that `next` reports for a range, up to the end of its disk: "0+512 data", "512+1024 hole zero". */
 export async function mapOf(
   next: NextOps,
   offset: bigint,
@@ -246,7 +246,7 @@ export async function mapOf(
 
 const typeNames = ["data", "hole", "zero", "hole zero"];
 
-/** What a failed request's error number is: for `expect(await errnoOf(() => next.pread(...))).toBe("EIO")`. */
+/** The error number of a failed request: `expect(await errnoOf(() => next.pread(...))).toBe("EIO")`. */
 export async function errnoOf(call: () => unknown): Promise<string> {
   try {
     await call();

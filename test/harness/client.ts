@@ -1,4 +1,4 @@
-/** A small raw NBD client for wire tests: it sends exactly what it is told to, right or wrong. */
+/** A small raw NBD client for wire tests. It sends exactly what the test requests, valid or not. */
 
 export type Target =
   { readonly unix: string } | { readonly port: number; readonly address?: string };
@@ -31,18 +31,18 @@ export interface Reply {
 
 /** One chunk of a structured reply. */
 export interface Chunk {
-  /** 1: it is the last of its reply. */
+  /** 1: the last chunk of the reply. */
   readonly flags: number;
   readonly type: number;
   readonly cookie: bigint;
   readonly data: Uint8Array;
 }
 
-/** What an error chunk says. */
+/** The content of an error chunk. */
 export interface ChunkError {
   readonly error: number;
   readonly text: string;
-  /** The offset, where the chunk has one. */
+  /** The offset, if the chunk has one. */
   readonly at: bigint | undefined;
 }
 
@@ -74,7 +74,7 @@ export function bytes(
   return new Uint8Array(Buffer.concat(chunks));
 }
 
-/** A reply without the text that an error may bring for people. */
+/** The reply without the message of an error. */
 export function wordless(reply: OptionReply): OptionReply {
   return reply.type < 0x80000000 ? reply : { ...reply, data: new Uint8Array(0) };
 }
@@ -117,7 +117,7 @@ export function metaPayload(
   return bytes(Buffer.byteLength(name), name, queries.length, ...texts);
 }
 
-/** Reads an error chunk. */
+/** Parse an error chunk. */
 export function chunkError({ type, data }: Chunk): ChunkError {
   const view = new DataView(data.buffer, data.byteOffset, data.length);
   const length = view.getUint16(4);
@@ -131,7 +131,7 @@ export function chunkError({ type, data }: Chunk): ChunkError {
 }
 
 export class NbdClient implements AsyncDisposable {
-  /** Resolves when the connection is gone; everything received before can still be taken. */
+  /** Resolves when the connection is closed. Data received before can still be taken. */
   readonly closed: Promise<void>;
   #socket: Bun.Socket<unknown> | undefined;
   #received: Uint8Array[] = [];
@@ -168,7 +168,7 @@ export class NbdClient implements AsyncDisposable {
     return client;
   }
 
-  /** As `ready`, with structured replies and block status. */
+  /** Like `ready`, with structured replies and block status. */
   static async structured(
     target: Target,
     name = "",
@@ -191,7 +191,7 @@ export class NbdClient implements AsyncDisposable {
     return { client, export: result };
   }
 
-  /** Bytes received and not yet taken. */
+  /** The number of bytes received but not yet taken. */
   get available(): number {
     return this.#available;
   }
@@ -206,13 +206,13 @@ export class NbdClient implements AsyncDisposable {
     if (this.#unsent.length === 1) this.#flush();
   }
 
-  /** Resolves when the kernel took all that was sent. */
+  /** Resolves when the kernel has accepted all sent bytes. */
   sent(): Promise<void> {
     if (this.#unsent.length === 0) return Promise.resolve();
     return new Promise((resolve) => this.#sent.push(resolve));
   }
 
-  /** Exactly `count` bytes. Rejects if the server closes before. */
+  /** Take exactly `count` bytes. Rejects if the server closes before. */
   async take(count: number): Promise<Uint8Array> {
     while (this.#available < count) {
       if (this.#over) {
@@ -270,7 +270,7 @@ export class NbdClient implements AsyncDisposable {
     }
   }
 
-  /** The greeting of a server that does not negotiate. */
+  /** Read the greeting of an oldstyle server, which does not negotiate. */
   async oldstyle(): Promise<Export & { zeroes: Uint8Array }> {
     const view = await this.#view(152);
     if (view.getBigUint64(0) !== 0x4e42444d41474943n) throw new Error("no NBDMAGIC");
@@ -279,7 +279,7 @@ export class NbdClient implements AsyncDisposable {
     return { size: view.getBigUint64(16), eflags: view.getUint32(24), zeroes };
   }
 
-  /** GO: what the export is, or the refusal. */
+  /** Send GO. Returns the export, or the refusal. */
   async go(
     name: string | Uint8Array = "",
     infos: readonly number[] = [],
@@ -293,7 +293,7 @@ export class NbdClient implements AsyncDisposable {
     return { size: view.getBigUint64(2), eflags: view.getUint16(10) };
   }
 
-  /** EXPORT_NAME with the 124 zero bytes unless `noZeroes`. */
+  /** Send EXPORT_NAME. The answer has 124 zero bytes unless `noZeroes`. */
   async exportName(
     name: string | Uint8Array,
     noZeroes = true,
@@ -322,7 +322,7 @@ export class NbdClient implements AsyncDisposable {
     return new DataView(magic.buffer).getUint32(0) === chunkMagic;
   }
 
-  /** One chunk of a structured reply. */
+  /** Read one chunk of a structured reply. */
   async chunk(): Promise<Chunk> {
     const view = await this.#view(20);
     if (view.getUint32(0) !== chunkMagic) throw new Error("no structured reply magic");
@@ -334,13 +334,13 @@ export class NbdClient implements AsyncDisposable {
     };
   }
 
-  /** One request whose reply is one chunk. */
+  /** Send one request, and read its reply, which must be one chunk. */
   async askChunk(fields: RequestFields): Promise<Chunk> {
     this.request(fields);
     return this.chunk();
   }
 
-  /** One request to BLOCK_STATUS; its blocks as [length, type]. */
+  /** Send one BLOCK_STATUS request. Returns the blocks as [length, type]. */
   async blockStatus(
     offset: bigint,
     count: number,
@@ -356,7 +356,7 @@ export class NbdClient implements AsyncDisposable {
     ]);
   }
 
-  /** One request and its reply; a successful read's data too. */
+  /** Send one request, and read its reply, with the data of a read. */
   async ask(fields: RequestFields): Promise<Reply & { data: Uint8Array }> {
     this.request(fields);
     const reply = await this.reply();
@@ -372,12 +372,12 @@ export class NbdClient implements AsyncDisposable {
     this.#socket?.resume();
   }
 
-  /** Send FIN: no more requests, replies may still come. */
+  /** Half-close the connection: no more requests, but replies may still arrive. */
   shutdown(): void {
     this.#socket?.shutdown();
   }
 
-  /** Vanish without a word. */
+  /** Close the socket at once. */
   terminate(): void {
     this.#socket?.terminate();
     this.#end();

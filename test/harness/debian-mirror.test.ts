@@ -1,4 +1,4 @@
-/** Where Debian packages come from is read in both forms that apt has. */
+/** debianMirror reads both forms of apt's list of sources. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { debianMirror } from "./debian-mirror.ts";
 
 const usual = "/usr/share/keyrings/debian-archive-keyring.gpg";
-/** What runs here; elsewhere than on Debian or the like there may be none. */
+/** The name of this release. Systems unlike Debian may have none. */
 const codename = /^VERSION_CODENAME=(.*)$/m.exec(readFileSync("/etc/os-release", "utf8"))?.[1];
 
 let folder = "";
@@ -29,31 +29,37 @@ function found(name: string, files: Readonly<Record<string, string>>) {
   return mirror === undefined ? undefined : [mirror.uri, mirror.keyring];
 }
 
-test.skipIf(codename === undefined)("in lines (needs a release with a name)", () => {
-  const lines = [
-    "# deb http://comment.example/debian CODENAME main",
-    "deb-src http://source.example/debian CODENAME main",
-    "deb http://security.example/debian CODENAME-security main",
-    "deb http://other.example/debian CODENAME contrib",
-    "deb [arch=amd64 signed-by=/etc/os-release] http://mirror.example/debian CODENAME contrib main",
-  ];
-  expect(found("lines", { "sources.list": lines.join("\n") })).toEqual([
-    "http://mirror.example/debian",
-    "/etc/os-release",
-  ]);
-});
+test.skipIf(codename === undefined)(
+  "debianMirror reads lines (needs a release with a name)",
+  () => {
+    const lines = [
+      "# deb http://comment.example/debian CODENAME main",
+      "deb-src http://source.example/debian CODENAME main",
+      "deb http://security.example/debian CODENAME-security main",
+      "deb http://other.example/debian CODENAME contrib",
+      "deb [arch=amd64 signed-by=/etc/os-release] http://mirror.example/debian CODENAME contrib main",
+    ];
+    expect(found("lines", { "sources.list": lines.join("\n") })).toEqual([
+      "http://mirror.example/debian",
+      "/etc/os-release",
+    ]);
+  },
+);
 
-test.skipIf(codename === undefined)("in fields (needs a release with a name)", () => {
-  const paragraphs = [
-    "Types: deb\nEnabled: no\nURIs: http://off.example/debian\nSuites: CODENAME\nComponents: main\n",
-    "Types: deb\nURIs: http://security.example/debian\nSuites: CODENAME-security\nComponents: main\n",
-    "# with a comment\nTypes: deb deb-src\nURIs: http://mirror.example/debian\nSuites: CODENAME CODENAME-updates\nComponents: main\nSigned-By: /nowhere.gpg\n",
-  ];
-  const files = { "sources.list": "", "sources.list.d/debian.sources": paragraphs.join("\n") };
-  expect(found("fields", files)).toEqual(["http://mirror.example/debian", usual]);
-});
+test.skipIf(codename === undefined)(
+  "debianMirror reads fields (needs a release with a name)",
+  () => {
+    const paragraphs = [
+      "Types: deb\nEnabled: no\nURIs: http://off.example/debian\nSuites: CODENAME\nComponents: main\n",
+      "Types: deb\nURIs: http://security.example/debian\nSuites: CODENAME-security\nComponents: main\n",
+      "# with a comment\nTypes: deb deb-src\nURIs: http://mirror.example/debian\nSuites: CODENAME CODENAME-updates\nComponents: main\nSigned-By: /nowhere.gpg\n",
+    ];
+    const files = { "sources.list": "", "sources.list.d/debian.sources": paragraphs.join("\n") };
+    expect(found("fields", files)).toEqual(["http://mirror.example/debian", usual]);
+  },
+);
 
-test("is not there where apt has no such release", () => {
+test("debianMirror finds nothing if apt has no sources for this release", () => {
   expect(
     found("none", { "sources.list.d/a.list": "deb http://a.example/ other main" }),
   ).toBeUndefined();

@@ -1,12 +1,12 @@
-/** Where this machine gets its Debian packages from: apt's own list of sources. */
+/** Finds the mirror from which this machine gets Debian packages, in apt's list of sources. */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
 export interface Mirror {
   readonly uri: string;
-  /** The file with the keys that its releases are signed with. */
+  /** The file with the keys that sign its releases. */
   readonly keyring: string;
-  /** As dpkg calls it. */
+  /** dpkg's name of the architecture. */
   readonly architecture: string;
 }
 
@@ -19,7 +19,7 @@ interface Source {
   readonly keyring: string | undefined;
 }
 
-/** The one that has the release that runs here; undefined where there is none, or this is not Debian. */
+/** The mirror with this machine's release; undefined if there is none, or the system is not Debian. */
 export function debianMirror(folder = "/etc/apt"): Mirror | undefined {
   const codename = /^VERSION_CODENAME=(.*)$/m.exec(textOf("/etc/os-release"))?.[1];
   const architecture = { x64: "amd64", arm64: "arm64" }[process.arch as string];
@@ -63,7 +63,7 @@ function lineSource(line: string): Source[] {
   ];
 }
 
-/** The same as fields, one a line. */
+/** The same information as fields, one in each line. */
 function paragraphSource(text: string): Source[] {
   const field = (name: string): string[] =>
     new RegExp(`^${name}:(.*)$`, "im").exec(text)?.[1]?.trim().split(/\s+/) ?? [];

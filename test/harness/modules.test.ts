@@ -6,7 +6,7 @@ import { basename } from "node:path";
 import { compileModule, haveCompiler } from "#test/modules";
 
 describe.skipIf(!haveCompiler)("compileModule (needs cc)", () => {
-  test("gives the same file for the same request, and another for other defines", async () => {
+  test("returns the same file for the same request, and another one for other defines", async () => {
     const [one, same, other] = await Promise.all([
       compileModule("examples/xor/xor.c"),
       compileModule("examples/xor/xor.c"),
@@ -17,7 +17,7 @@ describe.skipIf(!haveCompiler)("compileModule (needs cc)", () => {
     expect([existsSync(one), existsSync(other)]).toEqual([true, true]);
   });
 
-  test("rejects with the compiler's words", async () => {
+  test("rejects with the compiler's message", async () => {
     const refused = compileModule("examples/xor/xor.c", { defines: { PIECE: "nonsense(" } });
     await expect(refused).rejects.toThrow("xor.c");
   });

@@ -5,7 +5,7 @@ import { basename, join, resolve } from "node:path";
 
 const root = join(import.meta.dir, "..", "..");
 
-/** What the C compiler is asked for: warnings are errors. */
+/** The compiler's flags. Warnings are errors. */
 export const compilerFlags: readonly string[] = [
   "-std=c11",
   "-Wall",
@@ -21,9 +21,9 @@ export const compilerFlags: readonly string[] = [
 export interface CompileOptions {
   /** `-DNAME=VALUE`; `true` is `-DNAME`. */
   readonly defines?: Readonly<Record<string, string | number | true>>;
-  /** The result is called `NAME.so`; by default after its source. */
+  /** The name of the result, `NAME.so`; by default that of the source. */
   readonly name?: string;
-  /** Put after the usual ones, before the source. */
+  /** Further flags, which follow the usual ones. */
   readonly flags?: readonly string[];
 }
 
@@ -31,13 +31,13 @@ export interface CompileOptions {
 export const haveCompiler: boolean = Bun.which("cc") !== null;
 
 let folder: string | undefined;
-/** Referenced for ever: the collector would close its pipe. */
+/** Kept, since the collector would close its pipe. */
 let remover: Bun.Subprocess | undefined;
 const compiled = new Map<string, Promise<string>>();
 
 /**
- * The path of the shared object made of `source`, a path in this project or an absolute one. The same request
- * gives the same file while this process lives. Rejects with what the compiler printed.
+ * Compile `source`, a path in this project or an absolute one, and return the path of the shared object. The same
+ * request returns the same file in this process. Rejects with the compiler's messages.
  */
 export function compileModule(source: string, options: CompileOptions = {}): Promise<string> {
   const path = resolve(root, source);
@@ -48,7 +48,7 @@ export function compileModule(source: string, options: CompileOptions = {}): Pro
 }
 
 async function compile(source: string, options: CompileOptions, number: number): Promise<string> {
-  // Each has a folder of its own: the same name may be wanted with other defines.
+  // Each file has a folder of its own, since one name may be compiled with different defines.
   const target = join(temporaryFolder(), String(number));
   mkdirSync(target);
   const output = join(target, `${options.name ?? basename(source, ".c")}.so`);
@@ -62,7 +62,7 @@ async function compile(source: string, options: CompileOptions, number: number):
   return output;
 }
 
-/** Run `cc` in the project's root; rejects with what it printed unless it succeeds. */
+/** Run `cc` in the project's root. Rejects with its messages unless it succeeds. */
 export async function runCompiler(args: readonly string[], what: string): Promise<void> {
   const child = Bun.spawn(["cc", ...args], {
     cwd: root,
@@ -78,11 +78,11 @@ export async function runCompiler(args: readonly string[], what: string): Promis
   if (code !== 0) throw new Error(`cc failed with ${code} for ${what}:\n${stdout}${stderr}`);
 }
 
-/** A folder that is removed when this process ends, however it does. */
+/** A folder that is removed when this process ends, even if it crashes. */
 export function temporaryFolder(): string {
   if (folder !== undefined) return folder;
   folder = mkdtempSync(join(tmpdir(), "nbdkit-modules-"));
-  // `bun test` calls no exit handlers, and a fault in C kills the process: so another one waits for the end of ours.
+  // `bun test` calls no exit handlers, and a fault in C kills the process, so another process waits for its end.
   const script = 'trap "" INT TERM HUP; cat; exec rm -rf -- "$1"';
   remover = Bun.spawn(["sh", "-c", script, "sh", folder], {
     stdin: "pipe",

@@ -1,4 +1,4 @@
-/** Builds chains in the test process that have genuine C modules in them. */
+/** Builds chains with compiled C modules in the test process. */
 import { loadNativeLayer, type NativeOptions } from "#abi/adapters/module";
 import type { ChosenLayout, ReleaseId } from "#abi/recognise/releases";
 import { typescriptLayer } from "#modules/typescript";
@@ -26,7 +26,7 @@ interface NativeLayerOptions extends Partial<Omit<NativeOptions, "release">> {
   readonly release?: ReleaseId | undefined;
 }
 
-/** As --filter-release chooses a layout. */
+/** The layout that --filter-release=FILTER=`id` would choose. */
 export function chosen(id: ReleaseId | undefined): ChosenLayout | undefined {
   return id && { id, option: "--filter-release", text: id };
 }
@@ -37,7 +37,7 @@ export function scriptLayer(kind: "filter" | "plugin", definition: unknown): Lay
 
 const layers = new Map<string, Promise<Layer>>();
 
-/** Makes one layer for each key, since the runtime holds a limited number of modules. Loading it resets it. */
+/** Make one layer for each key, since the runtime holds a limited number of modules. Loading a layer resets it. */
 export function layerOnce(key: string, make: () => Promise<Layer>): Promise<Layer> {
   let layer = layers.get(key);
   if (layer === undefined) layers.set(key, (layer = make()));
@@ -48,7 +48,7 @@ export interface NativeStack extends AsyncDisposable {
   readonly chain: Chain;
   readonly disk: Uint8Array;
   readonly calls: string[];
-  /** Open another connection; it is closed with the stack. */
+  /** Open another connection, which the stack closes. */
   connect(readonly?: boolean): Promise<ChainConnection>;
 }
 

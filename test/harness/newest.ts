@@ -1,7 +1,6 @@
 /**
- * The newest nbdkit, libnbd and qemu: the packages of Debian's next release, unpacked into a
- * folder of their own, once on each machine. What they have is run in there, beside this project,
- * which is mounted at its usual place.
+ * The newest nbdkit, libnbd and qemu: packages of Debian's next release, unpacked into a folder of their own, once on
+ * each machine. Their programs run with that folder as root, where this project is mounted at its usual place.
  */
 import {
   existsSync,
@@ -20,10 +19,10 @@ import { installed } from "./server.ts";
 
 const project = join(import.meta.dir, "..", "..");
 
-/** The first one that the mirror has. */
+/** Releases of Debian. The first one that the mirror has is used. */
 const suites = ["forky", "sid"] as const;
 
-/** With all that they depend on. */
+/** These packages are unpacked with their dependencies. */
 const packages = [
   ...["base-files", "coreutils", "dash", "libc-bin", "tar"],
   ...[
@@ -35,25 +34,25 @@ const packages = [
   ],
   ...["libnbd-bin", "nbdkit-plugin-dev", "qemu-utils"],
 ];
-/** Alone: it depends on hundreds of megabytes, and can be inspected without them. */
+/** These are unpacked without their dependencies, hundreds of megabytes, which inspecting them does not need. */
 const alone = ["nbdkit-plugin-guestfs", "nbdkit-plugin-libvirt"];
 
 export interface Newest {
-  /** Where it is unpacked. */
+  /** The folder with the packages. */
   readonly root: string;
-  /** What goes before a command that runs in there. /tmp and the project are the same inside and outside. */
+  /** The prefix of a command that runs in there. /tmp and the project are the same inside and outside. */
   readonly inside: readonly string[];
-  /** The genuine server. */
+  /** The command of the genuine server. */
   readonly nbdkit: readonly string[];
-  /** Of the genuine server, such as 1.48.1. */
+  /** The release of the genuine server, such as 1.48.1. */
   readonly release: string;
   readonly filters: readonly string[];
   readonly plugins: readonly string[];
-  /** Where a module of this name is in there. */
+  /** The path of a module in there. */
   module(kind: "filter" | "plugin", name: string): string;
 }
 
-/** It, or why this machine cannot have it, in the form of `(needs …)`. */
+/** The packages, or the reason why this machine cannot have them, in the form `(needs …)`. */
 export async function newestDebian(): Promise<Newest | { readonly needs: string }> {
   const needs = lacking();
   if (needs !== undefined) return { needs: `(needs ${needs})` };
@@ -75,7 +74,7 @@ export async function newestDebian(): Promise<Newest | { readonly needs: string 
 
 function lacking(): string | undefined {
   if (process.getuid?.() !== 0) return "root";
-  // Its library is of this system's libc.
+  // The sanitizer's library needs this system's libc.
   if (process.env["SANITIZER_PREFIX"] !== undefined) return "no sanitizer";
   const missing = ["apt-get", "dpkg", "chroot", "unshare"].find((name) => !installed(name));
   if (missing !== undefined) return missing;
@@ -83,7 +82,7 @@ function lacking(): string | undefined {
   return success ? undefined : "mount namespaces";
 }
 
-/** Mounts end with the command, however that ends. The last two may have the native runtime. */
+/** The mounts vanish with the command's namespace. The last two folders may have the native runtime. */
 const enter = `
 root=$1 project=$2 tmp=$3; shift 3
 for path in /proc /dev "$tmp" "$project" /var/cache/nbdkit-bun "$HOME/.cache/nbdkit-bun"; do
@@ -115,7 +114,7 @@ function describe(root: string): Newest {
   };
 }
 
-/** As nbdkit-version.h has it. */
+/** The release in nbdkit-version.h. */
 function releaseIn(root: string): string {
   const header = readFileSync(join(root, "usr/include/nbdkit-version.h"), "utf8");
   const number = (name: string) => new RegExp(`NBDKIT_VERSION_${name}\\s+(\\d+)`).exec(header)?.[1];
@@ -124,7 +123,7 @@ function releaseIn(root: string): string {
 
 // ---- building
 
-/** Put it at `target`, which is there only when it is complete. Returns why that is not possible. */
+/** Unpack the packages, and rename the complete folder to `target`. Returns the reason if that fails. */
 async function build(cache: string, target: string, mirror: Mirror): Promise<string | undefined> {
   mkdirSync(cache, { recursive: true });
   removeLeftOver(cache);
@@ -140,7 +139,7 @@ async function build(cache: string, target: string, mirror: Mirror): Promise<str
     try {
       renameSync(join(work, "root"), target);
     } catch (error) {
-      // Another process was faster.
+      // Another process was first.
       if (!existsSync(target)) throw error;
     }
     return undefined;
@@ -149,7 +148,7 @@ async function build(cache: string, target: string, mirror: Mirror): Promise<str
   }
 }
 
-/** What processes that are gone have begun. */
+/** Remove unfinished folders of processes that have ended. */
 function removeLeftOver(cache: string): void {
   for (const name of readdirSync(cache)) {
     const [, pid] = /^building-(\d+)$/.exec(name) ?? [];
@@ -199,7 +198,7 @@ async function unpack(work: string, suite: string, mirror: Mirror): Promise<stri
       .filter((name) => name.endsWith(".deb"))
       .map((name) => join(folder, name)),
   );
-  // It has the links from /lib to /usr/lib and the like, through which others are unpacked.
+  // base-files has the links from /lib to /usr/lib and similar ones, which the other packages need.
   const first = (path: string) => (path.includes("/base-files_") ? 0 : 1);
   for (const file of files.toSorted((a, b) => first(a) - first(b))) {
     const unpacked = await ran(["dpkg", "-x", file, join(work, "root")], work);
@@ -208,7 +207,7 @@ async function unpack(work: string, suite: string, mirror: Mirror): Promise<stri
   return await ran(["chroot", join(work, "root"), "ldconfig"], work);
 }
 
-/** A place of its own for all that apt knows and does. How to reach the network is still the machine's. */
+/** Give apt a state of its own. The machine's network settings still apply. */
 function aptOptions(work: string, architecture: string): string[] {
   const options = {
     "Dir::State": join(work, "state"),
@@ -230,7 +229,7 @@ function aptOptions(work: string, architecture: string): string[] {
   return Object.entries(options).flatMap(([key, value]) => ["-o", `${key}=${value}`]);
 }
 
-/** What went wrong, in the command's last words. */
+/** Run a command. Returns the last line of its messages if it fails. */
 async function ran(command: readonly string[], cwd: string): Promise<string | undefined> {
   const child = Bun.spawn([...command], {
     cwd,

@@ -5,7 +5,7 @@ import { join } from "node:path";
 const root = join(import.meta.dir, "..", "..");
 const parts = ["abi", "bin", "filters", "include", "plugins", "package.json", "src"] as const;
 
-/** Copy what the server needs into `folder`, which is made. Dependencies are those of this project. */
+/** Copy the files that the server needs into the new folder `folder`. Dependencies are those of this project. */
 export function copyPackage(folder: string): void {
   mkdirSync(folder, { recursive: true });
   for (const part of parts) cpSync(join(root, part), join(folder, part), { recursive: true });

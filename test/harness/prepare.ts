@@ -1,7 +1,4 @@
-/**
- * Loaded before all tests: compiles the native runtime, so that no server that a test starts prints
- * that it does so.
- */
+/** Preloaded before all tests: compiles the native runtime, so that servers in tests print nothing about compiling. */
 import { join } from "node:path";
 
 import { haveCompiler } from "./modules.ts";

@@ -1,9 +1,9 @@
-/** Reads which files import which, and checks that against the order of the rooms. */
+/** Reads the imports of all files, and checks them against the order of the rooms. */
 import { dirname, join } from "node:path/posix";
 
 import { Project, SyntaxKind } from "ts-morph";
 
-/** Lowest first. A file imports files of its own room and of lower ones; imports of types count, too. */
+/** The rooms, the lowest first. A file may import files of its own room and of lower ones; type imports count too. */
 export const rooms = [
   "src/lib",
   "src/sys",
@@ -20,10 +20,10 @@ export const rooms = [
   "src/cli",
 ] as const;
 
-/** Paths of files, and the paths that each of them imports. Packages keep their names. */
+/** The imports of each file, by path. Packages keep their names. */
 export type Imports = ReadonlyMap<string, readonly string[]>;
 
-/** `aliases` are the `imports` of package.json. */
+/** Read all imports. `aliases` are the `imports` of package.json. */
 export function readImports(
   texts: ReadonlyMap<string, string>,
   aliases: Readonly<Record<string, string>>,
@@ -68,19 +68,19 @@ function resolve(from: string, specifier: string, aliases: Readonly<Record<strin
   return specifier;
 }
 
-/** The index of the room that a file is in; the program's own first file is in the uppermost one. */
+/** The index of a file's room. The program's main file is in the highest one. */
 export function roomOf(path: string): number {
   if (path === "src/main.ts") return rooms.length - 1;
   return rooms.findIndex((room) => path.startsWith(`${room}/`));
 }
 
-/** Groups of files that import one another, directly or through others. */
+/** Groups of files that import one another, directly or indirectly. */
 export function importCircles(imports: Imports): string[][] {
   const circles: string[][] = [];
   const index = new Map<string, number>();
   const lowest = new Map<string, number>();
   const open: string[] = [];
-  // Tarjan's algorithm: a group is complete when its first file is reached by none that came before.
+  // Tarjan's algorithm: a group is complete when none of its files reaches an earlier file.
   const visit = (path: string): number => {
     const number = index.size;
     index.set(path, number);
@@ -103,7 +103,7 @@ export function importCircles(imports: Imports): string[][] {
   return circles;
 }
 
-/** Imports of files in higher rooms, each as `FILE imports FILE`. */
+/** All imports of files in higher rooms, as `FILE imports FILE`. */
 export function importsUpward(imports: Imports): string[] {
   const wrong: string[] = [];
   for (const [path, imported] of imports) {

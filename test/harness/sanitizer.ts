@@ -1,15 +1,12 @@
-/**
- * Preloaded where tests run under a sanitizer (scripts/sanitizer.ts): what it reports fails the
- * test that was running.
- */
+/** Preloaded if tests run under a sanitizer (scripts/sanitizer.ts): its reports fail the test that was running. */
 import { afterEach } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
-/** What modules of others do, which is no fault of ours. Each is a text of the report. */
+/** Reports on other people's modules, by a text in the report. They are ignored. */
 const known: readonly { readonly text: string; readonly why: string }[] = [];
 
-/** Each process that has something to report writes a file into it. */
+/** The folder of the reports. Each process writes a file of its own. */
 const folder = process.env["SANITIZER_REPORTS"] ?? "";
 const seen = new Map<string, number>();
 

@@ -1,4 +1,4 @@
-/** Spawns servers and clients for end-to-end tests, and makes sure that none of them stays behind. */
+/** Spawns servers and clients for end-to-end tests, and makes sure that they end. */
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -16,7 +16,7 @@ export interface ServeOptions {
 }
 
 export interface Exited {
-  /** 128 + signal where a signal ended it. */
+  /** The exit status, or 128 + the signal that ended the process. */
   readonly code: number;
   readonly stderr: string;
 }
@@ -25,7 +25,7 @@ export interface Served extends AsyncDisposable {
   readonly socket: string;
   readonly uri: string;
   readonly process: Bun.Subprocess<"ignore", "pipe", "pipe">;
-  /** What it printed so far. */
+  /** The server's messages so far. */
   stderr(): string;
   /** Wait until stderr matches; rejects if the server exits without it. */
   printed(pattern: RegExp): Promise<RegExpExecArray>;
@@ -33,10 +33,10 @@ export interface Served extends AsyncDisposable {
   stop(): Promise<Exited>;
 }
 
-/** What goes before the server's program where its native part runs under a sanitizer: see scripts/sanitizer.ts. */
+/** The prefix of the server's command if its native part runs under a sanitizer: see scripts/sanitizer.ts. */
 const prefix = JSON.parse(process.env["SANITIZER_PREFIX"] ?? "[]") as readonly string[];
 
-/** How this project's server is started, without its arguments. */
+/** The command of this project's server, without its arguments. */
 export const program: readonly string[] = [
   ...prefix,
   process.execPath,
@@ -59,14 +59,14 @@ export async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await pause(5);
 }
 
-/** Whether a process listens on the Unix socket: its flags in /proc/net/unix say so, and no client is spent. */
+/** Whether a process listens on the Unix socket, by its flags in /proc/net/unix: the server sees no client. */
 export function isListening(socket: string): boolean {
   return readFileSync("/proc/net/unix", "utf8")
     .split("\n")
     .some((line) => line.endsWith(` ${socket}`) && line.split(" ")[3] === "00010000");
 }
 
-/** A text that grows as a stream delivers. */
+/** The text of a stream so far. */
 class Collected {
   text = "";
   readonly done: Promise<void>;
@@ -76,7 +76,7 @@ class Collected {
     this.done = this.#collect(stream);
   }
 
-  /** Resolves when there is more, or no more to come. */
+  /** Resolves when more text arrives, or the stream ends. */
   more(): Promise<void> {
     return Promise.race([new Promise<void>((resolve) => this.#watchers.push(resolve)), this.done]);
   }
@@ -125,7 +125,7 @@ export async function serve(args: readonly string[], options: ServeOptions = {})
   let ended: Exited | undefined;
   const exited = child.exited.then(async (code) => {
     alive.delete(child);
-    // A grandchild may hold the pipe open: what it prints is not waited for.
+    // Do not wait long for a grandchild that holds the pipe open.
     await Promise.race([Promise.all([stderr.done, stdout.done]), pause(1000)]);
     rmSync(folder, { recursive: true, force: true });
     return (ended = { code, stderr: stderr.text });
@@ -164,7 +164,7 @@ export interface RunOptions {
   readonly timeoutMs?: number;
 }
 
-/** What is not UTF-8 is as #lib/text-bytes has it. */
+/** Output that is not UTF-8 keeps its bytes, as #lib/text-bytes describes. */
 export interface Ran {
   readonly code: number;
   readonly stdout: string;

@@ -1,4 +1,4 @@
-/** What the command line makes of options, without starting a server. */
+/** Parses options of the command line without starting a server. */
 import { parseCommandLine } from "../../src/cli/command-line.ts";
 import type { Settings } from "../../src/cli/settings.ts";
 

@@ -1,4 +1,4 @@
-/** Runs one session against this server and against a genuine nbdkit, for tests that compare what both do. */
+/** Runs one session against this server and the genuine nbdkit, for tests that compare them. */
 import { expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { NbdClient } from "#test/client";
 import { installed, program, serve, type Served } from "#test/server";
 
-/** Where a session runs: its server, and a folder that is this server's only. */
+/** A session's server, and the folder of this server alone. */
 export interface Side {
   readonly server: Served;
   readonly folder: string;
@@ -16,13 +16,13 @@ export interface Side {
 export interface Case {
   /** Everything after `-f -U SOCKET`. */
   readonly args: (folder: string) => readonly string[];
-  /** Put into the folder what the arguments name. */
+  /** Prepare the folder for the arguments. */
   readonly before?: (folder: string) => unknown;
-  /** Do something with the server and tell what was seen. */
+  /** Use the server, and return the results to compare. */
   readonly see: (side: Side) => Promise<unknown>;
   /** The expected output of both. */
   readonly expected: unknown;
-  /** Programs that are needed besides nbdkit. */
+  /** Programs that the case needs besides nbdkit. */
   readonly needs?: readonly string[];
 }
 
@@ -32,13 +32,13 @@ function missingOf(needs: readonly string[]): string {
   return needs.filter((name) => !installed(name)).join(", ");
 }
 
-/** A test that is skipped, with the reason in its name, where a program is missing. */
+/** A test that is skipped if a program is missing, with the program in its name. */
 function testWith(needs: readonly string[], title: string, body: () => Promise<void>): void {
   const missing = missingOf(needs);
   test.skipIf(missing !== "")(missing === "" ? title : `${title} (needs ${missing})`, body, 60_000);
 }
 
-/** The same session with both servers: both show what is expected, and both end with the same exit code. */
+/** Test the same session with both servers: both give the expected results, and exit with 0. */
 export function parity(title: string, it: Case): void {
   testWith(["nbdkit", ...(it.needs ?? [])], title, async () => {
     const [ours, genuine] = await Promise.all([
@@ -63,7 +63,7 @@ async function session(command: readonly string[], it: Case): Promise<unknown> {
   }
 }
 
-/** Both servers refuse to start with the last argument, `KEY=VALUE`, and exit with 1. Ours says which it is. */
+/** Test that both servers refuse the last argument, `KEY=VALUE`, and exit with 1. Our message names the key. */
 export function bothRefuse(args: readonly string[]): void {
   const words = (text: string) =>
     expect.stringMatching(
@@ -79,7 +79,7 @@ export function bothRefuse(args: readonly string[]): void {
   });
 }
 
-/** Both servers start with these arguments. */
+/** Test that both servers start with these arguments. */
 export function bothAccept(args: readonly string[]): void {
   testWith(["nbdkit"], `accept ${args.join(" ")}`, async () => {
     const [ours, genuine] = await Promise.all([
@@ -112,13 +112,13 @@ export const wire = {
   fastZero: 16,
 } as const;
 
-/** Connect and negotiate, with the size that the server tells. */
+/** Connect and negotiate. Returns the client and the size of the export. */
 export async function connected(side: Side): Promise<{ client: NbdClient; size: bigint }> {
   const { client, export: served } = await NbdClient.ready({ unix: side.server.socket });
   return { client, size: served.size };
 }
 
-/** The type of the reply with which the server refuses to open the export; undefined if it does not refuse. */
+/** The type of the reply by which the server refuses the export; undefined if it accepts. */
 export async function refusal(side: Side): Promise<number | undefined> {
   await using client = await NbdClient.connect({ unix: side.server.socket });
   await client.hello();

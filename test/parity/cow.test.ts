@@ -8,13 +8,13 @@ import { run } from "#test/server";
 
 import { bothAccept, bothRefuse, connected, parity, type Side, wire } from "./both.ts";
 
-/** The last block is a short one. */
+/** The last block is shorter. */
 const length = 300 * 1024 + 700;
 const image = () => Uint8Array.from({ length }, (_, at) => 1 + ((at * 7 + (at >> 8)) % 250));
 /** SEND_WRITE_ZEROES and SEND_FAST_ZERO: nbdkit's filter does not offer them (manual, "Differences from nbdkit"). */
 const zeroFlags = 64 | 2048;
 
-/** A server for the image, through the filter. */
+/** The arguments that serve the image through the filter. */
 const over = (options: readonly string[], ...texts: readonly string[]) => ({
   before: (folder: string) => writeFileSync(join(folder, "disk"), image()),
   args: (folder: string) => [

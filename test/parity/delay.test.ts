@@ -8,7 +8,7 @@ import { bothAccept, bothRefuse, connected, parity, type Side, wire } from "./bo
 const memory = ["--filter=delay", "memory", "size=1M"];
 const delayMs = 300;
 
-/** One request of each kind, in an order that the replies cannot have by chance if some are delayed. */
+/** One request of each kind, in an order that replies cannot have by chance if some are delayed. */
 const requests = {
   read: { type: wire.read, count: 512 },
   write: { type: wire.write, offset: 4096n, payload: new Uint8Array(512) },
@@ -40,7 +40,7 @@ async function lastReplies(side: Side, count: number): Promise<readonly string[]
 async function isDelayed(go: () => Promise<unknown>): Promise<boolean> {
   const start = performance.now();
   await go();
-  // The server's clock may run out a little earlier than this one has counted.
+  // The server's timer may end a little earlier than this clock shows.
   return performance.now() - start >= delayMs - 5;
 }
 

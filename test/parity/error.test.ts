@@ -21,7 +21,7 @@ type Kind = keyof typeof requests;
 
 const numbers = { EPERM: 1, EIO: 5, ENOMEM: 12, EINVAL: 22, ENOSPC: 28, ESHUTDOWN: 108 } as const;
 
-/** The error number that the client gets for each kind of request, and the server's words about it. */
+/** The error number that the client gets for each kind of request, and the server's message. */
 async function answers(side: Side): Promise<{ errors: Record<string, number>; log: string[] }> {
   const { client } = await connected(side);
   await using _ = client;
@@ -29,14 +29,14 @@ async function answers(side: Side): Promise<{ errors: Record<string, number>; lo
   for (const [kind, fields] of Object.entries(requests)) {
     const { error } = await client.ask(fields);
     errors[kind] = error;
-    // stderr is another channel than the socket: what it says may arrive later.
+    // Messages on stderr may arrive later than the reply on the socket.
     if (error !== 0) await side.server.printed(new RegExp(`injecting \\w+ error into ${kind}\n`));
   }
   const words = side.server.stderr().matchAll(/error: (injecting \w+ error into \w+)\n/g);
   return { errors, log: Array.from(words, (match) => match[1] ?? "") };
 }
 
-/** What `answers` tells when these kinds fail. */
+/** The result of `answers` if these kinds fail. */
 function failing(kinds: Readonly<Partial<Record<Kind, keyof typeof numbers>>>) {
   const none = { pread: 0, pwrite: 0, trim: 0, zero: 0, cache: 0, flush: 0 };
   const entries = Object.entries(kinds);

@@ -1,7 +1,4 @@
-/**
- * Compares how errors of a C plugin reach clients with nbdkit's own server: each errno of Linux, in
- * each kind of request.
- */
+/** Compares the errors that clients get from a C plugin with nbdkit's: each errno of Linux, in each kind of request. */
 import { describe } from "bun:test";
 
 import { errnoName, errnos, errnoText } from "#lib/errno";
@@ -15,10 +12,10 @@ const [DF, FAST_ZERO] = [4, 16] as const;
 const { EPERM, EIO, ENOMEM, ENOSPC, ESHUTDOWN, EOPNOTSUPP, EOVERFLOW, EINVAL } = errnos;
 
 const numbers = Array.from({ length: 133 }, (_, i) => i + 1);
-/** Two of them are no error. */
+/** The numbers that are an errno: 41 and 58 are not. */
 const named = numbers.filter((number) => Object.values<number>(errnos).includes(number));
 
-/** What clients know. */
+/** The error numbers of NBD. */
 const known = new Map<number, number>([
   [EPERM, EPERM],
   [errnos.EROFS, EPERM],
@@ -58,12 +55,12 @@ async function withDf({ server }: Side): Promise<number[]> {
   return errors;
 }
 
-/** The words of each error, from the debug lines. */
+/** The message of each error, from the debug lines. */
 async function words(side: Side): Promise<string[]> {
   await errorsOf(side, { type: wire.read, count: 1 }, named);
   const found = () =>
     Array.from(side.server.stderr().matchAll(/sending error reply: (.*)\n/g), (m) => m[1] ?? "");
-  // stderr is another channel than the socket: what it says may arrive later.
+  // Messages on stderr may arrive later than the reply on the socket.
   await until(() => found().length >= named.length);
   return found();
 }

@@ -10,7 +10,7 @@ import { bothAccept, bothRefuse, connected, parity, refusal, type Side, wire } f
 const length = 64 * 1024;
 const image = () => Uint8Array.from({ length }, (_, i) => (i * 7 + (i >> 8)) % 251);
 
-/** A server for the image, through the filter. */
+/** The arguments that serve the image through the filter. */
 const over = (...texts: readonly string[]) => ({
   before: (folder: string) => writeFileSync(join(folder, "disk"), image()),
   args: (folder: string) => ["--filter=offset", "file", `file=${join(folder, "disk")}`, ...texts],

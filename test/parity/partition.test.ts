@@ -31,7 +31,7 @@ const gpt = () =>
     { number: 128, first: 50n, last: 50n },
   ]);
 
-/** A server for the image, through the filter. */
+/** The arguments that serve the image through the filter. */
 const over = (disk: Uint8Array, number: number) => ({
   before: (folder: string) => writeFileSync(join(folder, "disk"), disk),
   args: (folder: string) => [
@@ -43,7 +43,7 @@ const over = (disk: Uint8Array, number: number) => ({
 });
 const whole = (side: Side) => new Uint8Array(readFileSync(join(side.folder, "disk")));
 
-/** What a client learns, and the whole partition. */
+/** The size that a client gets, and the content of the partition. */
 async function contents(side: Side): Promise<unknown> {
   const { client, size: bytes } = await connected(side);
   await using _ = client;
@@ -73,7 +73,7 @@ describe("partition filter and nbdkit's", () => {
   for (const [what, disk, number] of [
     ["the extended partition", mbr(), 3],
     ["an empty primary entry", mbr(), 4],
-    ["a logical partition that is not there", mbr(), 7],
+    ["a missing logical partition", mbr(), 7],
     ["an unused GPT entry", gpt(), 3],
     ["a GPT number beyond the table", gpt(), 129],
     ["an MBR partition beyond the disk", beyond, 1],

@@ -12,7 +12,7 @@ import { connected, parity, type Side, wire } from "./both.ts";
 
 const size = 512 * 1024;
 
-/** A partition that has a table of its own, in which the first partition is the same number of sectors long in both. */
+/** A partition with a table of its own, whose first partition has as many sectors as the outer one. */
 function nested(): Uint8Array {
   const disk = putMbr(patterned(size), [{ type: 0x83, start: 16, count: 600 }]);
   return putMbr(disk, [{ type: 0x83, start: 8, count: 40 }], 16);
@@ -72,15 +72,15 @@ describe("nbdkit and this server", () => {
       await using _ = client;
       const start = performance.now();
       await client.ask({ type: wire.read, offset: 0n, count: 512 });
-      // The server's clock may run out a little earlier than this one has counted.
+      // The server's timer may end a little earlier than this clock shows.
       return performance.now() - start >= 195;
     },
     expected: true,
   });
 });
 
-// nbdkit's own cannot be compared: it frees its one table of blocks twice at the end.
-test("the cow filter works twice, and ends well", async () => {
+// nbdkit's filter cannot be compared, since it frees its only table of blocks twice at the end.
+test("the cow filter works twice in one chain, and the server exits with 0", async () => {
   const disk = join(import.meta.dir, "..", "..", "LICENSE");
   const before = readFileSync(disk);
   await using server = await serve([
