@@ -7,6 +7,7 @@ import {
   benchSections,
   codeLines,
   deadLinks,
+  deadSections,
   timesOfPhrase,
   uncommentedLimits,
   unpackedLinks,
@@ -196,6 +197,16 @@ test("every relative link in a manual leads to a file", () => {
       deadLinks(path, read(path), (target) => existsSync(join(root, target))).map(
         (target) => `${path}: ${target}`,
       ),
+    );
+  expect(dead).toEqual([]);
+});
+
+test("every section that a manual refers to is a heading", () => {
+  const readIfThere = (path: string) => (existsSync(join(root, path)) ? read(path) : undefined);
+  const dead = files
+    .filter((path) => path.endsWith(".md"))
+    .flatMap((path) =>
+      deadSections(path, read(path), readIfThere).map((target) => `${path}: ${target}`),
     );
   expect(dead).toEqual([]);
 });

@@ -5,6 +5,7 @@ import {
   benchSections,
   codeLines,
   deadLinks,
+  deadSections,
   isPacked,
   linkTargets,
   timesOfPhrase,
@@ -83,6 +84,40 @@ test("deadLinks reports only links that lead to no file", () => {
   expect(deadLinks("docs/a.md", "[b](b.md#x) [c](c.md) [d](https://x.org)", exists)).toEqual([
     "docs/c.md",
   ]);
+});
+
+describe("deadSections", () => {
+  const b =
+    "# B\n\n## Two words\n\n```sh\n# no heading\n```\n\n### `-x`, `--long`\n\n## Two words\n";
+  const dead = (text: string) =>
+    deadSections("docs/a.md", `${text}\n\n## Own part\n`, (path) =>
+      path === "docs/b.md" ? b : undefined,
+    );
+
+  test.each([
+    ["a heading of another file", "[b](b.md#two-words)"],
+    ["the second of two equal headings", "[b](b.md#two-words-1)"],
+    ["a heading with code spans", "[b](b.md#-x---long)"],
+    ["a heading of the page itself", "[a](#own-part)"],
+    ["a heading by its name", 'see "Two words" in\n[b](b.md), and "Own part" below'],
+    ["a file that is no manual", "[c](c.ts#L5)"],
+    ["another site", "[x](https://x.org/#y)"],
+    ["code", "`[b](#none)`"],
+  ])("accepts a link to %s", (_, text) => {
+    expect(dead(text)).toEqual([]);
+  });
+
+  test.each([
+    ["b.md#three", "[b](b.md#three)"],
+    ["b.md#two-words-2", "[b](b.md#two-words-2)"],
+    ["b.md#no-heading", "[b](b.md#no-heading)"],
+    ["c.md#x", "[c](c.md#x)"],
+    ["#two-words", "[a](#two-words)"],
+    ['b.md "Three"', 'see "Three" in [b](b.md)'],
+    ['"Three"', '"Three" above'],
+  ])("reports %s", (target, text) => {
+    expect(dead(text)).toEqual([target]);
+  });
 });
 
 describe("isPacked", () => {

@@ -4,10 +4,14 @@ import { dirname, join, normalize } from "node:path";
 /** The widest line of a manual or a comment, in columns. */
 export const proseWidth = 120;
 
-/** Markdown with blank lines where its fenced code was, and without code spans. */
+/** Markdown with blank lines where its fenced code was. */
+function withoutFences(markdown: string): string {
+  return markdown.replaceAll(/^```[^]*?^```$/gm, (block) => block.replaceAll(/[^\n]+/g, ""));
+}
+
+/** The same without code spans. */
 export function withoutCode(markdown: string): string {
-  const blank = (block: string) => block.replaceAll(/[^\n]+/g, "");
-  return markdown.replaceAll(/^```[^]*?^```$/gm, blank).replaceAll(/`[^`\n]*`/g, "");
+  return withoutFences(markdown).replaceAll(/`[^`\n]*`/g, "");
 }
 
 /** Lines of code: neither blank nor only a comment. */
@@ -23,10 +27,7 @@ export function codeLines(code: string): number {
  * a link does not count, since none of them can be broken.
  */
 export function wideProse(markdown: string): string[] {
-  const withoutBlocks = markdown.replaceAll(/^```[^]*?^```$/gm, (block) =>
-    block.replaceAll(/[^\n]+/g, ""),
-  );
-  return widths(withoutBlocks, (line) =>
+  return widths(withoutFences(markdown), (line) =>
     /^[|#]/.test(line) ? 0 : line.replaceAll(/\]\([^)\s]*\)/g, "]").length,
   );
 }
@@ -59,6 +60,52 @@ export function deadLinks(
   exists: (path: string) => boolean,
 ): string[] {
   return linkTargets(path, markdown).filter((target) => !exists(target));
+}
+
+/** The headings of a manual, without their markup. */
+function headingsOf(markdown: string): string[] {
+  return Array.from(withoutFences(markdown).matchAll(/^#{1,6} +(.+?) *$/gm), ([, text = ""]) =>
+    text.replaceAll(/\[([^\]]*)\]\([^)]*\)/g, "$1").replaceAll(/[`*]/g, ""),
+  );
+}
+
+/** The anchors that GitHub gives to headings: the second of two equal ones ends in -1. */
+function anchorsOf(headings: readonly string[]): string[] {
+  const seen = new Map<string, number>();
+  return headings.map((heading) => {
+    const anchor = heading
+      .toLowerCase()
+      .replaceAll(/[^\p{L}\p{N}_ -]/gu, "")
+      .replaceAll(" ", "-");
+    const before = seen.get(anchor) ?? 0;
+    seen.set(anchor, before + 1);
+    return before === 0 ? anchor : `${anchor}-${before}`;
+  });
+}
+
+/**
+ * References of the manual at `path` to headings that are not there: `[text](b.md#anchor)`, `[text](#anchor)`,
+ * `"Heading" in [text](b.md)`, and `"Heading" above` or `below`. `read` returns nothing for a file that is missing.
+ */
+export function deadSections(
+  path: string,
+  markdown: string,
+  read: (path: string) => string | undefined,
+): string[] {
+  const text = withoutCode(markdown).replaceAll(/\s+/g, " ");
+  const headings = (link: string) =>
+    headingsOf(link === "" ? markdown : (read(normalize(join(dirname(path), link))) ?? ""));
+  const anchors = [...text.matchAll(/\]\(((?!\w+:)[^)#\s]*)#([^)\s]+)\)/g)]
+    .filter(([, link = ""]) => link === "" || link.endsWith(".md"))
+    .filter(([, link = "", anchor = ""]) => !anchorsOf(headings(link)).includes(anchor))
+    .map(([, link = "", anchor = ""]) => `${link}#${anchor}`);
+  const names = [
+    ...text.matchAll(/"([A-Z][^"]*)" in \[[^\]]*\]\(((?!\w+:)[^)#\s]+\.md)\)/g),
+    ...text.matchAll(/"([A-Z][^"]*)" (?:above|below)\b/g),
+  ]
+    .filter(([, name = "", link = ""]) => !headings(link).includes(name))
+    .map(([, name = "", link = ""]) => `${link} "${name}"`.trim());
+  return [...anchors, ...names];
 }
 
 /**
