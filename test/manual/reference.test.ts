@@ -69,5 +69,12 @@ describe.each(all.map((page) => [page.file, page] as const))("%s", (file, { entr
 });
 
 test("every macro of the headers is in one of the manuals", async () => {
-  expect((await macros()).filter((name) => !names(texts, name))).toEqual([]);
+  const missing = (await macros()).filter((name) => !names(texts, name) && !isLayout(name));
+  expect(missing).toEqual([]);
 });
+
+/** The macro of a layout, which has a row in the table of layouts. */
+function isLayout(macro: string): boolean {
+  const layout = macro.replace("NBDKIT_FILTER_RELEASE_", "").toLowerCase().replaceAll("_", ".");
+  return new RegExp(`^\\| ${RegExp.escape(layout)} (\\(\\d\\) )?\\|`, "m").test(texts);
+}
