@@ -1,33 +1,28 @@
-/**
- * Real clients over every kind of chain, compared with the plain image: what they read and write is
- * what is on disk.
- */
+/** Real clients read and write an image correctly through every kind of chain. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { compileModule, haveCompiler } from "#test/modules";
-import { installed, run, serve } from "#test/server";
+import { compileModule } from "#test/modules";
+import { needing, run, serve } from "#test/server";
 
 const size = 8 << 20;
-const missing = ["cc", "nbdkit", "nbdinfo", "nbdcopy", "nbdsh", "qemu-img", "qemu-io"].filter(
-  (tool) => (tool === "cc" ? !haveCompiler : !installed(tool)),
-);
-const needs = missing.length > 0 ? ` (skipped: needs ${missing.join(", ")})` : "";
+const tools = ["cc", "nbdkit", "nbdinfo", "nbdcopy", "nbdsh", "qemu-img", "qemu-io"];
+const { skip, needs } = needing(...tools);
 
 let folder = "";
 let image = "";
 let plain = "";
 const modules: Record<string, string> = {};
 
-/** Two xors cancel out, so that behind each chain the disk is the plain image. */
+/** The xor filters of a chain cancel out, or only clients see the bytes, so each chain serves the plain image. */
 interface ChainCase {
   readonly what: string;
   readonly filters: readonly string[];
-  /** Plugin and parameters. */
+  /** The plugin and its parameters. */
   readonly plugin: readonly string[];
-  /** Whether the bytes are those of the image file. */
+  /** Whether the plugin serves the image file, whose bytes then equal those that clients see. */
   readonly onFile: boolean;
 }
 const chains: readonly ChainCase[] = [
@@ -75,21 +70,21 @@ const chains: readonly ChainCase[] = [
     onFile: false,
   },
   {
-    what: "the original form, nbdkit 1.32's filters and TS over a genuine plugin",
+    what: "the original layout, nbdkit 1.32's filters and TS over nbdkit's plugin",
     filters: ["XOR", "native:blocksize", "offset", "native:nofilter", "XOR"],
     plugin: ["native:file", "IMAGE", "xor-key=91"],
     onFile: true,
   },
 ];
 
-/** The words of a command line with the files filled in. */
-function words(chain: ChainCase): string[] {
+/** The arguments for the chain, with the paths of its files. */
+function argsOf(chain: ChainCase): string[] {
   const fill = (word: string) => modules[word] ?? (word === "IMAGE" ? `file=${image}` : word);
   return [...chain.filters.map((filter) => `--filter=${fill(filter)}`), ...chain.plugin.map(fill)];
 }
 
 async function ok(command: readonly string[]): Promise<string> {
-  // nbdsh takes the first python3, which has to be the one that Debian's modules are for.
+  // nbdsh runs the first python3, which must be Debian's own to find libnbd's module.
   const result = await run(command, { env: { PATH: `/usr/bin:${process.env["PATH"]}` } });
   expect({ command, code: result.code, stderr: result.stderr }).toEqual({
     command,
@@ -102,7 +97,7 @@ async function ok(command: readonly string[]): Promise<string> {
 const sh = async (uri: string, script: string) => await ok(["nbdsh", "-u", uri, "-c", script]);
 
 beforeAll(async () => {
-  if (missing.length > 0) return;
+  if (skip) return;
   modules["XOR"] = await compileModule("examples/xor/xor.c");
   modules["GUARD"] = await compileModule("examples/tail-guard/tail-guard.c");
   modules["RAM1"] = await compileModule("examples/ramdisk-v1/ramdisk-v1.c");
@@ -118,11 +113,11 @@ afterAll(() => {
   if (folder !== "") rmSync(folder, { recursive: true });
 });
 
-describe.skipIf(missing.length > 0)(`real clients${needs}`, () => {
-  describe.each(chains)("$what", (chain) => {
-    test("nbdcopy in and out, nbdinfo and qemu-img compare agree with the plain image", async () => {
+describe.skipIf(skip)(`real clients${needs}`, () => {
+  describe.each(chains)("through $what", (chain) => {
+    test("copy and compare the image: nbdcopy, nbdinfo, qemu-img", async () => {
       writeFileSync(image, new Uint8Array(size));
-      await using server = await serve(words(chain));
+      await using server = await serve(argsOf(chain));
       await ok(["nbdcopy", plain, server.uri]);
       expect(await ok(["nbdinfo", "--size", server.uri])).toBe(`${size}\n`);
       const out = join(folder, "out.raw");
@@ -134,7 +129,7 @@ describe.skipIf(missing.length > 0)(`real clients${needs}`, () => {
       if (chain.onFile) expect(readFileSync(image).equals(readFileSync(plain))).toBe(true);
     });
 
-    test("qemu-io writes, zeroes and discards what the same commands do to a plain file", async () => {
+    test("write, zero and discard with the same result as on a plain file: qemu-io", async () => {
       const model = join(folder, "model.raw");
       writeFileSync(model, readFileSync(plain));
       writeFileSync(image, readFileSync(plain));
@@ -151,7 +146,7 @@ describe.skipIf(missing.length > 0)(`real clients${needs}`, () => {
         "flush",
         "read -P 0x55 1M 512k",
       ].flatMap((command) => ["-c", command]);
-      await using server = await serve(words(chain));
+      await using server = await serve(argsOf(chain));
       if (!chain.onFile) await ok(["nbdcopy", plain, server.uri]);
       for (const target of [server.uri, model]) {
         await ok(["qemu-io", "-f", "raw", ...commands, target]);
@@ -160,13 +155,13 @@ describe.skipIf(missing.length > 0)(`real clients${needs}`, () => {
       await ok(["nbdcopy", server.uri, out]);
       expect(readFileSync(out).equals(readFileSync(model))).toBe(true);
       if (chain.onFile) expect(readFileSync(image).equals(readFileSync(model))).toBe(true);
-      // What a discarded range reads as is up to the server: here only that it can be done.
+      // The content of a discarded range is undefined.
       await ok(["qemu-io", "-f", "raw", "-c", "discard 4M 1M", server.uri]);
     });
 
-    test("nbdsh reads, writes with FUA, flushes, zeroes and is refused beyond the end", async () => {
+    test("read, write with FUA, flush, zero, and get errors beyond the end: nbdsh", async () => {
       writeFileSync(image, new Uint8Array(size));
-      await using server = await serve(words(chain));
+      await using server = await serve(argsOf(chain));
       const text = await sh(
         server.uri,
         `
@@ -201,7 +196,7 @@ print(h.get_size())
     });
   });
 
-  test("discards through a C filter make holes in the file", async () => {
+  test("make holes in the file by discarding through a C filter", async () => {
     writeFileSync(image, new Uint8Array(size).fill(1));
     const before = statSync(image).blocks;
     await using server = await serve([`--filter=${modules["GUARD"]}`, "file", image, "guard=0"]);
@@ -209,7 +204,7 @@ print(h.get_size())
     expect(statSync(image).blocks).toBeLessThanOrEqual(before - (4 << 11));
   });
 
-  test("several clients write at once, each its own part", async () => {
+  test("write to different parts of the disk at once", async () => {
     writeFileSync(image, new Uint8Array(size));
     await using server = await serve([
       `--filter=${modules["XOR"]}`,
@@ -232,7 +227,7 @@ print(h.get_size())
     expect(marks).toEqual(marks.map(() => true));
   });
 
-  test("read-only is read-only through every layer", async () => {
+  test("cannot write with -r", async () => {
     writeFileSync(image, readFileSync(plain));
     await using server = await serve([
       "-r",

@@ -1,13 +1,10 @@
-/**
- * Each real client against this server and nbdkit, with the same disk under the same chain: it has
- * to say the same of both.
- */
+/** Each real client prints the same with this server as with nbdkit, for the same disk and chain. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { installed, isListening, program, run, serve, type Served, until } from "#test/server";
+import { isListening, needing, program, run, serve, type Served, until } from "#test/server";
 
 import { pki } from "../tls/certificates.ts";
 
@@ -17,13 +14,12 @@ const tools = [
   ...["bash", "certtool", "nbd-client", "nbdcopy", "nbddump", "nbdinfo", "nbdkit", "nbdsh"],
   ...["qemu-img", "qemu-io", "qemu-nbd", "systemd-socket-activate"],
 ];
-const missing = tools.filter((tool) => !installed(tool));
-const needs = `needs ${tools.join(", ")}`;
+const { skip, needs } = needing(...tools);
 
 const MiB = 1 << 20;
 const size = 6 * MiB;
 
-/** Three pieces with data, and holes between them and behind. */
+/** The data of the disk: three pieces, with holes after each. */
 const pieces = [0, 2 * MiB, 3.5 * MiB].map((at, i) => ({
   at,
   data: Uint8Array.from({ length: 128 << 10 }, (_, n) => (n * 7 + i) % 251),
@@ -33,7 +29,7 @@ interface ChainCase {
   readonly what: string;
   /** For this server; IMAGE is the path of its disk. */
   readonly ours: readonly string[];
-  /** For nbdkit, where the words differ. */
+  /** The arguments for nbdkit, if they differ. */
   readonly genuine?: readonly string[];
   readonly readonly?: boolean;
   readonly exportName?: string;
@@ -48,19 +44,19 @@ const named = [
 const chains: readonly ChainCase[] = [
   { what: "TypeScript plugin", ours: ["file", "IMAGE"] },
   {
-    what: "genuine filter over TypeScript",
+    what: "nbdkit's filter over TypeScript",
     ours: ["--filter=native:offset", "file", "IMAGE", "offset=1M"],
     genuine: ["--filter=offset", "file", "IMAGE", "offset=1M"],
   },
   {
-    what: "TypeScript filter over a genuine plugin",
+    what: "TypeScript filter over nbdkit's plugin",
     ours: ["--filter=offset", "native:file", "IMAGE", "offset=512k", "range=4M"],
     genuine: ["--filter=offset", "file", "IMAGE", "offset=512k", "range=4M"],
   },
   { what: "read-only", ours: ["-r", "--filter=offset", "file", "IMAGE"], readonly: true },
   {
     what: "export names",
-    // The plugin of nbdkit 1.32 tells no block sizes, as those that came later do.
+    // nbdkit 1.32's plugin reports no block sizes, but ours does, as later ones do.
     ours: ["--filter=exportname", "native:memory", ...named],
     genuine: ["--filter=exportname", "memory", ...named],
     exportName: "disk%20one",
@@ -71,20 +67,20 @@ const chains: readonly ChainCase[] = [
 interface ClientCase {
   readonly what: string;
   readonly script: string;
-  /** What it prints has this in it: two servers that refuse everything do not pass. */
+  /** A part of the output, so that two servers that refuse everything do not pass. */
   readonly has: string;
-  /** It changes the disk. */
+  /** The script changes the disk. */
   readonly writes?: boolean;
-  /** It has no TLS on Unix sockets. */
+  /** The chains that the client can use: some have no TLS on Unix sockets. */
   readonly only?: (chain: ChainCase) => boolean;
 }
 
 const plainOnly = ({ tls }: ChainCase) => tls !== true;
 const can = ["cache", "connect", "df", "fast-zero", "flush", "fua", "multi-conn", "read", "trim"];
-/** Prints the statuses that a client ends with, by the words it was given. */
+/** Prints the exit status of a client for each word. */
 const statuses = (command: string, wordList: readonly string[]) =>
   `for word in ${wordList.join(" ")}; do ${command} $word "$uri"; echo $word $?; done`;
-/** Runs lines of Python that use `h`; `connect` is one of them. */
+/** Runs lines of Python that use the handle `h`, such as `connect`. */
 const connect = 'h.connect_uri(os.environ["uri"])';
 const nbdsh = (...lines: readonly string[]) =>
   `nbdsh -c '${["import os; h.set_uri_allow_local_file(True)", ...lines].join("\n")}'`;
@@ -160,7 +156,7 @@ const clients: readonly ClientCase[] = [
       "  except nbd.Error as error: print(error.errno)",
     ),
     has: "EINVAL\n",
-    // With TLS, nbdkit 1.32.5 takes what follows the header of a write it refuses for requests.
+    // With TLS, nbdkit 1.32.5 reads the data of a refused write as requests.
     only: plainOnly,
   },
   { what: "qemu-img info", script: 'qemu-img info "$uri"', has: "virtual size", only: plainOnly },
@@ -171,7 +167,7 @@ const clients: readonly ClientCase[] = [
     only: plainOnly,
   },
   {
-    what: "qemu-img map, for people",
+    what: "qemu-img map, as text",
     script: 'qemu-img map "$uri"',
     has: "Mapped to",
     only: plainOnly,
@@ -225,7 +221,7 @@ async function start(chain: ChainCase, side: keyof Sides): Promise<Served> {
   const home = join(folder, chain.what.replaceAll(" ", "-"), side);
   mkdirSync(home, { recursive: true });
   const image = join(home, "image");
-  // With its holes.
+  // Keep the holes.
   await run(["cp", "--sparse=always", join(folder, "image"), image]);
   const words = side === "genuine" ? (chain.genuine ?? chain.ours) : chain.ours;
   const tls = chain.tls === true ? [`--tls-certificates=${certificates}`] : [];
@@ -235,8 +231,8 @@ async function start(chain: ChainCase, side: keyof Sides): Promise<Served> {
   );
 }
 
-/** What the client prints, with the ways to the server left out. */
-async function said(server: Served, chain: ChainCase, script: string): Promise<string> {
+/** The client's output, with SOCKET for the path of the socket. */
+async function outputOf(server: Served, chain: ChainCase, script: string): Promise<string> {
   const work = mkdtempSync(join(folder, "work-"));
   const scheme = chain.tls === true ? "nbds" : "nbd";
   const tls = chain.tls === true ? `&tls-certificates=${certificates}&tls-hostname=localhost` : "";
@@ -252,7 +248,7 @@ async function said(server: Served, chain: ChainCase, script: string): Promise<s
 }
 
 beforeAll(async () => {
-  if (missing.length > 0) return;
+  if (skip) return;
   folder = mkdtempSync(join(tmpdir(), "nbdkit-clients-"));
   certificates = (await pki()).server;
   const image = join(folder, "image");
@@ -267,7 +263,7 @@ afterAll(() => {
   if (folder !== "") rmSync(folder, { recursive: true });
 });
 
-describe.skipIf(missing.length > 0)(`clients find what they find in nbdkit (${needs})`, () => {
+describe.skipIf(skip)(`the output of a client equals that with nbdkit${needs}`, () => {
   describe.each([...chains])("$what", (chain) => {
     let sides: Sides;
     beforeAll(async () => {
@@ -280,14 +276,16 @@ describe.skipIf(missing.length > 0)(`clients find what they find in nbdkit (${ne
 
     const fit = clients.filter(({ only = () => true }) => only(chain));
     test.each(fit)("$what", async ({ script, has, writes }) => {
-      const ours = await said(sides.ours, chain, script);
-      expect(ours).toBe(await said(sides.genuine, chain, script));
+      const ours = await outputOf(sides.ours, chain, script);
+      expect(ours).toBe(await outputOf(sides.genuine, chain, script));
       if (writes !== true || chain.readonly !== true) expect(ours).toContain(has);
       else expect(ours).not.toContain("status 0");
     });
   });
+});
 
-  test("with TLS, a write that is refused does not disturb what follows", async () => {
+describe.skipIf(skip)(`the server${needs}`, () => {
+  test("reads the data of a refused write with TLS", async () => {
     const chain = { what: "refused writes", ours: ["file", "IMAGE"], tls: true };
     await using server = await start(chain, "ours");
     const script = nbdsh(
@@ -296,11 +294,11 @@ describe.skipIf(missing.length > 0)(`clients find what they find in nbdkit (${ne
       "try: h.pwrite(bytes(1 << 20), h.get_size() - 512)",
       "except nbd.Error as error: print(error.errno, len(h.pread(512, 0)))",
     );
-    expect(await said(server, chain, script)).toBe("ENOSPC 512\n\n\nstatus 0\n");
+    expect(await outputOf(server, chain, script)).toBe("ENOSPC 512\n\n\nstatus 0\n");
   });
 });
 
-/** Where systemd-socket-activate listens for us, and how the server is to be run by it. */
+/** Runs systemd-socket-activate, which listens and starts the server. */
 async function activated(options: readonly string[], server: readonly string[]) {
   const home = mkdtempSync(join(folder, "activated-"));
   const socket = join(home, "socket");
@@ -321,16 +319,16 @@ async function activated(options: readonly string[], server: readonly string[]) 
   };
 }
 
-describe.skipIf(missing.length > 0)(`systemd-socket-activate (${needs})`, () => {
-  test("starts the server on its first client, and the server serves all that follow", async () => {
+describe.skipIf(skip)(`systemd-socket-activate${needs}`, () => {
+  test("starts the server for its first client, and the server serves all later ones", async () => {
     await using server = await activated([], ["memory", "1M"]);
     const answers = await Promise.all([1, 2, 3].map(() => run(["nbdinfo", "--size", server.uri])));
     expect(answers.map(({ stdout }) => stdout)).toEqual(["1048576\n", "1048576\n", "1048576\n"]);
-    // systemd-socket-activate has become the server, which ends well.
+    // systemd-socket-activate has become the server.
     expect((await server.ended()).code).toBe(0);
   });
 
-  test("starts a server with -s for each client, as inetd does", async () => {
+  test("starts a server with -s for each client, like inetd", async () => {
     await using server = await activated(["--accept", "--inetd"], ["-s", "memory", "1M"]);
     const write = ["nbdsh", "-u", server.uri, "-c", "h.pwrite(bytes(512), 0); print(h.get_size())"];
     const env = { PATH: `/usr/bin:${process.env["PATH"]}` };

@@ -1,36 +1,32 @@
-/** Debug lines are those of nbdkit, word by word, since its users search them for what their modules are asked. */
+/** Debug lines equal nbdkit's word for word, since its users search them for the calls of their modules. */
 import { describe, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 
 import { moduleDirectories } from "#modules/directories";
-import { installed, program, run } from "#test/server";
+import { needing, program, run } from "#test/server";
 
-const { filterdir } = moduleDirectories();
-const available =
-  installed("nbdkit") && installed("nbdsh") && existsSync(join(filterdir, "nbdkit-cow-filter.so"));
+const { skip, needs } = needing("nbdkit", "nbdsh");
+const haveFilters = existsSync(join(moduleDirectories().filterdir, "nbdkit-cow-filter.so"));
 
-/** Lines that only one of the two has, and why. */
+/** Lines that only one of the two prints, and why. */
 const differences: readonly { readonly line: RegExp; readonly why: string }[] = [
   { line: /debug: nbdkit \d/, why: "the version" },
   { line: /debug: TLS disabled: /, why: "this server says which file is missing" },
-  { line: /debug: using the private socket /, why: "that goes away with the server" },
-  { line: /debug: forked into background /, why: "nbdkit forks for --run as well" },
-  { line: /NBD_OPT_(INFO|GO): NBD_INFO_\w+: /, why: "own words for what layers do not know" },
-  { line: /NBD_OPT_STRUCTURED_REPLY: /, why: "own words for what is switched off" },
+  { line: /debug: using the private socket /, why: "only this server has such a socket" },
+  { line: /debug: forked into background /, why: "nbdkit also forks for --run" },
+  {
+    line: /NBD_OPT_(INFO|GO): NBD_INFO_\w+: /,
+    why: "the messages about missing information differ",
+  },
+  { line: /NBD_OPT_STRUCTURED_REPLY: /, why: "the messages about --no-sr differ" },
   { line: /_META_CONTEXT: (set base:|reply complete)/, why: "it follows from the other lines" },
-  {
-    line: /replying to NBD_OPT_INFO with NBD_REP_ACK/,
-    why: "it comes before the layers are closed",
-  },
-  {
-    line: /NBD_OPT_ABORT|client aborted/,
-    why: "nbdkit says as well whether the client still listened",
-  },
-  { line: /: close$/, why: "nbdkit closes no layer when the end of the command comes before" },
+  { line: /replying to NBD_OPT_INFO with NBD_REP_ACK/, why: "its place in the order differs" },
+  { line: /NBD_OPT_ABORT|client aborted/, why: "nbdkit adds whether it could send the reply" },
+  { line: /: close$/, why: "nbdkit closes no layer if the command ends first" },
 ];
 
-/** What differs from run to run. */
+/** The lines without differences between runs. */
 function normal(stderr: string): readonly string[] {
   return stderr
     .replaceAll(/handle 0x[0-9a-f]+/g, "handle 0xN")
@@ -41,7 +37,7 @@ function normal(stderr: string): readonly string[] {
 
 const env = { PATH: `/usr/bin:${process.env["PATH"]}` };
 
-/** Requests run one after the other, on the thread that is named after the connection. */
+/** The debug lines of a server with one thread, so that requests run one after the other. */
 async function lines(server: readonly string[], layers: readonly string[], script: string) {
   const args = ["-v", "-t", "1", "-U", "-", ...layers];
   const { code, stderr } = await run([...server, ...args, "--run", script], { env });
@@ -68,7 +64,7 @@ const everything = nbdsh('--base-allocation -u "$uri"', ...requests);
 const chains: readonly (readonly [string, readonly string[], string])[] = [
   ["requests to a plugin", ["memory", "1M"], everything],
   [
-    "a filter that is there twice",
+    "a filter that is stacked twice",
     ["--filter=nofilter", "--filter=nofilter", "memory", "1M"],
     everything,
   ],
@@ -77,13 +73,9 @@ const chains: readonly (readonly [string, readonly string[], string])[] = [
     ["--filter=blocksize", "--filter=fua", "memory", "1M", "fuamode=emulate"],
     everything,
   ],
+  ["queries to a read-only export", ["-r", "--filter=nofilter", "memory", "1M"], 'nbdinfo "$uri"'],
   [
-    "what a read-only export is asked",
-    ["-r", "--filter=nofilter", "memory", "1M"],
-    'nbdinfo "$uri"',
-  ],
-  [
-    "exports, and what is known of them",
+    "the list of exports",
     ["--filter=exportname", "memory", "1M", "exportname=a", "exportname=b"],
     'nbdinfo --list "$uri"',
   ],
@@ -96,21 +88,21 @@ const chains: readonly (readonly [string, readonly string[], string])[] = [
     nbdsh('-u "$uri"', "h.pread(512, 0)"),
   ],
   [
-    "layers that say no",
+    "filters that remove capabilities",
     ["--filter=nozero", "--filter=nocache", "--filter=noextents", "memory", "1M"],
     'nbdinfo "$uri"',
   ],
 ];
 
-/** The same chain for this server. */
+/** The same modules for this server. */
 function native(layers: readonly string[]): readonly string[] {
   return layers.map((word) =>
     word === "memory" ? "native:memory" : word.replace(/^--filter=/, "--filter=native:"),
   );
 }
 
-describe.skipIf(!available)("debug lines (needs nbdkit and nbdsh)", () => {
-  test.each(chains)("of %s", async (_what, layers, script) => {
+describe.skipIf(skip || !haveFilters)(`debug lines${needs}`, () => {
+  test.each(chains)("of %s equal nbdkit's", async (_what, layers, script) => {
     const theirs = await lines(["nbdkit"], layers, script);
     const ours = await lines(program, native(layers), script);
     expect(ours).toEqual(theirs);

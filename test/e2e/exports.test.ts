@@ -1,7 +1,4 @@
-/**
- * Two exports of one server, asked for in turns on one connection and on several, through chains of
- * both kinds of layers.
- */
+/** A server with two exports keeps them apart in every kind of chain. */
 import { afterAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -40,16 +37,16 @@ describe("two exports", () => {
   for (const args of chains) {
     const words = args.join(" ");
     test.skipIf(words.includes("nofilter") && !installed("nbdkit"))(
-      `of ${words} are told apart`,
+      `of ${words} are kept apart`,
       async () => {
         await using server = await serve([...args, `dir=${folder}`]);
         const at = { unix: server.socket };
         await using asking = await NbdClient.connect(at);
         await asking.hello();
-        const told: unknown[] = [];
+        const found: unknown[] = [];
         for (const name of ["one", "two", "one", "none", "two"])
-          told.push(await sizeOf(asking, name));
-        expect(told).toEqual([65536n, 131072n, 65536n, undefined, 131072n]);
+          found.push(await sizeOf(asking, name));
+        expect(found).toEqual([65536n, 131072n, 65536n, undefined, 131072n]);
         expect(await asking.go("two")).toMatchObject({ size: 131072n });
         await using one = (await NbdClient.ready(at, "one")).client;
         await using again = (await NbdClient.ready(at, "one")).client;
@@ -59,7 +56,7 @@ describe("two exports", () => {
         expect(written.error).toBe(0);
         const after = [byteAt(one, 7n), byteAt(again, 7n), byteAt(asking, 7n)];
         expect(await Promise.all(after)).toEqual([1, 1, 0x74]);
-        // Written files keep what was written: put it back for the next chain.
+        // Restore the bytes for the next chain, since some chains write to the file.
         await one.ask({ type: 1, offset: 5n, payload: new Uint8Array(10).fill(0x6f) });
         // Beyond the end of the first export, and within the second.
         expect((await one.ask({ type: 0, offset: 65536n, count: 1 })).error).toBe(22);

@@ -1,18 +1,14 @@
-/**
- * Real clients on lists of exports, block sizes, maps and structured replies: a plugin in
- * TypeScript tells, they must see the same.
- */
+/** Real clients see the exports, block sizes and extents that a TypeScript plugin reports. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { installed, run, serve, type Served } from "#test/server";
+import { needing, run, serve, type Served } from "#test/server";
 
-const missing = ["nbdinfo", "nbdsh", "qemu-img"].filter((tool) => !installed(tool));
-const needs = missing.length > 0 ? ` (skipped: needs ${missing.join(", ")})` : "";
+const { skip, needs } = needing("nbdinfo", "nbdsh", "qemu-img");
 
-/** Parts of 64 KiB of the disk "holes": data, a hole, zeroes that take space, data, a hole up to the end. */
+/** The extents of the disk "holes": data, a hole, allocated zeroes, data, a hole up to the end. */
 const map = [
   { offset: 0, length: 65536, type: 0 },
   { offset: 65536, length: 131072, type: 3 },
@@ -60,7 +56,7 @@ let folder = "";
 let server: Served;
 let plain: Served;
 
-/** What a client prints; nbdsh needs the python3 that Debian's modules are for. */
+/** The output of a client. nbdsh must find Debian's python3 first, which has libnbd's module. */
 async function ok(...command: string[]): Promise<string> {
   const result = await run(command, { env: { PATH: `/usr/bin:${process.env["PATH"]}` } });
   expect({ command, code: result.code, stderr: result.stderr }).toEqual({
@@ -78,7 +74,7 @@ function uri(of: Served, name = ""): string {
 const sh = async (of: Served, name: string, script: string) =>
   (await ok("nbdsh", "-u", uri(of, name), "-c", script)).trim();
 
-describe.skipIf(missing.length > 0)(`real clients${needs}`, () => {
+describe.skipIf(skip)(`a client${needs}`, () => {
   beforeAll(async () => {
     folder = mkdtempSync(join(tmpdir(), "nbdkit-e2e-"));
     const file = join(folder, "catalog.ts");
@@ -92,7 +88,7 @@ describe.skipIf(missing.length > 0)(`real clients${needs}`, () => {
     rmSync(folder, { recursive: true });
   });
 
-  test("nbdinfo lists all exports with what they are", async () => {
+  test("lists all exports with their properties: nbdinfo", async () => {
     const { exports } = JSON.parse(await ok("nbdinfo", "--list", "--json", uri(server))) as {
       exports: readonly Record<string, unknown>[];
     };
@@ -108,20 +104,20 @@ describe.skipIf(missing.length > 0)(`real clients${needs}`, () => {
     const sizes = [["base:allocation"], 512, 65536, 1048576];
     expect(about).toEqual([
       ["päper", "a second disk", 2 ** 43, ...sizes],
-      // The list tells no description of it, and nbdinfo asks for none.
+      // The list contains no description of it, and nbdinfo does not query one.
       ["holes", undefined, 4194304, ...sizes],
     ]);
   });
 
-  test("nbdinfo tells the default export's own name and description", async () => {
-    const told = await ok("nbdinfo", uri(server));
-    expect(told).toContain('export="holes"');
-    expect(told).toContain("description: a disk with holes");
+  test("gets the name and description of the default export: nbdinfo", async () => {
+    const output = await ok("nbdinfo", uri(server));
+    expect(output).toContain('export="holes"');
+    expect(output).toContain("description: a disk with holes");
     expect((await run(["nbdinfo", uri(server, "none")])).code).toBe(1);
     expect(server.stderr()).toContain("there is no disk none");
   });
 
-  test("nbdinfo --map and qemu-img map see the plugin's extents", async () => {
+  test("gets the plugin's extents: nbdinfo --map, qemu-img map", async () => {
     type Part = { offset: number; length: number; type: number };
     const seen = JSON.parse(await ok("nbdinfo", "--map", "--json", uri(server))) as Part[];
     expect(seen.map(({ offset, length, type }) => ({ offset, length, type }))).toEqual(map);
@@ -136,21 +132,21 @@ describe.skipIf(missing.length > 0)(`real clients${needs}`, () => {
     );
   });
 
-  test("nbdinfo --map sees a hole of 8 TiB as one", async () => {
+  test("gets a hole of 8 TiB as one extent: nbdinfo --map", async () => {
     const lines = (await ok("nbdinfo", "--map", uri(server, "päper"))).trim().split("\n");
     expect(lines.map((line) => line.trim().split(/\s+/).slice(0, 3))).toEqual([
       ["0", `${2 ** 43}`, "3"],
     ]);
   });
 
-  test("nbdsh asks for block status by pieces, and for one block", async () => {
+  test("gets block status of a range, of one extent, and inside an extent: nbdsh", async () => {
     const ask = `
 seen = []
-def told(context, offset, entries, error):
+def collect(context, offset, entries, error):
     seen.append((context, offset, entries))
-h.block_status(102400, 65536, told)
-h.block_status(204800, 0, told, nbd.CMD_FLAG_REQ_ONE)
-h.block_status(512, 65536 + 1024, told)
+h.block_status(102400, 65536, collect)
+h.block_status(204800, 0, collect, nbd.CMD_FLAG_REQ_ONE)
+h.block_status(512, 65536 + 1024, collect)
 print(seen)`;
     const script = `h.add_meta_context("base:allocation")
 h.connect_uri("${uri(server)}")${ask}`;
@@ -161,7 +157,7 @@ h.connect_uri("${uri(server)}")${ask}`;
   });
 
   test.each([{ structured: true }, { structured: false }])(
-    "reads are the same with structured replies or without: $structured",
+    "reads the same data with structured replies and without: $structured",
     async ({ structured }) => {
       const read =
         "import hashlib; print(h.get_structured_replies_negotiated(), h.can_df(), " +
@@ -183,7 +179,7 @@ ${read}`;
   );
 
   test.each([{ structured: true }, { structured: false }])(
-    "an error does not disturb what follows, structured replies: $structured",
+    "can read after an error, with structured replies and without: $structured",
     async ({ structured }) => {
       const script = `
 h.set_strict_mode(0)
@@ -199,7 +195,7 @@ print(errors)`;
     },
   );
 
-  test("without structured replies qemu-img takes all for data", async () => {
+  test("sees only data without structured replies: qemu-img", async () => {
     const parts = JSON.parse(await ok("qemu-img", "map", "--output=json", uri(plain))) as unknown[];
     expect(parts).toMatchObject([{ start: 0, length: 4194304, zero: false, data: true }]);
   });

@@ -1,4 +1,4 @@
-/** A disk that fails once: the client is told so, whatever layers are above it, and no request is run again. */
+/** A disk that fails once: the client gets the error through all layers, and no request is repeated. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
 
@@ -6,22 +6,23 @@ import { chunkError, NbdClient, type RequestFields } from "#test/client";
 import { compileModule } from "#test/modules";
 import { installed, program, serve } from "#test/server";
 
+import {
+  CMD_BLOCK_STATUS as BLOCK_STATUS,
+  CMD_FLUSH as FLUSH,
+  CMD_READ as READ,
+  CMD_TRIM as TRIM,
+  CMD_WRITE as WRITE,
+  CMD_WRITE_ZEROES as WRITE_ZEROES,
+} from "../../src/protocol/constants.ts";
 import { canHold, type Held, HeldDisk } from "./held-disk-fixture.ts";
 
 const size = 8 << 20;
 const data = new Uint8Array(size).fill(0x5a);
 
-const READ = 0;
-const WRITE = 1;
-const FLUSH = 3;
-const TRIM = 4;
-const WRITE_ZEROES = 6;
-const BLOCK_STATUS = 7;
-
 const EIO = 5;
 
 describe.skipIf(!canHold || !installed("nbdkit"))(
-  "a disk that fails (needs root, cc, fuse3, libfuse3-dev, nbdkit)",
+  "a failing disk (needs root, cc, fuse3, libfuse3-dev, nbdkit)",
   () => {
     let disk: HeldDisk;
     let passing = "";
@@ -46,10 +47,7 @@ describe.skipIf(!canHold || !installed("nbdkit"))(
       "C over C": () => [`--filter=${passing}`, "native:file"],
     };
 
-    /**
-     * Each request three times, so that what remembers has something to remember, then one that
-     * fails, and one more.
-     */
+    /** Sends the request three times, so that caches fill, then once with a failure, and once more. */
     async function errors(
       command: readonly string[],
       args: readonly string[],
@@ -116,12 +114,12 @@ describe.skipIf(!canHold || !installed("nbdkit"))(
     const rows = Object.keys(chains).flatMap((chain) =>
       requests.map(([what, kind, request]) => ({ chain, what, kind, request })),
     );
-    test.each(rows)("$what: $chain", async ({ chain, kind, request }) => {
+    test.each(rows)("fails $what once in $chain", async ({ chain, kind, request }) => {
       const args = chains[chain]?.() ?? [];
       expect(await errors(program, args, kind, request)).toEqual([0, 0, 0, EIO, 0]);
     });
 
-    test("the log and the client get the name of the failed file, and the time", async () => {
+    test("is named in the log and in the client's error message", async () => {
       const file = join(disk.mounted, "disk");
       await using server = await serve([blocksize, "file", file]);
       await using client = (await NbdClient.structured({ unix: server.socket })).client;
@@ -138,7 +136,7 @@ describe.skipIf(!canHold || !installed("nbdkit"))(
       ]);
     });
 
-    test.each(requests)("%s: nbdkit itself", async (_what, kind, request) => {
+    test.each(requests)("fails %s once in nbdkit", async (_what, kind, request) => {
       const args = ["--filter=blocksize", "file"];
       expect(await errors(["nbdkit"], args, kind, request)).toEqual([0, 0, 0, EIO, 0]);
     });

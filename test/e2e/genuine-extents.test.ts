@@ -1,24 +1,20 @@
-/** Maps of genuine plugins in our server and in nbdkit, and how requests that sleep in genuine filters end. */
+/** nbdkit's modules in this server: the extents of plugins, and the end of requests that sleep in a filter. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, openSync, rmSync, truncateSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { NbdClient } from "#test/client";
-import { haveCompiler } from "#test/modules";
-import { installed, run, serve, type Served, until } from "#test/server";
+import { needing, run, serve, type Served, until } from "#test/server";
 
-const missing = ["cc", "nbdkit", "nbdinfo", "qemu-img"].filter((tool) =>
-  tool === "cc" ? !haveCompiler : !installed(tool),
-);
-const needs = missing.length > 0 ? ` (skipped: needs ${missing.join(", ")})` : "";
+const { skip, needs } = needing("cc", "nbdkit", "nbdinfo", "qemu-img");
 const ESHUTDOWN = 108;
 const size = 16 << 20;
 
 let folder = "";
 let image = "";
 
-/** A file with data at some places. */
+/** A sparse file with some data. */
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), "nbdkit-e2e-"));
   image = join(folder, "image.raw");
@@ -42,14 +38,14 @@ async function printed(...command: string[]): Promise<string> {
   return result.stdout;
 }
 
-describe.skipIf(missing.length > 0)(`genuine modules${needs}`, () => {
+describe.skipIf(skip)(`the server with nbdkit's modules${needs}`, () => {
   test.each([
     { filters: "", parts: 6 },
     { filters: "cow", parts: 6 },
     { filters: "offset", parameters: ["offset=65536"], parts: 5 },
     { filters: "noextents cow", parts: 1 },
   ])(
-    "the map of a file with holes is that of nbdkit, below [$filters]",
+    "reports the same extents of a sparse file as nbdkit, below [$filters]",
     async ({ filters, parameters, parts }) => {
       const layers = (native: string) =>
         filters.split(" ").flatMap((name) => (name === "" ? [] : [`--filter=${native}${name}`]));
@@ -68,7 +64,7 @@ describe.skipIf(missing.length > 0)(`genuine modules${needs}`, () => {
   );
 
   test.each(["cache", "cow", "cow cache", "cache cow"])(
-    "what was written above [%s] is read, whatever the extents say",
+    "reads data that was written above [%s], whatever the extents are",
     async (filters) => {
       const layers = filters.split(" ").map((name) => `--filter=native:${name}`);
       await using ours = await serve([...layers, "native:memory", "4M"]);
@@ -80,7 +76,7 @@ describe.skipIf(missing.length > 0)(`genuine modules${needs}`, () => {
     },
   );
 
-  test("block status of what was written, by pieces, is that of nbdkit", async () => {
+  test("reports the same block status as nbdkit after writes", async () => {
     const statuses = async (server: Served): Promise<unknown[]> => {
       await using client = (await NbdClient.structured({ unix: server.socket })).client;
       for (const at of [0, 40960, 1 << 20, (2 << 20) - 1]) {
@@ -106,8 +102,8 @@ describe.skipIf(missing.length > 0)(`genuine modules${needs}`, () => {
     expect(await statuses(ours)).toEqual(await statuses(genuine));
   });
 
-  describe.each(["native:delay", "delay"])("a request that sleeps in %s", (filter) => {
-    test("fails when the server is told to stop, which then ends in peace", async () => {
+  describe.each(["native:delay", "delay"])("fails a request that sleeps in %s", (filter) => {
+    test("with ESHUTDOWN when it stops, and exits normally", async () => {
       const server = await serve(["-v", `--filter=${filter}`, "null", "1M", "rdelay=3600"]);
       await using client = (await NbdClient.ready({ unix: server.socket })).client;
       client.request({ type: 0, count: 512 });
@@ -117,7 +113,7 @@ describe.skipIf(missing.length > 0)(`genuine modules${needs}`, () => {
       expect((await client.reply()).error).toBe(ESHUTDOWN);
     });
 
-    test.each(["DISC", "FIN", "RST"])("ends when its client leaves by %s", async (how) => {
+    test.each(["DISC", "FIN", "RST"])("when its client disconnects by %s", async (how) => {
       await using server = await serve(["-v", `--filter=${filter}`, "null", "1M", "rdelay=3600"]);
       await using client = (await NbdClient.ready({ unix: server.socket })).client;
       client.request({ type: 0, count: 512 });

@@ -1,7 +1,4 @@
-/**
- * A file system whose calls a test can hold, or have fail: test/fixtures/held-disk.c, mounted on a
- * folder of its own.
- */
+/** A file system whose calls a test can block or fail: test/fixtures/held-disk.c, mounted on a temporary folder. */
 import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,7 +7,7 @@ import { run } from "#test/server";
 
 const source = join(import.meta.dir, "..", "fixtures", "held-disk.c");
 
-/** Whether it can be compiled and mounted. */
+/** Whether the file system can be compiled and mounted. */
 export const canHold =
   process.getuid?.() === 0 &&
   existsSync("/dev/fuse") &&
@@ -22,7 +19,7 @@ export type Held =
   "flush" | "fallocate" | "fsync" | "getattr" | "lseek" | "open" | "read" | "write";
 
 export class HeldDisk implements AsyncDisposable {
-  /** What is served, beside the mount point. */
+  /** A folder for tests beside the mount point. */
   readonly folder: string;
   /** The file system's root. */
   readonly mounted: string;
@@ -32,7 +29,7 @@ export class HeldDisk implements AsyncDisposable {
   #lines: string[] = [];
   #rest = "";
 
-  /** `files` are made in the folder that the file system passes on. */
+  /** Creates `files` in the folder that the file system shows. */
   static async mount(files: Readonly<Record<string, Uint8Array>>): Promise<HeldDisk> {
     const top = mkdtempSync(join(tmpdir(), "nbdkit-held-"));
     const program = join(top, "held-disk");
@@ -62,17 +59,17 @@ export class HeldDisk implements AsyncDisposable {
     this.#reader = this.#process.stdout.getReader();
   }
 
-  /** From now on calls of this kind do not return. */
+  /** Block calls of this kind until release(). */
   async hold(kind: Held): Promise<void> {
     await this.#say(`hold ${kind}`);
   }
 
-  /** Resolves when a call of this kind is held. */
+  /** Resolves when a call of this kind is blocked. */
   async holds(kind: Held): Promise<void> {
     await this.#line(`held ${kind}`);
   }
 
-  /** The n-th call of this kind from now on fails with EIO, and no other. */
+  /** Let the n-th call of this kind from now on fail with EIO, and no other. */
   async fail(kind: Held, n = 1): Promise<void> {
     await this.#say(`fail ${kind} ${n}`);
   }
@@ -88,7 +85,7 @@ export class HeldDisk implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    // What is held fails with ENOTCONN.
+    // Blocked calls fail with ENOTCONN.
     this.#process.kill("SIGKILL");
     await this.#process.exited;
     await run(["umount", "-l", this.mounted]);
@@ -110,7 +107,7 @@ export class HeldDisk implements AsyncDisposable {
         return;
       }
       const { done, value } = await this.#reader.read();
-      if (done) throw new Error(`the file system ended without saying ${wanted}`);
+      if (done) throw new Error(`the file system exited without printing ${wanted}`);
       const lines = `${this.#rest}${decoder.decode(value)}`.split("\n");
       this.#rest = lines.pop() ?? "";
       this.#lines.push(...lines);

@@ -1,7 +1,7 @@
-/** A filter that does to its reads and writes what `how` says, and that no filter should do. */
+/** A filter that misbehaves in reads and writes in the way that `how` says. */
 import { defineFilter, NbdError, type NextOps, param } from "#api";
 
-/** Throws whatever is asked of it. */
+/** An object that throws at every access. */
 function trap(): object {
   const { proxy, revoke } = Proxy.revocable({}, {});
   revoke();
@@ -34,7 +34,7 @@ function giveAway({ buffer }: Uint8Array): void {
   if (buffer instanceof ArrayBuffer) structuredClone(buffer, { transfer: [buffer] });
 }
 
-/** What a module may forget to catch. */
+/** A rejection and an exception that the module does not catch. */
 function forget(value: unknown): void {
   void Promise.reject(value);
   setImmediate(() => {
@@ -42,18 +42,18 @@ function forget(value: unknown): void {
   });
 }
 
-/** The layer below, for work that belongs to no request. */
+/** The layer below, for calls outside of requests. */
 let background: NextOps | undefined;
 
 const kept: Uint8Array[] = [];
 
-/** Look into everything that was lent earlier, and write to it. */
+/** Write to all buffers that were lent earlier. */
 function useLater(buf: Uint8Array): void {
   for (const old of kept) {
     try {
       for (let i = 0; i < old.length; i += 512) old[i] = 7;
     } catch {
-      // It is detached, in engines that say so.
+      // The buffer is detached.
     }
   }
   kept.push(buf);
@@ -62,7 +62,7 @@ function useLater(buf: Uint8Array): void {
 // oxlint-disable-next-line import/no-default-export -- the chain loads what a module exports by default
 export default defineFilter({
   name: "hostile",
-  params: { how: param.string({ default: "", help: "What it does." }) },
+  params: { how: param.string({ default: "", help: "How to misbehave." }) },
 
   prepare(next) {
     background = next;

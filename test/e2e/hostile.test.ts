@@ -1,4 +1,4 @@
-/** What a filter in TypeScript may do wrong, and who notices: never another client, and the server stays. */
+/** TypeScript modules that misbehave affect no other client, and the server survives. */
 import { describe, expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -19,27 +19,30 @@ const READ = 0;
 const WRITE = 1;
 const count = 4096;
 
-/** A client that gets what it requests. */
+/** Another client can connect. */
 async function isServed(socket: string): Promise<void> {
   const { client } = await NbdClient.ready({ unix: socket });
   await using connection = client;
   expect(connection.over).toBeFalse();
 }
 
-describe("what is thrown", () => {
-  test.each(ways)("%s fails the request with EIO and is logged once for each", async (how) => {
-    await using server = await hostile(how);
-    const { client } = await NbdClient.ready({ unix: server.socket });
-    await using connection = client;
-    expect((await connection.ask({ type: READ, count })).error).toBe(EIO);
-    expect((await connection.ask({ type: WRITE, payload: new Uint8Array(8) })).error).toBe(EIO);
-    await isServed(server.socket);
-    const { code, stderr } = await server.stop();
-    expect(code).toBe(0);
-    expect(stderr.match(/error: hostile: (pread|pwrite) threw/g)).toBeArrayOfSize(2);
-  });
+describe("a thrown value", () => {
+  test.each(ways)(
+    "of the kind %s fails each request with EIO, and is logged once for each",
+    async (how) => {
+      await using server = await hostile(how);
+      const { client } = await NbdClient.ready({ unix: server.socket });
+      await using connection = client;
+      expect((await connection.ask({ type: READ, count })).error).toBe(EIO);
+      expect((await connection.ask({ type: WRITE, payload: new Uint8Array(8) })).error).toBe(EIO);
+      await isServed(server.socket);
+      const { code, stderr } = await server.stop();
+      expect(code).toBe(0);
+      expect(stderr.match(/error: hostile: (pread|pwrite) threw/g)).toBeArrayOfSize(2);
+    },
+  );
 
-  test.each(ways)("%s that cannot be caught does not end the server", async (how) => {
+  test.each(ways)("of the kind %s that no code catches does not end the server", async (how) => {
     await using server = await hostile(`forget-${how}`);
     const { client } = await NbdClient.ready({ unix: server.socket });
     await using connection = client;
@@ -50,10 +53,10 @@ describe("what is thrown", () => {
   });
 });
 
-describe("memory that a filter gives away", () => {
+describe("a filter that transfers its buffer", () => {
   const below = "hostile: (pread|pwrite) transferred or detached the memory that it was lent";
 
-  test("fails a read that is answered later, and nothing else", async () => {
+  test("before it returns fails the read, and nothing else", async () => {
     await using server = await hostile("take-later");
     const { client } = await NbdClient.ready({ unix: server.socket });
     await using connection = client;
@@ -64,7 +67,7 @@ describe("memory that a filter gives away", () => {
     expect((await server.stop()).stderr).toMatch(new RegExp(`^(nbdkit: .*${below}\n){3}$`));
   });
 
-  test("changes nothing where it was answered before", async () => {
+  test("after it has returned changes nothing", async () => {
     await using server = await hostile("take-after");
     const { client } = await NbdClient.ready({ unix: server.socket });
     await using connection = client;
@@ -77,7 +80,7 @@ describe("memory that a filter gives away", () => {
     expect(await server.stop()).toEqual({ code: 0, stderr: "" });
   });
 
-  test("fails a write, and ends the client whose next requests were there", async () => {
+  test("fails the write, and disconnects the client if the buffer holds its next requests", async () => {
     await using server = await hostile("take");
     const { client } = await NbdClient.ready({ unix: server.socket });
     await using connection = client;
@@ -92,7 +95,7 @@ describe("memory that a filter gives away", () => {
 });
 
 test.skipIf(!haveCompiler)(
-  "memory of C's that a filter keeps is not there later (needs cc)",
+  "a buffer of a C filter that a TypeScript filter keeps is detached later (needs cc)",
   async () => {
     const bouncing = await compileModule("test/fixtures/bouncing.c");
     await using server = await hostile("keep", `--filter=${bouncing}`);
@@ -108,7 +111,7 @@ test.skipIf(!haveCompiler)(
   },
 );
 
-test("a read that a filter does not wait for fails, and the log says so", async () => {
+test("a read that a filter does not wait for fails with a message", async () => {
   await using server = await serve([
     filter,
     "--filter=delay",
@@ -129,7 +132,7 @@ test("a read that a filter does not wait for fails, and the log says so", async 
 });
 
 test.skipIf(!haveCompiler)(
-  "a C filter is not closed while it is read for a filter that does not wait for it (needs cc)",
+  "a C filter is closed only after a read that the filter above does not wait for (needs cc)",
   async () => {
     const outliving = `--filter=${await compileModule("test/fixtures/outliving.c")}`;
     await using server = await serve([filter, outliving, "memory", "1M", "how=ahead"]);
@@ -142,7 +145,7 @@ test.skipIf(!haveCompiler)(
   },
 );
 
-test("a filter that ends the server does not do so in silence", async () => {
+test("a filter that calls process.exit is logged", async () => {
   await using server = await hostile("exit");
   const { client } = await NbdClient.ready({ unix: server.socket });
   await using connection = client;
@@ -168,7 +171,7 @@ describe("a module in a file of its own", () => {
   }
 
   test.each(["what?/is#100%41.ts", "back\\slash.ts", 'it\'s "quoted".ts', "*[a]{b}\n.ts"])(
-    "may have any name: %j",
+    "may be called %j",
     (name) =>
       inFolder(name, 'export default { name: "odd" };', async (file) => {
         const args = [`--filter=${file}`, "-U", "-", "null", "--run", "true"];
@@ -177,7 +180,7 @@ describe("a module in a file of its own", () => {
   );
 
   test(
-    "is waited for, but not in silence",
+    "that is never loaded is logged",
     () =>
       inFolder("never.ts", "await new Promise(() => {});", async (file) => {
         await using server = start(`--filter=${file}`, "null");
@@ -189,16 +192,16 @@ describe("a module in a file of its own", () => {
   );
 });
 
-describe("a module that is none", () => {
+describe("an invalid module", () => {
   test.each([
-    ["a name that is a bigint", "{ name: 12n }", "filter.name (12n) must be ASCII letters"],
+    ["a bigint as name", "{ name: 12n }", "filter.name (12n) must be ASCII letters"],
     [
-      "a name that holds itself",
+      "a cyclic object as name",
       "(() => { const a = {}; a.a = a; return { name: a }; })()",
       "filter.name ([object Object]) must be",
     ],
     [
-      "a method that holds itself",
+      "a cyclic object as method",
       "(() => { const a = {}; a.a = a; return { name: 'x', pread: a }; })()",
       "filter.pread is [object Object]: expected a function",
     ],
@@ -207,7 +210,7 @@ describe("a module that is none", () => {
       "new Proxy({}, { get(_, key) { if (key !== 'then') throw new Error('looked at'); } })",
       "the filter cannot be looked at: looked at",
     ],
-  ])("is refused: %s", async (_what, value, message) => {
+  ])("is refused with %s", async (_what, value, message) => {
     const folder = mkdtempSync(join(tmpdir(), "nbdkit-hostile-"));
     try {
       const file = join(folder, "module.ts");

@@ -1,4 +1,4 @@
-/** Memory that clients needed goes back to the system after they left. */
+/** The server returns memory to the system after clients have disconnected. */
 import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 
@@ -9,7 +9,7 @@ const READ = 0;
 const WRITE = 1;
 const large = 60 << 20;
 const clients = 10;
-/** What the server has to be done in. */
+/** The time limit for that. */
 const limitMs = 10_000;
 
 function resident({ process: { pid } }: Served): number {
@@ -17,7 +17,7 @@ function resident({ process: { pid } }: Served): number {
   return Number(kibibytes) * 1024;
 }
 
-/** Let clients do something and leave. Returns the memory before, with them, and `limitMs` after it at the latest. */
+/** Lets clients act and disconnect. Returns the memory before, and after they have disconnected. */
 async function burst(act: (client: NbdClient) => Promise<void>) {
   await using server = await serve(["null", "1G"]);
   const target = { unix: server.socket };
@@ -37,7 +37,7 @@ async function burst(act: (client: NbdClient) => Promise<void>) {
   return { before, after: resident(server) };
 }
 
-test("what half of a large write needed is given back", async () => {
+test("the server returns the memory of half a large write", async () => {
   const payload = new Uint8Array(large - 1);
   const { before, after } = await burst(async (client) => {
     client.send(bytes(0x25609513, [2, 0], [2, WRITE], 1n, 0n, large, payload));
@@ -46,7 +46,7 @@ test("what half of a large write needed is given back", async () => {
   expect(after).toBeLessThanOrEqual(before * 1.2);
 }, 60_000);
 
-test("large replies that were not taken are given back", async () => {
+test("the server returns the memory of large replies that clients did not read", async () => {
   const { before, after } = await burst(async (client) => {
     client.request({ type: READ, offset: 0n, count: large });
     client.pause();

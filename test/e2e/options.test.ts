@@ -1,10 +1,11 @@
-/** What each option of the command line does, as real clients see it. Those of TLS are in test/tls. */
+/** The effect of each option of the command line on real clients. test/tls has those of TLS. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { installed, program, run } from "#test/server";
+import { needing, program, run } from "#test/server";
+import { nbdkitFunction, shellCommand } from "#test/shell";
 
 setDefaultTimeout(60_000);
 
@@ -14,27 +15,26 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
-const nbdkit = program.map((word) => `'${word}'`).join(" ");
-
-/** Runs a script in which `nbdkit` is ours, in a folder of its own. */
+/** Runs a script in which `nbdkit` is this server, in the temporary folder. */
 const sh = (script: string) =>
-  run(["/bin/bash", "-c", `nbdkit() { ${nbdkit} "$@"; }\n${script}`], {
+  run(["/bin/bash", "-c", nbdkitFunction() + script], {
     cwd: folder,
-    // Where Debian has libnbd's Python.
+    // Debian's Python has libnbd's module.
     env: { PATH: `/usr/bin:/bin:${process.env["PATH"]}` },
   });
 
 const size = `nbdinfo --size "$uri"`;
 const reach = (socket: string) => `nbdinfo --size "nbd+unix:///?socket=${socket}"`;
-/** Prints what Python says of a connection `h`. */
+/** Prints a Python expression with the connection `h`. */
 const nbdsh = (expression: string) => `nbdsh -u "$uri" -c "print(${expression})"`;
 
 interface Row {
   readonly option: string;
   readonly script: string;
   readonly stdout: string | RegExp;
-  /** What must, or else must not, be on stderr. Without either it is empty. */
+  /** A pattern of stderr, which must be empty without this and `silent`. */
   readonly stderr?: RegExp;
+  /** A pattern that must not be on stderr. */
   readonly silent?: RegExp;
 }
 
@@ -79,8 +79,8 @@ const rows: readonly Row[] = [
   },
   {
     option: "--exit-with-parent, -f",
-    // The parent is the shell in parentheses, and no function between the two.
-    script: `( ${nbdkit} --exit-with-parent -f -U child memory 64k & until ${reach("child")} 2>&-; do :; done )
+    // The parent is the shell in parentheses.
+    script: `( ${shellCommand(program)} --exit-with-parent -f -U child memory 64k & until ${reach("child")} 2>&-; do :; done )
       while ${reach("child")} 2>&-; do :; done >/dev/null; echo ended`,
     stdout: "65536\nended\n",
   },
@@ -166,7 +166,7 @@ const rows: readonly Row[] = [
   },
   {
     option: "-s",
-    script: `nbdsh -c 'h.connect_command(["bash", "-c", "exec ${nbdkit.replaceAll("'", "")} -s memory 64k"]); print(h.get_size())'`,
+    script: `nbdsh -c 'h.connect_command(["bash", "-c", "exec ${program.join(" ")} -s memory 64k"]); print(h.get_size())'`,
     stdout: "65536\n",
   },
   {
@@ -191,7 +191,7 @@ print(1)" "$unixsocket"'`,
   },
   {
     option: "-u -g",
-    // Others may come here, and write here.
+    // The user of -u must be able to enter and write here.
     script: `chmod 755 . && install -d -m 777 open && truncate -s 64k open/disk
       chmod 666 open/disk && nbdkit -u nobody -g nogroup -U open/user -P open/pid file open/disk || exit
       nbdsh -u "nbd+unix:///?socket=open/user" -c 'h.pwrite(b"data", 0)'; head -c 4 open/disk; stat -c " %U %G" open/pid
@@ -200,17 +200,17 @@ print(1)" "$unixsocket"'`,
   },
   {
     option: "--vsock",
-    // Machines without a host of their own cannot reach themselves so, but they can listen.
+    // Many machines cannot connect to their own vsock ports, but they can listen.
     script: `nbdkit --vsock -p 10899 --listen "nbd+unix:///?socket=beside" memory 64k --run '${reach("beside")}'`,
     stdout: "65536\n",
   },
 ];
 
 const clients = ["bash", "nbdinfo", "nbdsh", "nbdcopy", "qemu-io", "qemu-img", "python3"];
-const missing = clients.filter((name) => !installed(name));
+const { skip, needs } = needing(...clients);
 
-describe.skipIf(missing.length > 0)(`options (needs ${clients.join(", ")})`, () => {
-  test.each([...rows])("$option", async ({ script, stdout, stderr, silent }) => {
+describe.skipIf(skip)(`the option${needs}`, () => {
+  test.each([...rows])("$option takes effect", async ({ script, stdout, stderr, silent }) => {
     const result = await sh(script);
     if (typeof stdout === "string") expect(result.stdout).toBe(stdout);
     else expect(result.stdout).toMatch(stdout);

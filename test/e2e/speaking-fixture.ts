@@ -1,4 +1,4 @@
-/** A plugin that says something wherever it can, at once and later, and fails in several ways. */
+/** A plugin that logs in each callback, at once and later, and fails in several ways. */
 import { readFileSync } from "node:fs";
 
 import { debug, definePlugin, error, NbdError } from "#api";

@@ -1,4 +1,4 @@
-/** Lines of the log that come from a module in TypeScript name its layer and the client. */
+/** Log lines of a TypeScript module name its layer and the client. */
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 
@@ -7,9 +7,12 @@ import { installed, serve } from "#test/server";
 
 const speaking = join(import.meta.dir, "speaking-fixture.ts");
 
-/** Three reads of one client, the last two of which fail. */
-async function session(args: readonly string[], words: readonly string[] = []): Promise<string> {
-  await using server = await serve([...args, speaking, ...words]);
+/** The log of three reads by one client. The last two fail. */
+async function session(
+  args: readonly string[],
+  parameters: readonly string[] = [],
+): Promise<string> {
+  await using server = await serve([...args, speaking, ...parameters]);
   const { client } = await NbdClient.ready({ unix: server.socket });
   for (const [offset, error] of [
     [0n, 0],
@@ -38,13 +41,13 @@ const expected = [
   "nbdkit: speaking[1]: error: speaking: in close",
 ];
 
-describe("a layer that says something is named, with its client", () => {
+describe("log lines name the layer and the client of a plugin", () => {
   test.each([
     ["alone", [], []],
     ["below a filter in TypeScript", ["--filter=cow"], []],
-    ["below one that waits", ["--filter=delay"], ["rdelay=1ms"]],
-  ])("%s", async (_, args, words) => {
-    expect((await session(args, words)).trim().split("\n")).toEqual(expected);
+    ["below a filter that sleeps", ["--filter=delay"], ["rdelay=1ms"]],
+  ])("%s", async (_, args, parameters) => {
+    expect((await session(args, parameters)).trim().split("\n")).toEqual(expected);
   });
 
   test.skipIf(!installed("nbdkit"))("below a C filter", async () => {
@@ -52,7 +55,7 @@ describe("a layer that says something is named, with its client", () => {
   });
 });
 
-test("with -v there are debug lines of its own, and the place where node:fs failed", async () => {
+test("-v adds a plugin's debug lines, and the stack of an error of node:fs", async () => {
   const lines = (await session(["-v"])).split("\n");
   expect(lines).toContain("nbdkit: debug: speaking: in load");
   expect(lines).toContain("nbdkit: speaking[1]: debug: speaking: debug at 1");
@@ -81,14 +84,14 @@ test.each([[[]], [["--filter=cow"]], [["--filter=delay"]]])(
   },
 );
 
-test("of two clients each is named", async () => {
+test("log lines name each of two clients", async () => {
   await using server = await serve([speaking]);
   const at = { unix: server.socket };
   const clients = [(await NbdClient.ready(at)).client, (await NbdClient.ready(at)).client];
   await Promise.all(
     clients.map((client, index) => client.ask({ type: 0, offset: BigInt(10 + index), count: 1 })),
   );
-  // The log is another channel than the sockets.
+  // Log lines may arrive after the replies.
   for (const offset of [10, 11]) await server.printed(new RegExp(`later at ${offset}\n`));
   const said = server.stderr().match(/speaking\[\d\]: error: speaking: (?:at once|later) at \d+/g);
   expect(said?.toSorted()).toEqual([

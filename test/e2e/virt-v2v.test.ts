@@ -1,4 +1,4 @@
-/** What virt-v2v asks of nbdkit before it starts it, and the command line that it then builds. */
+/** The server passes virt-v2v's checks of nbdkit, and accepts the command line that virt-v2v builds. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import {
   existsSync,
@@ -29,13 +29,13 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
-describe("what it finds out", () => {
-  test("the version, which determines its features", async () => {
+describe("virt-v2v", () => {
+  test("reads the version from --dump-config, which determines its features", async () => {
     const { code, stdout, stderr } = await run([...program, "--dump-config"]);
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     const version = /^version=(.*)$/m.exec(stdout)?.[1] ?? "";
     const [, major, minor, release] = /^(\d+)\.(\d+)\.(\d+)/.exec(version) ?? [];
-    // --name came with 1.46, a cow filter that keeps exports apart with 1.44.
+    // nbdkit 1.44 added a cow filter that keeps exports apart, and 1.46 added --name.
     expect([Number(major), Number(minor)]).toEqual([1, 48]);
     expect(Number(release)).toBeGreaterThanOrEqual(0);
   });
@@ -44,7 +44,7 @@ describe("what it finds out", () => {
     ["cow", "cow-on-read"],
     ["delay", "delay-trigger"],
     ["partition", "partition-sectorsize"],
-  ])("that the %s filter has the parameter %s", async (filter, parameter) => {
+  ])("finds in --help that the %s filter has the parameter %s", async (filter, parameter) => {
     const { code, stdout, stderr } = await run([
       ...[...program, "null", `--filter=${filter}`, "--help"],
     ]);
@@ -53,7 +53,7 @@ describe("what it finds out", () => {
   });
 });
 
-/** All that it gives to a server of its input, as its library has it. */
+/** The command line of virt-v2v for its input disks. */
 function commandLine(socket: string, pidFile: string): readonly string[] {
   return [
     ...[...program, "--exit-with-parent", "--foreground"],
@@ -63,7 +63,7 @@ function commandLine(socket: string, pidFile: string): readonly string[] {
   ];
 }
 
-test.skipIf(!installed("nbdinfo"))("its server starts and serves (needs nbdinfo)", async () => {
+test.skipIf(!installed("nbdinfo"))("virt-v2v can use the server (needs nbdinfo)", async () => {
   const [socket, pidFile] = [join(folder, "in0"), join(folder, "nbdkit1.pid")];
   const child = Bun.spawn([...commandLine(socket, pidFile)], {
     env: { ...process.env, LANG: "C" },

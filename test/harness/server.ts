@@ -201,3 +201,10 @@ export async function run(command: readonly string[], options: RunOptions = {}):
 export function installed(name: string): boolean {
   return Bun.which(name) !== null;
 }
+
+/** Whether to skip tests that need these programs. `needs` is for their names, and says which are missing. */
+export function needing(...programs: readonly string[]) {
+  const missing = programs.filter((name) => !installed(name));
+  const skip = missing.length > 0;
+  return { missing, skip, needs: skip ? ` (needs ${missing.join(", ")})` : "" };
+}

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import type { ConnectionOptions } from "node:tls";
 
 import { NbdClient, type Reply, type RequestFields } from "#test/client";
-import { installed, run, serve } from "#test/server";
+import { needing as needingPrograms, run, serve } from "#test/server";
 import { defaults } from "#test/settings";
 
 import { prepareTls, type ServerTls, type TlsOptions } from "../../src/server/tls.ts";
@@ -13,11 +13,9 @@ import { type FixtureOptions, type Running, running } from "../protocol/server-f
 import { type Bridge, plainBridge, tlsBridge } from "./bridge.ts";
 import { pki } from "./certificates.ts";
 
-/** Whether to skip tests that need certtool, which makes the certificates, and these programs. */
+/** Whether to skip tests that need these programs, besides certtool, which makes the certificates. */
 export function needing(...programs: readonly string[]) {
-  const missing = ["certtool", ...programs].filter((name) => !installed(name));
-  const skip = missing.length > 0;
-  return { missing, skip, needs: skip ? ` (needs ${missing.join(", ")})` : "" };
+  return needingPrograms("certtool", ...programs);
 }
 
 export const { missing, needs, skip } = needing();
