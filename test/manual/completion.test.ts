@@ -1,10 +1,11 @@
-/** Completion for bash and zsh: the shells' own functions are run, and what they would offer is compared. */
+/** Completion for bash and zsh: tests run it in the shells and compare what it offers. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { installed, run } from "#test/server";
+import { shellCommand } from "#test/shell";
 
 import { completions, pathOf, withOptions } from "../../scripts/completions.ts";
 import { longOptions, shortOptions } from "../../src/cli/options.ts";
@@ -45,14 +46,12 @@ async function shell(command: readonly string[], script: string): Promise<string
     .map((line) => line.split(" ").filter(Boolean));
 }
 
-const quoted = (words: readonly string[]) => words.map((word) => `'${word}'`).join(" ");
-
 const filters = [...ours("filters"), "spare-part"].toSorted();
 const plugins = [...ours("plugins"), "program", "spare-part"].toSorted();
 const all = (text: string) => text.trimEnd().split("\n");
 
-describe.skipIf(!installed("bash"))("bash (needs bash)", () => {
-  /** What is offered for the last word of each command line; bash itself splits at =. */
+describe.skipIf(!installed("bash"))("the completion for bash (needs bash)", () => {
+  /** The completions of the last word of each command line. bash itself splits at =. */
   const offered = (lines: readonly (readonly string[])[]) =>
     shell(
       ["bash", "-c"],
@@ -62,11 +61,11 @@ describe.skipIf(!installed("bash"))("bash (needs bash)", () => {
         '  COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=()',
         '  _nbdkit; echo "${COMPREPLY[*]}"',
         "}",
-        ...lines.map((line) => `try '${launcher}' ${quoted(line)}`),
+        ...lines.map((line) => `try '${launcher}' ${shellCommand(line)}`),
       ].join("\n"),
     );
 
-  test("options, modules, and words for options", async () => {
+  test("offers options, modules and values of options", async () => {
     const table = [
       { line: ["--dump-"], words: ["--dump-config", "--dump-plugin"] },
       { line: ["null", "--"], words: all(longOptions()) },
@@ -84,7 +83,7 @@ describe.skipIf(!installed("bash"))("bash (needs bash)", () => {
       { line: ["null", `@${folder}/pl`], words: [`@${folder}/plugin`] },
       { line: ["--name", "n"], words: [] },
       { line: ["--name", "n", "--tls-priority", "N"], words: [] },
-      // Names of files, which bash itself adds.
+      // bash itself adds the names of files.
       { line: ["-P", ""], words: [] },
       { line: ["file", "file", "=", ""], words: [] },
     ];
@@ -92,7 +91,7 @@ describe.skipIf(!installed("bash"))("bash (needs bash)", () => {
     expect(table.map(({ line }, i) => ({ line, words: found[i] }))).toEqual(table);
   });
 
-  test("parameters of the plugin and the filters", async () => {
+  test("offers parameters of the plugin and the filters", async () => {
     const table = [
       {
         line: ["--filter", "=", "offset", "-U", "-", "memory", ""],
@@ -106,15 +105,15 @@ describe.skipIf(!installed("bash"))("bash (needs bash)", () => {
     expect(table.map(({ line }, i) => ({ line, words: found[i] }))).toEqual(table);
   });
 
-  test("bash calls it for nbdkit", async () => {
+  test("is registered for nbdkit", async () => {
     const script = `. '${root}/completions/nbdkit.bash'; complete -p nbdkit`;
     const [words] = await shell(["bash", "-c"], script);
     expect(words?.join(" ")).toBe("complete -o default -F _nbdkit nbdkit");
   });
 });
 
-describe.skipIf(!installed("zsh"))("zsh (needs zsh)", () => {
-  /** zsh's own helpers, which work in the editor only, print what they are called with. */
+describe.skipIf(!installed("zsh"))("the completion for zsh (needs zsh)", () => {
+  /** Stand-ins for zsh's helpers, which work only in its editor: they print their arguments. */
   const helpers = [
     'compadd() { local -a a; a=("$@"); print -rn -- "${(@)a:#(--|-S|)} " }',
     "compset() { : }",
@@ -125,11 +124,11 @@ describe.skipIf(!installed("zsh"))("zsh (needs zsh)", () => {
   const offered = (lines: readonly (readonly string[])[]) =>
     shell(
       ["zsh", "-f", "-c"],
-      [...helpers, ...lines.map((line) => `try '${launcher}' ${quoted(line)}`)].join("\n"),
+      [...helpers, ...lines.map((line) => `try '${launcher}' ${shellCommand(line)}`)].join("\n"),
     );
 
-  test("options, modules, words for options, and parameters", async () => {
-    // zsh picks those that fit.
+  test("offers options, modules, values of options, and parameters", async () => {
+    // zsh selects those that match.
     const table = [
       { line: ["--dump"], words: [...all(longOptions()), ...all(shortOptions())] },
       { line: ["--filter=x"], words: filters },

@@ -1,4 +1,4 @@
-/** The examples in the manuals for authors: each is compiled, loaded by the server, and asked by a client. */
+/** The examples in the manuals for authors: each compiles, loads, and serves a client. */
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { NbdClient } from "#test/client";
 import { compileModule, haveCompiler } from "#test/modules";
 import { installed, program, run, serve } from "#test/server";
+import { shellCommand } from "#test/shell";
 
 // Compilers are slow on a busy machine.
 setDefaultTimeout(60_000);
@@ -27,11 +28,11 @@ interface Example {
   /** The module's name. */
   readonly name: string;
   readonly kind: "filter" | "plugin" | "test";
-  /** What the comment before it says that the command line has. */
+  /** The parameters of the command line, from the comment before the code. */
   readonly parameters: readonly string[];
 }
 
-/** Every block of code whose language is said: the others are declarations and commands. */
+/** All blocks of code with a language. The others are declarations and commands. */
 const examples: readonly Example[] = manuals.flatMap((manual) => {
   const text = readFileSync(join(root, manual), "utf8");
   const blocks = text.matchAll(/(?:<!-- parameters: (.*) -->\n\n)?^```(c|cpp|ts)\n([^]*?)^```$/gm);
@@ -60,11 +61,11 @@ async function built({ language, code, name, kind }: Example): Promise<string> {
   return target;
 }
 
-/** What a module in this language needs. */
+/** The compilers of the languages. */
 const compilers: Readonly<Record<string, string>> = { c: "cc", cpp: "c++" };
 
 const EPERM = 1;
-/** What a client finds: the size, the first byte, and the error of a write of the last 512 bytes. */
+/** What a client gets: the size, the first byte, and the error of a write of the last 512 bytes. */
 const found: Readonly<
   Record<string, { size: bigint; first: number; write: number | "read-only" }>
 > = {
@@ -85,11 +86,11 @@ const found: Readonly<
 const titleOf = ({ language, kind, name }: Example) => `${language} ${kind} ${name}`;
 const modules = examples.filter(({ kind }) => kind !== "test");
 
-test("no example is left out", () => {
+test("every example has its expected results here", () => {
   expect(modules.map(titleOf).toSorted()).toEqual(Object.keys(found).toSorted());
 });
 
-describe("a client finds what the example promises", () => {
+describe("a client gets the expected results from", () => {
   for (const example of modules) {
     const title = titleOf(example);
     const compiler = compilers[example.language];
@@ -120,7 +121,7 @@ describe("a client finds what the example promises", () => {
 });
 
 test.skipIf(!installed("nbdinfo") || !haveCompiler)(
-  "the examples with extents move them and tell holes (needs nbdinfo and cc)",
+  "the examples with extents report and move holes (needs nbdinfo and cc)",
   async () => {
     for (const [title, map] of [
       ["c filter skip", "0 983040 3 hole,zero"],
@@ -134,8 +135,8 @@ test.skipIf(!installed("nbdinfo") || !haveCompiler)(
       const chain = example.kind === "plugin" ? [path] : [`--filter=${path}`, "memory", "1M"];
       await using server = await serve([...chain, ...example.parameters]);
       const { stdout, stderr } = await run(["nbdinfo", "--map", server.uri]);
-      const told = stdout.trim().replaceAll(/ +/g, " ");
-      expect({ title, told, stderr }).toEqual({ title, told: map, stderr: "" });
+      const printed = stdout.trim().replaceAll(/ +/g, " ");
+      expect({ title, printed, stderr }).toEqual({ title, printed: map, stderr: "" });
     }
   },
 );
@@ -148,8 +149,8 @@ test.skipIf(!installed("nbdinfo"))(
     const place = mkdtempSync(join(folder, "test-"));
     writeFileSync(join(place, "ones.test.ts"), example?.code ?? "");
     writeFileSync(join(place, "ones.ts"), ones?.code ?? "");
-    const command = program.map((word) => `'${word}'`).join(" ");
-    writeFileSync(join(place, "nbdkit"), `#!/bin/sh\nexec ${command} "$@"\n`, { mode: 0o755 });
+    const script = `#!/bin/sh\nexec ${shellCommand(program)} "$@"\n`;
+    writeFileSync(join(place, "nbdkit"), script, { mode: 0o755 });
     symlinkSync(process.execPath, join(place, "bun"));
     const env = { PATH: `${place}:${process.env["PATH"] ?? ""}` };
     const { code, stderr } = await run(["bun", "test"], { cwd: place, env });

@@ -1,4 +1,4 @@
-/** The options in the manual: that it and the options of the program say the same. */
+/** The options in the manual agree with the options of the program. */
 import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -16,7 +16,7 @@ const manual = readFileSync(join(root, "docs/nbdkit.md"), "utf8");
 
 const nbdkits = options.filter(({ ours }) => ours === undefined);
 
-/** Of nbdkit 1.48.1. */
+/** The options of nbdkit 1.48.1. */
 const newest = `
   -4 -6 -D -P -U -V -e -f -g -i -n -o -p -r -s -t -u -v --debug --dump-config --dump-plugin --exit-with-parent --export
   --export-name --exportname --filter --foreground --group --help --ip-addr --ipaddr --ipv4-only --ipv6-only
@@ -46,7 +46,7 @@ test("the manual names the options that nbdkit does not have", () => {
   expect(named.toSorted()).toEqual(ours.toSorted());
 });
 
-/** `-p PORT` and `--port=PORT`, as the manual shows them. */
+/** The spellings in the form of the manual: `-p PORT` and `--port=PORT`. */
 function shownIn(option: OptionSpec): readonly string[] {
   const { value } = option;
   return spellings(option).map((name) => {
@@ -55,13 +55,13 @@ function shownIn(option: OptionSpec): readonly string[] {
   });
 }
 
-test("the headings of the manual are all spellings of all options, with their values, and no others", () => {
+test("the manual has a heading with all spellings and values of each option, and no others", () => {
   const headings = [...manual.matchAll(/^### (`-.*)$/gm)].flatMap((found) =>
     (found[1] ?? "").split(", "),
   );
   expect(headings.toSorted()).toEqual(options.flatMap(shownIn).toSorted());
 });
 
-test("the main README leads to the manual", () => {
+test("the main README has a link to the manual", () => {
   expect(readFileSync(join(root, "README.md"), "utf8")).toContain("](docs/nbdkit.md)");
 });

@@ -1,4 +1,4 @@
-/** The pages for man(1): that each manual becomes one, and that man, groff and mandoc find nothing wrong with it. */
+/** The pages for man(1): each manual has one, and man, groff and mandoc accept it. */
 import { describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -8,7 +8,7 @@ import { installed, run } from "#test/server";
 
 import { manuals, pageOf } from "../../scripts/man.ts";
 
-/** All pages as files of the names that man(1) expects. */
+/** Writes all pages to files with the names that man(1) expects. */
 async function withPages(use: (files: readonly string[]) => Promise<void>): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), "nbdkit-man-"));
   try {
@@ -23,7 +23,7 @@ async function withPages(use: (files: readonly string[]) => Promise<void>): Prom
   }
 }
 
-test("there is a page for the server, one for each kind of module, and one for each module", () => {
+test("the server, each kind of module and each module have a page", () => {
   const names = manuals().map(({ name, section }) => `${name}(${section})`);
   expect(names).toEqual(
     expect.arrayContaining([
@@ -36,22 +36,22 @@ test("there is a page for the server, one for each kind of module, and one for e
   );
 });
 
-describe("all pages", () => {
-  test.skipIf(!installed("mandoc"))("please mandoc (needs mandoc)", async () => {
+describe("each page", () => {
+  test.skipIf(!installed("mandoc"))("passes mandoc's checks (needs mandoc)", async () => {
     await withPages(async (files) => {
       const { stdout } = await run(["mandoc", "-T", "lint", "-W", "warning", ...files]);
-      // No date: the same manual makes the same page on every day.
+      // Pages have no date, so that the same manual always makes the same page.
       const complaints = stdout.split("\n").filter((line) => !/missing date|^$/.test(line));
       expect(complaints).toEqual([]);
     });
   });
 
-  test.skipIf(!installed("man"))("are shown by man without a warning (needs man-db)", async () => {
+  test.skipIf(!installed("man"))("causes no warning of man (needs man-db)", async () => {
     await withPages(async (files) => {
       const env = { MANWIDTH: "90", LC_ALL: "C.UTF-8", MANPAGER: "cat", GROFF_NO_SGR: "1" };
       for (const file of files) {
         const { code, stdout, stderr } = await run(["man", "--warnings", "-l", file], { env });
-        // A terminal has no pages, but tbl(1) looks where they would end.
+        // tbl(1) warns about the ends of pages, which a terminal does not have.
         const complaints = stderr.replaceAll(
           /^.*table text block will not fit on one page\n/gm,
           "",
@@ -63,18 +63,15 @@ describe("all pages", () => {
   });
 });
 
-test.skipIf(!installed("man"))(
-  "what man shows is what the manual says (needs man-db)",
-  async () => {
-    await withPages(async (files) => {
-      const file = files.find((path) => path.endsWith("/nbdkit.1")) ?? "";
-      const env = { MANWIDTH: "90", LC_ALL: "C.UTF-8", MANPAGER: "cat" };
-      const { stdout } = await run(["sh", "-c", `man -l ${file} | col -bx`], { env });
-      expect(stdout).toMatch(/^NAME\n {7}nbdkit - A network block device server/m);
-      expect(stdout).toMatch(/^ {3}-p PORT, --port=PORT\n {7}Listen on this TCP port/m);
-      expect(stdout).toContain(`           nbdkit memory 64M --run 'nbdcopy disk.img "$uri"'`);
-      expect(stdout).toMatch(/^ {3}-V, --version\n {7}Print the version/m);
-      expect(stdout).toContain("nbdkit-cow-filter(1)");
-    });
-  },
-);
+test.skipIf(!installed("man"))("man shows the content of the manual (needs man-db)", async () => {
+  await withPages(async (files) => {
+    const file = files.find((path) => path.endsWith("/nbdkit.1")) ?? "";
+    const env = { MANWIDTH: "90", LC_ALL: "C.UTF-8", MANPAGER: "cat" };
+    const { stdout } = await run(["sh", "-c", `man -l ${file} | col -bx`], { env });
+    expect(stdout).toMatch(/^NAME\n {7}nbdkit - A network block device server/m);
+    expect(stdout).toMatch(/^ {3}-p PORT, --port=PORT\n {7}Listen on this TCP port/m);
+    expect(stdout).toContain(`           nbdkit memory 64M --run 'nbdcopy disk.img "$uri"'`);
+    expect(stdout).toMatch(/^ {3}-V, --version\n {7}Print the version/m);
+    expect(stdout).toContain("nbdkit-cow-filter(1)");
+  });
+});

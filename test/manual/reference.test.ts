@@ -1,6 +1,6 @@
 /**
- * The manuals for authors: that every member, function, macro and export is described, with the declaration that the
- * headers have. `UPDATE=1` writes the declarations anew.
+ * The manuals for authors describe every member, function, macro and export, with its declaration from the headers.
+ * `UPDATE=1` rewrites the declarations.
  */
 import { describe, expect, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
@@ -13,7 +13,7 @@ const all = await pages();
 const manualOf = (file: string) => readFileSync(join(root, "docs", file), "utf8");
 const texts = all.map(({ file }) => manualOf(file)).join("\n");
 
-/** Whether the text has the name as a word of its own. */
+/** Whether the text contains the name as a whole word. */
 const names = (text: string, name: string) =>
   new RegExp(`(?<!\\w)${RegExp.escape(name)}(?!\\w)`).test(text);
 
@@ -31,7 +31,7 @@ describe.each(all.map((page) => [page.file, page] as const))("%s", (file, { entr
     expect(headed.filter((name) => !known.has(name) && !camel.has(name))).toEqual([]);
   });
 
-  test("declares each as the headers and the types do (UPDATE=1 writes them)", () => {
+  test("has the declarations of the headers and the types (UPDATE=1 rewrites them)", () => {
     if (process.env["UPDATE"] === "1") {
       let manual = manualOf(file);
       for (const section of sections) {
@@ -46,29 +46,29 @@ describe.each(all.map((page) => [page.file, page] as const))("%s", (file, { entr
     expect(wrong.map(({ heading, block }) => ({ heading, block }))).toEqual([]);
   });
 
-  test("says of each since which release it is there, and more than that", () => {
+  test("names the first release of each entry, and describes it", () => {
     const short = sections.filter(
       ({ prose }) => !/Since\s+nbdkit\s+\d/.test(prose) || prose.length < 60,
     );
     expect(short.map(({ heading }) => heading)).toEqual([]);
   });
 
-  test("says the release that the layouts say", () => {
+  test("names the same first release as the layouts", () => {
     const wrong = sections.flatMap((section) =>
       entriesOf(section)
         .filter(({ since }) => since !== undefined)
         .map(({ name, since }) => [name, since, firstRelease(section.prose)] as const)
-        .filter(([, since, said]) => since !== said),
+        .filter(([, since, first]) => since !== first),
     );
     expect(wrong).toEqual([]);
   });
 
-  test("names what has no heading of its own", () => {
+  test("mentions everything that has no heading of its own", () => {
     expect([...new Set(named)].filter((name) => !names(manualOf(file), name))).toEqual([]);
   });
 });
 
-test("every macro of the headers is in one of the manuals", async () => {
+test("the manuals mention every macro of the headers", async () => {
   const missing = (await macros()).filter((name) => !names(texts, name) && !isLayout(name));
   expect(missing).toEqual([]);
 });

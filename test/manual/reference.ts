@@ -1,7 +1,4 @@
-/**
- * What the manuals of both kinds of modules must describe: members and functions, as headers and
- * generated types have them.
- */
+/** The members and functions that the manuals for authors must describe, from the headers and the generated types. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -11,25 +8,25 @@ import { camelCase } from "../../codegen/names.ts";
 
 export const root = join(import.meta.dirname, "../..");
 
-/** Something that has a heading of its own in a manual. */
+/** A member or function with a heading of its own in a manual. */
 interface Entry {
   readonly name: string;
-  /** As the newest form of the headers declares it. */
+  /** Its newest declaration in the headers. */
   readonly c: string;
-  /** As the interfaces of TypeScript declare it, if they do. */
+  /** Its declaration in the TypeScript interfaces, if any. */
   readonly typescript: string | undefined;
-  /** The first stable release of nbdkit that has it, where the headers say so. */
+  /** The first stable release of nbdkit that has it, if the headers say so. */
   readonly since: string | undefined;
 }
 
 export interface Page {
   readonly file: string;
   readonly entries: readonly Entry[];
-  /** What the page has to name, though it has no heading. */
+  /** Names without a heading that the page must mention. */
   readonly named: readonly string[];
 }
 
-/** How a module in TypeScript says what C has in fields that are no functions. */
+/** The TypeScript counterparts of C fields that are not functions. */
 const dataInTypeScript: Readonly<Record<string, string>> = {
   name: "name: string",
   longname: "longName?: string",
@@ -39,7 +36,7 @@ const dataInTypeScript: Readonly<Record<string, string>> = {
   magic_config_key: "magicConfigKey?: string",
 };
 
-/** The pages, and all that the headers have. */
+/** The manuals, with the entries that each must have. */
 export async function pages(): Promise<readonly Page[]> {
   const model = await readModel(root);
   const filter = fieldsOf(model, "nbdkit_filter");
@@ -88,13 +85,13 @@ export async function macros(): Promise<readonly string[]> {
   return model.macros.map(({ name }) => name).filter((name) => /^NBDKIT_.*[^_]$/.test(name));
 }
 
-/** The fields that a struct has in any layout, each in its newest form. */
+/** The fields of a struct in all layouts, each in its newest form. */
 function fieldsOf({ releases }: Model, struct: string): Map<string, string> {
   const fields = releases.flatMap(({ unit }) => structOf(unit, struct).fields);
   return new Map(fields.map(({ name, text }) => [name, text]));
 }
 
-/** The first stable release with the fields of a layout that no stable release has. */
+/** The first stable release after a layout that only development releases have. */
 const stable: Readonly<Record<string, string>> = {
   original: "1.2",
   "1.15.1": "1.16",
@@ -103,7 +100,7 @@ const stable: Readonly<Record<string, string>> = {
   "1.21.22": "1.22",
 };
 
-/** In which release each field of a filter came. */
+/** The first release with each field of a filter. */
 function filterSince({ releases }: Model): Map<string, string | undefined> {
   // A Map keeps the last entry of a key, which is that of the oldest layout.
   const oldestLast = releases.toReversed();
@@ -135,7 +132,7 @@ function page(
   };
 }
 
-/** The methods of a generated interface, by their names. */
+/** The methods of a generated interface, by name. */
 function methodsOf(name: string): Map<string, string> {
   const text = readFileSync(join(root, "src/api/generated/methods.gen.ts"), "utf8");
   const body = new RegExp(`export interface ${name}\\b.*\\{\\n([^]*?)\\n\\}`).exec(text)?.[1] ?? "";
@@ -147,7 +144,7 @@ function methodsOf(name: string): Map<string, string> {
   );
 }
 
-/** What modules in TypeScript may have besides the methods. */
+/** The members of TypeScript modules other than methods. */
 function definitionOf(...interfaces: readonly string[]): readonly string[] {
   const text = readFileSync(join(root, "src/api/define.ts"), "utf8");
   return interfaces.flatMap((name) => {
@@ -156,7 +153,7 @@ function definitionOf(...interfaces: readonly string[]): readonly string[] {
   });
 }
 
-/** What modules in TypeScript may import. */
+/** The exports of `#api` for TypeScript modules. */
 function typescriptExports(): readonly string[] {
   const text = readFileSync(join(root, "src/api/index.ts"), "utf8").replaceAll(
     /\/\*[^]*?\*\//g,
@@ -175,7 +172,7 @@ function typescriptExports(): readonly string[] {
 
 const widest = 76;
 
-/** A declaration on as many lines as it needs, which end behind a parameter. */
+/** A declaration, wrapped after parameters. */
 function wrapped(text: string): string {
   const lines = [""];
   for (const word of text.split(/(?<=,) /)) {
@@ -186,7 +183,7 @@ function wrapped(text: string): string {
   return lines.join("\n");
 }
 
-/** The block of code that stands below a heading for these entries. */
+/** The block of code below a heading with these entries. */
 export function declarations(entries: readonly Entry[]): string {
   const lines = entries.flatMap(({ c, typescript }) =>
     typescript === undefined ? [`${c};`] : [`${c};`, typescript],
@@ -197,11 +194,11 @@ export function declarations(entries: readonly Entry[]): string {
     .replaceAll(/^(?=.)/gm, "    ");
 }
 
-/** A heading of level 3 with names in backticks, and what follows it. */
+/** A heading of level 3 with names in backticks, and the text below it. */
 export interface Section {
   readonly heading: string;
   readonly names: readonly string[];
-  /** The block of declarations, if it comes first. */
+  /** The block of declarations, if the text begins with one. */
   readonly block: string;
   readonly prose: string;
 }
