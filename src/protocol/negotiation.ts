@@ -47,7 +47,7 @@ import { MAX_INFO_BYTES, parseInfo, parseMeta, parseName } from "./option-payloa
 import { OptionReplies } from "./option-replies.ts";
 import type { Output } from "./output.ts";
 import type { ProtocolPolicy } from "./policy.ts";
-import type { Terms } from "./request.ts";
+import type { Terms } from "./refusal.ts";
 import { failure } from "./wire-error.ts";
 
 /** An export whose layers are open. */

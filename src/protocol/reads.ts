@@ -1,13 +1,12 @@
 /**
- * Decides how each read is answered, and begins the answer. There are three ways: as holes, where
- * the layers know zeroes; from the plugin's file, which the kernel sends; from the layers. The
- * first two are for large reads that every layer leaves alone: the chain's `source` says so, and
- * what they can be answered from instead.
+ * Decides how each read is answered, and answers it. There are three ways: as holes, where the layers know zeroes; from
+ * the plugin's file, which the kernel sends; from the layers. The first two are for large reads that every layer leaves
+ * alone: the chain's `source` says so, and what they can be answered from instead.
  */
 import type { Awaitable, NextOps } from "../api/generated/methods.gen.ts";
 import type { Source } from "../chain/layer.ts";
 import { EXTENT_ZERO, Extents } from "../lib/extents.ts";
-import { CHUNK_HEADER_BYTES, CMD_FLAG_DF, CMD_READ } from "./constants.ts";
+import { CMD_FLAG_DF, CMD_READ } from "./constants.ts";
 import {
   holePatience,
   leastAsHolesBytes,
@@ -19,163 +18,188 @@ import {
 } from "./limits.ts";
 import type { ChosenExport } from "./negotiation.ts";
 import type { Output, Place } from "./output.ts";
-import type { Held, Running } from "./pending.ts";
-import {
-  type Asked,
-  dataChunkHeader,
-  HOLE_CHUNK_BYTES,
-  holeChunk,
-  type Replies,
-} from "./replies.ts";
-
-const dataHeaderBytes = CHUNK_HEADER_BYTES + 8;
+import { DATA_CHUNK_BYTES, dataChunk, HOLE_CHUNK_BYTES, holeChunk } from "./replies.ts";
+import type { RequestHeader } from "./request-header.ts";
+import { type Exchange, Request } from "./request.ts";
 
 export interface ReadOptions {
   /** Set where the client takes holes and the layers know them: pieces keep to multiples of this. */
   readonly smallestPiece?: number | undefined;
 }
 
-/** A read that is answered once `result` resolves. Its reply is in `place`, or in `sparse`. */
-interface Later extends Held {
-  readonly result: Promise<void>;
-}
+export class Read extends Request {
+  readonly #reads: Reads;
+  /** The reply, unless it is among others in the output's block or was sent from a file. */
+  #place: Place | undefined;
+  /** The bytes of the reply in `#place`, with all headers. */
+  #length = 0;
 
-/** A read was answered, or will be. */
-type Answer = "sent" | Later;
-
-export class Reads {
-  readonly #top: NextOps;
-  readonly #source: (() => Source | undefined) | undefined;
-  readonly #output: Output;
-  readonly #replies: Replies;
-  readonly #holes: Holes | undefined;
-  /** Reads in a row that the layers answered at once. */
-  #atOnce = 0;
-
-  constructor(
-    { top, size, source }: ChosenExport,
-    output: Output,
-    replies: Replies,
-    { smallestPiece }: ReadOptions,
-  ) {
-    this.#top = top;
-    this.#source = source;
-    this.#output = output;
-    this.#replies = replies;
-    if (smallestPiece !== undefined) this.#holes = new Holes(top, size, BigInt(smallestPiece));
+  constructor(exchange: Exchange, reads: Reads) {
+    super(exchange);
+    this.#reads = reads;
   }
 
-  /** Throws what the layers throw. */
-  begin(read: Running): Answer {
-    const source = read.count < leastFromFileBytes ? undefined : this.#sourceOf(read);
-    if (source === undefined) return this.#fromLayers(read);
-    return this.#asHoles(source, read) ?? this.#fromFile(source, read) ?? this.#fromLayers(read);
+  run(): Awaitable<void> {
+    const reads = this.#reads;
+    const source = this.count < leastFromFileBytes ? undefined : reads.sourceOf(this);
+    if (source !== undefined) {
+      const parts = this.#partsIn(source);
+      if (parts instanceof Promise) return this.#laterAsHoles(parts);
+      if (parts !== undefined) return this.#asHoles(parts);
+      if (this.#fromFile(source)) return undefined;
+    }
+    return reads.atOnce >= trustedReads ? this.#inPlace() : this.#elsewhere();
   }
 
-  /** Whether to wait until the client has received the replies before, since then nothing is copied. */
-  shouldWait(read: Running & { readonly type: number }): boolean {
-    if (read.type !== CMD_READ || !this.#suitsFile(read.count)) return false;
-    return this.#sourceOf(read)?.descriptor !== undefined;
+  override reply(): void {
+    const place = this.#place;
+    if (place === undefined) return;
+    this.#place = undefined;
+    this.exchange.output.adopt(place, this.#length);
   }
 
-  /** The client makes holes. */
-  forgetData(): void {
-    this.#holes?.forgetData();
-  }
-
-  /** What can answer this read, if no layer has to see it. */
-  #sourceOf({ count, offset }: Running): Source | undefined {
-    const source = this.#source?.();
-    return source !== undefined && offset + BigInt(count) <= source.size ? source : undefined;
+  override drop(): void {
+    const place = this.#place;
+    if (place === undefined) return;
+    this.#place = undefined;
+    this.exchange.output.release(place);
   }
 
   // ---- as holes
 
-  #asHoles(source: Source, read: Running): Answer | undefined {
-    const { count, flags, offset } = read;
-    if (!source.extentsAnswerReads || flags & CMD_FLAG_DF) return undefined;
-    const parts = this.#holes?.parts(offset, count);
-    if (parts === undefined) return undefined;
-    const reply = new SparseReply(this.#output, this.#top, read);
-    if (parts instanceof Promise) {
-      const all = [{ at: 0, length: count, zero: false }];
-      return { result: parts.then((known) => reply.fill(known ?? all)), sparse: reply };
+  #partsIn(source: Source): Awaitable<readonly Part[] | undefined> {
+    if (!source.extentsAnswerReads || this.flags & CMD_FLAG_DF) return undefined;
+    return this.#reads.holes?.parts(this.offset, this.count);
+  }
+
+  #laterAsHoles(parts: Promise<readonly Part[] | undefined>): Promise<void> {
+    const all = [{ at: 0, length: this.count, zero: false }];
+    return parts.then((known) => this.#asHoles(known ?? all));
+  }
+
+  /** Reply with several chunks: data, and zeroes that are not sent. */
+  #asHoles(parts: readonly Part[]): Awaitable<void> {
+    let length = 0;
+    for (const part of parts) {
+      length += part.zero ? HOLE_CHUNK_BYTES : DATA_CHUNK_BYTES + part.length;
     }
-    let result: Awaitable<void>;
-    try {
-      result = reply.fill(parts);
-    } catch (error) {
-      reply.drop();
-      throw error;
+    this.#place = this.exchange.output.place(0, length);
+    this.#length = length;
+    return this.#chunks(this.#place, parts, 0, this.#place.start);
+  }
+
+  /** Write the chunks. Data is read in order, one part after the other, as the thread model may demand. */
+  #chunks(place: Place, parts: readonly Part[], first: number, start: number): Awaitable<void> {
+    const { bytes, view } = place.block;
+    let at = start;
+    for (let i = first; i < parts.length; i++) {
+      const part = parts[i];
+      if (part === undefined) return undefined;
+      const { length } = part;
+      const offset = this.offset + BigInt(part.at);
+      const last = i === parts.length - 1;
+      if (part.zero) {
+        holeChunk(view, at, this, offset, length, last);
+        at += HOLE_CHUNK_BYTES;
+        continue;
+      }
+      dataChunk(view, at, this, offset, length, last);
+      const data = at + DATA_CHUNK_BYTES;
+      at = data + length;
+      const result = this.exchange.export.top.pread(bytes.subarray(data, at), offset, 0);
+      if (result !== undefined) return result.then(() => this.#chunks(place, parts, i + 1, at));
     }
-    if (result !== undefined) return { result, sparse: reply };
-    reply.send();
-    return "sent";
+    return undefined;
   }
 
   // ---- from the file
 
-  #suitsFile(count: number): boolean {
-    return this.#output.sendsFiles && count >= leastFromFileBytes && count <= mostFromFileBytes;
-  }
-
-  #fromFile({ descriptor, offset: start }: Source, read: Running): Answer | undefined {
-    const { count, offset } = read;
-    if (descriptor === undefined || !this.#suitsFile(count)) return undefined;
-    const output = this.#output;
+  /** Send the reply from the file. False if that cannot be done now. */
+  #fromFile({ descriptor, offset: start }: Source): boolean {
+    const { count, offset } = this;
+    if (descriptor === undefined || !this.#reads.suitsFile(count)) return false;
+    const { output, replies } = this.exchange;
     output.flush();
-    if (output.held > 0) return undefined;
-    const { headerBytes } = this.#replies;
+    if (output.held > 0) return false;
+    const { headerBytes } = replies;
     const at = output.reserve(headerBytes);
-    this.#replies.dataHeader(output.block, at, read, count);
+    replies.dataHeader(output.block, at, this);
     const header = output.block.bytes.subarray(at, at + headerBytes);
-    const part = { descriptor, offset: offset + start, count };
-    return output.sendFile(header, part) ? "sent" : undefined;
+    return output.sendFile(header, { descriptor, offset: offset + start, count });
   }
 
   // ---- from the layers
 
-  #fromLayers(read: Running): Answer {
-    return this.#atOnce >= trustedReads ? this.#inPlace(read) : this.#elsewhere(read);
-  }
-
   /** Read right to where the reply is sent from. */
-  #inPlace(read: Running): Answer {
-    const { count, offset } = read;
-    const output = this.#output;
-    const { headerBytes } = this.#replies;
-    const at = output.reserve(headerBytes + count);
-    const start = at + headerBytes;
-    const result = this.#top.pread(output.block.bytes.subarray(start, start + count), offset, 0);
+  #inPlace(): Awaitable<void> {
+    const { export: chosen, output, replies } = this.exchange;
+    const length = replies.headerBytes + this.count;
+    const at = output.reserve(length);
+    const end = at + length;
+    replies.dataHeader(output.block, at, this);
+    const buf = output.block.bytes.subarray(at + replies.headerBytes, end);
+    const result = chosen.top.pread(buf, this.offset, 0);
     if (result === undefined) {
-      this.#replies.dataHeader(output.block, at, read, count);
-      output.end = start + count;
-      return "sent";
+      output.end = end;
+      return undefined;
     }
-    this.#atOnce = 0;
-    return { result, place: output.detach() };
+    this.#reads.atOnce = 0;
+    this.#place = output.detach();
+    this.#length = length;
+    return result;
   }
 
-  /** The answer will probably come later: what it is written to must not stand among other replies. */
-  #elsewhere(read: Running): Answer {
-    const { count, offset } = read;
-    const { headerBytes } = this.#replies;
-    const place = this.#output.place(headerBytes, count);
-    const start = place.start + headerBytes;
-    let result: Awaitable<void>;
-    try {
-      result = this.#top.pread(place.block.bytes.subarray(start, start + count), offset, 0);
-    } catch (error) {
-      this.#output.release(place);
-      throw error;
-    }
-    if (result === undefined) {
-      this.#atOnce++;
-      this.#replies.data(place, read, count);
-      return "sent";
-    }
-    this.#atOnce = 0;
-    return { result, place };
+  /** The answer will probably come later, so it needs memory that no other reply shares. */
+  #elsewhere(): Awaitable<void> {
+    const { export: chosen, output, replies } = this.exchange;
+    const { headerBytes } = replies;
+    const place = output.place(headerBytes, this.count);
+    this.#place = place;
+    this.#length = headerBytes + this.count;
+    replies.dataHeader(place.block, place.start, this);
+    const end = place.start + this.#length;
+    const buf = place.block.bytes.subarray(place.start + headerBytes, end);
+    const result = chosen.top.pread(buf, this.offset, 0);
+    if (result === undefined) this.#reads.atOnce++;
+    else this.#reads.atOnce = 0;
+    return result;
+  }
+}
+
+/** What the reads of one connection have in common. */
+export class Reads {
+  /** Undefined where no read is answered as holes. */
+  readonly holes: Holes | undefined;
+  /** Reads in a row that the layers answered at once. */
+  atOnce = 0;
+  readonly #source: (() => Source | undefined) | undefined;
+  readonly #output: Output;
+
+  constructor({ top, size, source }: ChosenExport, output: Output, { smallestPiece }: ReadOptions) {
+    this.#source = source;
+    this.#output = output;
+    if (smallestPiece !== undefined) this.holes = new Holes(top, size, BigInt(smallestPiece));
+  }
+
+  /** What can answer this read, if no layer has to see it. */
+  sourceOf({ count, offset }: RequestHeader): Source | undefined {
+    const source = this.#source?.();
+    return source !== undefined && offset + BigInt(count) <= source.size ? source : undefined;
+  }
+
+  suitsFile(count: number): boolean {
+    return this.#output.sendsFiles && count >= leastFromFileBytes && count <= mostFromFileBytes;
+  }
+
+  /** Whether to wait until the client has received the replies before, since then nothing is copied. */
+  shouldWait(request: RequestHeader): boolean {
+    if (request.type !== CMD_READ || !this.suitsFile(request.count)) return false;
+    return this.sourceOf(request)?.descriptor !== undefined;
+  }
+
+  /** The client makes holes. */
+  forgetData(): void {
+    this.holes?.forgetData();
   }
 }
 
@@ -278,67 +302,5 @@ class Holes {
     }
     if (at < count) parts.push({ at, length: count - at, zero: false });
     return parts;
-  }
-}
-
-/** Several chunks: data, and zeroes that are not sent. */
-class SparseReply {
-  readonly #output: Output;
-  readonly #top: NextOps;
-  readonly #asked: Asked;
-  /** Where the chunks stand once the first of them was begun. */
-  #place: Place | undefined;
-  /** Of all chunks with their headers. */
-  #length = 0;
-
-  constructor(output: Output, top: NextOps, { cookieHigh, cookieLow, offset }: Asked) {
-    this.#output = output;
-    this.#top = top;
-    this.#asked = { cookieHigh, cookieLow, offset };
-  }
-
-  /** Write the chunks. Data is read in order, one piece after the other, as the thread model may demand. */
-  fill(parts: readonly Part[]): Awaitable<void> {
-    let length = 0;
-    for (const part of parts) {
-      length += part.zero ? HOLE_CHUNK_BYTES : dataHeaderBytes + part.length;
-    }
-    this.#length = length;
-    this.#place = this.#output.place(0, length);
-    return this.#from(this.#place, parts, 0, this.#place.start);
-  }
-
-  /** All chunks are complete. */
-  send(): void {
-    if (this.#place !== undefined) this.#output.adopt(this.#place, this.#length);
-  }
-
-  /** The read has failed. */
-  drop(): void {
-    if (this.#place !== undefined) this.#output.release(this.#place);
-  }
-
-  #from(place: Place, parts: readonly Part[], first: number, start: number): Awaitable<void> {
-    const { bytes, view } = place.block;
-    const { offset } = this.#asked;
-    let at = start;
-    for (let i = first; i < parts.length; i++) {
-      const part = parts[i];
-      if (part === undefined) return undefined;
-      const where = { at, offset: offset + BigInt(part.at), length: part.length };
-      const last = i === parts.length - 1;
-      if (part.zero) {
-        holeChunk(view, this.#asked, where, last);
-        at += HOLE_CHUNK_BYTES;
-        continue;
-      }
-      dataChunkHeader(view, this.#asked, where, last);
-      const data = at + dataHeaderBytes;
-      at = data + part.length;
-      const buf = bytes.subarray(data, at);
-      const result = this.#top.pread(buf, where.offset, 0);
-      if (result !== undefined) return result.then(() => this.#from(place, parts, i + 1, at));
-    }
-    return undefined;
   }
 }

@@ -16,14 +16,8 @@ import {
   SIMPLE_REPLY_MAGIC,
   STRUCTURED_REPLY_MAGIC,
 } from "./constants.ts";
-import type { Output, Place } from "./output.ts";
-
-/** The request that a reply is for. */
-export interface Asked {
-  readonly cookieHigh: number;
-  readonly cookieLow: number;
-  readonly offset: bigint;
-}
+import type { Output } from "./output.ts";
+import type { RequestHeader } from "./request-header.ts";
 
 /** An error as the client sees it. */
 export interface WireFailure {
@@ -46,59 +40,49 @@ export class Replies {
   constructor(output: Output, structured: boolean) {
     this.#output = output;
     this.structured = structured;
-    this.headerBytes = structured ? CHUNK_HEADER_BYTES + 8 : SIMPLE_HEADER_BYTES;
+    this.headerBytes = structured ? DATA_CHUNK_BYTES : SIMPLE_HEADER_BYTES;
   }
 
   /** Success without data. */
-  done(asked: Asked): void {
+  done(request: RequestHeader): void {
     const output = this.#output;
     const at = output.reserve(SIMPLE_HEADER_BYTES);
-    writeSimple(output.block.view, at, 0, asked);
+    writeSimple(output.block.view, at, 0, request);
     output.end = at + SIMPLE_HEADER_BYTES;
   }
 
-  failed(asked: Asked, failure: WireFailure): void {
+  failed(request: RequestHeader, failure: WireFailure): void {
     if (this.structured) {
-      this.#errorChunk(asked, failure);
+      this.#errorChunk(request, failure);
       return;
     }
     const output = this.#output;
     const at = output.reserve(SIMPLE_HEADER_BYTES);
-    writeSimple(output.block.view, at, failure.error, asked);
+    writeSimple(output.block.view, at, failure.error, request);
     output.end = at + SIMPLE_HEADER_BYTES;
   }
 
-  /** The header of a read whose `count` bytes stand behind it in the block. */
-  dataHeader(block: Block, at: number, asked: Asked, count: number): void {
-    const { view } = block;
-    if (!this.structured) {
-      writeSimple(view, at, 0, asked);
-      return;
-    }
-    dataChunkHeader(view, asked, { at, offset: asked.offset, length: count }, true);
-  }
-
-  /** A read whose `count` bytes stand in `place`, behind the room for the header. */
-  data(place: Place, asked: Asked, count: number): void {
-    this.dataHeader(place.block, place.start, asked, count);
-    this.#output.adopt(place, this.headerBytes + count);
+  /** Write the header of a read's reply at `at`; the data follows it in the block. */
+  dataHeader({ view }: Block, at: number, request: RequestHeader): void {
+    if (this.structured) dataChunk(view, at, request, request.offset, request.count, true);
+    else writeSimple(view, at, 0, request);
   }
 
   /** What the extents say of the requested `count` bytes. False where they say nothing. */
-  blockStatus(asked: Asked, extents: Extents, count: number, one: boolean): boolean {
-    const blocks = describeBlocks(extents, asked.offset, count, one);
+  blockStatus(request: RequestHeader, extents: Extents, one: boolean): boolean {
+    const blocks = describeBlocks(extents, request.offset, request.count, one);
     if (blocks.length === 0) return false;
-    const { view, at } = this.#chunk(CHUNK_BLOCK_STATUS, asked, 4 + 4 * blocks.length);
+    const { view, at } = this.#chunk(CHUNK_BLOCK_STATUS, request, 4 + 4 * blocks.length);
     view.setUint32(at, BASE_ALLOCATION_ID);
     for (let i = 0; i < blocks.length; i++) view.setUint32(at + 4 + 4 * i, blocks[i] ?? 0);
     return true;
   }
 
-  #errorChunk(asked: Asked, { error, text, at: where }: WireFailure): void {
+  #errorChunk(request: RequestHeader, { error, text, at: where }: WireFailure): void {
     const message = textBytes(text);
     const type = where === undefined ? CHUNK_ERROR : CHUNK_ERROR_OFFSET;
     const length = 6 + message.length + (where === undefined ? 0 : 8);
-    const { view, at } = this.#chunk(type, asked, length);
+    const { view, at } = this.#chunk(type, request, length);
     view.setUint32(at, error);
     view.setUint16(at + 4, message.length);
     this.#output.block.bytes.set(message, at + 6);
@@ -106,45 +90,44 @@ export class Replies {
   }
 
   /** The only chunk of a reply; its payload is to be written at `at`. */
-  #chunk(type: number, asked: Asked, length: number): { view: DataView; at: number } {
+  #chunk(type: number, request: RequestHeader, length: number): { view: DataView; at: number } {
     const output = this.#output;
     const at = output.reserve(CHUNK_HEADER_BYTES + length);
     const { view } = output.block;
-    writeChunk(view, at, type, asked, length);
+    writeChunk(view, at, type, request, length);
     output.end = at + CHUNK_HEADER_BYTES + length;
     return { view, at: at + CHUNK_HEADER_BYTES };
   }
 }
 
-/** Part of a read, and where in a block its chunk stands. */
-interface ChunkOfRead {
-  readonly at: number;
-  readonly offset: bigint;
-  readonly length: number;
-}
+export const DATA_CHUNK_BYTES = CHUNK_HEADER_BYTES + 8;
 
-/** What stands in front of the `length` bytes of a part. */
-export function dataChunkHeader(
+/** Write what stands in front of the data of a chunk: `length` bytes at `offset` of the export. */
+export function dataChunk(
   view: DataView,
-  asked: Asked,
-  { at, offset, length }: ChunkOfRead,
+  at: number,
+  request: RequestHeader,
+  offset: bigint,
+  length: number,
   last: boolean,
 ): void {
-  writeChunk(view, at, CHUNK_OFFSET_DATA, asked, 8 + length);
+  writeChunk(view, at, CHUNK_OFFSET_DATA, request, 8 + length);
   if (!last) view.setUint16(at + 4, 0);
   view.setBigUint64(at + CHUNK_HEADER_BYTES, offset);
 }
 
 export const HOLE_CHUNK_BYTES = CHUNK_HEADER_BYTES + 12;
 
-/** A part that is all zeroes. */
+/** Write a chunk for `length` zeroes at `offset` of the export. */
 export function holeChunk(
   view: DataView,
-  asked: Asked,
-  { at, offset, length }: ChunkOfRead,
+  at: number,
+  request: RequestHeader,
+  offset: bigint,
+  length: number,
   last: boolean,
 ): void {
-  writeChunk(view, at, CHUNK_OFFSET_HOLE, asked, 12);
+  writeChunk(view, at, CHUNK_OFFSET_HOLE, request, 12);
   if (!last) view.setUint16(at + 4, 0);
   view.setBigUint64(at + CHUNK_HEADER_BYTES, offset);
   view.setUint32(at + CHUNK_HEADER_BYTES + 8, length);
@@ -159,18 +142,24 @@ export function textBytes(text: string): Uint8Array {
   return bytes.subarray(0, end);
 }
 
-function writeSimple(view: DataView, at: number, error: number, asked: Asked): void {
+function writeSimple(view: DataView, at: number, error: number, request: RequestHeader): void {
   view.setUint32(at, SIMPLE_REPLY_MAGIC);
   view.setUint32(at + 4, error);
-  view.setUint32(at + 8, asked.cookieHigh);
-  view.setUint32(at + 12, asked.cookieLow);
+  view.setUint32(at + 8, request.cookieHigh);
+  view.setUint32(at + 12, request.cookieLow);
 }
 
-function writeChunk(view: DataView, at: number, type: number, asked: Asked, length: number): void {
+function writeChunk(
+  view: DataView,
+  at: number,
+  type: number,
+  request: RequestHeader,
+  length: number,
+): void {
   view.setUint32(at, STRUCTURED_REPLY_MAGIC);
   view.setUint16(at + 4, CHUNK_FLAG_DONE);
   view.setUint16(at + 6, type);
-  view.setUint32(at + 8, asked.cookieHigh);
-  view.setUint32(at + 12, asked.cookieLow);
+  view.setUint32(at + 8, request.cookieHigh);
+  view.setUint32(at + 12, request.cookieLow);
   view.setUint32(at + 16, length);
 }

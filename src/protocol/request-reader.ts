@@ -13,7 +13,7 @@ import {
   REQUEST_MAGIC,
 } from "./constants.ts";
 import { Payload } from "./payload.ts";
-import { type Refusal, refusalOf, type Terms } from "./request.ts";
+import { type Refusal, refusalOf, type Terms } from "./refusal.ts";
 
 const nothing = new Uint8Array(0);
 /** A write with so much data is worth a system call for its header alone. */

@@ -2,33 +2,30 @@
  * The transmission phase of one connection: parses requests, runs them and gathers their replies.
  * Where layers answer at once, nothing here makes a promise, a closure or a copy for a request.
  */
-import { FLAG_FUA, FLAG_REQ_ONE } from "../api/generated/constants.gen.ts";
-import type { NextOps } from "../api/generated/methods.gen.ts";
+import type { Awaitable } from "../api/generated/methods.gen.ts";
 import { errnoText } from "../lib/errno.ts";
-import { Extents } from "../lib/extents.ts";
 import { log } from "../lib/log.ts";
 import type { Blocks } from "./blocks.ts";
-import {
-  CMD_BLOCK_STATUS,
-  CMD_FLAG_FUA,
-  CMD_FLAG_REQ_ONE,
-  CMD_READ,
-  CMD_TRIM,
-  CMD_WRITE,
-  CMD_WRITE_ZEROES,
-} from "./constants.ts";
+import { CMD_BLOCK_STATUS, CMD_READ, CMD_WRITE } from "./constants.ts";
 import type { Gate } from "./gate.ts";
 import type { Lifecycle } from "./lifecycle.ts";
-import { aheadBytes, flushedBytes, mostBytesInFlight, mostInFlight } from "./limits.ts";
+import {
+  aheadBytes,
+  extentsBytes,
+  flushedBytes,
+  mostBytesInFlight,
+  mostInFlight,
+} from "./limits.ts";
 import type { ChosenExport } from "./negotiation.ts";
 import type { Output, Sink } from "./output.ts";
-import { type Held, type Pending, type Running, weightOf } from "./pending.ts";
-import { perform } from "./perform.ts";
 import type { ProtocolPolicy } from "./policy.ts";
 import { type ReadOptions, Reads } from "./reads.ts";
+import type { Refusal } from "./refusal.ts";
 import { Replies } from "./replies.ts";
+import type { RequestHeader } from "./request-header.ts";
 import { RequestReader } from "./request-reader.ts";
-import type { Refusal } from "./request.ts";
+import type { Request } from "./request.ts";
+import { Requests } from "./requests.ts";
 import { failure, wireError } from "./wire-error.ts";
 
 export interface TransmissionOptions extends ReadOptions {
@@ -54,13 +51,13 @@ export class Transmission {
   readonly #options: TransmissionOptions;
   readonly #output: Output;
   readonly #replies: Replies;
-  readonly #top: NextOps;
   readonly #gate: Gate;
   readonly #lifecycle: Lifecycle;
   readonly #mostInFlight: number;
   /** Holds the request that is received or run. */
   readonly #reader: RequestReader;
   readonly #reads: Reads;
+  readonly #requests: Requests;
 
   #inFlight = 0;
   #bytesInFlight = 0;
@@ -76,8 +73,7 @@ export class Transmission {
     this.#options = options;
     this.#output = options.output;
     this.#replies = new Replies(options.output, options.export.structured);
-    this.#top = options.export.top;
-    this.#reads = new Reads(options.export, this.#output, this.#replies, options);
+    this.#reads = new Reads(options.export, this.#output, options);
     this.#gate = options.gate;
     this.#lifecycle = options.lifecycle;
     const { policy } = options;
@@ -87,6 +83,9 @@ export class Transmission {
     // Who has them run one after the other may count on their order.
     this.#output.inOrder = this.#mostInFlight === 1;
     this.#reader = new RequestReader(options.export, options.blocks, options.logName);
+    const { export: chosen, output } = options;
+    const exchange = { reader: this.#reader, export: chosen, replies: this.#replies, output };
+    this.#requests = new Requests(exchange, this.#reads);
     this.done = new Promise((resolve) => {
       this.#finish = resolve;
     });
@@ -209,15 +208,16 @@ export class Transmission {
 
   /** Whether there is room for one more request: in the output, in flight, and in the thread model. */
   #mayRun(): boolean {
-    const { count, refused, type } = this.#reader;
+    const reader = this.#reader;
+    const { refused } = reader;
     if (this.#output.blocked) {
       if (this.#output.held >= aheadBytes) return false;
       const refuses = refused !== undefined || this.#lifecycle.phase.refuses;
-      if (!refuses && this.#reads.shouldWait(this.#reader)) return false;
+      if (!refuses && this.#reads.shouldWait(reader)) return false;
     }
     if (this.#inFlight > 0) {
       if (this.#inFlight >= this.#mostInFlight) return false;
-      if (this.#bytesInFlight + weightOf(type, count) > mostBytesInFlight) return false;
+      if (this.#bytesInFlight + weightOf(reader) > mostBytesInFlight) return false;
     }
     return (
       refused !== undefined || this.#lifecycle.phase.refuses || this.#gate.open(this.#inFlight)
@@ -230,141 +230,80 @@ export class Transmission {
     if (refusal !== undefined) {
       reader.releasePayload();
       this.#refuse(reader, refusal);
-    } else if (reader.type === CMD_BLOCK_STATUS) {
-      this.#blockStatus();
-    } else if (reader.type === CMD_READ) {
-      this.#read();
-    } else {
-      this.#perform();
+      return;
     }
-  }
-
-  #read(): void {
-    let answer: ReturnType<Reads["begin"]>;
+    const request = this.#requests.next();
+    let result: Awaitable<void> = undefined;
     try {
-      answer = this.#reads.begin(this.#reader);
+      result = request.run();
+      if (result === undefined) request.reply();
     } catch (error) {
-      this.#failed(error);
-      return;
+      this.#failed(request, error);
     }
-    if (answer === "sent") this.#gate.leave();
-    else this.#await(answer.result, answer);
-  }
-
-  #blockStatus(): void {
-    const reader = this.#reader;
-    const { count, flags, offset } = reader;
-    const extents = new Extents(offset, this.#options.export.size);
-    let result: void | Promise<void>;
-    try {
-      const one = flags & CMD_FLAG_REQ_ONE ? FLAG_REQ_ONE : 0;
-      result = this.#top.extents(count, offset, one, extents);
-    } catch (error) {
-      this.#failed(error);
-      return;
-    }
-    if (result === undefined) {
-      this.#gate.leave();
-      this.#tellExtents(reader, extents);
-    } else {
-      this.#await(result, { extents });
-    }
-  }
-
-  #tellExtents(request: Running, extents: Extents): void {
-    const { count, flags, offset } = request;
-    const one = (flags & CMD_FLAG_REQ_ONE) !== 0;
-    if (this.#replies.blockStatus(request, extents, count, one)) return;
-    const message = `extents: no layer told what is at ${offset}`;
-    log.error(message, this.#options.logName);
-    this.#refuse(request, { errno: "EINVAL", message });
-  }
-
-  #perform(): void {
-    const reader = this.#reader;
-    const { count, data, flags, offset, type } = reader;
-    if (type === CMD_TRIM || type === CMD_WRITE_ZEROES) this.#reads.forgetData();
-    let result: void | Promise<void>;
-    try {
-      result =
-        type === CMD_WRITE
-          ? this.#top.pwrite(data, offset, flags & CMD_FLAG_FUA ? FLAG_FUA : 0)
-          : perform(this.#top, type, flags, offset, count);
-    } catch (error) {
-      reader.releasePayload();
-      this.#failed(error);
-      return;
-    }
-    if (result === undefined) {
-      this.#gate.leave();
-      reader.releasePayload();
-      this.#replies.done(reader);
-      return;
-    }
-    const payload = reader.keepPayload();
-    this.#await(result, payload === undefined ? {} : { payload });
-  }
-
-  /** The request that ran was answered at once, with an error. */
-  #failed(error: unknown): void {
-    this.#gate.leave();
-    this.#report(this.#reader, error);
+    if (result === undefined) this.#gate.leave();
+    else this.#await(request, result);
   }
 
   // ---- answers that come later
 
-  #await(result: Promise<void>, held: Held): void {
-    const { cookieHigh, cookieLow, count, flags, offset, type } = this.#reader;
-    const weight = weightOf(type, count);
-    const pending: Pending = { ...held, cookieHigh, cookieLow, offset, flags, count, weight };
+  #await(request: Request, result: Promise<void>): void {
+    this.#requests.keep(request);
     this.#inFlight++;
-    this.#bytesInFlight += weight;
+    this.#bytesInFlight += weightOf(request);
     this.#gate.stay();
     result.then(
-      () => this.#settled(pending, undefined),
-      (error: unknown) => this.#settled(pending, { error }),
+      () => {
+        this.#settled(request);
+        this.#reply(request);
+      },
+      (error: unknown) => {
+        this.#settled(request);
+        this.#failed(request, error);
+      },
     );
   }
 
-  #settled(pending: Pending, failed: { readonly error: unknown } | undefined): void {
+  #settled(request: Request): void {
     this.#inFlight--;
-    this.#bytesInFlight -= pending.weight;
+    this.#bytesInFlight -= weightOf(request);
     this.#gate.leaveLater();
-    pending.payload?.release();
-    if (failed === undefined) {
-      this.#succeeded(pending);
-    } else {
-      if (pending.place !== undefined) this.#output.release(pending.place);
-      pending.sparse?.drop();
-      this.#report(pending, failed.error);
-    }
-    // All that settle in one go are answered by one write.
+    // One write takes the replies to all requests that settle in one go.
     this.wake();
   }
 
-  #succeeded(pending: Pending): void {
-    const { count, extents, place, sparse } = pending;
-    if (this.#output.dead) return;
-    if (sparse !== undefined) return sparse.send();
-    if (place !== undefined) this.#replies.data(place, pending, count);
-    else if (extents !== undefined) this.#tellExtents(pending, extents);
-    else this.#replies.done(pending);
+  #reply(request: Request): void {
+    if (this.#output.dead) {
+      request.drop();
+      return;
+    }
+    try {
+      request.reply();
+    } catch (error) {
+      this.#failed(request, error);
+    }
   }
 
   // ---- errors
 
-  /** What a layer threw. */
-  #report(request: Running, error: unknown): void {
+  /** A layer has thrown `error`. */
+  #failed(request: Request, error: unknown): void {
+    request.drop();
     const { errno, message, told } = failure(error);
     if (message !== "") log.error(message, this.#options.logName);
     this.#refuse(request, { errno, message: told });
   }
 
-  #refuse(request: Running, { errno, message, at }: Refusal): void {
+  #refuse(request: RequestHeader, { errno, message, at }: Refusal): void {
     if (log.verbose) {
       log.debug(`sending error reply: ${errnoText(errno)}`, this.#options.logName);
     }
     if (this.#output.dead) return;
     this.#replies.failed(request, { error: wireError(errno, request.flags), text: message, at });
   }
+}
+
+/** Memory that a request may need while it is in flight. */
+function weightOf({ count, type }: RequestHeader): number {
+  if (type === CMD_READ || type === CMD_WRITE) return count;
+  return type === CMD_BLOCK_STATUS ? extentsBytes : 0;
 }
