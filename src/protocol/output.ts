@@ -180,7 +180,7 @@ export class Output {
   #writeFile(file: FileReply): boolean {
     const { held } = file;
     const taken = file.write();
-    if (taken !== held) return this.#refused(taken, () => {});
+    if (taken !== held) return this.#refused(taken);
     this.#file = undefined;
     return true;
   }
@@ -191,8 +191,11 @@ export class Output {
     const length = this.end - this.#start;
     const taken = this.#sink.write(block.bytes, this.#start, length);
     if (taken !== length) {
-      if (taken > 0) this.#begun = true;
-      return this.#refused(taken, () => (this.#start += taken));
+      if (taken > 0) {
+        this.#begun = true;
+        this.#start += taken;
+      }
+      return this.#refused(taken);
     }
     this.#reset();
     if (block.bytes.length > 2 * fullBlockBytes) {
@@ -214,19 +217,16 @@ export class Output {
       if (segment.recycle) this.#giveBack(segment.block);
       return true;
     }
-    return this.#refused(taken, () => {
+    if (taken > 0) {
       segment.start += taken;
       this.#segmentBytes -= taken;
-    });
+    }
+    return this.#refused(taken);
   }
 
-  #refused(taken: number, advance: () => void): false {
-    if (taken < 0) {
-      this.#lose();
-    } else {
-      advance();
-      this.blocked = true;
-    }
+  #refused(taken: number): false {
+    if (taken < 0) this.#lose();
+    else this.blocked = true;
     return false;
   }
 

@@ -55,10 +55,18 @@ const announced = new Map<number, number>([
 /** Commands that the protocol lets fail at an offset. */
 const locatable: ReadonlySet<number> = new Set([CMD_READ, CMD_WRITE, CMD_TRIM]);
 
-/** Why the request is refused, or undefined. The order of the checks decides which error the client sees: nbdkit's. */
-export function refusalOf(request: RequestHeader, facts: Terms): Refusal | undefined {
+/**
+ * Why the request is refused, or undefined. `fits` is set if its range is known to be within the export. The order of
+ * the checks decides which error the client sees: nbdkit's.
+ */
+export function refusalOf(
+  request: RequestHeader,
+  facts: Terms,
+  fits: boolean,
+): Refusal | undefined {
   return (
     checkCommand(request, facts) ??
+    (fits ? undefined : checkRange(request, facts)) ??
     checkFlags(request, facts) ??
     checkSize(request) ??
     checkAnnounced(request, facts)
@@ -69,19 +77,19 @@ function refuse(request: RequestHeader, errno: Errno, why: string): Refusal {
   return { errno, message: `invalid request: ${commandName(request.type)}: ${why}` };
 }
 
-function checkCommand(request: RequestHeader, facts: Terms): Refusal | undefined {
+function checkCommand(request: RequestHeader, { eflags }: Terms): Refusal | undefined {
   const { type, offset, count } = request;
   switch (type) {
     case CMD_WRITE:
     case CMD_TRIM:
     case CMD_WRITE_ZEROES:
-      if (facts.eflags & EFLAG_READ_ONLY)
-        return refuse(request, "EROFS", "the export is read-only");
-      return checkRange(request, facts);
+      return eflags & EFLAG_READ_ONLY
+        ? refuse(request, "EROFS", "the export is read-only")
+        : undefined;
     case CMD_READ:
     case CMD_CACHE:
     case CMD_BLOCK_STATUS:
-      return checkRange(request, facts);
+      return undefined;
     case CMD_FLUSH:
       if (offset === 0n && count === 0) return undefined;
       return refuse(request, "EINVAL", `expected offset and count 0, got ${offset} and ${count}`);
@@ -92,7 +100,7 @@ function checkCommand(request: RequestHeader, facts: Terms): Refusal | undefined
 
 function checkRange(request: RequestHeader, { size }: Terms): Refusal | undefined {
   const { type, offset, count } = request;
-  if (count > 0 && offset + BigInt(count) <= size) return undefined;
+  if (type === CMD_FLUSH || (count > 0 && offset + BigInt(count) <= size)) return undefined;
   const errno = type === CMD_WRITE || type === CMD_WRITE_ZEROES ? "ENOSPC" : "EINVAL";
   const what = `offset ${offset} and count ${count} are out of range`;
   const refusal = refuse(request, errno, `${what}: the size is ${size} and count must not be 0`);

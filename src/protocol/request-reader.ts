@@ -16,6 +16,7 @@ import { Payload } from "./payload.ts";
 import { type Refusal, refusalOf, type Terms } from "./refusal.ts";
 
 const nothing = new Uint8Array(0);
+const noView = new DataView(new ArrayBuffer(0));
 /** A write with so much data is worth a system call for its header alone. */
 export const BULK_BYTES = 64 << 10;
 
@@ -48,7 +49,7 @@ export class RequestReader {
   #chunk: Uint8Array = nothing;
   /** Layers use a part of it for something that they answer later. */
   #lent = false;
-  #view: DataView = new DataView(new ArrayBuffer(0));
+  #view: DataView = noView;
   #at = 0;
   /** Of the chunk, when it came: it shrinks where a layer gives the memory away. */
   #length = 0;
@@ -169,7 +170,8 @@ export class RequestReader {
     this.#lent = false;
     this.#chunk = chunk;
     this.#length = chunk.length;
-    this.#view = new DataView(chunk.buffer, chunk.byteOffset, chunk.length);
+    this.#view =
+      chunk.length === 0 ? noView : new DataView(chunk.buffer, chunk.byteOffset, chunk.length);
     this.#at = 0;
   }
 
@@ -212,26 +214,26 @@ export class RequestReader {
     // Most requests are plain reads and writes within a size that a number holds exactly. Where this
     // sum is not exact it is far beyond such a size.
     const end = view.getUint32(at + 16) * 0x100000000 + view.getUint32(at + 20) + count;
+    const fits = count > 0 && end <= this.#size;
     const plain =
+      fits &&
       this.flags === 0 &&
-      count > 0 &&
       count <= MAX_REQUEST_BYTES &&
-      end <= this.#size &&
       (type === CMD_READ || (type === CMD_WRITE && this.#writable));
-    if (!plain && !this.#check()) return;
+    if (!plain && !this.#check(fits)) return;
     if (type === CMD_WRITE) this.#expectPayload();
     else this.ready = true;
   }
 
   /** Whether the request is to be received further and answered, if only with an error. */
-  #check(): boolean {
+  #check(fits: boolean): boolean {
     const { count, type } = this;
     if (type === CMD_DISC) {
       log.debug("client sent NBD_CMD_DISC, closing connection", this.#logName);
       this.broken = true;
       return false;
     }
-    const refusal = refusalOf(this, this.#terms);
+    const refusal = refusalOf(this, this.#terms, fits);
     if (refusal === undefined) return true;
     log.error(refusal.message, this.#logName);
     this.refused = refusal;

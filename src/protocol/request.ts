@@ -16,7 +16,7 @@ export interface Exchange {
 
 /**
  * One object of each kind runs all requests that the layers answer at once, so these allocate no object. If the layers
- * answer later, the object belongs to that request until then..
+ * answer later, the object belongs to that request until then. bench: "Allocations".
  */
 export abstract class Request implements RequestHeader {
   type = 0;
