@@ -1,6 +1,6 @@
 /**
- * The hostile clients of bench/abuse.ts, in a process of their own: random handshakes, requests of all kinds, stalled
- * and half-sent writes, and real clients that are killed. They write to one region of the disk only.
+ * The hostile clients of bench/abuse.ts, in their own process: random handshakes, requests of all kinds, stalled and
+ * half-sent writes, and real clients that are killed. They write only to one region of the disk.
  *
  * usage: bun bench/abuse-clients.ts SOCKET START LENGTH SECONDS SEED
  */
@@ -29,12 +29,12 @@ function count(kind: string): void {
   counts[kind] = (counts[kind] ?? 0) + 1;
 }
 
-/** Run one client after another. The server may turn each of them away: that is its right. */
-async function again(client: () => Promise<string>): Promise<void> {
-  while (performance.now() < until) count(await client().catch(() => "turned away"));
+/** Run one client after another. The server may refuse any of them. */
+async function repeat(client: () => Promise<string>): Promise<void> {
+  while (performance.now() < until) count(await client().catch(() => "refused"));
 }
 
-/** A handshake from the fuzzer. A script that could hold a request is not sent: it might write anywhere. */
+/** A handshake from the fuzzer. Scripts that may contain a request are not sent, since they might write anywhere. */
 async function randomHandshake(random: Random): Promise<string> {
   const data = Buffer.from(sentBy(mutated(random, plain(random), plain(random)).steps));
   if (data.includes(requestMagic)) return "handshakes left out";
@@ -51,7 +51,7 @@ function plain(random: Random): Script {
   return { configuration, steps: handshake(random, configuration).map((message) => send(message)) };
 }
 
-/** A write whose last byte never comes. */
+/** A write whose last byte is never sent. */
 async function stalledWrite(): Promise<string> {
   await using client = await NbdClient.connect({ unix: socket });
   const payload = new Uint8Array(region.length);
@@ -74,6 +74,6 @@ const clients = [
   }),
   ...Array.from({ length: STALLED }, () => stalledWrite),
 ];
-await Promise.all(clients.map(again));
+await Promise.all(clients.map(repeat));
 const lines = Object.entries(counts).map(([kind, many]) => `${many} ${kind}`);
 process.stdout.write(`${lines.toSorted().join(", ")}\n`);

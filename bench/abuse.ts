@@ -1,11 +1,11 @@
 /**
- * Abuses a server for some minutes while one client reads and writes, checks every byte and measures how long each
- * request takes. Prints the latencies, and the server's memory before, at most, and ten seconds afterwards.
+ * Abuses a server for some minutes, while one client reads and writes, checks every byte and times each request. Prints
+ * the latencies, and the server's memory: before, the maximum, and ten seconds afterwards.
  *
  * usage: bun bench/abuse.ts [--seconds=300] [--seed=N] [--program=COMMAND] [ARGUMENT...]
  *
- * Without arguments the server has `--filter=offset file FOLDER/disk`; FOLDER stands for a temporary folder. The disk
- * needs 64 MiB. --program is another server, such as nbdkit.
+ * Without arguments the server gets `--filter=offset file FOLDER/disk`. FOLDER stands for a temporary folder; the disk
+ * has 64 MiB. --program is another server, such as nbdkit.
  */
 import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -33,9 +33,9 @@ const DISK = 64 * MIB;
 const checkedRegion: Region = { start: 0, length: 16 * MIB };
 const abusedRegion: Region = { start: 16 * MIB, length: 48 * MIB };
 const BLOCK = 4096;
-/** What a client that leaves keeps busy for a moment may last so long. */
+/** The time for the server to finish the work of clients that have left. */
 const AFTERWARDS_MS = 10_000;
-/** Before memory is measured for the first time, the server has seen each kind of client. */
+/** By then the server has seen each kind of client, so that memory can be measured for the first time. */
 const WARM_UP_SECONDS = 10;
 
 const READ = 0;
@@ -53,7 +53,7 @@ interface Watched {
   mostMiB: number;
 }
 
-/** One request: a write of random bytes, or a read that must have what was written. */
+/** One request: a write of random bytes, or a read that must return the written bytes. */
 async function step(client: NbdClient, model: Uint8Array, random: Random, wrong: string[]) {
   const at = random.below(checkedRegion.length / BLOCK) * BLOCK;
   const offset = BigInt(checkedRegion.start + at);
@@ -67,11 +67,11 @@ async function step(client: NbdClient, model: Uint8Array, random: Random, wrong:
   const { error, data } = await client.ask({ type: READ, offset, count: BLOCK });
   if (error !== 0) wrong.push(`a read at ${offset} failed with ${error}`);
   else if (!Buffer.from(model.buffer, at, BLOCK).equals(data)) {
-    wrong.push(`a read at ${offset} returned other bytes than were written`);
+    wrong.push(`a read at ${offset} did not return the written bytes`);
   }
 }
 
-/** The client that checks, for until `ended`. */
+/** Run the checking client until `ended`. */
 async function watch(server: Served, model: Uint8Array, ended: Promise<unknown>): Promise<Watched> {
   const watched: Watched = { times: [], wrong: [], mostMiB: 0 };
   const { client } = await connected(server);
@@ -91,7 +91,7 @@ async function watch(server: Served, model: Uint8Array, ended: Promise<unknown>)
   return watched;
 }
 
-/** Hostile clients in a process of their own, so that they take no time from the client that measures. */
+/** Run the hostile clients in their own process, so that they do not slow down the measuring client. */
 async function abuse(server: Served, forSeconds: number, seed: string): Promise<string> {
   const { start, length } = abusedRegion;
   const child = Bun.spawn(
@@ -141,7 +141,7 @@ try {
   await using server = await serve(args, options);
   const wrong = await run(server);
   const { code, stderr } = await server.stop();
-  // A stack trace is what a bug leaves behind.
+  // A bug prints a stack trace.
   if (code !== 0 || /^ +at /m.test(stderr)) {
     wrong.push(`the server ended with ${code}: ${stderr.slice(-2000)}`);
   }

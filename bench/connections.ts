@@ -1,6 +1,6 @@
 /**
- * Many clients at once, each of which reads 4 KiB again and again: whether all are served, what they cost, and how long
- * the slowest request took. The same for ours and for nbdkit, in turn.
+ * Runs many clients at once, which read 4 KiB again and again, against our server and nbdkit in turn. Prints the number
+ * of clients that were served, what they cost, and the latencies.
  *
  * usage: bun bench/connections.ts [CLIENTS] [READS]
  */
@@ -31,13 +31,13 @@ interface Outcome {
   readonly served: number;
   readonly failed: number;
   readonly seconds: number;
-  /** Milliseconds of all requests, sorted. */
+  /** The milliseconds of all requests, sorted. */
   readonly times: readonly number[];
   readonly mostKiB: number;
   readonly mostThreads: number;
 }
 
-/** One client; resolves when all its reads were answered, or the connection ended. */
+/** Run one client. Resolves once all its reads are answered, or the connection ends. */
 function client(socket: string, ready: () => Promise<void>, times: number[]): Promise<boolean> {
   return new Promise((resolve) => {
     let phase: "handshake" | "reads" | "over" = "handshake";
@@ -52,13 +52,13 @@ function client(socket: string, ready: () => Promise<void>, times: number[]): Pr
     const end =
       (ok: boolean) =>
       (from: Bun.Socket): void => {
-        // Do not wait for clients that were disconnected.
+        // Others do not wait for a client that was disconnected.
         if (phase === "handshake") void ready();
         phase = "over";
         resolve(ok && done === reads);
         from.terminate();
       };
-    // Greeting, INFO_EXPORT, ACK.
+    // The greeting, INFO_EXPORT and ACK.
     const handshakeBytes = 18 + 20 + 12 + 20;
     void Bun.connect({
       unix: socket,
@@ -105,7 +105,7 @@ async function crowd(socket: string, pid: number): Promise<Outcome> {
     mostKiB = Math.max(mostKiB, status(pid, "VmRSS"));
     mostThreads = Math.max(mostThreads, status(pid, "Threads"));
   }, 20);
-  // All begin together, once everybody is connected.
+  // All clients start together, once all are connected.
   const ready = (): Promise<void> => {
     if (--waiting === 0) {
       began = performance.now();
@@ -128,7 +128,7 @@ async function crowd(socket: string, pid: number): Promise<Outcome> {
   };
 }
 
-/** Reads of one client in a second, one at a time. */
+/** The reads of one client in a second, one at a time. */
 async function rate(socket: string): Promise<number> {
   const end = performance.now() + 1000;
   let count = 0;
@@ -160,7 +160,7 @@ async function rate(socket: string): Promise<number> {
   return count;
 }
 
-/** How much a client that works is slowed down by a thousand that say nothing, and what one of these costs. */
+/** Measure how much a thousand silent clients slow down another one, and the memory of a silent client. */
 async function silence(socket: string, pid: number): Promise<string> {
   await rate(socket);
   const alone = await rate(socket);

@@ -1,5 +1,5 @@
-/* A filter that appends to a file how many bytes of the C heap are in use, whenever a client opens the disk: for
- * bench/leaks.ts. heap-file=FILE says where.
+/* A filter for bench/leaks.ts. Whenever a client opens the disk, it appends the number of used bytes of the C heap to
+ * the file heap-file=FILE.
  *
  * SPDX-License-Identifier: BSD-3-Clause
  */
@@ -35,7 +35,7 @@ heap_config_complete (nbdkit_next_config_complete *next, nbdkit_backend *nxdata)
 static void *
 heap_open (nbdkit_next_open *next, nbdkit_context *nxdata, int readonly, const char *exportname, int is_tls)
 {
-  /* Before the file is opened, which takes memory itself. */
+  /* Measure first, since opening the file allocates memory. */
   const struct mallinfo2 heap = mallinfo2 ();
   FILE *file;
 

@@ -1,6 +1,6 @@
 /**
- * How many bytes of the C heap each client leaves behind, layer by layer: every genuine filter, filters of the first
- * releases, ours, and plugins. The same chain is measured in nbdkit where it can run it, to tell whose they are.
+ * Measures the bytes of the C heap that each client leaves behind, by layer: all genuine filters, filters of the first
+ * releases, ours, and plugins. The same chain is measured in nbdkit, if it can run it, to find out whose bytes they are.
  *
  * usage: bun bench/leaks.ts [--clients=300] [NAME...]
  */
@@ -21,8 +21,8 @@ const { values, positionals } = parseArgs({
 });
 const clients = Number(values.clients);
 /**
- * So many come first: what is made once, and kept, is there then. Ours keeps the last 4,096 `nxdata` back, so that late
- * calls through them are refused; the filter that counts takes three for each client.
+ * The number of uncounted clients before, after which everything that is allocated once exists. Ours keeps the last
+ * 4,096 `nxdata`, so that it can refuse late calls through them; the counting filter takes three for each client.
  */
 const early = { ours: 1500, nbdkit: 150 };
 
@@ -34,7 +34,7 @@ const TRIM = 4;
 const CACHE = 5;
 const ZERO = 6;
 const BLOCK_STATUS = 7;
-/** What is sent, and the flag of the export that says that it may be. */
+/** The requests of a client, and the export's flag that permits them. */
 const requests = [
   { type: READ, flag: 0 },
   { type: WRITE, flag: -2 },
@@ -52,7 +52,7 @@ interface Subject {
   readonly filters: readonly string[];
   readonly plugin: string;
   readonly params: readonly string[];
-  /** nbdkit can run it: then its modules have these names. */
+  /** The modules' names for nbdkit, if it can run them. */
   readonly genuine?: { readonly filters: readonly string[]; readonly plugin: string };
 }
 
@@ -62,7 +62,7 @@ async function subjects(): Promise<Subject[]> {
   const bare = { filters: [], plugin: "memory" };
   const below = { plugin: "memory", params: memory };
   const genuine = Object.entries(recipes)
-    // It needs a disk of its own, and has no memory of clients.
+    // The partition filter needs another disk, and allocates nothing for clients.
     .filter(([name]) => name !== "partition")
     .map(([name, [params]]) => ({
       name: `native:${name}`,
@@ -108,7 +108,7 @@ async function subjects(): Promise<Subject[]> {
   ];
 }
 
-/** One client: it asks for the exports, negotiates, sends one request of each kind, and leaves. */
+/** Run one client: it negotiates, sends one request of each kind, and leaves. */
 async function visit(socket: string): Promise<void> {
   const { client, export: disk } = await NbdClient.structured({ unix: socket });
   for (const { type, flag } of requests) {
@@ -128,21 +128,21 @@ async function visit(socket: string): Promise<void> {
   await client.closed;
 }
 
-/** Take one piece of a reply. Errors are no concern here. */
+/** Read one chunk of a reply, or a simple reply. Returns whether it is the last one. Errors are ignored. */
 async function lastPart(client: NbdClient): Promise<boolean> {
   if (await client.structuredIsNext()) return ((await client.chunk()).flags & 1) !== 0;
   await client.reply();
   return true;
 }
 
-/** The least of a few looks: who left last may still be there. */
+/** The minimum of a few measurements, since the last client may not be closed yet. */
 async function inUse(socket: string, file: string): Promise<number> {
   writeFileSync(file, "");
   for (let i = 0; i < 8; i++) await visit(socket);
   return Math.min(...readFileSync(file, "utf8").trim().split("\n").map(Number));
 }
 
-/** Bytes that each client leaves, to a tenth. */
+/** The bytes that each client leaves behind. */
 async function measure(
   subject: Omit<Subject, "name">,
   program?: readonly string[],
@@ -156,7 +156,7 @@ async function measure(
     const filters = [heap, ...subject.filters].map((name) => `--filter=${name}`);
     await using server = await serve(
       [...filters, subject.plugin, ...params, `heap-file=${file}`],
-      // What threads keep for themselves would count as in use.
+      // The caches of threads would count as used.
       { env: { GLIBC_TUNABLES: "glibc.malloc.tcache_count=0" }, ...(program && { program }) },
     );
     const first = program === undefined ? early.ours : early.nbdkit;

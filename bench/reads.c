@@ -2,7 +2,7 @@
  *
  * usage: reads URI SIZE DEPTH SECONDS
  *
- * Prints how many were answered in a second, and the median of the time of one in microseconds.
+ * Prints the number of reads in a second, and the median latency in microseconds.
  * Compile with: cc -O2 -o reads reads.c -lnbd
  */
 #include <stdint.h>
@@ -38,7 +38,7 @@ die (const char *what)
   exit (EXIT_FAILURE);
 }
 
-/* libnbd calls it when the answer is there; 1: it is not requested again. */
+/* libnbd calls this when the answer has arrived. 1: libnbd retires the command. */
 static int
 done (void *user, int *error)
 {

@@ -1,5 +1,5 @@
-/* A filter of the original form that serves the disk from `shift=OFFSET` on: the least that a C filter can do to a
- * request, so that what is measured is the way through C and back.
+/* A filter of the original form that serves the disk from `shift=OFFSET` on. It does almost nothing with a request, so
+ * benchmarks measure the way through C and back.
  *
  * SPDX-License-Identifier: BSD-3-Clause
  */

@@ -1,6 +1,6 @@
 /**
- * How long 16 requests take together through a C filter that sleeps 100 ms in each, and how long another client of the
- * same server waits for an answer meanwhile.
+ * Measures how long 16 requests take together through a C filter that sleeps 100 ms in each, and how long another
+ * client of the same server waits for its answers meanwhile.
  *
  * usage: bun bench/sleepers.ts
  */

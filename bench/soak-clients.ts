@@ -1,4 +1,4 @@
-/** The clients of bench/soak.ts: those that vanish, and those that look whether all is as they left it. */
+/** The clients of bench/soak.ts: some vanish, others check that the disk still has their data. */
 import { type Export, NbdClient } from "#test/client";
 import type { Served } from "#test/server";
 
@@ -21,7 +21,7 @@ export interface Region {
   readonly length: number;
 }
 
-/** A client that is ready for requests. Rejects where it is turned away, and leaves then. */
+/** A client that is ready for requests. Rejects if the server refuses it. */
 export async function connected(server: Address): Promise<{ client: NbdClient; export: Export }> {
   const client = await NbdClient.connect({ unix: server.socket });
   try {
@@ -50,7 +50,7 @@ export const kinds = [
 ] as const;
 type Kind = (typeof kinds)[number];
 
-/** One client of a random kind. It changes nothing outside the region. Rejects where the server ends it. */
+/** Run one client of a random kind, which changes only the region. Rejects if the server refuses it. */
 export async function vanishing(server: Address, region: Region, random: Random): Promise<Kind> {
   const kind = random() < 0.1 ? pickProgram(random) : (kinds[below(random, 5)] ?? "raw");
   if (kind === "nbdsh" || kind === "nbdcopy") {
@@ -96,7 +96,7 @@ async function use(client: NbdClient, kind: Kind, region: Region, random: Random
   } else {
     for (let i = below(random, some); i > 0; i--) {
       const { error } = await client.reply();
-      // What follows a read is its data: it is not looked for where that is.
+      // The data of a read follows, which is not parsed here.
       if (error === 0) break;
     }
   }
@@ -138,7 +138,7 @@ while True:
         h.poll(-1)
 `;
 
-/** A real client's process that SIGKILL ends in the middle. */
+/** Run a real client, and kill it at a random time. */
 async function killed(
   kind: "nbdcopy" | "nbdsh",
   server: Address,
@@ -150,7 +150,7 @@ async function killed(
       ? ["nbdsh", "-u", server.uri, "-c", script(region)]
       : ["nbdcopy", server.uri, "null:"];
   const child = Bun.spawn(command, {
-    // The system's Python has libnbd's module.
+    // Only the system's Python has libnbd's module.
     env: { ...process.env, PATH: `/usr/bin:${process.env["PATH"] ?? ""}` },
     stdio: ["ignore", "ignore", "ignore"],
   });
@@ -165,12 +165,12 @@ function pause(ms: number): Promise<void> {
   });
 }
 
-// ---- clients that look
+// ---- clients that check
 
-/** Knows what must be in a region of the disk, because no other client writes there. */
+/** Writes to a region of the disk that no other client changes, and checks its content. */
 export class Keeper {
   readonly region: Region;
-  /** What went wrong. */
+  /** The mistakes found. */
   readonly wrong: string[] = [];
   readonly #model: Uint8Array;
   readonly #random: Random;
@@ -187,10 +187,10 @@ export class Keeper {
     return this.#writable;
   }
 
-  /** Connect, change something, read all of it back, and leave: politely or not. */
+  /** Connect, make some changes, read everything back, and leave, with a disconnect request or without. */
   async visit(server: Address): Promise<void> {
     const ready = await connected(server).catch(() => undefined);
-    // The limit filter, or a server under load, may turn us away.
+    // The limit filter, or a server under load, may refuse the client.
     if (ready === undefined) return;
     const { client, export: found } = ready;
     try {
@@ -209,7 +209,7 @@ export class Keeper {
     }
   }
 
-  /** At first anything may be there. */
+  /** Read the initial content, which may be anything. */
   async #learn(client: NbdClient): Promise<void> {
     for (const [offset, count] of pieces(this.region)) {
       const { error, data } = await client.ask({ type: READ, offset: BigInt(offset), count });
@@ -252,7 +252,7 @@ export class Keeper {
       if (error !== 0) this.wrong.push(`a read at ${offset} failed with ${error}`);
       else if (!Buffer.from(this.#model.buffer, at, count).equals(data)) {
         const first = data.findIndex((byte, i) => byte !== this.#model[at + i]);
-        this.wrong.push(`other data than was written, from ${offset + first} on`);
+        this.wrong.push(`data differs from the written data, from ${offset + first} on`);
       }
     }
   }

@@ -6,7 +6,7 @@ import { filters as recipes, plugins as genuinePlugins } from "../test/stock/sta
 export interface SoakStack {
   /** Filters, plugin and parameters, in which FOLDER stands for the server's folder. */
   readonly args: readonly string[];
-  /** The same with short names, to be read by people. */
+  /** The same with short names, for the report. */
   readonly line: string;
 }
 
@@ -20,7 +20,7 @@ interface Part {
 
 const nbdkit1_2 = { THREAD_MODEL: "NBDKIT_THREAD_MODEL_PARALLEL" };
 
-/** What is written through them is what is read through them, at the same place. */
+/** Filters through which written data reads back at the same offset. */
 const genuine: Readonly<Record<string, readonly (readonly string[])[]>> = {
   ...Object.fromEntries(
     [
@@ -82,7 +82,7 @@ interface Plugin extends Part {
 
 const DISK = "2M";
 
-/** `serve` makes FOLDER/disk, of 2 MiB. */
+/** bench/soak.ts creates FOLDER/disk, of 2 MiB. */
 const plugins: readonly Plugin[] = [
   ...["native:memory", "memory"].map((name) => whole(name, [`size=${DISK}`])),
   ...["native:file", "file"].map((name) => whole(name, ["FOLDER/disk"])),
@@ -104,7 +104,7 @@ function whole(name: string, params: readonly string[]): Plugin {
   return { name, line: name, params, arg: () => name };
 }
 
-/** It takes only the data that it has already, and fails writes of any other: so no client may write. */
+/** A plugin that fails writes of other data than it has, so that clients must not write. */
 function checking(name: string, params: readonly string[]): Plugin {
   return { ...whole(name, params), line: `-r ${name}`, options: ["-r"] };
 }
@@ -138,13 +138,13 @@ function randomFilter(random: Random): Part {
   return { name, arg: () => name, params: pick(random, ours[name] ?? [[]]) };
 }
 
-/** Why two filters are not in one stack: the first above the second. */
+/** Pairs of filters that a stack must not have, the first above the second. */
 const apart: readonly (readonly [above: string, below: string])[] = [
   // multi-conn of 1.32.5 fails in finalize when a client leaves.
   ["delay", "multi-conn"],
 ];
 
-/** A stack of one to five filters. Each name is there once: parameters go to the first that takes them. */
+/** A stack of one to five different filters, since parameters go to the first filter that accepts them. */
 export async function randomStack(random: Random): Promise<SoakStack> {
   const wanted = 1 + Math.floor(random() * 5);
   const parts: Part[] = [];

@@ -33,12 +33,12 @@ const life = Number(values.life);
 const VANISHING = 10;
 const KEEPERS = 2;
 
-/** A life is looked at so often: after the first part what it holds is what later parts are compared with. */
+/** A server is measured this often. Later parts are compared with the first one. */
 const PARTS = 5;
 
-/** More than these is a leak, or looks like one. */
+/** More growth looks like a leak. */
 const MORE_RSS_KIB = 48 * 1024;
-const MORE_THREADS = 72; // idle request threads are kept, and a module may have a few
+const MORE_THREADS = 72; // the server keeps idle request threads, and modules may have some
 
 interface Held {
   readonly rssKiB: number;
@@ -58,7 +58,7 @@ function held(pid: number, temporary: string): Held {
   };
 }
 
-/** What it holds once it has noticed that all clients are gone: for a second no descriptor comes or goes. */
+/** What the server holds once it has closed all clients: the number of descriptors must not change for a second. */
 async function settled(pid: number, temporary: string): Promise<Held> {
   let last = held(pid, temporary);
   for (let same = 0; same < 10;) {
@@ -72,11 +72,11 @@ async function settled(pid: number, temporary: string): Promise<Held> {
 
 interface Counts {
   clients: number;
-  turnedAway: number;
+  refused: number;
   visits: number;
 }
 
-/** Clients of all kinds at once, until the time is over. */
+/** Run clients of all kinds at once until the time is over. */
 async function crowd(
   server: Served,
   keepers: readonly Keeper[],
@@ -88,7 +88,7 @@ async function crowd(
   const vanish = async () => {
     while (performance.now() < until && server.process.exitCode === null) {
       counts.clients++;
-      await vanishing(server, rest, random).catch(() => void counts.turnedAway++);
+      await vanishing(server, rest, random).catch(() => void counts.refused++);
     }
   };
   const look = async (keeper: Keeper) => {
@@ -100,7 +100,7 @@ async function crowd(
   await Promise.all([...Array.from({ length: VANISHING }, vanish), ...keepers.map(look)]);
 }
 
-/** What is suspicious about one server's life. */
+/** Run one server, and return what is suspicious. */
 async function soak(
   stack: SoakStack,
   random: () => number,
@@ -127,7 +127,7 @@ async function watched(
   const { pid } = server.process;
   const { client, export: found } = await connected(server);
   client.terminate();
-  // The keepers have the first half, without its last block: a filter may deal with whole blocks of 128 KiB.
+  // The keepers have the first half without its last 128 KiB, since filters may change whole blocks of that size.
   const half = Math.floor(Number(found.size) / 2);
   const each = Math.floor((half - (1 << 17)) / KEEPERS);
   const keepers = Array.from(
@@ -136,7 +136,7 @@ async function watched(
   );
   const rest = { start: half, length: Number(found.size) - half };
   const idle = await settled(pid, temporary);
-  const counts: Counts = { clients: 0, turnedAway: 0, visits: 0 };
+  const counts: Counts = { clients: 0, refused: 0, visits: 0 };
   const samples: Held[] = [];
   for (let part = 0; part < PARTS; part++) {
     await crowd(server, keepers, rest, random, counts);
@@ -147,12 +147,12 @@ async function watched(
   const wrong = keepers.flatMap((keeper) => [...new Set(keeper.wrong)].slice(0, 5));
   if (code !== 0) wrong.push(`exit status ${code}: ${stderr.slice(-2000)}`);
   wrong.push(...more(idle, samples));
-  const clients = `${counts.clients} clients, ${counts.turnedAway} turned away, ${counts.visits} visits`;
+  const clients = `${counts.clients} clients, ${counts.refused} refused, ${counts.visits} visits`;
   const text = `${clients}${keepers[0]?.writable === false ? ", readonly" : ""}; ${shown(samples)}`;
   return { text, wrong };
 }
 
-/** What grows. Memory goes up and down by itself: it is suspicious where it was never less than the part before. */
+/** What has grown. Memory goes up and down by itself, so it is only suspicious if it never went down. */
 function more(idle: Held, samples: readonly Held[]): string[] {
   const [first = idle] = samples;
   const last = samples.at(-1) ?? idle;
@@ -178,7 +178,7 @@ const end = performance.now() + seconds * 1000;
 let bad = 0;
 for (let i = 0; performance.now() < end; i++) {
   const number = values.only === undefined ? i : Number(values.only);
-  // Each chain has a seed of its own, so that it can be had again without those before it.
+  // Each chain has a seed of its own, so that it can be repeated alone.
   const random = randomFrom(Number(values.seed) * 1000 + number);
   const stack =
     positionals.length > 0
@@ -193,5 +193,5 @@ for (let i = 0; performance.now() < end; i++) {
   if (wrong.length > 0) bad++;
   if (values.only !== undefined) break;
 }
-process.stdout.write(`${bad === 0 ? "all was well" : `${bad} servers with something wrong`}\n`);
+process.stdout.write(`${bad === 0 ? "no mistakes" : `${bad} servers with mistakes`}\n`);
 process.exitCode = bad === 0 ? 0 : 1;

@@ -1,7 +1,7 @@
 /**
- * What TLS costs, here and in nbdkit: copies of 256 MiB by nbdcopy and random reads of 4 KiB at a depth of 32, the time
- * they take and the server's share of the processor. Rounds alternate between the servers. The certificates are made
- * for it, and removed with all else.
+ * Measures the cost of TLS, here and in nbdkit: the time and the server's processor time of copies of 256 MiB by
+ * nbdcopy, and of random reads of 4 KiB at a depth of 32. Rounds alternate between the servers. The certificates are
+ * temporary.
  *
  * usage: bun bench/tls.ts [ROUNDS]
  */
@@ -20,7 +20,7 @@ const rounds = Number(process.argv[2] ?? 5);
 const servers = { ours: {}, nbdkit: { program: ["nbdkit"] } } as const;
 type Name = keyof typeof servers;
 
-/** Of one run: what is to be compared. Less is better. */
+/** The figures of one run, by name. Less is better. */
 type Figures = Readonly<Record<string, number>>;
 
 for (const name of ["certtool", "nbdcopy", "nbdkit"]) {
@@ -47,7 +47,7 @@ for (let i = 0; i < rounds; i++) {
 }
 report();
 
-/** Pieces that all differ, so that nothing could be left out. */
+/** An image whose pieces all differ, so that missing ones are detected. */
 function imageBytes(): Uint8Array {
   const piece = crypto.getRandomValues(new Uint8Array(65536));
   const bytes = new Uint8Array(MiB << 20);
@@ -59,7 +59,7 @@ function imageBytes(): Uint8Array {
   return bytes;
 }
 
-/** The client for small reads, if libnbd's header is here. */
+/** The client for small reads, if libnbd's header is installed. */
 async function compiledReader(): Promise<string | undefined> {
   const program = join(folder, "reads");
   const source = join(import.meta.dir, "reads.c");
@@ -72,12 +72,12 @@ async function compiledReader(): Promise<string | undefined> {
   }
 }
 
-/** A server, which starts anew. */
+/** A new server. */
 function started(name: Name, option: string): Promise<Served> {
   return serve(["--tls=require", option, "memory", `${MiB}M`], servers[name]);
 }
 
-/** Copies to the server and back. */
+/** The figures of copies to the server and back. */
 async function copied(
   server: Served,
   uri: string,
@@ -121,12 +121,12 @@ async function withCertificates(name: Name): Promise<Figures> {
   const back = join(folder, "back");
   await measured(server, ["nbdcopy", uri, back]);
   if (!readFileSync(back).equals(Buffer.from(whole.buffer))) {
-    throw new Error(`${name}: what came back is not what was written`);
+    throw new Error(`${name}: the copy differs from the image`);
   }
   return figures;
 }
 
-/** Run a client, and tell what it printed, the time it took, and what the server worked meanwhile. */
+/** Run a client. Returns its output, the time it took, and the server's processor time meanwhile. */
 async function measured(server: Served, words: readonly string[]) {
   const before = cpuMs(server.process.pid);
   const start = performance.now();

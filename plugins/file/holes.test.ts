@@ -24,7 +24,7 @@ const hole = EXTENT_HOLE | EXTENT_ZERO;
 
 describe("holes", () => {
   test("are distinguished from data up to the end of the range or beyond", () => {
-    const { file, said } = striped(100n, 1000n);
+    const { file, recorded } = striped(100n, 1000n);
     const extents = new Extents(50n, 1000n);
     addHoles(file, 200, 50n, 0, extents);
     expect(told(extents)).toEqual([
@@ -32,15 +32,15 @@ describe("holes", () => {
       [100n, 100n, 0],
       [200n, 100n, hole],
     ]);
-    expect(said).toEqual(["seekNow data 50", "seekNow hole 100", "seekNow data 200"]);
+    expect(recorded).toEqual(["seekNow data 50", "seekNow hole 100", "seekNow data 200"]);
   });
 
   test("REQ_ONE stops the search after one extent", () => {
-    const { file, said } = striped(100n, 1000n);
+    const { file, recorded } = striped(100n, 1000n);
     const extents = new Extents(150n, 1000n);
     addHoles(file, 800, 150n, FLAG_REQ_ONE, extents);
     expect(told(extents)).toEqual([[150n, 50n, 0]]);
-    expect(said).toEqual(["seekNow data 150", "seekNow hole 150"]);
+    expect(recorded).toEqual(["seekNow data 150", "seekNow hole 150"]);
   });
 
   test("are searched up to a limit", () => {
@@ -51,9 +51,9 @@ describe("holes", () => {
   });
 
   test("in a file that keeps changing do not block the server", () => {
-    const { file, said } = fakeFile({ seekNow: (_to: string, at: bigint) => at });
+    const { file, recorded } = fakeFile({ seekNow: (_to: string, at: bigint) => at });
     addHoles(file, 100, 0n, 0, new Extents(0n, 100n));
-    expect(said.length).toBe(4096);
+    expect(recorded.length).toBe(4096);
   });
 
   test("end at the end of the file, even if it became shorter", async () => {
@@ -85,11 +85,11 @@ describe("holes", () => {
     const { file } = fakeFile({ seekNow: failing("EIO") });
     const go = () => addHoles(file, 100, 0n, 0, new Extents(0n, 100n));
     expect(await errnoOf(go)).toBe("EIO");
-    expect(go).toThrow("fake.img: said the test");
+    expect(go).toThrow("fake.img: the test makes it fail");
   });
 
   test("are searched on another thread if the file system may wait", async () => {
-    const { file, said } = fakeFile({ seek: (_to: string, at: bigint) => at + 100n }, remote);
+    const { file, recorded } = fakeFile({ seek: (_to: string, at: bigint) => at + 100n }, remote);
     const extents = new Extents(0n, 1000n);
     await addHoles(file, 150, 0n, 0, extents);
     expect(told(extents)).toEqual([
@@ -97,7 +97,7 @@ describe("holes", () => {
       [100n, 100n, 0],
     ]);
     expect(await tellsHoles(file)).toBe(true);
-    expect(said).toEqual(["seek data 0", "seek hole 100", "seek hole 0"]);
+    expect(recorded).toEqual(["seek data 0", "seek hole 100", "seek hole 0"]);
   });
 
   test("are reported if the file system knows them", () => {

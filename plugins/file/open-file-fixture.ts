@@ -10,17 +10,17 @@ import { syncer } from "./syncer.ts";
 
 type Fakes = { [K in keyof Calls]?: (...args: never[]) => unknown };
 
-/** `said` lists the calls, e.g. "punchHole 0 4096". A fake may throw; calls without a fake succeed. */
+/** `recorded` lists the calls, e.g. "punchHole 0 4096". A fake may throw; calls without a fake succeed. */
 export function fakeFile(
   fakes: Fakes = {},
   overrides: Partial<OpenFile> = {},
-): { file: OpenFile; said: string[] } {
-  const said: string[] = [];
+): { file: OpenFile; recorded: string[] } {
+  const recorded: string[] = [];
   const calls = new Proxy({} as Calls, {
     get(_target, name: keyof Calls) {
       return (_fd: number, ...args: unknown[]) => {
         const [first, second] = args.map((it) => (it instanceof Uint8Array ? it.length : it));
-        said.push([name, first, second].filter((it) => it !== undefined).join(" "));
+        recorded.push([name, first, second].filter((it) => it !== undefined).join(" "));
         // The casts are correct in tests: a fake has its call's parameters or fewer.
         const fake = fakes[name] as ((...all: unknown[]) => unknown) | undefined;
         const go = () => (fake === undefined ? usual(name, args) : fake(...args));
@@ -44,7 +44,7 @@ export function fakeFile(
     lacks: new Set(),
     ...overrides,
   };
-  return { file, said };
+  return { file, recorded };
 }
 
 /** Transfers are complete. */
@@ -57,7 +57,7 @@ function usual(name: keyof Calls, args: readonly unknown[]): unknown {
 /** A fake that always fails with `errno`. */
 export function failing(errno: ConstructorParameters<typeof NbdError>[0]): () => never {
   return () => {
-    throw new NbdError(errno, "said the test");
+    throw new NbdError(errno, "the test makes it fail");
   };
 }
 

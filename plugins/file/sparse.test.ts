@@ -12,22 +12,22 @@ const unsupported = failing("EOPNOTSUPP");
 
 describe("zeroing a regular file", () => {
   test("zeroes the range if the space must stay reserved", async () => {
-    const { file, said } = fakeFile();
+    const { file, recorded } = fakeFile();
     await zeroFast(file, 512, 1024n, 0);
-    expect(said).toEqual(["zeroRange 1024 512"]);
+    expect(recorded).toEqual(["zeroRange 1024 512"]);
   });
 
   test("makes a hole if the client allows it", async () => {
-    const { file, said } = fakeFile();
+    const { file, recorded } = fakeFile();
     await zeroFast(file, 512, 1024n, FLAG_MAY_TRIM);
-    expect(said).toEqual(["punchHole 1024 512"]);
+    expect(recorded).toEqual(["punchHole 1024 512"]);
   });
 
   test("makes a hole and allocates it if the range cannot be zeroed, and does not try again", async () => {
-    const { file, said } = fakeFile({ zeroRange: unsupported });
+    const { file, recorded } = fakeFile({ zeroRange: unsupported });
     await zeroFast(file, 512, 0n, 0);
     await zeroFast(file, 512, 512n, 0);
-    expect(said).toEqual([
+    expect(recorded).toEqual([
       "zeroRange 0 512",
       "punchHole 0 512",
       "allocate 0 512",
@@ -37,11 +37,11 @@ describe("zeroing a regular file", () => {
   });
 
   test("leaves zeroes to the chain if no call works, and then tries none", async () => {
-    const { file, said } = fakeFile({ zeroRange: unsupported, punchHole: unsupported });
+    const { file, recorded } = fakeFile({ zeroRange: unsupported, punchHole: unsupported });
     expect(await errnoOf(() => zeroFast(file, 512, 0n, FLAG_MAY_TRIM))).toBe("EOPNOTSUPP");
-    expect(said).toEqual(["punchHole 0 512", "zeroRange 0 512"]);
+    expect(recorded).toEqual(["punchHole 0 512", "zeroRange 0 512"]);
     expect(await errnoOf(() => zeroFast(file, 512, 0n, FLAG_FAST_ZERO))).toBe("EOPNOTSUPP");
-    expect(said.length).toBe(2);
+    expect(recorded.length).toBe(2);
   });
 
   test("leaves zeroes to the chain if space cannot be allocated", async () => {
@@ -51,9 +51,9 @@ describe("zeroing a regular file", () => {
   });
 
   test.each(["ENOSPC", "EIO", "EPERM", "EBUSY"] as const)("reports %s", async (errno) => {
-    const { file, said } = fakeFile({ zeroRange: failing(errno) });
+    const { file, recorded } = fakeFile({ zeroRange: failing(errno) });
     expect(await errnoOf(() => zeroFast(file, 512, 0n, 0))).toBe(errno);
-    expect(said).toEqual(["zeroRange 0 512"]);
+    expect(recorded).toEqual(["zeroRange 0 512"]);
   });
 });
 
@@ -61,25 +61,25 @@ describe("zeroing a block device", () => {
   const device = { sector: 512 };
 
   test("uses the device's own way, and BLKZEROOUT after it", async () => {
-    const { file, said } = fakeFile({ zeroRange: unsupported }, device);
+    const { file, recorded } = fakeFile({ zeroRange: unsupported }, device);
     await zeroFast(file, 512, 0n, 0);
-    expect(said).toEqual(["zeroRange 0 512", "zeroDevice 0 512"]);
+    expect(recorded).toEqual(["zeroRange 0 512", "zeroDevice 0 512"]);
   });
 
   test.each([
     [511, 0n],
     [512, 1n],
   ])("leaves parts of sectors to the chain: %p bytes at %p", async (count, offset) => {
-    const { file, said } = fakeFile({}, device);
+    const { file, recorded } = fakeFile({}, device);
     expect(await errnoOf(() => zeroFast(file, count, offset, 0))).toBe("EOPNOTSUPP");
-    expect(said).toEqual([]);
+    expect(recorded).toEqual([]);
   });
 
   test("tries the next way if the device is busy, and the first way again next time", async () => {
-    const { file, said } = fakeFile({ punchHole: failing("EBUSY") }, device);
+    const { file, recorded } = fakeFile({ punchHole: failing("EBUSY") }, device);
     await zeroFast(file, 512, 0n, FLAG_MAY_TRIM);
     await zeroFast(file, 512, 0n, FLAG_MAY_TRIM);
-    expect(said).toEqual([
+    expect(recorded).toEqual([
       "punchHole 0 512",
       "zeroRange 0 512",
       "punchHole 0 512",
@@ -88,36 +88,36 @@ describe("zeroing a block device", () => {
   });
 
   test("refuses a fast zero that might write zeroes", async () => {
-    const { file, said } = fakeFile({ punchHole: unsupported }, device);
+    const { file, recorded } = fakeFile({ punchHole: unsupported }, device);
     const flags = FLAG_MAY_TRIM | FLAG_FAST_ZERO;
     expect(await errnoOf(() => zeroFast(file, 512, 0n, flags))).toBe("EOPNOTSUPP");
-    expect(said).toEqual(["punchHole 0 512"]);
+    expect(recorded).toEqual(["punchHole 0 512"]);
   });
 });
 
 describe("trimming", () => {
   test("makes a hole in a regular file", async () => {
-    const { file, said } = fakeFile();
+    const { file, recorded } = fakeFile();
     await trimRange(file, 10, 3n);
-    expect(said).toEqual(["punchHole 3 10"]);
+    expect(recorded).toEqual(["punchHole 3 10"]);
   });
 
   test("does nothing without support of the file system", async () => {
-    const { file, said } = fakeFile({ punchHole: unsupported });
+    const { file, recorded } = fakeFile({ punchHole: unsupported });
     await trimRange(file, 10, 3n);
     await trimRange(file, 10, 3n);
-    expect(said).toEqual(["punchHole 3 10"]);
+    expect(recorded).toEqual(["punchHole 3 10"]);
   });
 
   test("waits for an outstanding write of the same range", async () => {
     const first = Promise.withResolvers<number>();
-    const { file, said } = fakeFile({ pwrite: () => first.promise }, remote);
+    const { file, recorded } = fakeFile({ pwrite: () => first.promise }, remote);
     const both = [writeFully(file, new Uint8Array(10), 0n), trimRange(file, 10, 5n)];
     await trimRange(file, 10, 20n);
-    expect(said).toEqual(["pwrite 10 0", "punchHole 20 10"]);
+    expect(recorded).toEqual(["pwrite 10 0", "punchHole 20 10"]);
     first.resolve(10);
     await Promise.all(both);
-    expect(said[2]).toBe("punchHole 5 10");
+    expect(recorded[2]).toBe("punchHole 5 10");
   });
 
   test("reports an error of the disk", async () => {
@@ -126,9 +126,9 @@ describe("trimming", () => {
   });
 
   test("discards whole sectors of a device if it cannot punch holes", async () => {
-    const { file, said } = fakeFile({ punchHole: unsupported }, { sector: 512 });
+    const { file, recorded } = fakeFile({ punchHole: unsupported }, { sector: 512 });
     await trimRange(file, 2000, 100n);
     await trimRange(file, 500, 100n);
-    expect(said).toEqual(["punchHole 512 1536", "discardDevice 512 1536"]);
+    expect(recorded).toEqual(["punchHole 512 1536", "discardDevice 512 1536"]);
   });
 });

@@ -12,9 +12,9 @@ const large = () => new Uint8Array((1 << 20) + 1);
 
 describe("reading", () => {
   test("answers at once if the data is in memory", () => {
-    const { file, said } = fakeFile();
+    const { file, recorded } = fakeFile();
     expect(readFully(file, buf(), 7n)).toBeUndefined();
-    expect(said).toEqual(["preadNow 100 7"]);
+    expect(recorded).toEqual(["preadNow 100 7"]);
   });
 
   test.each([
@@ -22,22 +22,25 @@ describe("reading", () => {
     ["an empty answer of Linux 5.9", 0, "preadPooled 100 7"],
     ["the first part", 60, "preadPooled 40 67"],
   ])("fetches the rest on another thread: %s", async (_what, count, rest) => {
-    const { file, said } = fakeFile({ preadNow: () => count });
+    const { file, recorded } = fakeFile({ preadNow: () => count });
     await readFully(file, buf(), 7n);
-    expect(said).toEqual(["preadNow 100 7", rest]);
+    expect(recorded).toEqual(["preadNow 100 7", rest]);
   });
 
   test("continues after short reads", async () => {
-    const { file, said } = fakeFile({ preadNow: () => -1, preadPooled: () => Promise.resolve(50) });
+    const { file, recorded } = fakeFile({
+      preadNow: () => -1,
+      preadPooled: () => Promise.resolve(50),
+    });
     await readFully(file, buf(), 0n);
-    expect(said).toEqual(["preadNow 100 0", "preadPooled 100 0", "preadPooled 50 50"]);
+    expect(recorded).toEqual(["preadNow 100 0", "preadPooled 100 0", "preadPooled 50 50"]);
   });
 
   test("uses another thread if the kernel cannot tell, and does not try again", async () => {
-    const { file, said } = fakeFile({ preadNow: failing("EOPNOTSUPP") });
+    const { file, recorded } = fakeFile({ preadNow: failing("EOPNOTSUPP") });
     await readFully(file, buf(), 0n);
     await readFully(file, buf(), 100n);
-    expect(said).toEqual(["preadNow 100 0", "preadPooled 100 0", "preadPooled 100 100"]);
+    expect(recorded).toEqual(["preadNow 100 0", "preadPooled 100 0", "preadPooled 100 100"]);
   });
 
   test("avoids Bun's few threads while a read hangs there, and if a disk is slow", async () => {
@@ -45,7 +48,7 @@ describe("reading", () => {
     const first = Promise.withResolvers<number>();
     const preadPooled = (part: Uint8Array, at: bigint) => (at === 0n ? first.promise : part.length);
     const pace = new Pace("disk", () => now);
-    const { file, said } = fakeFile({ preadNow: () => -1, preadPooled }, { pace });
+    const { file, recorded } = fakeFile({ preadNow: () => -1, preadPooled }, { pace });
     const hanging = readFully(file, buf(), 0n);
     await readFully(file, buf(), 100n);
     now += 51;
@@ -55,7 +58,7 @@ describe("reading", () => {
     await readFully(file, buf(), 300n);
     now += 5000;
     await readFully(file, buf(), 400n);
-    expect(said.filter((it) => !it.startsWith("preadNow"))).toEqual([
+    expect(recorded.filter((it) => !it.startsWith("preadNow"))).toEqual([
       "preadPooled 100 0",
       "preadPooled 100 100",
       "pread 100 200",
@@ -66,10 +69,10 @@ describe("reading", () => {
 
   test("reads at once if the kernel cannot tell but all data is in memory", () => {
     const fakes = { preadNow: failing("EOPNOTSUPP"), preadSync: () => 50 };
-    const { file, said } = fakeFile(fakes, inMemory);
+    const { file, recorded } = fakeFile(fakes, inMemory);
     expect(readFully(file, buf(), 0n)).toBeUndefined();
     expect(readFully(file, new Uint8Array(50), 0n)).toBeUndefined();
-    expect(said).toEqual([
+    expect(recorded).toEqual([
       "preadNow 100 0",
       "preadSync 100 0",
       "preadSync 50 50",
@@ -78,9 +81,9 @@ describe("reading", () => {
   });
 
   test("moves large ranges on another thread", async () => {
-    const { file, said } = fakeFile();
+    const { file, recorded } = fakeFile();
     await readFully(file, large(), 0n);
-    expect(said).toEqual(["pread 1048577 0"]);
+    expect(recorded).toEqual(["pread 1048577 0"]);
   });
 
   test.each(["preadNow", "preadPooled", "preadSync"] as const)(
@@ -106,38 +109,38 @@ test("EAGAIN of the file system is EIO to clients", async () => {
 
 describe("writing", () => {
   test("continues after short writes", () => {
-    const { file, said } = fakeFile({ pwriteSync: () => 50 }, inMemory);
+    const { file, recorded } = fakeFile({ pwriteSync: () => 50 }, inMemory);
     expect(writeFully(file, buf(), 7n)).toBeUndefined();
-    expect(said).toEqual(["pwriteSync 100 7", "pwriteSync 50 57"]);
+    expect(recorded).toEqual(["pwriteSync 100 7", "pwriteSync 50 57"]);
   });
 
   const block = () => new Uint8Array(4096);
 
   test("writes whole blocks of a disk at once", () => {
-    const { file, said } = fakeFile();
+    const { file, recorded } = fakeFile();
     expect(writeFully(file, block(), 8192n)).toBeUndefined();
-    expect(said).toEqual(["pwriteSync 4096 8192"]);
+    expect(recorded).toEqual(["pwriteSync 4096 8192"]);
   });
 
   test.each([
     ["the first block", 100n, ["preadNow 1 100"]],
     ["the last block", 8192n, ["preadNow 1 8291"]],
   ])("uses another thread where %s has to be read first", async (_what, at, asked) => {
-    const { file, said } = fakeFile({ preadNow: () => -1 });
+    const { file, recorded } = fakeFile({ preadNow: () => -1 });
     await writeFully(file, buf(), at);
-    expect(said).toEqual([...asked, `pwrite 100 ${at}`]);
+    expect(recorded).toEqual([...asked, `pwrite 100 ${at}`]);
   });
 
   test("writes part of a block at once if the block is in memory", () => {
-    const { file, said } = fakeFile();
+    const { file, recorded } = fakeFile();
     expect(writeFully(file, buf(), 100n)).toBeUndefined();
-    expect(said).toEqual(["preadNow 1 100", "preadNow 1 199", "pwriteSync 100 100"]);
+    expect(recorded).toEqual(["preadNow 1 100", "preadNow 1 199", "pwriteSync 100 100"]);
   });
 
   test("uses another thread if the file system may wait", async () => {
-    const { file, said } = fakeFile({}, remote);
+    const { file, recorded } = fakeFile({}, remote);
     await writeFully(file, block(), 8192n);
-    expect(said).toEqual(["pwrite 4096 8192"]);
+    expect(recorded).toEqual(["pwrite 4096 8192"]);
   });
 
   test("uses another thread for a while after the disk was slow", async () => {
@@ -147,13 +150,13 @@ describe("writing", () => {
       now += takes;
       return part.length;
     };
-    const { file, said } = fakeFile({ pwriteSync }, { pace: new Pace("disk", () => now) });
+    const { file, recorded } = fakeFile({ pwriteSync }, { pace: new Pace("disk", () => now) });
     expect(writeFully(file, block(), 0n)).toBeUndefined();
     takes = 0;
     await writeFully(file, block(), 4096n);
     now += 5000;
     expect(writeFully(file, block(), 8192n)).toBeUndefined();
-    expect(said).toEqual(["pwriteSync 4096 0", "pwrite 4096 4096", "pwriteSync 4096 8192"]);
+    expect(recorded).toEqual(["pwriteSync 4096 0", "pwrite 4096 4096", "pwriteSync 4096 8192"]);
   });
 
   test("continues with other threads as long as they are slow", async () => {
@@ -163,33 +166,36 @@ describe("writing", () => {
       return part.length;
     };
     const pwriteSync = (part: Uint8Array) => pwrite(part);
-    const { file, said } = fakeFile({ pwrite, pwriteSync }, { pace: new Pace("disk", () => now) });
+    const { file, recorded } = fakeFile(
+      { pwrite, pwriteSync },
+      { pace: new Pace("disk", () => now) },
+    );
     expect(writeFully(file, block(), 0n)).toBeUndefined();
     for (let i = 0; i < 3; i++) {
       now += 4900;
       await writeFully(file, block(), 0n);
     }
-    expect(said.slice(1)).toEqual(Array.from({ length: 3 }, () => "pwrite 4096 0"));
+    expect(recorded.slice(1)).toEqual(Array.from({ length: 3 }, () => "pwrite 4096 0"));
   });
 
   test("a write waits only for an outstanding write of the same range", async () => {
     const first = Promise.withResolvers<number>();
     const pwrite = (part: Uint8Array, at: bigint) => (at === 0n ? first.promise : part.length);
-    const { file, said } = fakeFile({ pwrite });
+    const { file, recorded } = fakeFile({ pwrite });
     const both = [writeFully(file, large(), 0n), writeFully(file, block(), 1n << 20n)];
     expect(writeFully(file, block(), 2n << 20n)).toBeUndefined();
-    expect(said).toEqual(["pwrite 1048577 0", "pwriteSync 4096 2097152"]);
+    expect(recorded).toEqual(["pwrite 1048577 0", "pwriteSync 4096 2097152"]);
     first.resolve(large().length);
     await Promise.all(both);
-    expect(said[2]).toBe("pwrite 4096 1048576");
+    expect(recorded[2]).toBe("pwrite 4096 1048576");
   });
 
   test("moves large ranges on another thread, and continues after short writes", async () => {
-    const { file, said } = fakeFile({
+    const { file, recorded } = fakeFile({
       pwrite: (part: Uint8Array) => Promise.resolve(Math.min(part.length, 1 << 20)),
     });
     await writeFully(file, large(), 0n);
-    expect(said).toEqual(["pwrite 1048577 0", "pwrite 1 1048576"]);
+    expect(recorded).toEqual(["pwrite 1048577 0", "pwrite 1 1048576"]);
   });
 
   test("reports ENOSPC after a short write", async () => {
