@@ -1,6 +1,7 @@
 /**
  * Measures the bytes of the C heap that each client leaves behind, by layer: all genuine filters, filters of the first
- * releases, ours, and plugins. The same chain is measured in nbdkit, if it can run it, to find out whose bytes they are.
+ * releases, ours, and plugins. nbdkit is measured with the same chain, if it can run it, to find out whose bytes they
+ * are.
  *
  * usage: bun bench/leaks.ts [--clients=300] [NAME...]
  */

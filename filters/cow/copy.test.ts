@@ -1,4 +1,4 @@
-/** Properties of the copy against a plain array. A failure prints the seed: fast-check reports it. */
+/** Compares the copy with a plain array. A failure prints fast-check's seed. */
 import { describe, expect, test } from "bun:test";
 import { openSync } from "node:fs";
 
@@ -14,7 +14,7 @@ import { gate, settled } from "./gate-fixture.ts";
 import { Overlay } from "./overlay.ts";
 
 const block = 4096;
-/** The last block is a short one. */
+/** The last block is shorter. */
 const size = 12 * block + 1000;
 const original = Uint8Array.from({ length: size }, (_, at) => 1 + ((at * 7 + (at >> 9)) % 100));
 
@@ -25,7 +25,7 @@ interface Operation {
   readonly byte: number;
 }
 
-/** Ranges that like the borders of blocks and of the disk. */
+/** Ranges, often at the borders of blocks and of the disk. */
 const edge = fc
   .tuple(fc.nat(13), fc.constantFrom(-512, -1, 0, 1, 512, 1000))
   .map(([number, by]) => Math.min(size, Math.max(0, number * block + by)));
@@ -53,7 +53,7 @@ function start(next: NextOps, { kind, offset, count, byte }: Operation, buf: Uin
   }
 }
 
-/** What the operation leaves in its range, or undefined where it changes nothing. */
+/** The byte that the operation leaves in its range, or undefined if it changes nothing. */
 function leaves({ kind, byte }: Operation): number | undefined {
   if (kind === "pwrite") return byte;
   return kind === "trim" || kind === "zero" ? 0 : undefined;
@@ -142,8 +142,8 @@ describe("many requests at the same time", () => {
   });
 
   /**
-   * Each byte that was read is the old one or what some request of the batch leaves; if `isFinal`,
-   * old only where none does.
+   * Expect each read byte to be the old one or that of some request of the batch. With `isFinal`, only bytes that no
+   * request changes may be old.
    */
   function checkBytes(
     read: Operation,
@@ -160,7 +160,7 @@ describe("many requests at the same time", () => {
         .filter((byte) => byte !== undefined);
       const possible = isFinal && wanted.length > 0 ? wanted : [before[place], ...wanted];
       const byte = bytes?.[index];
-      // Comparing first is far faster than an expectation for each byte.
+      // One comparison is far faster than an expectation for each byte.
       if (!possible.includes(byte)) expect({ place, byte }).toEqual({ place, byte: possible[0] });
     }
   }

@@ -19,7 +19,7 @@ async function bytes(stack: Stack, offset: number, count: number): Promise<Uint8
   return buf;
 }
 
-/** What reached the layer below while `go` ran. */
+/** The requests that reached the layer below while `go` ran. */
 async function callsOf(stack: Stack, go: () => unknown): Promise<string[]> {
   stack.calls.length = 0;
   await go();
@@ -294,7 +294,7 @@ describe("the parameter cow-on-read", () => {
   });
 });
 
-/** The largest disk there is, full of 3. */
+/** The largest possible disk, full of 3. */
 const endless = defineFilter({
   name: "endless",
   getSize: () => 2n ** 63n - 1n,
@@ -330,7 +330,7 @@ test("the temporary file has no name while the server runs, and is closed when i
       try {
         return readlinkSync(`/proc/self/fd/${fd}`).startsWith(temp);
       } catch {
-        // The descriptor that listed the folder is gone.
+        // It was the descriptor of readdirSync.
         return false;
       }
     }).length;
@@ -349,7 +349,7 @@ test("the temporary file has no name while the server runs, and is closed when i
 });
 
 describe("extents", () => {
-  /** 16 blocks of 4096 bytes and 100 more bytes. The second block has data. */
+  /** 16 blocks of 4096 bytes, and 100 more bytes. The second block has data. */
   const sparse = () => new Uint8Array(65636).fill(1, 4096, 8192);
   const texts = { "cow-block-size": "4096" };
 

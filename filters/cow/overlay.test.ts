@@ -12,14 +12,14 @@ function temp() {
   return { folder, [Symbol.dispose]: () => rmSync(folder, { recursive: true }) };
 }
 
-/** Files of `folder` that this process has open, names or not. */
+/** The open files of this process in `folder`, with names or without. */
 function openIn(folder: string): string[] {
   return readdirSync("/proc/self/fd").flatMap((fd) => {
     try {
       const target = readlinkSync(`/proc/self/fd/${fd}`);
       return target.startsWith(folder) ? [target] : [];
     } catch {
-      // The descriptor that listed the folder is gone.
+      // It was the descriptor of readdirSync.
       return [];
     }
   });

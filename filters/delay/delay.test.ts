@@ -1,4 +1,4 @@
-/** Tests of the delay filter. Its clock is the test's, so that nothing here waits. */
+/** Tests of the delay filter. They control its clock, so no test waits. */
 import { describe, expect, test } from "bun:test";
 
 import { Extents, FLAG_FAST_ZERO, NbdError, type NextOps } from "#api";
@@ -6,7 +6,7 @@ import { above, configured, errnoOf, type StackOptions } from "#test/chain";
 
 import delay, { delayFilter } from "./delay.ts";
 
-/** A clock that stands still until it is told to go on. */
+/** A clock that only the test advances. */
 class Clock {
   now = 0;
   #timers: { readonly at: number; readonly wake: () => void }[] = [];
@@ -26,7 +26,7 @@ class Clock {
     return this.#timers.map(({ at }) => at).toSorted((a, b) => a - b);
   }
 
-  /** Go to `ms`, and let those that wake up run until they wait for something else. */
+  /** Advance to `ms`, and let the woken sleepers run until they wait again. */
   async goTo(ms: number): Promise<void> {
     this.now = ms;
     const due = this.#timers.filter(({ at }) => at <= ms);
@@ -36,7 +36,7 @@ class Clock {
   }
 }
 
-/** All promise jobs that can run have run. */
+/** Wait until all promise jobs that can run have run. */
 function settled(): Promise<void> {
   return new Promise((resolve) => {
     setImmediate(resolve);
@@ -60,7 +60,7 @@ const kinds = {
   flush: (next: NextOps) => next.flush(0),
 } as const;
 
-/** Which kinds of request wait, and until when. */
+/** The kinds of request that wait, and their times. */
 async function waits(texts: Readonly<Record<string, string>>): Promise<Record<string, number>> {
   const found: Record<string, number> = {};
   for (const [kind, send] of Object.entries(kinds)) {
@@ -69,7 +69,7 @@ async function waits(texts: Readonly<Record<string, string>>): Promise<Record<st
     await settled();
     for (const at of clock.waiting) {
       found[kind] = at;
-      // Not a request reaches the disk before its time.
+      // No request reaches the disk before its time.
       expect(stack.calls).toEqual([]);
       await clock.goTo(at - 1);
       expect(stack.calls).toEqual([]);
@@ -139,7 +139,7 @@ describe("parameters", () => {
 
 describe("fast zero requests", () => {
   const fast = (next: NextOps) => next.zero(512, 0n, FLAG_FAST_ZERO);
-  /** What `delay-fast-zero=false` has nothing to refuse about. */
+  /** Parameters without a delay of zeroes, so that `delay-fast-zero=false` refuses nothing. */
   const untouched = [
     {},
     { rdelay: "1" },
@@ -291,7 +291,7 @@ describe("requests", () => {
     const write = Promise.try(() => next.pwrite(new Uint8Array(1), 0n, 0));
     await settled();
     expect(clock.waiting).toEqual([...Array.from({ length: 100 }, () => 1000), 2000]);
-    // What has no delay overtakes them all.
+    // A request without a delay overtakes them all.
     await next.flush(0);
     expect(stack.calls).toEqual(["flush"]);
     await clock.goTo(1000);

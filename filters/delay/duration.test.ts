@@ -1,4 +1,4 @@
-/** Tests of reading times. */
+/** Tests of parsing times. */
 import { describe, expect, test } from "bun:test";
 
 import { largestMs, parseDuration } from "./duration.ts";

@@ -1,4 +1,4 @@
-/** Tests of delay-trigger: the sleeps are counted, so that nothing here waits. */
+/** Tests of delay-trigger. They count the sleeps, so no test waits. */
 import { expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -9,7 +9,7 @@ import { above, errnoOf } from "#test/chain";
 
 import { delayFilter, type Exists } from "./delay.ts";
 
-/** The filter with a file that is there or not, and how long it slept. */
+/** The filter with a trigger file that may exist, and the times that it slept. */
 async function triggered(texts: Readonly<Record<string, string>>) {
   const asked: string[] = [];
   const slept: number[] = [];

@@ -1,4 +1,4 @@
-/** Tests of the error filter. Its random numbers are the test's. */
+/** Tests of the error filter. They control its random numbers. */
 import { describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -22,7 +22,7 @@ const kinds = {
 } as const;
 const injected = ["pread", "pwrite", "trim", "zero", "extents", "cache"] as const;
 
-/** Which kinds of request fail, and how; what fails does not reach the disk. */
+/** The kinds of request that fail, and their errors. Failed requests do not reach the disk. */
 async function failures(
   texts: Readonly<Record<string, string>>,
   random = 0.5,
@@ -42,7 +42,7 @@ async function failures(
   return found;
 }
 
-/** The same error for every kind that errors are injected into. */
+/** The same error for all kinds into which the filter injects errors. */
 const everywhere = (errno: string) => Object.fromEntries(injected.map((kind) => [kind, errno]));
 
 describe("parameters of all requests", () => {

@@ -1,4 +1,4 @@
-/** Tests of reading rates, of combining settings, and of the decision to fail. */
+/** Tests of parsing rates, of combining settings, and of the decision to fail. */
 import { describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

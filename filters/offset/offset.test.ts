@@ -164,7 +164,7 @@ describe("requests", () => {
     await next.canZero();
     await next.canTrim();
     const one = new Uint8Array(1);
-    // The first of each kind may have to learn what the layers can do.
+    // The first request of each kind may query the layers first.
     for (const round of ["first", "second"]) {
       const results = [next.pread(one, 0n, 0), next.pwrite(one, 0n, 0), next.trim(1, 0n, 0)];
       results.push(next.zero(1, 0n, 0), next.cache(1, 0n, 0));

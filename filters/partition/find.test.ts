@@ -1,4 +1,4 @@
-/** Properties of the scan for any bytes at all. A failure prints the seed: fast-check reports it. */
+/** Scans of arbitrary bytes. A failure prints fast-check's seed. */
 import { describe, expect, test } from "bun:test";
 
 import * as fc from "fast-check";
@@ -13,7 +13,7 @@ const sectorSizes = fc.constantFrom<SectorSize>(512, 4096, "auto");
 const uint32 = fc.oneof(fc.nat(600), fc.constantFrom(0x7fffffff, 0x80000000, 0xffffffff));
 const uint64 = fc.oneof(fc.bigInt(0n, 600n), fc.bigInt(0n, 2n ** 64n - 1n));
 
-/** What comes out is inside the disk, or a clear error; and nothing is read outside, or without end. */
+/** Expect a partition inside the disk or a clear error, and a limited number of reads, all inside the disk. */
 async function survives(disk: Uint8Array, sectorSize: SectorSize, wanted: number): Promise<void> {
   let reads = 0;
   const read = async (offset: bigint, count: number) => {

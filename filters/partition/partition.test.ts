@@ -95,7 +95,7 @@ describe("the parameter partition-sectorsize", () => {
       await expect(above(made, partition, texts)).rejects.toThrow(
         `; ${header}: if the underlying storage uses ${sectors} try using partition-sectorsize=${value}`,
       );
-      // Not where that would not help, either.
+      // The hint is missing if it would not help.
       made.fill(0, right, 2 * right);
       const failing = above(made, partition, texts);
       await expect(failing).rejects.toThrow("GPT is damaged");

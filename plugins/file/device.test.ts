@@ -44,7 +44,7 @@ describe("block sizes", () => {
   });
 });
 
-/** A block device of 4 KiB sectors over a file of 1 MiB; undefined where there can be none. */
+/** A block device of 4 KiB sectors over a file of 1 MiB; undefined if this machine cannot have one. */
 function loopDevice() {
   const folder = mkdtempSync(join(tmpdir(), "nbdkit-loop-"));
   const image = join(folder, "image");

@@ -1,4 +1,4 @@
-/** How holes are looked for, on a file whose file system is the test's. */
+/** The search for holes, on a file whose holes the test decides. */
 import { describe, expect, test } from "bun:test";
 
 import { EXTENT_HOLE, EXTENT_ZERO, Extents, FLAG_REQ_ONE } from "#api";
@@ -7,7 +7,7 @@ import { errnoOf } from "#test/chain";
 import { addHoles, tellsHoles } from "./holes.ts";
 import { failing, fakeFile, remote } from "./open-file-fixture.ts";
 
-/** A file with holes and data by turns, each of `length` bytes; it begins with a hole. */
+/** A file with alternating holes and data of `length` bytes each, which starts with a hole. */
 function striped(length: bigint, size: bigint) {
   const seek = (to: "data" | "hole", at: bigint): bigint | undefined => {
     const isData = (at / length) % 2n === 1n;

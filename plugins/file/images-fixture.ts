@@ -19,7 +19,7 @@ export const isRoot = process.getuid?.() === 0;
 export const pattern = (count: number) =>
   Uint8Array.from({ length: count }, (_, i) => (i % 251) + 1);
 
-/** How many sectors of 512 bytes the file takes. */
+/** The number of sectors of 512 bytes that the file takes. */
 export const blocks = (path: string) => statSync(path).blocks;
 
 export async function readFrom(next: NextOps, offset: bigint, count: number): Promise<Uint8Array> {
@@ -28,7 +28,7 @@ export async function readFrom(next: NextOps, offset: bigint, count: number): Pr
   return buf;
 }
 
-/** A folder for the tests of one file, which is removed after them. */
+/** A folder for the tests of one file. It is removed after them. */
 export function imageFolder() {
   let folder = "";
   let number = 0;
@@ -39,9 +39,9 @@ export function imageFolder() {
   const fresh = (suffix: string, where = folder) => join(where, `${(number += 1)}${suffix}`);
   return {
     folder: () => folder,
-    /** A path that nothing has yet. */
+    /** An unused path. */
     fresh,
-    /** A new file that holds `bytes`, or as many zeroes. */
+    /** A new file with these bytes, or with this many zeroes. */
     image(bytes: Uint8Array | number, where = folder): string {
       const path = fresh(".img", where);
       writeFileSync(path, typeof bytes === "number" ? "" : bytes);
@@ -51,7 +51,7 @@ export function imageFolder() {
   };
 }
 
-/** Mount a tmpfs of one megabyte there. */
+/** Mount a tmpfs of one megabyte at a path. */
 export function tmpfs(where: string) {
   mkdirSync(where);
   const mounted = Bun.spawnSync(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", where]);

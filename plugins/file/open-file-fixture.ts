@@ -47,7 +47,7 @@ export function fakeFile(
   return { file, recorded };
 }
 
-/** Transfers are complete. */
+/** The result of a call without a fake: it transfers everything. */
 function usual(name: keyof Calls, args: readonly unknown[]): unknown {
   const [buf] = args;
   if (name === "size") return 4096n;

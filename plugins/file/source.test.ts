@@ -1,4 +1,4 @@
-/** What is served: a file, or those of a directory, by name or by descriptor. */
+/** The source of the disks: a file, or the files of a directory, by name or by descriptor. */
 import { describe, expect, test } from "bun:test";
 import { closeSync, mkdirSync, openSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -11,7 +11,7 @@ import { imageFolder, pattern, readFrom } from "./images-fixture.ts";
 const { folder, fresh, image } = imageFolder();
 
 describe("a directory", () => {
-  /** Two images, a link to one of them, and what cannot be served. */
+  /** Two images, a link to one of them, and entries that cannot be served. */
   function images(): string {
     const where = fresh("-dir");
     mkdirSync(join(where, "folder"), { recursive: true });

@@ -1,4 +1,4 @@
-/** Which way is taken to trim and to zero, and what is remembered. */
+/** The system calls for trims and zeroes, and which of them are remembered as unsupported. */
 import { describe, expect, test } from "bun:test";
 
 import { FLAG_FAST_ZERO, FLAG_MAY_TRIM } from "#api";

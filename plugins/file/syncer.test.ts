@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 
 import { syncer } from "./syncer.ts";
 
-/** An fdatasync that finishes when told. */
+/** An fdatasync that the test ends. */
 function controlled() {
   const started: PromiseWithResolvers<void>[] = [];
   const sync = syncer(() => {

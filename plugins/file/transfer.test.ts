@@ -1,4 +1,4 @@
-/** How ranges are read and written when the kernel gives or takes less than all. */
+/** Reads and writes of whole ranges, even if the kernel transfers only part of them. */
 import { describe, expect, test } from "bun:test";
 
 import { errnoOf } from "#test/chain";

@@ -1,4 +1,4 @@
-/** The sparse array, against a plain one. */
+/** Compares the sparse array with a plain one. */
 import { describe, expect, test } from "bun:test";
 
 import * as fc from "fast-check";

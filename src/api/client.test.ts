@@ -1,4 +1,4 @@
-/** Tests of what layers are offered to deal with clients. */
+/** Tests of the functions that layers use on behalf of clients. */
 import { describe, expect, test } from "bun:test";
 
 import { peerAddress, sleep } from "./client.ts";
