@@ -455,7 +455,7 @@ export const parameters: Readonly<Record<string, ParameterMeaning>> = {
 const argumentStructs: Readonly<Record<string, readonly string[]>> = {
   setting: ["config"],
   model: ["thread_model", "get_ready"],
-  visit: ["preconnect", "default_export", "prepare"],
+  access: ["preconnect", "default_export", "prepare"],
   open: ["open", "reopen"],
   listing: ["list_exports"],
   data: ["pread", "pwrite", "_pread_v1", "_pwrite_v1"],

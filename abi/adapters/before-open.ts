@@ -9,7 +9,7 @@ import type { ArgumentsOf, Result } from "../bridge/call.ts";
 import { NativeConnection } from "../bridge/connection.ts";
 import type { Parked } from "../bridge/request-thread.ts";
 import type { Answered, Message } from "../bridge/upcall.ts";
-import { readListing, readVisit } from "../generated/messages.gen.ts";
+import { readAccess, readListing } from "../generated/messages.gen.ts";
 import * as op from "../generated/ops.gen.ts";
 import { failed, type NativeCalls } from "./layer.ts";
 import { addToExports, exportsFrom, newExports } from "./lists.ts";
@@ -31,7 +31,7 @@ export function answerBeforeOpen(
   connection: NativeConnection,
 ): Answered {
   if (message.op === op.RT_OP_PRECONNECT && next.preconnect !== undefined) {
-    return next.preconnect(message.read(readVisit).readonly, parked);
+    return next.preconnect(message.read(readAccess).readonly, parked);
   }
   if (message.op === op.RT_OP_LIST_EXPORTS && next.listExports !== undefined) {
     const { exports: list, readonly } = message.read(readListing);
@@ -41,7 +41,7 @@ export function answerBeforeOpen(
     );
   }
   if (message.op === op.RT_OP_DEFAULT_EXPORT && next.defaultExport !== undefined) {
-    const { readonly } = message.read(readVisit);
+    const { readonly } = message.read(readAccess);
     return after(next.defaultExport(readonly, parked), (name) => connection.intern(name));
   }
   throw new NbdError("EINVAL", `a C filter called what there is not now (${message.op})`);
@@ -79,7 +79,7 @@ export function addBeforeOpen(
   if (module.has("preconnect")) {
     draft.preconnect = (next, readonly, visit) =>
       withConnection(visit, { preconnect: next }, async (run) => {
-        const args = { type: "visit", readonly, isTls: false } as const;
+        const args = { type: "access", readonly, isTls: false } as const;
         const { ret, reason } = await run(op.RT_OP_PRECONNECT, args);
         if (ret === -1) throw failed(0, reason);
       });
@@ -100,7 +100,7 @@ export function addBeforeOpen(
   if (module.has("default_export")) {
     draft.defaultExport = (next, readonly, isTls, visit) =>
       withConnection(visit, { defaultExport: next }, async (run) => {
-        const { ret } = await run(op.RT_OP_DEFAULT_EXPORT, { type: "visit", readonly, isTls });
+        const { ret } = await run(op.RT_OP_DEFAULT_EXPORT, { type: "access", readonly, isTls });
         return bridge.textAt(Number(ret));
       });
   }

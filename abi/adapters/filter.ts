@@ -148,7 +148,7 @@ type OpenNext = (readonly: boolean, name: string | undefined, parked: Parked) =>
 function addClosing(draft: Draft, module: FilterModule, native: NativeCalls): void {
   if (module.has("prepare")) {
     draft.prepare = async (context, readonly) => {
-      const args = { type: "visit", readonly, isTls: false } as const;
+      const args = { type: "access", readonly, isTls: false } as const;
       await native.number(context, op.RT_OP_PREPARE, args);
     };
   }

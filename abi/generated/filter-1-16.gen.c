@@ -107,7 +107,7 @@ void rt_filter_1_16_call (const void *module, const struct rt_downcall *downcall
     result->ret = 0;
     break;
   case RT_OP_PREPARE: // int (*prepare) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, int readonly)
-    result->ret = self->prepare (&next_ops, downcall->nxdata, downcall->handle, downcall->arguments.visit.readonly);
+    result->ret = self->prepare (&next_ops, downcall->nxdata, downcall->handle, downcall->arguments.access.readonly);
     break;
   case RT_OP_FINALIZE: // int (*finalize) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)
     result->ret = self->finalize (&next_ops, downcall->nxdata, downcall->handle);

@@ -107,7 +107,7 @@ void rt_filter_1_21_12_call (const void *module, const struct rt_downcall *downc
     result->ret = self->after_fork (rt_next_after_fork_1_21_12, downcall->nxdata);
     break;
   case RT_OP_PRECONNECT: // int (*preconnect) (nbdkit_next_preconnect *next, nbdkit_backend *nxdata, int readonly)
-    result->ret = self->preconnect (rt_next_preconnect_1_17_1, downcall->nxdata, downcall->arguments.visit.readonly);
+    result->ret = self->preconnect (rt_next_preconnect_1_17_1, downcall->nxdata, downcall->arguments.access.readonly);
     break;
   case RT_OP_OPEN: // void *(*open) (nbdkit_next_open *next, void *nxdata, int readonly)
     result->ret = (int64_t) (intptr_t) self->open (rt_next_open_1_2, downcall->nxdata, downcall->arguments.open.readonly);
@@ -117,7 +117,7 @@ void rt_filter_1_21_12_call (const void *module, const struct rt_downcall *downc
     result->ret = 0;
     break;
   case RT_OP_PREPARE: // int (*prepare) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, int readonly)
-    result->ret = self->prepare (&next_ops, downcall->nxdata, downcall->handle, downcall->arguments.visit.readonly);
+    result->ret = self->prepare (&next_ops, downcall->nxdata, downcall->handle, downcall->arguments.access.readonly);
     break;
   case RT_OP_FINALIZE: // int (*finalize) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)
     result->ret = self->finalize (&next_ops, downcall->nxdata, downcall->handle);

@@ -101,7 +101,7 @@ void rt_filter_1_22_call (const void *module, const struct rt_downcall *downcall
     result->ret = self->after_fork (rt_next_after_fork_1_21_12, downcall->nxdata);
     break;
   case RT_OP_PRECONNECT: // int (*preconnect) (nbdkit_next_preconnect *next, nbdkit_backend *nxdata, int readonly)
-    result->ret = self->preconnect (rt_next_preconnect_1_17_1, downcall->nxdata, downcall->arguments.visit.readonly);
+    result->ret = self->preconnect (rt_next_preconnect_1_17_1, downcall->nxdata, downcall->arguments.access.readonly);
     break;
   case RT_OP_LIST_EXPORTS: // int (*list_exports) (nbdkit_next_list_exports *next, nbdkit_backend *nxdata, int readonly, int default_only, struct nbdkit_exports *exports)
     result->ret = self->list_exports (rt_next_list_exports_1_21_22, downcall->nxdata, downcall->arguments.listing.readonly, downcall->arguments.listing.default_only, downcall->arguments.listing.exports);
@@ -114,7 +114,7 @@ void rt_filter_1_22_call (const void *module, const struct rt_downcall *downcall
     result->ret = 0;
     break;
   case RT_OP_PREPARE: // int (*prepare) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, int readonly)
-    result->ret = self->prepare (&next_ops, downcall->nxdata, downcall->handle, downcall->arguments.visit.readonly);
+    result->ret = self->prepare (&next_ops, downcall->nxdata, downcall->handle, downcall->arguments.access.readonly);
     break;
   case RT_OP_FINALIZE: // int (*finalize) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)
     result->ret = self->finalize (&next_ops, downcall->nxdata, downcall->handle);

@@ -57,7 +57,7 @@ const char *rt_next_default_export_1_24 (void *nxdata, int readonly)
 {
   struct rt_upcall upcall = {
     .op = RT_OP_DEFAULT_EXPORT,
-    .arguments.visit.readonly = readonly,
+    .arguments.access.readonly = readonly,
   };
   int64_t ret = rt_upcall (nxdata, &upcall, NULL);
 
@@ -135,13 +135,13 @@ void rt_filter_1_24_call (const void *module, const struct rt_downcall *downcall
     result->ret = self->after_fork (rt_next_after_fork_1_21_12, downcall->nxdata);
     break;
   case RT_OP_PRECONNECT: // int (*preconnect) (nbdkit_next_preconnect *next, nbdkit_backend *nxdata, int readonly)
-    result->ret = self->preconnect (rt_next_preconnect_1_17_1, downcall->nxdata, downcall->arguments.visit.readonly);
+    result->ret = self->preconnect (rt_next_preconnect_1_17_1, downcall->nxdata, downcall->arguments.access.readonly);
     break;
   case RT_OP_LIST_EXPORTS: // int (*list_exports) (nbdkit_next_list_exports *next, nbdkit_backend *nxdata, int readonly, int is_tls, struct nbdkit_exports *exports)
     result->ret = self->list_exports (rt_next_list_exports_1_24, downcall->nxdata, downcall->arguments.listing.readonly, downcall->arguments.listing.is_tls, downcall->arguments.listing.exports);
     break;
   case RT_OP_DEFAULT_EXPORT: // const char *(*default_export) (nbdkit_next_default_export *next, nbdkit_backend *nxdata, int readonly, int is_tls)
-    result->ret = (int64_t) (intptr_t) self->default_export (rt_next_default_export_1_24, downcall->nxdata, downcall->arguments.visit.readonly, downcall->arguments.visit.is_tls);
+    result->ret = (int64_t) (intptr_t) self->default_export (rt_next_default_export_1_24, downcall->nxdata, downcall->arguments.access.readonly, downcall->arguments.access.is_tls);
     break;
   case RT_OP_OPEN: // void *(*open) (nbdkit_next_open *next, nbdkit_backend *nxdata, int readonly, const char *exportname, int is_tls)
     result->ret = (int64_t) (intptr_t) self->open (rt_next_open_1_21_20, downcall->nxdata, downcall->arguments.open.readonly, downcall->arguments.open.export_name, downcall->arguments.open.is_tls);
@@ -151,7 +151,7 @@ void rt_filter_1_24_call (const void *module, const struct rt_downcall *downcall
     result->ret = 0;
     break;
   case RT_OP_PREPARE: // int (*prepare) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, int readonly)
-    result->ret = self->prepare (&next_ops, downcall->nxdata, downcall->handle, downcall->arguments.visit.readonly);
+    result->ret = self->prepare (&next_ops, downcall->nxdata, downcall->handle, downcall->arguments.access.readonly);
     break;
   case RT_OP_FINALIZE: // int (*finalize) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)
     result->ret = self->finalize (&next_ops, downcall->nxdata, downcall->handle);

@@ -55,7 +55,7 @@ int rt_next_preconnect_1_25_4 (struct nbdkit_backend *nxdata, int readonly)
 {
   struct rt_upcall upcall = {
     .op = RT_OP_PRECONNECT,
-    .arguments.visit.readonly = readonly,
+    .arguments.access.readonly = readonly,
   };
   return (int) rt_upcall (nxdata, &upcall, NULL);
 }
@@ -76,7 +76,7 @@ const char *rt_next_default_export_1_25_4 (struct nbdkit_backend *nxdata, int re
 {
   struct rt_upcall upcall = {
     .op = RT_OP_DEFAULT_EXPORT,
-    .arguments.visit.readonly = readonly,
+    .arguments.access.readonly = readonly,
   };
   int64_t ret = rt_upcall (nxdata, &upcall, NULL);
 
@@ -396,13 +396,13 @@ void rt_filter_1_25_4_call (const void *module, const struct rt_downcall *downca
     result->ret = self->after_fork (rt_next_after_fork_1_25_4, downcall->nxdata);
     break;
   case RT_OP_PRECONNECT: // int (*preconnect) (nbdkit_next_preconnect *next, nbdkit_backend *nxdata, int readonly)
-    result->ret = self->preconnect (rt_next_preconnect_1_25_4, downcall->nxdata, downcall->arguments.visit.readonly);
+    result->ret = self->preconnect (rt_next_preconnect_1_25_4, downcall->nxdata, downcall->arguments.access.readonly);
     break;
   case RT_OP_LIST_EXPORTS: // int (*list_exports) (nbdkit_next_list_exports *next, nbdkit_backend *nxdata, int readonly, int is_tls, struct nbdkit_exports *exports)
     result->ret = self->list_exports (rt_next_list_exports_1_25_4, downcall->nxdata, downcall->arguments.listing.readonly, downcall->arguments.listing.is_tls, downcall->arguments.listing.exports);
     break;
   case RT_OP_DEFAULT_EXPORT: // const char *(*default_export) (nbdkit_next_default_export *next, nbdkit_backend *nxdata, int readonly, int is_tls)
-    result->ret = (int64_t) (intptr_t) self->default_export (rt_next_default_export_1_25_4, downcall->nxdata, downcall->arguments.visit.readonly, downcall->arguments.visit.is_tls);
+    result->ret = (int64_t) (intptr_t) self->default_export (rt_next_default_export_1_25_4, downcall->nxdata, downcall->arguments.access.readonly, downcall->arguments.access.is_tls);
     break;
   case RT_OP_OPEN: // void *(*open) (nbdkit_next_open *next, nbdkit_context *context, int readonly, const char *exportname, int is_tls)
     result->ret = (int64_t) (intptr_t) self->open (rt_next_open_1_25_4, downcall->nxdata, downcall->arguments.open.readonly, downcall->arguments.open.export_name, downcall->arguments.open.is_tls);
@@ -412,7 +412,7 @@ void rt_filter_1_25_4_call (const void *module, const struct rt_downcall *downca
     result->ret = 0;
     break;
   case RT_OP_PREPARE: // int (*prepare) (nbdkit_next *next, void *handle, int readonly)
-    result->ret = self->prepare (downcall->nxdata, downcall->handle, downcall->arguments.visit.readonly);
+    result->ret = self->prepare (downcall->nxdata, downcall->handle, downcall->arguments.access.readonly);
     break;
   case RT_OP_FINALIZE: // int (*finalize) (nbdkit_next *next, void *handle)
     result->ret = self->finalize (downcall->nxdata, downcall->handle);

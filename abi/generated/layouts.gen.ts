@@ -1510,8 +1510,8 @@ export const model = {
     thread_model: { offset: 0, size: 4, kind: "i32" },
   },
 } as const satisfies StructLayout;
-/** struct rt_visit in abi/runtime/runtime.h. */
-export const visit = {
+/** struct rt_access in abi/runtime/runtime.h. */
+export const access = {
   size: 2,
   fields: {
     readonly: { offset: 0, size: 1, kind: "bool" },
@@ -1677,4 +1677,4 @@ export const slot = {
   },
 } as const satisfies StructLayout;
 /** All of them, by name. */
-export const layouts = { filter_original, filter_1_2, filter_1_4, filter_1_10, filter_1_12, filter_1_14, filter_1_15_1, filter_1_16, filter_1_17_1, filter_1_18, filter_1_21_12, filter_1_21_20, filter_1_21_22, filter_1_22, filter_1_24, filter_1_25_4, filter_1_26, filter_1_30, filter_1_36, filter_1_44, nextOps_original, nextOps_1_2, nextOps_1_4, nextOps_1_10, nextOps_1_12, nextOps_1_14, nextOps_1_15_1, nextOps_1_16, nextOps_1_17_1, nextOps_1_18, nextOps_1_21_12, nextOps_1_21_20, nextOps_1_21_22, nextOps_1_22, nextOps_1_24, nextOps_1_25_4, nextOps_1_26, nextOps_1_30, nextOps_1_36, nextOps_1_44, plugin, setting, model, visit, open, listing, data, range, flush, mapping, contextOpen, setNext, disconnect, downcall, result, upcall, answer, message, direct, slot } as const;
+export const layouts = { filter_original, filter_1_2, filter_1_4, filter_1_10, filter_1_12, filter_1_14, filter_1_15_1, filter_1_16, filter_1_17_1, filter_1_18, filter_1_21_12, filter_1_21_20, filter_1_21_22, filter_1_22, filter_1_24, filter_1_25_4, filter_1_26, filter_1_30, filter_1_36, filter_1_44, nextOps_original, nextOps_1_2, nextOps_1_4, nextOps_1_10, nextOps_1_12, nextOps_1_14, nextOps_1_15_1, nextOps_1_16, nextOps_1_17_1, nextOps_1_18, nextOps_1_21_12, nextOps_1_21_20, nextOps_1_21_22, nextOps_1_22, nextOps_1_24, nextOps_1_25_4, nextOps_1_26, nextOps_1_30, nextOps_1_36, nextOps_1_44, plugin, setting, model, access, open, listing, data, range, flush, mapping, contextOpen, setNext, disconnect, downcall, result, upcall, answer, message, direct, slot } as const;

@@ -108,8 +108,8 @@ export interface Model {
   readonly threadModel: number;
 }
 
-/** struct rt_visit. */
-export interface Visit {
+/** struct rt_access. */
+export interface Access {
   readonly readonly: boolean;
   readonly isTls: boolean;
 }
@@ -178,7 +178,7 @@ export interface Disconnect {
 export type Arguments =
   | (Setting & { readonly type: "setting" })
   | (Model & { readonly type: "model" })
-  | (Visit & { readonly type: "visit" })
+  | (Access & { readonly type: "access" })
   | (Open & { readonly type: "open" })
   | (Listing & { readonly type: "listing" })
   | (Data & { readonly type: "data" })
@@ -190,9 +190,9 @@ export interface ArgumentTypes {
   readonly [RT_OP_CONFIG]: "setting";
   readonly [RT_OP_THREAD_MODEL]: "model";
   readonly [RT_OP_GET_READY]: "model";
-  readonly [RT_OP_PRECONNECT]: "visit";
-  readonly [RT_OP_DEFAULT_EXPORT]: "visit";
-  readonly [RT_OP_PREPARE]: "visit";
+  readonly [RT_OP_PRECONNECT]: "access";
+  readonly [RT_OP_DEFAULT_EXPORT]: "access";
+  readonly [RT_OP_PREPARE]: "access";
   readonly [RT_OP_OPEN]: "open";
   readonly [RT_OP_REOPEN]: "open";
   readonly [RT_OP_LIST_EXPORTS]: "listing";
@@ -277,7 +277,7 @@ export function writeModel(m: Memory, base: number, value: Model): void {
   m.i32[base + 12] = value.threadModel;
 }
 
-export function writeVisit(m: Memory, base: number, value: Visit): void {
+export function writeAccess(m: Memory, base: number, value: Access): void {
   m.u8[4 * base + 48] = value.readonly ? 1 : 0;
   m.u8[4 * base + 49] = value.isTls ? 1 : 0;
 }
@@ -332,7 +332,7 @@ export function readModel(m: Memory, base: number): Model {
   };
 }
 
-export function readVisit(m: Memory, base: number): Visit {
+export function readAccess(m: Memory, base: number): Access {
   return {
     readonly: m.u8[4 * base + 32] !== 0,
     isTls: m.u8[4 * base + 33] !== 0,
@@ -415,8 +415,8 @@ export function writeArguments(m: Memory, base: number, value: Arguments): void 
       return writeSetting(m, base, value);
     case "model":
       return writeModel(m, base, value);
-    case "visit":
-      return writeVisit(m, base, value);
+    case "access":
+      return writeAccess(m, base, value);
     case "open":
       return writeOpen(m, base, value);
     case "listing":

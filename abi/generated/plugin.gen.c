@@ -116,7 +116,7 @@ void rt_plugin_call (const void *module, const struct rt_downcall *downcall, str
     result->ret = self->can_fast_zero (downcall->handle);
     break;
   case RT_OP_PRECONNECT: // int (*preconnect) (int readonly)
-    result->ret = self->preconnect (downcall->arguments.visit.readonly);
+    result->ret = self->preconnect (downcall->arguments.access.readonly);
     break;
   case RT_OP_GET_READY: // int (*get_ready) (void)
     result->ret = self->get_ready ();
@@ -128,7 +128,7 @@ void rt_plugin_call (const void *module, const struct rt_downcall *downcall, str
     result->ret = self->list_exports (downcall->arguments.listing.readonly, downcall->arguments.listing.is_tls, downcall->arguments.listing.exports);
     break;
   case RT_OP_DEFAULT_EXPORT: // const char *(*default_export) (int readonly, int is_tls)
-    result->ret = (int64_t) (intptr_t) self->default_export (downcall->arguments.visit.readonly, downcall->arguments.visit.is_tls);
+    result->ret = (int64_t) (intptr_t) self->default_export (downcall->arguments.access.readonly, downcall->arguments.access.is_tls);
     break;
   case RT_OP_EXPORT_DESCRIPTION: // const char *(*export_description) (void *handle)
     result->ret = (int64_t) (intptr_t) self->export_description (downcall->handle);

@@ -1,4 +1,4 @@
-/** Reads of an ELF file what can be told without loading it: the machine, and the symbols that it has and wants. */
+/** Reads an ELF file without loading it: its machine, its symbols, and the libraries that it needs. */
 import { ConfigError } from "#api";
 import { textOf } from "#lib/text-bytes";
 
@@ -6,7 +6,7 @@ import { mostSymbols } from "./limits.ts";
 
 interface ElfSymbol {
   readonly name: string;
-  /** Whether the file has it; else it has to be found elsewhere. */
+  /** Whether the file defines it. Otherwise the loader looks for it in other files. */
   readonly defined: boolean;
   readonly weak: boolean;
   readonly kind: "function" | "object" | "other";
@@ -15,15 +15,15 @@ interface ElfSymbol {
 }
 
 export interface ElfFile {
-  /** As GNU names it: `x86_64`. Others are `machine N`. */
+  /** GNU's name, such as `x86_64`, or `machine N`. */
   readonly machine: string;
   readonly bits: 32 | 64;
   readonly isShared: boolean;
-  /** What the loader sees. */
+  /** The symbols for the loader. */
   readonly dynamicSymbols: readonly ElfSymbol[];
-  /** What debuggers see; empty in a stripped file, and where they are damaged. */
+  /** The symbols for debuggers; empty if the file is stripped or they are damaged. */
   readonly symbols: readonly ElfSymbol[];
-  /** Shared libraries that are loaded with it. */
+  /** The shared libraries that the loader loads with it. */
   readonly needed: readonly string[];
 }
 
@@ -52,7 +52,7 @@ const tagSymbols = 6n;
 const tagGnuHash = 0x6ffffef5n;
 const symbolBytes = 24;
 
-/** Throws ConfigError. Of files of 32 bits, or in big-endian order, only the head is read. */
+/** Throws ConfigError. If the file is 32-bit or big-endian, only its head is read. */
 export function readElf(bytes: Uint8Array): ElfFile {
   const magic = String.fromCharCode(...bytes.subarray(1, 4));
   if (bytes[0] !== 0x7f || magic !== "ELF") throw new ConfigError("not an ELF file");
@@ -78,7 +78,7 @@ interface Section {
   readonly link: number;
 }
 
-/** All offsets are checked by DataView, which throws RangeError. */
+/** DataView checks all offsets and throws RangeError. */
 class Reader {
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
@@ -95,7 +95,7 @@ class Reader {
     const full = this.#isReadable();
     this.#segments = full ? this.#readSegments() : [];
     this.#sections = full ? this.#readSections() : [];
-    // The loader does not look: it would die of what is not there.
+    // The loader does not check this, and would crash.
     const end = Math.max(0, ...this.#segments.map(({ offset, size }) => offset + size));
     if (end > bytes.length) throw new RangeError("a segment ends behind the file");
   }
@@ -151,7 +151,7 @@ class Reader {
     });
   }
 
-  /** They are of no use to the loader, so a file may have lost them: then there are none. */
+  /** The loader does not use sections, so a file may lack them. */
   #readSections(): Section[] {
     const start = Number(this.#u64(40));
     const each = this.#u16(58);
@@ -168,7 +168,7 @@ class Reader {
     });
   }
 
-  /** Where in the file an address of the loaded module is. */
+  /** The offset in the file of an address of the loaded module. */
   #at(address: bigint | undefined): number | undefined {
     if (address === undefined) return undefined;
     const segment = this.#segments.find(
@@ -203,13 +203,13 @@ class Reader {
     return this.#readSymbols(symbols, count, strings);
   }
 
-  /** The dynamic symbols have no count of their own. */
+  /** The table of dynamic symbols does not have its length, but the hash table does. */
   #countByHash(dynamic: ReadonlyMap<bigint, bigint[]>, symbols: number, strings: number): number {
     const hash = this.#at(dynamic.get(tagHash)?.[0]);
     if (hash !== undefined) return this.#u32(hash + 4);
     const gnu = this.#at(dynamic.get(tagGnuHash)?.[0]);
     const hashed = gnu === undefined ? 0 : this.#lastHashed(gnu) + 1;
-    // What is not defined is not hashed; linkers put the strings behind the symbols.
+    // Undefined symbols are not hashed. Linkers put the strings right behind the symbols.
     return Math.max(hashed, strings > symbols ? Math.floor((strings - symbols) / symbolBytes) : 0);
   }
 
@@ -225,7 +225,7 @@ class Reader {
     return last;
   }
 
-  /** The loader does without them, so a file in which they are damaged works. */
+  /** The loader does not use them, so a file with damaged ones still works. */
   #debugSymbols(): ElfSymbol[] {
     const table = this.#sections.find(({ type }) => type === sectionSymbols);
     const strings = table && this.#sections[table.link];
@@ -240,7 +240,7 @@ class Reader {
 
   #readSymbols(start: number, count: number, strings: number): ElfSymbol[] {
     if (count > mostSymbols) throw new RangeError("too many symbols");
-    // The first one is always empty.
+    // The first symbol is always empty.
     return Array.from({ length: Math.max(0, count - 1) }, (_, i) => {
       const at = start + (i + 1) * symbolBytes;
       const info = this.#view.getUint8(at + 4);

@@ -25,7 +25,7 @@ import {
 } from "./open-module.ts";
 import { type ChosenLayout, releasesOf } from "./releases.ts";
 
-/** What is not known is not there. The names are those of JSON, in the order in which they are printed. */
+/** The properties of a module. Unknown ones are absent. Names and order are those of the JSON output. */
 export interface Inspection {
   readonly path: string;
   kind?: ModuleKind;
@@ -42,26 +42,26 @@ export interface Inspection {
   thread_model?: string;
   magic_config_key?: string;
   config_help?: string;
-  /** The functions that it has, by the names of the struct's fields. */
+  /** Its callbacks, by the names of the struct's fields. */
   callbacks?: readonly string[];
   /** The functions of the server that it calls. */
   imports?: readonly string[];
-  /** Those of them that this server does not have. */
+  /** The functions among these that this server lacks. */
   missing?: readonly string[];
-  /** What -D can set. */
+  /** The flags that -D can set. */
   debug_flags?: readonly string[];
   /** Shared libraries that it needs. */
   libraries?: readonly string[];
   machine?: string;
-  /** What may be wrong with it although it can be run. */
+  /** A possible problem of a module that can be run. */
   warning?: string;
   /** Whether this server can run it. */
   runnable: boolean;
-  /** Why not. */
+  /** Why the server cannot run it. */
   reason?: string;
 }
 
-/** Never throws for what is wrong with the file: that is the reason why it cannot be run. */
+/** A faulty file makes the module not runnable, with a reason. It does not throw. */
 export function inspectModule(path: string, wanted: ChosenLayout | undefined): Inspection {
   const result: Inspection = { path, runnable: false };
   try {
@@ -91,7 +91,7 @@ function readFile(path: string): ElfFile {
 
 const machine = process.arch === "arm64" ? "aarch64" : "x86_64";
 
-/** What the file says without being loaded. */
+/** Add the properties that are known without loading the file. */
 function addFile(result: Inspection, file: ElfFile): void {
   result.machine = file.machine;
   if (file.machine !== machine || file.bits !== 64) {
@@ -116,7 +116,7 @@ function namesOf(symbols: readonly { readonly name: string }[]): string[] {
 }
 
 function addMissing(result: Inspection, native: Native): void {
-  // A handle of NULL looks in all that is loaded: RTLD_DEFAULT.
+  // The handle NULL is RTLD_DEFAULT, which searches all loaded files.
   const missing = (result.imports ?? []).filter((name) => native.rt_dlsym(null, name) === null);
   if (missing.length > 0) result.missing = missing;
 }
@@ -163,7 +163,7 @@ function callbacksOf(struct: ModuleStruct): string[] {
     .map(([name]) => name);
 }
 
-/** The most that the module allows. A callback is not asked: it may count on `load` and on parameters. */
+/** The field of the struct. The callback is not called, since it may need `load` and parameters first. */
 function threadModelOf(struct: ModuleStruct): string {
   const { threadModel } = struct;
   const word = Object.entries(threadModels).find(([, number]) => number === threadModel)?.[0];

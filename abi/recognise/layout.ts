@@ -1,4 +1,4 @@
-/** Recognises the layout of a filter's struct. Nothing is guessed: the user has to say what the file does not show. */
+/** Recognises the layout of a filter's struct. It never guesses: if the file is ambiguous, the user has to choose. */
 import { ConfigError, quoted } from "#api";
 import { filterMarkerOriginal } from "#api/generated/constants.gen";
 
@@ -13,7 +13,7 @@ import {
   releasesOf,
 } from "./releases.ts";
 
-/** What the start of a filter's struct says of it. */
+/** The start of a filter's struct. */
 export interface FilterHead {
   /** The first 8 bytes, unsigned: _struct_size of the original form and 1.2. */
   readonly size: bigint;
@@ -25,23 +25,23 @@ export interface FilterHead {
   readonly third: number;
   /** The string at 8 (`_version`, from 1.15.1 on) or at 24 (`version` of 1.4 to 1.14); undefined for NULL. */
   text(offset: 8 | 24): string | undefined;
-  /** The size of the struct in the file's symbol table, where it has one. */
+  /** The size of the struct in the file's symbol table, if the table has it. */
   symbolSize(): number | undefined;
 }
 
 export interface Recognised {
   readonly id: ReleaseId;
   readonly apiVersion: number;
-  /** The release, newer than all that are known: the struct has to show whether it is still the newest known one. */
+  /** A release newer than all known ones. The struct's fields show whether it still has the newest known layout. */
   readonly unknownRelease?: string | undefined;
 }
 
-/** What is larger is no size, but two ints or a pointer. */
+/** A larger number is not a size, but two ints or a pointer. */
 const largestSize = 0xffffffffn;
-/** _struct_size, two ints, name. */
+/** The fields up to the name: _struct_size, two ints and a pointer. */
 const smallestSize = 24n;
 
-/** What a layout is called in messages. */
+/** The name of a layout in messages. */
 function words(id: ReleaseId): string {
   return id === "original" ? "the original form" : `nbdkit ${id}`;
 }
@@ -60,7 +60,7 @@ export function recogniseFilter(
   return { id: firstForm(path, head, wanted), apiVersion: 1 };
 }
 
-/** Whether the struct starts as those of the original form and 1.2 do. */
+/** Check that the struct starts like those of the original form and 1.2. */
 function checkFirst(path: string, { size, second }: FilterHead): void {
   if (size > largestSize) {
     throw new ConfigError(
@@ -84,7 +84,7 @@ function checkFirst(path: string, { size, second }: FilterHead): void {
   }
 }
 
-/** Our header marks the original form (include/nbdkit-filter.h); without the marker it looks like 1.2's. */
+/** Our header marks the original form (include/nbdkit-filter.h). A struct without the marker is taken for 1.2's. */
 function firstForm(
   path: string,
   { third }: FilterHead,
@@ -108,9 +108,9 @@ function checkWanted(path: string, api: number, wanted: ChosenLayout): void {
   );
 }
 
-type Told = Pick<Recognised, "unknownRelease"> & { readonly id: ReleaseId };
+type Found = Pick<Recognised, "unknownRelease"> & { readonly id: ReleaseId };
 
-function newer(path: string, head: FilterHead, wanted: ChosenLayout | undefined): Told {
+function newer(path: string, head: FilterHead, wanted: ChosenLayout | undefined): Found {
   const api = head.first;
   if (wanted !== undefined) checkWanted(path, api, wanted);
   const possible = layoutsOfApi[api] ?? [];
@@ -120,8 +120,8 @@ function newer(path: string, head: FilterHead, wanted: ChosenLayout | undefined)
 }
 
 /**
- * The four structs of API 2 begin alike and do not say which they are. A symbol table has the size; the version
- * is nbdkit's in filters from nbdkit's own tree, but a filter's own elsewhere, so that the user may overrule it.
+ * The four structs of API 2 begin alike and do not name their layout. A symbol table has the struct's size. `version`
+ * is nbdkit's in filters from nbdkit's tree and the filter's own in others, so the user may overrule it.
  */
 function ofApi2(path: string, head: FilterHead, wanted: ChosenLayout | undefined): ReleaseId {
   const size = head.symbolSize();
@@ -143,7 +143,7 @@ function ofApi2(path: string, head: FilterHead, wanted: ChosenLayout | undefined
   );
 }
 
-function ofApi6(path: string, head: FilterHead, wanted: ChosenLayout | undefined): Told {
+function ofApi6(path: string, head: FilterHead, wanted: ChosenLayout | undefined): Found {
   const version = head.text(8);
   const id = version === undefined ? undefined : layoutOfVersion(version);
   const possible = layoutsOfApi[6] ?? [];

@@ -1,8 +1,8 @@
-/** The limits for what a module claims: a damaged file must not keep the server busy. Bytes and counts as named. */
+/** Limits for numbers in a module, so that a damaged file does not keep the server busy. Bytes and counts as named. */
 
-/** Symbols of a file. No file has as many. */
+/** Symbols of a file. Real files have fewer. */
 export const mostSymbols = 1_000_000;
-/** A text of a module. A pointer to something else is not followed any further. */
+/** A text of a module. A longer one is not a text, but a pointer to something else. */
 export const longestTextBytes = 1 << 20;
-/** `_struct_size` of a plugin. No struct of any release comes near it. */
+/** `_struct_size` of a plugin. The structs of all releases are much smaller. */
 export const largestPluginBytes = 0xffffn;

@@ -1,4 +1,4 @@
-/** Reads memory that a module says is there, without dying of it where it is not. */
+/** Reads memory through pointers of a module, without a crash if they are wrong. */
 import { type Pointer, toArrayBuffer } from "bun:ffi";
 import { openSync, readSync } from "node:fs";
 
@@ -8,7 +8,7 @@ import { longestTextBytes } from "./limits.ts";
 
 let memory: number | undefined;
 
-/** This process's memory as a file, or undefined where there is no /proc: then nothing can be checked. */
+/** This process's memory as a file. Undefined without /proc: then reads are not checked. */
 function memoryFile(): number | undefined {
   if (memory === undefined) {
     try {
@@ -20,7 +20,7 @@ function memoryFile(): number | undefined {
   return memory === -1 ? undefined : memory;
 }
 
-/** A copy of what lies at `address`, or undefined where not all of it can be read. */
+/** A copy of `count` bytes at `address`. Undefined if some of them cannot be read. */
 export function copyMemory(address: number, count: number): Uint8Array | undefined {
   const file = memoryFile();
   if (file === undefined) {
@@ -37,7 +37,7 @@ export function copyMemory(address: number, count: number): Uint8Array | undefin
 
 const page = 4096;
 
-/** The C string at `address`, or undefined where there is none. */
+/** The C string at `address`. Undefined if its bytes cannot be read. */
 export function copyText(address: number): string | undefined {
   const parts: Uint8Array[] = [];
   for (let at = address; at < address + longestTextBytes;) {

@@ -18,25 +18,25 @@ import {
 } from "./open-module.ts";
 import { type ChosenLayout, newestKnown, type ReleaseId, releaseIds } from "./releases.ts";
 
-/** A module's struct, copied into a zeroed one of ours. */
+/** A copy of a module's struct, in which fields that the module lacks are zero. */
 export interface ModuleStruct {
   readonly kind: ModuleKind;
   readonly path: string;
   /** The layout of a filter. */
   readonly release?: ReleaseId;
   readonly apiVersion: number;
-  /** Of a filter for an nbdkit that is not known here, but whose struct reads as that of the newest known one. */
+  /** The release of a filter that is newer than all known ones, if its struct reads like the newest known one. */
   readonly unknownRelease?: string | undefined;
-  /** As the module was compiled. */
+  /** The size of the struct when the module was compiled. */
   readonly structSize: number;
-  /** The field; undefined where the struct has none. */
+  /** The field `_thread_model`; undefined if the layout lacks it. */
   readonly threadModel: number | undefined;
   readonly layout: StructLayout;
   readonly adapter: number;
   readonly bytes: Uint8Array<ArrayBuffer>;
-  /** Whether the callback is there. */
+  /** Whether the module has the callback. */
   has(callback: string): boolean;
-  /** A string field, or undefined where it is NULL. Throws ConfigError where it is no text. */
+  /** A string field, or undefined for NULL. Throws ConfigError if it points to no text. */
   text(field: string): string | undefined;
   integer(field: string): number;
 }
@@ -50,14 +50,14 @@ interface Form {
   readonly structSize: number;
 }
 
-/** Copy what both know of the struct: an older module's missing fields read as NULL, a newer one's are ignored. */
+/** Copy the fields that both sides know: missing fields of an older module read as NULL, later ones are ignored. */
 function readStruct(opened: OpenedModule, form: Form): ModuleStruct {
   const { layout, structSize } = form;
   const fields: StructLayout["fields"] = layout.fields;
   const bytes = new Uint8Array(new ArrayBuffer(layout.size));
   bytes.set(structBytes(opened, Math.min(layout.size, structSize)));
   const view = new DataView(bytes.buffer);
-  // A field that the module's struct holds only in part is not there.
+  // A field that the module's struct has only in part counts as absent.
   const place = (field: string): number | undefined => {
     const found = fields[field];
     return found === undefined || found.offset + found.size > structSize ? undefined : found.offset;
@@ -83,12 +83,12 @@ function readStruct(opened: OpenedModule, form: Form): ModuleStruct {
   };
 }
 
-/** Throws ConfigError where it is no struct of a filter that can be run. */
+/** Read the struct of a filter. Throws ConfigError if the filter cannot be run. */
 export function readFilter(opened: OpenedModule, wanted: ChosenLayout | undefined): ModuleStruct {
   const head = filterHead(opened);
   const { id, apiVersion, unknownRelease } = recogniseFilter(opened.path, head, wanted);
   const { filter: layout, adapter } = releases[id];
-  // Later structs do not say their size: it is the layout's.
+  // Later structs do not begin with their size. They have the size of the layout.
   const structSize = apiVersion === 1 ? Number(head.size) : layout.size;
   const form = { layout, adapter, release: id, apiVersion, structSize, unknownRelease };
   const struct = readStruct(opened, form);
@@ -96,7 +96,7 @@ export function readFilter(opened: OpenedModule, wanted: ChosenLayout | undefine
   return struct;
 }
 
-/** What the user should know of a filter of a release that is not known. */
+/** The warning about a filter for an unknown release. */
 export function unknownReleaseWords({ path, unknownRelease }: ModuleStruct): string {
   return (
     `${path}: this filter is for nbdkit ${unknownRelease}, and ${newestKnown} is the newest release that is known here: ` +
@@ -104,7 +104,7 @@ export function unknownReleaseWords({ path, unknownRelease }: ModuleStruct): str
   );
 }
 
-/** Throws ConfigError unless the struct reads as that of the newest known release. */
+/** Throws ConfigError unless the struct reads like that of the newest known release. */
 function checkUnknown(opened: OpenedModule, struct: ModuleStruct, head: FilterHead): void {
   const view = new DataView(struct.bytes.buffer);
   const size = head.symbolSize();
@@ -125,15 +125,15 @@ function checkUnknown(opened: OpenedModule, struct: ModuleStruct, head: FilterHe
   }
 }
 
-/** Throws ConfigError where it is no struct of a plugin that can be run. */
+/** Read the struct of a plugin. Throws ConfigError if the plugin cannot be run. */
 export function readPlugin(opened: OpenedModule): ModuleStruct {
   const { path } = opened;
   const { fields } = layouts.plugin;
   const view = new DataView(structBytes(opened, fields.name.offset).buffer);
   const size = view.getBigUint64(fields._struct_size.offset, true);
   const apiVersion = view.getInt32(fields._api_version.offset, true);
-  // nbdkit lets 0 pass. No header ever wrote it, and it would be taken for an API with flags: FUA would go to
-  // callbacks without flags, and be lost.
+  // nbdkit accepts 0, which no header ever wrote. It would count as an API with flags, and FUA would be lost in
+  // callbacks without flags.
   if (!pluginApiVersions.some((version) => version === apiVersion)) {
     throw new ConfigError(
       `${path}: plugin is incompatible with this version of nbdkit (_api_version = ${apiVersion}, need ${pluginApiVersions.join(" or ")})`,
@@ -159,7 +159,7 @@ export function readPlugin(opened: OpenedModule): ModuleStruct {
   });
 }
 
-/** Throws ConfigError where the struct breaks a rule of nbdkit-filter(3) or nbdkit-plugin(3). */
+/** Throws ConfigError if the struct breaks a rule of nbdkit-filter(3) or nbdkit-plugin(3). */
 export function checkStruct(struct: ModuleStruct): void {
   const { kind, path, threadModel } = struct;
   if (threadModel !== undefined && (threadModel < 0 || threadModel > 3)) {

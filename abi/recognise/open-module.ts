@@ -1,4 +1,4 @@
-/** Loads a shared object and calls its init function: what every use of a module begins with. */
+/** Loads a shared object and calls its init function, which is the first step of every use of a module. */
 import type { Pointer } from "bun:ffi";
 import { readFileSync } from "node:fs";
 
@@ -19,20 +19,20 @@ export type ModuleKind = "filter" | "plugin";
 export interface OpenedModule {
   readonly kind: ModuleKind;
   readonly path: string;
-  /** What dlopen returned. */
+  /** The result of dlopen(3). */
   readonly library: Pointer;
-  /** The address that the file's addresses count from. */
+  /** The address at which the file was loaded. */
   readonly base: number;
-  /** Where the module's struct is. */
+  /** The address of the module's struct. */
   readonly struct: number;
 }
 
-/** The calling thread loads the module. */
+/** Stands for the calling thread. */
 const noSlot = -1;
 
 /**
- * Load the shared object at `path`; it has to be of this kind, if one is given. The native thread of `slot` does it,
- * which is idle. Throws ConfigError.
+ * Load the shared object at `path` as a module of this kind, or of any kind. The thread of `slot`, which must be idle,
+ * runs the module's code. Throws ConfigError.
  */
 export function openModule(
   native: Native,
@@ -49,11 +49,11 @@ export function openModule(
   if (init === null || struct === null) {
     throw new ConfigError(`${path}: ${kind} registration function failed`);
   }
-  // An address of the user half is a safe integer, so not one of the bigints of the type.
+  // Addresses of user space are safe integers, so they are never the bigints of the type.
   return { kind, path, library: library as Pointer, base: baseOf(init), struct: Number(struct) };
 }
 
-/** What kind of module has these functions. Throws ConfigError where it is none, or not the one that is wanted. */
+/** The kind of module that has these functions. Throws ConfigError if it is none, or not the wanted one. */
 export function kindOf(
   path: string,
   wanted: ModuleKind | undefined,
@@ -73,7 +73,7 @@ export function kindOf(
   );
 }
 
-/** Why dlopen failed: libc's own words, without the path that most of them begin with. */
+/** Why dlopen failed: libc's message, without the path that it usually begins with. */
 function loadProblem(native: Native, path: string): string {
   const text = native.rt_dlerror();
   const words = text === null ? "dlopen failed" : textAtPointer(text as Pointer);
@@ -86,14 +86,14 @@ function loadProblem(native: Native, path: string): string {
 
 const libc = callsOf("dladdr");
 
-/** Where the file that has `address` was loaded: dladdr(3). */
+/** The address at which the file that contains `address` was loaded: dladdr(3). */
 function baseOf(address: Pointer | bigint): number {
   const info = fixed(BigUint64Array, sizeOf.Dl_info / BigUint64Array.BYTES_PER_ELEMENT);
   const base = offsetOf.Dl_info.dli_fbase / BigUint64Array.BYTES_PER_ELEMENT;
   return libc().dladdr(address, info) === 0 ? 0 : Number(info[base]);
 }
 
-/** The first `count` bytes of the struct. Throws ConfigError where they cannot be read. */
+/** The first `count` bytes of the struct. Throws ConfigError if they cannot be read. */
 export function structBytes({ path, kind, struct }: OpenedModule, count: number): Uint8Array {
   const bytes = copyMemory(struct, count);
   if (bytes !== undefined) return bytes;
@@ -102,7 +102,7 @@ export function structBytes({ path, kind, struct }: OpenedModule, count: number)
   );
 }
 
-/** The string that the pointer in `field` means. Throws ConfigError where it means nothing. */
+/** The string at the address in `field`. Throws ConfigError if it cannot be read. */
 export function textAt(
   { path, kind }: Pick<OpenedModule, "kind" | "path">,
   field: string,
@@ -116,17 +116,17 @@ export function textAt(
   );
 }
 
-/** Whether a text can be read there. */
+/** Whether a text can be read at the address. */
 export function isText(address: bigint): boolean {
   return copyText(Number(address)) !== undefined;
 }
 
-/** Whether the address is within what was loaded from the module's file. */
+/** Whether the address belongs to the module's file. */
 export function hasAddress({ base }: OpenedModule, address: bigint): boolean {
   return baseOf(address) === base;
 }
 
-/** Large enough for what tells the layouts apart: all of them have this much. */
+/** Enough to tell the layouts apart. No struct is shorter. */
 const headBytes = 32;
 
 export function filterHead(module: OpenedModule): FilterHead {
@@ -145,7 +145,7 @@ export function filterHead(module: OpenedModule): FilterHead {
   };
 }
 
-/** How large the struct is by the symbols that debuggers use. Installed files have mostly lost them. */
+/** The size of the struct in the symbols for debuggers, which most installed files lack. */
 function symbolSize({ path, base, struct }: OpenedModule): number | undefined {
   const value = BigInt(struct - base);
   const { symbols } = readElf(readFileSync(filePath(path)));

@@ -8,15 +8,15 @@ export type { ReleaseId };
 type StableId = Exclude<ReleaseId, "original">;
 
 interface Releases {
-  /** The first release with the layout, development releases included; the one before the next row's is the last. */
+  /** The first release with the layout, including development releases. The next row's ends it. */
   readonly first: string;
-  /** The releases, in words. */
+  /** The releases with the layout, for messages. */
   readonly releases: string;
 }
 
 /**
- * By the name of the layout: the first stable release with it, or the first at all. The original form is in no release.
- * Within one stable series nothing ever changed.
+ * By the name of the layout, which is the first stable release with it, or the first one at all. No release has the
+ * original form. The layout never changed within a stable series.
  */
 const releasesByLayout: Readonly<Record<StableId, Releases>> = {
   "1.2": { first: "1.1.27", releases: "1.1.27 to 1.2" },
@@ -49,25 +49,25 @@ export interface ChosenLayout {
   readonly text: string;
 }
 
-/** In the order in which they came. */
+/** In order of time. */
 export const layoutRows: readonly (Releases & { readonly id: ReleaseId })[] =
-  // The table's type names all keys.
+  // The type of the table has all keys.
   (Object.keys(releasesByLayout) as StableId[]).map((id) => ({ id, ...releasesByLayout[id] }));
 
-/** In the order in which they came. */
+/** In order of time. */
 export const releaseIds: readonly ReleaseId[] = ["original", ...layoutRows.map(({ id }) => id)];
 
-/** The newest release whose layout is known. Later releases of its stable series have the same one. */
+/** The newest release whose layout is known. Later releases of its stable series have the same layout. */
 export const newestKnown = "1.48.1";
 
-/** The next release had another number. */
+/** The last release with API 2. */
 export const newestOfApi2 = "1.13.9";
 
-/** API numbers that stand for particular layouts. From 6 on the number was never raised again. */
+/** The layouts with each API number. Since 6 the number has not been raised. */
 export const layoutsOfApi: readonly (readonly ReleaseId[] | undefined)[] = [
   undefined,
   ["original", "1.2"],
-  // 1.14 before its release: the number was raised only for 1.14.0, and backported to what was stable then.
+  // Development releases before 1.14 also have 2. 1.14.0 raised the number, and stable releases took over the change.
   ["1.4", "1.10", "1.12", "1.14"],
   ["1.10"],
   ["1.12"],
@@ -77,7 +77,7 @@ export const layoutsOfApi: readonly (readonly ReleaseId[] | undefined)[] = [
 
 type Version = readonly [major: number, minor: number, micro: number];
 
-/** The number of `1.32.5`, `1.32.5-1.fc37` or `1.33.11 (extra)`; undefined unless it begins with three numbers. */
+/** The three numbers that `1.32.5`, `1.32.5-1.fc37` or `1.33.11 (extra)` begins with, or undefined. */
 function parseVersion(text: string): Version | undefined {
   const match = /^(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})(?![\d.])/.exec(text);
   return match === null ? undefined : [Number(match[1]), Number(match[2]), Number(match[3])];
@@ -92,13 +92,13 @@ export function isAfter(text: string, last: string): boolean {
   return version !== undefined && limit !== undefined && compare(version, limit) > 0;
 }
 
-/** Nothing that modules see changes within a stable series. */
+/** The layout does not change within a stable series, so later releases of the newest one are known too. */
 function isOfNewestSeries([major, minor]: Version): boolean {
   const newest = parseVersion(newestKnown);
   return newest !== undefined && major === newest[0] && minor === newest[1] && minor % 2 === 0;
 }
 
-/** The layout of this release; "newer" after all known ones, undefined for what is no release with filters. */
+/** The layout of this release: "newer" for later than all known ones, undefined for a release without filters. */
 export function layoutOfVersion(text: string): ReleaseId | "newer" | undefined {
   const version = parseVersion(text);
   if (version === undefined) return undefined;
@@ -123,16 +123,16 @@ export function layoutNamed(text: string): ReleaseId | undefined {
   return id === "newer" ? undefined : id;
 }
 
-/** What layoutNamed accepts. */
+/** The texts that layoutNamed accepts, for messages. */
 export const namedLayouts = `a stable release of nbdkit from 1.2 to ${newestKnown.replace(/\.\d+$/, "")}, such as 1.8, a full version such as 1.21.12, or original`;
 
-/** The layout by the letter that it had before; undefined if there is none. */
+/** The layout by its former name, a letter; undefined if no layout had it. */
 export function layoutOfOldName(name: string): ReleaseId | undefined {
   const known: Readonly<Record<string, ReleaseId>> = oldReleaseNames;
   return Object.hasOwn(known, name) ? known[name] : undefined;
 }
 
-/** The letters. */
+/** The former names. */
 export const oldNames = Object.keys(oldReleaseNames);
 
 /** The releases of nbdkit that have a layout. */

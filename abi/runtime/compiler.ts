@@ -9,7 +9,7 @@ import { checkFolder } from "#sys/trusted";
 
 const root = join(import.meta.dir, "../..");
 const folders = ["include", "abi/runtime", "abi/generated"] as const;
-/** The compiler and its own flags: CC may be `ccache gcc`. */
+/** The compiler and its first arguments: CC may be `ccache gcc`. */
 const compiler = (process.env["CC"] ?? "").split(/\s+/).filter(Boolean);
 if (compiler.length === 0) compiler.push("cc");
 const flags = [
@@ -25,7 +25,7 @@ const flags = [
   "-fvisibility=hidden",
 ];
 
-/** As the user calls it. */
+/** The compiler in messages. */
 export const compilerName: string = compiler.join(" ");
 
 /** The C files of the runtime and the headers that they include. */
@@ -41,7 +41,7 @@ function runtimeSources(): { readonly sources: string[]; readonly headers: strin
   };
 }
 
-/** The file's name, which is another one when the sources or the compiler change. */
+/** The name of the compiled file. It depends on the sources and the compiler. */
 export function runtimeName(): string {
   const { sources, headers } = runtimeSources();
   const hash = new Bun.CryptoHasher("sha256");
@@ -51,14 +51,14 @@ export function runtimeName(): string {
 }
 
 /**
- * Write it to `output`. The compiler uses nothing of the current folder, and puts its own files
- * into `work`. False where the file system of that is full.
+ * Compile the runtime into `output`. The compiler runs in `work`, so it reads nothing in the current folder. Returns
+ * false if the file system of `work` is full.
  */
 export function compileRuntime(output: string, work: string): boolean {
   const { sources } = runtimeSources();
   const includes = folders.map((folder) => `-I${join(root, folder)}`);
   const [program = "", ...words] = compiler;
-  // A name without / is looked for before the current folder changes.
+  // The program runs in another folder, so its path is looked up here.
   const path = program.includes("/")
     ? resolve(program)
     : Bun.which(program, { PATH: searchPath(), cwd: "/" });
@@ -91,8 +91,8 @@ export function compileRuntime(output: string, work: string): boolean {
 }
 
 /**
- * Without one a compiler does not find its own parts. Relative folders in it would mean the
- * current folder, and root runs no program that another user may replace.
+ * The PATH for the compiler, which finds its own parts by it. It has no relative folders, and for root no folder in
+ * which another user may replace a program.
  */
 function searchPath(): string {
   const absolute = (process.env["PATH"] ?? "").split(":").filter((it) => it.startsWith("/"));

@@ -12,7 +12,7 @@ import { oldRuntimeMs, workFolderMs } from "./limits.ts";
 
 export interface KeptFolder {
   readonly path: string;
-  /** Of directories that are made. */
+  /** The mode of directories that are made. */
   readonly mode: number;
 }
 
@@ -24,10 +24,10 @@ interface Surroundings {
   readonly root: string;
 }
 
-/** Root's place for all users. */
+/** Root's folder for all users. */
 const systemFolder = "/var/cache/nbdkit-bun";
 
-/** Where the runtime may be kept, the best first. nbdkit(1), "The native runtime". */
+/** The folders that may keep the runtime, the best first. nbdkit(1), "The native runtime". */
 export function keptFolders({ cacheHome = "", home, root }: Surroundings): readonly KeptFolder[] {
   return [
     { path: cacheHome === "" ? "" : `${cacheHome}/nbdkit-bun`, mode: 0o700 },
@@ -38,14 +38,14 @@ export function keptFolders({ cacheHome = "", home, root }: Surroundings): reado
 }
 
 /**
- * Not relative, since the current folder runs no code, and UTF-8: Bun starts the compiler with
- * other names otherwise.
+ * Whether the path is absolute and UTF-8. No code is loaded from the current folder, and Bun would change other names
+ * when it starts the compiler.
  */
 function isNameable(folder: string): boolean {
   return folder.startsWith("/") && folder.isWellFormed() && !folder.includes("\ufffd");
 }
 
-/** Whether this user, and no other user, can write to the folder. It is made where it is missing. */
+/** Whether this user, and no other user, can write to the folder. A missing folder is made. */
 export function canKeep({ path, mode }: KeptFolder): boolean {
   try {
     checkFolder(path, mode);
@@ -57,13 +57,13 @@ export function canKeep({ path, mode }: KeptFolder): boolean {
   }
 }
 
-/** A new directory in `folder` that the compiler works in. Disposing of it removes it. */
+/** A new directory in `folder` for the compiler. Disposing of it removes it. */
 export class WorkFolder implements Disposable {
   readonly path: string;
 
   /** Throws the error of node:fs. */
   constructor(folder: string) {
-    // Numbers of processes are not enough: containers may share the folder.
+    // A process ID would not be unique, since containers may share the folder.
     this.path = join(folder, `nbdkit-bun-${randomUUID()}.tmp`);
     mkdirSync(this.path, { mode: 0o700 });
   }
@@ -73,7 +73,7 @@ export class WorkFolder implements Disposable {
   }
 }
 
-/** Where the compiler may work if the runtime cannot be kept, the best first. */
+/** Folders for the compiler if no folder can keep the runtime, the best first. */
 export function temporaryFolders(): readonly string[] {
   return [...new Set([tmpdir(), "/tmp", "/var/tmp"])].filter((folder) => {
     if (!isNameable(folder)) return false;
@@ -93,7 +93,7 @@ const ages = [
   { names: /^runtime-.*\.so$/, mostMs: oldRuntimeMs },
 ];
 
-/** Remove, from a folder that `canKeep`, what killed servers left and the runtimes of earlier versions. */
+/** Remove work folders of killed servers and runtimes of earlier versions from a folder that `canKeep`. */
 export function removeOldFiles(folder: string): void {
   for (const name of readdirSync(folder)) {
     const kind = ages.find(({ names }) => names.test(name));

@@ -1,6 +1,6 @@
 /** The tuned numbers of this room. Bytes and milliseconds as the names say. */
 
-/** Free space that compiling needs: the library, and what the compiler makes on the way. */
+/** Free space that compiling needs, for the library and the compiler's temporary files. */
 export const compilingBytes = 4 << 20;
 
 const hourMs = 3_600_000;

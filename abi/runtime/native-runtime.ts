@@ -1,4 +1,4 @@
-/** Loads the native runtime so that modules find `nbdkit_*` in it, and compiles it first where it is kept nowhere. */
+/** Loads the native runtime, in which modules find `nbdkit_*`, and compiles it first if no folder has it. */
 import { dlopen, type FFIFunction } from "bun:ffi";
 import { appendFileSync, existsSync, renameSync, statfsSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
@@ -39,15 +39,14 @@ export function openRuntime(): Native {
   return opened;
 }
 
-/** Its lines start as those of JavaScript do. */
+/** Log lines of C start like those of JavaScript. */
 function named(native: Native): Native {
   if (log.serverName !== undefined) native.rt_set_server_name(cString(log.serverName));
   return native;
 }
 
 /**
- * The functions of the runtime. Modules find none of them and none of Bun's afterwards: theirs may
- * have the same names.
+ * The functions of the runtime. They and Bun's are then hidden from modules, whose functions may have the same names.
  */
 function withOwnSymbols(path: string): Native {
   const { symbols } = dlopen(path, runtimeSymbols);
@@ -58,10 +57,10 @@ function withOwnSymbols(path: string): Native {
   return symbols;
 }
 
-/** Why the library of a folder cannot be loaded, by folder. */
+/** Why a folder's library cannot be loaded, by folder. */
 type Failures = Map<string, string>;
 
-/** Returns the name by which the loader finds it again. */
+/** Load the runtime, and return the name by which dlopen(3) finds it again. */
 function load(): string {
   const name = runtimeName();
   const root = join(import.meta.dir, "../..");
@@ -91,7 +90,7 @@ function loadKept(
   return undefined;
 }
 
-/** Compiles it in the first folder that can keep it, else in a temporary one. */
+/** Compile the runtime in the first folder that can keep it, or in a temporary one. */
 function loadNew(folders: readonly KeptFolder[], name: string, failures: Failures): string {
   let compiled: Uint8Array | undefined;
   for (const { folder, isKept } of placesFor(folders, failures)) {
@@ -113,7 +112,7 @@ function loadNew(folders: readonly KeptFolder[], name: string, failures: Failure
   throw noPlace(compiled !== undefined, failures);
 }
 
-/** Make the draft of what was compiled before, or compile it. False where the file system is full. */
+/** Write the library that is compiled already, or compile it. Returns false if the file system is full. */
 function fill(draft: string, work: string, compiled: Uint8Array | undefined): boolean {
   if (compiled === undefined) return compileRuntime(draft, work);
   try {
@@ -125,7 +124,7 @@ function fill(draft: string, work: string, compiled: Uint8Array | undefined): bo
   }
 }
 
-/** One by one, since a folder is made only where those before it do not do. */
+/** A generator, since a folder should be made only if the ones before it cannot be used. */
 function* placesFor(folders: readonly KeptFolder[], failures: Failures) {
   for (const folder of folders) {
     if (failures.has(folder.path) || !canKeep(folder)) continue;
@@ -146,7 +145,7 @@ function noPlace(isCompiled: boolean, failures: Failures): ConfigError {
   );
 }
 
-/** One line, since the server is silent for seconds. */
+/** Log one line, since compiling takes seconds. */
 function announce(keptIn: string | undefined, folders: readonly KeptFolder[]): void {
   const what = `compiling the native runtime with ${compilerName}, which takes some seconds`;
   if (keptIn !== undefined) log.notice(`${what}: it is kept in ${keptIn}`);
@@ -159,7 +158,7 @@ function announce(keptIn: string | undefined, folders: readonly KeptFolder[]): v
   }
 }
 
-/** Whether the folder's file system is not full. Compiling takes seconds before that fails. */
+/** Whether the folder's file system has room. The compiler would find out only after some seconds. */
 function hasRoom(folder: string, failures: Failures): boolean {
   const { bavail, bsize } = statfsSync(folder);
   if (bavail * bsize >= compilingBytes) return true;
@@ -181,7 +180,7 @@ function tryLoad(library: LibraryFile, folder: string, failures: Failures): stri
   try {
     return library.load();
   } catch (error) {
-    // It may also have been compiled on another machine, for another libc.
+    // For example, it may have been compiled on another machine, for another libc.
     const reason = messageOf(error);
     log.debug(`the native runtime cannot be used: ${reason}`);
     failures.set(folder, reason);
@@ -189,10 +188,10 @@ function tryLoad(library: LibraryFile, folder: string, failures: Failures): stri
   }
 }
 
-/** What follows the library in its file: the SHA-256 of the library. The loader does not look there. */
+/** The SHA-256 of the library follows it in its file. The loader ignores these bytes. */
 const digestBytes = 32;
 
-/** A crash may have left a part of the file, or nothing. The process would die of loading that. */
+/** Whether the file is complete. After a crash of the machine it may not be, and loading it would crash the process. */
 function isIntact(file: Uint8Array): boolean {
   const end = Math.max(0, file.length - digestBytes);
   return digest(file.subarray(0, end)).equals(file.subarray(end));
@@ -202,7 +201,7 @@ function digest(library: Uint8Array): Buffer {
   return new Bun.CryptoHasher("sha256").update(library).digest();
 }
 
-/** The draft gets its last name when it is complete. Without that it can still be loaded. */
+/** Rename the complete file. If that fails, this server can still load it by its first name. */
 function keep({ path: draft, bytes }: LibraryFile, path: string): void {
   try {
     appendFileSync(draft, digest(bytes));

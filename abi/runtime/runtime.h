@@ -47,7 +47,7 @@ struct rt_model {
 };
 
 /* preconnect, default_export and prepare */
-struct rt_visit {
+struct rt_access {
   bool readonly;
   bool is_tls;
 };
@@ -116,7 +116,7 @@ struct rt_disconnect {
 union rt_arguments {
   struct rt_setting setting;
   struct rt_model model;
-  struct rt_visit visit;
+  struct rt_access access;
   struct rt_open open;
   struct rt_listing listing;
   struct rt_data data;

@@ -37,7 +37,7 @@ export interface Callback {
   /** The flags that the request can have. Only requests have this column. */
   readonly flags?: number;
   /** The struct with its arguments in messages to and from C, without rt_. */
-  readonly carries?: "setting" | "model" | "visit" | "open" | "listing" | "data" | "range" | "flush" | "mapping";
+  readonly carries?: "setting" | "model" | "access" | "open" | "listing" | "data" | "range" | "flush" | "mapping";
   /** The callback that API 2 has instead of this one. */
   readonly replacedBy?: string;
   /** The answer of a plugin without it. */
@@ -147,7 +147,7 @@ export const callbacks = {
     next: false,
     plugin: true,
     nextIs: "NextPreconnect",
-    carries: "visit",
+    carries: "access",
   },
   listExports: {
     cName: "list_exports",
@@ -169,7 +169,7 @@ export const callbacks = {
     next: false,
     plugin: true,
     nextIs: "NextDefaultExport",
-    carries: "visit",
+    carries: "access",
   },
   open: {
     cName: "open",
@@ -200,7 +200,7 @@ export const callbacks = {
     filter: true,
     next: false,
     plugin: false,
-    carries: "visit",
+    carries: "access",
   },
   finalize: {
     cName: "finalize",

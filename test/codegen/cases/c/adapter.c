@@ -148,7 +148,7 @@ arguments_of (uint32_t op, uint32_t flags)
   case RT_OP_PRECONNECT:
   case RT_OP_DEFAULT_EXPORT:
   case RT_OP_PREPARE:
-    a.visit = (struct rt_visit) { .readonly = true, .is_tls = true };
+    a.access = (struct rt_access) { .readonly = true, .is_tls = true };
     break;
   case RT_OP_LIST_EXPORTS:
     a.listing = (struct rt_listing) {
