@@ -140,7 +140,7 @@ function addOpening(
 /** A filter of the original form without our marker looks like one of nbdkit 1.2, whose open calls next_open. */
 function openedNothing({ name }: Draft, { path }: FilterModule): NbdError {
   const remedy = `if it is of the original form: --filter-release=${path}=original`;
-  return new NbdError("EIO", `filter ${name}: open did not open the layer below: ${remedy}`);
+  return new NbdError("EIO", `${name}: open did not open the layer below: ${remedy}`);
 }
 
 type OpenNext = (readonly: boolean, name: string | undefined, parked: Parked) => Awaitable<void>;

@@ -275,7 +275,7 @@ export class CheckedContext extends Asking implements Context {
 
   /** How messages name the layer. */
   get title(): string {
-    return `${this.layer.kind} ${this.layer.name}`;
+    return this.layer.name;
   }
 
   /** A debug line about something else than data. */

@@ -130,12 +130,11 @@ export class Link {
   }
 
   #run<T>(method: string, visit: Visit, call: (watch: Watch) => Awaitable<T>): Awaitable<T> {
-    const { kind, name } = this.layer;
     const { logName } = visit.connection;
     const shownName = methodName(this.layer, method);
     const result = attempt(
       () =>
-        withNext(`${kind} ${name}`, shownName, (watch) =>
+        withNext(this.layer.name, shownName, (watch) =>
           runAs(this.number, shownName, () => call(watch)),
         ),
       (error) => failureOf(error, this.layer, shownName, logName),

@@ -65,7 +65,7 @@ function askLayer<Q extends Remembered>(context: Context, key: Q): Awaitable<Ans
   const answer = attempt(
     () =>
       after(
-        context.question(key, () => answerOf(context, key)),
+        context.question(nameOf(context, key), () => answerOf(context, key)),
         (found) => {
           answers[key] = found as Answers[Q];
           return found;
@@ -78,6 +78,11 @@ function askLayer<Q extends Remembered>(context: Context, key: Q): Awaitable<Ans
   const end = (): void => void asked.delete(key);
   promiseOf(answer).then(end, end);
   return answer;
+}
+
+/** The method that the layer is asked by, as messages name it. */
+function nameOf({ layer }: Context, key: Remembered): string {
+  return key === "getSize" && layer.window !== undefined ? "window" : key;
 }
 
 function answerOf<Q extends Remembered>(context: Context, key: Q): Awaitable<AnswerTo<Q>> {

@@ -16,9 +16,8 @@ export function mustBeOpen(context: Context, method: string): void {
   const { state, user } = context;
   if (state.open) return;
   if (!state.isRetired || user === undefined) refuse(context, `${method}, but it is not open`);
-  const { kind, name } = user;
   const what = "for a call that it had answered already: only the next of prepare is for that";
-  throw new NbdError("EIO", `${kind} ${name}: next.${method} was called ${what}`);
+  throw new NbdError("EIO", `${user.name}: next.${method} was called ${what}`);
 }
 
 export function mustBePrepared(context: Context, method: string): void {

@@ -7,7 +7,7 @@
 import { methods as all } from "./methods.ts";
 
 /** What is said of a method is its place here. */
-export const methods: readonly string[] = ["", ...all];
+export const methods: readonly string[] = ["", ...all, "window"];
 
 export const PREAD = methods.indexOf("pread");
 export const PWRITE = methods.indexOf("pwrite");
@@ -19,7 +19,7 @@ const mostLayers = 64;
 
 const places = new Map<string, number>(methods.map((name, place) => [name, place]));
 const numbers = new WeakMap<object, number>();
-/** `filter NAME` or `plugin NAME`, by the number of the layer. */
+/** How messages name the layers, by their numbers. */
 export const titles: string[] = [""];
 
 /** How much memory the two have. */
@@ -30,10 +30,10 @@ export const now = new Int32Array(memory, 0, 2);
 /** How many calls are under way that are answered later, by their codes. */
 const underWay = new Int32Array(memory, 2 * Int32Array.BYTES_PER_ELEMENT);
 
-export function numberOf(layer: { readonly kind: string; readonly name: string }): number {
+export function numberOf(layer: { readonly name: string }): number {
   const known = numbers.get(layer);
   if (known !== undefined) return known;
-  const number = titles.length < mostLayers ? titles.push(`${layer.kind} ${layer.name}`) - 1 : 0;
+  const number = titles.length < mostLayers ? titles.push(layer.name) - 1 : 0;
   numbers.set(layer, number);
   return number;
 }

@@ -7,7 +7,7 @@ import { busyCalls, turnTime } from "./calls.ts";
 export interface Waiting {
   /** The same for the same call, whenever it is asked for. */
   readonly call: object;
-  /** `filter NAME` or `plugin NAME`. */
+  /** The name of the layer. */
   readonly title: string;
   readonly method: string;
   /** The range; both are 0 where the method has none. */
@@ -24,13 +24,12 @@ const outside = new Set<Waiting>();
 
 /** Remember a call outside requests, such as open or get_ready, until it is answered. */
 export function waitFor<T>(
-  { kind, name }: { readonly kind: string; readonly name: string },
+  { name: title }: { readonly name: string },
   method: string,
   logName: string,
   result: Awaitable<T>,
 ): Awaitable<T> {
   if (!isPromise(result)) return result;
-  const title = `${kind} ${name}`;
   const since = turnTime();
   const it: Waiting = { call: {}, title, method, count: 0, offset: 0n, logName, since };
   outside.add(it);
@@ -73,7 +72,7 @@ export function waitedFor(): readonly Waiting[] {
   return found.filter((it) => !isOuter(it)).toSorted((a, b) => a.since - b.since);
 }
 
-/** `filter NAME: pread of 4096 bytes at 0`. */
+/** `NAME: pread of 4096 bytes at 0`. */
 export function nameOf({ count, method, offset, title }: Waiting): string {
   const range = count === 0 ? "" : ` of ${count} bytes at ${offset}`;
   return `${title}: ${method}${range}`;

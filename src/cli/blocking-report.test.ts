@@ -9,7 +9,7 @@ const methods = ["", "pread", "pwrite"];
 function fixture() {
   const memory = new SharedArrayBuffer(4 * (2 + 12));
   const words = new Int32Array(memory);
-  const titles = ["", "filter f", "plugin p"];
+  const titles = ["", "f", "p"];
   const blocking = new Blocking({ memory, methods, methodsPerLayer: 4, titles });
   const linesOf = (looks: number) =>
     Array.from({ length: looks }, () => blocking.look()).filter((line) => line !== undefined);
@@ -26,9 +26,9 @@ test("the report names the layer and method that block, once", () => {
   words[turns] = 1;
   words[now] = 2 * 4 + 1;
   expect(linesOf(4)).toEqual([]);
-  expect(linesOf(20)).toEqual(["plugin p: pread has blocked the server for 2 s"]);
+  expect(linesOf(20)).toEqual(["p: pread has blocked the server for 2 s"]);
   words[turns] = 2;
-  expect(linesOf(20)).toEqual(["plugin p: pread has blocked the server for 2 s"]);
+  expect(linesOf(20)).toEqual(["p: pread has blocked the server for 2 s"]);
 });
 
 test("there is no report while the event loop turns", () => {
@@ -43,6 +43,6 @@ test("the report names the outstanding calls if JavaScript blocks outside of cal
   const { linesOf, words } = fixture();
   words[underWay + 1 * 4 + 2] = 3;
   expect(linesOf(6)).toEqual([
-    "the server has been blocked for 2 s by JavaScript outside calls of layers, perhaps code after an await in filter f: pwrite",
+    "the server has been blocked for 2 s by JavaScript outside calls of layers, perhaps code after an await in f: pwrite",
   ]);
 });

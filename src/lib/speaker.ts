@@ -67,8 +67,7 @@ function folderOf(path: string): string {
 /** `message` with the layer's name in front. The server itself has no name. */
 export function named(layer = "", message: string): string {
   if (layer === "" || message === "") return message;
-  const starts = [layer, `filter ${layer}`, `plugin ${layer}`];
-  const isNamed = starts.some((start) => new RegExp(`^${start}[: ]`).test(message));
+  const isNamed = message.startsWith(`${layer}:`) || message.startsWith(`${layer} `);
   return isNamed ? message : `${layer}: ${message}`;
 }
 

@@ -125,7 +125,7 @@ describe.skipIf(!haveCompiler)("unmarked filters (needs cc)", () => {
     expect(failure).toMatchObject({
       errno: "EIO",
       message: expect.stringMatching(
-        /^filter foreign: open did not open the layer below: .*--filter-release=.*\.so=original$/,
+        /^foreign: open did not open the layer below: .*--filter-release=.*\.so=original$/,
       ),
     });
   });

@@ -24,7 +24,7 @@ async function messageOf(call: () => unknown): Promise<string> {
 }
 
 const unfinished = (method: string, below = `next.${method}`) =>
-  `NbdError: filter hasty: ${method} ended while its ${below} was still under way: await or return it`;
+  `NbdError: hasty: ${method} ended while its ${below} was still under way: await or return it`;
 
 /** Filters that ask the layer below and do not wait: in a function, and in an async one. */
 function hasty(method: string, ask: (next: NextOps, ...rest: unknown[]) => unknown) {
@@ -217,7 +217,7 @@ describe("next", () => {
     await using stack = await above(disk(), filter, {}, { later: true });
     expect(await errnoOf(() => stack.next.pread(new Uint8Array(8), 0n, 0))).toBe("EIO");
     expect(await said.promise).toBe(
-      "NbdError: filter late: next.pread was called for a call that it had answered already: only the next of prepare is for that",
+      "NbdError: late: next.pread was called for a call that it had answered already: only the next of prepare is for that",
     );
   });
 
@@ -300,7 +300,7 @@ describe("a next that is a function", () => {
     [method]: () => Promise.resolve(),
   });
   const says = (method: string) =>
-    `filter hasty: ${method} ended while its next was still under way: await or return it`;
+    `hasty: ${method} ended while its next was still under way: await or return it`;
 
   test("config", async () => {
     const filter = defineFilter({ name: "hasty", config: (next, _c, k, v) => void next(k, v) });
@@ -365,7 +365,7 @@ describe("answers", () => {
         };
         const request = requests[method] ?? cases.find((one) => one.method === method)?.request;
         expect(await messageOf(() => request?.(next))).toBe(
-          `NbdError: plugin small: ${method} returned ${shown}: expected undefined or a promise of it`,
+          `NbdError: small: ${method} returned ${shown}: expected undefined or a promise of it`,
         );
       }
     }

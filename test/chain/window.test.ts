@@ -5,6 +5,7 @@ import { defineFilter, definePlugin, Extents, NbdError } from "#api";
 import { log } from "#lib/log";
 import { above, clientOf, configuredChain, overPlugin } from "#test/chain";
 
+import { nameOf, waitedFor } from "../../src/chain/waiting.ts";
 import { typescriptLayer } from "../../src/modules/typescript.ts";
 
 let logged: ReturnType<typeof spyOn<typeof log, "error">>;
@@ -88,6 +89,15 @@ describe("a window", () => {
       const { errno, message } = await failureOf(() => stack.next.getSize());
       expect([errno, message]).toEqual(["EIO", "lens: window: no idea"]);
     }
+  });
+
+  test("that is not answered is reported by its own name", async () => {
+    const { promise, resolve } = Promise.withResolvers<{ offset: bigint }>();
+    await using stack = await above(disk(), defineFilter({ name: "lens", window: () => promise }));
+    const size = stack.next.getSize();
+    expect(waitedFor().map(nameOf)).toEqual(["lens: window"]);
+    resolve({ offset: 512n });
+    expect(await size).toBe(3584n);
   });
 
   test("is asked once for each open, with the handle", async () => {

@@ -14,11 +14,11 @@ const folder = mkdtempSync(join(tmpdir(), "nbdkit-blocking-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 
 test.each([
-  ["pread", 0, "plugin blocking: pread has blocked the server for 2 s"],
+  ["pread", 0, "blocking: pread has blocked the server for 2 s"],
   [
     "pwrite",
     1,
-    "the server has been blocked for 2 s by JavaScript outside calls of layers, perhaps code after an await in plugin blocking: pwrite",
+    "the server has been blocked for 2 s by JavaScript outside calls of layers, perhaps code after an await in blocking: pwrite",
   ],
 ])("the log names a plugin that blocks in %s while it does", async (method, type, message) => {
   const until = join(folder, method);

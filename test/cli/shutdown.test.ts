@@ -64,14 +64,14 @@ describe("a TypeScript plugin that never answers", () => {
     await using server = await serve([brief, plugin, `method=${method}`]);
     const it = await stopIn(server, method);
     expect(it).toMatchObject({ code: 1, method });
-    expect(it.said).toContain("plugin hanging: ");
+    expect(it.said).toContain("hanging: ");
     expect(it.stderr).toContain(ended);
   });
 
   test("is logged with the client and range of its request, without the filter above it", async () => {
     await using server = await serve([brief, "--filter=cow", plugin, "method=pread"]);
     const { said, stderr } = await stopIn(server, "pread");
-    expect(said).toContain("nbdkit: hanging[1]: error: plugin hanging: pread of 4096 bytes at 0 ");
+    expect(said).toContain("nbdkit: hanging[1]: error: hanging: pread of 4096 bytes at 0 ");
     expect(stderr.match(/has not been answered/g)?.length).toBe(1);
   });
 
@@ -100,7 +100,7 @@ describe("a TypeScript plugin that never answers", () => {
       void child.stdin.write(readAndLeave(512).subarray(0, bytes));
       void child.stdin.end();
       const stderr = await new Response(child.stderr).text();
-      expect(stderr).toContain(`plugin hanging: ${method}`);
+      expect(stderr).toContain(`hanging: ${method}`);
       expect(stderr).toContain(ended);
       expect(await child.exited).toBe(1);
     },
@@ -152,7 +152,7 @@ describe.skipIf(!haveCompiler)("a C plugin in a deadlock (needs cc)", () => {
     await using server = await serve([brief, module, `method=${method}`]);
     const it = await stopIn(server, method);
     expect(it.code).toBe(1);
-    expect(it.said).toContain("plugin deadlocked: ");
+    expect(it.said).toContain("deadlocked: ");
     expect(it.method).toBe(method);
     expect(it.stderr).toContain(ended);
   });

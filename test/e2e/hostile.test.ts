@@ -127,7 +127,7 @@ test("a read that a filter does not wait for fails with a message", async () => 
   }
   connection.terminate();
   const line =
-    "nbdkit: memory[1]: error: filter hostile: pread ended while its next.pread was still under way: await or return it\n";
+    "nbdkit: memory[1]: error: hostile: pread ended while its next.pread was still under way: await or return it\n";
   expect(await server.stop()).toEqual({ code: 0, stderr: line.repeat(3) });
 });
 

@@ -145,9 +145,7 @@ describe.skipIf(!canHold)(
       await disk.release();
       const { code, stderr } = await ending.stop();
       expect(code).toBe(1);
-      expect(stderr).toMatch(
-        /file\[1\]: error: plugin file: pwrite of 4096 bytes at 8192 has not been/,
-      );
+      expect(stderr).toMatch(/file\[1\]: error: file: pwrite of 4096 bytes at 8192 has not been/);
     });
   },
 );

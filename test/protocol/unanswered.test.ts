@@ -63,7 +63,7 @@ test("a request that is not answered for 30 s is logged once, with layer, method
   clock.later = 60_000;
   unanswered.look();
   expect(said).toEqual([
-    "disk[1]: plugin disk: pread of 512 bytes at 4096 has not been answered for 30 s",
+    "disk[1]: disk: pread of 512 bytes at 4096 has not been answered for 30 s",
   ]);
   release();
   await client.reply();
@@ -83,8 +83,8 @@ test("each of several requests is logged, and more than ten are counted", async 
   clock.later = 30_000;
   unanswered.look();
   expect(said.slice(0, 2)).toEqual([
-    "disk[1]: plugin disk: pwrite of 512 bytes at 0 has not been answered for 30 s",
-    "disk[1]: plugin disk: pwrite of 512 bytes at 512 has not been answered for 30 s",
+    "disk[1]: disk: pwrite of 512 bytes at 0 has not been answered for 30 s",
+    "disk[1]: disk: pwrite of 512 bytes at 512 has not been answered for 30 s",
   ]);
   expect(said.slice(10)).toEqual(["3 more calls of layers have not been answered"]);
   release();
@@ -98,7 +98,7 @@ test("calls outside requests are logged as well", async () => {
   await called(1);
   clock.later = 30_000;
   unanswered.look();
-  expect(said).toEqual(["disk[1]: plugin disk: open has not been answered for 30 s"]);
+  expect(said).toEqual(["disk[1]: disk: open has not been answered for 30 s"]);
   release();
   (await negotiated).client.terminate();
 });
