@@ -62,8 +62,8 @@ print_arguments (uint32_t op, const union rt_arguments *a)
   case RT_OP_PRECONNECT:
   case RT_OP_DEFAULT_EXPORT:
   case RT_OP_PREPARE:
-    field ("readonly", a->visit.readonly);
-    field ("is_tls", a->visit.is_tls);
+    field ("readonly", a->access.readonly);
+    field ("is_tls", a->access.is_tls);
     break;
   case RT_OP_LIST_EXPORTS:
     field ("readonly", a->listing.readonly);
