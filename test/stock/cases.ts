@@ -1,10 +1,10 @@
-/** Kinds of cases that many modules have. */
+/** Cases that many modules have. */
 import { run } from "#test/server";
 
 import { captive, type Modules, ran, stock, stockCommand, withErrors } from "./stock.ts";
 
 interface Refusal extends Omit<Modules, "expected" | "differs"> {
-  /** The error after what every line of nbdkit begins with. */
+  /** The error line without nbdkit's prefix. */
   readonly error: string;
 }
 
@@ -22,7 +22,7 @@ export function refuses(
   const ours = differs && { differs: { why: differs.why, expected: failed(differs.error) } };
   stockCommand(title, {
     ...modules,
-    // A server that starts all the same ends at once.
+    // A server that starts by mistake ends at once.
     options: typeof options === "function" ? options : (folder) => [...options, ...captive(folder)],
     see: ran,
     expected: failed(error),
@@ -39,7 +39,7 @@ export function refusesClients(title: string, { error, ...modules }: Refusal): v
   });
 }
 
-/** What the disk has can be written to it again. */
+/** nbdcopy can write the data of the disk back to the disk. */
 export function copiesOntoItself(
   title: string,
   modules: Omit<Modules, "expected" | "differs" | "needs">,

@@ -1,4 +1,4 @@
-/** Every module of the installed nbdkit has a case. */
+/** Every module of the installed nbdkit has a test file. */
 import { expect, test } from "bun:test";
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
@@ -8,7 +8,7 @@ import { installed, run } from "#test/server";
 const haveNbdkit = installed("nbdkit");
 
 test.skipIf(!haveNbdkit).each(["filter", "plugin"])(
-  `each genuine %s has a case${haveNbdkit ? "" : " (needs nbdkit)"}`,
+  `each genuine %s has a test file${haveNbdkit ? "" : " (needs nbdkit)"}`,
   async (kind) => {
     const { stdout } = await run(["nbdkit", "--dump-config"]);
     const folder = new RegExp(`^${kind}dir=(.*)$`, "m").exec(stdout)?.[1] ?? "";

@@ -1,6 +1,5 @@
 /**
- * Makes a disk encrypted with LUKS 1, quickly and always the same: qemu-img and cryptsetup first
- * measure the computer.
+ * Makes a LUKS 1 disk that is always the same. qemu-img and cryptsetup would first measure the speed of the computer.
  */
 import { createCipheriv, createHash, pbkdf2Sync } from "node:crypto";
 
@@ -10,12 +9,12 @@ const KEY_BYTES = 64;
 const STRIPES = 4000;
 const SLOTS = 8;
 const ITERATIONS = 1000;
-/** In sectors: the header's room, and a key slot's with its padding. */
+/** The sizes of the header and of a padded key slot, and the start of the data, in sectors. */
 const HEADER = 8;
 const SLOT = 504;
 const PAYLOAD = 4096;
 
-/** The disk with the plain data, which is a multiple of 512 bytes. */
+/** The encrypted disk. `plain` is a multiple of 512 bytes. */
 export function luksDisk(plain: Uint8Array, passphrase: string): Buffer {
   const key = noise("master key", KEY_BYTES);
   const disk = Buffer.alloc(PAYLOAD * SECTOR + plain.length);
@@ -61,7 +60,7 @@ function derived(secret: Buffer, salt: Buffer, length: number): Buffer {
   return pbkdf2Sync(secret, salt, ITERATIONS, length, "sha256");
 }
 
-/** The key spread over so many stripes that it is lost with any bit of them (LUKS's anti-forensic splitter). */
+/** Spreads the key over stripes. Recovering it needs all of them (LUKS's anti-forensic splitter). */
 function split(key: Buffer): Buffer {
   const stripes = noise("stripes", key.length * STRIPES);
   let state = Buffer.alloc(key.length);
@@ -85,7 +84,7 @@ function diffused(block: Buffer): Buffer<ArrayBuffer> {
   return Buffer.concat(parts);
 }
 
-/** AES-256-XTS, each sector under its number, which starts at 0. */
+/** AES-256-XTS. The number of the sector, from 0 on, is the tweak. */
 function encrypted(data: Uint8Array, key: Buffer): Buffer {
   const [dataKey, tweakKey] = [key.subarray(0, 32), key.subarray(32)];
   const sectors: Buffer[] = [];
@@ -98,10 +97,7 @@ function encrypted(data: Uint8Array, key: Buffer): Buffer {
   return Buffer.concat(sectors);
 }
 
-/**
- * The tweak of each block of a sector: the one before doubled in GF(2^128), which counts bits from
- * the first byte on.
- */
+/** The tweaks of the blocks of a sector: each is the previous one doubled in GF(2^128), first byte lowest. */
 function tweaks(first: Buffer): Buffer {
   const all = Buffer.alloc(SECTOR);
   first.copy(all);

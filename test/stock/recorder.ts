@@ -1,4 +1,4 @@
-/** A plugin in shell script, for the genuine eval plugin, that writes down which requests reach it. */
+/** A shell script for the genuine eval plugin that records the requests that reach it. */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -10,16 +10,16 @@ import { nbdsh, type Side } from "./stock.ts";
 export const diskOf = (folder: string) => join(folder, "disk");
 const logOf = (folder: string) => join(folder, "log");
 
-/** The command that writes down a text, in which the parameters of a method ("$3") may stand. */
+/** The shell command that records a text, which may contain parameters of a method ("$3"). */
 export const note = (folder: string, text: string) => `echo "${text}" >>${logOf(folder)}`;
 
-/** What was written down so far. */
+/** The records so far. */
 export function noted(folder: string): string[] {
   const log = logOf(folder);
   return existsSync(log) ? readFileSync(log, "utf8").trimEnd().split("\n") : [];
 }
 
-/** Make the disk: its bytes are a text, then zeros. */
+/** Makes the disk: a text, then zeros. */
 export function makeDisk(folder: string, size: number, text = ""): void {
   const disk = Buffer.alloc(size);
   disk.write(text, "latin1");
@@ -27,8 +27,8 @@ export function makeDisk(folder: string, size: number, text = ""): void {
 }
 
 /**
- * The parameters of eval: the disk that `makeDisk` made is read and written, and each data request is written down
- * as "pread COUNT OFFSET". Further methods, or others in place of these, by name; undefined takes one away.
+ * The parameters of eval: they serve the disk that `makeDisk` made, and record each data request as "pread COUNT
+ * OFFSET". `methods` adds and replaces methods; undefined removes one.
  */
 export function recorder(
   folder: string,
@@ -54,7 +54,7 @@ export function recorder(
   );
 }
 
-/** One call for each kind of request by its name, and further ones, for `perExport`. */
+/** A call for each kind of request, by the name of its export, for `perExport`. */
 export const eachCall = `
 "open": lambda c: c.flush (),
 "pread": lambda c: c.pread (512, 0),
@@ -68,8 +68,8 @@ export const eachCall = `
 `;
 
 /**
- * Calls by the clients of several exports side by side: the error that each got, and what was written down under the
- * export's name ("NAME TEXT" or "NAME.TEXT") when that is all.
+ * Makes calls as clients of several exports at once. Returns the error of each, and the records under the name of its
+ * export ("NAME TEXT" or "NAME.TEXT"), once `all` finds them complete.
  */
 export async function perExport(
   { server, folder }: Side,

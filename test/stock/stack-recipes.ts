@@ -1,8 +1,8 @@
-/** Random stacks of genuine filters over genuine plugins, with parameters that make sense. */
+/** Random stacks of genuine filters above genuine plugins, with suitable parameters. */
 
 import type { Random } from "#test/random";
 
-/** A command line in parts. FOLDER stands for the session's folder in parameters. */
+/** The parts of a command line. In parameters, FOLDER stands for the folder of the session. */
 export interface Stack {
   readonly filters: readonly string[];
   readonly plugin: string;
@@ -13,7 +13,7 @@ function pick<T>(random: Random, from: readonly [T, ...T[]]): T {
   return from[Math.floor(random() * from.length)] ?? from[0];
 }
 
-/** One of these sets of parameters is taken. */
+/** Sets of parameters, from which one is chosen. */
 type Choices = readonly [readonly string[], ...(readonly string[])[]];
 
 const none: Choices = [[]];
@@ -94,13 +94,13 @@ export const filters: Readonly<Record<string, Choices>> = {
   ],
   partition: [["partition=1"], ["partition=2"]],
   pause: [["pause-control=FOLDER/control"]],
-  // From the first byte on: see the test of the filter for what crashes nbdkit otherwise.
+  // Ranges begin at 0, since the filter crashes nbdkit otherwise: see its test.
   protect: [["protect=0-4095"], ["protect=-99"]],
   rate: [["rate=100G"], ["connection-rate=100G", "burstiness=3"]],
   retry: [["retries=0"], ["retries=0", "retry-readonly=yes"]],
   "retry-request": [["retry-request-retries=0"]],
   stats: [["statsfile=FOLDER/stats"]],
-  // Not 8 bits: the filter of 1.32.5 then writes uninitialized bytes.
+  // The filter of 1.32.5 writes uninitialized bytes with 8 bits.
   swab: [[], ["swab-bits=32"], ["swab-bits=64"]],
   truncate: [
     ["truncate=100000"],
@@ -110,33 +110,33 @@ export const filters: Readonly<Record<string, Choices>> = {
   ],
 };
 
-/** Filters that are in no stack. */
+/** Filters that are in no stack, with the reasons. */
 export const leftOut: Readonly<Record<string, string>> = {
-  checkwrite: "writes beyond its buffer, in 1.32.5, when zeros and trims meet other bytes",
+  checkwrite: "writes beyond its buffer in 1.32.5 if a range of zeros or trims has other bytes",
   exitlast: "ends the server between the two connections",
   exitwhen: "only ends the server",
   ext2: "needs a file system below it",
   gzip: "needs a .gz file below it",
   luks: "needs a LUKS disk below it",
   readahead:
-    "its thread may still prefetch from layers that are finalized when a client leaves, and nbdkit crashes",
-  scan: "as readahead",
+    "crashes nbdkit when a client leaves, since its thread may prefetch from finalized layers",
+  scan: "crashes nbdkit as readahead does",
   tar: "needs a tar file below it",
-  "tls-fallback": "shows nothing of what is below it without TLS",
+  "tls-fallback": "hides the layers below it without TLS",
   xz: "needs a .xz file below it",
 };
 
-/** Pairs that are not stacked: the first one above the second one, at any distance. */
+/** Filters that are never stacked above others, at any distance. */
 export const apart: readonly { above: string; below: readonly string[]; why: string }[] = [
   {
     above: "delay",
     below: ["multi-conn", "log"],
-    why: "delay of 1.32.5 finalizes the layers below it twice: multi-conn fails, and log writes two lines",
+    why: "delay of 1.32.5 finalizes the layers below it twice, so multi-conn fails and log writes two lines",
   },
   {
     above: "partition",
     below: ["offset", "swab", "truncate", "blocksize-policy"],
-    why: "the partition table is not found, or hides in what cannot be read",
+    why: "these move, change or refuse reads of the partition table",
   },
   {
     above: "offset",
@@ -145,7 +145,7 @@ export const apart: readonly { above: string; below: readonly string[]; why: str
   },
 ];
 
-/** Plugins with parameters; those that are tried only below one filter are in `only`. */
+/** Plugins with their parameters. */
 export const plugins: Readonly<Record<string, Choices>> = {
   data: [
     ['data=(1 2 3 4)*5000 @40000 ("text")*3000 @70000 9', "size=96K"],
@@ -177,14 +177,14 @@ export const plugins: Readonly<Record<string, Choices>> = {
   ],
 };
 
-/** What must be below a filter for it to make sense. */
+/** Plugins that a filter requires. */
 const needs: Readonly<Record<string, readonly string[]>> = { partition: ["file", "eval"] };
 
 const allowed = (above: readonly string[], filter: string) =>
   !above.includes(filter) &&
   apart.every((pair) => !(above.includes(pair.above) && pair.below.includes(filter)));
 
-/** A stack of two to four filters. The first is `wanted` if that is given, otherwise any. */
+/** A stack of two to four filters, with `wanted` among them. */
 export function randomStack(random: Random, wanted?: string): Stack {
   const names = Object.keys(filters);
   const length = 2 + Math.floor(random() * 3);

@@ -1,4 +1,4 @@
-/** Runs one stack in one server, and tells everything that a client sees of it. */
+/** Runs one stack in one server, and returns everything that a client sees. */
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,7 +10,7 @@ import { errors, logLines, nbdsh } from "./stock.ts";
 
 const DISK = 256 * 1024;
 
-/** An MBR with two partitions, and text and holes behind it. */
+/** A disk with an MBR, two partitions, text and holes. */
 function disk(): Buffer {
   const bytes = Buffer.alloc(DISK);
   for (const [entry, start, count] of [
@@ -33,28 +33,25 @@ function prepare(folder: string): void {
   writeFileSync(join(folder, "map"), `${map.join("\n")}\n`);
 }
 
-/**
- * Wait until nbdkit has no clients: it forgets to close the connections that are there when it stops, and multi-conn
- * fails then.
- */
+/** Waits until nbdkit has no clients: it does not close open connections when it stops, and multi-conn fails then. */
 async function idle(pid: number, { filters }: Stack): Promise<void> {
-  // Its own thread, and pause's.
+  // The main thread, and that of pause.
   const threads = filters.includes("pause") ? 2 : 1;
   await until(() => readdirSync(`/proc/${pid}/task`).length <= threads);
 }
 
-/** Each server says in its own words what is wrong with a request. */
-const unworded = (line: string) =>
+/** Removes the parts of a message in which the servers differ. */
+const withoutOwnWords = (line: string) =>
   line
     .replace(/(invalid request: \w+):.*/, "$1")
-    // Here the lines of layers in TypeScript name the layer: filters/error is one of them.
+    // This server's lines begin with the name of the TypeScript layer, here filters/error.
     .replace(/error: error: (?=injecting )/, "error: ");
 
-/** The second client may come before the first one's end is logged. */
+/** The second client may connect before the log has the end of the first one. */
 const byConnection = (log: readonly string[]) =>
   Object.groupBy(log, (line) => /^connection=\d+/.exec(line)?.[0] ?? "none");
 
-/** What happened; `named` gives the modules their place. */
+/** Runs the session. `named` turns the names of modules into arguments. */
 export async function session(
   command: readonly string[],
   stack: Stack,
@@ -76,11 +73,11 @@ export async function session(
     const all = {
       seen,
       code,
-      errors: errors(stderr, folder).map(unworded),
+      errors: errors(stderr, folder).map(withoutOwnWords),
       disk: new Bun.CryptoHasher("sha1").update(readFileSync(join(folder, "disk"))).digest("hex"),
       log: existsSync(log) ? byConnection(logLines(log)) : [],
     };
-    // Its plugin forgets to say which error a write of other bytes is: it is the thread's last one.
+    // sparse-random sets no errno if a write has other bytes, so the client gets the thread's last errno.
     if (stack.plugin !== "sparse-random") return all;
     return JSON.parse(JSON.stringify(all).replaceAll("EINVAL", "EIO")) as object;
   } catch (error) {
@@ -119,7 +116,7 @@ def requests ():
     for count, at, flags in ((8192, 16384, 0), (700, 5000, 0), (4096, size // 2, nbd.CMD_FLAG_NO_HOLE),
                              (100, size - 50, 0), (4096, 32768, nbd.CMD_FLAG_FUA),
                              (4096, 40960, nbd.CMD_FLAG_FAST_ZERO)):
-        # No client may send a flag that is not offered.
+        # Clients must not send flags that are not offered.
         if flags != nbd.CMD_FLAG_FAST_ZERO or h.can_fast_zero ():
             step (f"zero {count} {at} {flags}", lambda: h.zero (count, at, flags))
     step ("flush", h.flush)
@@ -133,7 +130,7 @@ def requests ():
     step ("content", lambda: content (h))
 
 def again ():
-    """What another client finds."""
+    """The content that another client reads."""
     other = client ()
     found = content (other)
     other.shutdown ()

@@ -1,4 +1,4 @@
-/** Random stacks of genuine filters over genuine plugins do the same in this server and in nbdkit. */
+/** Random stacks of genuine filters above genuine plugins do the same in this server and in nbdkit. */
 import { expect, test } from "bun:test";
 import { readdirSync } from "node:fs";
 
@@ -8,12 +8,12 @@ import { installed, program, run } from "#test/server";
 import { filters, leftOut, randomStack, type Stack } from "./stack-recipes.ts";
 import { session } from "./stack-session.ts";
 
-/** Other stacks with STOCK_SEED=NUMBER, and more with STOCK_STACKS=NUMBER. */
+/** STOCK_SEED=NUMBER chooses other stacks, and STOCK_STACKS=NUMBER how many. */
 const seed = Number(process.env["STOCK_SEED"] ?? 1325);
 const count = Number(process.env["STOCK_STACKS"] ?? 64);
 const GROUP = 8;
 
-/** Filters that take the place of the genuine ones. Not cow, which offers more: see its manual. */
+/** TypeScript filters that replace genuine ones. cow is not one of them, since it offers more: see its manual. */
 const typescript = ["offset", "partition", "delay", "error"];
 
 const missing = ["nbdkit", "nbdsh"].filter((name) => !installed(name));
@@ -24,17 +24,14 @@ const commandLine = (stack: Stack) =>
 
 type Named = (name: string, kind: "filter" | "plugin") => string;
 
-/**
- * What was seen, without the name of the filter in TypeScript that an error line begins with:
- * nbdkit has none there.
- */
+/** Removes the names of TypeScript filters from error lines: nbdkit's do not have them. */
 function unnamed<T>(seen: T): T {
   const filter = new RegExp(`(nbdkit: [^:]*: error: )(?:${typescript.join("|")}): `, "g");
-  // The cast is true: only text within strings is left out.
+  // The cast is correct: only parts of strings are removed.
   return JSON.parse(JSON.stringify(seen).replaceAll(filter, "$1")) as T;
 }
 
-/** Compare the stacks in ours, whose modules are `named`, with the same ones in nbdkit. */
+/** Compares stacks in this server, with modules as `named`, with the same stacks in nbdkit. */
 function compare(title: string, stacks: readonly Stack[], named: Named): void {
   for (let from = 0; from < stacks.length; from += GROUP) {
     const group = stacks.slice(from, from + GROUP);
@@ -49,7 +46,7 @@ function compare(title: string, stacks: readonly Stack[], named: Named): void {
           ]);
           seen.push({ line: commandLine(stack), ours, genuine });
         }
-        // Two equal failures are no success.
+        // A failure of both servers is not a success.
         expect(seen.filter(({ genuine }) => "failed" in genuine)).toEqual([]);
         expect(seen.map(({ line, ours }) => ({ line, seen: unnamed(ours) }))).toEqual(
           seen.map(({ line, genuine }) => ({ line, seen: genuine })),
@@ -62,18 +59,18 @@ function compare(title: string, stacks: readonly Stack[], named: Named): void {
 
 const random = randomFrom(seed);
 compare(
-  "random stacks do what they do in nbdkit",
+  "random stacks of genuine filters do the same as in nbdkit",
   Array.from({ length: count }, () => randomStack(random)),
   (name) => `native:${name}`,
 );
 
 compare(
-  "stacks of genuine and TypeScript filters do what they do in nbdkit",
+  "random stacks of genuine and TypeScript filters do the same as in nbdkit",
   Array.from({ length: count / 4 }, (_, at) => randomStack(random, typescript[at % 4])),
   (name, kind) => (kind === "filter" && typescript.includes(name) ? name : `native:${name}`),
 );
 
-test.skipIf(!installed("nbdkit"))("each genuine filter is in stacks or left out", async () => {
+test.skipIf(!installed("nbdkit"))("each genuine filter is in a stack or left out", async () => {
   const { stdout } = await run(["nbdkit", "--dump-config"]);
   const folder = /^filterdir=(.*)$/m.exec(stdout)?.[1] ?? "";
   const names = readdirSync(folder).map((file) => file.replace(/^nbdkit-(.*)-filter\.so$/, "$1"));

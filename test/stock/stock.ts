@@ -1,4 +1,4 @@
-/** Runs one genuine module of the installed nbdkit twice, in this server and in nbdkit, with the same client script. */
+/** Runs a genuine module of the installed nbdkit in this server and in nbdkit, with the same client script. */
 import { expect, test } from "bun:test";
 import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -6,13 +6,13 @@ import { join } from "node:path";
 
 import { installed, program, run, serve, type Served, until } from "#test/server";
 
-/** Where a session runs: its server, and a folder that is this server's only. */
+/** One side of a case: its server, and a folder of its own. */
 export interface Side {
   readonly server: Served;
   readonly folder: string;
 }
 
-/** Where a command runs that is not a plain server on a Unix socket. */
+/** One side of a case with a command that is not a plain server on a Unix socket. */
 export interface CommandSide {
   /** The program with its options, modules and parameters. */
   readonly command: readonly string[];
@@ -29,30 +29,30 @@ export interface Modules {
   readonly plugin: string;
   /** The parameters after the plugin. */
   readonly params?: (folder: string) => readonly string[];
-  /** Put into the folder what the parameters name, and start the peers, which are disposed of in the end. */
+  /** Makes the files that the parameters name, and starts peers, which are disposed of at the end. */
   readonly before?: (folder: string, peers: AsyncDisposableStack) => unknown;
   readonly env?: (folder: string) => Readonly<Record<string, string>>;
-  /** What must have been seen in both, so that two equal failures are no success. */
+  /** What both sides must show. A failure of both is not a success. */
   readonly expected: unknown;
-  /** What ours shows instead, and why that is right. */
+  /** What this server shows instead, and why that is right. */
   readonly differs?: { readonly why: string; readonly expected: unknown };
-  /** Programs that are needed besides nbdkit. */
+  /** Required programs besides nbdkit and nbdsh. */
   readonly needs?: readonly string[];
 }
 
 export interface StockCase extends Modules {
-  /** Use the server and tell what was seen: a script, as `nbdsh` takes it, or more than that. */
+  /** Uses the server: a script for `nbdsh`, or a function that returns what it has seen. */
   readonly see: string | ((side: Side) => Promise<unknown>);
-  /** The exit code of both; null where `see` has ended the server itself and has looked at it. */
+  /** The exit code of both servers. Null if `see` ends the server and checks the code. */
   readonly code?: number | null;
 }
 
 export interface CommandCase extends Modules {
-  /** Start the command, and tell what was seen; see `ran` and `serveTcp`. */
+  /** Starts the command, and returns what it has seen: see `ran` and `serveTcp`. */
   readonly see: (side: CommandSide) => Promise<unknown>;
 }
 
-/** Both servers show what is expected. Modules are the genuine ones in both. */
+/** Tests that both servers show what is expected with the genuine modules. */
 export function stock(title: string, it: StockCase): void {
   const code = it.code === undefined ? 0 : it.code;
   both(title, it, (seen) => ({ seen, code }), session);
@@ -65,7 +65,7 @@ export function stock(title: string, it: StockCase): void {
   }
 }
 
-/** The same for a command line that is not served on a Unix socket: one that ends, or one with -p. */
+/** The same for commands that do not serve on a Unix socket: they end, or have -p. */
 export function stockCommand(title: string, it: CommandCase): void {
   both(
     title,
@@ -94,8 +94,8 @@ function both(
     name,
     async () => {
       const [ours, genuine] = await Promise.all([
-        inFolder(program, "native:", it, session).catch(told),
-        inFolder(["nbdkit"], "", it, session).catch(told),
+        inFolder(program, "native:", it, session).catch(failed),
+        inFolder(["nbdkit"], "", it, session).catch(failed),
       ]);
       expect({ ours, genuine }).toEqual({
         ours: whole(it.differs === undefined ? it.expected : it.differs.expected),
@@ -106,8 +106,8 @@ function both(
   );
 }
 
-/** One side's failure must not hide what the other side showed. */
-function told(error: unknown): unknown {
+/** A failure of one side, as a value, so that the result of the other one is also shown. */
+function failed(error: unknown): unknown {
   return { failed: error instanceof Error ? error.message : String(error) };
 }
 
@@ -133,22 +133,19 @@ async function inFolder(
   }
 }
 
-/**
- * Options of a command that ends even if nothing is wrong. With `-U -` nbdkit leaves a folder
- * behind where it ends early.
- */
+/** Options of a command that ends by itself. With `-U -` nbdkit would leave a folder behind if it ends early. */
 export const captive = (folder: string): string[] => ["-U", join(folder, "sock"), "--run", "true"];
 
 /** The environment of modules that make temporary files. */
 export const ownTmp = (folder: string): Record<string, string> => ({ TMPDIR: folder });
 
-/** Run the command to its end: its exit code, and its errors (see `errors`). */
+/** Runs the command to its end. Returns its exit code and its errors (see `errors`). */
 export async function ran({ command, env, folder }: CommandSide): Promise<unknown> {
   const { code, stderr } = await run(command, { env });
   return { code, errors: errors(stderr, folder) };
 }
 
-/** What a script shows, and the errors that the server has printed when it ends. */
+/** What a script shows, and the errors that the server prints until it ends. */
 export async function withErrors(
   { server, folder }: Side,
   script: string,
@@ -158,10 +155,7 @@ export async function withErrors(
   return [seen, errors((await server.stop()).stderr, folder)];
 }
 
-/**
- * What a script shows, and the `requests` that have reached the log filter, whose file is `log`,
- * when the server ends.
- */
+/** What a script shows, and the `requests` that reach the log filter, whose file is `log`. */
 export async function withRequests(
   { server, folder }: Side,
   script: string,
@@ -171,10 +165,7 @@ export async function withRequests(
   return [seen, requests(join(folder, "log"))];
 }
 
-/**
- * The lines of a server's stderr that say `error:`, without the folder's name and the numbers of
- * clients and threads.
- */
+/** The lines of stderr with `error:`, without the name of the folder and the numbers of clients and threads. */
 export function errors(stderr: string, folder: string): string[] {
   return stderr
     .split("\n")
@@ -183,22 +174,21 @@ export function errors(stderr: string, folder: string): string[] {
     .map((line) => line.replaceAll(folder, "FOLDER"));
 }
 
-/** The lines of a log file of the log filter without their times. */
+/** The lines of the log filter's file, without their times. */
 export function logLines(path: string): string[] {
   return readFileSync(path, "utf8")
     .trimEnd()
     .split("\n")
     .map((line) => {
       const time = /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6} /.exec(line);
-      if (time === null) throw new Error(`a log line without its time: ${line}`);
+      if (time === null) throw new Error(`log line without a time: ${line}`);
       return line.slice(time[0].length);
     });
 }
 
 /**
- * The requests in a log file of the log filter, in their order and without numbers: `Read
- * offset=0x0 count=0x1000`. What came back is there too where it is more than success: `...Read
- * return=-1 error=EIO`.
+ * The requests in the log filter's file, in order and without numbers: `Read offset=0x0 count=0x1000`. Results follow
+ * if they are more than success: `...Read return=-1 error=EIO`.
  */
 export function requests(path: string): string[] {
   return logLines(path).flatMap((line) => {
@@ -209,10 +199,10 @@ export function requests(path: string): string[] {
   });
 }
 
-/** What a client needs to know of a server. */
+/** The parts of a server that clients need. */
 export type Target = Pick<Served, "uri" | "stderr">;
 
-/** Start a command that has the options `-f -p 0 -i ADDRESS`, and wait until it listens. */
+/** Starts a command that has the options `-f -p 0 -i ADDRESS`, and waits until it listens. */
 export async function serveTcp(
   { command, env }: CommandSide,
   address: string,
@@ -245,7 +235,7 @@ export async function serveTcp(
   };
 }
 
-/** The TCP port on which a process listens, as its sockets in /proc say. */
+/** The TCP port on which a process listens, according to /proc. */
 function listeningPort(pid: number): number | undefined {
   const sockets: string[] = [];
   try {
@@ -253,7 +243,7 @@ function listeningPort(pid: number): number | undefined {
       sockets.push(readlinkSync(`/proc/${pid}/fd/${fd}`));
     }
   } catch {
-    return undefined; // The process has ended, or has closed a file meanwhile.
+    return undefined; // The process has ended, or has just closed a file.
   }
   const LISTEN = "0A";
   for (const file of ["tcp", "tcp6"]) {
@@ -268,8 +258,8 @@ function listeningPort(pid: number): number | undefined {
 }
 
 /**
- * Run a script of nbdsh and return what it printed, as JSON where it is. The script has `h`, connected to the URI where
- * that is not null, everything of libnbd, and the functions in the prelude: `show (x)` prints x as JSON (bytes as hex).
+ * Runs a script of nbdsh and returns what it prints, parsed if it is JSON. The script has `h`, connected to the URI
+ * unless that is null, libnbd, and the functions of the prelude: `show (x)` prints x as JSON (bytes as hex).
  */
 export async function nbdsh(
   server: Target,
@@ -281,7 +271,7 @@ export async function nbdsh(
   const { code, stdout, stderr } = await run(
     ["nbdsh", "--base-allocation", "-c", start, ...connect, "-c", script],
     {
-      // The system's Python has libnbd's module.
+      // Only the system's Python has the module of libnbd.
       env: { PATH: `/usr/bin:${process.env["PATH"] ?? ""}` },
     },
   );
@@ -308,7 +298,7 @@ def _plain(x):
 def show(x):
     print(json.dumps(x, default=_plain))
 def errno(call):
-    """The name of the error that a call ends with (or "error"), or None."""
+    """The name of the error of a call ("error" if it has none), or None."""
     try:
         call()
     except nbd.Error as e:
@@ -317,10 +307,10 @@ def errno(call):
 def errnos(*calls):
     return [errno(call) for call in calls]
 def refused(call):
-    """Whether it fails at all: libnbd's error is a matter of timing where the server just closes the connection."""
+    """Whether a call fails. If the server closes the connection, libnbd's error depends on timing."""
     return errno(call) is not None
 def client(export=""):
-    """One more connection, with what the first one asks for."""
+    """Another connection with the settings of the first one."""
     place, mark, query = uri.partition("?")
     other = nbd.NBD()
     other.add_meta_context(nbd.CONTEXT_BASE_ALLOCATION)
@@ -328,10 +318,10 @@ def client(export=""):
     other.connect_uri(place + _quote(export, safe="") + mark + query)
     return other
 def extents(count, offset, flags=0):
-    """As a text: 4096 data, 512 hole+zero."""
+    """The extents as text: 4096 data, 512 hole+zero."""
     return _text(extent_list(count, offset, flags))
 def all_extents(size):
-    """Of a disk of that size, asked for until its end."""
+    """The extents of a whole disk of this size."""
     found, at = [], 0
     while at < size:
         found += extent_list(size - at, at)
@@ -348,7 +338,7 @@ def extent_list(count, offset, flags=0):
     h.block_status(count, offset, entry, flags)
     return found[0]
 def flags():
-    """What the export offers: the names of libnbd's functions that say so, without is_ and can_."""
+    """The flags of the export, by the names of libnbd's functions without is_ and can_."""
     names = ["is_read_only", "can_flush", "can_fua", "is_rotational", "can_trim", "can_zero",
              "can_fast_zero", "can_multi_conn", "can_cache", "can_df"]
     return " ".join(name.partition("_")[2] for name in names if getattr(h, name)())
@@ -362,7 +352,7 @@ def until(condition):
     while not condition():
         time.sleep(0.002)
 def took(call):
-    """For how many seconds it ran."""
+    """How many seconds a call takes."""
     start = time.monotonic()
     call()
     return time.monotonic() - start

@@ -1,4 +1,4 @@
-/** The genuine blocksize-policy filter: block sizes are advertised, and enforced where that is asked for. */
+/** The genuine blocksize-policy filter: it advertises block sizes and can enforce them. */
 import { refuses } from "../cases.ts";
 import { nbdsh, stock } from "../stock.ts";
 
@@ -14,7 +14,7 @@ show (h.flush ())
 `;
 const sizes = ["blocksize-minimum=4K", "blocksize-preferred=32K", "blocksize-maximum=64K"];
 
-stock("blocksize-policy advertises block sizes and lets others pass", {
+stock("blocksize-policy advertises block sizes without enforcing them by default", {
   filters: ["blocksize-policy"],
   plugin: "memory",
   params: () => ["1M", ...sizes],
@@ -31,7 +31,7 @@ stock("blocksize-policy advertises block sizes and lets others pass", {
   ],
 });
 
-stock("blocksize-policy refuses what does not fit with error-policy=error", {
+stock("blocksize-policy enforces block sizes with blocksize-error-policy=error", {
   filters: ["blocksize-policy"],
   plugin: "memory",
   params: () => ["1M", ...sizes, "blocksize-error-policy=error"],

@@ -1,4 +1,4 @@
-/** The genuine blocksize filter: requests are made to fit the plugin. */
+/** The genuine blocksize filter: it aligns and splits requests. */
 import { join } from "node:path";
 
 import { refuses } from "../cases.ts";
@@ -10,7 +10,7 @@ const params = (folder: string, ...more: readonly string[]) => [
   ...more,
 ];
 
-stock("blocksize aligns and splits what reaches the plugin", {
+stock("blocksize aligns and splits requests", {
   filters: ["blocksize", "log"],
   plugin: "memory",
   params: (folder) => params(folder, "minblock=4096", "maxdata=8192", "maxlen=16k"),
@@ -80,7 +80,7 @@ stock("blocksize asks for extents in aligned pieces", {
   expected: ["32768 data, 32768 hole+zero", "8188 data", "20479 data, 32768 hole+zero"],
 });
 
-refuses("blocksize refuses a block size that is no power of two", {
+refuses("blocksize refuses a block size that is not a power of two", {
   filters: ["blocksize"],
   plugin: "memory",
   params: () => ["1M", "minblock=1000"],

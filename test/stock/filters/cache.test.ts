@@ -1,4 +1,4 @@
-/** The genuine cache filter: blocks are kept in a temporary file. */
+/** The genuine cache filter: it keeps blocks in a temporary file. */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -17,7 +17,7 @@ const params = (folder: string, ...more: readonly string[]) => [
   ...more,
 ];
 
-/** What the client sees, what reached the file, and which requests that took. */
+/** The client's data, the content of the file, and the requests to it. */
 const cached = (side: Side) =>
   withRequests(
     side,
@@ -40,7 +40,7 @@ show ([disk (0, 4), flags ()])
 `,
   );
 
-stock("cache writes back when it is flushed", {
+stock("cache writes back on flush", {
   ...common,
   params,
   see: cached,
@@ -68,7 +68,7 @@ stock("cache writes back when it is flushed", {
   ],
 });
 
-stock("cache writes through", {
+stock("cache writes at once with cache=writethrough", {
   ...common,
   params: (folder) => params(folder, "cache=writethrough"),
   see: cached,
@@ -98,7 +98,7 @@ stock("cache writes through", {
   ],
 });
 
-stock("cache keeps everything to itself with cache=unsafe", {
+stock("cache never writes back with cache=unsafe", {
   ...common,
   params: (folder) => params(folder, "cache=unsafe"),
   see: cached,
@@ -119,7 +119,7 @@ stock("cache keeps everything to itself with cache=unsafe", {
   ],
 });
 
-stock("cache serves a read from its file while cache-on-read's file is there", {
+stock("cache keeps blocks that are read while the file of cache-on-read exists", {
   ...common,
   params: (folder) => params(folder, `cache-on-read=${join(folder, "on")}`),
   see: (side) =>
@@ -147,7 +147,7 @@ show (h.pread (10, 131080))
   ],
 });
 
-stock("cache loses nothing when it grows over its limit", {
+stock("cache loses no data when it exceeds cache-max-size", {
   ...common,
   filters: ["cache"],
   before: (folder) => writeFileSync(join(folder, "disk"), Buffer.alloc(4 << 20, 0x11)),

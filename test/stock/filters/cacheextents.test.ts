@@ -1,4 +1,4 @@
-/** The genuine cacheextents filter: the last answer about extents is kept. */
+/** The genuine cacheextents filter: it keeps the last list of extents. */
 import { join } from "node:path";
 
 import { stock, withRequests } from "../stock.ts";
@@ -52,7 +52,7 @@ show (extents (131072, 65536))
   ],
 });
 
-stock("cacheextents tells nothing of what lies behind the request", {
+stock("cacheextents reports extents up to the end of the request", {
   filters: ["cacheextents"],
   plugin: "data",
   params: () => ["data=@0 1*65536 @131072 2*65536", "size=262144"],

@@ -1,4 +1,4 @@
-/** The genuine checkwrite filter: writes must say what is there already. */
+/** The genuine checkwrite filter: it accepts writes only of the data that the disk already has. */
 import { copiesOntoItself } from "../cases.ts";
 import { stock } from "../stock.ts";
 
@@ -8,7 +8,7 @@ const common = {
   params: () => ["data=@32768 1*32768 @98304 2*100", "size=131072"],
 };
 
-stock("checkwrite takes what is there already and nothing else", {
+stock("checkwrite accepts only the data that the disk already has", {
   ...common,
   see: `
 show ([h.get_size (), flags ()])

@@ -1,4 +1,4 @@
-/** The genuine cow filter: writes go to an overlay, which is gone afterwards. */
+/** The genuine cow filter: writes go to a temporary overlay. */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -16,7 +16,7 @@ const params = (folder: string, ...more: readonly string[]) => [
   ...more,
 ];
 
-stock("cow shows every client what was written, and leaves the file alone", {
+stock("cow shows writes to every client, and does not change the file", {
   ...common,
   params,
   see: async (side) => [
@@ -61,7 +61,7 @@ other.shutdown ()
   ],
 });
 
-stock("cow keeps what was read or cached while it is told to", {
+stock("cow copies blocks that are read or cached with cow-on-read and cow-on-cache", {
   ...common,
   params: (folder) =>
     params(folder, "cow-block-size=4096", "cow-on-cache=true", `cow-on-read=${join(folder, "on")}`),

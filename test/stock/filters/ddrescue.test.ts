@@ -1,4 +1,4 @@
-/** The genuine ddrescue filter: what a map file says was not recovered cannot be read. */
+/** The genuine ddrescue filter: only ranges that a map file lists as recovered can be read. */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -17,7 +17,7 @@ const map = `# Mapfile. Created by GNU ddrescue version 1.23
 0x0000C000  0x00004000  +
 `;
 
-stock("ddrescue reads what was recovered, and nothing else", {
+stock("ddrescue reads recovered ranges only", {
   filters: ["ddrescue"],
   plugin: "pattern",
   before: (folder) => writeFileSync(join(folder, "map"), map),
@@ -38,7 +38,7 @@ show (errno (lambda: h.pwrite (b"x", 0)))
   ],
 });
 
-refuses("ddrescue refuses a map that is not there", {
+refuses("ddrescue refuses a missing map", {
   filters: ["ddrescue"],
   plugin: "pattern",
   params: (folder) => ["65536", `ddrescue-mapfile=${join(folder, "map")}`],

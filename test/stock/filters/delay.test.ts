@@ -1,8 +1,8 @@
-/** The genuine delay filter: requests take a while. */
+/** The genuine delay filter: it delays requests. */
 import { refuses } from "../cases.ts";
 import { stock } from "../stock.ts";
 
-stock("delay holds each kind of request up for its time", {
+stock("delay delays each kind of request by its own time", {
   filters: ["delay"],
   plugin: "memory",
   params: () => [
@@ -23,7 +23,7 @@ show ([waits (21, client), waits (22, lambda: h.pread (1, 0)), waits (23, lambda
   expected: [true, true, true, true, true, true, true, "0000"],
 });
 
-stock("delay holds up nothing else, and ends when its client goes", {
+stock("delay delays no other requests, and ends when the client leaves", {
   filters: ["delay"],
   plugin: "memory",
   params: () => ["1M", "rdelay=3600", "delay-zero=1ms", "delay-fast-zero=false"],
@@ -36,13 +36,13 @@ show ([errno (lambda: h.zero (512, 0, nbd.CMD_FLAG_FAST_ZERO)), errno (lambda: h
   expected: ["ENOTSUP", null, true, 1],
 });
 
-refuses("delay refuses a time that is no number", {
+refuses("delay refuses a time that is not a number", {
   filters: ["delay"],
   plugin: "memory",
   params: () => ["1M", "rdelay=soon"],
   error: "rdelay: empty string where we expected a number",
   differs: {
-    why: "ours says what could not be parsed, and why; the word is no empty string",
+    why: "ours names the value and what is accepted; the value is not an empty string",
     error:
       'rdelay: could not parse number: "soon": expected a decimal, octal (0...) or hexadecimal (0x...) number',
   },

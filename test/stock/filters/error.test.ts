@@ -1,4 +1,4 @@
-/** The genuine error filter: chosen requests fail. */
+/** The genuine error filter: it makes chosen requests fail. */
 import { join } from "node:path";
 
 import { refuses } from "../cases.ts";
@@ -11,7 +11,7 @@ def everything ():
         lambda: extents (512, 0), lambda: h.cache (512, 0), h.flush)])
 `;
 
-stock("error fails each kind of request as it was told to", {
+stock("error fails each kind of request with its own error", {
   filters: ["error"],
   plugin: "memory",
   params: () => [
@@ -41,7 +41,7 @@ stock("error fails each kind of request as it was told to", {
   ],
 });
 
-stock("error fails all requests while its file is there", {
+stock("error fails all requests while error-file exists", {
   filters: ["error"],
   plugin: "memory",
   params: (folder) => [
@@ -69,7 +69,7 @@ everything ()
   ],
 });
 
-refuses("error refuses an error that NBD does not have", {
+refuses("error refuses an error that NBD lacks", {
   filters: ["error"],
   plugin: "memory",
   params: () => ["1M", "error=EAGAIN"],

@@ -1,14 +1,20 @@
-/** The genuine exitlast filter: the server ends when its last client has gone. */
+/** The genuine exitlast filter: the server ends when its last client has left. */
 import { nbdsh, stock } from "../stock.ts";
 
-stock("exitlast ends the server after the last of its clients", {
-  filters: ["exitlast"],
-  plugin: "memory",
-  params: () => ["1M"],
-  see: async ({ server }) => [
-    await nbdsh(
-      server,
-      `
+/** The server ends by itself after the script. */
+function ends(title: string, script: string, shown: unknown, uri?: null): void {
+  stock(title, {
+    filters: ["exitlast"],
+    plugin: "memory",
+    params: () => ["1M"],
+    see: async ({ server }) => [await nbdsh(server, script, uri), await server.process.exited],
+    expected: [shown, 0],
+  });
+}
+
+ends(
+  "exitlast ends the server after its last client",
+  `
 h2 = client ()
 h.shutdown ()
 h3 = client ()
@@ -16,50 +22,30 @@ h2.shutdown ()
 show (h3.pread (4, 0))
 h3.shutdown ()
 `,
-    ),
-    await server.process.exited,
-  ],
-  expected: ["00000000", 0],
-});
+  "00000000",
+);
 
-stock("exitlast waits for a first client", {
-  filters: ["exitlast"],
-  plugin: "memory",
-  params: () => ["1M"],
-  see: async ({ server }) => [
-    // One that only asks has not been served.
-    await nbdsh(
-      server,
-      `
+ends(
+  "exitlast does not count a client that only negotiates",
+  `
 h.set_opt_mode (True)
 h.connect_uri (uri)
 h.opt_abort ()
 show (client ().pread (4, 0))
 `,
-      null,
-    ),
-    await server.process.exited,
-  ],
-  expected: ["00000000", 0],
-});
+  "00000000",
+  null,
+);
 
-stock("exitlast lets a client choose the export that it has asked about", {
-  filters: ["exitlast"],
-  plugin: "memory",
-  params: () => ["1M"],
-  see: async ({ server }) => [
-    await nbdsh(
-      server,
-      `
+ends(
+  "exitlast lets a client open an export after NBD_OPT_INFO",
+  `
 h.set_opt_mode (True)
 h.connect_uri (uri)
 h.opt_info ()
 h.opt_go ()
 show (h.get_size ())
 `,
-      null,
-    ),
-    await server.process.exited,
-  ],
-  expected: [1048576, 0],
-});
+  1048576,
+  null,
+);

@@ -1,10 +1,10 @@
-/** The genuine exitwhen filter: the server ends when something happens. */
+/** The genuine exitwhen filter: the server ends after an event. */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { nbdsh, ran, type Side, stock, stockCommand } from "../stock.ts";
 
-/** What a client and a later one see around an event, and how the server ends by itself. */
+/** What a client and a later one see before and after an event, and the exit code of the server. */
 async function around({ server }: Side, event: string) {
   return [
     await nbdsh(
@@ -20,7 +20,7 @@ h.shutdown ()
   ];
 }
 
-stock("exitwhen takes no more clients when a file was created, and ends after the last", {
+stock("exitwhen refuses new clients once a file exists, and ends after the last client", {
   filters: ["exitwhen"],
   plugin: "memory",
   params: (folder) => ["1M", `exit-when-file-created=${join(folder, "stop")}`],
@@ -37,7 +37,7 @@ stock("exitwhen ends when a file is deleted", {
   expected: [["00000000", [true, "00000000"]], 0],
 });
 
-stock("exitwhen ends when a script says 88", {
+stock("exitwhen ends when a script exits with 88", {
   filters: ["exitwhen"],
   plugin: "memory",
   params: (folder) => ["1M", `exit-when-script=test ! -e ${join(folder, "stop")} || exit 88`],
@@ -45,7 +45,7 @@ stock("exitwhen ends when a script says 88", {
   expected: [["00000000", [true, "00000000"]], 0],
 });
 
-stock("exitwhen ends when a process has ended", {
+stock("exitwhen ends when a process ends", {
   filters: ["exitwhen"],
   plugin: "memory",
   before: async (folder, peers) => {
@@ -72,7 +72,7 @@ until (lambda: not os.path.exists ("/proc/%d" % pid))
   expected: [["00000000", [true, "00000000"]], 0],
 });
 
-stock("exitwhen looks every few seconds while it has no clients", {
+stock("exitwhen polls while it has no clients", {
   filters: ["exitwhen"],
   plugin: "memory",
   params: (folder) => ["1M", `exit-when-file-created=${join(folder, "stop")}`, "exit-when-poll=1"],
@@ -83,7 +83,7 @@ stock("exitwhen looks every few seconds while it has no clients", {
   expected: 0,
 });
 
-stockCommand("exitwhen ends at once where the pipe is closed already", {
+stockCommand("exitwhen ends at once if the pipe is already closed", {
   filters: ["exitwhen"],
   plugin: "memory",
   options: (folder) => ["-f", "-U", join(folder, "sock")],
@@ -95,7 +95,7 @@ stockCommand("exitwhen ends at once where the pipe is closed already", {
   expected: { code: 0, errors: [] },
 });
 
-stockCommand("exitwhen ends at once where the event has been", {
+stockCommand("exitwhen ends at once if the file already exists", {
   filters: ["exitwhen"],
   plugin: "memory",
   options: (folder) => ["-f", "-U", join(folder, "sock")],

@@ -19,7 +19,7 @@ const params = (folder: string, ...more: readonly string[]) => [
   ...more,
 ];
 
-/** The list of exports, and what each of some names leads to. */
+/** The list of exports, and the result of opening four names. */
 const look = ({ server }: Side) =>
   nbdsh(
     server,
@@ -30,7 +30,7 @@ exports = []
 error = errno (lambda: h.opt_list (lambda name, description: exports.append ([name, description])))
 show (error or sorted (exports))
 h.opt_abort ()
-def told (call):
+def text (call):
     try:
         return call ()
     except nbd.Error as e:
@@ -44,13 +44,13 @@ def start (name):
     error = errno (c.opt_go)
     if error:
         return error
-    return [c.pread (5, 0).decode (), told (c.get_canonical_export_name), told (c.get_export_description)]
+    return [c.pread (5, 0).decode (), text (c.get_canonical_export_name), text (c.get_export_description)]
 show ({ name: start (name) for name in ("", "one", "two", "four") })
 `,
     null,
   );
 
-stock("exportname passes the plugin's list on, and has another default", {
+stock("exportname passes the plugin's list on, and changes the default", {
   ...common,
   params: (folder) => params(folder, "default-export=two"),
   see: look,
@@ -69,7 +69,7 @@ stock("exportname passes the plugin's list on, and has another default", {
   ],
 });
 
-stock("exportname shows its own list and takes nothing else with exportname-strict", {
+stock("exportname lists its own exports, and refuses others with exportname-strict", {
   ...common,
   params: (folder) =>
     params(
@@ -90,7 +90,7 @@ stock("exportname shows its own list and takes nothing else with exportname-stri
   ],
 });
 
-stock("exportname shows only the default, and describes exports with a script", {
+stock("exportname lists only the default, and describes exports with a script", {
   ...common,
   params: (folder) =>
     params(
@@ -111,7 +111,7 @@ stock("exportname shows only the default, and describes exports with a script", 
   ],
 });
 
-stock("exportname hides the list", {
+stock("exportname lists nothing with exportname-list=empty", {
   ...common,
   params: (folder) => params(folder, "exportname-list=empty", "exportdesc=none"),
   see: look,
@@ -126,7 +126,7 @@ stock("exportname hides the list", {
   ],
 });
 
-stock("exportname refuses to list", {
+stock("exportname refuses to list with exportname-list=error", {
   ...common,
   params: (folder) => params(folder, "exportname-list=error"),
   see: look,

@@ -1,4 +1,4 @@
-/** The genuine ext2 filter: a file inside a file system. */
+/** The genuine ext2 filter: it serves a file inside a file system. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -60,7 +60,7 @@ show ([h.pread (9, 4092), h.pread (3, 99997), h.pread (2, 50999), errno (lambda:
   },
 });
 
-stock("ext2 takes the file's name from the client", {
+stock("ext2 serves the file that the client names", {
   ...common,
   options: ["-r"],
   params: (folder) => [join(folder, "fs"), "ext2file=exportname"],
@@ -95,7 +95,7 @@ show ([errno (lambda: client (name)) for name in ("/none", "/disks")])
   ],
 });
 
-refusesClients("ext2 has no default export where the client chooses", {
+refusesClients("ext2 refuses the default export if the client chooses the file", {
   ...common,
   params: (folder) => [join(folder, "fs"), "ext2file=exportname"],
   error: 'default export ("") not permitted',

@@ -1,4 +1,4 @@
-/** The genuine extentlist filter: a file says where the data is. */
+/** The genuine extentlist filter: a file lists the extents. */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -7,7 +7,7 @@ import { stock } from "../stock.ts";
 
 const params = (folder: string) => ["1M", `extentlist=${join(folder, "list")}`];
 
-stock("extentlist tells the extents of its file", {
+stock("extentlist reports the extents of its file", {
   options: ["-r"],
   filters: ["extentlist"],
   plugin: "pattern",

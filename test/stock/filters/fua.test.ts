@@ -1,4 +1,4 @@
-/** The genuine fua filter: what a client's FUA and flush become. */
+/** The genuine fua filter: it emulates, forces or discards FUA and flush. */
 import { join } from "node:path";
 
 import { refusesClients } from "../cases.ts";
@@ -12,7 +12,7 @@ for fua in (0, nbd.CMD_FLAG_FUA):
 `;
 const works = [null, null, null, null];
 
-/** What is offered, whether requests work without FUA and with it, and what reaches the plugin of each. */
+/** Checks whether flush and FUA are offered, the errors without and with FUA, and the requests of the plugin. */
 function offers(
   title: string,
   mode: readonly string[],
@@ -39,39 +39,39 @@ function changes(fua: 0 | 1): string[] {
 }
 
 offers(
-  "fua offers none where no mode is given",
+  "fua offers no FUA by default",
   [],
   [[true, false], works, ["EINVAL", "EINVAL", "EINVAL", null]],
   [...changes(0), "Flush", "Flush"],
 );
 offers(
-  "fua emulates by flushing",
+  "fua flushes instead with fuamode=emulate",
   ["fuamode=emulate"],
   [[true, true], works, works],
   [...changes(0), "Flush", write, "Flush", zero, "Flush", trim, "Flush", "Flush"],
 );
 for (const mode of ["pass", "native"]) {
   offers(
-    `fua passes all on with fuamode=${mode}`,
+    `fua passes FUA on with fuamode=${mode}`,
     [`fuamode=${mode}`],
     [[true, true], works, works],
     [...changes(0), "Flush", ...changes(1), "Flush"],
   );
 }
 offers(
-  "fua forces every write to be FUA",
+  "fua adds FUA to every write with fuamode=force",
   ["fuamode=force"],
   [[true, true], works, works],
   [...changes(1), ...changes(1)],
 );
 offers(
-  "fua discards FUA and flushes",
+  "fua discards FUA and flush with fuamode=discard",
   ["fuamode=discard"],
   [[true, true], works, works],
   [...changes(0), ...changes(0)],
 );
 
-refusesClients("fua refuses clients where the plugin cannot flush", {
+refusesClients("fua refuses clients if the plugin cannot flush", {
   filters: ["fua"],
   plugin: "eval",
   params: () => ["get_size=echo 1M", "pread=exit 1", "pwrite=exit 1", "fuamode=emulate"],

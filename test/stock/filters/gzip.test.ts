@@ -1,24 +1,23 @@
-/** The genuine gzip filter: a .gz file is served unpacked. */
+/** The genuine gzip filter: it serves a .gz file unpacked. */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 
 import { refusesClients } from "../cases.ts";
-import { stock } from "../stock.ts";
+import { ownTmp, stock } from "../stock.ts";
 
-/** 300000 bytes that say where they are. */
+/** 300000 bytes of lines, each with its own offset. */
 const text = Array.from({ length: 37_500 }, (_, line) => String(line * 8).padStart(7, "0"))
   .map((line) => `${line}\n`)
   .join("");
 const params = (folder: string) => [join(folder, "disk.gz")];
-const env = (folder: string) => ({ TMPDIR: folder });
 
-stock("gzip serves what was compressed", {
+stock("gzip serves the unpacked data", {
   filters: ["gzip"],
   plugin: "file",
   before: (folder) => writeFileSync(join(folder, "disk.gz"), gzipSync(text)),
   params,
-  env,
+  env: ownTmp,
   see: `
 show ([h.get_size (), flags ()])
 show ([h.pread (8, 299992).decode (), h.pread (10, 65530).decode (), h.pread (300000, 0).count (b"\\n")])
@@ -33,22 +32,22 @@ show (extents (300000, 0))
   ],
 });
 
-stock("gzip serves the first of several that were put together", {
+stock("gzip serves the first of several concatenated files", {
   filters: ["gzip"],
   plugin: "file",
   before: (folder) =>
     writeFileSync(join(folder, "disk.gz"), Buffer.concat([gzipSync("first"), gzipSync("second")])),
   params,
-  env,
+  env: ownTmp,
   see: "show ([h.get_size (), h.pread (h.get_size (), 0).decode ()])",
   expected: [5, "first"],
 });
 
-refusesClients("gzip refuses clients where the file is cut off", {
+refusesClients("gzip refuses clients if the file is truncated", {
   filters: ["gzip"],
   plugin: "file",
   before: (folder) => writeFileSync(join(folder, "disk.gz"), gzipSync(text).subarray(0, -100)),
   params,
-  env,
+  env: ownTmp,
   error: "gzip: inflate: unknown error: -5",
 });

@@ -1,4 +1,4 @@
-/** The genuine ip filter: who may connect. Debian's build of it takes no addresses, only families of them. */
+/** The genuine ip filter: it decides which clients may connect. Debian's build accepts address families only. */
 import { type CommandSide, nbdsh, serveTcp, stock, stockCommand, withErrors } from "../stock.ts";
 
 const uid = process.getuid?.() ?? 0;
@@ -8,27 +8,31 @@ const waiting = new Map<string, Bun.Subprocess<"pipe", "pipe">>();
 
 /** Whether a client may connect by a Unix socket under each of some rules. */
 const rules = [
-  { title: "takes Unix sockets that are allowed", rules: ["allow=anyunix", "deny=all"], may: true },
   {
-    title: "refuses what is not allowed",
+    title: "accepts Unix sockets that are allowed",
+    rules: ["allow=anyunix", "deny=all"],
+    may: true,
+  },
+  {
+    title: "refuses clients that are not allowed",
     rules: ["allow=anyipv4,anyipv6,allvsock", "deny=all"],
     may: false,
   },
-  { title: "takes a user by the number", rules: [`allow=uid:${uid}`, "deny=all"], may: true },
-  { title: "refuses a user by the number", rules: [`deny=uid:${uid}`], may: false },
-  { title: "takes a group by the number", rules: [`allow=gid:${gid}`, "deny=anyunix"], may: true },
+  { title: "accepts a user by number", rules: [`allow=uid:${uid}`, "deny=all"], may: true },
+  { title: "refuses a user by number", rules: [`deny=uid:${uid}`], may: false },
+  { title: "accepts a group by number", rules: [`allow=gid:${gid}`, "deny=anyunix"], may: true },
   {
     title: "refuses another group than the client's",
     rules: [`allow=gid:${gid + 1}`, "deny=any"],
     may: false,
   },
   {
-    title: "takes a process that is not the one denied",
+    title: "accepts a process other than the denied one",
     rules: [`deny=pid:${process.pid}`],
     may: true,
   },
   {
-    title: "refuses all but one process",
+    title: "refuses a process other than the allowed one",
     rules: [`allow=pid:${process.pid}`, "deny=all"],
     may: false,
   },
@@ -51,12 +55,12 @@ for (const { title, rules: params, may } of rules) {
   });
 }
 
-stock("ip takes only the process that is allowed", {
+stock("ip accepts only the allowed process", {
   filters: ["ip"],
   plugin: "memory",
   needs: ["nbdinfo"],
   before: (folder, peers) => {
-    // It waits for the URI before it becomes the client.
+    // The process waits for the URI, then becomes the client.
     const script = 'read uri && exec nbdinfo --size "$uri"';
     const peer = Bun.spawn(["sh", "-c", script], { stdin: "pipe", stdout: "pipe" });
     waiting.set(folder, peer);
@@ -77,7 +81,7 @@ stock("ip takes only the process that is allowed", {
   expected: [true, "1048576\n"],
 });
 
-/** What clients from the loopback addresses meet. */
+/** Whether a client from a loopback address is refused, and the exit code of the server. */
 async function loopback(side: CommandSide, address: string) {
   await using server = await serveTcp(side, address);
   const seen = await nbdsh(server, "show (refused (client))", null);
@@ -86,7 +90,7 @@ async function loopback(side: CommandSide, address: string) {
 
 const tcp = [
   {
-    title: "takes IPv4 addresses that are allowed",
+    title: "accepts IPv4 addresses that are allowed",
     rules: ["allow=anyipv4", "deny=all"],
     expected: [false, 0],
   },

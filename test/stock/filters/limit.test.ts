@@ -1,7 +1,7 @@
-/** The genuine limit filter: only so many clients at a time. */
+/** The genuine limit filter: it limits the number of clients. */
 import { errors, nbdsh, stock } from "../stock.ts";
 
-stock("limit takes another client only after one has gone", {
+stock("limit accepts another client only after one has left", {
   filters: ["limit"],
   plugin: "memory",
   params: () => ["1M", "limit=2"],
@@ -26,7 +26,7 @@ show (refused (client))
   ],
 });
 
-stock("limit takes one client where no number is given", {
+stock("limit accepts one client by default", {
   filters: ["limit"],
   plugin: "memory",
   params: () => ["1M"],
@@ -34,7 +34,7 @@ stock("limit takes one client where no number is given", {
   expected: [true, "00000000"],
 });
 
-stock("limit takes any number with limit=0", {
+stock("limit accepts any number of clients with limit=0", {
   filters: ["limit"],
   plugin: "memory",
   params: () => ["1M", "limit=0"],

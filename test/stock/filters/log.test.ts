@@ -1,4 +1,4 @@
-/** The genuine log filter: what clients do is written down. */
+/** The genuine log filter: it logs requests. */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -18,7 +18,7 @@ extents (4096, 0, nbd.CMD_FLAG_REQ_ONE)
 h.flush ()
 `;
 
-stock("log writes down everything, errors too", {
+stock("log logs every request and every error", {
   filters: ["log", "error"],
   plugin: "memory",
   params: (folder) => [
@@ -86,7 +86,7 @@ h.shutdown ()
   ],
 });
 
-stock("log appends to its file where it is told to", {
+stock("log appends to its file with logappend", {
   filters: ["log"],
   plugin: "memory",
   before: (folder) => writeFileSync(join(folder, "log"), "what was there\n"),
@@ -100,7 +100,7 @@ stock("log appends to its file where it is told to", {
   expected: ["what was there", 7, " connection=1 Disconnect transactions=1"],
 });
 
-stock("log calls a script", {
+stock("log calls logscript for every event", {
   filters: ["log"],
   plugin: "memory",
   before: (folder) => writeFileSync(join(folder, "seen"), ""),
@@ -111,7 +111,7 @@ stock("log calls a script", {
   see: async ({ server, folder }) => {
     await nbdsh(server, everything);
     await server.stop();
-    // The scripts run one beside the other, and on when the server has ended.
+    // The scripts run at the same time, and some end after the server.
     let lines: string[] = [];
     await until(() => {
       lines = readFileSync(join(folder, "seen"), "utf8").trimEnd().split("\n");

@@ -1,4 +1,4 @@
-/** The genuine luks filter: an encrypted disk is served in the clear. */
+/** The genuine luks filter: it decrypts a LUKS disk. */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -17,7 +17,7 @@ const common = {
   },
 } as const;
 
-/** What qemu-img finds in the encrypted disk. */
+/** The data of the disk, decrypted by qemu-img. */
 async function decrypted(folder: string): Promise<Buffer> {
   const plain = join(folder, "plain");
   const secret = `secret,id=key,file=${join(folder, "qemu-secret")}`;
@@ -38,7 +38,7 @@ async function decrypted(folder: string): Promise<Buffer> {
   return readFileSync(plain);
 }
 
-stock("luks reads and writes what qemu-img can read too", {
+stock("luks reads and writes data that qemu-img can decrypt", {
   ...common,
   needs: ["qemu-img"],
   params: (folder) => [join(folder, "disk"), `passphrase=+${join(folder, "secret")}`],
@@ -82,7 +82,7 @@ show ([errno (lambda: h.trim (512, 0)), h.pread (16, 1020), h.pread (16, 4088), 
   },
 });
 
-// This release of the filter frees in close what it has not got then. It takes the server along, ours as well.
+// After this error, close of release 1.32.5 frees memory that was not allocated, which crashes both servers.
 stock("luks crashes with the wrong passphrase", {
   ...common,
   params: (folder) => [join(folder, "disk"), "passphrase=open barley"],

@@ -1,4 +1,4 @@
-/** The genuine multi-conn filter: flushes are made to count for every connection. */
+/** The genuine multi-conn filter: a flush covers every connection. */
 import { until } from "#test/server";
 
 import { makeDisk, note, noted, recorder } from "../recorder.ts";
@@ -10,7 +10,7 @@ const common = {
   before: (folder: string) => makeDisk(folder, 4096),
 } as const;
 
-/** A plugin without multi-conn that numbers its connections, and tells which of them are flushed. */
+/** A plugin without multi-conn that numbers its connections and records which of them are flushed. */
 const params = (folder: string, ...more: readonly string[]) => [
   ...recorder(folder, {
     open: "echo x >>$tmpdir/opened; wc -l <$tmpdir/opened",
@@ -22,7 +22,7 @@ const params = (folder: string, ...more: readonly string[]) => [
   ...more,
 ];
 
-/** Which connections of the plugin were flushed after each step, under their number and what was offered. */
+/** Whether multi-conn is offered, and the connections of the plugin that each step flushes. */
 async function flushes({ server, folder }: Side, script: string): Promise<unknown> {
   const offered = await nbdsh(
     server,
@@ -37,7 +37,7 @@ for c in others:
     c.shutdown ()
 `,
   );
-  // A server that ends before it has closed its connections fails in the filter.
+  // The filter fails if the server ends before it has closed its connections.
   const closed = () => noted(folder).filter((line) => line === "close").length;
   await until(() => closed() === 3);
   const lines = noted(folder).filter((line) => line !== "close");
@@ -67,7 +67,7 @@ step ("write with FUA")
 conns[1].pwrite (bytes (512), 0, nbd.CMD_FLAG_FUA)
 `;
 
-stock("multi-conn flushes every dirty connection of a plugin that cannot", {
+stock("multi-conn flushes every dirty connection of a plugin without multi-conn", {
   ...common,
   params: (folder) => params(folder),
   see: (side) => flushes(side, script),
@@ -83,7 +83,7 @@ stock("multi-conn flushes every dirty connection of a plugin that cannot", {
   ],
 });
 
-stock("multi-conn knows with track-dirty=fast whether anything is dirty", {
+stock("multi-conn flushes every connection if any is dirty with track-dirty=fast", {
   ...common,
   params: (folder) => params(folder, "multi-conn-mode=emulate", "multi-conn-track-dirty=fast"),
   see: (side) => flushes(side, script),
@@ -99,7 +99,7 @@ stock("multi-conn knows with track-dirty=fast whether anything is dirty", {
   ],
 });
 
-stock("multi-conn tells exports apart, and flushes all with track-dirty=off", {
+stock("multi-conn flushes every connection of the export with track-dirty=off", {
   ...common,
   params: (folder) => params(folder, "multi-conn-track-dirty=off", "multi-conn-exportname=true"),
   see: (side) => flushes(side, script),
@@ -115,7 +115,7 @@ stock("multi-conn tells exports apart, and flushes all with track-dirty=off", {
   ],
 });
 
-stock("multi-conn only offers what is not there with mode=unsafe", {
+stock("multi-conn flushes one connection, but offers multi-conn, with mode=unsafe", {
   ...common,
   params: (folder) => params(folder, "multi-conn-mode=unsafe"),
   see: (side) => flushes(side, script),
@@ -131,7 +131,7 @@ stock("multi-conn only offers what is not there with mode=unsafe", {
   ],
 });
 
-stock("multi-conn hides with mode=disable what is there", {
+stock("multi-conn hides the multi-conn of the plugin with mode=disable", {
   ...common,
   params: (folder) => [...params(folder, "can_multi_conn=exit 0"), "multi-conn-mode=disable"],
   see: (side) => flushes(side, 'step ("disabled"); conns[1].pwrite (b"x", 0); conns[0].flush ()'),

@@ -1,4 +1,4 @@
-/** The genuine nocache filter: requests to prefetch are refused, done by reading, or ignored. */
+/** The genuine nocache filter: it hides, emulates or ignores cache requests. */
 import { makeDisk, note, noted, recorder } from "../recorder.ts";
 import { nbdsh, stock } from "../stock.ts";
 
@@ -24,12 +24,12 @@ function withMode(title: string, mode: readonly string[], expected: unknown): vo
 }
 
 withMode(
-  "nocache hides by default that the plugin can prefetch",
+  "nocache hides the cache capability by default",
   [],
   [[false, "EINVAL", "EINVAL", "nocache"], ["pread 7 0"]],
 );
 withMode(
-  "nocache reads what is to be prefetched with cachemode=emulate",
+  "nocache reads instead with cachemode=emulate",
   ["cachemode=emulate"],
   [
     [true, null, "EINVAL", "nocache"],
@@ -37,7 +37,7 @@ withMode(
   ],
 );
 withMode(
-  "nocache ignores requests to prefetch with cachemode=nop",
+  "nocache ignores cache requests with cachemode=nop",
   ["cachemode=nop"],
   [[true, null, "EINVAL", "nocache"], ["pread 7 0"]],
 );

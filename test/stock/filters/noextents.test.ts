@@ -9,7 +9,7 @@ show ([extents (1048576, 0), extents (1048576, 0, nbd.CMD_FLAG_REQ_ONE), extents
 show (errno (lambda: extents (2, 1048575)))
 `;
 
-stock("noextents shows one extent of data whatever is written and trimmed", {
+stock("noextents reports one data extent before and after writes and trims", {
   filters: ["noextents"],
   plugin: "memory",
   params: () => ["1M"],
@@ -21,7 +21,7 @@ stock("noextents shows one extent of data whatever is written and trimmed", {
   ],
 });
 
-stock("noextents hides the extents of a filter below it, not those of one above it", {
+stock("noextents hides the extents of filters below it, but not of those above it", {
   filters: ["extentlist", "noextents", "offset"],
   plugin: "data",
   before: (folder) => Bun.write(`${folder}/list`, "0 64K hole,zero\n128K 1M zero\n"),

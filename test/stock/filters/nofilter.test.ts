@@ -1,4 +1,4 @@
-/** The genuine nofilter filter: everything passes. */
+/** The genuine nofilter filter: it passes everything on. */
 import { stock } from "../stock.ts";
 
 stock("nofilter passes everything on", {

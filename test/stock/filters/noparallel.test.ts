@@ -1,4 +1,4 @@
-/** The genuine noparallel filter: requests that could run at the same time run one after the other. */
+/** The genuine noparallel filter: it serializes requests or connections. */
 import { run, until } from "#test/server";
 
 import { makeDisk, note, noted, recorder } from "../recorder.ts";
@@ -22,7 +22,7 @@ for (const [mode, model] of [
     expected: [0, "max_thread_model=parallel", `thread_model=${model}`],
   });
 
-/** A plugin that writes down where its requests begin and end. */
+/** A plugin that records the beginning and end of its reads. */
 const params = (folder: string, mode: string, pread: string) => [
   ...recorder(folder, {
     open: `${note(folder, "open")}`,
@@ -35,7 +35,7 @@ const params = (folder: string, mode: string, pread: string) => [
   mode,
 ];
 
-/** A shell command that waits until a text was written down. */
+/** A shell command that waits for a record. */
 const waitFor = (folder: string, text: string) =>
   `until grep -qx "${text}" ${folder}/log; do sleep 0.01; done`;
 
@@ -45,7 +45,7 @@ async function log({ server, folder }: Side, script: string): Promise<unknown> {
   return [seen, noted(folder).filter((line) => !/open|close/.test(line))];
 }
 
-stock("noparallel runs the requests of one connection in their order", {
+stock("noparallel runs the requests of one connection in order", {
   filters: ["noparallel"],
   plugin: "eval",
   before: (folder) => makeDisk(folder, 65536),
@@ -87,7 +87,7 @@ show ([h.can_multi_conn (), order])
   ],
 });
 
-stock("noparallel lets another connection go ahead with serialize=requests", {
+stock("noparallel lets other connections overtake with serialize=requests", {
   filters: ["noparallel"],
   plugin: "eval",
   before: (folder) => makeDisk(folder, 65536),

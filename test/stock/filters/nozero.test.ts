@@ -1,11 +1,11 @@
-/** The genuine nozero filter: writing zeros is hidden, done by writing, or passed on with other flags. */
+/** The genuine nozero filter: it hides or emulates zero requests, or changes their flags. */
 import { makeDisk, noted, recorder } from "../recorder.ts";
 import { nbdsh, stock } from "../stock.ts";
 
 const script = `
 h.pwrite (b"x" * 16384, 0)
 show ([h.can_zero (), h.can_fast_zero ()])
-# No client may send the fast zero flag if it is not offered.
+# Clients must not send the fast zero flag if it is not offered.
 show ([*errnos (lambda: h.zero (4096, 0), lambda: h.zero (512, 4096, nbd.CMD_FLAG_NO_HOLE),
                 lambda: h.zero (512, 8192, nbd.CMD_FLAG_FUA)),
        h.can_fast_zero () and errno (lambda: h.zero (512, 12288, nbd.CMD_FLAG_FAST_ZERO)),
@@ -13,10 +13,7 @@ show ([*errnos (lambda: h.zero (4096, 0), lambda: h.zero (512, 4096, nbd.CMD_FLA
 show ([bytes (h.pread (2, at)) for at in (4095, 4607, 8703, 12799)])
 `;
 
-/**
- * What is offered, the errors and the content, and the requests that reached the plugin between the
- * first and the reads.
- */
+/** Checks the offered flags, the errors, the content, and the plugin's requests from the second to the reads. */
 function withModes(
   title: string,
   modes: readonly string[],
@@ -44,7 +41,7 @@ function withModes(
 }
 
 withModes(
-  "nozero hides by default that zeros can be written",
+  "nozero hides the zero capability by default",
   [],
   [
     [false, false],
@@ -89,7 +86,7 @@ withModes(
   ],
 );
 withModes(
-  "nozero hides fast zeros with fastzeromode=none",
+  "nozero hides the fast zero capability with fastzeromode=none",
   ["zeromode=plugin", "fastzeromode=none"],
   [
     [true, false],
@@ -99,7 +96,7 @@ withModes(
   ["zero 4096 0 may_trim", "zero 512 4096", "zero 512 8192 fua,may_trim"],
 );
 withModes(
-  "nozero refuses fast zeros with fastzeromode=slow",
+  "nozero refuses fast zero requests with fastzeromode=slow",
   ["zeromode=plugin", "fastzeromode=slow"],
   [
     [true, true],

@@ -1,4 +1,4 @@
-/** The genuine offset filter: a range of the disk. */
+/** The genuine offset filter: it serves a range of the disk. */
 import { refusesClients } from "../cases.ts";
 import { stock } from "../stock.ts";
 
@@ -10,7 +10,7 @@ stock("offset serves a range, and nothing beyond it", {
   expected: [65536, "00000000000002000000000000000208", "00000000000101f8", "EINVAL"],
 });
 
-stock("offset moves all requests, and the extents back", {
+stock("offset adds the offset to all requests, and subtracts it from extents", {
   filters: ["offset"],
   plugin: "memory",
   params: () => ["1M", "offset=128K"],
@@ -49,7 +49,7 @@ for (const [what, params, message] of [
     "offset+range (1048576+1) is larger than the real size (1048576)",
   ],
 ] as const)
-  refusesClients(`offset refuses clients when ${what} lies beyond the end`, {
+  refusesClients(`offset refuses clients if ${what} lies beyond the end`, {
     filters: ["offset"],
     plugin: "memory",
     params: () => ["1M", ...params],

@@ -1,4 +1,4 @@
-/** The genuine partition filter: one partition of a disk. */
+/** The genuine partition filter: it serves one partition of a disk. */
 import { closeSync, openSync, writeSync } from "node:fs";
 
 import { run } from "#test/server";
@@ -7,7 +7,7 @@ import { refusesClients } from "../cases.ts";
 import { diskOf, makeDisk } from "../recorder.ts";
 import { nbdsh, stock } from "../stock.ts";
 
-/** A disk with partitions as sfdisk makes them, each of which starts with its start sector. */
+/** Makes a disk with partitions by sfdisk. Each one begins with the text "sector N", its first sector. */
 async function partitioned(folder: string, script: string): Promise<void> {
   makeDisk(folder, 8 * 1024 * 1024);
   const disk = diskOf(folder);
@@ -69,17 +69,22 @@ serves("partition serves a GPT partition", gpt, 2, [
   [1048576, "sector 4096", 512, "EINVAL", null, null],
   3145721,
 ]);
-serves("partition serves a GPT partition with a hole before its number", gpt, 17, [
+serves("partition serves a GPT partition after a gap in the numbers", gpt, 17, [
   [3584, "sector 8192", 512, "EINVAL", null, null],
   4197881,
 ]);
 
 for (const [what, table, partition, message] of [
-  ["MBR", mbr, 4, "MBR partition 4 not found"],
-  ["GPT", gpt, 3, "GPT partition 3 not found"],
-  ["missing", "", 1, "disk does not contain MBR or GPT partition table signature"],
+  ["the MBR lacks the partition", mbr, 4, "MBR partition 4 not found"],
+  ["the GPT lacks the partition", gpt, 3, "GPT partition 3 not found"],
+  [
+    "there is no partition table",
+    "",
+    1,
+    "disk does not contain MBR or GPT partition table signature",
+  ],
 ] as const)
-  refusesClients(`partition refuses clients when the ${what} table does not have the partition`, {
+  refusesClients(`partition refuses clients if ${what}`, {
     filters: ["partition"],
     plugin: "file",
     before: (folder) => (table === "" ? makeDisk(folder, 65536) : partitioned(folder, table)),

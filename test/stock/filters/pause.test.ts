@@ -1,4 +1,4 @@
-/** The genuine pause filter: requests wait while its control socket says so. */
+/** The genuine pause filter: commands on a control socket pause and resume requests. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 
@@ -9,23 +9,23 @@ import { nbdsh, stock } from "../stock.ts";
 
 const control = (folder: string) => join(folder, "control");
 
-/** `tell (command)` sends a character to the control socket, and `told ()` is the answer. */
+/** `send (command)` sends a character to the control socket, and `answer ()` receives one. */
 const talk = (folder: string) => `
 import socket
 sock = socket.socket (socket.AF_UNIX)
 sock.connect ("${control(folder)}")
-def tell (command):
+def send (command):
     sock.send (command.encode ())
-def told ():
+def answer ():
     return str (sock.recv (1), "ascii")
 def ask (command):
-    tell (command)
-    return told ()
+    send (command)
+    return answer ()
 def log ():
     return open ("${folder}/log").read ().splitlines ()
 `;
 
-stock("pause holds requests back until they are resumed", {
+stock("pause holds requests back until the control socket resumes them", {
   filters: ["pause"],
   plugin: "eval",
   before: (folder) => makeDisk(folder, 65536, "content"),
@@ -58,7 +58,7 @@ show ([ask ("r"), str (h.pread (3, 512), "ascii")])
   ],
 });
 
-stock("pause waits for the requests under way before it says that it has paused", {
+stock("pause answers once the running requests have finished", {
   filters: ["pause"],
   plugin: "eval",
   before: (folder) => makeDisk(folder, 65536, "content"),
@@ -78,15 +78,15 @@ stock("pause waits for the requests under way before it says that it has paused"
 buffer = nbd.Buffer (512)
 cookie = h.aio_pread (buffer, 0)
 until (lambda: os.path.exists ("${folder}/log"))
-tell ("p")
+send ("p")
 sock.settimeout (0.03)
 try:
-    show (told ())
+    show (answer ())
 except socket.timeout:
     show ("no answer")
 sock.settimeout (None)
 touch ("${folder}/go")
-show ([told (), log ()])
+show ([answer (), log ()])
 while not h.aio_command_completed (cookie):
     h.poll (-1)
 show (ask ("r"))

@@ -1,8 +1,8 @@
-/** The genuine protect filter: parts of the disk may only be written with what they hold. */
+/** The genuine protect filter: writes must not change protected ranges. */
 import { stock, withErrors } from "../stock.ts";
 
-// Left out are zeros and trims that begin before a protected range and reach into it: the filter of 1.32.5 passes over
-// the buffer that such requests do not have, and crashes nbdkit.
+// No zero or trim begins before a protected range and reaches into it: the filter of 1.32.5 would read a buffer, which
+// these requests lack, and crash nbdkit.
 const script = `
 show (errnos (lambda: h.pwrite (b"x", 999), lambda: h.pwrite (b"x", 1000), lambda: h.pwrite (b"x", 1999),
              lambda: h.pwrite (b"x", 2000), lambda: h.pwrite (b"a" * 1000, 1000), lambda: h.pwrite (b"xa", 999),
@@ -15,8 +15,8 @@ show ([data.count (b"a"), data.count (b"x"), [at for at in range (8192) if data[
 show (flags ())
 `;
 
-/** An error for each request that was refused because of a range. */
-const said = (count: number, range: string): string[] =>
+/** The errors of `count` requests that were refused because of a range. */
+const refusals = (count: number, range: string): string[] =>
   Array(count).fill(
     `nbdkit: data: error: protect filter prevented write to protected range ${range}`,
   );
@@ -32,7 +32,7 @@ function protects(title: string, ranges: readonly string[], expected: unknown): 
 }
 
 protects(
-  "protect keeps a range as it is",
+  "protect refuses changes to a range",
   ["1000-1999"],
   [
     [
@@ -41,11 +41,11 @@ protects(
       [6091, 1, [2000], 2100],
       "flush fua trim zero fast_zero multi_conn cache df",
     ],
-    said(5, "1000-1999"),
+    refusals(5, "1000-1999"),
   ],
 );
 protects(
-  "protect keeps all but a range as it is",
+  "protect refuses changes to all but a range",
   ["~0x3e8-1999"],
   [
     [
@@ -54,11 +54,11 @@ protects(
       [7192, 0, [], 1000],
       "flush fua trim zero fast_zero multi_conn cache df",
     ],
-    said(8, "~0x3e8-1999"),
+    refusals(8, "~0x3e8-1999"),
   ],
 );
 protects(
-  "protect keeps several ranges with open ends",
+  "protect refuses changes to several ranges with open ends",
   ["-01747", "1000-1500", "1400-1999", "5000-"],
   [
     [
@@ -67,6 +67,6 @@ protects(
       [6191, 1, [2000], 2000],
       "flush fua trim zero fast_zero multi_conn cache df",
     ],
-    said(8, "-01747"),
+    refusals(8, "-01747"),
   ],
 );

@@ -1,10 +1,10 @@
-/** The genuine rate filter: requests take as long as the bandwidth wants. */
+/** The genuine rate filter: it limits the bandwidth. */
 import { renameSync, writeFileSync } from "node:fs";
 
 import { nbdsh, stock } from "../stock.ts";
 
-// 32M are 4 MiB a second; what passes within the burst is free. So slow, the zeros would take minutes.
-stock("rate slows reads and writes of all connections together down, not zeros", {
+// 32M is 4 MiB a second after a free burst. The zero request would take minutes.
+stock("rate limits reads and writes of all connections together, but not zeros", {
   filters: ["rate"],
   plugin: "memory",
   params: () => ["1G", "rate=32M", "burstiness=0.02"],
@@ -19,7 +19,7 @@ show ([took (reads) >= 0.07, took (lambda: h.pwrite (bytes (250000), 0)) >= 0.03
   expected: [true, true, [null, null]],
 });
 
-stock("rate slows each connection down, and lets the first bytes pass at once", {
+stock("rate limits each connection after a free burst", {
   filters: ["rate"],
   plugin: "memory",
   params: () => ["16M", "connection-rate=80K"],
@@ -32,13 +32,13 @@ show (took (reads) >= 0.1)
   expected: [[20000, 20000, 20000], true],
 });
 
-stock("rate takes another rate from a file while it runs", {
+stock("rate adopts a new rate from rate-file", {
   filters: ["rate"],
   plugin: "memory",
   before: (folder) => writeFileSync(`${folder}/rate`, "1\n"),
   params: (folder) => ["16M", "rate=100G", `rate-file=${folder}/rate`],
   see: async ({ server, folder }) => {
-    // With one bit a second this would take a month.
+    // At one bit a second this would take three months.
     writeFileSync(`${folder}/new`, "100G\n");
     renameSync(`${folder}/new`, `${folder}/rate`);
     return nbdsh(server, "show (len (h.pread (1000000, 0)))");

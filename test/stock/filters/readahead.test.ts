@@ -1,4 +1,4 @@
-/** The genuine readahead filter: a background thread prefetches what sequential reads will want. */
+/** The genuine readahead filter: a background thread prefetches the data of sequential reads. */
 import { makeDisk, note, noted, recorder } from "../recorder.ts";
 import { errors, nbdsh, stock } from "../stock.ts";
 
@@ -18,7 +18,7 @@ stock("readahead prefetches more and more while reads are sequential", {
       server,
       `
 def prefetched (count):
-    """Wait for so many requests of the background thread."""
+    """Wait until the background thread has made this many requests."""
     until (lambda: len ([line for line in open ("${folder}/log") if line.startswith ("cache")]) >= count)
 show (str (h.pread (7, 0), "ascii"))
 prefetched (1)
@@ -36,7 +36,7 @@ h.pread (1024, 4 * 1024 * 1024 - 1024)
 `,
     );
     const log = noted(folder);
-    // The reads and the prefetching run side by side.
+    // Reads and prefetching run at the same time.
     return [seen, ...["cache", "p"].map((begin) => log.filter((line) => line.startsWith(begin)))];
   },
   expected: [
@@ -100,7 +100,7 @@ for (const [why, methods, more] of [
     ["nbdkit: eval: error: readahead: try adding --filter=cache after this filter"],
   ],
 ] as const)
-  stock(`readahead warns when ${why}, and does nothing`, {
+  stock(`readahead warns and does nothing if ${why}`, {
     filters: ["readahead"],
     plugin: "eval",
     before: (folder) => makeDisk(folder, MIB),

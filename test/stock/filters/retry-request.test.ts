@@ -1,8 +1,8 @@
-/** The genuine retry-request filter: a request that failed is tried again on the same connection. */
+/** The genuine retry-request filter: it repeats failed requests on the same connection. */
 import { eachCall, makeDisk, note, perExport, recorder } from "../recorder.ts";
 import { errors, stock } from "../stock.ts";
 
-/** A method that writes itself down, and fails the first time for an export; on the export "always" each time. */
+/** A method that records its name. It fails once for the export of that name, and each time for "always". */
 const failing = (folder: string, name: string, then: string, handle = "$2") => `
   ${note(folder, `${handle} ${name}`)}
   case ${handle} in
@@ -11,7 +11,7 @@ const failing = (folder: string, name: string, then: string, handle = "$2") => `
   esac
   ${then}`;
 
-/** A plugin whose handles are the exports. */
+/** A plugin whose handles are the names of exports. */
 const params = (folder: string) => [
   ...recorder(folder, {
     open: failing(folder, "open", "echo $3", "$3"),
@@ -25,11 +25,11 @@ const params = (folder: string) => [
     can_extents: "exit 0",
     extents: failing(folder, "extents", "echo $4 $3"),
   }),
-  // Less than a second cannot be told.
+  // The delay is in whole seconds.
   "retry-request-delay=1",
 ];
 
-stock("retry-request tries a request again, and opening too", {
+stock("retry-request repeats failed requests and opens", {
   filters: ["retry-request"],
   plugin: "eval",
   before: (folder) => makeDisk(folder, 65536),
@@ -48,14 +48,14 @@ stock("retry-request tries a request again, and opening too", {
   ],
 });
 
-stock("retry-request leaves opening alone with retry-request-open=false", {
+stock("retry-request does not repeat open with retry-request-open=false", {
   filters: ["retry-request"],
   plugin: "eval",
   before: (folder) => makeDisk(folder, 65536),
   params: (folder) => [...params(folder), "retry-request-open=false"],
   see: async (side) => [
     await perExport(side, '"open": lambda c: c.flush ()'),
-    // The plugin names its script, which is in a folder of its own.
+    // The message begins with the path of the plugin's script in a temporary folder.
     errors((await side.server.stop()).stderr, side.folder).map((line) =>
       line.replace(/ \S*\/nbdkit\w+\//, " "),
     ),

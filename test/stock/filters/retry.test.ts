@@ -1,8 +1,8 @@
-/** The genuine retry filter: a request that failed is tried again on a new connection of the plugin. */
+/** The genuine retry filter: it reopens the plugin and repeats failed requests. */
 import { eachCall, makeDisk, note, perExport, recorder } from "../recorder.ts";
 import { type Side, stock } from "../stock.ts";
 
-/** A method that writes its handle down, and fails on each first connection to an export. */
+/** A method that records its handle, and fails on the first connection to an export. */
 const failing = (folder: string, name: string, error: string, then: string) => `
   ${note(folder, `$2 ${name}`)}
   case $2 in
@@ -11,7 +11,7 @@ const failing = (folder: string, name: string, error: string, then: string) => `
   esac
   ${then}`;
 
-/** A plugin whose handles are the export and the number of its connection. */
+/** A plugin whose handles are the name of the export and the number of the connection to it. */
 const params = (folder: string) => [
   ...recorder(folder, {
     open: `echo x >>${folder}/opened-$3; handle=$3.$(wc -l <${folder}/opened-$3)
@@ -29,13 +29,13 @@ const params = (folder: string) => [
     can_cache: "echo native",
     cache: failing(folder, "cache", "EIO", ":"),
   }),
-  // Less than a second cannot be told.
+  // The delay is in whole seconds.
   "retry-delay=1",
   "retry-exponential=no",
   "retries=1",
 ];
 
-/** What clients saw and did. When they have gone, their last connections are closed. */
+/** The errors of the clients and their records, after their last connections are closed. */
 const clients = (side: Side, calls: string) =>
   perExport(
     side,
@@ -43,7 +43,7 @@ const clients = (side: Side, calls: string) =>
     (name, notes) => name === "open" || notes.at(-1)?.endsWith("close") === true,
   );
 
-stock("retry opens the plugin again when a request fails, not when opening fails", {
+stock("retry reopens the plugin after a failed request, but not after a failed open", {
   filters: ["retry"],
   plugin: "eval",
   before: (folder) => makeDisk(folder, 65536),
@@ -94,7 +94,7 @@ stock("retry opens the plugin again when a request fails, not when opening fails
   ],
 });
 
-stock("retry stays readonly after a failure with retry-readonly=yes", {
+stock("retry reopens read-only with retry-readonly=yes", {
   filters: ["retry"],
   plugin: "eval",
   before: (folder) => makeDisk(folder, 65536),

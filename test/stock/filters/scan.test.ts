@@ -6,7 +6,7 @@ import { nbdsh, type Side, stock } from "../stock.ts";
 
 const KIB = 1024;
 
-/** A plugin that writes down what is prefetched; the first time it waits until a file "go" is there. */
+/** A plugin that records what is prefetched. It waits until the file "go" exists. */
 const params = (folder: string, ...more: readonly string[]) => [
   ...recorder(folder, {
     can_cache: "echo native",
@@ -18,10 +18,7 @@ const params = (folder: string, ...more: readonly string[]) => [
   ...more,
 ];
 
-/**
- * What a client's script made the plugin do. `lines (count)` waits for so many lines, `go ()` lets
- * prefetching start.
- */
+/** The plugin's records of a client's script, in which `lines (count)` waits for records and `go ()` makes "go". */
 async function log({ server, folder }: Side, script: string): Promise<unknown> {
   await nbdsh(
     server,
@@ -55,7 +52,7 @@ lines (1)
 h.pread (512, 600 * 1024)
 go ()
 `;
-/** A second client comes when the disk is scanned and the first one has left. */
+/** A second client connects after the disk is scanned and the first client has left. */
 const comesAgain = (more: string) => `
 go ()
 lines (4)
@@ -65,7 +62,7 @@ h = client ()
 ${more}
 `;
 
-scans("scan goes on behind what a client reads", [], readsFarther + "lines (4)", [
+scans("scan continues behind a client's read", [], readsFarther + "lines (4)", [
   "cache 262144 0",
   "pread 512 614400",
   "cache 262144 614912",
@@ -73,7 +70,7 @@ scans("scan goes on behind what a client reads", [], readsFarther + "lines (4)",
   "close",
 ]);
 scans(
-  "scan takes block after block with scan-ahead=false",
+  "scan prefetches block after block with scan-ahead=false",
   ["scan-ahead=false"],
   readsFarther + "lines (5)",
   [
@@ -85,7 +82,7 @@ scans(
     "close",
   ],
 );
-scans("scan goes on with the last block for another client", [], comesAgain("lines (6)"), [
+scans("scan continues with the last block for another client", [], comesAgain("lines (6)"), [
   "cache 262144 0",
   "cache 262144 262144",
   "cache 262144 524288",
@@ -95,7 +92,7 @@ scans("scan goes on with the last block for another client", [], comesAgain("lin
   "close",
 ]);
 scans(
-  "scan begins again for another client with scan-clock=false",
+  "scan starts over for another client with scan-clock=false",
   ["scan-clock=false"],
   comesAgain("lines (9)"),
   [

@@ -1,4 +1,4 @@
-/** The genuine stats filter: what was done is written to a file at the end. */
+/** The genuine stats filter: it writes statistics to a file at the end. */
 import { readFileSync, writeFileSync } from "node:fs";
 
 import { nbdsh, type Side, stock } from "../stock.ts";
@@ -22,7 +22,7 @@ other.pread (512, 0)
 other.shutdown ()
 `;
 
-/** The lines of the file after the server's end, without times and what is divided by them. */
+/** The lines of the file after the server's end, without times and rates. */
 async function statistics({ server, folder }: Side): Promise<unknown> {
   await nbdsh(server, script);
   await server.stop();
@@ -76,7 +76,7 @@ stock("stats counts operations, bytes, sizes and alignments", {
   ],
 });
 
-stock("stats appends to its file without a breakdown", {
+stock("stats appends to its file with statsappend, and has no breakdown with statsthreshold=0", {
   filters: ["stats"],
   plugin: "memory",
   before: (folder) => writeFileSync(`${folder}/stats`, "first line\n"),
@@ -96,7 +96,7 @@ stock("stats appends to its file without a breakdown", {
   ],
 });
 
-stock("stats sees what the filter above it makes of the requests", {
+stock("stats counts the requests of the filter above it", {
   filters: ["blocksize", "stats"],
   plugin: "memory",
   params: (folder) => [

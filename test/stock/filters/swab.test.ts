@@ -1,4 +1,4 @@
-/** The genuine swab filter: the bytes of words change places. */
+/** The genuine swab filter: it swaps the bytes of words. */
 import { stock } from "../stock.ts";
 
 for (const [bits, size, seen] of [
@@ -15,7 +15,7 @@ for (const [bits, size, seen] of [
     expected: [size, seen],
   });
 
-stock("swab swaps what is written, and refuses what is not aligned", {
+stock("swab swaps written data, and refuses unaligned requests", {
   filters: ["swab"],
   plugin: "data",
   params: () => ["(0 1 2 3 4 5 6 7)*1024", "size=64K", "swab-bits=32"],
@@ -43,7 +43,7 @@ show ([h.pread (16, 0), extents (65536, 0), errno (lambda: h.cache (4, 4)), flag
   ],
 });
 
-stock("swab twice is what was there before", {
+stock("swab above swab restores the data", {
   filters: ["swab", "swab"],
   plugin: "pattern",
   params: () => ["size=4096", "swab-bits=64"],

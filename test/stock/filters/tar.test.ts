@@ -1,4 +1,4 @@
-/** The genuine tar filter: a file inside a tar file. */
+/** The genuine tar filter: it serves a file inside a tar file. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -7,7 +7,7 @@ import { run } from "#test/server";
 import { refusesClients } from "../cases.ts";
 import { nbdsh, stock } from "../stock.ts";
 
-/** A tar file with a file in a folder between others. */
+/** Makes a tar file with a file in a folder between other files. */
 async function packed(folder: string): Promise<void> {
   const content = join(folder, "content");
   mkdirSync(join(content, "in"), { recursive: true });
@@ -29,7 +29,7 @@ async function packed(folder: string): Promise<void> {
   if (code !== 0) throw new Error(`tar ended with ${code}: ${stderr}`);
 }
 
-/** The tar file's files by name, as tar unpacks them. */
+/** The content of a file in the tar file, unpacked by tar. */
 async function unpacked(folder: string, name: string): Promise<string> {
   const { stdout } = await run(["tar", "-xOf", join(folder, "t.tar"), name]);
   return stdout;
@@ -77,7 +77,7 @@ show ([extents (1000, 0), flags ()])
   ],
 });
 
-stock("tar is readonly with -r", {
+stock("tar is read-only with -r", {
   options: ["-r"],
   filters: ["tar"],
   plugin: "file",
@@ -92,7 +92,7 @@ stock("tar is readonly with -r", {
   expected: [700, true, true, "EPERM"],
 });
 
-refusesClients("tar refuses clients when there is no such file", {
+refusesClients("tar refuses clients if the tar file lacks the file", {
   filters: ["tar"],
   plugin: "file",
   needs: ["tar"],

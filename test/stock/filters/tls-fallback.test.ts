@@ -1,4 +1,4 @@
-/** The genuine tls-fallback filter: clients without TLS see a message and not the disk. */
+/** The genuine tls-fallback filter: clients without TLS read a message instead of the disk. */
 import { refuses } from "../cases.ts";
 import { makeDisk, note, noted, recorder } from "../recorder.ts";
 import { nbdsh, stock } from "../stock.ts";
@@ -9,7 +9,7 @@ show (errnos (lambda: h.pwrite (b"x", 0), lambda: h.pread (1, 512), lambda: h.ze
 show ([str (client ("other").pread (4, 0), "ascii"), errno (h.get_export_description), errno (h.get_canonical_export_name)])
 `;
 
-stock("tls-fallback shows clients without TLS a message", {
+stock("tls-fallback serves a message to clients without TLS", {
   filters: ["tls-fallback"],
   plugin: "memory",
   params: () => ["1M"],
@@ -26,7 +26,7 @@ stock("tls-fallback shows clients without TLS a message", {
   ],
 });
 
-stock("tls-fallback shows tlsreadme, and does not open the plugin", {
+stock("tls-fallback serves tlsreadme, and does not open the plugin", {
   filters: ["tls-fallback"],
   plugin: "eval",
   before: (folder) => makeDisk(folder, 65536),
@@ -65,7 +65,7 @@ show (names)
   ],
 });
 
-refuses("tls-fallback does not start where one client can keep the others out", {
+refuses("tls-fallback requires a thread model with parallel connections", {
   filters: ["tls-fallback"],
   plugin: "eval",
   params: (folder) => recorder(folder, { thread_model: "echo serialize_connections" }),

@@ -1,4 +1,4 @@
-/** The genuine truncate filter: the disk gets another size. */
+/** The genuine truncate filter: it changes the size of the disk. */
 import { stock, withErrors } from "../stock.ts";
 
 const script = `
@@ -15,9 +15,9 @@ interface Cut {
   /** The last 8 bytes. */
   readonly end?: string;
   readonly extents: string;
-  /** When zeros were written and trimmed. */
+  /** The extents after zeros and trims. */
   readonly after?: string;
-  /** Whether the end lies beyond the plugin's, where nothing but zeros may be written. */
+  /** Whether the disk ends beyond the plugin's, where only zeros may be written. */
   readonly beyond?: boolean;
 }
 
@@ -31,8 +31,8 @@ function truncates(title: string, params: readonly string[], cut: Cut): void {
     // 100,000 bytes with a hole between.
     params: () => ["(1 2 3 4)*1024 @99992 8 7 6 5 4 3 2 1", ...params],
     see: async (side) => {
-      const [seen, said] = await withErrors(side, script);
-      return [seen, said.filter((line) => line.includes("truncate"))];
+      const [seen, errors] = await withErrors(side, script);
+      return [seen, errors.filter((line) => line.includes("truncate"))];
     },
     expected: [
       [
@@ -64,7 +64,7 @@ truncates("truncate rounds down", ["round-down=64K"], {
   size: 65_536,
   extents: "32768 data, 32768 hole+zero",
 });
-truncates("truncate rounds a size up that it was told", ["truncate=70001", "round-up=512"], {
+truncates("truncate rounds up the size of truncate=", ["truncate=70001", "round-up=512"], {
   size: 70_144,
   extents: "32768 data, 37376 hole+zero",
 });

@@ -1,4 +1,4 @@
-/** The genuine xz filter: the content of an .xz file. */
+/** The genuine xz filter: it serves an .xz file unpacked. */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -12,7 +12,7 @@ const content = Buffer.alloc(
   Uint8Array.from({ length: 251 }, (_, at) => at),
 );
 
-/** Pack the content into blocks of so many bytes. */
+/** Packs the content into blocks of `block` bytes. */
 async function packed(folder: string, block: number): Promise<void> {
   const file = join(folder, "disk");
   writeFileSync(file, content);
@@ -22,7 +22,7 @@ async function packed(folder: string, block: number): Promise<void> {
 
 const hash = new Bun.CryptoHasher("sha256").update(content).digest("hex");
 
-stock("xz serves the content of many blocks, readonly", {
+stock("xz serves the content of many blocks read-only", {
   filters: ["xz"],
   plugin: "file",
   needs: ["xz"],
@@ -39,7 +39,7 @@ show ([bytes (h.pread (1, at)).hex () for at in range (95000, 0, -9000)])
   ],
 });
 
-refusesClients("xz refuses clients when a block is larger than xz-max-block", {
+refusesClients("xz refuses clients if a block is larger than xz-max-block", {
   filters: ["xz"],
   plugin: "file",
   needs: ["xz"],
@@ -48,7 +48,7 @@ refusesClients("xz refuses clients when a block is larger than xz-max-block", {
   error: "xz file largest block is bigger than maxblock",
 });
 
-refusesClients("xz refuses clients when the file is not one of xz", {
+refusesClients("xz refuses clients if the file is not an .xz file", {
   filters: ["xz"],
   plugin: "pattern",
   params: () => ["size=1M"],

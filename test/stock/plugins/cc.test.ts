@@ -1,4 +1,4 @@
-/** The genuine cc plugin: C source that is compiled when the server starts. */
+/** The genuine cc plugin: it compiles C source when the server starts. */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -144,7 +144,7 @@ NBDKIT_REGISTER_PLUGIN (plugin)
 
 const write = (folder: string) => writeFileSync(join(folder, "inline.c"), source);
 
-stock("cc compiles a plugin and hands everything to it", {
+stock("cc compiles a plugin and passes all calls to it", {
   plugin: "cc",
   params: (folder) => [
     join(folder, "inline.c"),
@@ -172,7 +172,7 @@ other.shutdown ()
 `,
     );
     const log = join(folder, "log");
-    // A server that stops may not have closed yet what its clients have left.
+    // The server may stop before it has closed the connections of clients that have left.
     await until(() => existsSync(log) && readFileSync(log, "utf8").split("\n").length > 2);
     await server.stop();
     return [seen, readFileSync(log, "utf8").trimEnd().split("\n").toSorted()];
@@ -189,7 +189,7 @@ other.shutdown ()
   ],
 });
 
-stock("cc takes the source as it is built with CC and CFLAGS, and lists its exports", {
+stock("cc compiles with CC and CFLAGS, and lists the plugin's exports", {
   plugin: "cc",
   params: (folder) => [
     join(folder, "inline.c"),
@@ -205,7 +205,7 @@ stock("cc takes the source as it is built with CC and CFLAGS, and lists its expo
   expected: [["inline", "compiled", 512]],
 });
 
-stockCommand("cc ends where its source does not compile", {
+stockCommand("cc ends if its source does not compile", {
   options: captive,
   plugin: "cc",
   params: (folder) => [join(folder, "inline.c"), "EXTRA_CFLAGS=-DSIZE=none", "fill=x"],
@@ -219,7 +219,7 @@ stockCommand("cc ends where its source does not compile", {
   expected: [1, true],
 });
 
-stockCommand("cc tells what its plugin has", {
+stockCommand("cc prints its own fields with --dump-plugin", {
   options: ["--dump-plugin"],
   plugin: "cc",
   params: (folder) => [join(folder, "inline.c"), "EXTRA_CFLAGS=-DSIZE=1"],

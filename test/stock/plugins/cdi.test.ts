@@ -1,4 +1,4 @@
-/** The genuine cdi plugin: a layer of a container image, which podman fetches. */
+/** The genuine cdi plugin: it serves a layer of a container image, which podman fetches. */
 import { readdirSync } from "node:fs";
 
 import { refuses } from "../cases.ts";
@@ -59,7 +59,7 @@ stock("cdi serves the disk in another layer, below the tar filter", {
   expected: [1500, "the second disk"],
 });
 
-refuses("cdi ends where there is no such image", {
+refuses("cdi ends if the image is missing", {
   plugin: "cdi",
   params: (folder) => [`${hosts.get(folder)}/no/image`],
   before: registry,

@@ -1,10 +1,10 @@
-/** The genuine curl plugin: a disk behind HTTP. */
+/** The genuine curl plugin: it serves a disk of a web server. */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { refuses } from "../cases.ts";
 import { nbdsh, stock } from "../stock.ts";
-import { tells } from "./dumped.ts";
+import { dumps } from "./dumped.ts";
 import { Web, Webs } from "./web.ts";
 
 const webs = new Webs();
@@ -63,7 +63,7 @@ show (errnos (lambda: h.pread (1, 65100), lambda: h.pread (1, 65536), lambda: h.
   ],
 });
 
-stock("curl sends headers, cookies, a user's name and an agent's", {
+stock("curl sends headers, cookies, a password and a user agent", {
   options: ["-r"],
   plugin: "curl",
   params: (folder) => [
@@ -104,7 +104,7 @@ stock("curl sends headers, cookies, a user's name and an agent's", {
   ],
 });
 
-stock("curl asks scripts for headers and cookies, and follows the server", {
+stock("curl gets headers and cookies from scripts, and follows redirects", {
   options: ["-r"],
   plugin: "curl",
   params: (folder) => [
@@ -138,12 +138,12 @@ stock("curl asks scripts for headers and cookies, and follows the server", {
 });
 
 for (const [what, path, params, requests] of [
-  ["there is no such file", "/none", [], ["HEAD"]],
-  ["the server knows no ranges", "/plain", [], ["HEAD"]],
-  ["it may not follow the server", "/moved", ["followlocation=false"], ["HEAD"]],
-  ["it may not speak the protocol", "/disk", ["protocols=https"], []],
+  ["the file is missing", "/none", [], ["HEAD"]],
+  ["the web server does not support ranges", "/plain", [], ["HEAD"]],
+  ["followlocation=false forbids the redirect", "/moved", ["followlocation=false"], ["HEAD"]],
+  ["protocols= forbids the protocol", "/disk", ["protocols=https"], []],
 ] as const) {
-  stock(`curl refuses clients where ${what}`, {
+  stock(`curl refuses clients if ${what}`, {
     plugin: "curl",
     params: (folder) => [`${webs.of(folder).origin}${path}`, ...params],
     before: webs.start,
@@ -155,7 +155,7 @@ for (const [what, path, params, requests] of [
   });
 }
 
-stock("curl reaches a web server on a Unix socket", {
+stock("curl connects to a web server on a Unix socket", {
   options: ["-r"],
   plugin: "curl",
   params: (folder) => [
@@ -177,18 +177,18 @@ stock("curl reads files", {
   expected: [10, "35363738"],
 });
 
-refuses("curl wants a URL", {
+refuses("curl requires a URL", {
   plugin: "curl",
   error: "you must supply the url=<URL> parameter after the plugin name on the command line",
 });
 
-refuses("curl refuses a protocol that it does not know", {
+refuses("curl refuses an unknown protocol", {
   plugin: "curl",
   params: () => ["http://localhost/", "protocols=http,carrier-pigeon"],
   error: "protocols: protocol name not found: carrier-pigeon",
 });
 
-tells(
+dumps(
   "curl",
   `
 name=curl version=1.32.5 api_version=1 struct_size=384 max_thread_model=serialize_requests

@@ -1,10 +1,10 @@
-/** The genuine data plugin: a disk in the words of its own small language. */
+/** The genuine data plugin: it serves a disk that is described in a small language. */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { refuses } from "../cases.ts";
 import { stock } from "../stock.ts";
-import { tells } from "./dumped.ts";
+import { dumps } from "./dumped.ts";
 
 stock("data makes a disk of bytes, words, strings, offsets, files, scripts, groups and names", {
   plugin: "data",
@@ -63,19 +63,19 @@ stock("data cuts raw text at a size", {
   expected: [5, "48656c6c6f", "5 data", "read_only flush multi_conn cache df"],
 });
 
-refuses("data tells where its words are wrong", {
+refuses("data refuses a byte above 255", {
   plugin: "data",
   params: () => ["data=1 2 256"],
   error: "data parameter BYTE must be in the range 0..255",
 });
 
-refuses("data wants one kind of data", {
+refuses("data requires exactly one kind of data", {
   plugin: "data",
   params: () => ["raw=1", "base64=MTIz"],
   error: "raw|base64|data parameter must be specified exactly once",
 });
 
-tells(
+dumps(
   "data",
   `
 name=data version=1.32.5 api_version=2 struct_size=384 max_thread_model=parallel thread_model=parallel

@@ -1,9 +1,9 @@
-/** What `--dump-plugin` says of a genuine plugin. */
+/** The output of `--dump-plugin` for a genuine plugin. */
 import { run } from "#test/server";
 
 import { type CommandCase, type CommandSide, stockCommand } from "../stock.ts";
 
-/** The lines but for the module's path and those that match, and the exit code. */
+/** The exit code, and the lines without the module's path and those that match. */
 export async function dumped(
   { command, env }: CommandSide,
   without = /^path=/,
@@ -13,20 +13,16 @@ export async function dumped(
   return { code, lines: lines.filter((line) => !line.startsWith("path=") && !without.test(line)) };
 }
 
-/** The lines of `dumped`, as words: `pread` is the line `has_pread=1`. */
+/** The lines of `dumped` from words: `pread` is the line `has_pread=1`. */
 export const lines = (words: string): string[] =>
   words
     .trim()
     .split(/\s+/)
     .map((word) => (word.includes("=") ? word : `has_${word}=1`));
 
-/** The plugin tells these lines, as `lines` takes them. */
-export function tells(
-  plugin: string,
-  words: string,
-  { what = "it has", ...more }: Partial<CommandCase> & { readonly what?: string } = {},
-): void {
-  stockCommand(`${plugin} tells what ${what}`, {
+/** The plugin prints these lines, given as words for `lines`. */
+export function dumps(plugin: string, words: string, more: Partial<CommandCase> = {}): void {
+  stockCommand(`${plugin} prints its fields with --dump-plugin`, {
     options: ["--dump-plugin"],
     plugin,
     see: (side) => dumped(side),

@@ -5,9 +5,9 @@ import { join } from "node:path";
 import { run, until } from "#test/server";
 
 import { captive, errors, nbdsh, stock, stockCommand } from "../stock.ts";
-import { tells } from "./dumped.ts";
+import { dumps } from "./dumped.ts";
 
-stock("eval can what it is given scripts for", {
+stock("eval has the capabilities for which it has scripts", {
   plugin: "eval",
   params: (folder) => [
     `config=echo "config $2=$3" >>${folder}/log`,
@@ -49,7 +49,7 @@ h.shutdown ()
 `,
     );
     const log = () => readFileSync(join(folder, "log"), "utf8").trimEnd().split("\n");
-    // A server that stops may not have closed yet what its client has left.
+    // The server may stop before it has closed the connection of a client that has left.
     await until(() => log().includes("close handle-b"));
     await server.stop();
     const tmpdir = readFileSync(join(folder, "tmpdir"), "utf8").trim();
@@ -78,7 +78,7 @@ h.shutdown ()
   ],
 });
 
-stock("eval turns errors of scripts into those of NBD", {
+stock("eval maps errors of scripts to errors of NBD", {
   plugin: "eval",
   params: () => [
     "get_size=echo 1M",
@@ -109,7 +109,7 @@ show ([
   ],
 });
 
-stock("eval calls missing for what has no script", {
+stock("eval calls missing for methods without a script", {
   plugin: "eval",
   params: (folder) => [
     "get_size=echo 512",
@@ -146,7 +146,7 @@ stock("eval calls missing for what has no script", {
   ],
 });
 
-stockCommand("eval refuses a parameter that no script takes", {
+stockCommand("eval refuses parameters without a config script", {
   options: captive,
   plugin: "eval",
   params: () => ["get_size=echo 0", "colour=red"],
@@ -165,7 +165,7 @@ stockCommand("eval refuses a parameter that no script takes", {
   },
 });
 
-tells(
+dumps(
   "eval",
   `
 name=eval version=1.32.5 api_version=2 struct_size=384 max_thread_model=parallel

@@ -1,6 +1,6 @@
-/** The genuine example1 plugin: a small table of partitions, and zeros after it. */
+/** The genuine example1 plugin: it serves a partition table followed by zeros. */
 import { stock } from "../stock.ts";
-import { tells } from "./dumped.ts";
+import { dumps } from "./dumped.ts";
 
 stock("example1 serves its partition table read-only", {
   plugin: "example1",
@@ -21,7 +21,7 @@ show (errnos (lambda: h.pwrite (b"x", 0), lambda: h.zero (512, 0), lambda: h.pre
   ],
 });
 
-tells(
+dumps(
   "example1",
   `
 name=example1 version=1.32.5 api_version=2 struct_size=384 max_thread_model=serialize_all_requests

@@ -1,4 +1,4 @@
-/** The genuine example2 plugin: a file, read-only. */
+/** The genuine example2 plugin: it serves a file read-only. */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -15,12 +15,12 @@ stock("example2 serves a file read-only", {
   expected: [1000, "383930313233343536373839", "EINVAL", "EPERM", "read_only df"],
 });
 
-refuses("example2 wants its file", {
+refuses("example2 requires file=", {
   plugin: "example2",
   error: "you must supply the file=<FILENAME> parameter after the plugin name on the command line",
 });
 
-refuses("example2 wants a file that is there", {
+refuses("example2 refuses a missing file", {
   plugin: "example2",
   params: (folder) => [`file=${join(folder, "missing")}`],
   error: "realpath: FOLDER/missing: No such file or directory",

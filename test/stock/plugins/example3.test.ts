@@ -1,4 +1,4 @@
-/** The genuine example3 plugin: each connection has a disk of its own. */
+/** The genuine example3 plugin: each connection has its own disk. */
 import { refuses } from "../cases.ts";
 import { stock } from "../stock.ts";
 
@@ -21,18 +21,18 @@ show (errnos (lambda: h.pread (1, 1048576), lambda: h.pwrite (b"xx", 1048575), l
   ],
 });
 
-stock("example3 has 100M by default", {
+stock("example3 serves 100M by default", {
   plugin: "example3",
   see: "show ([h.get_size (), h.pread (4, 104857596)])",
   expected: [104857600, "00000000"],
 });
 
-refuses("example3 refuses a size that is none", {
+refuses("example3 refuses an invalid size", {
   plugin: "example3",
   params: () => ["size=1Q"],
   error: "could not parse size: unknown suffix 'Q'",
   differs: {
-    why: "ours names the value, and the suffixes that it takes",
+    why: "ours names the value, and the suffixes that are accepted",
     error:
       "could not parse size: unknown suffix: Q: expected one of b, k, m, g, t, p, e, s at the end of 1Q",
   },

@@ -1,4 +1,4 @@
-/** The genuine example4 plugin: a script in Perl, which the perl plugin runs. */
+/** The genuine example4 plugin: a Perl script, which the perl plugin runs. */
 import { refuses } from "../cases.ts";
 import { stock, stockCommand } from "../stock.ts";
 import { dumped, lines } from "./dumped.ts";
@@ -7,7 +7,7 @@ const perl = (await Bun.file("/usr/share/doc/nbdkit-plugin-perl/copyright").exis
   ? []
   : ["nbdkit-plugin-perl"];
 
-stock("example4 serves zeros, which release 1.32.5 does not let clients change", {
+stock("example4 serves zeros, read-only in release 1.32.5", {
   plugin: "example4",
   params: () => ["size=65536"],
   needs: perl,
@@ -23,18 +23,18 @@ show (flags ())
   ],
 });
 
-refuses("example4 wants a size", {
+refuses("example4 requires a size", {
   plugin: "example4",
   needs: perl,
   error:
     "size was not set at /usr/lib/x86_64-linux-gnu/nbdkit/plugins/nbdkit-example4-plugin line 79.",
 });
 
-stockCommand("example4 tells what it has", {
+stockCommand("example4 prints its fields with --dump-plugin", {
   options: ["--dump-plugin"],
   plugin: "example4",
   needs: perl,
-  // The script's own line is not buffered, so nbdkit prints it first.
+  // nbdkit prints the script's own line first, since it is not buffered.
   see: async (side) => [...(await dumped(side, /^perl_version=/)).lines].toSorted(),
   expected: lines(`
 api_version=2 errno_is_preserved=0 example4_extra=hello

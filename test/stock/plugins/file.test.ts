@@ -1,13 +1,13 @@
-/** The genuine file plugin: a file, or all files of a folder. */
+/** The genuine file plugin: it serves a file, or all files of a folder. */
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { refuses } from "../cases.ts";
 import { nbdsh, type Side, stock } from "../stock.ts";
-import { tells } from "./dumped.ts";
+import { dumps } from "./dumped.ts";
 import { listed } from "./listed.ts";
 
-/** A file of 1M with data in two places. */
+/** Makes a file of 1M with data at both ends. */
 async function sparse(folder: string): Promise<void> {
   const path = join(folder, "disk");
   await Bun.$`truncate -s 1M ${path} && printf start | dd of=${path} conv=notrunc status=none`;
@@ -64,7 +64,7 @@ show (flags ())
     ],
   });
 
-stock("file serves a folder, one export a file", {
+stock("file serves a folder with one export per file", {
   plugin: "file",
   params: (folder) => [`dir=${join(folder, "exports")}`, "fadvise=random"],
   before: (folder) => {
@@ -105,7 +105,7 @@ show ([errno (lambda: client (name)) for name in ["", "none", "subfolder", "brok
   ],
 });
 
-stock("file serves a read-only file to readers", {
+stock("file serves a file read-only with -r", {
   options: ["-r"],
   plugin: "file",
   params: (folder) => [join(folder, "disk")],
@@ -114,13 +114,13 @@ stock("file serves a read-only file to readers", {
   expected: ["read_only flush multi_conn cache df", "EPERM", "EPERM"],
 });
 
-refuses("file refuses a mode it does not have", {
+refuses("file refuses an unknown fadvise mode", {
   plugin: "file",
   params: (folder) => [`file=${folder}`, "fadvise=often"],
   error: "unknown fadvise mode: often",
 });
 
-tells(
+dumps(
   "file",
   `
 name=file version=1.32.5 api_version=2 struct_size=384 max_thread_model=parallel thread_model=parallel

@@ -1,4 +1,4 @@
-/** The genuine floppy plugin: a folder as a FAT disk. */
+/** The genuine floppy plugin: it serves a folder as a FAT disk. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -33,7 +33,7 @@ stock("floppy serves a folder as a FAT partition", {
         .filter((line) => /^Checking file|data clusters|: \d+ files/.test(line))
         .map((line) => line.replace(partition, ""))
         .toSorted(),
-      // A file begins where a cluster of 16K does.
+      // Files begin at the start of a 16K cluster.
       [text.indexOf("short") % 16384, text.indexOf("long".repeat(20_000)) % 16384],
     ];
   },
@@ -54,7 +54,7 @@ stock("floppy serves a folder as a FAT partition", {
   ],
 });
 
-stock("floppy is as small as can be, and read-only", {
+stock("floppy is as small as possible, and read-only", {
   plugin: "floppy",
   params: (folder) => [`dir=${join(folder, "root")}`],
   before: files,
@@ -83,7 +83,7 @@ refuses("floppy refuses a size that is too small", {
   error: "disk image is too large for the FAT32 disk format",
 });
 
-refuses("floppy wants a folder that is there", {
+refuses("floppy refuses a missing folder", {
   plugin: "floppy",
   params: (folder) => [join(folder, "root")],
   error: "realpath: FOLDER/root: No such file or directory",

@@ -1,4 +1,4 @@
-/** The genuine full plugin: a disk that has no room left. */
+/** The genuine full plugin: it serves a full disk. */
 import { stock } from "../stock.ts";
 
 stock("full reads zeros and refuses all changes with ENOSPC", {

@@ -1,8 +1,8 @@
-/** The genuine info plugin: what the server knows of its client, as a disk. */
+/** The genuine info plugin: it serves information about the client. */
 import { nbdsh, serveTcp, stock, stockCommand } from "../stock.ts";
-import { tells } from "./dumped.ts";
+import { dumps } from "./dumped.ts";
 
-stock("info reflects the export name, which may be of any size", {
+stock("info serves the export name, of any length", {
   plugin: "info",
   see: `
 def reflected(name):
@@ -33,14 +33,14 @@ show (errno (lambda: client ("not base64!")))
   expected: [[5, "00010203ff", 0], "ENOENT"],
 });
 
-stock("info does not tell the address of a client on a Unix socket", {
+stock("info serves no address of a client on a Unix socket", {
   plugin: "info",
   params: () => ["mode=address"],
   see: "show ([h.get_size (), h.pread (h.get_size (), 0).decode ()])",
   expected: [4, "unix"],
 });
 
-stockCommand("info tells the address of a client on TCP", {
+stockCommand("info serves the address of a TCP client", {
   options: ["-f", "-p", "0", "-i", "127.0.0.1"],
   plugin: "info",
   params: () => ["mode=address"],
@@ -59,7 +59,7 @@ show (h.pread (h.get_size (), 0).decode () == "%s:%d" % own)
   expected: [true, 0],
 });
 
-stock("info tells the time", {
+stock("info serves the time", {
   plugin: "info",
   params: () => ["mode=time"],
   see: `
@@ -79,7 +79,7 @@ def passed(disk):
     return int.from_bytes (data[:8], "big") + int.from_bytes (data[8:], "big") / 1e6
 `;
 
-stock("info tells for how long the server runs", {
+stock("info serves the uptime of the server", {
   plugin: "info",
   params: () => ["mode=uptime"],
   see: `${passed}
@@ -89,19 +89,19 @@ show ([h.get_size (), 0 < first < second < third < 60])
   expected: [12, true],
 });
 
-stock("info tells for how long a client is connected", {
+stock("info serves the age of the connection", {
   plugin: "info",
   params: () => ["mode=conntime"],
   see: `${passed}
 first, second = passed (h), passed (h)
-# The other client comes after that, so it is younger by more than that.
+# The other client connects after the second answer, so its connection is younger by more than that.
 other, third = passed (client ()), passed (h)
 show ([h.get_size (), 0 < first < second < third < 60, third - other > second])
 `,
   expected: [12, true, true],
 });
 
-tells(
+dumps(
   "info",
   `
 name=info version=1.32.5 api_version=2 struct_size=384 max_thread_model=parallel thread_model=parallel

@@ -1,4 +1,4 @@
-/** The genuine iso plugin: folders as a CD. */
+/** The genuine iso plugin: it serves folders as a CD. */
 import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -81,7 +81,7 @@ stock("iso makes its CD with another program", {
   ],
 });
 
-refuses("iso ends with a program that fails", {
+refuses("iso ends if the program fails", {
   plugin: "iso",
   params: (folder) => [join(folder, "one"), "prog=false"],
   before: files,

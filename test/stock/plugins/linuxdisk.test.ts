@@ -1,4 +1,4 @@
-/** The genuine linuxdisk plugin: a folder as a disk with an ext file system. */
+/** The genuine linuxdisk plugin: it serves a folder as a disk with an ext file system. */
 import { chmodSync, linkSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -16,7 +16,7 @@ function files(folder: string): void {
   symlinkSync("sub/file", join(root, "soft"));
 }
 
-/** What the file system says of itself, and what is in it. */
+/** The properties and the content of the file system. */
 async function fileSystem({ server, folder }: Side) {
   const disk = join(folder, "disk");
   await run(["nbdcopy", server.uri, disk]);
@@ -42,7 +42,7 @@ async function fileSystem({ server, folder }: Side) {
   };
 }
 
-/** What is the same of each file system. */
+/** The part that all file systems have in common. */
 const whole = {
   state: "clean",
   checked: 0,
@@ -85,7 +85,7 @@ show (flags ())
   ],
 });
 
-stock("linuxdisk makes an ext4 of the size and label that are asked for", {
+stock("linuxdisk makes an ext4 file system with size= and label=", {
   plugin: "linuxdisk",
   params: (folder) => [`dir=${join(folder, "root")}`, "type=ext4", "label=STOCK", "size=8M"],
   before: files,
@@ -102,7 +102,7 @@ stock("linuxdisk makes an ext4 of the size and label that are asked for", {
   ],
 });
 
-stock("linuxdisk leaves the room that is asked for", {
+stock("linuxdisk adds the free space of size=+", {
   plugin: "linuxdisk",
   params: (folder) => [join(folder, "root"), "size=+20M"],
   before: files,
@@ -112,7 +112,7 @@ stock("linuxdisk leaves the room that is asked for", {
   expected: true,
 });
 
-refuses("linuxdisk refuses a type that is none", {
+refuses("linuxdisk refuses an unknown type", {
   plugin: "linuxdisk",
   params: (folder) => [folder, "type=ntfs"],
   env: ownTmp,

@@ -1,8 +1,8 @@
-/** The genuine memory plugin: a disk in memory, with three ways to keep it. */
+/** The genuine memory plugin: it serves a disk in memory, with three allocators. */
 import { run } from "#test/server";
 
 import { nbdsh, stock } from "../stock.ts";
-import { tells } from "./dumped.ts";
+import { dumps } from "./dumped.ts";
 
 const sparse = [
   "98304 hole+zero, 32768 data, 884736 hole+zero, 32768 data, 3145728 hole+zero",
@@ -10,15 +10,15 @@ const sparse = [
   "98304 hole+zero",
 ];
 
-// Write, trim and zero here and there, then tell the content and what is allocated.
+// The script writes, trims and zeroes, then shows the content and the allocated extents.
 for (const [title, more, allocated] of [
-  ["what is written sparsely", [], sparse],
+  ["written blocks by default", [], sparse],
   [
-    "all of the disk with allocator=malloc",
+    "the whole disk with allocator=malloc",
     ["allocator=malloc,mlock=true"],
     ["4194304 data", "4094304 data", "4194304 data"],
   ],
-  ["what is written compressed with allocator=zstd", ["allocator=zstd"], sparse],
+  ["written blocks compressed with allocator=zstd", ["allocator=zstd"], sparse],
 ] as const)
   stock(`memory keeps ${title}`, {
     plugin: "memory",
@@ -47,7 +47,7 @@ show (errnos (lambda: h.pread (1, h.get_size ()), lambda: h.pwrite (b"xx", h.get
     ],
   });
 
-stock("memory holds a disk of the largest size, and tells its size", {
+stock("memory serves a disk of the largest size", {
   plugin: "memory",
   params: () => ["9223372036854775807"],
   needs: ["nbdinfo"],
@@ -67,7 +67,7 @@ show (extents (4096, 1 << 62))
   expected: [[["656e640000", "6d6964646c65"], "32768 data"], "9223372036854775807\n"],
 });
 
-tells(
+dumps(
   "memory",
   `
 name=memory version=1.32.5 api_version=2 struct_size=384 max_thread_model=parallel thread_model=parallel

@@ -1,4 +1,4 @@
-/** The genuine nbd plugin: a proxy for another server. */
+/** The genuine nbd plugin: it is a proxy for another server. */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -6,10 +6,10 @@ import { installed, serve } from "#test/server";
 
 import { refuses, refusesClients } from "../cases.ts";
 import { nbdsh, serveTcp, stock } from "../stock.ts";
-import { dumped, tells } from "./dumped.ts";
+import { dumped, dumps } from "./dumped.ts";
 import { listed } from "./listed.ts";
 
-/** Debian's nbdkit on the socket that the folder's link `peer` names. */
+/** Starts Debian's nbdkit. `peer` in the folder is a link to its socket. */
 function peer(...args: readonly string[]) {
   return async (folder: string, peers: AsyncDisposableStack) => {
     if (!installed("nbdkit")) return;
@@ -81,7 +81,7 @@ show (errnos (
   ],
 });
 
-stock("nbd asks for the export that its client asks for", {
+stock("nbd opens the export that its client opens with dynamic-export", {
   plugin: "nbd",
   params: (folder) => [`socket=${join(folder, "peer")}`, "dynamic-export=true"],
   before: peer(
@@ -117,14 +117,14 @@ show ([client (name).is_read_only () for name in ["first", ""]])
   ],
 });
 
-stock("nbd asks for the export of its command line, of a server that it starts itself", {
+stock("nbd starts a server with command=, and opens export= there", {
   plugin: "nbd",
   params: () => ["command=nbdkit", "arg=info", "arg=exportname", "export=the name"],
   see: "show ([h.pread (h.get_size (), 0).decode (), client ('other').pread (8, 0).decode ()])",
   expected: ["the name", "the name"],
 });
 
-stock("nbd reaches a server over TLS, with a key that both know", {
+stock("nbd connects to a server over TLS with a pre-shared key", {
   plugin: "nbd",
   params: (folder) => [
     "hostname=127.0.0.1",
@@ -168,28 +168,28 @@ show (block_sizes ())
   ],
 });
 
-refusesClients("nbd refuses a client while there is no server", {
+refusesClients("nbd refuses clients while the server is missing", {
   plugin: "nbd",
-  params: (folder) => [`socket=${join(folder, "nobody")}`],
+  params: (folder) => [`socket=${join(folder, "missing")}`],
   error: "nbd_connect_unix: connect: No such file or directory",
 });
 
-refuses("nbd ends where a shared server is not there", {
-  // It connects after the fork, when the command of --run may have ended already.
+refuses("nbd ends if a shared server is missing", {
+  // It connects after the fork, when the command of --run may already have ended.
   options: (folder) => ["-f", "-U", join(folder, "sock")],
   plugin: "nbd",
-  params: (folder) => [`socket=${join(folder, "nobody")}`, "shared=true"],
+  params: (folder) => [`socket=${join(folder, "missing")}`, "shared=true"],
   error: "nbd_connect_unix: connect: No such file or directory",
 });
 
-refuses("nbd wants to know one server", {
+refuses("nbd requires exactly one server", {
   plugin: "nbd",
   params: () => ["socket=/a", "hostname=b"],
   error:
     "cannot mix Unix ‘socket’, TCP ‘hostname’/‘port’, ‘vsock’, ‘command’, ‘socket-fd’ and ‘uri’ parameters",
 });
 
-tells(
+dumps(
   "nbd",
   `
 name=nbd version=1.32.5 api_version=2 struct_size=384 max_thread_model=parallel

@@ -1,8 +1,8 @@
-/** The genuine null plugin: any size, reads zeros, forgets what is written. */
+/** The genuine null plugin: it reads zeros and discards writes. */
 import { stock } from "../stock.ts";
-import { tells } from "./dumped.ts";
+import { dumps } from "./dumped.ts";
 
-stock("null forgets what is written and is one hole", {
+stock("null discards writes and is one hole", {
   plugin: "null",
   params: () => ["1M"],
   see: `
@@ -26,13 +26,13 @@ show (errnos (lambda: h.pread (1, 1048576), lambda: h.pwrite (b"xx", 1048575), l
   ],
 });
 
-stock("null is as large as a disk can be", {
+stock("null serves the largest size", {
   plugin: "null",
   params: () => ["size=9223372036854775807"],
   see: "show ([str (h.get_size ()), h.pread (4, h.get_size () - 4), extents (512, 1 << 62)])",
   expected: ["9223372036854775807", "00000000", "4294967295 hole+zero"],
   differs: {
-    why: "ours cuts what is longer than a block of a reply at a multiple of 64K, so that clients stay aligned",
+    why: "ours cuts an extent of more than 32 bits at a multiple of 64K, so that clients stay aligned",
     expected: ["9223372036854775807", "00000000", "4294901760 hole+zero"],
   },
 });
@@ -44,7 +44,7 @@ stock("null is empty without a size", {
   expected: [0, true, "EINVAL"],
 });
 
-tells(
+dumps(
   "null",
   `
 name=null version=1.32.5 api_version=2 struct_size=384 max_thread_model=parallel thread_model=parallel

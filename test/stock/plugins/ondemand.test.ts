@@ -1,4 +1,4 @@
-/** The genuine ondemand plugin: a file system for each export, which stays. */
+/** The genuine ondemand plugin: it makes a file system for each export, and keeps it. */
 import { mkdirSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -10,7 +10,7 @@ import { listed } from "./listed.ts";
 
 const make = (folder: string) => mkdirSync(join(folder, "exports"));
 
-stock("ondemand makes a file system when its export is asked for, and keeps it", {
+stock("ondemand makes a file system when a client opens its export, and keeps it", {
   plugin: "ondemand",
   params: (folder) => [`dir=${join(folder, "exports")}`, "16M", "label=STOCK"],
   before: make,
@@ -52,7 +52,7 @@ show ([errno (lambda: client (name)) for name in ["first", "with.dot", "../up", 
   ],
 });
 
-stock("ondemand lists what there is, and lets a client wait for its disk", {
+stock("ondemand lists its exports, and makes clients wait for a disk with wait=true", {
   plugin: "ondemand",
   params: (folder) => [
     `dir=${join(folder, "exports")}`,
@@ -109,7 +109,7 @@ for name in ["new", "old"]:
   ],
 });
 
-refuses("ondemand wants a folder that is there", {
+refuses("ondemand refuses a missing folder", {
   plugin: "ondemand",
   params: (folder) => [`dir=${join(folder, "exports")}`, "1M"],
   error: "realpath: FOLDER/exports: No such file or directory",

@@ -1,4 +1,4 @@
-/** The genuine partitioning plugin: files as partitions of one disk. */
+/** The genuine partitioning plugin: it serves files as partitions of one disk. */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -7,14 +7,14 @@ import { run } from "#test/server";
 import { refuses } from "../cases.ts";
 import { nbdsh, stock } from "../stock.ts";
 
-/** Files of 1000, 2000, … bytes of their own letter. */
+/** Makes files of 1000, 2000, … bytes, each full of its letter. */
 function files(folder: string, letters: string): void {
   for (const [at, letter] of letters.split("").entries()) {
     writeFileSync(join(folder, letter), letter.repeat(1000 * (at + 1)));
   }
 }
 
-stock("partitioning makes a DOS table, and writes reach the files only", {
+stock("partitioning makes an MBR, and accepts writes to the files only", {
   plugin: "partitioning",
   params: (folder) => [
     join(folder, "a"),
@@ -86,7 +86,7 @@ show (flags ())
   ],
 });
 
-stock("partitioning makes a GPT, which sfdisk reads", {
+stock("partitioning makes a GPT that sfdisk reads", {
   filters: [],
   plugin: "partitioning",
   params: (folder) => [
@@ -128,7 +128,7 @@ stock("partitioning makes a GPT, which sfdisk reads", {
   ],
 });
 
-stock("partitioning puts more than four partitions into an extended one", {
+stock("partitioning puts partitions from the fourth on into an extended one", {
   plugin: "partitioning",
   params: (folder) => [
     "partition-type=mbr",

@@ -1,4 +1,4 @@
-/** The genuine pattern plugin: every 8 bytes are their own offset. */
+/** The genuine pattern plugin: every 8 bytes contain their offset. */
 import { stock } from "../stock.ts";
 
 stock("pattern serves its offsets and nothing beyond the end", {

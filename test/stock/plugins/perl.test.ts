@@ -1,4 +1,4 @@
-/** The genuine perl plugin: a script in Perl. */
+/** The genuine perl plugin: it runs a Perl script. */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -32,7 +32,7 @@ sub zero {
 }
 `;
 
-stock("perl runs a script", {
+stock("perl calls the subs of its script", {
   plugin: "perl",
   params: (folder) => [join(folder, "script.pl"), "fill=filled"],
   before: (folder) => writeFileSync(join(folder, "script.pl"), script),

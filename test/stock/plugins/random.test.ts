@@ -1,8 +1,8 @@
-/** The genuine random plugin: data from a seed. */
+/** The genuine random plugin: it serves data from a seed. */
 import { copiesOntoItself } from "../cases.ts";
 import { stock } from "../stock.ts";
 
-stock("random serves what its seed says, and checks what is written", {
+stock("random serves the data of its seed, and checks writes", {
   plugin: "random",
   params: () => ["size=1M", "seed=42"],
   see: `
@@ -28,7 +28,7 @@ show (flags ())
   ],
 });
 
-copiesOntoItself("random can be copied onto itself", {
+copiesOntoItself("random accepts a copy of itself", {
   plugin: "random",
   params: () => ["2M"],
 });

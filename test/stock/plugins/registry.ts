@@ -1,11 +1,11 @@
-/** A registry of container images on loopback, with one image, for one side of a stock case. */
+/** A registry of container images on loopback, with one image, for one side of a case. */
 import { createHash } from "node:crypto";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 const digest = (data: Uint8Array) => `sha256:${createHash("sha256").update(data).digest("hex")}`;
 
-/** A tar archive of one file, as the layer of an image is. */
+/** A tar archive of one file, for a layer of the image. */
 function archive(name: string, data: Uint8Array): Uint8Array {
   const header = Buffer.alloc(512);
   const octal = (value: number, at: number, size: number) =>
@@ -89,9 +89,9 @@ export class Registry {
 }
 
 /**
- * Podman's configuration in the folder: images are kept there, and the registry needs no TLS. The
- * plugin of release 1.32.5 reads a manifest.json that podman 4 no longer writes with `--format
- * oci-dir`, so there is a podman in front that asks the real one for the layout that has it.
+ * Configures podman to keep images in the folder and to use the registry without TLS. The plugin of release 1.32.5
+ * reads a manifest.json, which podman 4 does not write with `--format oci-dir`, so a script named podman asks the real
+ * one for another format.
  */
 export function podman(folder: string, host: string): void {
   const write = (name: string, lines: readonly string[]) =>

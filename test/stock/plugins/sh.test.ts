@@ -1,4 +1,4 @@
-/** The genuine sh plugin: a shell script that is run for each call. */
+/** The genuine sh plugin: it runs a shell script for each call. */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -6,17 +6,17 @@ import { until } from "#test/server";
 
 import { refuses } from "../cases.ts";
 import { nbdsh, stock } from "../stock.ts";
-import { tells } from "./dumped.ts";
+import { dumps } from "./dumped.ts";
 import { listed } from "./listed.ts";
 
-/** The script's path in the folder, after it was written there. */
+/** Writes the script into the folder. Returns its path. */
 function script(folder: string, text: string): string {
   const path = join(folder, "script");
   writeFileSync(path, text, { mode: 0o755 });
   return path;
 }
 
-/** The calls of the script, without those that only ask for what is there. */
+/** The calls of the script, without reads and queries. */
 function logged(folder: string): string[] {
   return readFileSync(join(folder, "log"), "utf8").trimEnd().split("\n");
 }
@@ -49,7 +49,7 @@ case "$1" in
 esac
 `;
 
-stock("sh calls its script for everything", {
+stock("sh calls its script for every method", {
   plugin: "sh",
   params: (folder) => [join(folder, "script"), "size=256K", "for anybody"],
   before: (folder) => script(folder, everything),
@@ -76,7 +76,7 @@ show (extents (4096, 65536, nbd.CMD_FLAG_REQ_ONE))
 h.shutdown ()
 `,
     );
-    // A server that stops may not have closed yet what its client has left.
+    // The server may stop before it has closed the connection of a client that has left.
     await until(() => logged(folder).includes("close TMP/handle-first"));
     await server.stop();
     return [seen, logged(folder)];
@@ -148,7 +148,7 @@ case "$1" in
       1536) exit 1 ;;
       2048) echo ENOMEM: exhausted >&2; exit 8 ;;
       2560) echo EOVERFLOW >&2; exit 127 ;;
-      # A zero that is not supported becomes a pwrite, and release 1.32.5 aborts where that is not supported either.
+      # An unsupported zero becomes a pwrite. Release 1.32.5 aborts if that is unsupported, too.
       3072) case "$1" in pread) exit 1 ;; pwrite) ;; *) exit 2 ;; esac ;;
       3584) exit 3 ;;
       4096) echo EINVAL >&2; exit 4 ;;
@@ -161,7 +161,7 @@ case "$1" in
 esac
 `;
 
-stock("sh turns what a script prints and its exit code into errors", {
+stock("sh maps the output and exit code of a script to errors", {
   plugin: "sh",
   params: (folder) => [join(folder, "script")],
   before: (folder) => script(folder, `#!/bin/sh${failing}`),
@@ -190,7 +190,7 @@ show (errno (lambda: h.flush ()))
   ],
 });
 
-stock("sh needs no more than a size and reads", {
+stock("sh needs only get_size and pread", {
   plugin: "sh",
   params: (folder) => [join(folder, "script")],
   before: (folder) =>
@@ -202,7 +202,7 @@ stock("sh needs no more than a size and reads", {
   expected: [1048576, "0000", "read_only df", "EPERM"],
 });
 
-stock("sh refuses a client where open fails", {
+stock("sh refuses a client if open fails", {
   plugin: "sh",
   params: (folder) => [join(folder, "script")],
   before: (folder) =>
@@ -233,7 +233,7 @@ refuses("sh ends when its script refuses a parameter", {
   error: "FOLDER/script: size: how many?",
 });
 
-tells(
+dumps(
   "sh",
   `
 name=sh version=1.32.5 api_version=2 struct_size=384 max_thread_model=parallel
@@ -245,7 +245,6 @@ can_multi_conn can_cache pread pwrite flush trim zero extents cache
 max_known_status=3 script=mine
 `,
   {
-    what: "its script has",
     params: (folder) => [join(folder, "script")],
     before: (folder) =>
       script(

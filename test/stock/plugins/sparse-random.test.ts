@@ -1,8 +1,8 @@
-/** The genuine sparse-random plugin: runs of data from a seed, and holes. */
+/** The genuine sparse-random plugin: it serves runs of data and holes from a seed. */
 import { copiesOntoItself, refuses } from "../cases.ts";
 import { stock } from "../stock.ts";
 
-stock("sparse-random serves the runs of its seed, and checks what is written", {
+stock("sparse-random serves the runs of its seed, and checks writes", {
   plugin: "sparse-random",
   params: () => ["size=4M", "seed=7", "runlength=131072", "percent=30"],
   see: `
@@ -42,12 +42,12 @@ show ([disk[:16], sha256 (disk), extents (1048576, 0)])
   ],
 });
 
-copiesOntoItself("sparse-random can be copied onto itself", {
+copiesOntoItself("sparse-random accepts a copy of itself", {
   plugin: "sparse-random",
   params: () => ["size=8M", "runlength=65536", "percent=20"],
 });
 
-refuses("sparse-random refuses more than all", {
+refuses("sparse-random refuses more than 100 percent", {
   plugin: "sparse-random",
   params: () => ["1M", "percent=101"],
   error: "cannot parse percent parameter: 101",

@@ -1,4 +1,4 @@
-/** The genuine split plugin: several files in a row. */
+/** The genuine split plugin: it serves several files as one disk. */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -7,8 +7,8 @@ import { nbdsh, stock } from "../stock.ts";
 
 const names = ["first", "second", "third"];
 
-// Release 1.32.5 writes to the second file at the offset in the disk, so what is written there makes it longer.
-stock("split serves its files as one disk, and takes writes over their borders", {
+// Release 1.32.5 writes to each file at the offset in the disk, which makes the second file longer.
+stock("split serves its files as one disk, and splits writes at their borders", {
   plugin: "split",
   params: (folder) => names.map((name) => join(folder, name)),
   before: (folder) => {
@@ -48,7 +48,7 @@ show (flags ())
   ],
 });
 
-stock("split tells the holes of its files", {
+stock("split reports the holes of its files", {
   options: ["-r"],
   plugin: "split",
   params: (folder) => names.map((name) => `file=${join(folder, name)}`),
@@ -65,7 +65,7 @@ stock("split tells the holes of its files", {
   ],
 });
 
-refuses("split wants a file that is there", {
+refuses("split refuses a missing file", {
   plugin: "split",
   params: (folder) => [join(folder, "missing")],
   error: "realpath: FOLDER/missing: No such file or directory",

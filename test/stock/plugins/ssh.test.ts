@@ -1,10 +1,10 @@
-/** The genuine ssh plugin: a file on a real SSH server. */
+/** The genuine ssh plugin: it serves a file of a real SSH server. */
 import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { refuses } from "../cases.ts";
 import { nbdsh, stock } from "../stock.ts";
-import { tells } from "./dumped.ts";
+import { dumps } from "./dumped.ts";
 import { sshd, sshdNeeds, sshParams } from "./sshd.ts";
 
 stock("ssh reads and writes a file over SFTP", {
@@ -69,7 +69,7 @@ show ([h.get_size (), h.pread (2, 1048576 - 65537), client ().pread (1, 1048575)
   expected: [false, [1048576, "0061", "61"], 1048576, "640"],
 });
 
-stock("ssh serves readers of a file that they may only read", {
+stock("ssh serves a read-only file with -r", {
   options: ["-r"],
   plugin: "ssh",
   params: (folder) => [join(folder, "disk"), ...sshParams(folder)],
@@ -82,7 +82,7 @@ stock("ssh serves readers of a file that they may only read", {
   expected: ["72656164", true, "EPERM"],
 });
 
-stock("ssh refuses clients of a file that is not there, and of a host with another key", {
+stock("ssh refuses clients if the file is missing or the host has another key", {
   plugin: "ssh",
   params: (folder) => [join(folder, "missing"), ...sshParams(folder)],
   before: sshd,
@@ -103,19 +103,19 @@ stock("ssh refuses clients of a file that is not there, and of a host with anoth
   expected: ["ENOENT", "ENOENT"],
 });
 
-refuses("ssh wants a host and a path", {
+refuses("ssh requires a host and a path", {
   plugin: "ssh",
   error: "you must supply the host and path parameters after the plugin name on the command line",
 });
 
-refuses("ssh wants a size for what it creates", {
+refuses("ssh requires a size to create a file", {
   plugin: "ssh",
   params: () => ["host=127.0.0.1", "/none", "create=true"],
   error:
     "if using create=true, you must specify the size of the new remote file using create-size=SIZE",
 });
 
-tells(
+dumps(
   "ssh",
   `
 name=ssh version=1.32.5 api_version=1 struct_size=384 max_thread_model=serialize_requests

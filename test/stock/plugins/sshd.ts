@@ -1,4 +1,4 @@
-/** A real sshd on loopback with a key, a configuration and a port of its own, for one side of a stock case. */
+/** A real sshd on loopback with its own key, configuration and port, for one side of a case. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -7,10 +7,10 @@ import { join } from "node:path";
 
 const path = Bun.which("sshd", { PATH: `${process.env["PATH"] ?? ""}:/usr/sbin` });
 
-/** What `needs` of a case is. */
+/** The `needs` of cases with sshd. */
 export const sshdNeeds = ["ssh-keygen", ...(path === null ? ["sshd"] : [])];
 
-/** Listens, and starts an sshd for each connection, as inetd does: so the kernel chooses a port that is free. */
+/** Starts an sshd for each connection, as inetd does, so that the kernel can choose a free port. */
 class Sshd {
   readonly #listener: Server;
   readonly #children = new Set<ChildProcess>();
@@ -45,7 +45,7 @@ class Sshd {
   }
 }
 
-/** Make keys and a configuration in the folder (`key`, `known_hosts`, `port`), and start the server. */
+/** Makes keys and a configuration in the folder (`key`, `known_hosts`, `port`), and starts the server. */
 export async function sshd(folder: string, peers: AsyncDisposableStack): Promise<void> {
   const key = (name: string) =>
     Bun.$`ssh-keygen -q -t ed25519 -N "" -C ${name} -f ${join(folder, name)}`.quiet();
@@ -67,7 +67,7 @@ export async function sshd(folder: string, peers: AsyncDisposableStack): Promise
       "",
     ].join("\n"),
   );
-  // Debian's service makes it; sshd does not start without.
+  // sshd requires this folder, which Debian's service makes.
   if (process.getuid?.() === 0) mkdirSync("/run/sshd", { recursive: true, mode: 0o755 });
   const server = peers.use(new Sshd(config));
   const port = await server.listen();
@@ -76,7 +76,7 @@ export async function sshd(folder: string, peers: AsyncDisposableStack): Promise
   writeFileSync(join(folder, "known_hosts"), `[127.0.0.1]:${port} ${hostKey}`);
 }
 
-/** The parameters that lead to it. */
+/** The parameters with which the plugin connects to it. */
 export function sshParams(folder: string): string[] {
   return [
     "host=127.0.0.1",

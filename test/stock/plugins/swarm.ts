@@ -1,4 +1,4 @@
-/** A torrent, a tracker on loopback and a first peer that has all of it, for one side of a stock case. */
+/** A torrent, a tracker on loopback and a peer with the whole torrent, for one side of a case. */
 import { createHash } from "node:crypto";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -20,13 +20,13 @@ function bencode(value: Bencoded): Buffer {
 
 const pieceLength = 16384;
 
-/** What is in the torrent. */
+/** The files of the torrent. */
 export const content: Readonly<Record<string, Uint8Array>> = {
   README: Buffer.from("not the largest\n"),
   "images/disk.iso": Uint8Array.from({ length: 300_000 }, (_, at) => (at * 7 + (at >> 8)) & 0xff),
 };
 
-/** Write the files as a client keeps them: in a folder of the torrent's name. */
+/** Writes the files into a folder with the torrent's name, as a client keeps them. */
 export function writeContent(cache: string): void {
   for (const [path, data] of Object.entries(content)) {
     const target = join(cache, "stock", path);
@@ -35,7 +35,7 @@ export function writeContent(cache: string): void {
   }
 }
 
-/** Tells peers of each other. */
+/** Sends each peer the ports of the others. */
 class Tracker {
   readonly #peers = new Map<string, { port: number; complete: boolean }>();
   readonly #server = Bun.serve({
@@ -57,7 +57,7 @@ class Tracker {
   }
 
   #announce(search: string): Response {
-    // The id of a peer is bytes that need not be UTF-8, so it is compared as it is encoded.
+    // A peer's id may not be UTF-8, so it is compared in encoded form.
     const given = new Map(
       search
         .slice(1)
@@ -74,7 +74,7 @@ class Tracker {
   }
 }
 
-/** The torrent for a tracker; its file is `stock.torrent` in the folder. Returns the hash of what it describes. */
+/** Writes the torrent for a tracker as `stock.torrent`. Returns its info hash. */
 export function writeTorrent(folder: string, announce: string): string {
   const all = Buffer.concat(Object.values(content));
   const hashes: Buffer[] = [];
@@ -100,10 +100,10 @@ export function writeTorrent(folder: string, announce: string): string {
   return createHash("sha1").update(bencode(info)).digest("hex");
 }
 
-/** Parameters that keep a client on loopback, with a port that the kernel chooses. */
+/** Parameters that keep a client on loopback, on a port that the kernel chooses. */
 export const loopback = ["listen-interfaces=127.0.0.1:0", "outgoing-interfaces=127.0.0.1"];
 
-/** Start a tracker, and a peer that has everything: nbdkit itself. */
+/** Starts a tracker, and nbdkit as a peer with the whole torrent. */
 export async function swarm(folder: string, peers: AsyncDisposableStack): Promise<void> {
   if (!installed("nbdkit")) return;
   const tracker = peers.use(new Tracker());

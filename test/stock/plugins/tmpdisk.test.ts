@@ -1,4 +1,4 @@
-/** The genuine tmpdisk plugin: a new file system for each client. */
+/** The genuine tmpdisk plugin: it makes a new file system for each client. */
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 
@@ -26,7 +26,7 @@ show (errnos (lambda: h.pread (1, 16 << 20), lambda: h.pwrite (b"xx", (16 << 20)
 show (flags ())
 `,
     );
-    // A connection's file is gone some time after its client.
+    // The plugin removes the file of a connection some time after the client has left.
     await until(() => readdirSync(folder).length === 0);
     const copy = join(folder, "copy");
     await run(["nbdcopy", server.uri, copy]);
@@ -48,7 +48,7 @@ show (flags ())
   ],
 });
 
-stock("tmpdisk makes its disk with a command, to which all parameters are variables", {
+stock("tmpdisk makes its disk with a command that gets all parameters as variables", {
   plugin: "tmpdisk",
   params: () => [
     "size=1M",
@@ -62,7 +62,7 @@ stock("tmpdisk makes its disk with a command, to which all parameters are variab
   expected: [4096, "none red it\u0000", "4096 data"],
 });
 
-stock("tmpdisk refuses a client where the command fails", {
+stock("tmpdisk refuses a client if the command fails", {
   plugin: "tmpdisk",
   params: () => ["size=1M", "command=exit 3"],
   env: ownTmp,
@@ -74,7 +74,7 @@ stock("tmpdisk refuses a client where the command fails", {
   expected: ["ENOENT", 1],
 });
 
-refuses("tmpdisk wants a size", {
+refuses("tmpdisk requires a size", {
   plugin: "tmpdisk",
   error: "size parameter is required",
 });

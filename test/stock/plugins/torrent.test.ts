@@ -1,10 +1,10 @@
-/** The genuine torrent plugin: a file that comes from peers. */
+/** The genuine torrent plugin: it downloads a file from peers. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { refuses } from "../cases.ts";
 import { ownTmp, stock } from "../stock.ts";
-import { tells } from "./dumped.ts";
+import { dumps } from "./dumped.ts";
 import { loopback, swarm, writeContent, writeTorrent } from "./swarm.ts";
 
 stock("torrent serves the largest file from a peer", {
@@ -50,7 +50,7 @@ stock("torrent serves the file that is named, from its cache", {
   expected: "not the largest\n",
 });
 
-refuses("torrent refuses a file that is no torrent", {
+refuses("torrent refuses a file that is not a torrent", {
   plugin: "torrent",
   params: (folder) => [join(folder, "text")],
   before: (folder) => writeFileSync(join(folder, "text"), "text"),
@@ -59,7 +59,7 @@ refuses("torrent refuses a file that is no torrent", {
     "parsing torrent metadata failed: expected value (list, dict, int or string) in bencoded string",
 });
 
-tells(
+dumps(
   "torrent",
   `
 name=torrent version=1.32.5 api_version=2 struct_size=384 max_thread_model=parallel thread_model=parallel

@@ -1,6 +1,6 @@
-/** An HTTP server on loopback that knows ranges, for one side of a stock case. */
+/** An HTTP server on loopback that supports ranges, for one side of a case. */
 
-/** What came in, in its order: the method, the path, and the headers that matter. */
+/** A request: the method, the path, and the relevant headers. */
 export type Request = Readonly<Record<string, string>>;
 
 export class Web {
