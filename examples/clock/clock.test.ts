@@ -1,4 +1,4 @@
-/** Tests of the clock example: what its manual promises, in the test process and in the server. */
+/** Tests of the clock example and its manual, in the test process and in the server. */
 import { afterEach, describe, expect, setSystemTime, test } from "bun:test";
 
 import { configured, errnoOf, overPlugin } from "#test/chain";
@@ -48,7 +48,7 @@ describe("the clock example", () => {
     );
   });
 
-  test("is named by its path, and accepts the zone without a key", async () => {
+  test("is loaded by its path, and accepts the zone without a key", async () => {
     await using server = await serve(["examples/clock/clock.ts", "Europe/Oslo"]);
     const { client, export: disk } = await NbdClient.ready({ unix: server.socket });
     await using connection = client;

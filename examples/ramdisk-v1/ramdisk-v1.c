@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* One request at a time, so that there is nothing to lock. Before the include: it goes into the struct. */
+/* One request at a time, so nothing needs a lock. The header puts the model into the struct. */
 #define THREAD_MODEL NBDKIT_THREAD_MODEL_SERIALIZE_ALL_REQUESTS
 #include <nbdkit-plugin.h>
 
@@ -52,7 +52,7 @@ ramdisk_unload (void)
   free (disk);
 }
 
-/* All connections share the disk, and need nothing of their own. */
+/* All connections share the disk, so they need no handle. */
 static void *
 ramdisk_open (int readonly)
 {
@@ -105,8 +105,8 @@ ramdisk_zero (void *handle, uint32_t count, uint64_t offset, int may_trim)
 {
   (void) handle;
   if (!may_trim) {
-    /* The server then writes zeroes. Without nbdkit_set_error it would take any failure for EIO, since
-     * errno_is_preserved is not set. */
+    /* The server then writes zeroes. Without nbdkit_set_error the failure would be EIO, since errno_is_preserved is
+     * not set. */
     nbdkit_set_error (EOPNOTSUPP);
     return -1;
   }

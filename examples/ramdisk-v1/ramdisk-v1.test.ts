@@ -1,4 +1,4 @@
-/** Tests of the ramdisk-v1 example: what its manual promises, compiled and in the server. */
+/** Tests of the ramdisk-v1 example and its manual, compiled and in the server. */
 import { describe, expect, test } from "bun:test";
 
 import { NbdClient } from "#test/client";
@@ -11,7 +11,7 @@ const [READ, WRITE, TRIM, ZERO] = [0, 1, 4, 6];
 const [FUA, NO_HOLE] = [1, 2];
 
 describe.skipIf(!haveCompiler)("the ramdisk-v1 example (needs cc)", () => {
-  test("starts with zeroes, and all clients share the disk", async () => {
+  test("starts with zeroes, and shares the disk between all clients", async () => {
     await using server = await serve([await plugin(), "size=64k"]);
     const one = await NbdClient.ready({ unix: server.socket });
     await using writer = one.client;
@@ -23,7 +23,7 @@ describe.skipIf(!haveCompiler)("the ramdisk-v1 example (needs cc)", () => {
     expect((await reader.ask({ type: READ, count: 5, offset: 65531n })).data).toEqual(payload);
   });
 
-  test("gets a flush after a write with FUA, and writes instead of zeroes that must not be holes", async () => {
+  test("gets a flush after a write with FUA, and a write after a zero that must not make a hole", async () => {
     await using server = await serve(["-v", await plugin(), "size=64k"]);
     await using client = (await NbdClient.ready({ unix: server.socket })).client;
     const payload = new Uint8Array(512).fill(7);

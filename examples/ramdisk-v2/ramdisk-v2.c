@@ -14,14 +14,14 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* Both before the include: the version decides what the callbacks look like, the model goes into the struct. */
+/* The header reads both: the version decides the parameters of the callbacks, and the model goes into the struct. */
 #define NBDKIT_API_VERSION 2
 #define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL
 #include <nbdkit-plugin.h>
 
 static int64_t size = -1;
 
-/* Any number of reads at once, or one change. */
+/* Any number of reads may hold the lock at once, or one change. */
 static pthread_rwlock_t lock = PTHREAD_RWLOCK_INITIALIZER;
 static unsigned char *disk;
 static uint64_t page_size;
@@ -70,7 +70,7 @@ ramdisk_unload (void)
     munmap (disk, (size_t) size + 1);
 }
 
-/* For --dump-plugin: what the server cannot know. */
+/* Prints an additional line for --dump-plugin. */
 static void
 ramdisk_dump_plugin (void)
 {
@@ -91,7 +91,7 @@ ramdisk_get_size (void *handle)
   return size;
 }
 
-/* A flush in one connection covers what all others wrote: there is one memory. */
+/* A flush of one connection covers the writes of all, since they share the memory. */
 static int
 ramdisk_can_multi_conn (void *handle)
 {
@@ -121,7 +121,7 @@ ramdisk_can_zero (void *handle)
   return 1;
 }
 
-/* Fast zeroing is supported: it is done, or refused at once. */
+/* Requests with NBDKIT_FLAG_FAST_ZERO are fast, or fail at once. */
 static int
 ramdisk_can_fast_zero (void *handle)
 {
@@ -159,7 +159,7 @@ ramdisk_flush (void *handle, uint32_t flags)
   return 0;
 }
 
-/* The whole pages within the range, as [*start, *end). They can be given back to the system, which is fast. */
+/* The whole pages within the range, as [*start, *end). Returning them to the system is fast. */
 static void
 whole_pages (uint32_t count, uint64_t offset, uint64_t *start, uint64_t *end)
 {
@@ -169,14 +169,14 @@ whole_pages (uint32_t count, uint64_t offset, uint64_t *start, uint64_t *end)
     *end = *start;
 }
 
-/* Give the pages back; they read as zeroes from then on. On failure -1 with errno set. */
+/* Return the pages to the system, so that they read as zeroes. Returns 0, or -1 with errno set. */
 static int
 discard (uint64_t start, uint64_t end)
 {
   return start < end ? madvise (disk + start, (size_t) (end - start), MADV_DONTNEED) : 0;
 }
 
-/* A hint: where only parts of pages are concerned, nothing needs to be done. */
+/* A trim is a hint, so parts of pages may keep their data. */
 static int
 ramdisk_trim (void *handle, uint32_t count, uint64_t offset, uint32_t flags)
 {
@@ -204,7 +204,7 @@ ramdisk_zero (void *handle, uint32_t count, uint64_t offset, uint32_t flags)
   if (!(flags & NBDKIT_FLAG_MAY_TRIM))
     end = start; /* the memory has to stay allocated: every byte is written */
   if ((flags & NBDKIT_FLAG_FAST_ZERO) && end - start != count) {
-    /* No faster than a write. It is no error, so nothing is printed. */
+    /* This would be no faster than a write. Clients expect the failure, so nothing is printed. */
     errno = EOPNOTSUPP;
     return -1;
   }
@@ -219,7 +219,7 @@ ramdisk_zero (void *handle, uint32_t count, uint64_t offset, uint32_t flags)
   return 0;
 }
 
-/* It is in memory, so there is nothing to do but to say so. */
+/* The data is already in memory. */
 static int
 ramdisk_cache (void *handle, uint32_t count, uint64_t offset, uint32_t flags)
 {

@@ -1,4 +1,4 @@
-/** Tests of the ramdisk-v2 example: what its manual promises, compiled and in the server. */
+/** Tests of the ramdisk-v2 example and its manual, compiled and in the server. */
 import { describe, expect, test } from "bun:test";
 
 import { NbdClient } from "#test/client";
@@ -26,7 +26,7 @@ describe.skipIf(!haveCompiler)("the ramdisk-v2 example (needs cc)", () => {
     expect(data).toEqual(Uint8Array.of(0, 0, ...payload));
   });
 
-  test("gets FUA itself: the server does not flush", async () => {
+  test("gets the FUA flag, so the server does not flush", async () => {
     await using server = await serve(["-v", await plugin(), "size=1M"]);
     await using client = (await NbdClient.ready({ unix: server.socket })).client;
     const payload = new Uint8Array(512).fill(7);
@@ -42,14 +42,14 @@ describe.skipIf(!haveCompiler)("the ramdisk-v2 example (needs cc)", () => {
     { what: "whole pages", flags: FAST_ZERO, offset: page, count: 2 * page, error: OK },
     { what: "part of a page", flags: FAST_ZERO, offset: page, count: 100, error: ENOTSUP },
     {
-      what: "pages that must stay",
+      what: "pages that must stay allocated",
       flags: FAST_ZERO | NO_HOLE,
       offset: page,
       count: page,
       error: ENOTSUP,
     },
     { what: "pages and parts, slowly", flags: 0, offset: page - 100, count: page + 200, error: OK },
-  ])("zeroes $what, or refuses it at once", async ({ flags, offset, count, error }) => {
+  ])("zeroes $what, or fails at once", async ({ flags, offset, count, error }) => {
     await using server = await serve([await plugin(), "1M"]);
     await using client = (await NbdClient.ready({ unix: server.socket })).client;
     const payload = new Uint8Array(4 * page).fill(7);
@@ -60,7 +60,7 @@ describe.skipIf(!haveCompiler)("the ramdisk-v2 example (needs cc)", () => {
     expect((await client.ask({ type: READ, count: payload.length })).data).toEqual(payload);
   });
 
-  test("trims whole pages, and does not change parts of pages", async () => {
+  test("trims whole pages, and keeps parts of pages", async () => {
     await using server = await serve([await plugin(), "1M"]);
     await using client = (await NbdClient.ready({ unix: server.socket })).client;
     const payload = new Uint8Array(3 * page).fill(7);
@@ -71,7 +71,7 @@ describe.skipIf(!haveCompiler)("the ramdisk-v2 example (needs cc)", () => {
     expect((await client.ask({ type: READ, count: payload.length })).data).toEqual(payload);
   });
 
-  test("adds a line to --dump-plugin, without a size", async () => {
+  test("adds a line to --dump-plugin, which needs no size", async () => {
     const { code, stdout, stderr } = await run([...program, "--dump-plugin", await plugin()]);
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     expect(stdout).toMatch(/^ramdisk2_page_size=[0-9]+$/m);

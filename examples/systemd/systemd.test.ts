@@ -1,4 +1,4 @@
-/** Tests of the units: that systemd takes them, and that what they start serves on sockets that it is handed. */
+/** Tests of the units: systemd accepts them, and the service serves on the sockets that systemd passes to it. */
 import { expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -11,7 +11,7 @@ import { installed, isListening, run, serve, until } from "#test/server";
 const launcher = join(import.meta.dirname, "../../bin/nbdkit");
 const unit = (name: string) => readFileSync(join(import.meta.dirname, name), "utf8");
 
-/** The numbers of the system calls in one of systemd's sets, as the C headers have them. */
+/** The numbers, from the C headers, of the system calls in one of systemd's sets. */
 async function systemCalls(set: string): Promise<readonly string[]> {
   const header = readFileSync("/usr/include/x86_64-linux-gnu/asm/unistd_64.h", "utf8");
   const numbers = new Map(
@@ -51,7 +51,7 @@ withAnalyze("systemd finds nothing wrong with the units (needs systemd-analyze)"
 });
 
 test.skipIf(!installed("systemd-analyze") || !haveCompiler || process.arch !== "x64")(
-  "the service's system calls are enough (needs systemd-analyze, cc)",
+  "the service needs only the system calls of its filter (needs systemd-analyze, cc)",
   async () => {
     const set = /^SystemCallFilter=(\S+)$/m.exec(unit("nbdkit.service"))?.[1] ?? "";
     const folder = temporaryFolder();
@@ -76,34 +76,37 @@ test.skipIf(!installed("systemd-analyze") || !haveCompiler || process.arch !== "
   },
 );
 
-withActivate("the service serves sockets that it is handed (needs systemd)", async () => {
-  const folder = mkdtempSync(join(tmpdir(), "nbdkit-units-"));
-  const disk = join(folder, "disk.img");
-  writeFileSync(disk, Buffer.alloc(65536, 7));
-  const text = /^Environment="NBDKIT_ARGUMENTS=(.*)"$/m.exec(unit("nbdkit.service"))?.[1] ?? "";
-  const args = text.split(" ").map((word) => word.replace("/srv/disk.img", disk));
-  const sockets = [join(folder, "one"), join(folder, "two")];
-  const listen = sockets.flatMap((socket) => ["-l", socket]);
-  const child = Bun.spawn(["systemd-socket-activate", ...listen, launcher, ...args], {
-    stdio: ["ignore", "ignore", "pipe"],
-  });
-  try {
-    await until(() => child.exitCode !== null || sockets.every(isListening));
-    for (const unix of sockets.toReversed()) {
-      const { client, export: served } = await NbdClient.ready({ unix });
-      await using connection = client;
-      expect(served.size).toBe(65536n);
-      const { data } = await connection.ask({ type: 0, offset: 512n, count: 4 });
-      expect([...data]).toEqual([7, 7, 7, 7]);
-      connection.request({ type: 2 });
-      await connection.sent();
+withActivate(
+  "the service serves on the sockets that systemd passes to it (needs systemd)",
+  async () => {
+    const folder = mkdtempSync(join(tmpdir(), "nbdkit-units-"));
+    const disk = join(folder, "disk.img");
+    writeFileSync(disk, Buffer.alloc(65536, 7));
+    const text = /^Environment="NBDKIT_ARGUMENTS=(.*)"$/m.exec(unit("nbdkit.service"))?.[1] ?? "";
+    const args = text.split(" ").map((word) => word.replace("/srv/disk.img", disk));
+    const sockets = [join(folder, "one"), join(folder, "two")];
+    const listen = sockets.flatMap((socket) => ["-l", socket]);
+    const child = Bun.spawn(["systemd-socket-activate", ...listen, launcher, ...args], {
+      stdio: ["ignore", "ignore", "pipe"],
+    });
+    try {
+      await until(() => child.exitCode !== null || sockets.every(isListening));
+      for (const unix of sockets.toReversed()) {
+        const { client, export: served } = await NbdClient.ready({ unix });
+        await using connection = client;
+        expect(served.size).toBe(65536n);
+        const { data } = await connection.ask({ type: 0, offset: 512n, count: 4 });
+        expect([...data]).toEqual([7, 7, 7, 7]);
+        connection.request({ type: 2 });
+        await connection.sent();
+      }
+      child.kill("SIGTERM");
+      expect(await child.exited).toBe(0);
+      expect(await new Response(child.stderr).text()).not.toContain("error");
+    } finally {
+      child.kill("SIGKILL");
+      await child.exited;
+      rmSync(folder, { recursive: true });
     }
-    child.kill("SIGTERM");
-    expect(await child.exited).toBe(0);
-    expect(await new Response(child.stderr).text()).not.toContain("error");
-  } finally {
-    child.kill("SIGKILL");
-    await child.exited;
-    rmSync(folder, { recursive: true });
-  }
-});
+  },
+);

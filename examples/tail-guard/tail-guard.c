@@ -13,7 +13,7 @@
 
 #include <nbdkit-common.h>
 
-/* Both have to come before the include. With a thread model, version 1 is that of nbdkit 1.2. */
+/* Both must come before the include. Version 1 with a thread model is the API of nbdkit 1.2. */
 #define NBDKIT_FILTER_API_VERSION 1
 #define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL
 #include <nbdkit-filter.h>
@@ -21,7 +21,7 @@
 /* Set while the command line is read. */
 static int64_t guard = 512;
 
-/* One a connection. */
+/* The state of a connection. */
 struct handle {
   int readonly;
   uint64_t first_guarded; /* set by prepare, before the first request */
@@ -33,7 +33,7 @@ tailguard_config (nbdkit_next_config *next, void *nxdata, const char *key, const
   if (strcmp (key, "guard") != 0)
     return next (nxdata, key, value);
 
-  guard = nbdkit_parse_size (value); /* has said why when it is -1 */
+  guard = nbdkit_parse_size (value); /* if this is -1, it has printed the reason */
   return guard == -1 ? -1 : 0;
 }
 
@@ -42,7 +42,7 @@ tailguard_open (nbdkit_next_open *next, void *nxdata, int readonly)
 {
   struct handle *h;
 
-  /* First the layer below: where it cannot be opened there is nothing to clean up here. */
+  /* The layer below comes first: if it fails, there is nothing to free. */
   if (next (nxdata, readonly) == -1)
     return NULL;
   h = calloc (1, sizeof *h);
@@ -60,7 +60,7 @@ tailguard_close (void *handle)
   free (handle);
 }
 
-/* The disk can be asked from now on. Its size stays the same for the whole connection. */
+/* All layers are open now, so the size is known. It does not change during a connection. */
 static int
 tailguard_prepare (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)
 {
@@ -74,7 +74,7 @@ tailguard_prepare (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)
   return 0;
 }
 
-/* 0, or -1 with errno set where the request reaches into what is guarded. */
+/* Returns 0, or -1 with errno set if the request reaches into the guarded bytes. */
 static int
 check (const struct handle *h, const char *what, uint32_t count, uint64_t offset)
 {
@@ -112,7 +112,7 @@ tailguard_zero (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, ui
   return next_ops->zero (nxdata, count, offset, may_trim);
 }
 
-/* A disk that is guarded from its first byte on is one that cannot be written to. */
+/* A disk that is guarded from its first byte on is read-only. */
 static int
 tailguard_can_write (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)
 {

@@ -1,4 +1,4 @@
-/** Tests of the tail-guard example: what its manual promises, compiled and in the server. */
+/** Tests of the tail-guard example and its manual, compiled and in the server. */
 import { describe, expect, test } from "bun:test";
 
 import { NbdClient } from "#test/client";
@@ -10,7 +10,7 @@ const size = 65536;
 /** Request types and error numbers of the NBD protocol. */
 const [WRITE, TRIM, ZERO] = [1, 4, 6];
 const [OK, EPERM] = [0, 1];
-/** The flag of an export that cannot be written to. */
+/** NBD_FLAG_READ_ONLY */
 const READ_ONLY = 2;
 
 describe.skipIf(!haveCompiler)("the tail-guard example (needs cc)", () => {
@@ -40,7 +40,7 @@ describe.skipIf(!haveCompiler)("the tail-guard example (needs cc)", () => {
     });
   });
 
-  test("refuses a write that reaches in by one byte as a whole, with a reason", async () => {
+  test("refuses the whole write if it reaches one guarded byte, and logs the reason", async () => {
     await using server = await serve([await filter(), "memory", String(size)]);
     const { client } = await NbdClient.ready({ unix: server.socket });
     await using connection = client;
@@ -57,7 +57,7 @@ describe.skipIf(!haveCompiler)("the tail-guard example (needs cc)", () => {
   test.each([
     { guard: size - 1, readOnly: false },
     { guard: size, readOnly: true },
-  ])("offers a disk as read-only that is not larger than guard=$guard: $readOnly", async (it) => {
+  ])("makes a disk of 65536 bytes read-only with guard=$guard: $readOnly", async (it) => {
     const words = ["memory", String(size), `guard=${it.guard}`];
     await using server = await serve([await filter(), ...words]);
     const { client, export: disk } = await NbdClient.ready({ unix: server.socket });

@@ -1,4 +1,4 @@
-/** Tests of the uppercase example: what its manual promises, in the test process and in the server. */
+/** Tests of the uppercase example and its manual, in the test process and in the server. */
 import { describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -16,7 +16,7 @@ const shown = "`AZ{ AZ 09 ä\n";
 
 describe("the uppercase example", () => {
   test.each([false, true])(
-    "shows letters as capitals (a layer below that answers later: %p)",
+    "shows letters as capitals (the layer below answers later: %p)",
     async (later) => {
       await using stack = await above(disk(), uppercase, {}, { later });
       const buf = new Uint8Array(stack.disk.length);
@@ -44,7 +44,7 @@ describe("the uppercase example", () => {
     expect(await errnoOf(() => stack.next.pread(new Uint8Array(4), 0n, 0))).toBe("ENOMEDIUM");
   });
 
-  test("is named by its path, and does not change the file below", async () => {
+  test("is loaded by its path, and does not change the file below", async () => {
     const folder = mkdtempSync(join(tmpdir(), "nbdkit-uppercase-"));
     try {
       const notes = join(folder, "notes.txt");

@@ -18,10 +18,10 @@
 
 #define LARGEST_KEY 255
 
-/* Set while the command line is read, before there is any other thread; only read from then on. */
+/* Set while the command line is read, before other threads start. Afterwards it does not change. */
 static int key = -1;
 
-/* "0" to "255". strtoul alone would also take "", " 1", "-1", "1x" and what does not fit. */
+/* Parses "0" to "255". strtoul alone would also accept "", " 1", "-1", "1x" and larger numbers. */
 static int
 parse_key (const char *text)
 {
@@ -42,7 +42,7 @@ parse_key (const char *text)
 static int
 xor_config (nbdkit_next_config *next, void *nxdata, const char *name, const char *value)
 {
-  /* Everybody else's parameters go on to the layer below. */
+  /* All other parameters go to the layer below. */
   if (strcmp (name, "xor-key") != 0)
     return next (nxdata, name, value);
 
@@ -72,7 +72,7 @@ xor_pread (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, void *b
   uint32_t i;
 
   (void) handle;
-  /* The layer below has printed what went wrong, and left errno for the client. */
+  /* The layer below has printed the error, and has set errno for the client. */
   if (next_ops->pread (nxdata, buf, count, offset) == -1)
     return -1;
   for (i = 0; i < count; i++)
@@ -98,14 +98,14 @@ write_changed (struct nbdkit_next_ops *next_ops, void *nxdata, const unsigned ch
     errno = err;
     return -1;
   }
-  memset (piece, key, size); /* what zeroes change to */
+  memset (piece, key, size); /* zeroes XOR the key */
   while (count > 0 && result == 0) {
     const uint32_t n = count < size ? count : size;
 
     if (data != NULL) {
       uint32_t i;
 
-      /* The caller's buffer is not ours to change. */
+      /* The caller's buffer must not change. */
       for (i = 0; i < n; i++)
         piece[i] = data[i] ^ (unsigned char) key;
       data += n;
@@ -129,7 +129,7 @@ xor_pwrite (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, const 
   return write_changed (next_ops, nxdata, buf, count, offset);
 }
 
-/* The layer below would store zeroes, which then read as the key. So what reads as zero is written. */
+/* If the layer below stored zeroes, clients would read the key. So this writes the bytes that they read as zeroes. */
 static int
 xor_zero (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, uint32_t count, uint64_t offset,
           int may_trim)

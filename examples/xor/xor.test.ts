@@ -1,4 +1,4 @@
-/** Tests of the xor example: what its manual promises, compiled and in the server. */
+/** Tests of the xor example and its manual, compiled and in the server. */
 import { describe, expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -39,7 +39,7 @@ describe.skipIf(!haveCompiler)("the xor example (needs cc)", () => {
     }
   });
 
-  test("changes data that it reads, and zeroes by writing the key", async () => {
+  test("changes data on reads, and zeroes by writing the key", async () => {
     await using server = await serve([
       `--filter=${await compiled()}`,
       "memory",
@@ -50,7 +50,7 @@ describe.skipIf(!haveCompiler)("the xor example (needs cc)", () => {
     await using connection = client;
     // The memory holds zeroes.
     expect((await connection.ask({ type: 0, count: 4 })).data).toEqual(bytes(4, () => 90));
-    // More than one of its pieces of 64 KiB.
+    // The filter writes this in two pieces of at most 64 KiB.
     expect((await connection.ask({ type: 6, count: 100_000 })).error).toBe(0);
     const { data } = await connection.ask({ type: 0, count: 100_001 });
     expect(data).toEqual(bytes(100_001, (index) => (index < 100_000 ? 0 : 90)));
