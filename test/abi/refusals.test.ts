@@ -204,7 +204,7 @@ describe.skipIf(!haveCompiler)("the server refuses (needs cc)", () => {
       const { code, stdout, stderr } = await start(args);
       expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
       // As in nbdkit, the server adds nothing to the module's message.
-      expect(stderr).toBe(`nbdkit: error: ${stage} fails, as it was told\n`);
+      expect(stderr).toBe(`nbdkit: error: ${stage} fails, as requested\n`);
     },
   );
 
@@ -214,7 +214,7 @@ describe.skipIf(!haveCompiler)("the server refuses (needs cc)", () => {
     if (stage === "config") args.push("fail-with=EIO");
     const { code, stdout, stderr } = await start(args);
     expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
-    expect(stderr).toBe(`nbdkit: error: ${stage} fails, as it was told\n`);
+    expect(stderr).toBe(`nbdkit: error: ${stage} fails, as requested\n`);
   });
 
   test.each(["x", "1.2=", "=1.2", "other=1.4", "x=K"])("--filter-release=%s", async (value) => {
