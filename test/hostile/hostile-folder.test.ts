@@ -1,7 +1,4 @@
-/**
- * Every way to start the server, as root, in a folder of another user's: nothing of that folder
- * runs, and clients are served.
- */
+/** Root starts the server in every way in another user's folder: nothing of it runs, and clients are served. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import {
   chownSync,
@@ -28,11 +25,11 @@ import { Traps } from "./traps.ts";
 const nbdinfo = Bun.which("nbdinfo") ?? "";
 const isRoot = process.getuid?.() === 0;
 const other = 65_534;
-/** No other folder has a runtime that was compiled so. */
+/** Makes the name of the compiled runtime unique, so that no other folder has it. */
 const compiler = `cc -DHOSTILE=${process.pid}${Date.now()}`;
 
 let traps: Traps;
-/** Root's own folder: what is kept goes there. */
+/** Root's own folder, which has the caches. */
 let own = "";
 /** The program of a package with traps in every folder above it, and the link to it that npm makes. */
 let program = "";
@@ -60,16 +57,16 @@ afterAll(() => {
   rmSync(own, { recursive: true });
 });
 
-/** Where it is started: in the folder itself, or below it. */
+/** The current folders in which the server is started. */
 const places = [
   ["in the folder", () => traps.path],
   ["below the folder", () => inner],
 ] as const;
 
-/** The search path begins with the current folder, and the home is the folder. */
+/** PATH begins with the current folder, and HOME is the hostile folder. */
 function environment(): Record<string, string> {
   return {
-    // As root, a compiler of the folder must not run by its absolute path either.
+    // Root must not run the folder's compiler by its absolute path either.
     PATH: `:.:bin:node_modules/.bin:${isRoot ? `${traps.path}/bin:` : ""}/usr/local/bin:/usr/bin:/bin`,
     HOME: traps.path,
     XDG_CONFIG_HOME: traps.path,
@@ -87,11 +84,11 @@ function start(
   return run(command, { cwd, env: { ...environment(), ...env } });
 }
 
-/** What clients see of a server. */
+/** Arguments with which the server prints the size that a client sees. */
 const size = () => ["-U", "-", "--run", `${nbdinfo} --size "$uri"`];
 const served = (stdout: string) => ({ code: 0, stdout, stderr: "" });
 
-test("the traps work: Bun, a shell and the loader of Bun run files of the folder", async () => {
+test("the traps work: Bun, its loader and a shell run files of the folder", async () => {
   const main = join(program, "../../src/main.ts");
   const bun = [process.execPath, "--no-env-file"];
   await start(traps.path, [...bun, "--config=/dev/null", main, "-V"]);
@@ -108,7 +105,7 @@ test("the traps work: Bun, a shell and the loader of Bun run files of the folder
   expect(traps.sprung()).toEqual(["library"]);
 });
 
-test("no jsconfig.json is read where there is no tsconfig.json", async () => {
+test("the server ignores a jsconfig.json without a tsconfig.json", async () => {
   using more = await Traps.make();
   rmSync(join(more.path, "tsconfig.json"));
   const main = join(import.meta.dir, "../../src/main.ts");
@@ -118,7 +115,7 @@ test("no jsconfig.json is read where there is no tsconfig.json", async () => {
   expect(more.sprung()).toEqual([]);
 });
 
-test("nothing is kept in a home whose parent is another user's", async () => {
+test("the server keeps nothing in a home whose parent belongs to another user", async () => {
   const home = join(traps.path, "home");
   mkdirSync(home);
   const env = { HOME: home, XDG_CACHE_HOME: "" };
@@ -126,7 +123,7 @@ test("nothing is kept in a home whose parent is another user's", async () => {
   expect(readdirSync(home)).toEqual([]);
 });
 
-test("the cache of Bun is in a package of this user's, and else nowhere", async () => {
+test("the package keeps Bun's cache only if it belongs to this user", async () => {
   const root = join(own, "package");
   const kept = join(root, "build/transpiled");
   copyPackage(root);
@@ -139,7 +136,7 @@ test("the cache of Bun is in a package of this user's, and else nowhere", async 
   expect(existsSync(join(root, "build"))).toBe(false);
 });
 
-describe.each(places)("started %s", (_, cwd) => {
+describe.each(places)("nothing of the folder runs if the server is started %s with", (_, cwd) => {
   test.each(["--version", "--help", "--dump-config", "--long-options"])("%s", async (option) => {
     for (const command of [program, link]) {
       const { code, stdout, stderr } = await start(cwd(), [command, option]);
@@ -157,7 +154,7 @@ describe.each(places)("started %s", (_, cwd) => {
     }
   });
 
-  test.skipIf(nbdinfo === "")("a daemon (needs nbdinfo)", async () => {
+  test.skipIf(nbdinfo === "")("-P, as a daemon (needs nbdinfo)", async () => {
     const [socket, pidFile] = [join(own, "socket"), join(own, "pid")];
     const result = await start(cwd(), [program, "-U", socket, "-P", pidFile, "memory", "1M"]);
     expect(result).toEqual(served(""));
@@ -180,13 +177,13 @@ describe.each(places)("started %s", (_, cwd) => {
     expect(traps.sprung()).toEqual([]);
   });
 
-  test("TLS and labels of sockets", async () => {
+  test("--tls and --selinux-label", async () => {
     await start(cwd(), [program, "--tls=on", "--selinux-label=l", ...size(), "memory", "1M"]);
     expect(traps.sprung()).toEqual([]);
   });
 });
 
-/** A plugin that uses the API under each of its names, a module of Node's and a file of its own. */
+/** A plugin that imports the API by both names, a module of Node and its own file. */
 const plugin = (first = "") => `${first}import { definePlugin } from "nbdkit";
 import { NbdError } from "#api";
 import { existsSync } from "node:fs";
@@ -200,7 +197,7 @@ export default definePlugin({
 });
 `;
 
-describe.skipIf(nbdinfo === "")("modules in the folder (need nbdinfo)", () => {
+describe.skipIf(nbdinfo === "")("nothing else of the folder runs with (needs nbdinfo)", () => {
   beforeAll(() => {
     for (const folder of [traps.path, inner]) {
       writeFileSync(join(folder, "own-size.ts"), "export const size = 1536n;\n");
@@ -209,7 +206,7 @@ describe.skipIf(nbdinfo === "")("modules in the folder (need nbdinfo)", () => {
     }
   });
 
-  test.each(places)("in TypeScript, by path, %s", async (_, cwd) => {
+  test.each(places)("a TypeScript module by its path, %s", async (_, cwd) => {
     for (const [from, path] of [
       [cwd(), "./own.ts"],
       ["/", join(cwd(), "own.ts")],
@@ -219,7 +216,7 @@ describe.skipIf(nbdinfo === "")("modules in the folder (need nbdinfo)", () => {
     }
   });
 
-  test.each(places)("scripts that name the server, %s", async (_, cwd) => {
+  test.each(places)("a script whose first line names the server, %s", async (_, cwd) => {
     const env = { PATH: `${join(program, "..")}:/usr/bin:/bin` };
     const result = await start(cwd(), ["./script.ts", ...size()], env);
     expect({ ...result, sprung: traps.sprung() }).toEqual({ ...served("1536\n"), sprung: [] });
@@ -228,7 +225,7 @@ describe.skipIf(nbdinfo === "")("modules in the folder (need nbdinfo)", () => {
   const native = test.skipIf(!haveCompiler);
 
   native.each(places)(
-    "in C, %s, where the native runtime is compiled (needs cc)",
+    "a C module, %s, for which the native runtime is compiled (needs cc)",
     async (_, cwd) => {
       const filter = await compileModule("examples/xor/xor.c", { name: "own-xor" });
       const path = join(cwd(), "own-xor.so");
@@ -249,7 +246,7 @@ describe.skipIf(nbdinfo === "")("modules in the folder (need nbdinfo)", () => {
   const haveShell = existsSync(join(moduleDirectories().plugindir, "nbdkit-sh-plugin.so"));
 
   native.skipIf(!haveShell).each(places)(
-    "scripts of the sh plugin, %s (needs cc, nbdkit)",
+    "a script of the sh plugin, %s (needs cc, nbdkit)",
     async (_, cwd) => {
       const script = join(cwd(), "own.sh");
       const cases = "case $1 in get_size) echo 2048 ;; pread) exit 1 ;; *) exit 2 ;; esac";
@@ -266,7 +263,7 @@ describe.skipIf(nbdinfo === "")("modules in the folder (need nbdinfo)", () => {
 });
 
 test.skipIf(!isRoot)(
-  "a package without its dependencies takes none of another user's (needs root)",
+  "a package without its dependencies refuses those of another user (needs root)",
   async () => {
     const root = join(traps.path, "without");
     const bun = join(root, "node_modules/bun/bin");
@@ -289,7 +286,7 @@ test.skipIf(!isRoot)(
 );
 
 test.skipIf(!isRoot)(
-  "root runs no bun in the search path of another user's (needs root)",
+  "root does not run another user's bun in the search path (needs root)",
   async () => {
     const lone = join(traps.path, "lone");
     for (const it of ["bin", "node_modules/commander"]) {

@@ -1,6 +1,6 @@
 /**
  * A folder full of files that Bun, Node, npm, a shell, a compiler or a loader reads from the current folder, a folder
- * above it, or the home. Each of them leaves a file with its name in `markers` where it runs.
+ * above it, or the home. If one of them runs, it makes a file with its name in `markers`.
  */
 import {
   chmodSync,
@@ -39,7 +39,7 @@ const programs = [
   "stat",
 ];
 
-/** Libraries that the server, Bun or a compiler loads, some of which a system may lack. */
+/** Libraries that the server, Bun or a compiler loads. A system may lack some. */
 const libraries = [
   "libc.musl-x86_64.so.1",
   "libc.so",
@@ -86,7 +86,7 @@ export class Traps implements Disposable {
     mkdirSync(this.#markers);
   }
 
-  /** A new folder in the one for temporary files, which anyone may enter. */
+  /** Makes a temporary folder that every user may enter. */
   static async make(): Promise<Traps> {
     const path = mkdtempSync(join(tmpdir(), "nbdkit-hostile-"));
     chmodSync(path, 0o755);
@@ -95,14 +95,14 @@ export class Traps implements Disposable {
     return traps;
   }
 
-  /** What has run since the last call. */
+  /** The names of the traps that have run since the last call. */
   sprung(): readonly string[] {
     const names = readdirSync(this.#markers);
     for (const name of names) rmSync(join(this.#markers, name));
     return names.toSorted();
   }
 
-  /** Put all of them into `folder`, with those that are there left alone. */
+  /** Adds all traps to `folder`. */
   async plant(folder: string): Promise<void> {
     this.#plantConfigurations(folder);
     this.#plantPackages(join(folder, "node_modules"));
@@ -120,7 +120,7 @@ export class Traps implements Disposable {
     writeFileSync(path, text, { mode });
   }
 
-  /** In a place that Bun, Node and macros know. */
+  /** A script that runs in Bun, in Node and as a macro. */
   #script(name: string): string {
     const marker = JSON.stringify(join(this.#markers, name));
     return `(globalThis.process ?? {}).getBuiltinModule?.("fs").writeFileSync(${marker}, "");\nexport default {};\n`;
@@ -183,7 +183,7 @@ export class Traps implements Disposable {
   #plantPackages(folder: string): void {
     for (const name of imported.filter((it) => !it.startsWith("#"))) {
       const marker = `node_modules ${name.replaceAll("/", " ")}`;
-      // A module of CommonJS runs before it is known what it exports.
+      // A CommonJS module runs even if an imported name is missing.
       const script = this.#script(marker).replace("export default", "module.exports =");
       this.#write(join(folder, name, "index.cjs"), script);
       this.#write(join(folder, name, "package.json"), { name, main: "index.cjs" });

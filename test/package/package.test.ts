@@ -1,4 +1,4 @@
-/** The package that npm makes, installed in an empty folder: all that the manuals promise works from there. */
+/** The package that npm makes, installed in an empty folder: everything in the manuals works from there. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import {
   chmodSync,
@@ -20,11 +20,19 @@ import { version } from "../../src/cli/version.ts";
 
 const root = join(import.meta.dirname, "../..");
 const installMs = 180_000;
-/** For what compiles the server's native part first. */
+/** For tests that first compile the native runtime. */
 const compileMs = 120_000;
 
 let folder = "";
 let tarball = "";
+const install = [
+  "npm",
+  "install",
+  "--no-audit",
+  "--no-fund",
+  "--prefer-offline",
+  "--loglevel=error",
+];
 const at = (...parts: string[]) => join(folder, ...parts);
 
 beforeAll(async () => {
@@ -33,16 +41,12 @@ beforeAll(async () => {
   expect(pack).toMatchObject({ code: 0 });
   writeFileSync(at("package.json"), '{ "private": true }\n');
   tarball = at(pack.stdout.trim().split("\n").at(-1) ?? "");
-  const quiet = ["--no-audit", "--no-fund", "--prefer-offline", "--loglevel=error"];
-  const install = await run(["npm", "install", ...quiet, tarball], {
-    cwd: folder,
-    timeoutMs: installMs,
-  });
-  expect(install).toMatchObject({ code: 0, stderr: "" });
+  const result = await run([...install, tarball], { cwd: folder, timeoutMs: installMs });
+  expect(result).toMatchObject({ code: 0, stderr: "" });
 }, installMs);
 afterAll(() => rmSync(folder, { recursive: true }));
 
-/** As a user of the package has it: its programs are found, and this project's are not. */
+/** Runs a command as a user of the package, whose programs are in PATH, unlike this project's. */
 function there(command: readonly string[], env: Readonly<Record<string, string>> = {}) {
   const path = [at("node_modules/.bin"), "/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin"];
   return run(command, { cwd: folder, env: { PATH: path.join(":"), ...env } });
@@ -59,7 +63,7 @@ const afterCompiling = (ran: Ran): Ran => ({
 
 const done = (stdout: string): Ran => ({ code: 0, stdout, stderr: "" });
 
-/** The block of code in a manual of the package that has this text in it. */
+/** The block of code with this text in a manual of the package. */
 function example(manual: string, text: string): string {
   const page = readFileSync(at("node_modules/nbdkit/docs", manual), "utf8");
   const fenced = [...page.matchAll(/^```\w+\n([^]*?)^```$/gm)].map(([, code = ""]) => code);
@@ -77,7 +81,7 @@ function example(manual: string, text: string): string {
   return block;
 }
 
-test("holds what is needed, and no tests", () => {
+test("the package has the files that users need, and no tests", () => {
   const files = readdirSync(at("node_modules/nbdkit"), { recursive: true }).map(String);
   expect(files).toEqual(
     expect.arrayContaining([
@@ -98,7 +102,7 @@ test("holds what is needed, and no tests", () => {
   ).toEqual([]);
 });
 
-test("npx finds the program, and it knows where it is", async () => {
+test("npx runs the program, and --dump-config prints its paths", async () => {
   expect(await there(["npx", "nbdkit", "--version"])).toMatchObject({
     code: 0,
     stdout: expect.stringMatching(/^nbdkit 1\.48\.1 /),
@@ -118,13 +122,14 @@ test("nothing in the current folder changes the server", async () => {
 });
 
 test(
-  "all is there where npm runs no install scripts (needs pkgconf)",
+  "the package is complete if npm runs no install scripts (needs pkgconf)",
   async () => {
     const bare = mkdtempSync(join(folder, "bare-"));
     writeFileSync(join(bare, "package.json"), '{ "private": true }\n');
-    const quiet = ["--no-audit", "--no-fund", "--prefer-offline", "--loglevel=error"];
-    const install = ["npm", "install", "--ignore-scripts", ...quiet, tarball];
-    expect(await run(install, { cwd: bare, timeoutMs: installMs })).toMatchObject({ code: 0 });
+    const withoutScripts = [...install, "--ignore-scripts", tarball];
+    expect(await run(withoutScripts, { cwd: bare, timeoutMs: installMs })).toMatchObject({
+      code: 0,
+    });
     const config = await run([join(bare, "node_modules/.bin/nbdkit"), "--dump-config"], {
       cwd: "/",
     });
@@ -148,12 +153,17 @@ describe("for C authors", () => {
   const pkgConfig = 'PKG_CONFIG_PATH=$(nbdkit --dump-config | sed -n "s/^pkgconfigdir=//p")';
   const withTools = test.skipIf(!installed("pkg-config") || !haveCompiler || !installed("nbdinfo"));
 
+  const cc = `export ${pkgConfig}; cc -Wall -Werror -pthread -shared -fPIC`;
+  async function compile(name: string, source: string, flags = ""): Promise<void> {
+    const cflags = `$(pkg-config ${flags} --cflags nbdkit)`;
+    expect(await sh(`${cc} ${cflags} -o ${name}.so '${source}'`)).toEqual(done(""));
+  }
+
   withTools(
     "the manual's filter compiles and runs (needs pkgconf, cc and nbdinfo)",
     async () => {
       writeFileSync(at("half.c"), example("nbdkit-filter.md", "half_get_size"));
-      const compile = `export ${pkgConfig}; cc -Wall -Werror -shared -fPIC $(pkg-config --cflags nbdkit) -o half.so half.c`;
-      expect(await sh(compile)).toEqual(done(""));
+      await compile("half", "half.c");
       const serve = `nbdkit -U - --filter=./half.so memory 1M --run 'nbdinfo --size "$uri"'`;
       expect(afterCompiling(await sh(serve))).toEqual(done("524288\n"));
     },
@@ -164,8 +174,7 @@ describe("for C authors", () => {
     "the manual's plugin compiles and runs (needs pkgconf, cc and nbdinfo)",
     async () => {
       writeFileSync(at("ones.c"), example("nbdkit-plugin.md", "ones_pread"));
-      const compile = `export ${pkgConfig}; cc -Wall -Werror -shared -fPIC $(pkg-config --cflags nbdkit) -o ones.so ones.c`;
-      expect(await sh(compile)).toEqual(done(""));
+      await compile("ones", "ones.c");
       const serve = `nbdkit -U - ./ones.so --run 'nbdinfo --size "$uri"'`;
       expect(afterCompiling(await sh(serve))).toEqual(done("1048576\n"));
     },
@@ -173,7 +182,7 @@ describe("for C authors", () => {
   );
 
   withTools(
-    "a filter for an older release is compiled with its layout",
+    "release=1_14 compiles a filter with the layout of that release",
     async () => {
       const source = `#include <nbdkit-filter.h>
 static void *my_open (nbdkit_next_open *next, nbdkit_backend *nxdata, int readonly)
@@ -182,9 +191,7 @@ static struct nbdkit_filter filter = { .name = "old", .open = my_open };
 NBDKIT_REGISTER_FILTER (filter)
 `;
       writeFileSync(at("old.c"), source);
-      const flags = "pkg-config --define-variable=release=1_14 --cflags nbdkit";
-      const compile = `export ${pkgConfig}; cc -Wall -Werror -shared -fPIC $(${flags}) -o old.so old.c`;
-      expect(await sh(compile)).toEqual(done(""));
+      await compile("old", "old.c", "--define-variable=release=1_14");
       const { stdout } = await sh("nbdkit --inspect ./old.so");
       expect(stdout).toContain("layout: 1.14\n");
     },
@@ -192,12 +199,10 @@ NBDKIT_REGISTER_FILTER (filter)
   );
 
   withTools(
-    "every example in C is compiled by the same recipe",
+    "every C example compiles with the same command",
     async () => {
       for (const name of ["ramdisk-v1", "ramdisk-v2", "tail-guard", "xor"]) {
-        const source = join(root, "examples", name, `${name}.c`);
-        const compile = `cc -Wall -Werror -pthread -shared -fPIC $(pkg-config --cflags nbdkit) -o ${name}.so '${source}'`;
-        expect(await sh(`export ${pkgConfig}; ${compile}`)).toEqual(done(""));
+        await compile(name, join(root, "examples", name, `${name}.c`));
       }
       const { stdout } = await sh("nbdkit --inspect ./xor.so; nbdkit --inspect ./tail-guard.so");
       expect(stdout).toMatch(/layout: original\n[^]*layout: 1\.2\n/);
@@ -206,14 +211,14 @@ NBDKIT_REGISTER_FILTER (filter)
   );
 
   withTools(
-    "pkg-config tells the folders that the server looks in",
+    "pkg-config prints the folders in which the server looks for modules",
     async () => {
       const env = { NBDKIT_FILTERDIR: "", NBDKIT_PLUGINDIR: "" };
       const { stdout } = await sh("nbdkit --dump-config", env);
       const config = new Map(stdout.split("\n").map((line) => line.split("=") as [string, string]));
       for (const name of ["filterdir", "plugindir"]) {
-        const told = await sh(`${pkgConfig} pkg-config --variable=${name} nbdkit`);
-        expect(told).toEqual(done(`${config.get(name)}\n`));
+        const printed = await sh(`${pkgConfig} pkg-config --variable=${name} nbdkit`);
+        expect(printed).toEqual(done(`${config.get(name)}\n`));
       }
       expect(await sh(`${pkgConfig} pkg-config --atleast-version=1.44 nbdkit`)).toEqual(done(""));
     },
@@ -230,42 +235,45 @@ describe.skipIf(!installed("nbdinfo"))("for authors in TypeScript (needs nbdinfo
   });
 });
 
-describe.skipIf(!installed("nbdinfo"))("scripts that name nbdkit first (needs nbdinfo)", () => {
-  const size = `-U - --run 'nbdinfo --size "$uri"'`;
+describe.skipIf(!installed("nbdinfo"))(
+  "scripts that begin with #! and nbdkit (needs nbdinfo)",
+  () => {
+    const size = `-U - --run 'nbdinfo --size "$uri"'`;
 
-  function script(name: string, text: string): string {
-    writeFileSync(at(name), text);
-    chmodSync(at(name), 0o755);
-    return `./${name}`;
-  }
+    function script(name: string, text: string): string {
+      writeFileSync(at(name), text);
+      chmodSync(at(name), 0o755);
+      return `./${name}`;
+    }
 
-  test("the manual's plugin in TypeScript is a command", async () => {
-    const text = example("nbdkit.md", "#!/usr/bin/env nbdkit\n");
-    const path = script("zeroes.ts", text);
-    expect(await sh(`${path} ${size}`)).toEqual(done("1048576\n"));
-    // The same by the path of the server.
-    const other = script("other.ts", text.replace(/^.*/, `#!${at("node_modules/.bin/nbdkit")}`));
-    expect(await sh(`${other} --version`)).toMatchObject({
-      code: 0,
-      stdout: expect.stringContaining("\nzeroes\n"),
-    });
-  });
-
-  const perl = existsSync(join(moduleDirectories().plugindir, "nbdkit-perl-plugin.so"));
-  const withPerl = test.skipIf(!perl || !haveCompiler);
-  withPerl(
-    "the manual's script in Perl, too (needs nbdkit-plugin-perl and cc)",
-    async () => {
-      const path = script("disk.pl", example("nbdkit.md", "#!/usr/bin/env -S nbdkit -r perl"));
+    test("the manual's TypeScript plugin runs as a command", async () => {
+      const text = example("nbdkit.md", "#!/usr/bin/env nbdkit\n");
+      const path = script("zeroes.ts", text);
       expect(await sh(`${path} ${size}`)).toEqual(done("1048576\n"));
-      const write = `${path} -U - --run 'nbdinfo --can write "$uri" || echo no'`;
-      expect(await sh(write)).toEqual(done("no\n"));
-    },
-    compileMs,
-  );
-});
+      // The first line may also have the path of the server.
+      const other = script("other.ts", text.replace(/^.*/, `#!${at("node_modules/.bin/nbdkit")}`));
+      expect(await sh(`${other} --version`)).toMatchObject({
+        code: 0,
+        stdout: expect.stringContaining("\nzeroes\n"),
+      });
+    });
 
-test.skipIf(!installed("man"))("man shows its pages (needs man-db)", async () => {
+    const perl = existsSync(join(moduleDirectories().plugindir, "nbdkit-perl-plugin.so"));
+    const withPerl = test.skipIf(!perl || !haveCompiler);
+    withPerl(
+      "the manual's Perl script runs as a command (needs nbdkit-plugin-perl and cc)",
+      async () => {
+        const path = script("disk.pl", example("nbdkit.md", "#!/usr/bin/env -S nbdkit -r perl"));
+        expect(await sh(`${path} ${size}`)).toEqual(done("1048576\n"));
+        const write = `${path} -U - --run 'nbdinfo --can write "$uri" || echo no'`;
+        expect(await sh(write)).toEqual(done("no\n"));
+      },
+      compileMs,
+    );
+  },
+);
+
+test.skipIf(!installed("man"))("man shows the package's pages (needs man-db)", async () => {
   const show = `man -M "$(nbdkit --dump-config | sed -n 's/^mandir=//p')" -P cat 3 nbdkit-filter`;
   const { code, stdout } = await sh(show, { LC_ALL: "C.UTF-8", MANWIDTH: "80" });
   expect({ code, first: stdout.split("\n")[0] }).toEqual({
