@@ -7,6 +7,8 @@ import { chunkError, NbdClient } from "#test/client";
 import { compileModule, haveCompiler, temporaryFolder } from "#test/modules";
 import { serve } from "#test/server";
 
+import { stumblingPlugin } from "./opening-fixture.ts";
+
 const REP_ERR_UNKNOWN = 0x80000006;
 const REP_ERR_PLATFORM = 0x80000004;
 
@@ -14,8 +16,6 @@ const filter = () =>
   compileModule("test/fixtures/stumbling.c", {
     defines: { _GNU_SOURCE: true, NBDKIT_FILTER_RELEASE: "NBDKIT_FILTER_RELEASE_1_44" },
   });
-const plugin = () =>
-  compileModule("test/fixtures/stumbling.c", { defines: { PLUGIN: true, _GNU_SOURCE: true } });
 
 const decoder = new TextDecoder();
 
@@ -23,7 +23,7 @@ describe.skipIf(!haveCompiler)("a client (needs cc)", () => {
   let passing = "";
   let refusing = "";
   beforeAll(async () => {
-    await Promise.all([filter(), plugin()]);
+    await Promise.all([filter(), stumblingPlugin()]);
     passing = join(temporaryFolder(), "passing.ts");
     writeFileSync(
       passing,
@@ -65,7 +65,7 @@ describe.skipIf(!haveCompiler)("a client (needs cc)", () => {
 
   test.each(everywhere)("gets the message of a C plugin that fails in open: %s", async (name) => {
     const stack = (await stacks[name]?.()) ?? [];
-    const answer = await go([...stack, await plugin(), "stumbling-plugin=open@1"]);
+    const answer = await go([...stack, await stumblingPlugin(), "stumbling-plugin=open@1"]);
     expect(answer).toEqual({ type: REP_ERR_UNKNOWN, text: "plugin: open@1", logged: 1 });
   });
 
@@ -73,7 +73,7 @@ describe.skipIf(!haveCompiler)("a client (needs cc)", () => {
     "gets the message of a C plugin that fails in get_size: %s",
     async (name) => {
       const stack = (await stacks[name]?.()) ?? [];
-      const answer = await go([...stack, await plugin(), "stumbling-plugin=size@1"]);
+      const answer = await go([...stack, await stumblingPlugin(), "stumbling-plugin=size@1"]);
       expect(answer).toEqual({ type: REP_ERR_UNKNOWN, text: "plugin: size@1", logged: 1 });
     },
   );
@@ -81,7 +81,11 @@ describe.skipIf(!haveCompiler)("a client (needs cc)", () => {
   test.each(["open", "prepare"])(
     "gets the message of a C filter that fails in %s",
     async (method) => {
-      const args = [`--filter=${await filter()}`, await plugin(), `stumbling-inner=${method}@1`];
+      const args = [
+        `--filter=${await filter()}`,
+        await stumblingPlugin(),
+        `stumbling-inner=${method}@1`,
+      ];
       const answer = await go(args);
       expect(answer).toEqual({ type: REP_ERR_UNKNOWN, text: `inner: ${method}@1`, logged: 1 });
     },
@@ -93,7 +97,7 @@ describe.skipIf(!haveCompiler)("a client (needs cc)", () => {
   });
 
   test("gets no message of a thread that does not serve it", async () => {
-    const args = [await plugin(), "stumbling-plugin=open@1", "stumbling-thread=1"];
+    const args = [await stumblingPlugin(), "stumbling-plugin=open@1", "stumbling-thread=1"];
     expect(await go(args)).toEqual({
       type: REP_ERR_UNKNOWN,
       text: "Input/output error",
@@ -105,7 +109,11 @@ describe.skipIf(!haveCompiler)("a client (needs cc)", () => {
     "gets the message of a C plugin that fails in list_exports: %s",
     async (name) => {
       const stack = (await stacks[name]?.()) ?? [];
-      await using server = await serve([...stack, await plugin(), "stumbling-plugin=list@1"]);
+      await using server = await serve([
+        ...stack,
+        await stumblingPlugin(),
+        "stumbling-plugin=list@1",
+      ]);
       await using client = await NbdClient.connect({ unix: server.socket });
       await client.hello();
       const [reply] = await client.option(3);
@@ -119,7 +127,7 @@ describe.skipIf(!haveCompiler)("a client (needs cc)", () => {
   test.each(everywhere)("gets the message of a C plugin that fails in pread: %s", async (name) => {
     const stack = (await stacks[name]?.()) ?? [];
     const parameter = "stumbling-plugin=read@1,read@3";
-    await using server = await serve([...stack, await plugin(), parameter]);
+    await using server = await serve([...stack, await stumblingPlugin(), parameter]);
     await using client = (await NbdClient.structured({ unix: server.socket })).client;
     for (const read of [1, 2, 3]) {
       const chunk = await client.askChunk({ type: 0, offset: 0n, count: 16 });

@@ -35,6 +35,9 @@ export const cases: readonly Case[] = readFileSync(
     };
   });
 
+export const stumblingPlugin = (): Promise<string> =>
+  compileModule("test/fixtures/stumbling.c", { defines: { PLUGIN: true, _GNU_SOURCE: true } });
+
 /** The two filters, for `version`, and the plugin. */
 export async function modules(id: ReleaseId, version?: string): Promise<readonly string[]> {
   const defines = {
@@ -45,7 +48,7 @@ export async function modules(id: ReleaseId, version?: string): Promise<readonly
   const [stepping, stumbling, plugin] = await Promise.all([
     compileModule("test/fixtures/stepping.c", { defines }),
     compileModule("test/fixtures/stumbling.c", { defines }),
-    compileModule("test/fixtures/stumbling.c", { defines: { PLUGIN: true, _GNU_SOURCE: true } }),
+    stumblingPlugin(),
   ]);
   return [`--filter=${stepping}`, `--filter=${stumbling}`, plugin];
 }

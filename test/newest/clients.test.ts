@@ -12,7 +12,7 @@ const needs = "needs" in newest ? ` ${newest.needs}` : "";
 
 const size = 4 << 20;
 
-/** Data, a hole, and data. */
+/** Data, a hole, data and a hole. */
 function content(): Buffer {
   const bytes = Buffer.alloc(size);
   bytes.fill("some text\n", 0, 300_000);
@@ -42,14 +42,14 @@ describe.skipIf(needs !== "")(`the newest clients${needs}`, () => {
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
   });
 
-  /** What the command prints. */
+  /** Runs the command. Returns what it prints. */
   async function printed(...command: string[]): Promise<string> {
     const { code, stdout, stderr } = await run([...inside, ...command]);
     expect({ command, code, stderr }).toEqual({ command, code: 0, stderr: "" });
     return stdout;
   }
 
-  test("nbdinfo sees the export", async () => {
+  test("nbdinfo shows the export", async () => {
     const { exports } = JSON.parse(
       await printed("nbdinfo", "--no-content", "--json", server.uri),
     ) as {
@@ -77,7 +77,7 @@ describe.skipIf(needs !== "")(`the newest clients${needs}`, () => {
     expect(readFileSync(other()).equals(content())).toBe(true);
   });
 
-  test("nbdcopy copies onto the disk, and back", async () => {
+  test("nbdcopy copies the disk in and back", async () => {
     await using memory = await serve(["memory", String(size)]);
     await printed("nbdcopy", image(), memory.uri);
     await printed("nbdcopy", memory.uri, other());
@@ -91,7 +91,7 @@ describe.skipIf(needs !== "")(`the newest clients${needs}`, () => {
     expect(text).toContain("|some text.some t|");
   });
 
-  test("qemu-img sees, maps, compares and converts it", async () => {
+  test("qemu-img shows, compares and converts the disk", async () => {
     const info = JSON.parse(await printed("qemu-img", "info", "--output=json", server.uri));
     expect(info).toMatchObject({ "virtual-size": size, format: "raw" });
     const compare = ["qemu-img", "compare", "-f", "raw", "-F", "raw", server.uri, image()];

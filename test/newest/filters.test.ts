@@ -1,4 +1,4 @@
-/** Every filter of the newest nbdkit does in this server what it does in its own. */
+/** Every filter of the newest nbdkit does the same in this server and in nbdkit. */
 import { describe, expect, test } from "bun:test";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -10,7 +10,7 @@ import { installed, program, run } from "#test/server";
 import { luksDisk } from "../stock/luks-disk.ts";
 import { filters as recipes } from "../stock/stack-recipes.ts";
 import { session } from "../stock/stack-session.ts";
-import { content, glimpse } from "./glimpse.ts";
+import { content, readDisk } from "./read-disk.ts";
 
 const newest = await newestDebian();
 const missing = ["nbdsh", "mkfs.ext4"].filter((name) => !installed(name));
@@ -21,7 +21,7 @@ const needs =
       ? ` (needs ${missing.join(", ")})`
       : "";
 
-/** Those that have no recipe in the stacks of older filters, and run over an ordinary disk. */
+/** The parameters of filters that have none in test/stock/stack-recipes.ts, and run above an ordinary disk. */
 const more: Readonly<Record<string, readonly string[]>> = {
   count: [],
   evil: ["evil=stuck-bits", "evil-seed=1", "evil-probability=1/1000"],
@@ -34,10 +34,10 @@ const more: Readonly<Record<string, readonly string[]>> = {
   xor: ["xor=0x55", "xorlen=1"],
 };
 
-/** A file for the filters that read a format. Each has the same content. */
+/** Makes the file for a filter. All files have the same content. */
 type Make = (folder: string, newest: Newest) => Promise<unknown> | unknown;
 
-/** Run Python of the newest Debian in the folder, where `plain` is the content. */
+/** Runs a script of the newest Debian's Python in the folder, where `plain` has the content. */
 const python =
   (script: string): Make =>
   async (folder, { inside }) => {
@@ -55,6 +55,7 @@ size = 6 + len(body) + 20
 open("disk", "wb").write(b"LZIP\\x01" + bytes([20]) + body + struct.pack("<IQQ", zlib.crc32(data), len(data), size))
 `;
 
+/** Filters that read a format, and others that are only compared by reading the disk. */
 const special: Readonly<Record<string, { make: Make; params?: readonly string[] }>> = {
   bzip2: {
     make: python(`import bz2; open("disk", "wb").write(bz2.compress(open("plain", "rb").read()))`),
@@ -99,7 +100,7 @@ const special: Readonly<Record<string, { make: Make; params?: readonly string[] 
       `import lzma; open("disk", "wb").write(lzma.compress(open("plain", "rb").read()))`,
     ),
   },
-  // Over the plain file. They end the server, or show nothing more in a longer session.
+  // These end the server, or a longer session would show no more of them.
   checkwrite: { make: plainDisk },
   exitlast: { make: plainDisk },
   // nbdkit 1.48.1 writes "!" for the time.
@@ -123,7 +124,7 @@ describe.skipIf(needs !== "")(`filters of the newest nbdkit${needs}`, () => {
   const { filters, inside, module, nbdkit } = newest;
   const ours = [...inside, ...program];
 
-  test("are all here", () => {
+  test("all have parameters in this test", () => {
     const known = [...Object.keys({ ...recipes, ...more, ...special }), "cacheextents"];
     expect(filters.filter((name) => !known.includes(name))).toEqual([]);
     expect(filters.length).toBeGreaterThanOrEqual(53);
@@ -131,7 +132,7 @@ describe.skipIf(needs !== "")(`filters of the newest nbdkit${needs}`, () => {
 
   const ordinary = filters.filter((name) => !(name in special));
   test.each(ordinary)(
-    "%s",
+    "%s does the same in this server and in nbdkit",
     async (name) => {
       const params = more[name] ?? recipes[name]?.[0] ?? [];
       const stack = { filters: [name], plugin: "file", params: ["FOLDER/disk", ...params] };
@@ -146,14 +147,14 @@ describe.skipIf(needs !== "")(`filters of the newest nbdkit${needs}`, () => {
   );
 
   test.each(filters.filter((name) => name in special))(
-    "%s, in a few words",
+    "%s serves the same disk in this server and in nbdkit",
     async (name) => {
       const { make, params = [] } = special[name] ?? { make: plainDisk };
       const both = [
         { command: ours, filter: module("filter", name), plugin: module("plugin", "file") },
         { command: nbdkit, filter: name, plugin: "file" },
       ].map(({ command, filter, plugin }) =>
-        glimpse(
+        readDisk(
           command,
           (folder) => [
             ...[`--filter=${filter}`, plugin, join(folder, "disk")],

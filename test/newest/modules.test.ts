@@ -1,4 +1,4 @@
-/** Every module of the newest nbdkit is recognised, and can be run where its libraries are. */
+/** --inspect recognises every module of the newest nbdkit, and finds it runnable if its libraries are installed. */
 import { beforeAll, describe, expect, test } from "bun:test";
 
 import { newestDebian } from "#test/newest";
@@ -18,7 +18,7 @@ interface Found {
   readonly reason?: string;
 }
 
-/** Their libraries are not there. */
+/** Plugins whose libraries are missing. */
 const lacking = ["guestfs", "libvirt"];
 
 describe.skipIf(needs !== "")(`modules of the newest nbdkit${needs}`, () => {
@@ -27,11 +27,11 @@ describe.skipIf(needs !== "")(`modules of the newest nbdkit${needs}`, () => {
     return;
   }
   const { filters, inside, module, plugins, release } = newest;
-  // A later release than the one that is known needs no more than a warning.
+  // A release later than the known ones only gets a warning.
   const isKnown = release.startsWith("1.48.");
 
   beforeAll(async () => {
-    // The runtime is compiled out here, where the compiler is.
+    // The runtime is compiled outside of the namespace, where the compiler is.
     const { code } = await run([...program, "-U", "-", "native:null", "--run", "true"]);
     expect(code).toBe(0);
   }, 60_000);
@@ -44,7 +44,7 @@ describe.skipIf(needs !== "")(`modules of the newest nbdkit${needs}`, () => {
     return { code, found: JSON.parse(stdout) as Found };
   };
 
-  test.each(filters)("filter %s", async (name) => {
+  test.each(filters)("filter %s is recognised", async (name) => {
     const { code, found } = await inspected("filter", name);
     expect({ code, ...found }).toMatchObject({
       ...{ code: 0, kind: "filter", layout: "1.44", version: release, runnable: true },
@@ -54,7 +54,7 @@ describe.skipIf(needs !== "")(`modules of the newest nbdkit${needs}`, () => {
     else expect(found.warning).toContain(`this filter is for nbdkit ${release}`);
   });
 
-  test.each(plugins)("plugin %s", async (name) => {
+  test.each(plugins)("plugin %s is recognised", async (name) => {
     const { code, found } = await inspected("plugin", name);
     expect(found.missing).toBeUndefined();
     if (lacking.includes(name)) {
@@ -64,7 +64,7 @@ describe.skipIf(needs !== "")(`modules of the newest nbdkit${needs}`, () => {
     expect({ code, ...found }).toMatchObject({ code: 0, kind: "plugin", runnable: true });
   });
 
-  test("are as many as there were at least", () => {
+  test("are at least 53 filters and 37 plugins", () => {
     expect(filters.length).toBeGreaterThanOrEqual(53);
     expect(plugins.length).toBeGreaterThanOrEqual(37);
   });

@@ -1,4 +1,4 @@
-/** Plugins of the newest nbdkit serve in this server what they serve in its own. */
+/** Plugins of the newest nbdkit serve the same disk in this server and in nbdkit. */
 import { describe, expect, test } from "bun:test";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -6,12 +6,12 @@ import { join } from "node:path";
 import { newestDebian } from "#test/newest";
 import { program } from "#test/server";
 
-import { content, glimpse } from "./glimpse.ts";
+import { content, readDisk } from "./read-disk.ts";
 
 const newest = await newestDebian();
 const needs = "needs" in newest ? ` ${newest.needs}` : "";
 
-/** The parameters of each, in a folder with the files below. */
+/** The parameters of each plugin. FOLDER has the files below. */
 const served: Readonly<Record<string, readonly string[]>> = {
   curl: ["url=file://FOLDER/plain", "protocols=file"],
   data: ['data=(1 2 3)*1000 @8192 "text"'],
@@ -38,12 +38,12 @@ const served: Readonly<Record<string, readonly string[]>> = {
   zero: [],
 };
 
-/** What the others need that the unpacked packages, or the test, do not have. */
+/** The other plugins, and what they need that the unpacked packages or this test lack. */
 const leftOut: Readonly<Record<string, string>> = {
   blkio: "a driver of libblkio",
   cc: "a C compiler",
   cdi: "podman",
-  floppy: "nothing, but it shows the time",
+  floppy: "a clock that stands still: its disk has the time",
   guestfs: "libguestfs",
   iso: "xorriso",
   libvirt: "libvirt",
@@ -105,20 +105,20 @@ describe.skipIf(needs !== "")(`plugins of the newest nbdkit${needs}`, () => {
   }
   const { inside, module, nbdkit, plugins } = newest;
 
-  test("are all here, or left out", () => {
+  test("all have parameters in this test, or are left out", () => {
     const known = Object.keys({ ...served, ...leftOut });
     expect(plugins.filter((name) => !known.includes(name))).toEqual([]);
   });
 
   test.each(plugins.filter((name) => name in served))(
-    "%s",
+    "%s serves the same disk in this server and in nbdkit",
     async (name) => {
       const params = served[name] ?? [];
       const both = [
         { command: [...inside, ...program], plugin: module("plugin", name) },
         { command: nbdkit, plugin: name },
       ].map(({ command, plugin }) =>
-        glimpse(
+        readDisk(
           command,
           (folder) => [plugin, ...params.map((param) => param.replaceAll("FOLDER", folder))],
           makeFiles,

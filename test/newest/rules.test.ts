@@ -1,7 +1,4 @@
-/**
- * What is recorded of the newest nbdkit is still so, and what its filters ask of a server that it
- * answers as theirs does.
- */
+/** The newest nbdkit does what test/abi has recorded, and its filters work the same in this server. */
 import { beforeAll, describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -11,7 +8,7 @@ import { compileModule, haveCompiler } from "#test/modules";
 import { newestDebian } from "#test/newest";
 import { program, run, serve } from "#test/server";
 
-import { cases, modules, session } from "../abi/opening-fixture.ts";
+import { cases, modules, session, stumblingPlugin } from "../abi/opening-fixture.ts";
 
 const newest = await newestDebian();
 const needs = "needs" in newest ? ` ${newest.needs}` : haveCompiler ? "" : " (needs cc)";
@@ -22,8 +19,6 @@ describe.skipIf(needs !== "")(`the newest nbdkit${needs}`, () => {
     return;
   }
   const { inside, module, nbdkit, release } = newest;
-  const stumbling = () =>
-    compileModule("test/fixtures/stumbling.c", { defines: { PLUGIN: true, _GNU_SOURCE: true } });
 
   beforeAll(async () => void (await modules("1.44", release)), 60_000);
 
@@ -45,8 +40,8 @@ describe.skipIf(needs !== "")(`the newest nbdkit${needs}`, () => {
     expect(stderr).toContain("NAME x\n");
   });
 
-  test("tells a client why open has failed", async () => {
-    const args = [await stumbling(), "stumbling-plugin=open@1"];
+  test("sends the client the message of a failed open", async () => {
+    const args = [await stumblingPlugin(), "stumbling-plugin=open@1"];
     await using server = await serve(args, { program: nbdkit });
     await using client = await NbdClient.connect({ unix: server.socket });
     await client.hello();
@@ -56,7 +51,7 @@ describe.skipIf(needs !== "")(`the newest nbdkit${needs}`, () => {
 
   describe.each([
     { where: "in this server", ours: true },
-    { where: "in its own", ours: false },
+    { where: "in nbdkit", ours: false },
   ])("its filters, $where", ({ ours }) => {
     const command = ours ? [...inside, ...program] : nbdkit;
     const filter = (name: string) => `--filter=${ours ? module("filter", name) : name}`;
@@ -66,25 +61,30 @@ describe.skipIf(needs !== "")(`the newest nbdkit${needs}`, () => {
       { planned: "open@1,open@2,open@3", opens: 4 },
       { planned: "read@1,read@2", opens: 3 },
       { planned: "read@1,open@2,open@3", opens: 4 },
-    ])("retry opens the plugin again: $planned", async ({ planned, opens }) => {
+    ])("retry reopens the plugin: $planned", async ({ planned, opens }) => {
       const retry = ["retries=5", "retry-delay=10ms", "retry-exponential=no"];
-      const args = [filter("retry"), await stumbling(), `stumbling-plugin=${planned}`, ...retry];
+      const args = [
+        filter("retry"),
+        await stumblingPlugin(),
+        `stumbling-plugin=${planned}`,
+        ...retry,
+      ];
       await using server = await serve(args, { program: command });
       await using client = await NbdClient.connect({ unix: server.socket });
       await client.hello();
       expect(await client.go()).toMatchObject({ size: 4096n });
       const { data, error } = await client.ask({ type: 0, offset: 0n, count: 512 });
       expect({ error, text: data[511] }).toEqual({ error: 0, text: "x".charCodeAt(0) });
-      // nbdkit does not end before its clients do.
+      // nbdkit waits for its clients before it ends.
       client.terminate();
       const { code, stderr } = await server.stop();
       expect(code).toBe(0);
       expect(stderr.match(/^STEP plugin open@\d+/gm)).toHaveLength(opens);
     });
 
-    test("retry gives up", async () => {
+    test("retry gives up after retries=1", async () => {
       const all = Array.from({ length: 9 }, (_, i) => `open@${i + 1}`).join(",");
-      const args = [filter("retry"), await stumbling(), `stumbling-plugin=${all}`];
+      const args = [filter("retry"), await stumblingPlugin(), `stumbling-plugin=${all}`];
       const few = ["retries=1", "retry-delay=10ms"];
       await using server = await serve([...args, ...few], { program: command });
       await using client = await NbdClient.connect({ unix: server.socket });
@@ -94,8 +94,7 @@ describe.skipIf(needs !== "")(`the newest nbdkit${needs}`, () => {
       expect((await server.stop()).code).toBe(0);
     });
 
-    // The last block is cut off.
-    test("blocksize-policy tells the extents of a disk of 1026 bytes", async () => {
+    test("blocksize-policy reports the extents of a disk that ends within a block", async () => {
       const policy = ["blocksize-minimum=512", "blocksize-preferred=4096"];
       const data = [ours ? module("plugin", "data") : "data", "data=1 @1025 2"];
       const args = [filter("blocksize-policy"), ...data, ...policy];

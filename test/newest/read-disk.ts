@@ -1,4 +1,4 @@
-/** Shows shortly what a module serves. */
+/** Reads the disk that a module serves. */
 import { createHash } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -7,14 +7,14 @@ import { join } from "node:path";
 import { NbdClient } from "#test/client";
 import { serve } from "#test/server";
 
-/** What the file `plain` has, which is in the folder. */
+/** The content of the file `plain` in the folder. */
 export const content = Buffer.alloc(200_000, "all of the same content\n");
 
-/** Some disks are larger. */
-const most = 8 << 20;
+/** Only so much is read of a larger disk. */
+const mostBytes = 8 << 20;
 
-/** What a client sees that reads the whole disk. */
-export async function glimpse(
+/** The size, flags and hash that a client gets. */
+export async function readDisk(
   command: readonly string[],
   args: (folder: string) => readonly string[],
   make: (folder: string) => unknown,
@@ -30,7 +30,7 @@ export async function glimpse(
     if (!("size" in info)) throw new Error(server.stderr());
     const size = Number(info.size);
     if (size === 0) return { size, eflags: info.eflags, error: 0 };
-    const count = Math.min(size, most);
+    const count = Math.min(size, mostBytes);
     const { error, data } = await client.ask({ type: 0, offset: 0n, count });
     const hash = createHash("sha1").update(data).digest("hex");
     return { size, eflags: info.eflags, error, hash };
