@@ -16,20 +16,6 @@
 #include "internal.h"
 #include "runtime-limits.h"
 
-/* Calls are long if they take more nanoseconds than this on average: a little more than JavaScript needs to send one
- * and to handle its result, so a single thread would hold JavaScript up. */
-#define LONG_NS 8000
-/* The average goes back this many calls. A call counts as at most LONGEST_NS, so that one which is interrupted on a
- * busy machine does not make the average long. */
-#define AVERAGED_CALLS 256
-#define LONGEST_NS 1000000
-/* After this many calls of a long average, one thread alone is tried again: threads that share few processors
- * interrupt each other, which makes short calls look long. */
-#define TRIED_AGAIN_AFTER 4096
-/* How often the watcher looks for a queue whose only thread is stuck, and after how many fruitless looks it stops. */
-#define WATCH_NS 1000000
-#define WATCH_LOOKS 16
-
 struct rt_queue {
   uint32_t first, last; /* a call's number + 1; 0 is none */
   uint32_t waiting;     /* calls that no thread has begun with */
@@ -105,7 +91,7 @@ first_starving (void)
 static bool
 has_long_calls (const struct rt_queue *queue)
 {
-  return queue->average_ns > LONG_NS || watcher == WATCHER_FAILED;
+  return queue->average_ns > LONG_CALL_NS || watcher == WATCHER_FAILED;
 }
 
 /* Whether `threads` that are not stuck are enough for the queue. */
@@ -146,14 +132,14 @@ engage (struct rt_queue *queue, uint32_t *slot)
 static void
 add_to_average (struct rt_queue *queue, int64_t ns)
 {
-  int32_t took = ns < LONGEST_NS ? (int32_t) ns : LONGEST_NS;
+  int32_t took = ns < MAX_COUNTED_NS ? (int32_t) ns : MAX_COUNTED_NS;
 
   queue->average_ns += (took - queue->average_ns) / AVERAGED_CALLS;
   if (!has_long_calls (queue))
     queue->long_calls = 0;
-  else if (++queue->long_calls == TRIED_AGAIN_AFTER) {
+  else if (++queue->long_calls == LONG_CALLS_BEFORE_RETRY) {
     queue->long_calls = 0;
-    queue->average_ns = LONG_NS / 2;
+    queue->average_ns = LONG_CALL_NS / 2;
   }
 }
 
@@ -174,12 +160,12 @@ look_at (struct rt_queue *queue, uint32_t *slot, bool *woken)
   queue->seen_begun = queue->begun;
   if (queue->waiting == 0)
     return !queue->closed && --queue->looks > 0;
-  queue->looks = WATCH_LOOKS;
+  queue->looks = MAX_IDLE_LOOKS;
   if (!same || queue->waking)
     return true;
   queue->stuck = queue->active;
   queue->stuck_until = queue->begun;
-  add_to_average (queue, LONGEST_NS);
+  add_to_average (queue, MAX_COUNTED_NS);
   *woken = engage (queue, slot);
   return true;
 }
@@ -235,7 +221,7 @@ watch_if_alone (struct rt_queue *queue)
 {
   if (queue->waiting == 0 || queue->waking || queue->active >= queue->limit || has_long_calls (queue))
     return;
-  queue->looks = WATCH_LOOKS;
+  queue->looks = MAX_IDLE_LOOKS;
   if (queue->watched || watcher == WATCHER_FAILED)
     return;
   if (watcher == NO_WATCHER)

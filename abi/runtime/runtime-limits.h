@@ -6,6 +6,27 @@
 /* Idle request threads that are kept for later calls. Each takes some pages. bench: "Other figures", the last rows. */
 #define MAX_IDLE_THREADS 64
 
+/* Calls of a queue are long if they take more than this on average: a little more than JavaScript needs to send a call
+ * and to handle its result, so that one thread would hold JavaScript up. Short calls are served by one thread. bench:
+ * "Limits". */
+#define LONG_CALL_NS 8000
+
+/* The calls of the average. */
+#define AVERAGED_CALLS 256
+
+/* The most that one call adds to the average, since a busy machine may interrupt a short call. */
+#define MAX_COUNTED_NS 1000000
+
+/* Long calls after which a queue tries one thread again: threads that share few processors interrupt each other, which
+ * makes short calls look long. */
+#define LONG_CALLS_BEFORE_RETRY 4096
+
+/* How often the watcher checks queues whose only thread may be stuck. */
+#define WATCH_NS 1000000
+
+/* Checks of a queue without waiting calls, after which the watcher leaves it. */
+#define MAX_IDLE_LOOKS 16
+
 /* How long a thread polls for the answer of an upcall before it sleeps, if JavaScript is polling as well. bench:
  * "Limits". */
 #define ANSWER_POLL_MICROSECONDS 20
