@@ -1,8 +1,10 @@
 /** A layer's place in the chain, and the questions that are asked of layers before they are open. */
 import { after } from "../api/awaitable.ts";
 import type { Awaitable } from "../api/generated/methods.gen.ts";
+import { NbdError } from "../lib/errors.ts";
 import { type Exports, isNbdString } from "../lib/exports.ts";
 import { log } from "../lib/log.ts";
+import { noteOrigin } from "../lib/speaker.ts";
 import { methodName, oddAnswer } from "./answers.ts";
 import { attempt, failureOf } from "./failure.ts";
 import type { ConnectionInfo, Layer, Visit } from "./layer.ts";
@@ -22,12 +24,22 @@ export class Link {
   readonly number: number;
   /** The one below; undefined for the plugin. */
   readonly next: Link | undefined;
+  /** The name of the layer above; empty for the outermost one. */
+  #above = "";
   readonly #defaults = new WeakMap<ConnectionInfo, Default>();
 
   constructor(layer: Layer, next: Link | undefined) {
     this.layer = layer;
     this.number = numberOf(layer);
     this.next = next;
+    if (next !== undefined) next.#above = layer.name;
+  }
+
+  /** Fail a call that the layer above must not make: nbdkit would assert. The log names both layers. */
+  refuse(what: string): never {
+    const error = new NbdError("EINVAL", `${this.layer.name} was asked for ${what}`);
+    noteOrigin(error, this.#above);
+    throw error;
   }
 
   preconnect(readonly: boolean, visit: Visit): Awaitable<void> {

@@ -8,8 +8,8 @@ import { withType } from "./answers.ts";
 import type { Context } from "./context.ts";
 import type { Request } from "./methods.ts";
 
-export function refuse({ layer }: Context, what: string): never {
-  throw new NbdError("EINVAL", `${layer.name} was asked for ${what}`);
+export function refuse({ state }: Context, what: string): never {
+  return state.link.refuse(what);
 }
 
 export function mustBeOpen(context: Context, method: string): void {

@@ -130,7 +130,7 @@ describe.skipIf(!haveCompiler)("filters that break nbdkit's rules (needs cc)", (
         if (!since(from).includes(id)) continue;
         calls.length = 0;
         expect([asked, await act(connection.top, action)]).toEqual([asked, "EINVAL"]);
-        expect(logged()).toEqual([`disk[1]: ${below} was asked for ${asked}`]);
+        expect(logged()).toEqual([`disk[1]: acting: ${below} was asked for ${asked}`]);
         expect(calls).toEqual([]);
       }
       await works(connection.top);
@@ -231,7 +231,7 @@ describe.skipIf(!haveCompiler)("filters that break nbdkit's rules (needs cc)", (
       expect(await top.getSize()).toBe(9223372036854775807n);
       expect(await errnoOf(() => top.pread(new Uint8Array(512), 2n ** 62n, 0))).toBe("EINVAL");
       expect(logged()).toEqual([
-        `disk[1]: disk was asked for pread count=512 offset=${2n ** 62n}${outside}`,
+        `disk[1]: acting: disk was asked for pread count=512 offset=${2n ** 62n}${outside}`,
       ]);
     });
 
@@ -312,7 +312,7 @@ describe.skipIf(!haveCompiler)("filters that break nbdkit's rules (needs cc)", (
       expect(await act(top, 30)).toBe("no error");
       // It also ends shortcuts.
       expect(await act(top, 8)).toBe("EINVAL");
-      expect(logged()).toEqual(["disk[1]: disk was asked for pwrite, which it cannot do"]);
+      expect(logged()).toEqual(["disk[1]: acting: disk was asked for pwrite, which it cannot do"]);
       expect(await act(top, 29)).toBe("no error");
       expect(await act(top, 8)).toBe("no error");
     });
@@ -344,7 +344,7 @@ describe.skipIf(!haveCompiler)("filters that break nbdkit's rules (needs cc)", (
         // This line appears only if the call came between finalize and close.
         expect(lines.filter((line) => !line.endsWith("but it is not open"))).toEqual([
           "nbdkit: error: filter acting (PATH) called the layer below by a pointer that is not valid any more",
-          "nbdkit: memory[2]: error: memory was asked for pread count=2 offset=65535, outside its size (65536)",
+          "nbdkit: memory[2]: error: acting: memory was asked for pread count=2 offset=65535, outside its size (65536)",
         ]);
       },
     );

@@ -5,10 +5,48 @@ import { defineFilter, NbdError } from "#api";
 import { above, errnoOf, overPlugin } from "#test/chain";
 
 import { Extents } from "../../src/lib/extents.ts";
+import { namedMessage } from "../../src/lib/speaker.ts";
 import { flushes, plugin, writes } from "./seam-fixture.ts";
 
 const disk = () => Uint8Array.from({ length: 4096 }, (_, i) => i % 251);
 const through = defineFilter({ name: "through" });
+
+describe("a request beyond the layer below names the layer that broke the rule", () => {
+  const beyond = defineFilter({
+    name: "beyond",
+    pread: (next, _handle, buf, offset, flags) => next.pread(buf, offset + 4096n, flags),
+  });
+  const larger = defineFilter({
+    name: "larger",
+    getSize: async (next) => (await next.getSize()) * 4n,
+  });
+  const asked = (name: string) => `${name} was asked for pread count=1 offset=4096, outside`;
+  test.each([
+    { rule: "a filter that asks for it", layers: [beyond], says: `beyond: ${asked("disk")}` },
+    {
+      rule: "above one that passes it on",
+      layers: [beyond, through],
+      says: `beyond: ${asked("through")}`,
+    },
+    {
+      rule: "below one that passes it on",
+      layers: [through, beyond],
+      says: `beyond: ${asked("disk")}`,
+    },
+    {
+      rule: "a filter that passes on what its size allows",
+      layers: [beyond, larger],
+      says: `larger: ${asked("disk")}`,
+    },
+  ])("$rule", async ({ layers: [top, ...below], says }) => {
+    await using stack = await above(disk(), top, {}, { below });
+    const error = await Promise.try(() => stack.next.pread(new Uint8Array(1), 0n, 0)).catch(
+      (it: unknown) => it,
+    );
+    expect(error).toBeInstanceOf(NbdError);
+    expect(namedMessage(error as NbdError)).toStartWith(says);
+  });
+});
 
 describe("ranges", () => {
   test.each([
