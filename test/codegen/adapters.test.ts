@@ -1,4 +1,4 @@
-/** The generated C: it compiles without a warning, and what goes into an adapter comes out below, value for value. */
+/** The generated C: it compiles without a warning, and the adapters pass on every value of a call. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";

@@ -30,7 +30,7 @@ async function copyOfTheProject() {
 }
 
 describe.skipIf(!hasCompiler)(`codegen${needsCompiler}`, () => {
-  test("finds the committed files fresh", async () => {
+  test("finds the committed files up to date", async () => {
     expect(await codegen("--check")).toEqual({ code: 0, stdout: "", stderr: "" });
   });
 
@@ -48,7 +48,7 @@ describe.skipIf(!hasCompiler)(`codegen${needsCompiler}`, () => {
     },
   );
 
-  test("--check lists stale, missing and left-over files and writes nothing; a run repairs them", async () => {
+  test("--check lists stale, missing and left-over files and writes nothing; a run without it repairs them", async () => {
     await using copy = await copyOfTheProject();
     const at = (name: string) => join(copy.path, "abi/generated", name);
     await Bun.write(at("ops.gen.h"), "// edited by hand\n");

@@ -10,9 +10,9 @@ export const cases = join(import.meta.dir, "cases");
 
 export const compiler = process.env["CC"] ?? "cc";
 export const hasCompiler = Bun.which(compiler) !== null;
-/** Tests for which there must be a compiler say so in their name. */
+/** The part of a name that says that the test needs a compiler. */
 export const needsCompiler = hasCompiler ? "" : " (skipped: needs cc)";
-/** cc compiles C++ only where its other half is installed. */
+/** cc compiles C++ only if its compiler for C++ is installed. */
 export const hasCxx =
   hasCompiler &&
   Bun.spawnSync([compiler, "-xc++", "-fsyntax-only", "-"], { stdin: new Uint8Array() }).success;
@@ -23,7 +23,7 @@ export interface Ran {
   readonly stderr: string;
 }
 
-/** Run a command to its end. */
+/** Run a command until it ends. */
 export async function run(
   command: readonly string[],
   options: { readonly input?: string; readonly cwd?: string } = {},
@@ -42,14 +42,14 @@ export async function run(
   return { code, stdout, stderr };
 }
 
-/** What codegen reads. */
+/** The input of codegen. */
 export const headerPaths = [
   "include",
   "abi/runtime/runtime.h",
   ...["gnutls-groups", "gnutls", "libc", "selinux"].map((name) => `src/sys/${name}.h`),
 ];
 
-/** Where generated C and the headers are found, from the root. */
+/** The folders of the headers and the generated C, relative to the root. */
 export const includes = ["include", "abi/generated", "abi/runtime"].map((path) => `-I${path}`);
 export const strict = ["-Wall", "-Wextra", "-Werror"];
 
@@ -59,7 +59,7 @@ export function cc(args: readonly string[], source: string): Promise<Ran> {
   return run([compiler, ...includes, ...language, ...args, "-"], { input: source });
 }
 
-/** Build a program from `source` and other files, run it, and return what it printed. */
+/** Build a program from `source` and other files, run it, and return its output. */
 export async function output(args: readonly string[], source: string): Promise<string> {
   await using folder = await temporary();
   const program = join(folder.path, "program");

@@ -1,4 +1,4 @@
-/** Golden case of the emitters, and how an overlay that does not fit the headers is refused. */
+/** The golden case of the emitters, and errors for tables that do not match the headers. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { cp } from "node:fs/promises";
 import { join } from "node:path";
@@ -24,7 +24,7 @@ import {
 // Compilers are slow on a busy machine.
 setDefaultTimeout(60_000);
 
-/** The project's headers with `from` replaced in one of them; what the generator says of it. */
+/** Run the generator on the project's headers with `from` replaced in one of them. */
 async function refusal(file: string, from: string, to: string): Promise<string> {
   await using copy = await temporary();
   for (const path of headerPaths) {
@@ -45,7 +45,7 @@ const plugin = "include/nbdkit-plugin.h";
 const common = "include/nbdkit-common.h";
 
 describe.skipIf(!hasCompiler)(`emitters${needsCompiler}`, () => {
-  test("emit cases/small as its golden files say", async () => {
+  test("emit the golden files of cases/small", async () => {
     const model = await readModel(join(cases, "small"));
     const files = [
       ...emitAdapters(model),
@@ -64,7 +64,7 @@ describe.skipIf(!hasCompiler)(`emitters${needsCompiler}`, () => {
 });
 
 describe.skipIf(!hasCompiler)(`one to one${needsCompiler}`, () => {
-  test("lists callbacks of the headers and of the overlay that the other lacks", async () => {
+  test("lists callbacks that only the headers or only the tables have", async () => {
     expect(await refusal(plugin, "(*block_size)", "(*sector_size)")).toBe(
       "include/nbdkit-plugin.h:L:C: plugin.sector_size is not in callbacks of codegen/semantics.ts\n" +
         "callbacks of codegen/semantics.ts: plugin.block_size is not in the headers\n" +
@@ -72,7 +72,7 @@ describe.skipIf(!hasCompiler)(`one to one${needsCompiler}`, () => {
     );
   });
 
-  test("knows which struct a callback is in", async () => {
+  test("refuses a callback in a struct that its row does not name", async () => {
     const from = "  int (*prepare) (";
     expect(await refusal(plugin, "  void (*cleanup) (void);", `${from}void *handle);`)).toStartWith(
       "include/nbdkit-plugin.h:L:C: plugin.prepare is not in callbacks of codegen/semantics.ts\n" +
@@ -106,11 +106,11 @@ describe.skipIf(!hasCompiler)(`one to one${needsCompiler}`, () => {
       "(*cache) (void *handle, uint32_t size",
       "size is not in parameters",
     ],
-  ])("describes all of %s: %s", async (file, from, to, message) => {
+  ])("refuses what the tables for %s lack: %s", async (file, from, to, message) => {
     expect(await refusal(file, from, to)).toContain(message);
   });
 
-  test("refuses a type that cannot mean what the overlay says", async () => {
+  test("refuses a C type that does not fit its meaning in the tables", async () => {
     expect(
       await refusal(
         plugin,

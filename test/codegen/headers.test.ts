@@ -1,4 +1,4 @@
-/** The headers as authors of C modules use them: every dialect, every release, the register macros. */
+/** The headers, as authors of C modules use them: every dialect, every release, the register macros. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
 
@@ -95,7 +95,7 @@ describe.each(dialects)("every callback in %s", (dialect) => {
   });
 });
 
-/** A program that prints what the register macro wrote into a filter's first 16 bytes. */
+/** A program that prints a filter's first 16 bytes, which the register macro has written. */
 const dump = (before: string) => `
 ${before}
 #include <nbdkit-filter.h>
@@ -121,7 +121,7 @@ describe.skipIf(!hasCompiler)(`filters${needsCompiler}`, () => {
     },
   );
 
-  test("nbdkit 1.2 has its thread model at 12", async () => {
+  test("the struct for nbdkit 1.2 has its thread model at offset 12", async () => {
     const source = dump("#define THREAD_MODEL NBDKIT_THREAD_MODEL_SERIALIZE_ALL_REQUESTS");
     expect(await output(strict, source)).toBe("200 1 0x1 1\n");
   });
@@ -129,7 +129,7 @@ describe.skipIf(!hasCompiler)(`filters${needsCompiler}`, () => {
   test.each([
     ["original", "#define THREAD_MODEL 3\n", "0x4e424453"],
     ["1.2", "", "0"],
-  ])("release %s can be asked for by name", async (id, model, last) => {
+  ])("the source chooses release %s by name", async (id, model, last) => {
     const choice = `${model}#define NBDKIT_FILTER_RELEASE ${releaseMacro(id)}`;
     const late = id === "1.2" ? "\n#include <nbdkit-filter.h>\n#define THREAD_MODEL 0" : "";
     expect(await output(strict, dump(choice + late))).toBe(`200 1 ${last} 1\n`);
@@ -188,7 +188,7 @@ describe.skipIf(!hasCompiler)(`filters${needsCompiler}`, () => {
     expect(await output(["-Wall", "-Werror"], source)).toBe("name longname\n");
   });
 
-  test("a filter written to the first manual page compiles and exports only filter_init", async () => {
+  test("a filter by the first manual page compiles and exports only filter_init", async () => {
     await using folder = await temporary();
     const library = join(folder.path, "filter.so");
     const source = await Bun.file(join(cases, "c/seed-filter.c")).text();
@@ -198,13 +198,13 @@ describe.skipIf(!hasCompiler)(`filters${needsCompiler}`, () => {
     expect(names).toEqual({ code: 0, stdout: "filter_init\n", stderr: "" });
   });
 
-  test("a format that does not fit its arguments is found", async () => {
+  test("the compiler warns about a format that does not fit its arguments", async () => {
     const source = '#include <nbdkit-filter.h>\nvoid f (void) { nbdkit_error ("%s", 1); }\n';
     const { code, stderr } = await cc(["-Wall", "-Werror", "-fsyntax-only"], source);
     expect([code, stderr.includes("-Werror=format=")]).toEqual([1, true]);
   });
 
-  test.each(["7", "150", "2100", "NBDKIT_FILTER_RELEASE_Z"])(
+  test.each(["7", "150", "9900", "NBDKIT_FILTER_RELEASE_Z"])(
     "release %s is refused",
     async (id) => {
       const source = `#define NBDKIT_FILTER_RELEASE ${id}\n#include <nbdkit-filter.h>\n`;
@@ -218,7 +218,7 @@ describe.skipIf(!hasCompiler)(`filters${needsCompiler}`, () => {
 });
 
 describe.skipIf(!hasCompiler)(`plugins${needsCompiler}`, () => {
-  test("THREAD_MODEL is missed only where the plugin registers", async () => {
+  test("the compiler needs THREAD_MODEL only where the plugin registers", async () => {
     const include = "#include <nbdkit-plugin.h>\nstatic struct nbdkit_plugin plugin;\n";
     expect(
       await cc(["-fsyntax-only"], `${include}int use (void) { return !plugin.name; }\n`),

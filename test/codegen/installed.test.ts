@@ -1,4 +1,4 @@
-/** Our headers beside those of an installed nbdkit 1.30 to 1.34: the same structs, constants and prototypes. */
+/** Compares our headers with those of an installed nbdkit 1.30 to 1.34: structs, constants and prototypes. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";

@@ -1,4 +1,4 @@
-/** A callback that a release of nbdkit adds costs its declarations in the headers, and one row of semantics.ts. */
+/** A new callback needs only its declarations in the headers and one row of semantics.ts. */
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { cp, symlink } from "node:fs/promises";
 import { join } from "node:path";
@@ -11,7 +11,7 @@ import { compiler, hasCompiler, needsCompiler, root, run, temporary } from "./co
 // Two C modules and the native runtime are compiled.
 setDefaultTimeout(240_000);
 
-/** What a copy needs to generate, check and run the server. */
+/** The files that a copy needs to generate code, check types and run the server. */
 const parts = ["abi", "codegen", "include", "package.json", "src", "test/harness", "tsconfig.json"];
 
 /** Insert text in front of the first `place` that follows `start`. */
@@ -67,7 +67,7 @@ static struct nbdkit_plugin plugin = {
 NBDKIT_REGISTER_PLUGIN (plugin)
 `;
 
-/** Prints what callers get through chains of both languages, and what --dump-plugin has. */
+/** Prints the answers that callers get through chains of both languages, and the line for --dump-plugin. */
 const program = `
 import { nativeLayer, nativeStack, scriptLayer } from "#test/native";
 
@@ -107,7 +107,7 @@ console.log(example().dumpFields.filter(([name]) => name === "has_can_example").
 `;
 
 test.skipIf(!hasCompiler)(
-  `a boolean callback works in both languages by its headers and one row${needsCompiler}`,
+  `a boolean callback works in both languages after its declarations and one row${needsCompiler}`,
   async () => {
     await using copy = await temporary();
     const at = (path: string) => join(copy.path, path);
@@ -120,7 +120,7 @@ test.skipIf(!hasCompiler)(
     const inNext = `${next}  int (*can_example) (NBDKIT_NXDATA_);\n#endif\n`;
     const inFilter = `${next}  int (*can_example) (NBDKIT_NEXT_, void *handle);\n#endif\n`;
     const inPlugin = "\n  int (*can_example) (void *handle);";
-    // Filters get it among the other questions, which moves the fields behind it. The struct of plugins only grows.
+    // nbdkit puts callbacks of filters among others, which moves later fields. The struct of plugins grows at its end.
     const inMiddle = "  int (*can_flush)";
     await addTo(at("include/nbdkit-filter.h"), "struct nbdkit_next_ops {", inMiddle, inNext);
     await addTo(at("include/nbdkit-filter.h"), "struct nbdkit_filter {", inMiddle, inFilter);

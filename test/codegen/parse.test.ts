@@ -1,4 +1,4 @@
-/** Golden cases of the header reader: cases/accepted/*.h give a model, cases/refused/*.h an error with its place. */
+/** Golden cases of the header reader: cases/accepted/*.h give a model, cases/refused/*.h an error and its place. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
@@ -24,7 +24,7 @@ async function parse(folder: string, name: string): Promise<Unit> {
   return parseUnit(await preprocess(tree, { header: `${name}.h`, define: {} }));
 }
 
-/** The model in short: types as words, places as FILE:LINE:COLUMN. */
+/** The model in short form: types as words, places as FILE:LINE:COLUMN. */
 function modelText(unit: Unit): string {
   const lines: string[] = [];
   for (const struct of unit.structs.values()) {
@@ -82,16 +82,19 @@ describe.skipIf(!hasCompiler)(`header reader${needsCompiler}`, () => {
     expectGolden(`accepted/${name}.txt`, modelText(await parse("accepted", name)));
   });
 
-  test.each(headersIn("refused"))("refuses cases/refused/%s.h with the place", async (name) => {
-    const refusal = await parse("refused", name)
-      .then((unit) => modelText(unit))
-      .catch((error: Error) => error.message);
-    expectGolden(`refused/${name}.txt`, `${refusal}\n`);
-  });
+  test.each(headersIn("refused"))(
+    "refuses cases/refused/%s.h and names the place",
+    async (name) => {
+      const refusal = await parse("refused", name)
+        .then((unit) => modelText(unit))
+        .catch((error: Error) => error.message);
+      expectGolden(`refused/${name}.txt`, `${refusal}\n`);
+    },
+  );
 });
 
 describe("macro scanner", () => {
-  test("computes integers and keeps the others by name", async () => {
+  test("computes integers, and keeps only the names of other macros", async () => {
     const macros = await scanMacros({ root: cases, folders: [] }, "accepted/macros.h");
     expect(macros.map(({ name, value, at }) => [name, value, at.line, at.column])).toEqual([
       ["TEN", 10, 3, 9],
@@ -103,7 +106,7 @@ describe("macro scanner", () => {
     ]);
   });
 
-  test("keeps a constant that has two values only by name", async () => {
+  test("keeps only the name of a constant that has two values", async () => {
     const macros = await scanMacros({ root: cases, folders: [] }, "refused/two-values.h");
     const limit = macros.find(({ name }) => name === "LIMIT");
     expect([limit?.value, limit?.at.line, limit?.differs?.line]).toEqual([undefined, 3, 5]);

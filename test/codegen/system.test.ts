@@ -1,4 +1,4 @@
-/** The headers in src/sys beside those of the system: the compiler refuses a row that is not theirs. */
+/** Compiles the headers in src/sys beside those of the system: the compiler refuses a declaration that differs. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { cp } from "node:fs/promises";
@@ -17,7 +17,7 @@ setDefaultTimeout(60_000);
 
 const gnutls = ["gnutls/gnutls.h", "gnutls/x509.h"];
 
-/** Where the system declares what each header has. */
+/** The headers of the system with the same declarations. */
 const theirs: Readonly<Record<SystemHeader["name"], readonly string[]>> = {
   libc: [
     "dlfcn.h",
@@ -53,7 +53,7 @@ const theirs: Readonly<Record<SystemHeader["name"], readonly string[]>> = {
   selinux: ["selinux/selinux.h"],
 };
 
-/** Of Linux 6.3 and 6.5, and what tells whether the system's headers are as new. Older ones cannot check them. */
+/** Declarations of Linux 6.3 and 6.5, which older headers of the system lack, and a macro that shows their age. */
 const newer: Readonly<Record<string, string>> = {
   MFD_EXEC: "MFD_EXEC",
   SYS_cachestat: "SYS_cachestat",
@@ -67,10 +67,10 @@ const missing = Object.entries(packages).flatMap(([header, name]) =>
 );
 const needs = missing.length === 0 ? needsCompiler : ` (skipped: needs ${missing.join(", ")})`;
 
-/** Its text says what is wrong. */
+/** An assertion whose message is its condition. */
 const assert = (condition: string) => `_Static_assert (${condition}, "${condition}");`;
 
-/** C that compiles only where the system declares the same as the header. */
+/** C that compiles only if the system declares the same as the header. */
 function comparison({ name, unit, functions, structs, macros }: SystemHeader): string {
   const guarded = (what: string, lines: readonly string[]) => {
     const guard = newer[what];
@@ -79,7 +79,7 @@ function comparison({ name, unit, functions, structs, macros }: SystemHeader): s
   const ofStructs = structs.map((struct) => {
     const type = unit.aliases.has(struct.name) ? struct.name : `struct ${struct.name}`;
     const { size, fields } = layoutOf(struct, unit);
-    // Names of fields that only libc uses are its own.
+    // Fields that only libc uses may have other names.
     const known = fields.filter((field) => field.name !== "reserved");
     return guarded(struct.name, [
       assert(`sizeof (${type}) == ${size}`),
@@ -104,7 +104,7 @@ function comparison({ name, unit, functions, structs, macros }: SystemHeader): s
   ].join("\n");
 }
 
-/** Declarations of functions above check the rest: which struct a pointer points to, and which enum is meant. */
+/** Compare the size and the sign of a type. The declarations above check the struct behind a pointer, and an enum. */
 function sameType(alias: string, type: CType): string {
   switch (type.kind) {
     case "integer": {
@@ -119,7 +119,7 @@ function sameType(alias: string, type: CType): string {
   }
 }
 
-/** What the compiler says of the headers below `folder`. */
+/** The errors of the compiler for the headers below `folder`. */
 async function complaints(folder: string): Promise<string> {
   const compared = await Promise.all(
     (await readSystem(folder, true)).map((header) =>
@@ -130,7 +130,7 @@ async function complaints(folder: string): Promise<string> {
 }
 
 describe.skipIf(!hasCompiler || missing.length > 0)(`headers of the system${needs}`, () => {
-  test("declare what ours declare", async () => {
+  test("agree with the declarations of ours", async () => {
     expect(await complaints(root)).toBe("");
   });
 
@@ -150,7 +150,7 @@ describe.skipIf(!hasCompiler || missing.length > 0)(`headers of the system${need
     ["gnutls.h", "*session, unsigned flags", "*session", "types for 'gnutls_init'"],
     ["gnutls-groups.h", "const unsigned **list", "unsigned **list", "'gnutls_priority_group_list'"],
     ["selinux.h", "const char *context", "int context", "types for 'setsockcreatecon'"],
-  ])("are not those of %s with %j as %j", async (file, from, to, complaint) => {
+  ])("disagree with %s if %j is %j", async (file, from, to, complaint) => {
     await using copy = await temporary();
     for (const { path } of await readSystem(root)) {
       await cp(join(root, path), join(copy.path, path), { recursive: true });
@@ -168,7 +168,7 @@ describe.skipIf(!hasCompiler || missing.length > 0)(`headers of the system${need
     expect((await cc(["-fsyntax-only"], source)).stderr).toBe("");
   });
 
-  test("say that gnutls_free is called as free is", async () => {
+  test("declare gnutls_free like free", async () => {
     const source =
       "#include <gnutls/gnutls.h>\n#include <stdlib.h>\n" +
       "extern void (*function) (void *);\nvoid (*function) (void *) = free;\n" +
