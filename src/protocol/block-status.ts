@@ -1,15 +1,15 @@
-/** Cuts extents into the blocks of a reply to BLOCK_STATUS. */
+/** Converts extents to the blocks of a BLOCK_STATUS reply. */
 import { EXTENT_HOLE, EXTENT_ZERO, type Extents } from "../lib/extents.ts";
 
-/** Of `base:allocation`: the bits are those of extents. */
+/** The bits of `base:allocation`, which are the same as those of extents. */
 const knownTypes = EXTENT_HOLE | EXTENT_ZERO;
-/** The longest block: a longer extent is cut here and not at 2^32-1, so that clients stay aligned. */
+/** The longest block. A longer extent is cut here rather than at 2^32-1, so that clients stay aligned. */
 const longest = 0xffff0000;
 
 /**
- * The blocks from `offset` on, length and type of one after the other. With `one` it is the first
- * one, no longer than what was asked for; otherwise all that begin within `count` bytes, of which
- * the last may reach further. None where the extents do not begin at `offset`.
+ * Return the blocks from `offset` on, as pairs of length and type. With `one`, return only the first block, cut to the
+ * requested range. Otherwise return all blocks that begin within `count` bytes; the last one may end later. Return none
+ * if the extents do not begin at `offset`.
  */
 export function describeBlocks(
   extents: Extents,
@@ -27,7 +27,7 @@ export function describeBlocks(
       blocks.set([extent.length < BigInt(count) ? Number(extent.length) : count, type]);
       return blocks;
     }
-    // The client asks again for what lies behind.
+    // The client asks again for the range after the cut.
     const cut = extent.length > BigInt(longest);
     const length = cut ? longest : Number(extent.length);
     const before = blocks[n - 2] ?? 0;

@@ -2,7 +2,7 @@
 
 export const NBDMAGIC = 0x4e42444d41474943n;
 export const IHAVEOPT = 0x49484156454f5054n;
-/** What stands in its place where there are no options. */
+/** The magic number of an oldstyle greeting, in place of IHAVEOPT. */
 export const OLDSTYLE_MAGIC = 0x00420281861253n;
 export const OPTION_REPLY_MAGIC = 0x0003e889045565a9n;
 export const REQUEST_MAGIC = 0x25609513;
@@ -67,7 +67,7 @@ export const INFO_NAME = 1;
 export const INFO_DESCRIPTION = 2;
 export const INFO_BLOCK_SIZE = 3;
 
-/** The one metadata context, and the number that block status calls it by. */
+/** The only metadata context, and its number in block status replies. */
 export const BASE_ALLOCATION = "base:allocation";
 export const BASE_ALLOCATION_ID = 1;
 
@@ -123,15 +123,15 @@ export const REQUEST_HEADER_BYTES = 28;
 export const SIMPLE_HEADER_BYTES = 16;
 export const CHUNK_HEADER_BYTES = 20;
 
-/** A name, description or message on the wire. */
+/** The longest name, description or message. */
 export const MAX_STRING_BYTES = 4096;
 export const MAX_OPTIONS = 32;
 export const MAX_OPTION_BYTES = 64 << 20;
-/** A list of metadata contexts that is longer, and so has tens of thousands of them, is not looked at. */
+/** The server ignores longer lists of metadata contexts, which have tens of thousands of entries. */
 export const MAX_META_BYTES = 1 << 20;
 /** The largest READ and WRITE. */
 export const MAX_REQUEST_BYTES = 64 << 20;
-/** The payload of a refused WRITE is skipped up to this size; beyond it the connection ends. */
+/** The server skips the payload of a refused WRITE up to this size, and closes the connection if it is longer. */
 export const MAX_SKIPPED_BYTES = 128 << 20;
 
 export function optionName(option: number): string {

@@ -1,4 +1,4 @@
-/** Asks the top layer what it can do, and says so in transmission flags. */
+/** Asks the top layer for its capabilities, and converts them to transmission flags. */
 import type { NextOps, ThreadModel } from "../api/generated/methods.gen.ts";
 import {
   EFLAG_CAN_MULTI_CONN,
@@ -16,17 +16,20 @@ import {
 export interface ExportFacts {
   readonly size: bigint;
   readonly eflags: number;
-  /** Whether the layers can report their extents. */
+  /** Whether the layers can report extents. */
   readonly canExtents: boolean;
 }
 
-/** What is known of all layers together. */
+/** Facts about the chain as a whole. */
 export interface ChainFacts {
-  /** It may change while layers are asked. */
+  /** Layers may change it while they answer questions. */
   readonly threadModel: ThreadModel;
 }
 
-/** Filters may rely on the order of the questions: it is nbdkit's. All are asked, so that layers know the answers. */
+/**
+ * Filters may rely on the order of the questions, which is nbdkit's. All questions are asked, so that the seam
+ * remembers all answers.
+ */
 export async function exportFacts(top: NextOps, chain: ChainFacts): Promise<ExportFacts> {
   const size = await top.getSize();
   let eflags = EFLAG_HAS_FLAGS;
@@ -37,26 +40,25 @@ export async function exportFacts(top: NextOps, chain: ChainFacts): Promise<Expo
   if ((await top.canFua()) !== "none") eflags |= EFLAG_SEND_FUA;
   if (await top.canFlush()) eflags |= EFLAG_SEND_FLUSH;
   if (await top.isRotational()) eflags |= EFLAG_ROTATIONAL;
-  // A promise about several clients is worth nothing where there can be only one.
+  // Multi-conn is useless if the thread model allows only one client at a time.
   if ((await top.canMultiConn()) && chain.threadModel !== "serialize_connections") {
     eflags |= EFLAG_CAN_MULTI_CONN;
   }
   if ((await top.canCache()) !== "none") eflags |= EFLAG_SEND_CACHE;
-  // Block status is offered in any case: without extents, all of the disk is data.
+  // Block status is always offered: without extents, the whole disk is reported as data.
   const canExtents = await top.canExtents();
   return { size, eflags, canExtents };
 }
 
 /**
- * Where holes are reported instead of read, what is read begins and ends at multiples of this:
- * requests have to keep to the smallest block, and so do the chunks of their replies. Undefined:
- * the layers cannot say.
+ * The alignment of chunks in replies that report holes: requests must be multiples of the smallest block, and chunks
+ * too. Undefined if the layers fail to answer.
  */
 export async function smallestPiece(top: NextOps): Promise<number | undefined> {
   try {
     return Math.max(1, (await top.blockSize()).minimum);
   } catch {
-    // The client has not asked for block sizes. When it does it is told what is wrong.
+    // The client has not asked for block sizes. If it does, it gets the error then.
     return undefined;
   }
 }

@@ -1,15 +1,15 @@
-/** How many requests may run at once: the thread model, as one connection sees it. */
+/** Limits how many requests run at once, as the thread model demands. */
 import type { ThreadModel } from "../api/generated/methods.gen.ts";
 import type { Lock } from "./lock.ts";
 
 /**
- * A request that is answered at once needs no lock, since nothing can come between: it only has to
- * find the lock free. One that is answered later holds it until then.
+ * A request that is answered at once only needs to find the lock free, since nothing else runs meanwhile. A request
+ * that is answered later holds the lock until then.
  */
 export class Gate {
-  /** Called when a request that had to wait may run. It calls `leave` where none runs after all. */
+  /** Called when a request that waited may run. Must call `leave` if no request runs after all. */
   onGranted: () => void = () => {};
-  /** Requests of one connection run one after the other. */
+  /** The requests of this connection run one at a time. */
   readonly one: boolean;
   readonly #all: Lock | undefined;
   #waiting = false;
@@ -21,7 +21,7 @@ export class Gate {
     this.#all = model === "parallel" || model === "serialize_requests" ? undefined : all;
   }
 
-  /** Whether a request may run now. If not, `onGranted` will be called, or one in flight will end. */
+  /** Whether a request may run now. If not, `onGranted` is called later, or a request in flight ends. */
   open(inFlight: number): boolean {
     if (!this.one) return true;
     if (inFlight > 0) return false;
@@ -33,20 +33,20 @@ export class Gate {
     return false;
   }
 
-  /** The request that ran was answered at once, or none will run. */
+  /** The request was answered at once, or no request runs after all. */
   leave(): void {
     if (!this.#granted) return;
     this.#granted = false;
     this.#all?.release();
   }
 
-  /** The request that ran will be answered later. */
+  /** The request will be answered later. */
   stay(): void {
     if (this.#granted) this.#granted = false;
     else this.#all?.take();
   }
 
-  /** A request that stayed was answered. */
+  /** A request that called `stay` has been answered. */
   leaveLater(): void {
     this.#all?.release();
   }

@@ -1,11 +1,11 @@
-/** The reply payloads of LIST, INFO and GO about exports. */
+/** Builds the payloads of replies to LIST, INFO and GO. */
 import type { NextOps } from "../api/generated/methods.gen.ts";
 import type { BlockSize } from "../lib/block-size.ts";
 import { bytesOf } from "../lib/text-bytes.ts";
 import { INFO_BLOCK_SIZE, INFO_DESCRIPTION, INFO_EXPORT, INFO_NAME } from "./constants.ts";
 import type { InfoRequest } from "./option-payload.ts";
 
-/** An export of a list: its name with its length, then what describes it. */
+/** One entry of a list: the length of the name, the name and the description. */
 export function listedExport(name: string, description: string | undefined): Uint8Array {
   const nameBytes = bytesOf(name);
   const text = bytesOf(description ?? "");
@@ -16,7 +16,7 @@ export function listedExport(name: string, description: string | undefined): Uin
   return reply;
 }
 
-/** The information that is always sent. */
+/** NBD_INFO_EXPORT, which is always sent. */
 export function exportInfo(size: bigint, eflags: number): Uint8Array {
   const view = new DataView(new ArrayBuffer(12));
   view.setUint16(0, INFO_EXPORT);
@@ -26,8 +26,9 @@ export function exportInfo(size: bigint, eflags: number): Uint8Array {
 }
 
 /**
- * What was asked for, in that order, as far as the layers know it. Each kind is answered once, however often
- * it was asked for: replies stay in proportion to questions. `say` is told what the layers do not know.
+ * The requested infos that the layers can provide, in the order of the request. Each kind is answered once even if the
+ * client repeats it, so that replies stay in proportion to requests. `say` gets a message for each info that the layers
+ * lack.
  */
 export async function requestedInfos(
   { infos, rawName }: InfoRequest,
@@ -39,7 +40,7 @@ export async function requestedInfos(
   for (const kind of infos) {
     switch (kind) {
       case INFO_NAME: {
-        // A client that asked for the default export learns its name.
+        // The empty name stands for the default export: reply with its real name.
         const name = rawName.length > 0 ? rawName : bytesOf((await defaultExport()) ?? "");
         replies.push(textInfo(kind, name));
         break;

@@ -1,4 +1,4 @@
-/** What the client sends during the handshake, taken piece by piece. */
+/** Buffers what the client sends during the handshake. */
 import type { Lifecycle } from "./lifecycle.ts";
 import { handshakeInputBytes } from "./limits.ts";
 import type { Sink } from "./output.ts";
@@ -17,7 +17,7 @@ export class Input {
   }
 
   push(chunk: Uint8Array): void {
-    // What follows bytes that were thrown away means nothing.
+    // Bytes after discarded ones make no sense.
     if (!this.#lifecycle.phase.listens) return;
     this.#chunks.push(chunk);
     this.#available += chunk.length;
@@ -34,18 +34,18 @@ export class Input {
     this.#wake?.();
   }
 
-  /** Forget what came and was not taken. */
+  /** Discard everything that `take` has not returned. */
   drop(): void {
     this.#chunks = [];
     this.#available = 0;
   }
 
-  /** The client left between two messages, which is no error. */
+  /** Nothing is buffered. A client that leaves now leaves between two messages, which is no error. */
   get empty(): boolean {
     return this.#available === 0;
   }
 
-  /** Exactly `count` bytes, or undefined where the client left before. */
+  /** Return exactly `count` bytes, or undefined if the client leaves first. */
   async take(count: number): Promise<Uint8Array | undefined> {
     while (this.#available < count) if (!(await this.#more())) return undefined;
     const result = new Uint8Array(new ArrayBuffer(count));
@@ -58,7 +58,7 @@ export class Input {
     return result;
   }
 
-  /** Throw `count` bytes away as they come. False where the client left before. */
+  /** Discard `count` bytes as they arrive. Returns false if the client leaves first. */
   async skip(count: number): Promise<boolean> {
     for (let left = count; left > 0;) {
       if (this.#available === 0) {
@@ -70,7 +70,7 @@ export class Input {
     return true;
   }
 
-  /** All that came and was not taken; the client is held back no longer. */
+  /** Return everything that is buffered, and resume the client. */
   rest(): readonly Uint8Array[] {
     const chunks = this.#chunks;
     this.drop();
@@ -99,7 +99,7 @@ export class Input {
     return !this.#ended || this.#available > 0;
   }
 
-  /** No more will come. */
+  /** No more bytes will come. */
   get #ended(): boolean {
     return this.#lifecycle.halfClosed || !this.#lifecycle.phase.listens;
   }

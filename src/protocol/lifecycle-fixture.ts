@@ -1,14 +1,14 @@
-/** A lifecycle of no connection, that records its actions. */
+/** A lifecycle without a connection, which records its actions. */
 import { Lifecycle, type LifecycleActions, type PhaseName, phases } from "./lifecycle.ts";
 
-/** One that is in that phase. `calls` has the actions that were called, each with the phase that it found. */
+/** Create a lifecycle in `phase`. `calls` lists the actions that were called, with the phase at that time. */
 export function traced(phase: PhaseName): { lifecycle: Lifecycle; calls: string[] } {
   const calls: string[] = [];
   const call = (action: string) => () => void calls.push(`${action} in ${lifecycle.phase.name}`);
   const actions: LifecycleActions = {
-    tellGone: call("tellGone"),
-    tellStopping: call("tellStopping"),
-    tellDisconnected: call("tellDisconnected"),
+    signalGone: call("signalGone"),
+    signalStopping: call("signalStopping"),
+    signalDisconnected: call("signalDisconnected"),
     logLeft: call("logLeft"),
     linger: call("linger"),
     dropInput: call("dropInput"),

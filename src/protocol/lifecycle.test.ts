@@ -4,7 +4,7 @@ import { describe, expect, test } from "bun:test";
 import { traced } from "./lifecycle-fixture.ts";
 import { type LifecycleEvent, type PhaseName, phases, transitions } from "./lifecycle.ts";
 
-/** The next phase by event and phase; "-" where the event cannot happen. */
+/** The next phase by event and phase; "-" if the event cannot happen. */
 const drawing = `
              negotiating asked     unwelcome lingering serving  refusing stopping draining closing over
 exportClosed asked       asked     unwelcome lingering -        -        -        draining closing over
@@ -27,7 +27,7 @@ const [names = [], ...rows] = drawing
 interface Cell {
   readonly event: LifecycleEvent;
   readonly phase: PhaseName;
-  /** As drawn. */
+  /** The next phase, or "-". */
   readonly next: string;
   readonly actions: readonly string[];
 }
@@ -68,7 +68,7 @@ test.each(cells.filter(({ next }) => next === "-"))(
 );
 
 describe("in the whole table", () => {
-  /** The steps from a phase to another one. */
+  /** The transitions between different phases. */
   const changes = possible
     .filter(({ next, phase }) => next !== phase)
     .map((cell) => ({ ...cell, from: phases[cell.phase], to: phases[cell.next as PhaseName] }));
@@ -87,7 +87,7 @@ describe("in the whole table", () => {
     }
   });
 
-  test("what the client, a layer or the user does can happen at any time", () => {
+  test("events of the client, a layer or the user can happen at any time", () => {
     const anytime: LifecycleEvent[] = [
       "refuse",
       "stop",
@@ -102,7 +102,7 @@ describe("in the whole table", () => {
     }
   });
 
-  test("a server that stops neither runs a request nor waits long, except for a handshake", () => {
+  test("a stopping server runs no request and does not wait long, except for a handshake", () => {
     for (const { next } of possible.filter(({ event }) => event === "stop")) {
       expect(["lingering", "stopping", "closing", "over"]).toContain(next);
     }
@@ -112,17 +112,17 @@ describe("in the whole table", () => {
     for (const { from, to } of changes) if (!from.listens) expect(to.listens).toBe(false);
   });
 
-  test("layers get a reason before a client that they serve is served no more", () => {
+  test("the layers' signal fires before the server stops serving their client", () => {
     for (const { actions, from, to } of changes) {
-      // The server's stop was one.
+      // The signal fired when the server began to stop.
       if (!["serving", "refusing"].includes(from.name) || to.name === "refusing") continue;
-      expect(actions[0]).toMatch(/^tell/);
+      expect(actions[0]).toMatch(/^signal/);
     }
   });
 
-  test("what waits is woken when nothing more is taken from the client", () => {
+  test("everything that waits is woken when the server takes no more input", () => {
     for (const { actions, event, from, to } of changes) {
-      // The transmission itself says that it is done.
+      // The transmission raises `done` itself.
       const itself = event === "done" && ["serving", "refusing", "stopping"].includes(from.name);
       if (from.listens && !to.listens && !itself) expect(actions.at(-1)).toBe("wake");
     }

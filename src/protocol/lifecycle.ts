@@ -1,28 +1,28 @@
 /**
  * The life of a connection: its phases, the events that can happen to it, and a table of what follows from each event.
- * All parts of a connection read the phase here. They report what happens to them as an event, and none of them decides
- * alone that the connection ends.
+ * Every part of a connection reads the phase here and reports what happens to it as an event. No part decides by itself
+ * that the connection ends.
  */
 
-/** What a connection does while it is in one phase. */
+/** What a connection does in one phase. */
 export interface Phase {
   readonly name: PhaseName;
-  /** The server takes what the client sends. */
+  /** The server takes input from the client. */
   readonly listens: boolean;
   /** Requests are answered with ESHUTDOWN. */
   readonly refuses: boolean;
-  /** What is written may still reach the client. */
+  /** Output may still reach the client. */
   readonly writes: boolean;
 }
 
 export type PhaseName =
-  /** The client waits for its turn or negotiates. All connections begin here. */
+  /** The client waits for its turn or negotiates. Every connection begins here. */
   | "negotiating"
-  /** The client negotiates, and layers have answered for an export and were closed again, as NBD_OPT_INFO does it. */
+  /** The client negotiates. Layers were opened and closed for a question about an export, as for NBD_OPT_INFO. */
   | "asked"
-  /** The client negotiates, and a layer has asked to disconnect it: it may finish, but its requests are refused. */
+  /** The client negotiates, and a layer has asked to disconnect it: it may finish, but its requests will be refused. */
   | "unwelcome"
-  /** The client negotiates, and the server stops: it waits for the handshake, but not for long. */
+  /** The client negotiates while the server stops: the server waits for the handshake, but not for long. */
   | "lingering"
   /** Requests are run. */
   | "serving"
@@ -30,54 +30,58 @@ export type PhaseName =
   | "refusing"
   /** The server stops: requests are refused until none is in flight. */
   | "stopping"
-  /** Nothing more is run. Requests in flight are answered, layers are closed, and the client gets what was written. */
+  /**
+   * No more requests run. Those in flight are answered, layers are closed, and the client gets the rest of the output.
+   */
   | "draining"
-  /** The same, but the server stops, and does not wait long for a client that takes nothing. */
+  /** The same while the server stops: it does not wait long for a client that takes no output. */
   | "closing"
-  /** Nothing reaches the client any more. Requests in flight go on without an answer, then layers are closed. */
+  /** Nothing reaches the client any more. Requests in flight finish without a reply, then layers are closed. */
   | "over";
 
 export type LifecycleEvent =
-  /** Layers were closed after they had answered for an export. */
+  /** Layers that were opened for a question about an export were closed. */
   | "exportClosed"
-  /** The handshake is complete, and the connection is ready for requests. */
+  /** The handshake is complete: requests may run. */
   | "negotiated"
   /** A layer called nbdkit_disconnect without force. */
   | "refuse"
   /** The server stops. */
   | "stop"
-  /** The time that a stopping server gives to a handshake is used up. */
+  /** The handshake took longer than a stopping server waits. */
   | "late"
-  /** The other end is half-closed or closed, but the server has not read all that it sent. */
+  /** The client has half-closed or closed the connection, but the server has not read everything before that. */
   | "left"
-  /** The client sends no more, and all that it sent has arrived. It may still read. */
+  /** The client sends no more, and everything that it sent has arrived. It may still read. */
   | "halfClosed"
-  /** Nothing more is to be run: the client disconnected, broke the protocol, or has no export; or none is in flight. */
+  /**
+   * No more requests are to run: the client disconnected, broke the protocol or has no export, or none is in flight.
+   */
   | "done"
-  /** Something that was written cannot reach the client: a write failed, or TLS is broken. */
+  /** Output cannot reach the client: a write failed, or TLS is broken. */
   | "lost"
-  /** The socket is closed, by either side. */
+  /** Either side has closed the socket. */
   | "closed";
 
-/** What the parts of a connection do on a transition. The phase has changed already when an action is called. */
+/** What the parts of a connection do on a transition. The phase changes before the actions are called. */
 export interface LifecycleActions {
-  /** Abort the layers' signal, with the reason that they see. Only the first reason counts. */
-  tellGone(): void;
-  tellStopping(): void;
-  tellDisconnected(): void;
+  /** Abort the layers' signal with a reason. Only the first reason counts. */
+  signalGone(): void;
+  signalStopping(): void;
+  signalDisconnected(): void;
   /** Log that the client left. */
   logLeft(): void;
-  /** Call `late` after the time that a stopping server gives to a handshake. */
+  /** Raise `late` after the time that a stopping server gives to a handshake. */
   linger(): void;
-  /** Free what the client sent and the handshake has not taken. */
+  /** Free the input that the handshake has not taken. */
   dropInput(): void;
-  /** Free what was written and the kernel has not taken. */
+  /** Free the output that the kernel has not taken. */
   dropOutput(): void;
-  /** Let everything that waits look at the phase again. It calls no layer, and runs no request before it returns. */
+  /** Make everything that waits look at the phase again. Calls no layer, and runs no request before it returns. */
   wake(): void;
 }
 
-/** The next phase, and what is done then, in this order. */
+/** The next phase, and the actions in order. */
 type Step = readonly [next: PhaseName, ...actions: (keyof LifecycleActions)[]];
 
 /** An event without an entry for a phase cannot happen in that phase. */
@@ -97,7 +101,7 @@ export const transitions: {
     negotiating: ["serving"],
     asked: ["serving"],
     unwelcome: ["refusing"],
-    lingering: ["stopping", "tellStopping"],
+    lingering: ["stopping", "signalStopping"],
     closing: ["closing"],
     over: ["over"],
   },
@@ -114,48 +118,48 @@ export const transitions: {
     over: ["over"],
   },
   stop: {
-    negotiating: ["closing", "tellStopping", "dropInput", "wake"],
-    // As with nbdkit, a client that has asked about an export may choose it: the exitlast filter stops the server when
-    // the layers that answered are closed.
+    negotiating: ["closing", "signalStopping", "dropInput", "wake"],
+    // As with nbdkit, a client that has asked about an export may still choose it: the exitlast filter stops the server
+    // when the layers that answered are closed.
     asked: ["lingering", "linger"],
-    unwelcome: ["closing", "tellStopping", "dropInput", "wake"],
+    unwelcome: ["closing", "signalStopping", "dropInput", "wake"],
     lingering: ["lingering"],
-    serving: ["stopping", "tellStopping", "wake"],
-    refusing: ["stopping", "tellStopping", "wake"],
+    serving: ["stopping", "signalStopping", "wake"],
+    refusing: ["stopping", "signalStopping", "wake"],
     stopping: ["stopping"],
-    draining: ["closing", "tellStopping", "wake"],
+    draining: ["closing", "signalStopping", "wake"],
     closing: ["closing"],
-    over: ["over", "tellStopping"],
+    over: ["over", "signalStopping"],
   },
   late: {
-    lingering: ["closing", "tellStopping", "dropInput", "wake"],
-    // The handshake ended before.
+    lingering: ["closing", "signalStopping", "dropInput", "wake"],
+    // The handshake has already ended.
     stopping: ["stopping"],
     closing: ["closing"],
     over: ["over"],
   },
   left: {
-    negotiating: ["negotiating", "tellGone"],
-    asked: ["asked", "tellGone"],
-    unwelcome: ["unwelcome", "tellGone"],
-    lingering: ["lingering", "tellGone"],
-    serving: ["serving", "tellGone"],
-    refusing: ["refusing", "tellGone"],
+    negotiating: ["negotiating", "signalGone"],
+    asked: ["asked", "signalGone"],
+    unwelcome: ["unwelcome", "signalGone"],
+    lingering: ["lingering", "signalGone"],
+    serving: ["serving", "signalGone"],
+    refusing: ["refusing", "signalGone"],
     stopping: ["stopping"],
-    draining: ["draining", "tellGone"],
+    draining: ["draining", "signalGone"],
     closing: ["closing"],
     over: ["over"],
   },
-  // What the client sent before is still taken. `done` follows when all of it was.
+  // Requests that arrived before still run. `done` follows after the last one.
   halfClosed: {
-    negotiating: ["negotiating", "tellGone", "wake"],
-    asked: ["asked", "tellGone", "wake"],
-    unwelcome: ["unwelcome", "tellGone", "wake"],
-    lingering: ["lingering", "tellGone", "wake"],
-    serving: ["serving", "tellGone", "wake"],
-    refusing: ["refusing", "tellGone", "wake"],
+    negotiating: ["negotiating", "signalGone", "wake"],
+    asked: ["asked", "signalGone", "wake"],
+    unwelcome: ["unwelcome", "signalGone", "wake"],
+    lingering: ["lingering", "signalGone", "wake"],
+    serving: ["serving", "signalGone", "wake"],
+    refusing: ["refusing", "signalGone", "wake"],
     stopping: ["stopping", "wake"],
-    draining: ["draining", "tellGone"],
+    draining: ["draining", "signalGone"],
     closing: ["closing"],
     over: ["over"],
   },
@@ -163,36 +167,36 @@ export const transitions: {
     negotiating: ["draining", "wake"],
     asked: ["draining", "wake"],
     unwelcome: ["draining", "wake"],
-    lingering: ["closing", "tellStopping", "wake"],
-    serving: ["draining", "tellDisconnected"],
-    refusing: ["draining", "tellDisconnected"],
+    lingering: ["closing", "signalStopping", "wake"],
+    serving: ["draining", "signalDisconnected"],
+    refusing: ["draining", "signalDisconnected"],
     stopping: ["closing"],
     draining: ["draining"],
     closing: ["closing"],
     over: ["over"],
   },
-  // The output that failed drops what it holds by itself, after the write.
+  // The output drops what it holds by itself, after the failed write.
   lost: {
-    negotiating: ["over", "tellGone", "wake"],
-    asked: ["over", "tellGone", "wake"],
-    unwelcome: ["over", "tellGone", "wake"],
-    lingering: ["over", "tellGone", "wake"],
-    serving: ["over", "tellGone", "wake"],
-    refusing: ["over", "tellGone", "wake"],
+    negotiating: ["over", "signalGone", "wake"],
+    asked: ["over", "signalGone", "wake"],
+    unwelcome: ["over", "signalGone", "wake"],
+    lingering: ["over", "signalGone", "wake"],
+    serving: ["over", "signalGone", "wake"],
+    refusing: ["over", "signalGone", "wake"],
     stopping: ["over", "wake"],
-    draining: ["over", "tellGone", "wake"],
+    draining: ["over", "signalGone", "wake"],
     closing: ["over", "wake"],
     over: ["over"],
   },
   closed: {
-    negotiating: ["over", "tellGone", "dropOutput", "wake"],
-    asked: ["over", "tellGone", "dropOutput", "wake"],
-    unwelcome: ["over", "tellGone", "dropOutput", "wake"],
-    lingering: ["over", "tellGone", "dropOutput", "wake"],
-    serving: ["over", "tellGone", "logLeft", "dropOutput", "wake"],
-    refusing: ["over", "tellGone", "logLeft", "dropOutput", "wake"],
+    negotiating: ["over", "signalGone", "dropOutput", "wake"],
+    asked: ["over", "signalGone", "dropOutput", "wake"],
+    unwelcome: ["over", "signalGone", "dropOutput", "wake"],
+    lingering: ["over", "signalGone", "dropOutput", "wake"],
+    serving: ["over", "signalGone", "logLeft", "dropOutput", "wake"],
+    refusing: ["over", "signalGone", "logLeft", "dropOutput", "wake"],
     stopping: ["over", "logLeft", "dropOutput", "wake"],
-    draining: ["over", "tellGone", "dropOutput", "wake"],
+    draining: ["over", "signalGone", "dropOutput", "wake"],
     closing: ["over", "dropOutput", "wake"],
     over: ["over"],
   },
@@ -213,7 +217,7 @@ export const phases: { readonly [name in PhaseName]: Phase } = {
 
 export class Lifecycle {
   phase: Phase = phases.negotiating;
-  /** The client sends no more, and all that it sent has arrived. */
+  /** The client sends no more, and everything that it sent has arrived. */
   halfClosed = false;
   readonly #actions: LifecycleActions;
 
@@ -221,7 +225,7 @@ export class Lifecycle {
     this.#actions = actions;
   }
 
-  /** Go to the next phase. Throws where the event cannot happen now, which is an error of the server. */
+  /** Go to the next phase. Throws if the event cannot happen in this phase, which is a bug in the server. */
   raise(event: LifecycleEvent): void {
     const step = transitions[event][this.phase.name];
     if (step === undefined) throw new Error(`${event} cannot happen while ${this.phase.name}`);

@@ -1,14 +1,14 @@
-/** A lock that is granted in the order in which it was asked for. */
+/** A lock that is granted in the order of requests. */
 export class Lock {
   #held = false;
   readonly #waiting: (() => void)[] = [];
 
-  /** Neither held nor waited for. */
+  /** The lock is neither held nor waited for. */
   get free(): boolean {
     return !this.#held;
   }
 
-  /** Only where it is free. */
+  /** Take the lock, which must be free. */
   take(): void {
     this.#held = true;
   }
@@ -23,14 +23,14 @@ export class Lock {
     });
   }
 
-  /** Pass it to the longest waiter. It stays held meanwhile, so that no other caller gets in between. */
+  /** Pass the lock to the longest waiter. It stays held meanwhile, so no other caller can get in between. */
   release(): void {
     const next = this.#waiting.shift();
     if (next === undefined) this.#held = false;
     else next();
   }
 
-  /** Call `go` while holding it. */
+  /** Call `go` while holding the lock. */
   async run<T>(go: () => Promise<T>): Promise<T> {
     await this.acquire();
     try {

@@ -1,4 +1,4 @@
-/** The newstyle handshake: options until the client has chosen an export, or leaves. */
+/** The newstyle handshake: handles options until the client has chosen an export or leaves. */
 import type { NextOps } from "../api/generated/methods.gen.ts";
 import type { Source } from "../chain/layer.ts";
 import { errnoText } from "../lib/errno.ts";
@@ -53,18 +53,18 @@ import { failure } from "./wire-error.ts";
 /** An export whose layers are open. */
 export interface OpenExport extends ExportFacts {
   readonly top: NextOps;
-  /** What reads can be answered from now, if no layer has to see them. */
+  /** What can answer reads in place of the layers at the moment. */
   readonly source?: () => Source | undefined;
   close(): Promise<void>;
 }
 
-/** An export that a client chose, and what it negotiated. */
+/** The export that the client chose, and what it negotiated. */
 export type ChosenExport = OpenExport & Terms;
 
-/** What becomes of clients that ask for TLS, and of those that do not. */
+/** How the server treats requests for TLS, and clients without TLS. */
 interface TlsTerms {
   readonly mode: "unsupported" | "off" | "on" | "require";
-  /** The client was told to go ahead. Whether all that it says from now on is secure; if not, it is lost. */
+  /** The client was told to start TLS. Resolves to whether the connection is secure now; if not, it is lost. */
   start(): Promise<boolean>;
 }
 
@@ -74,19 +74,19 @@ export interface NegotiationOptions {
   readonly logName: string;
   readonly policy: ProtocolPolicy;
   readonly tls: TlsTerms;
-  /** Open the layers and ask what they can do. */
+  /** Open the layers and ask for their capabilities. */
   open(exportName: string): Promise<OpenExport>;
   listExports(): Promise<Exports>;
   /** The export that "" stands for. */
   defaultExport(): Promise<string | undefined>;
-  /** Wait until the client has taken most of what was written for it. */
+  /** Wait until the client has taken most of the output. */
   room(): Promise<void>;
 }
 
-/** An option's outcome: go on with the next one, leave, or start transmission. */
+/** What follows an option: the next option, the end of the connection, or transmission. */
 type Outcome = "next" | "leave" | ChosenExport;
 
-/** Returns the export, or undefined where the client left or was sent away. */
+/** Returns the export, or undefined if the client left or the connection ends. */
 export async function negotiate(options: NegotiationOptions): Promise<ChosenExport | undefined> {
   return new Negotiation(options).run();
 }
@@ -176,7 +176,7 @@ class Negotiation {
     return this.#mayAsk(option) ? this.#answer(option, length) : this.#demandTls(option, length);
   }
 
-  /** Without TLS, where that is required, a client can only ask for it, or leave. */
+  /** While TLS is required and not in use, a client may only start it or leave. */
   #mayAsk(option: number): boolean {
     if (this.#secure || this.#options.tls.mode !== "require") return true;
     return option === OPT_ABORT || option === OPT_STARTTLS;
@@ -215,7 +215,7 @@ class Negotiation {
     }
   }
 
-  /** The one option whose refusal the protocol has no words for. */
+  /** NBD_OPT_EXPORT_NAME has no error reply in the protocol. */
   async #exportName(length: number): Promise<Outcome> {
     if (length > MAX_STRING_BYTES) {
       this.#error(`export name of ${length} bytes, at most ${MAX_STRING_BYTES} are taken`);
@@ -249,10 +249,10 @@ class Negotiation {
     try {
       exports = await this.#options.listExports();
     } catch (error) {
-      this.#replies.error(OPT_LIST, REP_ERR_PLATFORM, this.#told(error));
+      this.#replies.error(OPT_LIST, REP_ERR_PLATFORM, this.#report(error));
       return "next";
     }
-    // A client that lists may ask about each export, as with nbdkit; but it cannot list without end.
+    // As with nbdkit, a client may ask about each export of a list. But it cannot list without end.
     if (!this.#listed) this.#optionsLeft += MAX_OPTIONS * exports.entries.length;
     this.#listed = true;
     for (const { name, description } of exports.entries) {
@@ -289,7 +289,7 @@ class Negotiation {
       );
     } catch (error) {
       await opened.close();
-      this.#replies.error(option, REP_ERR_UNKNOWN, this.#told(error));
+      this.#replies.error(option, REP_ERR_UNKNOWN, this.#report(error));
       return "next";
     }
     this.#replies.part(option, REP_INFO, exportInfo(chosen.size, chosen.eflags));
@@ -315,7 +315,7 @@ class Negotiation {
     }
     this.#replies.reply(OPT_STARTTLS, REP_ACK);
     if (!(await tls.start())) return "leave";
-    // Anybody on the way may have said all that came before.
+    // Forget all options before TLS: an attacker may have sent them.
     this.#secure = true;
     this.#structured = false;
     this.#listed = false;
@@ -340,7 +340,7 @@ class Negotiation {
 
   async #metaContext(option: number, length: number): Promise<Outcome> {
     const sets = option === OPT_SET_META_CONTEXT;
-    // The earlier choice is dropped, even if this fails.
+    // Drop the earlier choice, even if this one fails.
     if (sets) this.#contexts.forget();
     if (!this.#options.policy.metaContexts) {
       return this.#refuse(option, length, REP_ERR_UNSUP, "the server was told to have none");
@@ -384,25 +384,25 @@ class Negotiation {
     try {
       return await this.#options.open(name);
     } catch (error) {
-      return { refusal: this.#told(error) };
+      return { refusal: this.#report(error) };
     }
   }
 
-  /** Log what a layer threw, and say it in a few words. */
-  #told(error: unknown): string {
-    const { message, errno, told } = failure(error);
+  /** Log an error of a layer, and return the text for the client. */
+  #report(error: unknown): string {
+    const { message, errno, text } = failure(error);
     if (message !== "") this.#error(message);
-    return told || errnoText(errno);
+    return text || errnoText(errno);
   }
 
-  /** The option's payload, or undefined where the client left. */
+  /** The option's payload, or undefined if the client left. */
   async #payload(length: number): Promise<Uint8Array | undefined> {
     const data = await this.#input.take(length);
     if (data === undefined) this.#error("client left in the middle of an option");
     return data;
   }
 
-  /** Throw the payload away and answer with an error; the client may go on. */
+  /** Skip the payload and reply with an error. The client may go on. */
   async #refuse(option: number, length: number, reply: number, why: string): Promise<Outcome> {
     const text = `${optionName(option)}: ${why}`;
     this.#debug(text);

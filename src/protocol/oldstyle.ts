@@ -1,8 +1,8 @@
-/** The handshake without options, for clients older than 2011: the server speaks, once. */
+/** The handshake without options, for clients older than 2011: the server sends one message. */
 import { NBDMAGIC, OLDSTYLE_MAGIC } from "./constants.ts";
 import type { ExportFacts } from "./export-flags.ts";
 
-/** Magic, magic, size, no handshake flags, transmission flags, zeroes. */
+/** NBDMAGIC, the magic number, the size, no handshake flags, the transmission flags, zeroes. */
 export function oldstyleGreeting({ size, eflags }: ExportFacts): Uint8Array {
   const greeting = new DataView(new ArrayBuffer(8 + 8 + 8 + 2 + 2 + 124));
   greeting.setBigUint64(0, NBDMAGIC);

@@ -1,18 +1,18 @@
-/** Reads the payloads of options: names of exports, and what is asked about them. */
+/** Parses the payloads of options: export names and queries. */
 import { textOf } from "../lib/text-bytes.ts";
 import { MAX_STRING_BYTES } from "./constants.ts";
 
-/** The longest well-formed payload of INFO and GO: a name, and as many questions as u16 can count. */
+/** The longest valid payload of INFO and GO: a name, and the most info requests that fit a u16 count. */
 export const MAX_INFO_BYTES = 4 + MAX_STRING_BYTES + 2 + 2 * 0xffff;
 
 export interface InfoRequest {
-  /** As the client sent it. */
+  /** The name in the client's bytes. */
   readonly rawName: Uint8Array;
   readonly name: string;
   readonly infos: ReadonlySet<number>;
 }
 
-/** What is wrong with the payload, or what it says. */
+/** Returns a message if the payload is invalid. */
 export function parseInfo(data: Uint8Array): InfoRequest | string {
   const view = new DataView(data.buffer, data.byteOffset, data.length);
   if (data.length < 6) return `its payload has ${data.length} bytes, fewer than 6`;
@@ -42,7 +42,7 @@ export interface MetaRequest {
   readonly queries: readonly string[];
 }
 
-/** What is wrong with the payload, or what it says. */
+/** Returns a message if the payload is invalid. */
 export function parseMeta(data: Uint8Array): MetaRequest | string {
   const strings = new Strings(data);
   const rawName = strings.next("export name");
@@ -59,7 +59,7 @@ export function parseMeta(data: Uint8Array): MetaRequest | string {
   return { rawName, queries };
 }
 
-/** Takes strings with their lengths, one after the other. */
+/** Takes length-prefixed strings from a payload, one after the other. */
 class Strings {
   readonly #data: Uint8Array;
   readonly #view: DataView;
@@ -80,7 +80,7 @@ class Strings {
     return this.#view.getUint32(this.#at - 4);
   }
 
-  /** The bytes of the next string, or what is wrong with it. */
+  /** The bytes of the next string. Returns a message if it is invalid. */
   next(what: string): Uint8Array | string {
     const length = this.number();
     if (length === undefined) return `its payload ends before the length of its ${what}`;
@@ -94,7 +94,7 @@ class Strings {
   }
 }
 
-/** The export's name, or undefined where C could not hold it. */
+/** The export name, or undefined if C could not hold it. */
 export function parseName(raw: Uint8Array): string | undefined {
   return raw.includes(0) ? undefined : textOf(raw);
 }

@@ -1,4 +1,4 @@
-/** Writes what the server says during the handshake. */
+/** Writes the server's side of the handshake. */
 import { log } from "../lib/log.ts";
 import { OPTION_REPLY_MAGIC, optionName, replyName } from "./constants.ts";
 import { flushedBytes } from "./limits.ts";
@@ -16,13 +16,13 @@ export class OptionReplies {
     this.#logName = logName;
   }
 
-  /** Bytes as they are. */
+  /** Write bytes unchanged. */
   raw(data: ArrayBuffer | Uint8Array): void {
     this.#output.append(data instanceof Uint8Array ? data : new Uint8Array(data));
     this.#output.flush();
   }
 
-  /** What ends the answer to an option. */
+  /** The final reply to an option. */
   reply(option: number, type: number, data: Uint8Array = nothing): void {
     if (log.verbose) {
       log.debug(`replying to ${optionName(option)} with ${replyName(type)}`, this.#logName);
@@ -31,14 +31,14 @@ export class OptionReplies {
     this.#output.flush();
   }
 
-  /** What comes before that. Parts are gathered: a list of thousands of exports takes few writes. */
+  /** A reply before the final one. These are gathered, so a list of thousands of exports takes few writes. */
   part(option: number, type: number, data: Uint8Array): void {
     this.#header(option, type, data.length);
     this.#output.append(data);
     if (this.#output.held >= flushedBytes) this.#output.flush();
   }
 
-  /** An error, with its text for people. */
+  /** An error reply, with a text for people. */
   error(option: number, type: number, text: string): void {
     this.reply(option, type, textBytes(text));
   }

@@ -1,4 +1,4 @@
-/** What goes to the client: replies gathered into few writes, and no more of them than the kernel takes. */
+/** Gathers replies, and writes as many of them as the kernel takes, with few writes. */
 import { log } from "../lib/log.ts";
 import { freeUsedUp } from "../lib/used-up.ts";
 import { type Block, type Blocks, dataStart } from "./blocks.ts";
@@ -7,32 +7,35 @@ import { copiedReplyBytes, firstReplyBytes, fullBlockBytes } from "./limits.ts";
 
 /** The connection's socket. */
 export interface Sink {
-  /** How many bytes the kernel took, or -1 where the connection is gone. */
+  /** Returns how many bytes the kernel took, or -1 if the connection is gone. */
   write(bytes: Uint8Array, start: number, length: number): number;
-  /** Stop and go on delivering what the client sends. */
+  /** Stop or resume delivering input from the client. */
   pause(): void;
   resume(): void;
   /**
-   * Take `header` and behind it what a file has, without reading it. Undefined where that would have to wait, or cannot
-   * be done.
+   * Send `header` and a part of a file behind it, without reading the file. Undefined if this would block or is not
+   * possible.
    */
   fileReply?: ((header: Uint8Array, part: FilePart) => FileReply | undefined) | undefined;
 }
 
-/** Bytes of an open file. */
+/** A range of an open file. */
 export interface FilePart {
   readonly descriptor: number;
   readonly offset: bigint;
   readonly count: number;
 }
 
-/** A reply that a socket gets from a file. */
+/** A reply that the kernel sends from a file. */
 export interface FileReply {
-  /** Bytes that were not written yet. */
+  /** Bytes that are not yet written. */
   readonly held: number;
-  /** How many of them the kernel took, or -1 where the connection is gone. If it took all, this was the last call. */
+  /**
+   * Returns how many bytes the kernel took, or -1 if the connection is gone. After it took all, this is not called
+   * again.
+   */
   write(): number;
-  /** They will not be written. */
+  /** Discard the bytes that are not yet written. */
   drop(): void;
 }
 
@@ -40,33 +43,39 @@ interface Segment {
   readonly block: Block;
   start: number;
   readonly end: number;
-  /** No other code uses the block. */
+  /** The segment owns the block, so the block can be reused. */
   readonly recycle: boolean;
 }
 
-/** A place in a block for the header and data of a reply. */
+/** The memory of one reply: the header from `start` on, and the data behind it. */
 export interface Place {
   readonly block: Block;
   readonly start: number;
-  /** Nothing else is in the block. */
+  /** The block holds nothing else. */
   readonly own: boolean;
 }
 
 export class Output {
-  /** The kernel took less than it was given: `drained` will be called. */
+  /** The kernel took less than it was given. `drained` follows. */
   blocked = false;
-  /** No reply may overtake another one. */
+  /** Replies must keep the order of requests. */
   inOrder = false;
-  /** Gathered replies are in `block` up to `end`. */
+  /** Gathered replies are in `block`, up to `end`. */
   block: Block;
   end = 0;
   #start = 0;
-  /** The block goes first: part of it was written, perhaps up to the middle of a reply, or the handshake is in it. */
+  /**
+   * The block must be written before any segment: it was partly written, perhaps up to the middle of a reply, or it
+   * holds part of the handshake.
+   */
   #begun = false;
-  /** Replies with blocks of their own. Unless they are in order, these go first where neither has begun. */
+  /**
+   * Replies in blocks of their own. Unless replies must keep their order, these are written before the block, if that
+   * is not begun.
+   */
   readonly #segments: Segment[] = [];
   #segmentBytes = 0;
-  /** A reply that was begun. */
+  /** A reply from a file that is partly written. */
   #file: FileReply | undefined;
   readonly #sink: Sink;
   readonly #blocks: Blocks;
@@ -79,23 +88,23 @@ export class Output {
     this.block = blocks.take(firstReplyBytes);
   }
 
-  /** Nothing that is written reaches the client. */
+  /** Output no longer reaches the client. */
   get dead(): boolean {
     return !this.#lifecycle.phase.writes;
   }
 
-  /** Bytes that wait to be written. */
+  /** Bytes that are not yet written. */
   get held(): number {
     return this.#segmentBytes + this.end - this.#start + (this.#file?.held ?? 0);
   }
 
-  /** Make room for `length` bytes at the position returned. They count once `end` was moved. */
+  /** Make room for `length` bytes, and return their position. The caller moves `end` when they are complete. */
   reserve(length: number): number {
     if (this.block.bytes.length - this.end < length) this.#grow(length);
     return this.end;
   }
 
-  /** The reply in `place`, `length` bytes with its header, is complete. */
+  /** The reply of `length` bytes in `place`, with its header, is complete. */
   adopt(place: Place, length: number): void {
     const { block, start, own } = place;
     if (length <= copiedReplyBytes) {
@@ -110,23 +119,20 @@ export class Output {
     this.#segmentBytes += length;
   }
 
-  /** `place` is needed no more. */
+  /** The reply in `place` will not be sent. */
   release(place: Place): void {
     if (place.own) this.#blocks.give(place.block);
   }
 
-  /**
-   * A place of its own, for a reply that will be complete later: `headerBytes`, and behind them
-   * `count` aligned bytes.
-   */
+  /** Memory for a reply that will be complete later: `headerBytes`, then `count` aligned bytes. */
   place(headerBytes: number, count: number): Place {
     const data = dataStart(count);
     return { block: this.#blocks.take(data + count), start: data - headerBytes, own: true };
   }
 
   /**
-   * What was reserved last is still being filled: leave the block to it, and gather in another one.
-   * The block is then used for nothing else.
+   * The layers answer later into the bytes that were reserved last. Leave the block to them, and gather further replies
+   * in another one. The block is not reused.
    */
   detach(): Place {
     const { block } = this;
@@ -135,7 +141,7 @@ export class Output {
     return { block, start, own: false };
   }
 
-  /** Add bytes as they are: the handshake. Nothing that comes later may go first. */
+  /** Add bytes of the handshake. They are written before all later replies. */
   append(bytes: Uint8Array): void {
     const at = this.reserve(bytes.length);
     this.block.bytes.set(bytes, at);
@@ -143,14 +149,13 @@ export class Output {
     this.#begun = true;
   }
 
-  /** Whether `sendFile` can be of use. */
+  /** Whether `sendFile` is possible for this socket. */
   get sendsFiles(): boolean {
     return this.#sink.fileReply !== undefined;
   }
 
   /**
-   * Send `header` and behind it what a file has. False where it cannot be done now: nothing else may wait to be
-   * written, and the data has to be in memory.
+   * Send `header` and a part of a file behind it. Returns false if other output waits, or if the data is not in memory.
    */
   sendFile(header: Uint8Array, part: FilePart): boolean {
     if (this.blocked || this.dead || this.held > 0) return false;
@@ -165,13 +170,13 @@ export class Output {
     if (this.dead) return this.drop();
     if (this.blocked) return;
     if (this.#file !== undefined && !this.#writeFile(this.#file)) return;
-    // What has begun must end before anything else begins.
+    // Complete what is partly written before writing anything else.
     if (this.#begun && !this.#writeBlock()) return;
     while (this.#segments.length > 0) if (!this.#writeSegment()) return;
     if (this.end > 0) this.#writeBlock();
   }
 
-  /** The kernel takes more. */
+  /** The kernel takes output again. */
   drained(): void {
     this.blocked = false;
     this.flush();
@@ -230,13 +235,13 @@ export class Output {
     return false;
   }
 
-  /** The kernel takes no more of it, now or ever. */
+  /** The connection is gone. */
   #lose(): void {
     this.#lifecycle.raise("lost");
     this.drop();
   }
 
-  /** Free all that waits to be written. */
+  /** Free all output that is not yet written. */
   drop(): void {
     this.blocked = false;
     this.#file?.drop();
@@ -249,7 +254,7 @@ export class Output {
     this.#reset();
   }
 
-  /** What is too large to be kept is freed now, as the collector would find it late. The layers are done with it. */
+  /** Free a block at once if it is not kept: the collector would do so late, and the layers no longer use it. */
   #giveBack(block: Block): void {
     if (!this.#blocks.give(block)) freeUsedUp(block.bytes);
   }
@@ -260,7 +265,7 @@ export class Output {
     this.#begun = false;
   }
 
-  /** Gather in a block with room for `length` more bytes. */
+  /** Provide a block with room for `length` more bytes. */
   #grow(length: number): void {
     const { block } = this;
     if (this.end > this.#start) this.#isLost(block);
@@ -278,7 +283,7 @@ export class Output {
     this.end = used;
   }
 
-  /** Whether the replies of that block are gone: a layer that was lent a part of it gave it away. */
+  /** Whether a layer has detached the memory of this block, and lost the replies in it. */
   #isLost(block: Block): boolean {
     if (block.bytes.length > 0) return false;
     log.error("a layer gave away memory that had replies in it: the client is disconnected");
@@ -286,14 +291,14 @@ export class Output {
     return true;
   }
 
-  /** Gather in another block, behind what this one holds. */
+  /** Gather further replies in another block, and write this one before that. */
   #another(recycle: boolean): void {
     this.#seal(recycle);
     this.block = this.#blocks.take(firstReplyBytes);
     this.#reset();
   }
 
-  /** What the block holds becomes a segment, in front of others where part of it has left. */
+  /** Make a segment of the block. It goes first if it is partly written. */
   #seal(recycle: boolean): void {
     const { block, end } = this;
     if (end === this.#start) return;

@@ -1,11 +1,11 @@
-/** Collects the data of one WRITE that does not lie in one piece of input. */
+/** Collects the data of a WRITE that arrives in several chunks. */
 import { freeUsedUp } from "../lib/used-up.ts";
 import { type Block, type Blocks, dataStart } from "./blocks.ts";
 import { firstPayloadBytes } from "./limits.ts";
 
 export class Payload {
   readonly count: number;
-  /** Where the data begins in the block. */
+  /** The position of the data in the block. */
   readonly #start: number;
   #block: Block;
   #filled = 0;
@@ -22,12 +22,12 @@ export class Payload {
     return this.count - this.#filled;
   }
 
-  /** What was collected; complete when nothing is missing. */
+  /** The data that has arrived. */
   get bytes(): Uint8Array {
     return this.#block.bytes.subarray(this.#start, this.#start + this.#filled);
   }
 
-  /** Memory held for it. */
+  /** Bytes of memory that the payload holds. */
   get capacity(): number {
     return this.#block.bytes.length;
   }
@@ -39,7 +39,7 @@ export class Payload {
     this.#filled = filled;
   }
 
-  /** The place for exactly the next bytes. A caller that fills it reports that with `fill`. */
+  /** Where the next bytes belong. The caller fills a part of it from the start, and reports that with `fill`. */
   get room(): Uint8Array {
     if (this.#filled === this.#room) this.#grow(2 * this.#filled);
     const end = Math.min(this.count, this.#room);
@@ -50,17 +50,17 @@ export class Payload {
     this.#filled += count;
   }
 
-  /** It is no longer read. */
+  /** The layers no longer use the data. */
   release(): void {
     this.#blocks.give(this.#block);
   }
 
-  /** The rest will not come: no layer has seen the memory, so it is freed now rather than by the collector. */
+  /** The rest will not arrive. No layer has seen the memory, so free it now rather than leave it to the collector. */
   abandon(): void {
     freeUsedUp(this.#block.bytes);
   }
 
-  /** So much data has room in the block. */
+  /** The block's capacity for data. */
   get #room(): number {
     return this.#block.bytes.length - this.#start;
   }

@@ -1,18 +1,18 @@
-/** How the server treats clients. The command line makes it once, and all connections share that object. */
+/** How the server treats clients. The command line makes one object, which all connections share. */
 
 export interface ProtocolPolicy {
   /** -r: clients may not write, whatever the layers say. */
   readonly readonly: boolean;
-  /** -t: how many requests of one client may be in progress at once. Without it as many as make sense. */
+  /** -t: the most requests of one client in flight. Undefined: the server's own limit. */
   readonly threads: number | undefined;
-  /** Clients may have structured replies, and with them block status. */
+  /** Offer structured replies, which block status needs. */
   readonly structuredReplies: boolean;
-  /** Clients may have block status. */
+  /** Offer metadata contexts, and with them block status. */
   readonly metaContexts: boolean;
-  /** The bits of the handshake's flags that clients may see. */
+  /** The handshake flags that the server may offer. */
   readonly maskHandshake: number;
   /** -o: greet clients without negotiation. */
   readonly oldstyle: boolean;
-  /** What a client may spend on the handshake. Without it as long as it likes. */
+  /** The time limit of the handshake. Undefined: none. */
   readonly timeoutSeconds: number | undefined;
 }

@@ -1,18 +1,18 @@
 /**
- * Decides how each read is answered, and answers it. There are three ways: as holes, where the layers know zeroes; from
- * the plugin's file, which the kernel sends; from the layers. The first two are for large reads that every layer leaves
- * alone: the chain's `source` says so, and what they can be answered from instead.
+ * Decides how each read is answered, and answers it. There are three ways: report holes, where layers know of zeroes;
+ * let the kernel send the plugin's file; call the layers. The first two are for large reads that every filter leaves
+ * alone: `source` of the chain says so, and what can answer instead.
  */
 import type { Awaitable, NextOps } from "../api/generated/methods.gen.ts";
 import type { Source } from "../chain/layer.ts";
 import { EXTENT_ZERO, Extents } from "../lib/extents.ts";
 import { CMD_FLAG_DF, CMD_READ } from "./constants.ts";
 import {
-  holePatience,
   leastAsHolesBytes,
   leastFromFileBytes,
-  longestHoleRest,
   mostFromFileBytes,
+  mostPostponedReads,
+  mostUselessQuestions,
   smallestHoleBytes,
   trustedReads,
 } from "./limits.ts";
@@ -23,13 +23,13 @@ import type { RequestHeader } from "./request-header.ts";
 import { type Exchange, Request } from "./request.ts";
 
 export interface ReadOptions {
-  /** Set where the client takes holes and the layers know them: pieces keep to multiples of this. */
+  /** Chunks of replies are multiples of this. Undefined if replies do not report holes. */
   readonly smallestPiece?: number | undefined;
 }
 
 export class Read extends Request {
   readonly #reads: Reads;
-  /** The reply, unless it is among others in the output's block or was sent from a file. */
+  /** The reply, unless it is in the output's block or was sent from a file. */
   #place: Place | undefined;
   /** The bytes of the reply in `#place`, with all headers. */
   #length = 0;
@@ -77,7 +77,7 @@ export class Read extends Request {
     return parts.then((known) => this.#asHoles(known ?? all));
   }
 
-  /** Reply with several chunks: data, and zeroes that are not sent. */
+  /** Reply with several chunks: data, and holes for zeroes. */
   #asHoles(parts: readonly Part[]): Awaitable<void> {
     let length = 0;
     for (const part of parts) {
@@ -88,7 +88,7 @@ export class Read extends Request {
     return this.#chunks(this.#place, parts, 0, this.#place.start);
   }
 
-  /** Write the chunks. Data is read in order, one part after the other, as the thread model may demand. */
+  /** Write the chunks. Read the data of one after the other, since the thread model may demand it. */
   #chunks(place: Place, parts: readonly Part[], first: number, start: number): Awaitable<void> {
     const { bytes, view } = place.block;
     let at = start;
@@ -130,7 +130,7 @@ export class Read extends Request {
 
   // ---- from the layers
 
-  /** Read right to where the reply is sent from. */
+  /** Read straight into the output's block. */
   #inPlace(): Awaitable<void> {
     const { export: chosen, output, replies } = this.exchange;
     const length = replies.headerBytes + this.count;
@@ -149,7 +149,7 @@ export class Read extends Request {
     return result;
   }
 
-  /** The answer will probably come later, so it needs memory that no other reply shares. */
+  /** The layers will probably answer later, so read into memory that no other reply shares. */
   #elsewhere(): Awaitable<void> {
     const { export: chosen, output, replies } = this.exchange;
     const { headerBytes } = replies;
@@ -166,9 +166,9 @@ export class Read extends Request {
   }
 }
 
-/** What the reads of one connection have in common. */
+/** State that the reads of one connection share. */
 export class Reads {
-  /** Undefined where no read is answered as holes. */
+  /** Undefined if replies do not report holes. */
   readonly holes: Holes | undefined;
   /** Reads in a row that the layers answered at once. */
   atOnce = 0;
@@ -181,7 +181,7 @@ export class Reads {
     if (smallestPiece !== undefined) this.holes = new Holes(top, size, BigInt(smallestPiece));
   }
 
-  /** What can answer this read, if no layer has to see it. */
+  /** What can answer this read in place of the layers. */
   sourceOf({ count, offset }: RequestHeader): Source | undefined {
     const source = this.#source?.();
     return source !== undefined && offset + BigInt(count) <= source.size ? source : undefined;
@@ -191,80 +191,83 @@ export class Reads {
     return this.#output.sendsFiles && count >= leastFromFileBytes && count <= mostFromFileBytes;
   }
 
-  /** Whether to wait until the client has received the replies before, since then nothing is copied. */
+  /**
+   * Whether to wait until the client has received the earlier replies, since the file can then be sent without a copy.
+   */
   shouldWait(request: RequestHeader): boolean {
     if (request.type !== CMD_READ || !this.suitsFile(request.count)) return false;
     return this.sourceOf(request)?.descriptor !== undefined;
   }
 
-  /** The client makes holes. */
+  /** The client may have turned data into holes. */
   forgetData(): void {
     this.holes?.forgetData();
   }
 }
 
-/** A piece of a read: bytes that are to be read, or zeroes. */
+/** A part of a read: data to read, or zeroes. */
 interface Part {
-  /** From the start of the read. */
+  /** The start of the part, relative to the read. */
   readonly at: number;
   readonly length: number;
   readonly zero: boolean;
 }
 
-/** Asks the layers which parts of a read are zeroes, if the answer is likely to be worth its cost. */
+/** Asks the layers which parts of a read are zeroes, when the answer is likely to be worth its cost. */
 class Holes {
   readonly #top: NextOps;
   readonly #size: bigint;
   readonly #alignment: bigint;
-  /** This range is known to be data: at worst, a hole that was made there since is read. */
+  /** The range is known to be data. If it has become a hole since, it is read and sent as zeroes. */
   #dataFrom = 0n;
   #dataUntil = 0n;
-  #inVain = 0;
-  /** Reads that are still to come before the next question. */
-  #rest = 0;
+  /** Questions in a row that found no zeroes worth a hole chunk. */
+  #useless = 0;
+  /** Reads to wait before the next question. */
+  #postponed = 0;
 
-  /** Parts begin and end at multiples of `alignment`, but for the ends of the read. */
+  /** Parts begin and end at multiples of `alignment`, except at the ends of the read. */
   constructor(top: NextOps, size: bigint, alignment: bigint) {
     this.#top = top;
     this.#size = size;
     this.#alignment = alignment;
   }
 
-  /** The parts of a read, in order; undefined where there are no zeroes that are worth it. */
+  /** The parts of a read, in order. Undefined if no zeroes are worth a hole chunk. */
   parts(offset: bigint, count: number): Awaitable<readonly Part[] | undefined> {
     if (!this.#isPromising(offset, count)) return undefined;
     const extents = new Extents(offset, this.#size);
-    let told: Awaitable<void>;
+    let result: Awaitable<void>;
     try {
-      told = this.#top.extents(count, offset, 0, extents);
+      result = this.#top.extents(count, offset, 0, extents);
     } catch {
-      // The client has not asked for extents, so the read does not fail with their error.
-      return this.#vain();
+      // The client did not ask for extents, so their failure must not fail the read.
+      return this.#postpone();
     }
-    if (told === undefined) return this.#found(extents, offset, count);
-    return told.then(
+    if (result === undefined) return this.#found(extents, offset, count);
+    return result.then(
       () => this.#found(extents, offset, count),
-      () => this.#vain(),
+      () => this.#postpone(),
     );
   }
 
   forgetData(): void {
     this.#dataUntil = 0n;
-    this.#rest = 0;
+    this.#postponed = 0;
   }
 
   #isPromising(offset: bigint, count: number): boolean {
     if (count < leastAsHolesBytes) return false;
     if (offset >= this.#dataFrom && offset + BigInt(count) <= this.#dataUntil) return false;
-    if (this.#rest === 0) return true;
-    this.#rest--;
+    if (this.#postponed === 0) return true;
+    this.#postponed--;
     return false;
   }
 
   #found(extents: Extents, offset: bigint, count: number): readonly Part[] | undefined {
     const parts = this.#parts(extents, offset, count);
     if (parts.some(({ zero }) => zero)) {
-      this.#inVain = 0;
+      this.#useless = 0;
       return parts;
     }
     const [first] = extents;
@@ -272,16 +275,16 @@ class Holes {
       this.#dataFrom = first.offset;
       this.#dataUntil = first.offset + first.length;
     }
-    return this.#vain();
+    return this.#postpone();
   }
 
-  #vain(): undefined {
-    this.#inVain++;
-    const over = this.#inVain - holePatience;
-    this.#rest = over < 0 ? 0 : Math.min(2 ** over, longestHoleRest);
+  #postpone(): undefined {
+    this.#useless++;
+    const over = this.#useless - mostUselessQuestions;
+    this.#postponed = over < 0 ? 0 : Math.min(2 ** over, mostPostponedReads);
   }
 
-  /** The parts of `count` bytes at `offset` by their extents. Bytes that no extent covers are read. */
+  /** Split a read by its extents. Bytes without an extent are read. */
   #parts(extents: Extents, offset: bigint, count: number): readonly Part[] {
     const parts: Part[] = [];
     const alignment = this.#alignment;

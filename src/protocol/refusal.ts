@@ -1,4 +1,4 @@
-/** Checks requests by the rules of the protocol, and says why one is refused. */
+/** Checks requests by the rules of the protocol. */
 import type { Errno } from "../lib/errno.ts";
 import {
   CMD_BLOCK_STATUS,
@@ -26,25 +26,25 @@ import {
 import type { ExportFacts } from "./export-flags.ts";
 import type { RequestHeader } from "./request-header.ts";
 
-/** What decides about requests: the export, and what was negotiated. */
+/** What the checks depend on: the export, and what was negotiated. */
 export interface Terms extends ExportFacts {
-  /** Replies may be structured. */
+  /** Structured replies were negotiated. */
   readonly structured: boolean;
-  /** The client may ask for block status: the metadata context `base:allocation` was negotiated. */
+  /** The metadata context `base:allocation` was negotiated, so the client may request block status. */
   readonly allocation: boolean;
 }
 
 export interface Refusal {
   readonly errno: Errno;
   readonly message: string;
-  /** The first byte that the request cannot have, where that lies within its range. */
+  /** The first byte beyond the export, if the request's range crosses its end. */
   readonly at?: bigint;
 }
 
 const knownFlags =
   CMD_FLAG_FUA | CMD_FLAG_NO_HOLE | CMD_FLAG_DF | CMD_FLAG_REQ_ONE | CMD_FLAG_FAST_ZERO;
 
-/** Commands that the export must have announced, and the flag that does. */
+/** Commands that the export must offer, and the flag that offers each. */
 const announced = new Map<number, number>([
   [CMD_FLUSH, EFLAG_SEND_FLUSH],
   [CMD_TRIM, EFLAG_SEND_TRIM],
@@ -52,12 +52,12 @@ const announced = new Map<number, number>([
   [CMD_CACHE, EFLAG_SEND_CACHE],
 ]);
 
-/** Commands that the protocol lets fail at an offset. */
+/** Commands that may fail with NBD_REPLY_TYPE_ERROR_OFFSET. */
 const locatable: ReadonlySet<number> = new Set([CMD_READ, CMD_WRITE, CMD_TRIM]);
 
 /**
- * Why the request is refused, or undefined. `fits` is set if its range is known to be within the export. The order of
- * the checks decides which error the client sees: nbdkit's.
+ * Return why the request is refused, or undefined. `fits`: the range is known to be within the export. The order of the
+ * checks decides which error the client sees; it is nbdkit's.
  */
 export function refusalOf(
   request: RequestHeader,

@@ -1,4 +1,4 @@
-/** Writes replies: simple ones, and structured ones where those were negotiated. */
+/** Writes simple and structured replies. */
 import type { Extents } from "../lib/extents.ts";
 import { describeBlocks } from "./block-status.ts";
 import type { Block } from "./blocks.ts";
@@ -19,21 +19,21 @@ import {
 import type { Output } from "./output.ts";
 import type { RequestHeader } from "./request-header.ts";
 
-/** An error as the client sees it. */
+/** An error in the client's terms. */
 export interface WireFailure {
   readonly error: number;
-  /** What is wrong, for clients that take text. */
+  /** A message for clients with structured replies. */
   readonly text: string;
-  /** Where in the range of the request, if that is known. */
+  /** The offset of the error, if it is known. */
   readonly at?: bigint | undefined;
 }
 
 const encoder = new TextEncoder();
 
 export class Replies {
-  /** A client that negotiated structured replies gets them for data and errors; success alone stays simple. */
+  /** With structured replies, data and errors are sent as chunks. Success without data stays a simple reply. */
   readonly structured: boolean;
-  /** What stands in front of the data of a read. */
+  /** The size of the header of a read's reply. */
   readonly headerBytes: number;
   readonly #output: Output;
 
@@ -43,7 +43,7 @@ export class Replies {
     this.headerBytes = structured ? DATA_CHUNK_BYTES : SIMPLE_HEADER_BYTES;
   }
 
-  /** Success without data. */
+  /** Reply with success, without data. */
   done(request: RequestHeader): void {
     const output = this.#output;
     const at = output.reserve(SIMPLE_HEADER_BYTES);
@@ -62,13 +62,13 @@ export class Replies {
     output.end = at + SIMPLE_HEADER_BYTES;
   }
 
-  /** Write the header of a read's reply at `at`; the data follows it in the block. */
+  /** Write the header of a read's reply at `at`. The caller puts the data behind it. */
   dataHeader({ view }: Block, at: number, request: RequestHeader): void {
     if (this.structured) dataChunk(view, at, request, request.offset, request.count, true);
     else writeSimple(view, at, 0, request);
   }
 
-  /** What the extents say of the requested `count` bytes. False where they say nothing. */
+  /** Reply with the extents of the requested range. Returns false if there are none. */
   blockStatus(request: RequestHeader, extents: Extents, one: boolean): boolean {
     const blocks = describeBlocks(extents, request.offset, request.count, one);
     if (blocks.length === 0) return false;
@@ -89,7 +89,7 @@ export class Replies {
     if (where !== undefined) view.setBigUint64(at + 6 + message.length, where);
   }
 
-  /** The only chunk of a reply; its payload is to be written at `at`. */
+  /** Begin a reply of one chunk, and return where its payload goes. */
   #chunk(type: number, request: RequestHeader, length: number): { view: DataView; at: number } {
     const output = this.#output;
     const at = output.reserve(CHUNK_HEADER_BYTES + length);
@@ -102,7 +102,7 @@ export class Replies {
 
 export const DATA_CHUNK_BYTES = CHUNK_HEADER_BYTES + 8;
 
-/** Write what stands in front of the data of a chunk: `length` bytes at `offset` of the export. */
+/** Write the header of a chunk with data: `length` bytes at `offset` of the export. */
 export function dataChunk(
   view: DataView,
   at: number,
@@ -118,7 +118,7 @@ export function dataChunk(
 
 export const HOLE_CHUNK_BYTES = CHUNK_HEADER_BYTES + 12;
 
-/** Write a chunk for `length` zeroes at `offset` of the export. */
+/** Write a hole chunk: `length` zeroes at `offset` of the export. */
 export function holeChunk(
   view: DataView,
   at: number,
@@ -133,7 +133,7 @@ export function holeChunk(
   view.setUint32(at + CHUNK_HEADER_BYTES + 8, length);
 }
 
-/** Text as the protocol takes it: cut off where it is too long, but not within a character. */
+/** Encode text for the protocol. Cut long text, but not within a character. */
 export function textBytes(text: string): Uint8Array {
   const bytes = encoder.encode(text);
   if (bytes.length <= MAX_STRING_BYTES) return bytes;

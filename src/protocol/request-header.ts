@@ -1,8 +1,8 @@
-/** A request without its data, as the client sent it. */
+/** A client's request without its data. */
 export interface RequestHeader {
   readonly type: number;
   readonly flags: number;
-  /** The cookie is two numbers, since it is only copied. */
+  /** The cookie is only copied, so two numbers are enough. */
   readonly cookieHigh: number;
   readonly cookieLow: number;
   readonly offset: bigint;

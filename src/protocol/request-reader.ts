@@ -1,4 +1,4 @@
-/** Cuts the client's bytes into requests, checked and with their payload. Holds one request at a time. */
+/** Parses the client's bytes into requests with their payload, and checks them. Holds one request at a time. */
 import { log } from "../lib/log.ts";
 import { freeUsedUp } from "../lib/used-up.ts";
 import type { Blocks } from "./blocks.ts";
@@ -17,49 +17,49 @@ import { type Refusal, refusalOf, type Terms } from "./refusal.ts";
 
 const nothing = new Uint8Array(0);
 const noView = new DataView(new ArrayBuffer(0));
-/** A write with so much data is worth a system call for its header alone. */
+/** For a write of this size, a system call for its header alone pays off. */
 export const BULK_BYTES = 64 << 10;
 
 export class RequestReader {
-  /** A complete request waits to run; the caller that runs it clears this. */
+  /** A complete request waits. The caller that runs it clears this. */
   ready = false;
-  /** The client said goodbye, or what it sent cannot be understood: nothing more will be read. */
+  /** The client disconnected or broke the protocol. No more input is read. */
   broken = false;
 
-  // The request. The cookie is two numbers, since it is only copied.
+  // The current request. The cookie is only copied, so two numbers are enough.
   type = 0;
   flags = 0;
   cookieHigh = 0;
   cookieLow = 0;
   offset = 0n;
   count = 0;
-  /** What a WRITE writes. */
+  /** The data of a WRITE. */
   data: Uint8Array = nothing;
-  /** The request is to be answered with this. */
+  /** The reply that refuses the request. */
   refused: Refusal | undefined;
 
   readonly #terms: Terms;
   readonly #blocks: Blocks;
   readonly #logName: string;
-  /** The size as a number where that is exact, else -1. */
+  /** The export's size, if a number holds it exactly, else -1. */
   readonly #size: number;
   readonly #writable: boolean;
-  /** Chunks that came while the first one was not used up. */
+  /** Chunks that arrived before the current one was used up. */
   #chunks: Uint8Array[] = [];
   #chunk: Uint8Array = nothing;
-  /** Layers use a part of it for something that they answer later. */
+  /** Layers that answer later use a part of the chunk. */
   #lent = false;
   #view: DataView = noView;
   #at = 0;
-  /** Of the chunk, when it came: it shrinks where a layer gives the memory away. */
+  /** The chunk's length on arrival. The chunk shrinks if a layer detaches its memory. */
   #length = 0;
   readonly #header = new Uint8Array(new ArrayBuffer(REQUEST_HEADER_BYTES));
   readonly #headerView = new DataView(this.#header.buffer);
   #headerBytes = 0;
   #payload: Payload | undefined;
-  /** Bytes of a refused WRITE that are still to come. */
+  /** Bytes of a refused WRITE's payload that are still to be skipped. */
   #skip = 0;
-  /** The data of a large write was put into `room`: more such writes may follow it. */
+  /** The data of a large write was received into `room`, and more such writes may follow. */
   #bulk = false;
 
   constructor(terms: Terms, blocks: Blocks, logName: string) {
@@ -70,12 +70,12 @@ export class RequestReader {
     this.#writable = (terms.eflags & EFLAG_READ_ONLY) === 0;
   }
 
-  /** Nothing waits: neither a request nor bytes that were not looked at. */
+  /** No request waits, and all bytes are parsed. */
   get empty(): boolean {
     return !this.ready && this.#at === this.#length;
   }
 
-  /** The client stopped in the middle of a request. */
+  /** The input ended within a request. */
   get incomplete(): boolean {
     return this.#headerBytes > 0 || this.#skip > 0 || (this.#payload !== undefined && !this.ready);
   }
@@ -85,7 +85,7 @@ export class RequestReader {
     return waiting + (this.#payload?.capacity ?? 0);
   }
 
-  /** Bytes from the client. No other code uses their memory: layers get parts of it, or it is freed. */
+  /** Take a chunk from the client. The reader owns its memory: layers get parts of it, or it is freed. */
   push(chunk: Uint8Array): void {
     this.#bulk = false;
     if (this.#at < this.#length) this.#chunks.push(chunk);
@@ -101,7 +101,10 @@ export class RequestReader {
     this.ready = false;
   }
 
-  /** Whether a request is complete. If not, more bytes are needed, or it is `broken`. */
+  /**
+   * Parse until a request is complete, and return whether there is one. If not, more bytes are needed, or the reader is
+   * `broken`.
+   */
   read(): boolean {
     while (!this.broken && !this.ready) {
       if (this.#at === this.#length) {
@@ -118,12 +121,12 @@ export class RequestReader {
         this.#readHeader();
       }
     }
-    // What was used up is not kept alive by a client that is silent.
+    // Do not keep a used chunk alive while the client is silent.
     if (!this.ready && this.#length > 0 && !this.broken) this.#begin(nothing);
     return this.ready;
   }
 
-  /** Where the client's next bytes may be put instead of being pushed; undefined where that would not help. */
+  /** Where to receive the next bytes without `push`. Undefined if that would not help. */
   get room(): Uint8Array | undefined {
     if (this.ready || this.broken || this.#at < this.#length || this.#chunks.length > 0) {
       return undefined;
@@ -132,7 +135,7 @@ export class RequestReader {
     return this.#bulk ? this.#header.subarray(this.#headerBytes) : undefined;
   }
 
-  /** So many bytes were put into `room`. */
+  /** The caller has put `count` bytes into `room`. */
   fill(count: number): void {
     const payload = this.#payload;
     if (payload === undefined) {
@@ -147,9 +150,7 @@ export class RequestReader {
     }
   }
 
-  /**
-   * The request will be answered later, so its data must not change. The caller releases the returned payload then.
-   */
+  /** The layers answer this write later, so its data must not change. The caller then releases the returned payload. */
   keepPayload(): Payload | undefined {
     const payload = this.#payload;
     if (payload === undefined && this.data.length > 0) this.#lent = true;
@@ -158,7 +159,7 @@ export class RequestReader {
     return payload;
   }
 
-  /** The request was answered: its data is no longer used. */
+  /** The request was answered, so its data is no longer used. */
   releasePayload(): void {
     this.#payload?.release();
     this.#payload = undefined;
@@ -211,8 +212,8 @@ export class RequestReader {
     this.offset = view.getBigUint64(at + 16);
     this.count = count;
     this.refused = undefined;
-    // Most requests are plain reads and writes within a size that a number holds exactly. Where this
-    // sum is not exact it is far beyond such a size.
+    // Most requests are plain reads and writes, and their range is checked with numbers. A sum that is too large to be
+    // exact is far beyond the export's size.
     const end = view.getUint32(at + 16) * 0x100000000 + view.getUint32(at + 20) + count;
     const fits = count > 0 && end <= this.#size;
     const plain =
@@ -225,7 +226,7 @@ export class RequestReader {
     else this.ready = true;
   }
 
-  /** Whether the request is to be received further and answered, if only with an error. */
+  /** Whether to go on: to receive the rest of the request, and to run or refuse it. */
   #check(fits: boolean): boolean {
     const { count, type } = this;
     if (type === CMD_DISC) {

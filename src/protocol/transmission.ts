@@ -1,6 +1,6 @@
 /**
- * The transmission phase of one connection: parses requests, runs them and gathers their replies.
- * Where layers answer at once, nothing here makes a promise, a closure or a copy for a request.
+ * The transmission phase of one connection: takes requests from the input, runs as many as flow control and the thread
+ * model allow, and replies. For a request that is answered at once, nothing here makes a promise, a closure or a copy.
  */
 import type { Awaitable } from "../api/generated/methods.gen.ts";
 import { errnoText } from "../lib/errno.ts";
@@ -45,7 +45,7 @@ const shuttingDown: Refusal = {
 };
 
 export class Transmission {
-  /** Resolves when nothing is in flight and nothing more will be run. */
+  /** Resolves when no request is in flight and no more will run. */
   readonly done: Promise<void>;
   #finish: () => void = () => {};
   readonly #options: TransmissionOptions;
@@ -54,7 +54,7 @@ export class Transmission {
   readonly #gate: Gate;
   readonly #lifecycle: Lifecycle;
   readonly #mostInFlight: number;
-  /** Holds the request that is received or run. */
+  /** Holds the request that is being received or run. */
   readonly #reader: RequestReader;
   readonly #reads: Reads;
   readonly #requests: Requests;
@@ -80,7 +80,7 @@ export class Transmission {
     this.#mostInFlight = this.#gate.one
       ? 1
       : Math.min(policy.threads ?? mostInFlight, mostInFlight);
-    // Who has them run one after the other may count on their order.
+    // A client whose requests are serialized may rely on replies in request order.
     this.#output.inOrder = this.#mostInFlight === 1;
     this.#reader = new RequestReader(options.export, options.blocks, options.logName);
     const { export: chosen, output } = options;
@@ -91,35 +91,35 @@ export class Transmission {
     });
     this.#gate.onGranted = () => {
       this.#turn();
-      // A request that cannot run, because the client takes no output, must not delay others.
+      // No request may have run, if the client takes no output. Other connections must not wait for that.
       this.#gate.leave();
     };
   }
 
-  /** Bytes of memory that this connection holds for its client, but for what the layers hold. */
+  /** Bytes of memory that this connection holds for its client, without the memory of layers. */
   get heldBytes(): number {
     return this.#reader.heldBytes + this.#output.held + this.#bytesInFlight;
   }
 
-  /** Take what the client sent behind its last option. It may have left since. */
+  /** Take the input behind the handshake. The client may have left since. */
   start(chunks: readonly Uint8Array[]): void {
     for (const chunk of chunks) this.#reader.push(chunk);
     this.#proceed();
   }
 
-  /** Bytes from the client. */
+  /** Take a chunk from the client. */
   feed(chunk: Uint8Array): void {
     if (!this.#lifecycle.phase.listens) return;
     this.#reader.push(chunk);
     this.#proceed();
   }
 
-  /** Where the next bytes from the client may be put instead: they are those of a write, or what follows one. */
+  /** Where to receive the next bytes: the data of a write, or what follows a large one. */
   get room(): Uint8Array | undefined {
     return this.#lifecycle.phase.listens ? this.#reader.room : undefined;
   }
 
-  /** So many bytes were put into `room`. */
+  /** The caller has put `count` bytes into `room`. */
   filled(count: number): void {
     this.#reader.fill(count);
     if (this.#reader.ready || this.#reader.broken) this.#proceed();
@@ -131,7 +131,7 @@ export class Transmission {
     this.#proceed();
   }
 
-  /** The connection's phase has changed, or the client is half-closed. */
+  /** The connection's phase has changed, or the client has half-closed. */
   wake(): void {
     if (this.#turnScheduled) return;
     this.#turnScheduled = true;
@@ -144,7 +144,7 @@ export class Transmission {
     log.debug(`client closed input socket${where}, closing connection`, this.#options.logName);
   }
 
-  /** Parse and run as much as may be, then write what was gathered. */
+  /** Run as many requests as possible, then write the replies. */
   #proceed(): void {
     const lifecycle = this.#lifecycle;
     this.#run();
@@ -152,14 +152,14 @@ export class Transmission {
     if (this.#hasInput()) this.#hold();
     else if (lifecycle.halfClosed) this.#leave();
     else this.#release();
-    // Refusals are for clients that take them.
+    // A stopping server refuses waiting requests only while the client takes replies.
     if (lifecycle.phase.name === "stopping" && this.#inFlight === 0) {
       if (this.#output.blocked || !this.#hasInput()) lifecycle.raise("done");
     }
     if (!lifecycle.phase.listens) this.#clear();
   }
 
-  /** Whether something waits that could be run later. */
+  /** Whether input waits that may be run later. */
   #hasInput(): boolean {
     return this.#lifecycle.phase.listens && !this.#reader.empty;
   }
@@ -176,14 +176,14 @@ export class Transmission {
     this.#options.sink.resume();
   }
 
-  /** All that the client sent was run. */
+  /** Everything that the client sent has run. */
   #leave(): void {
     if (!this.#lifecycle.phase.listens) return;
     this.logLeft();
     this.#lifecycle.raise("done");
   }
 
-  /** Nothing more will be run. */
+  /** No more requests will run. */
   #clear(): void {
     this.#reader.clear();
     this.#gate.leave();
@@ -195,7 +195,7 @@ export class Transmission {
     const reader = this.#reader;
     while (lifecycle.phase.listens) {
       if (!reader.ready && !reader.read()) {
-        // As with nbdkit, a goodbye is heard once there is room for one more request.
+        // As with nbdkit, a disconnect takes effect once one more request could run.
         if (reader.broken && this.#inFlight < this.#mostInFlight) lifecycle.raise("done");
         return;
       }
@@ -206,7 +206,7 @@ export class Transmission {
     }
   }
 
-  /** Whether there is room for one more request: in the output, in flight, and in the thread model. */
+  /** Whether output, flow control and the thread model have room for one more request. */
   #mayRun(): boolean {
     const reader = this.#reader;
     const { refused } = reader;
@@ -267,7 +267,7 @@ export class Transmission {
     this.#inFlight--;
     this.#bytesInFlight -= weightOf(request);
     this.#gate.leaveLater();
-    // One write takes the replies to all requests that settle in one go.
+    // Requests that settle together are answered with one write.
     this.wake();
   }
 
@@ -285,12 +285,12 @@ export class Transmission {
 
   // ---- errors
 
-  /** A layer has thrown `error`. */
+  /** A layer has failed with `error`. */
   #failed(request: Request, error: unknown): void {
     request.drop();
-    const { errno, message, told } = failure(error);
+    const { errno, message, text } = failure(error);
     if (message !== "") log.error(message, this.#options.logName);
-    this.#refuse(request, { errno, message: told });
+    this.#refuse(request, { errno, message: text });
   }
 
   #refuse(request: RequestHeader, { errno, message, at }: Refusal): void {
@@ -302,7 +302,7 @@ export class Transmission {
   }
 }
 
-/** Memory that a request may need while it is in flight. */
+/** The memory that a request may need while it is in flight. */
 function weightOf({ count, type }: RequestHeader): number {
   if (type === CMD_READ || type === CMD_WRITE) return count;
   return type === CMD_BLOCK_STATUS ? extentsBytes : 0;

@@ -1,4 +1,4 @@
-/** The few error numbers that the protocol knows, and which of Linux's becomes which. */
+/** Converts Linux's error numbers to the few that the protocol has. */
 import { type Errno, errnos, isErrno } from "../lib/errno.ts";
 import { namedMessage } from "../lib/speaker.ts";
 import { CMD_FLAG_DF, CMD_FLAG_FAST_ZERO } from "./constants.ts";
@@ -14,7 +14,7 @@ const direct = new Map<number, number>([
   [errnos.ESHUTDOWN, errnos.ESHUTDOWN],
 ]);
 
-/** The error number in the reply to a request with these flags. Clients know EINVAL where no other fits. */
+/** The error number for the reply to a request with these flags. EINVAL stands for errors that the protocol lacks. */
 export function wireError(errno: Errno, requestFlags: number): number {
   const number = errnos[errno];
   if (number === errnos.EOPNOTSUPP && requestFlags & CMD_FLAG_FAST_ZERO) return number;
@@ -24,16 +24,16 @@ export function wireError(errno: Errno, requestFlags: number): number {
 
 export interface Failure {
   readonly errno: Errno;
-  /** What has to be logged; empty where that has been done. */
+  /** The message to log. Empty if it was logged before. */
   readonly message: string;
-  /** What the client is told. */
-  readonly told: string;
+  /** The message for the client. */
+  readonly text: string;
 }
 
-/** What a layer's failure says: the chain throws NbdError, which carries an errno, and EIO stands for all else. */
+/** Describe what a layer threw: an NbdError has an errno, everything else becomes EIO. */
 export function failure(error: unknown): Failure {
   if (typeof error !== "object" || error === null) {
-    return { errno: "EIO", message: String(error), told: String(error) };
+    return { errno: "EIO", message: String(error), text: String(error) };
   }
   const errno = "errno" in error && typeof error.errno === "string" ? error.errno : "";
   const message = "message" in error && typeof error.message === "string" ? error.message : "";
@@ -41,6 +41,6 @@ export function failure(error: unknown): Failure {
   return {
     errno: isErrno(errno) ? errno : "EIO",
     message: error instanceof Error ? namedMessage(error) : message,
-    told: message || reported,
+    text: message || reported,
   };
 }

@@ -1,17 +1,17 @@
-/** What a connection needs of the socket, pipe or streams that its client is on. */
+/** What a connection needs of its client's socket, pipe or streams. */
 import type { ConnectionInfo } from "../chain/layer.ts";
 import type { Sink } from "../protocol/output.ts";
 
 /** The client's socket. */
 export interface ClientSocket extends Sink {
-  /** The client's address and process, as far as the kernel tells. */
+  /** The client's address and process, as far as the kernel knows them. */
   readonly client: Pick<ConnectionInfo, "peer" | "peerName">;
-  /** Bytes that it took and still has to write; nothing where the kernel takes them at once. */
+  /** Bytes that the socket took and has not written. Undefined if the kernel takes them at once. */
   readonly unwritten?: number;
-  /** What has come and was not delivered yet, as much as fits: how much, or 0 where nothing is there. */
+  /** Receive input that has arrived but was not delivered, as much as fits. Returns the number of bytes, or 0. */
   receive(into: Uint8Array): number;
-  /** Close it, once what was written has left. */
+  /** Close the socket when its output has been sent. */
   end(): void;
-  /** Close it now. */
+  /** Close the socket now. */
   terminate(): void;
 }

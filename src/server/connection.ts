@@ -1,4 +1,4 @@
-/** One client, from accept to close: the thread model's locks, the handshake, transmission, and the end. */
+/** One client, from accept to close: the thread model's locks, the handshake, the transmission, and the end. */
 import type { Chain, ChainConnection } from "../chain/chain.ts";
 import { connectionInfo } from "../chain/connection-info.ts";
 import type { ConnectionInfo } from "../chain/layer.ts";
@@ -28,7 +28,7 @@ export interface Shared {
   readonly policy: ProtocolPolicy;
   readonly tls: ServerTls;
   readonly collection: IdleCollection;
-  /** No client is greeted before. */
+  /** No client is greeted before this resolves. */
   readonly ready: Promise<void>;
   /** Held for a whole connection in model serialize_connections. */
   readonly connectionLock: Lock;
@@ -36,19 +36,19 @@ export interface Shared {
   readonly requestLock: Lock;
 }
 
-/** Of nbdkit, for the log. */
+/** nbdkit's default, for the log. */
 const defaultThreads = 16;
-/** No timer waits longer, which is 24 days. */
+/** The longest timeout of a timer, 24 days. */
 const mostTimerMs = 2 ** 31 - 1;
 
-/** nbdkit starts threads for the requests of -s where they may run in parallel, and for nothing else. */
+/** With -s, nbdkit starts threads only for requests that may run in parallel. */
 function lifecycleThread({ chain, policy }: Shared): "all" | "control" {
   return chain.threadModel === "parallel" && policy.threads !== 1 ? "control" : "all";
 }
 
 export class Connection {
   readonly #socket: ClientSocket;
-  /** The same, where clients may have TLS. */
+  /** The same socket, if the server offers TLS. */
   readonly #secured: TlsTransport | undefined;
   readonly #shared: Shared;
   readonly #info: ConnectionInfo;
@@ -57,20 +57,20 @@ export class Connection {
   readonly #input: Input;
   readonly #output: Output;
   #transmission: Transmission | undefined;
-  /** The layers, while they are open. */
+  /** The connection's layers, while they are open. */
   #layers: ChainConnection | undefined;
   readonly #lifecycle: Lifecycle;
   #locked = false;
-  /** Resolves when the handshake has nothing to wait for any more: the client left or the server stops. */
+  /** Resolves when the handshake has nothing left to wait for: the client left, or the server stops. */
   readonly #handshakeEnds = Promise.withResolvers<void>();
-  /** Tells layers that the client left or will be served no more. */
+  /** Its signal tells layers that the client left or that the server stops. */
   readonly #ended = new AbortController();
   #wakeFlush: (() => void) | undefined;
-  #patience: Timer | undefined;
-  /** The server stops, and the handshake may go on for so long. */
+  #handshakeLimit: Timer | undefined;
+  /** Ends a handshake that goes on while the server stops. */
   #lingering: Timer | undefined;
 
-  /** `alone`: there is no other client, so that log lines need no number. */
+  /** `alone`: there will be no other client, so log lines need no number. */
   constructor(socket: ClientSocket, shared: Shared, id: number, alone = false) {
     this.#shared = shared;
     this.#logName = alone ? shared.chain.pluginName : `${shared.chain.pluginName}[${id}]`;
@@ -90,7 +90,7 @@ export class Connection {
       lifecycleThread: alone ? lifecycleThread(shared) : undefined,
       ownThread: () => lifecycleThread(shared) === "all",
       ended: this.#ended.signal,
-      // Not in the middle of the request that asks for it.
+      // Wait until the request that asks for it has returned.
       disconnect: (force) => queueMicrotask(() => this.#disconnect(force)),
     });
     this.#input = new Input(this.#socket, this.#lifecycle);
@@ -102,19 +102,19 @@ export class Connection {
     return (this.#transmission?.heldBytes ?? this.#output.held) + (this.#secured?.heldBytes ?? 0);
   }
 
-  /** Aborted when the client sends no more, or the server stops. */
+  /** Aborted when the client sends no more, or when the server stops. */
   get ended(): AbortSignal {
     return this.#ended.signal;
   }
 
   // ---- what the socket says
 
-  /** No other code uses the chunk's memory from then on. */
+  /** Take a chunk from the socket. The connection owns its memory. */
   data(chunk: Uint8Array): void {
     speakOf(this.#logName, this.#take, chunk);
   }
 
-  /** Made once, since `data` is called for each chunk. */
+  /** Created once, since `data` is called for each chunk. */
   readonly #take = (chunk: Uint8Array): void => {
     this.#shared.collection.active();
     if (this.#secured !== undefined) return this.#secured.data(chunk);
@@ -135,7 +135,7 @@ export class Connection {
     else this.#secured.inputEnded();
   }
 
-  /** The client sends no more. What it sent before is still to come. */
+  /** The client sends no more, but earlier bytes may not have been read. */
   left(): void {
     this.#lifecycle.raise("left");
   }
@@ -152,7 +152,7 @@ export class Connection {
     else this.#transmission.feed(chunk);
   }
 
-  /** The rest of a write's data is received where it belongs, and so are large writes behind it. */
+  /** Receive the rest of a write's data, and large writes behind it, straight into their blocks. */
   #receiveMore(transmission: Transmission): void {
     for (let left = receivedAtOnce; left > 0;) {
       const { room } = transmission;
@@ -173,9 +173,9 @@ export class Connection {
 
   #newLifecycle(): Lifecycle {
     return new Lifecycle({
-      tellGone: () => this.#ended.abort("gone"),
-      tellStopping: () => this.#ended.abort("stopping"),
-      tellDisconnected: () => this.#ended.abort("disconnected"),
+      signalGone: () => this.#ended.abort("gone"),
+      signalStopping: () => this.#ended.abort("stopping"),
+      signalDisconnected: () => this.#ended.abort("disconnected"),
       logLeft: () => this.#transmission?.logLeft(),
       linger: () => {
         this.#lingering = setTimeout(() => this.#lifecycle.raise("late"), lingerMs);
@@ -192,7 +192,7 @@ export class Connection {
     });
   }
 
-  /** Answer what is in flight, refuse what comes, and end. */
+  /** Answer requests in flight, refuse others, and end. */
   stop(): void {
     this.#lifecycle.raise("stop");
   }
@@ -202,7 +202,7 @@ export class Connection {
     await this.#layers?.flush();
   }
 
-  /** A layer asks for it: with `force` the client is dropped, else it gets answers to what it asked before. */
+  /** A layer disconnects the client: at once with `force`, otherwise after its requests in flight. */
   #disconnect(force: boolean): void {
     if (force) {
       this.#drop();
@@ -213,19 +213,18 @@ export class Connection {
   }
 
   /**
-   * End the stream at once. A TLS client is told with close_notify, where its socket takes that, so that it sees an end
-   * and not a broken connection. The kernel still delivers what was sent before, but not for ever: a client that takes
-   * nothing is cut off.
+   * End the stream at once. A TLS client gets a close_notify if the socket takes it, so that it sees an orderly end.
+   * The kernel still delivers earlier output, but a client that takes none is cut off after a while.
    */
   #drop(): void {
-    this.#secured?.farewell();
+    this.#secured?.endTls();
     this.#socket.end();
     setTimeout(() => this.#socket.terminate(), lingerMs).unref();
   }
 
   // ---- its life
 
-  /** Serve the client. Resolves when all layers are closed and the socket is given up; never rejects. */
+  /** Serve the client. Resolves when all layers and the socket are closed. Never rejects. */
   run(): Promise<void> {
     return speakOf(this.#logName, () => this.#run());
   }
@@ -242,7 +241,7 @@ export class Connection {
     if (this.#locked) this.#shared.connectionLock.release();
     this.#locked = false;
     await this.#flush();
-    clearTimeout(this.#patience);
+    clearTimeout(this.#handshakeLimit);
     clearTimeout(this.#lingering);
     this.#socket.end();
     this.#lifecycle.raise("closed");
@@ -250,7 +249,7 @@ export class Connection {
     this.#shared.collection.left();
   }
 
-  /** Wait for the connection's turn and ask the layers whether they want the client. */
+  /** Wait for the connection's turn, and call preconnect. */
   async #admit(): Promise<boolean> {
     const { chain, connectionLock, policy, ready } = this.#shared;
     await Promise.race([ready, this.#handshakeEnds.promise]);
@@ -274,7 +273,7 @@ export class Connection {
     const { oldstyle } = this.#shared.policy;
     const chosen = oldstyle ? await this.#greetOldstyle() : await this.#negotiate();
     if (chosen === undefined) return;
-    clearTimeout(this.#patience);
+    clearTimeout(this.#handshakeLimit);
     try {
       await this.#transmit(chosen);
     } finally {
@@ -282,11 +281,11 @@ export class Connection {
     }
   }
 
-  /** A client that is refused is waited for no longer either. */
+  /** The limit also applies to a client that was refused and does not leave. */
   #limitHandshake(): void {
     const { timeoutSeconds } = this.#shared.policy;
     if (timeoutSeconds === undefined) return;
-    this.#patience = setTimeout(
+    this.#handshakeLimit = setTimeout(
       () => {
         log.error(`client spent more than ${timeoutSeconds} s on the handshake`, this.#logName);
         this.#disconnect(true);
@@ -320,7 +319,7 @@ export class Connection {
     });
   }
 
-  /** What was said in clear has left; what comes next is TLS. */
+  /** Start TLS when all output in clear text has been written. */
   async #startTls(): Promise<boolean> {
     const { tls } = this.#shared;
     while (this.#output.held > 0 && this.#lifecycle.phase.listens) await this.#progress();
@@ -392,7 +391,7 @@ export class Connection {
     };
   }
 
-  /** Call into the chain as the thread model allows it outside requests. */
+  /** Call the chain outside of requests, serialized as the thread model demands. */
   #exclusively<T>(go: () => Promise<T>): Promise<T> {
     const { chain, requestLock } = this.#shared;
     const model = chain.threadModel;
@@ -400,13 +399,13 @@ export class Connection {
     return requestLock.run(go);
   }
 
-  /** No client waits for a greeting. A half-closed client may still wait for replies. */
+  /** Whether to end before the greeting. After it, a half-closed client may still wait for replies. */
   get #ends(): boolean {
     const { halfClosed, phase } = this.#lifecycle;
     return (halfClosed && this.#input.empty) || !phase.listens;
   }
 
-  /** Wait until little of what was written for the client waits to be taken. */
+  /** Wait until the client has taken most of the output. */
   async #room(): Promise<void> {
     const lifecycle = this.#lifecycle;
     while (this.#output.held > handshakeWaitingBytes && lifecycle.phase.listens) {
@@ -414,22 +413,22 @@ export class Connection {
     }
   }
 
-  /** Wait until the client took something, or is gone. */
+  /** Wait until the client takes output or is gone. */
   #progress(): Promise<void> {
     return new Promise<void>((resolve) => {
       this.#wakeFlush = resolve;
     });
   }
 
-  /** Wait until the client took what was written for it, as long as it is worth waiting. */
+  /** Wait until the client has taken all output; if the server stops, not for long. */
   async #flush(): Promise<void> {
     this.#output.flush();
     await this.#taken();
-    this.#secured?.farewell();
+    this.#secured?.endTls();
     await this.#taken();
   }
 
-  /** Bytes that the client has yet to take. */
+  /** Bytes of output that the client has not taken. */
   get #untaken(): number {
     return this.#output.held + (this.#secured?.held ?? 0) + (this.#socket.unwritten ?? 0);
   }

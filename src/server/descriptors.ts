@@ -1,10 +1,10 @@
-/** How close this process is to having no descriptor left for another client. */
+/** Tells when the process runs low on file descriptors. */
 import { openFilesLimit } from "../sys/open-files.ts";
 import { mostReservedDescriptors } from "./limits.ts";
 
 let threshold: number | undefined;
 
-/** Whether a descriptor that was just opened is among the last ones: the kernel hands out the lowest that is free. */
+/** Whether a new descriptor is among the last free ones. The kernel always returns the lowest that is free. */
 export function isAmongLast(fd: number): boolean {
   if (threshold === undefined) {
     const limit = openFilesLimit();

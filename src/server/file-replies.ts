@@ -1,15 +1,15 @@
-/** Sends what files have to a client's socket without reading it. */
+/** Sends parts of files to a client's socket through pipes, without reading them. */
 import type { FilePart, FileReply, Sink } from "../protocol/output.ts";
 import { FilePipe, isInMemory, isNonBlocking } from "../sys/file-pipe.ts";
 import { mostPipes, mostSparePipes } from "./limits.ts";
 
-/** Pipes that are empty. */
+/** Empty pipes for reuse. */
 const spare: FilePipe[] = [];
 let open = 0;
 
 const nothing = new Uint8Array(0);
 
-/** What `Sink.fileReply` is for this socket, whose bytes else go through `write`; undefined where it cannot be. */
+/** Make `Sink.fileReply` for this socket. Undefined if the socket may block. `write` sends single bytes through Bun. */
 export function fileReplies(socket: number, write: Sink["write"]): Sink["fileReply"] {
   if (!isNonBlocking(socket)) return undefined;
   return (header, part) => {
@@ -54,11 +54,11 @@ function release(pipe: FilePipe): void {
 }
 
 class PipedReply implements FileReply {
-  /** In order. Those that were emptied are gone from here. */
+  /** The pipes that are not yet empty, in order. */
   readonly #pipes: FilePipe[];
   readonly #socket: number;
   readonly #write: Sink["write"];
-  /** The next byte, where Bun was asked to write it. */
+  /** The next byte, if Bun has it to write. */
   readonly #byte = new Uint8Array(new ArrayBuffer(1));
   #offered = false;
 
@@ -89,7 +89,8 @@ class PipedReply implements FileReply {
         this.#pipes.shift();
         continue;
       }
-      // Bun reports room in a socket only after a write could not complete.
+      // Bun reports that the socket drained only after an incomplete write. So take one byte out of the pipe, and write
+      // it through Bun.
       if (pipe.take(this.#byte) !== 1) return -1;
       this.#offered = true;
     }

@@ -1,24 +1,24 @@
 /**
- * Notices clients that leave while they are held back. Bun does not look at sockets that are paused, and a request that
- * sleeps for such a client would delay others without need.
+ * Detects that a paused client has left. Bun does not poll paused sockets, and a request that sleeps on behalf of such
+ * a client would delay other clients for nothing.
  */
 import { hungUp } from "../sys/socket.ts";
 import { hangupCheckMs } from "./limits.ts";
 
 interface Watched {
   readonly fd: number;
-  /** The client has left. */
+  /** Called when the client has left. */
   left(): void;
 }
 
-/** By their sockets: the number of a descriptor that was closed soon is another's. */
+/** The watched clients, by socket, since descriptor numbers are soon reused. */
 const watched = new Map<object, Watched>();
 let timer: Timer | undefined;
 
-/** Call `left` once, if the other end of the socket sends no more before it is forgotten. */
+/** Call `left` once if the client half-closes or closes before `forgetHangup`. */
 export function watchHangup(socket: object, fd: number, left: () => void): void {
   watched.set(socket, { fd, left });
-  // Clients are held back and let go many times a second: the timer outlasts that.
+  // Clients are paused and resumed many times a second, so the timer keeps running in between.
   timer ??= setInterval(look, hangupCheckMs).unref();
 }
 

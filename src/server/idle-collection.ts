@@ -1,39 +1,42 @@
 /**
- * Gives memory back to the system after a burst. JavaScriptCore collects when something is allocated, or when a long
- * timer of its own fires: what clients of a burst needed would stay until then.
+ * Returns memory to the system after a burst. JavaScriptCore collects only when something is allocated, or when a long
+ * timer of its own fires, so the memory of a burst would stay until then.
  */
 import { log } from "../lib/log.ts";
 import { leastGrowth, memoryLookMs, mostBusyLooks, mostCollections } from "./limits.ts";
 
-/** What is asked and done, so that tests can watch it. */
+/** What the collection uses of the process; tests replace it. */
 export interface Collecting {
-  /** Bytes of memory that the process has. */
+  /** The resident memory in bytes. */
   readonly resident: () => number;
   readonly collect: () => void;
 }
 
 const real: Collecting = {
   resident: () => process.memoryUsage.rss(),
-  // Not in steps: what was collected is given to the system by this form only.
-  // Bun.gc(false) only asks for a collection, and the memory stays for another ten seconds.
+  // Only a synchronous collection returns the memory at once. Bun.gc(false) schedules one, and the memory stays for
+  // another ten seconds.
   collect: () => Bun.gc(true),
 };
 
-/** Collects once when the clients become quiet, or after some left, if others do not. A quiet server has no timer. */
+/**
+ * Collects when clients become quiet, or some time after a client left while others stay active. A quiet server has no
+ * timer.
+ */
 export class IdleCollection {
   readonly #collecting: Collecting;
   readonly #start: (tick: () => void) => Disposable;
   #timer: Disposable | undefined;
-  /** Something happened since the last look. */
+  /** Something has happened since the last look. */
   #active = false;
-  /** A client left since the last collection, or since clients were quiet. */
+  /** A client has left since the last collection, or since clients were quiet. */
   #clientLeft = false;
-  /** Looks in a row at which clients were active. */
+  /** Looks in a row that found active clients. */
   #busyLooks = 0;
   #quietLooks = 0;
   /**
-   * Bytes in use before the first client, or after the last collection. It does not rise without a collection, so that
-   * many small growths do not add up.
+   * The memory before the first client, or after the last collection. It rises only with a collection, so that many
+   * small growths add up.
    */
   #level: number | undefined;
 
@@ -42,7 +45,7 @@ export class IdleCollection {
     this.#start = start;
   }
 
-  /** A client sent or took something. */
+  /** A client has sent or taken something. */
   active(): void {
     this.#active = true;
     if (this.#timer !== undefined) return;
@@ -71,7 +74,7 @@ export class IdleCollection {
     this.#quietLooks++;
     if (this.#collect()) {
       if (this.#quietLooks < mostCollections) return;
-      // What is still there is in use.
+      // What remains is in use.
       this.#level = this.#collecting.resident();
     }
     this.#clientLeft = false;
@@ -79,7 +82,7 @@ export class IdleCollection {
     this.#timer = undefined;
   }
 
-  /** Returns whether there was something to collect. */
+  /** Collect if the memory has grown enough. Returns whether it has. */
   #collect(): boolean {
     const before = this.#collecting.resident();
     const level = this.#level ?? before;

@@ -1,4 +1,4 @@
-/** Says in words why the server cannot listen somewhere, and what to do about it. */
+/** Explains why the server cannot listen on an address, and what the user can do. */
 import { lstatSync, readFileSync } from "node:fs";
 
 import { errnoText, isErrno } from "../lib/errno.ts";
@@ -6,7 +6,7 @@ import { ConfigError } from "../lib/errors.ts";
 import { filePath } from "../lib/text-bytes.ts";
 import { messageOf } from "../lib/thrown.ts";
 
-/** What to do, by the kind of address and the name of the error, or what the resolver says. */
+/** Advice by the kind of address and the name of the error, or by the resolver's message. */
 const remedies: Readonly<Record<"tcp" | "unix" | "vsock", Readonly<Record<string, string>>>> = {
   tcp: {
     EADDRINUSE:
@@ -51,13 +51,13 @@ export function listenProblem(
   });
 }
 
-/** The name of an errno, where the error has one. */
+/** The name of the error's errno, if it has one. */
 export function codeOf(error: unknown): string {
   const code = error instanceof Error && "code" in error ? error.code : undefined;
   return typeof code === "string" ? code : "";
 }
 
-/** A Unix socket is made, and nothing may be there before. Throws an error of node:fs where that cannot be known. */
+/** Check that nothing exists at the path of a Unix socket. Throws an error of node:fs if that is unknown. */
 export function mustBeFree(path: string): void {
   const found = lstatSync(filePath(path), { throwIfNoEntry: false });
   if (found === undefined) return;
@@ -71,12 +71,12 @@ export function mustBeFree(path: string): void {
 
 function isListenedOn(path: string): boolean {
   try {
-    // Flags __SO_ACCEPTCON: the socket listens.
+    // The flag __SO_ACCEPTCON: the socket listens.
     return readFileSync("/proc/net/unix", "utf8")
       .split("\n")
       .some((line) => line.endsWith(` ${path}`) && line.split(" ")[3] === "00010000");
   } catch {
-    // No /proc.
+    // There is no /proc.
     return false;
   }
 }

@@ -1,4 +1,4 @@
-/** Takes clients from sockets that listen, and hands what they do to their connections. */
+/** Accepts clients from listening sockets, and passes events of their sockets to the connections. */
 import { closeSync } from "node:fs";
 
 import { log } from "../lib/log.ts";
@@ -17,23 +17,23 @@ import type { Listening } from "./sockets.ts";
 export type Accept = (socket: ClientSocket) => Connection;
 
 export interface Listener {
-  /** Accept no more. A Unix socket's path stays, as with nbdkit. */
+  /** Accept no more clients. As with nbdkit, the path of a Unix socket stays. */
   stop(): void;
-  /** Let clients wait in the kernel until `resume`. */
+  /** Leave new clients in the kernel's queue until `resume`. */
   pause(): void;
   resume(): void;
 }
 
-/** What happens on the sockets. */
+/** Calls that a listener makes. */
 export interface Hooks {
   readonly accept: Accept;
-  /** A client has taken one of the last descriptors. */
-  crowded(): void;
+  /** A new client has one of the last descriptors. */
+  runsLow(): void;
   /** A client's descriptor is free again. */
   left(): void;
 }
 
-/** Listeners that accept clients from `resume` on. `keepalive`: let TCP find out about those that are gone. */
+/** Create listeners, which accept clients after `resume`. `keepalive` makes TCP detect dead clients. */
 export function listenersOn(
   { kind, fds }: Listening,
   keepalive: boolean,
@@ -48,7 +48,7 @@ export function listenersOn(
   return fds.map((fd) => new SocketListener(fd, handlers(hooks, tune)));
 }
 
-/** Bun's listeners cannot be paused. But they can be closed, as long as another descriptor keeps the socket open. */
+/** Bun cannot pause a listener, but it can close one while another descriptor keeps the socket open. */
 class SocketListener implements Listener {
   readonly #handlers: Bun.SocketHandler<Connection>;
   #fd: number;
@@ -81,17 +81,17 @@ class SocketListener implements Listener {
   }
 }
 
-/** Take a socket that is connected already. */
+/** Serve a socket that is already connected. */
 export async function adoptConnected(fd: number, accept: Accept): Promise<void> {
   await Bun.connect<Connection>(
     adopting(
       fd,
-      handlers({ accept, crowded: () => {}, left: () => {} }, () => {}),
+      handlers({ accept, runsLow: () => {}, left: () => {} }, () => {}),
     ),
   );
 }
 
-/** Bun's types do not have the descriptor, which Bun takes in place of an address. */
+/** Bun accepts a descriptor in place of an address, but its types do not say so. */
 function adopting(
   fd: number,
   socket: Bun.SocketHandler<Connection>,
@@ -104,13 +104,13 @@ function adopting(
   return options as Bun.UnixSocketOptions<Connection>;
 }
 
-/** At run time sockets have it, though Bun's types do not say so. */
+/** Sockets have `fd` at run time, but Bun's types do not say so. */
 function fdOf(socket: Bun.Socket<Connection>): number {
   return "fd" in socket && typeof socket.fd === "number" ? socket.fd : -1;
 }
 
 function handlers(
-  { accept, crowded, left }: Hooks,
+  { accept, runsLow, left }: Hooks,
   tune: (socket: Bun.Socket<Connection>) => void,
 ): Bun.SocketHandler<Connection> {
   return {
@@ -136,20 +136,20 @@ function handlers(
         end: () => socket.end(),
         terminate: () => socket.terminate(),
       });
-      if (isAmongLast(fd)) crowded();
+      if (isAmongLast(fd)) runsLow();
     },
     data: (socket, chunk) => socket.data.data(chunk),
     drain: (socket) => socket.data.drained(),
     end: (socket) => socket.data.inputEnded(),
     close(socket) {
       forgetHangup(socket);
-      // Accepting it may have failed.
+      // There is no connection if `accept` threw.
       const connection: Connection | undefined = socket.data;
       connection?.gone();
       left();
     },
     error(socket, error) {
-      // Whatever throws in a handler is our fault: the connection is in no state to go on.
+      // An exception in a handler is a bug in the server, and leaves the connection in an unknown state.
       log.error(`connection: ${error.stack ?? error.message}`);
       socket.terminate();
     },

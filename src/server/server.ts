@@ -1,4 +1,4 @@
-/** Serves a chain to many clients. Command line, signals and processes are src/cli's. */
+/** Serves a chain to many clients. src/cli handles the command line, signals and processes. */
 import { closeSync } from "node:fs";
 
 import type { Chain } from "../chain/chain.ts";
@@ -21,38 +21,38 @@ import { acceptStreams } from "./streams.ts";
 import type { ServerTls } from "./tls.ts";
 
 export interface ServerOptions {
-  /** Where to listen: in all these places at once. */
+  /** The addresses to listen on, all at once. */
   readonly listen: readonly ListenTarget[];
-  /** What all sockets have in common. */
+  /** Options of all sockets. */
   readonly sockets: SocketOptions;
   readonly policy: ProtocolPolicy;
-  /** What `prepareTls` made of --tls. */
+  /** The result of `prepareTls` for --tls. */
   readonly tls: ServerTls;
   /**
-   * Called when the sockets are bound. Clients can connect then, but none is greeted before this has
-   * resolved: the place for after_fork.
+   * Called when the sockets are bound, to run after_fork. Clients can connect then, but the server greets none until
+   * this resolves.
    */
   readonly onBound?: (addresses: readonly Address[]) => Promise<void>;
 }
 
 export interface Server {
-  /** Where it listens, in the order of `listen`; with the port that the kernel chose where 0 was asked for. */
+  /** The addresses in the order of `listen`, with the real port where 0 was requested. */
   readonly addresses: readonly Address[];
-  /** Clients that are connected. */
+  /** The number of connected clients. */
   readonly connections: number;
-  /** Bytes of memory held for clients: what they sent and was not run, and replies not yet taken. */
+  /** Bytes of memory held for clients: input that has not run, and output that was not taken. */
   readonly heldBytes: number;
   /**
-   * Serve one client on two descriptors, or twice the same. Calls `left` when the client sends no more, and resolves
-   * when it is served no more.
+   * Serve one client on two descriptors, or twice the same one. Calls `left` when the client sends no more. Resolves
+   * when the connection is closed.
    */
   serveStreams(input: number, output: number, left: () => void): Promise<void>;
   /**
-   * Take no new clients, answer what is in flight, and close all connections and their layers. Idle
-   * clients are not waited for. Resolves when all is closed.
+   * Accept no more clients, answer requests in flight, and close all connections and their layers, without waiting for
+   * idle clients. Resolves when everything is closed.
    */
   stop(): Promise<void>;
-  /** Flush the layers that still answer, where they take more than one request at a time. May never resolve. */
+  /** Flush layers that still answer, if they accept several requests at a time. May never resolve. */
   flush(): Promise<void>;
 }
 
@@ -70,7 +70,7 @@ class RunningServer implements Server {
   readonly #ready = Promise.withResolvers<void>();
   #nextId = 1;
   #stopping = false;
-  /** Clients wait in the kernel. */
+  /** New clients wait in the kernel's queue. */
   #full = false;
   #saidFull = false;
 
@@ -91,13 +91,13 @@ class RunningServer implements Server {
     this.#addresses = open.map(({ address }) => address);
     const hooks: Hooks = {
       accept: (socket) => this.#accept(socket),
-      crowded: () => this.#keepOthersWaiting(),
-      left: () => this.#letOthersIn(),
+      runsLow: () => this.#pauseListeners(),
+      left: () => this.#resumeListeners(),
     };
     this.#listeners = open.flatMap((one) => listenersOn(one, sockets.keepalive, hooks));
     try {
-      // Clients wait in the kernel until then, as with nbdkit. A module's after_fork may close all that it finds open,
-      // and a client's socket that was just accepted is not known as the server's.
+      // As with nbdkit, clients wait in the kernel until then. A module's after_fork may close all descriptors it
+      // finds, and accepted sockets are not yet protected as the server's.
       await onBound?.(this.#addresses);
     } catch (error) {
       await this.stop();
@@ -144,7 +144,7 @@ class RunningServer implements Server {
     this.#stopping = true;
     for (const listener of this.#listeners) listener.stop();
     for (const connection of this.#running.keys()) connection.stop();
-    // A client that the kernel had accepted already may still turn up.
+    // A client that the kernel had already accepted may still turn up.
     while (this.#running.size > 0) await Promise.all(this.#running.values());
   }
 
@@ -153,21 +153,23 @@ class RunningServer implements Server {
     await Promise.all([...this.#running.keys()].map((connection) => connection.flushLayers()));
   }
 
-  /** Where descriptors run out, accepting would fail again and again without end. */
-  #keepOthersWaiting(): void {
+  /**
+   * Stop accepting when descriptors run low. accept(2) would keep failing with EMFILE, and Bun would retry in a loop.
+   */
+  #pauseListeners(): void {
     if (this.#full || this.#stopping) return;
     this.#full = true;
     for (const listener of this.#listeners) listener.pause();
     const message =
       `${this.connections} clients are connected, and few of the ${openFilesLimit()} descriptors that the ` +
       "system allows are left: others wait until a client leaves";
-    // Once is enough: at the limit each client that leaves makes room for one.
+    // Once is enough: at the limit, each client that leaves makes room for one.
     if (this.#saidFull) log.debug(message);
     else log.error(message);
     this.#saidFull = true;
   }
 
-  #letOthersIn(): void {
+  #resumeListeners(): void {
     if (!this.#full || this.#stopping) return;
     this.#full = false;
     this.#resume();
@@ -182,7 +184,7 @@ class RunningServer implements Server {
   }
 }
 
-/** Open all or none. */
+/** Open all listeners or none. */
 function openAll(targets: readonly ListenTarget[], options: SocketOptions): readonly Listening[] {
   const open: Listening[] = [];
   try {

@@ -1,4 +1,4 @@
-/** Makes the sockets that clients connect to, on Unix paths, TCP addresses and AF_VSOCK ports. */
+/** Creates the sockets that clients connect to: Unix paths, TCP addresses and AF_VSOCK ports. */
 import { closeSync } from "node:fs";
 
 import { ConfigError } from "../lib/errors.ts";
@@ -20,38 +20,38 @@ import {
 import { mostPortChoices } from "./limits.ts";
 import { codeOf, listenProblem, mustBeFree } from "./listen-problem.ts";
 
-/** Where to listen. A port of 0 lets the kernel choose. `fd` is a socket that listens already. */
+/** An address to listen on. With port 0 the kernel chooses one. `fd` is a socket that already listens. */
 export type ListenTarget =
   | { readonly unix: string }
   | { readonly port: number; readonly address?: string }
   | { readonly vsock: number }
   | { readonly fd: number };
 
-/** Where a server listens. */
+/** The address that a server listens on. */
 export type Address =
   | { readonly unix: string }
   | { readonly port: number; readonly address?: string }
   | { readonly vsock: number };
 
 export interface SocketOptions {
-  /** -4 and -6: the only kind of IP addresses. */
+  /** -4 and -6: use only this family of IP addresses. */
   readonly ipFamily: IpFamily | undefined;
   readonly selinuxLabel: string | undefined;
-  /** Let TCP find out about clients that are gone. */
+  /** Make TCP detect dead clients. */
   readonly keepalive: boolean;
 }
 
-/** The sockets of one target: TCP has one for each address. */
+/** The sockets of one target. TCP has one for each address of the name. */
 export interface Listening {
   readonly address: Address;
   readonly kind: "other" | "tcp" | "unix";
   readonly fds: readonly number[];
 }
 
-/** sun_path has 108 bytes, the last of them zero. */
+/** sun_path has 108 bytes, and the last one is zero. */
 const maxPathBytes = 107;
 const mostVsockPort = 0xffffffff;
-/** Reasons to do without one of several addresses. */
+/** Errors for which one of several addresses is skipped. */
 const skippable = new Set(["EADDRINUSE", "EAFNOSUPPORT", "EADDRNOTAVAIL"]);
 
 /** Bind and listen. Throws ConfigError. */
@@ -95,7 +95,7 @@ function openUnix(path: string): Listening {
 
 function openVsock(wanted: number): Listening {
   try {
-    // The kernel chooses where all bits are set.
+    // The kernel chooses a port if all bits are set.
     const fd = listenOn(vsockAddress(wanted === 0 ? mostVsockPort : wanted));
     const bound = boundTo(fd);
     const vsock = bound.kind === "vsock" ? bound.port : wanted;
@@ -125,7 +125,7 @@ function openTcp(target: TcpTarget, family: IpFamily | undefined): Listening {
   }
 }
 
-/** All addresses share one port, even if the kernel chooses it. `failure` is the first one. */
+/** Bind all addresses to one port, even if the kernel chooses it. `failure` is the first error. */
 function bindAll(
   addresses: readonly SocketAddress[],
   wanted: number,

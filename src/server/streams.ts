@@ -1,4 +1,4 @@
-/** One client on descriptors that are there already: a socket, or pipes and files, as stdin and stdout may be. */
+/** Serves one client on existing descriptors: a socket, or pipes and files such as stdin and stdout. */
 import { close, fstatSync, read, write } from "node:fs";
 
 import { ownDescriptor } from "../sys/own-descriptors.ts";
@@ -10,7 +10,7 @@ import { forgetHangup, watchHangup } from "./hangups.ts";
 import { streamChunkBytes } from "./limits.ts";
 import { type Accept, adoptConnected } from "./listener.ts";
 
-/** Serve the client that writes to `input` and reads from `output`. Both are closed in the end. */
+/** Serve the client that writes to `input` and reads from `output`. Closes both at the end. */
 export async function acceptStreams(input: number, output: number, accept: Accept): Promise<void> {
   const [from, to] = [fstatSync(input), fstatSync(output)];
   if (from.isSocket() && from.ino === to.ino && from.dev === to.dev) {
@@ -22,8 +22,8 @@ export async function acceptStreams(input: number, output: number, accept: Accep
 }
 
 /**
- * Reads and writes run on Bun's threads, one of each at a time, since a pipe cannot be asked to take what it has
- * room for without changing it for all its users.
+ * Reads and writes run on Bun's threads, one of each at a time. To write only what a pipe has room for, the pipe would
+ * have to be non-blocking, for all processes that share it.
  */
 class Streams implements ClientSocket {
   readonly client: ClientSocket["client"];
@@ -32,7 +32,7 @@ class Streams implements ClientSocket {
   #connection: Connection | undefined;
   #paused = false;
   #reading = false;
-  /** What is being written: the process must not end before. */
+  /** Bytes that are being written. The process must not end before. */
   unwritten = 0;
   #ending = false;
   #over = false;
@@ -63,17 +63,17 @@ class Streams implements ClientSocket {
     this.#read();
   }
 
-  /** A read is under way already, or nothing is wanted. */
+  /** A read is already running, or input is paused. */
   receive(): number {
     return 0;
   }
 
-  /** Takes everything, or nothing while it still writes. */
+  /** Takes all bytes, or none while a write is running. */
   write(bytes: Uint8Array, start: number, length: number): number {
     if (this.#over) return -1;
     if (this.unwritten > 0) return 0;
     this.unwritten = length;
-    // The caller uses its memory again.
+    // The caller reuses its memory.
     void this.#writeAll(bytes.slice(start, start + length));
     return length;
   }
@@ -98,7 +98,7 @@ class Streams implements ClientSocket {
         this.#connection?.inputEnded();
         return;
       }
-      // Not the whole buffer for a few bytes that wait.
+      // Copy a few bytes, so that they do not keep the whole buffer alive.
       this.#connection?.data(
         count < streamChunkBytes / 2 ? buffer.slice(0, count) : buffer.subarray(0, count),
       );
@@ -112,7 +112,7 @@ class Streams implements ClientSocket {
         at += await written(this.#output, bytes, at);
       }
     } catch {
-      // There is no reader any more.
+      // The reader is gone.
       this.#finish();
     }
     this.unwritten = 0;
@@ -124,7 +124,7 @@ class Streams implements ClientSocket {
     if (this.#over) return;
     this.#over = true;
     forgetHangup(this);
-    // A read that still waits for the client ends with the process.
+    // A read that still waits for input ends with the process.
     close(this.#input);
     close(this.#output);
     this.#connection?.gone();

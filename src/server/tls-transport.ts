@@ -1,4 +1,4 @@
-/** A client's socket, with TLS on it from the moment the client has asked for that. */
+/** A client's socket, which switches to TLS when the client requests it. */
 import { log } from "../lib/log.ts";
 import type { Lifecycle } from "../protocol/lifecycle.ts";
 import { failure } from "../protocol/wire-error.ts";
@@ -12,30 +12,33 @@ import {
   tlsReceivedAtOnce,
 } from "./limits.ts";
 
-/** What happens on the connection, in clear. */
+/** Gets the events of the connection, and its input in clear text. */
 export interface Receiver {
   received(chunk: Uint8Array): void;
-  /** Where the next bytes may be put instead. */
+  /** Where to put the next bytes instead of calling `received`. */
   room(): Uint8Array | undefined;
-  /** So many bytes were put there. */
+  /** `count` bytes were put into `room`. */
   filled(count: number): void;
-  /** More is taken for the client again. */
+  /** The client's socket takes output again. */
   drained(): void;
 }
 
-/** Makes sessions, whose handshake a client has so much time for. */
+/** Creates sessions, and limits the time of their handshake. */
 export interface TlsOffer {
   readonly handshakeMs: number;
   newSession(emit: Emit, logName: string): TlsTalk;
 }
 
 const nothing = new Uint8Array(0);
-/** Where what has no other place is decrypted to, for a moment. */
+/** Temporary memory for decrypted data that has no `room`. */
 const scratch = new Uint8Array(new ArrayBuffer(64 << 10));
-/** Where it is received while the data of a write is still to come. */
+/** Memory for encrypted input while the data of a write is incomplete. */
 const incoming = new Uint8Array(new ArrayBuffer(256 << 10));
 
-/** Of the TLS session: "half-closed" after the client's close_notify or the end of its stream, "closed" after ours. */
+/**
+ * The state of the TLS session: "half-closed" after the client's close_notify or the end of its stream, "closed" after
+ * the server's close_notify.
+ */
 type State = "plain" | "handshake" | "secure" | "half-closed" | "closed";
 
 export class TlsTransport implements ClientSocket, Disposable {
@@ -46,7 +49,7 @@ export class TlsTransport implements ClientSocket, Disposable {
   readonly #logName: string;
   #session: TlsTalk | undefined;
   #state: State = "plain";
-  /** Encrypted, and not taken by the kernel. */
+  /** Encrypted output that the kernel has not taken. */
   #pending: Uint8Array = nothing;
   #handshakeBytes = 0;
   #settle: (secure: boolean) => void = () => {};
@@ -60,36 +63,36 @@ export class TlsTransport implements ClientSocket, Disposable {
   }
 
   /**
-   * Begin the handshake. What came from the client and was not taken is the first part of it: commands in clear are
-   * none. Resolves to whether all that follows is secure; if not, the client is lost. Never rejects.
+   * Begin the handshake. `arrived` is its first input, since the client must not send commands in clear text any more.
+   * Resolves to whether the connection is secure; if not, it is lost. Never rejects.
    */
   async start(offer: TlsOffer, arrived: readonly Uint8Array[]): Promise<boolean> {
     if (this.#state !== "plain") return false;
     log.debug("starting TLS handshake", this.#logName);
     const settled = Promise.withResolvers<boolean>();
     this.#settle = settled.resolve;
-    const patience = setTimeout(() => {
+    const limit = setTimeout(() => {
       this.#fail(`client spent more than ${offer.handshakeMs / 1000} s on the TLS handshake`);
     }, offer.handshakeMs);
     try {
       this.#session = offer.newSession(this.#emit, this.#logName);
       this.#state = "handshake";
-      this.#shake(this.#session, Buffer.concat(arrived));
+      this.#handshake(this.#session, Buffer.concat(arrived));
       return await settled.promise;
     } catch (error) {
       this.#fail(failure(error).message);
       return false;
     } finally {
-      clearTimeout(patience);
+      clearTimeout(limit);
     }
   }
 
-  /** The names in the client's certificate, if it showed one. */
+  /** The names in the client's certificate, if it sent one. */
   names(): TlsNames | undefined {
     return this.#session?.names();
   }
 
-  /** Bytes that were written and not taken. */
+  /** Bytes of encrypted output that the kernel has not taken. */
   get held(): number {
     return this.#writes ? this.#pending.length : 0;
   }
@@ -98,7 +101,7 @@ export class TlsTransport implements ClientSocket, Disposable {
     return this.#socket.unwritten ?? 0;
   }
 
-  /** Bytes of memory that it holds for its client. */
+  /** Bytes of memory that the transport holds for its client. */
   get heldBytes(): number {
     return this.#pending.buffer.byteLength + (this.#session?.unread ?? 0);
   }
@@ -114,8 +117,8 @@ export class TlsTransport implements ClientSocket, Disposable {
     if (this.#state === "plain" || session === undefined) {
       this.#receiver.received(chunk);
     } else if (this.#state === "handshake") {
-      if (this.#lifecycle.phase.listens) this.#shake(session, chunk);
-    } else if (this.#hears) {
+      if (this.#lifecycle.phase.listens) this.#handshake(session, chunk);
+    } else if (this.#takesInput) {
       session.push(chunk, true);
       this.#deliver(session);
     }
@@ -130,17 +133,17 @@ export class TlsTransport implements ClientSocket, Disposable {
     if (this.#pending.length === 0) this.#receiver.drained();
   }
 
-  /** The socket delivers no more; with TLS that is not for the network to say. */
+  /** The socket delivers no more. With TLS, the session reports the end, behind all data that has arrived. */
   inputEnded(): void {
     const session = this.#session;
     session?.endInput();
-    this.#failIfShaking();
+    this.#failIfHandshaking();
     if (session === undefined || this.#state === "handshake") this.#lifecycle.raise("halfClosed");
     else this.#deliver(session);
   }
 
   gone(): void {
-    this.#failIfShaking();
+    this.#failIfHandshaking();
     this.#lifecycle.raise("closed");
   }
 
@@ -174,8 +177,8 @@ export class TlsTransport implements ClientSocket, Disposable {
     this.#socket.resume();
   }
 
-  /** Tell the client that all was said: what cuts the connection short looks different to it. */
-  farewell(): void {
+  /** Send a close_notify, so that the client can tell an orderly end from a broken connection. */
+  endTls(): void {
     if (this.#session === undefined || !this.#writes) return;
     if (this.#state !== "secure" && this.#state !== "half-closed") return;
     this.#state = "closed";
@@ -209,20 +212,20 @@ export class TlsTransport implements ClientSocket, Disposable {
       return false;
     }
     const rest = this.#send(bytes);
-    // Little is not worth to hold that much memory for a client which takes nothing.
+    // A small rest is copied, so that a client that takes no output does not hold a large buffer.
     const isMuch = rest.length >= tlsKeptFromBytes;
     this.#pending = isMuch ? rest : rest.slice();
     return isMuch;
   };
 
-  /** What the kernel does not take. */
+  /** Returns what the kernel did not take. */
   #send(bytes: Uint8Array): Uint8Array {
     const taken = this.#socket.write(bytes, 0, bytes.length);
     if (taken < 0) this.#lifecycle.raise("lost");
     return taken < 0 || taken === bytes.length ? nothing : bytes.subarray(taken);
   }
 
-  #shake(session: TlsTalk, chunk: Uint8Array): void {
+  #handshake(session: TlsTalk, chunk: Uint8Array): void {
     this.#handshakeBytes += chunk.length;
     session.push(chunk, true);
     try {
@@ -246,19 +249,19 @@ export class TlsTransport implements ClientSocket, Disposable {
     this.#deliver(session);
   }
 
-  /** A handshake that fails: the client is let go. */
+  /** The handshake has failed: end the connection. */
   #fail(message: string): void {
     if (!this.#lifecycle.phase.listens) return;
     log.error(message, this.#logName);
     this.#lifecycle.raise("done");
   }
 
-  #failIfShaking(): void {
+  #failIfHandshaking(): void {
     if (this.#state === "handshake") this.#fail("client left in the middle of the TLS handshake");
   }
 
-  /** What comes is from the client, which is true of nothing behind its close_notify. */
-  get #hears(): boolean {
+  /** Whether input still counts: data after the client's close_notify is not from the client. */
+  get #takesInput(): boolean {
     return this.#state === "secure" && this.#writes;
   }
 
@@ -267,10 +270,10 @@ export class TlsTransport implements ClientSocket, Disposable {
     this.#lifecycle.raise("halfClosed");
   }
 
-  /** Pass on decrypted data. The chunk that brought it was requested, so there is no check whether to continue. */
+  /** Pass on decrypted data. Its chunk has been accepted, so there is no check for pausing in between. */
   #deliver(session: TlsTalk): void {
     let left = tlsReceivedAtOnce;
-    while (this.#hears) {
+    while (this.#takesInput) {
       const room = this.#receiver.room();
       let count;
       try {
@@ -292,7 +295,7 @@ export class TlsTransport implements ClientSocket, Disposable {
     }
   }
 
-  /** What came is not what the client sent, or not all of it. */
+  /** The input was changed or cut off on its way. */
   #broken(session: TlsTalk, message: string): void {
     if (session.wasCut) {
       log.debug("client left without ending TLS", this.#logName);
@@ -304,7 +307,7 @@ export class TlsTransport implements ClientSocket, Disposable {
   }
 }
 
-/** In memory that does not move, as layers want it. */
+/** Copy into memory that does not move, which layers need. */
 function copyOf(bytes: Uint8Array): Uint8Array {
   const copy = new Uint8Array(new ArrayBuffer(bytes.length));
   copy.set(bytes);

@@ -1,4 +1,4 @@
-/** Whether and how the server offers TLS: finds the files, and says what is wrong with them. nbdkit(1), "TLS". */
+/** Decides whether and how the server offers TLS: finds the files, and explains errors in them. nbdkit(1), "TLS". */
 import { accessSync, constants, readdirSync, readFileSync, statSync } from "node:fs";
 
 import { logGnutls } from "#abi/bridge/gnutls-log";
@@ -21,24 +21,27 @@ import type { TlsOffer } from "./tls-transport.ts";
 export interface TlsOptions {
   /** `default`: on if there are certificates or keys. */
   readonly mode: "default" | "off" | "on" | "require";
-  /** The folder of the certificates, as it was given. Without it the usual ones are looked through. */
+  /** The directory of the certificates as given. Without it, the usual directories are searched. */
   readonly certificates: string | undefined;
-  /** A file of keys that clients share with the server, as it was given: it wins over certificates. */
+  /** A file of pre-shared keys as given. It takes precedence over certificates. */
   readonly psk: string | undefined;
   /** A priority string of GnuTLS. */
   readonly priority: string | undefined;
-  /** Clients have to show a certificate. */
+  /** Clients must send a certificate. */
   readonly verifyPeer: boolean;
 }
 
-/** What clients that ask for TLS get: "unsupported" where this machine cannot do it. */
+/** How the server responds to clients that request TLS. "unsupported": this machine lacks it. */
 export type ServerTls =
   | { readonly mode: "off" | "unsupported" }
   | { readonly mode: "on" | "require"; readonly offer: TlsOffer };
 
 const rootFolder = "/etc/pki/nbdkit";
 
-/** Throws ConfigError where TLS was asked for and cannot be had. A daemon leaves its folder: paths count from now. */
+/**
+ * Throws ConfigError if TLS is requested and not available. Resolves relative paths now, since a daemon leaves its
+ * directory.
+ */
 export function prepareTls(options: TlsOptions): ServerTls {
   const { mode } = options;
   if (mode === "off") return { mode: "off" };
@@ -54,12 +57,12 @@ export function prepareTls(options: TlsOptions): ServerTls {
   return { mode: mode === "require" ? "require" : "on", offer };
 }
 
-/** Let GnuTLS tell what it does, if -D nbdkit.tls.log asks for it. */
+/** With -D nbdkit.tls.log, let GnuTLS log what it does. */
 export function logTls(tls: ServerTls): void {
   if (log.verbose && log.tlsLevel > 0 && "offer" in tls) logGnutls(log.tlsLevel);
 }
 
-/** Whether this machine can do TLS at all. */
+/** Whether this machine supports TLS. */
 export function canTls(): boolean {
   return whyNoTls() === undefined;
 }
@@ -105,7 +108,7 @@ const authority = "ca-cert.pem";
 type Pair = readonly [certificate: string, key: string];
 const mainPair: Pair = ["server-cert.pem", "server-key.pem"];
 
-/** The names of the server's certificates and their keys: server-cert.pem, then server-cert-0.pem and so on. */
+/** The files of the server's certificates and keys: server-cert.pem, then server-cert-0.pem and so on. */
 function pairsIn(folder: string): readonly Pair[] {
   const names = new Set(namesIn(folder));
   const numbered = [...names]
@@ -120,12 +123,12 @@ function namesIn(folder: string): readonly string[] {
   try {
     return readdirSync(filePath(folder), "utf8");
   } catch {
-    // Reading one of the files says why.
+    // Reading the file will report the error.
     return [];
   }
 }
 
-/** The first folder that has all the files that are needed. */
+/** The first directory that has all required files. */
 function findCertificates({ certificates }: TlsOptions): Folder | Missing {
   const folders = certificates === undefined ? usualFolders() : [absolutePath(certificates)];
   const problems: string[] = [];
@@ -183,7 +186,7 @@ function fileOf(path: string): { readonly path: string; readonly bytes: Uint8Arr
   }
 }
 
-/** The file is read again for each client: an invalid line is logged, but does not lock out other users. */
+/** The file is read again for each client. An invalid line is logged, but does not affect other users. */
 function loadKeys(path: string, { priority }: TlsOptions): TlsCredentials {
   const text = Buffer.from(fileOf(path).bytes).toString("latin1");
   for (const [index, line] of text.split("\n").entries()) {
