@@ -1,4 +1,4 @@
-/** Cutting extents into blocks, with the limits of 32 bits on both sides. */
+/** Conversion of extents to blocks, with the limits of 32 bits on both sides. */
 import { describe, expect, test } from "bun:test";
 
 import { Extents } from "../lib/extents.ts";
@@ -25,7 +25,7 @@ function blocks(
 }
 
 describe("blocks", () => {
-  test("are those that begin within the request; the last may reach further", () => {
+  test("begin within the requested range; the last one may end later", () => {
     const parts = [
       [100n, 0],
       [100n, 3],
@@ -40,7 +40,7 @@ describe("blocks", () => {
     expect(blocks(parts, 201, false, 7n)).toHaveLength(3);
   });
 
-  test("are one, within the request, where one is asked for", () => {
+  test("are one block within the requested range with REQ_ONE", () => {
     expect(blocks([[100n, 3]], 50, true)).toEqual([[50, 3]]);
     expect(blocks([[100n, 3]], 150, true)).toEqual([[100, 3]]);
     expect(blocks([[8n * GiB, 2]], most, true)).toEqual([[most, 2]]);
@@ -48,7 +48,7 @@ describe("blocks", () => {
     expect(blocks([[BigInt(longest) + 1n, 2]], most, true)).toEqual([[longest + 1, 2]]);
   });
 
-  test("have no bits but those of base:allocation, and neighbours that look the same are one", () => {
+  test("have only the bits of base:allocation, and equal neighbours are merged", () => {
     expect(
       blocks(
         [
@@ -64,7 +64,7 @@ describe("blocks", () => {
     ]);
   });
 
-  test("longer than 4 GiB less 64 KiB are cut at a round length, and nothing follows them", () => {
+  test("longer than 4 GiB minus 64 KiB are cut at a round length, and end the list", () => {
     const parts = (length: bigint) =>
       [
         [length, 0],
@@ -80,7 +80,7 @@ describe("blocks", () => {
     }
   });
 
-  test("that would be too long together stay apart", () => {
+  test("are not merged if they would be too long", () => {
     expect(
       blocks(
         [
@@ -107,7 +107,7 @@ describe("blocks", () => {
     ]);
   });
 
-  test("are none where nothing is known of the first byte", () => {
+  test("are none if no extent covers the first byte", () => {
     expect(blocks([], 10)).toEqual([]);
     expect(blocks([], 10, true)).toEqual([]);
   });

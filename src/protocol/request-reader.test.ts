@@ -1,4 +1,4 @@
-/** Requests put together of what is delivered and of what is put into `room`, in pieces of any size. */
+/** Requests from bytes that are pushed or put into `room`, in pieces of any size. */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 
 import { bytes, request, type RequestFields } from "#test/client";
@@ -20,14 +20,14 @@ afterEach(() => {
   logged[Symbol.dispose]();
 });
 
-/** What a client has sent. Part of it is delivered, the rest waits to be fetched. */
+/** What a client has sent: one part is pushed, the rest waits to be received. */
 class Wire {
   readonly sent: Uint8Array;
-  /** What was taken already. */
+  /** The bytes that were taken. */
   at = 0;
-  /** So far the client has come. */
+  /** The bytes that the client has sent so far. */
   arrived = 0;
-  /** The most that one call gets. */
+  /** The most bytes that one call receives. */
   most = Infinity;
   calls = 0;
 
@@ -54,7 +54,7 @@ function reader(eflags = EFLAG_HAS_FLAGS): RequestReader {
   return new RequestReader(terms, new Blocks(), "test");
 }
 
-/** As transmission and connection do it. Without a wire there is only what is delivered. */
+/** Feed the reader as transmission and connection do. Without a wire, all bytes are pushed. */
 function drive(it: RequestReader, wire: Wire | undefined, seen: (it: RequestReader) => void): void {
   for (;;) {
     if (it.read()) {
@@ -76,7 +76,7 @@ function told(it: RequestReader): string {
   return `${type} ${cookieLow} ${offset}+${count} ${data.length}:${hash} ${refused?.errno ?? ""}`;
 }
 
-/** Numbers that look random and are the same in each run. */
+/** Pseudorandom numbers, the same in each run. */
 function numbers(seed: number): (below: number) => number {
   let state = seed;
   return (below) => {
@@ -102,7 +102,7 @@ function conversation(next: (below: number) => number): Uint8Array {
     else {
       const length = kind === 2 ? 1 + next(9000) : BULK_BYTES + next(4) * next(100_000);
       const payload = filled(length, next);
-      // Some reach beyond the end.
+      // Some ranges cross the end.
       requests.push({ type: CMD_WRITE, cookie, offset: kind === 3 ? size : offset, payload });
     }
   }
@@ -111,7 +111,7 @@ function conversation(next: (below: number) => number): Uint8Array {
 
 describe("bytes in `room`", () => {
   test.each([1, 2, 3, 4, 5, 6, 7, 8])(
-    "make the same requests as those that are delivered, cut at any place (%d)",
+    "give the same requests as pushed bytes, cut anywhere (%d)",
     (seed) => {
       const next = numbers(seed);
       const sent = conversation(next);
@@ -126,7 +126,7 @@ describe("bytes in `room`", () => {
       while (!mixed.broken) {
         wire.arrived = Math.min(wire.arrived + 1 + next(400_000), sent.length);
         wire.most = next(3) === 0 ? 1 + next(50) : Infinity;
-        // What is delivered comes before what can be fetched.
+        // Pushed bytes come before those that can be received.
         mixed.push(wire.take(1 + next(next(2) === 0 ? 40 : 300_000)));
         drive(mixed, wire, (it) => found.push(told(it)));
       }
@@ -135,7 +135,7 @@ describe("bytes in `room`", () => {
     },
   );
 
-  test("are the rest of a large write, and the large writes after it", () => {
+  test("hold the rest of a large write, and the large writes after it", () => {
     const payload = filled(BULK_BYTES, numbers(1));
     const sent = bytes(
       ...[1n, 2n, 3n].map((cookie) => request({ type: CMD_WRITE, cookie, payload })),
@@ -153,7 +153,7 @@ describe("bytes in `room`", () => {
     expect(wire.at).toBe(sent.length);
   });
 
-  test("do not begin with a write that is not large", () => {
+  test("do not begin with a small write", () => {
     const small = request({ type: CMD_WRITE, payload: new Uint8Array(BULK_BYTES - 1) });
     const wire = new Wire(bytes(small, small));
     wire.arrived = wire.sent.length;
@@ -163,7 +163,7 @@ describe("bytes in `room`", () => {
     expect(wire.at).toBe(small.length);
   });
 
-  test("end with the large writes: what follows is delivered", () => {
+  test("end with the large writes: later bytes are pushed", () => {
     const large = request({ type: CMD_WRITE, payload: new Uint8Array(BULK_BYTES) });
     const read = request({ type: CMD_READ, count: 512 });
     const wire = new Wire(bytes(large, read, read, read));
@@ -172,14 +172,14 @@ describe("bytes in `room`", () => {
     it.push(wire.take(100));
     const types: number[] = [];
     drive(it, wire, ({ type }) => types.push(type));
-    // The first read was found where another write was looked for.
+    // A read arrived where the next write was expected.
     expect(types).toEqual([CMD_WRITE, CMD_READ]);
     it.push(wire.take(56));
     drive(it, wire, ({ type }) => types.push(type));
     expect(types).toEqual([CMD_WRITE, CMD_READ, CMD_READ, CMD_READ]);
   });
 
-  test("find memory no sooner than the client fills it", () => {
+  test("take memory only as the client fills it", () => {
     const count = 32 * MiB;
     const wire = new Wire(request({ type: CMD_WRITE, count, payload: new Uint8Array(2 * MiB) }));
     const it = reader();
@@ -192,7 +192,7 @@ describe("bytes in `room`", () => {
     expect(wire.at).toBeGreaterThan(MiB);
   });
 
-  test("of a write that the export does not allow are skipped as they are delivered", () => {
+  test("of a refused write are skipped as pushed ones are", () => {
     const large = request({ type: CMD_WRITE, payload: new Uint8Array(2 * BULK_BYTES) });
     const wire = new Wire(bytes(large, request({ type: 3 })));
     wire.arrived = wire.sent.length;
@@ -207,12 +207,12 @@ describe("bytes in `room`", () => {
   });
 });
 
-describe("memory that was delivered", () => {
+describe("memory of pushed chunks", () => {
   const payload = new Uint8Array(20_000).fill(1);
   const chunkOf = (count: number) =>
     bytes(...Array.from({ length: count }, () => request({ type: CMD_WRITE, payload }))).slice();
 
-  test("is given back when all writes in it were answered", () => {
+  test("is freed when all writes in it were answered", () => {
     const it = reader();
     const chunk = chunkOf(3);
     it.push(chunk);
@@ -220,7 +220,7 @@ describe("memory that was delivered", () => {
     expect(chunk).toHaveLength(0);
   });
 
-  test("is kept as long as a write in it waits, though more has come", () => {
+  test("is kept while a write in it waits, though more chunks arrive", () => {
     const it = reader();
     it.push(chunkOf(1));
     expect(it.read()).toBe(true);
@@ -234,7 +234,7 @@ describe("memory that was delivered", () => {
     expect(seen).toBe(5);
   });
 
-  test("is left to those who answer later", () => {
+  test("is left to layers that answer later", () => {
     const it = reader();
     const chunk = chunkOf(3);
     it.push(chunk);

@@ -1,4 +1,4 @@
-/** When memory is collected, by a clock and a memory of the test's. */
+/** When memory is collected, with a clock and a memory of the tests' own. */
 import { expect, test } from "bun:test";
 
 import { IdleCollection } from "./idle-collection.ts";
@@ -31,7 +31,7 @@ function fixture() {
   return { state, collection, tick: () => look?.() };
 }
 
-test("collects once clients are quiet, and then has no timer", () => {
+test("collects when clients become quiet, then stops its timer", () => {
   const { collection, state, tick } = fixture();
   collection.active();
   state.resident = 1000;
@@ -43,7 +43,7 @@ test("collects once clients are quiet, and then has no timer", () => {
   expect(state).toMatchObject({ collections: 1, timers: 0 });
 });
 
-test("does nothing where little was allocated", () => {
+test("does nothing if little was allocated", () => {
   const { collection, state, tick } = fixture();
   collection.active();
   state.resident = 57;
@@ -52,7 +52,7 @@ test("does nothing where little was allocated", () => {
   expect(state).toMatchObject({ collections: 0, timers: 0 });
 });
 
-test("small growths of many bursts do not add up", () => {
+test("adds up the small growths of many bursts", () => {
   const { collection, state, tick } = fixture();
   for (let burst = 1; burst <= 10; burst++) {
     collection.active();
@@ -63,19 +63,19 @@ test("small growths of many bursts do not add up", () => {
   expect(state.collections).toBe(5);
 });
 
-test("tries again where something was missed, but not for ever", () => {
+test("collects again if something was missed, but not for ever", () => {
   const { collection, state, tick } = fixture();
   collection.active();
   state.resident = state.inUse = 1000;
   for (let i = 0; i < 10; i++) tick();
   expect(state).toMatchObject({ collections: 3, timers: 0 });
-  // What is in use now is not looked for again.
+  // The memory that is still in use is not counted as growth again.
   collection.active();
   for (let i = 0; i < 10; i++) tick();
   expect(state.collections).toBe(3);
 });
 
-test("collects beside busy clients only after another has left", () => {
+test("collects beside busy clients only after another client left", () => {
   const { collection, state, tick } = fixture();
   collection.active();
   state.resident = 1000;

@@ -1,4 +1,7 @@
-/** Metadata contexts and block status on the wire: every rule of negotiation, and what a plugin's extents become. */
+/**
+ * Metadata contexts and block status on the wire: each rule of their negotiation, and the replies for a plugin's
+ * extents.
+ */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 
 import { bytes, chunkError, infoPayload, metaPayload, type NbdClient } from "#test/client";
@@ -21,7 +24,7 @@ afterEach(() => {
 
 const types = (replies: readonly { readonly type: number }[]) => replies.map(({ type }) => type);
 
-/** A client that said hello. */
+/** A client that has sent its flags. */
 async function greeted(it: { connect(): Promise<NbdClient> }): Promise<NbdClient> {
   const client = await it.connect();
   await client.hello();
@@ -34,17 +37,17 @@ describe("LIST_META_CONTEXT", () => {
     { queries: ["base:"] },
     { queries: [base] },
     { queries: ["x:", "base:", base, base] },
-  ])("tells of base:allocation once for $queries", async ({ queries }) => {
+  ])("lists base:allocation once for $queries", async ({ queries }) => {
     await using it = await running();
     const client = await greeted(it);
-    // Structured replies are not needed for it.
+    // Listing needs no structured replies.
     const replies = await client.option(LIST, metaPayload("any", queries));
     expect(types(replies)).toEqual([META, ACK]);
     expect(replies[0]?.data).toEqual(bytes(0, base));
   });
 
   test.each(["", "base", "base:x", "BASE:allocation", "qemu:dirty-bitmap:x", "x".repeat(4096)])(
-    "knows nothing of %s",
+    "lists nothing for %s",
     async (query) => {
       await using it = await running();
       const client = await greeted(it);
@@ -73,7 +76,7 @@ describe("SET_META_CONTEXT", () => {
     expect(replies[0]?.data).toEqual(bytes(1, base));
   });
 
-  test("takes contexts by their whole names only, and each once", async () => {
+  test("matches whole names only, and chooses each context once", async () => {
     await using it = await running();
     const client = await greeted(it);
     await client.option(STRUCTURED);
@@ -103,7 +106,7 @@ describe("SET_META_CONTEXT", () => {
   }
   const set = [SET, metaPayload("", [base])] as const;
 
-  test("holds until the next one, whether that succeeds or fails", async () => {
+  test("holds until the next SET, whether that succeeds or fails", async () => {
     expect(await chosen([set])).toBe(true);
     expect(await chosen([set, set])).toBe(true);
     expect(await chosen([set, [SET, metaPayload("", [])]])).toBe(false);
@@ -117,18 +120,18 @@ describe("SET_META_CONTEXT", () => {
     expect(await chosen([set, [3, new Uint8Array(0)]])).toBe(true);
   });
 
-  test("holds for the export that was named, and no other", async () => {
+  test("holds only for the export that it named", async () => {
     const named = [SET, metaPayload("näme", [base])] as const;
     expect(await chosen([named], "näme")).toBe(true);
     expect(await chosen([named], "name")).toBe(false);
     expect(await chosen([named], "")).toBe(false);
     expect(await chosen([set], "näme")).toBe(false);
     expect(await chosen([named, set], "näme")).toBe(false);
-    // The client may ask about others in between.
+    // The client may ask about other exports in between.
     expect(await chosen([named, [INFO, infoPayload("other")]], "näme")).toBe(true);
   });
 
-  test("does not take two names for one that differ in bytes which are no UTF-8", async () => {
+  test("distinguishes names that differ in bytes outside UTF-8", async () => {
     await using it = await running();
     const client = await greeted(it);
     await client.option(STRUCTURED);
@@ -137,7 +140,7 @@ describe("SET_META_CONTEXT", () => {
     expect((await client.askChunk({ type: STATUS, count: 1 })).type).toBe(0x8001);
   });
 
-  test("holds for EXPORT_NAME, too", async () => {
+  test("holds for EXPORT_NAME as well", async () => {
     await using it = await running();
     for (const [name, works] of [
       ["one", true],
@@ -176,7 +179,7 @@ describe.each([
     expect(await client.go()).toHaveProperty("size", 65536n);
   });
 
-  test("takes names of 4096 bytes and a payload of 1 MiB, and no more", async () => {
+  test("accepts names of 4096 bytes and a payload of 1 MiB, and no more", async () => {
     await using it = await running();
     const client = await greeted(it);
     await client.option(STRUCTURED);
@@ -184,7 +187,7 @@ describe.each([
     expect(types(await client.option(option, long))).toEqual([META, ACK]);
     const head = bytes(0, 2, base.length, base);
     const rest = (1 << 20) - head.length;
-    // Many empty queries fill it up to the byte.
+    // Empty queries fill it to the last byte.
     const count = Math.floor((rest - 4096) / 4);
     const fill = rest - 4 * count - 4;
     const data = bytes(
@@ -203,7 +206,7 @@ describe.each([
   });
 });
 
-test("without structured replies there is no block status either", async () => {
+test("block status needs structured replies", async () => {
   await using it = await running({ policy: { structuredReplies: false } });
   const client = await greeted(it);
   expect(types(await client.option(LIST, metaPayload("", [])))).toEqual([META, ACK]);
@@ -211,7 +214,7 @@ test("without structured replies there is no block status either", async () => {
 });
 
 describe.each([{ later: false }, { later: true }])("block status, later=$later", ({ later }) => {
-  /** A plugin with these extents, as [offset, length, type]. */
+  /** A plugin with these extents: [offset, length, type]. */
   function withExtents(
     parts: readonly (readonly [bigint, bigint, number])[],
     seen: string[] = [],
@@ -232,7 +235,7 @@ describe.each([{ later: false }, { later: true }])("block status, later=$later",
     [4000n, 65536n, 0],
   ] as const;
 
-  test("tells holes and zeroes, cut off at the first byte that was asked for", async () => {
+  test("reports holes and zeroes, starting at the requested offset", async () => {
     const seen: string[] = [];
     await using it = await running(withExtents(parts, seen));
     const { client } = await it.structured();
@@ -250,7 +253,7 @@ describe.each([{ later: false }, { later: true }])("block status, later=$later",
     expect(seen).toEqual(["4000 0 0", "1000 500 0", "1 4000 0"]);
   });
 
-  test("tells one block with REQ_ONE, no longer than was asked for", async () => {
+  test("reports one block with REQ_ONE, within the requested range", async () => {
     const seen: string[] = [];
     await using it = await running(withExtents(parts, seen));
     const { client } = await it.structured();
@@ -259,7 +262,7 @@ describe.each([{ later: false }, { later: true }])("block status, later=$later",
     expect(seen).toEqual(["2000 1500 4", "100 1500 4"]);
   });
 
-  test("takes lengths up to 2^32-1 of huge extents", async () => {
+  test("cuts huge extents to lengths below 2^32", async () => {
     const size = 1n << 40n;
     const getSize = () => size;
     await using it = await running(withExtents([[0n, size, 3]], [], { getSize }));
@@ -270,7 +273,7 @@ describe.each([{ later: false }, { later: true }])("block status, later=$later",
     expect(await client.blockStatus(size - 1n, 1)).toEqual([[1, 3]]);
   });
 
-  test("of thousands of blocks is one reply", async () => {
+  test("sends thousands of blocks in one reply", async () => {
     const many = Array.from({ length: 65536 }, (_, i) => [BigInt(i), 1n, i % 2] as const);
     await using it = await running(withExtents(many));
     const { client } = await it.structured();
@@ -280,7 +283,7 @@ describe.each([{ later: false }, { later: true }])("block status, later=$later",
     expect((await client.ask({ type: 3 })).error).toBe(0);
   });
 
-  test("fails where the plugin tells nothing or fails", async () => {
+  test("fails if the plugin reports nothing or fails", async () => {
     await using it = await running(withExtents([]));
     const { client } = await it.structured();
     const nothing = await client.askChunk({ type: STATUS, count: 10 });
@@ -296,7 +299,7 @@ describe.each([{ later: false }, { later: true }])("block status, later=$later",
     expect(chunkError(failed)).toMatchObject({ error: EIO, text: "no idea" });
   });
 
-  test("of a plugin that cannot tell is all data", async () => {
+  test("reports all data if the plugin has no extents", async () => {
     await using it = await running({
       later,
       plugin: { extents: undefined, canExtents: undefined },
@@ -308,7 +311,7 @@ describe.each([{ later: false }, { later: true }])("block status, later=$later",
 });
 
 describe("in flight", () => {
-  test("are at most 16 block status requests of a connection, since lists may be long", async () => {
+  test("are at most 16 block status requests per connection, since lists may be long", async () => {
     const held = new Held();
     const extents = async (_h: unknown, count: number, ...rest: [bigint, number, Extents]) => {
       await held.wait(`${count}`);
@@ -328,7 +331,7 @@ describe("in flight", () => {
     for (let i = 0; i < 16; i++) expect((await client.chunk()).type).toBe(5);
   });
 
-  test("are any number of huge trims, which hold no memory", async () => {
+  test("are any number of huge trims, since they hold no memory", async () => {
     const held = new Held();
     const plugin = {
       getSize: () => 1n << 40n,

@@ -1,4 +1,4 @@
-/** What layers may know of a client, how they learn that it left, and how they send it away. */
+/** What layers know of a client, how they learn that it left, and how they disconnect it. */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { networkInterfaces, tmpdir } from "node:os";
@@ -33,7 +33,7 @@ afterEach(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** A server, and what its layers know of clients in the order in which these opened an export. */
+/** A server, and what its layers know of each client, in the order of their `open`. */
 async function met(
   options: FixtureOptions = {},
 ): Promise<{ it: Running; infos: ConnectionInfo[] }> {
@@ -64,7 +64,7 @@ describe("layers know", () => {
       uid: process.getuid?.() ?? -1,
       gid: process.getgid?.() ?? -1,
     });
-    // AF_UNIX without a path: clients rarely have one.
+    // The client's socket is AF_UNIX without a path, as usual.
     expect(peerName).toEqual(new Uint8Array(new Uint16Array([1]).buffer));
   });
 
@@ -86,7 +86,7 @@ describe("layers know", () => {
     expect(peerName.subarray(at, at + ip.split(".").length).join(".")).toBe(ip);
   });
 
-  test("its number, its name in the log and the export that it asked for", async () => {
+  test("its number, its log name and the export it requested", async () => {
     const names: unknown[] = [];
     await using it = await running({
       meets: (when, { id, logName, exportName, isTls }) => {
@@ -108,7 +108,7 @@ describe("layers know", () => {
   });
 });
 
-describe("layers learn that a client is served no more", () => {
+describe("the signal of a connection fires", () => {
   test.each(["DISC", "FIN", "RST", "nonsense"])("after %s", async (how) => {
     const held = new Held();
     const plugin = { pread: () => held.wait("read") };
@@ -128,7 +128,7 @@ describe("layers learn that a client is served no more", () => {
     await client.closed;
   });
 
-  test("when the server stops, and what waits for that is answered", async () => {
+  test("when the server stops, and requests that wait for it are answered", async () => {
     const ends: ConnectionInfo[] = [];
     const plugin = {
       flush: () =>
@@ -148,7 +148,7 @@ describe("layers learn that a client is served no more", () => {
     await client.closed;
   });
 
-  test("during the handshake, too", async () => {
+  test("during the handshake", async () => {
     let ended: AbortSignal | undefined;
     const opening = Promise.withResolvers<void>();
     const plugin = { open: () => opening.promise.then(() => ({})) };
@@ -164,7 +164,7 @@ describe("layers learn that a client is served no more", () => {
     await going;
   });
 
-  test("not while it is only silent", async () => {
+  test("not while the client is only silent", async () => {
     const { it, infos } = await met();
     await using _ = it;
     const { client } = await it.ready();
@@ -174,7 +174,7 @@ describe("layers learn that a client is served no more", () => {
 });
 
 describe("a layer disconnects its client", () => {
-  test("at once: nothing more is answered", async () => {
+  test("at once with force, without further replies", async () => {
     const held = new Held();
     const events: string[] = [];
     const plugin = {
@@ -192,7 +192,7 @@ describe("a layer disconnects its client", () => {
     client.send(Buffer.concat([request({ type: FLUSH }), request({ type: FLUSH })]));
     await client.closed;
     expect(first(infos).ended.aborted).toBe(true);
-    // The layers stay open until the last request has come back.
+    // The layers stay open until the last request has returned.
     expect(events).toEqual([]);
     held.releaseAll();
     await until(() => it.server.connections === 0);
@@ -200,7 +200,7 @@ describe("a layer disconnects its client", () => {
     expect(logged.lines).toEqual([]);
   });
 
-  test("softly: what is in flight is answered, what comes is refused until the client leaves", async () => {
+  test("softly: requests in flight are answered, later ones are refused until the client leaves", async () => {
     const held = new Held();
     const plugin = {
       pread: () => held.wait("read"),
@@ -226,7 +226,7 @@ describe("a layer disconnects its client", () => {
     await client.closed;
   });
 
-  test("while an export is opened", async () => {
+  test("while its export is being opened", async () => {
     for (const force of [true, false]) {
       await using it = await running({
         meets: (when, info) => {

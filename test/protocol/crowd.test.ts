@@ -1,4 +1,4 @@
-/** A thousand silent clients: their cost, and that they disturb no other client. */
+/** A thousand silent clients need little memory and do not disturb others. */
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 
@@ -19,7 +19,7 @@ function residentKiB(pid: number): number {
 
 describe("a thousand silent clients", () => {
   test.skipIf(missing !== "")(
-    `cost less than ${mostKiBEach} KiB each, and the one that works is served${missing}`,
+    `take less than ${mostKiBEach} KiB each, and a busy client is served${missing}`,
     async () => {
       await using server = await serve(["memory", "1M"]);
       const { client } = await NbdClient.ready({ unix: server.socket });

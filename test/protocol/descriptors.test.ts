@@ -1,11 +1,11 @@
-/** Servers with few file descriptors: their clients wait, and none is disconnected. */
+/** Servers with few file descriptors make clients wait, and disconnect none. */
 import { describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 
 import { NbdClient } from "#test/client";
 import { program, serve, until } from "#test/server";
 
-/** Our server, with what `ulimit` is told first. */
+/** Our server, started with these options of `ulimit`. */
 function limited(ulimit: string): readonly string[] {
   return ["bash", "-c", `ulimit ${ulimit} && exec "$@"`, "bash", ...program];
 }
@@ -19,7 +19,7 @@ describe("the limit of open files", () => {
     expect(Number(soft)).toBeGreaterThan(100);
   });
 
-  test("keeps clients waiting until others leave", async () => {
+  test("makes new clients wait until others leave", async () => {
     await using server = await serve(["null", "64K"], { program: limited("-n 64") });
     const { client: working } = await NbdClient.ready({ unix: server.socket });
     const clients: NbdClient[] = [working];
@@ -30,7 +30,7 @@ describe("the limit of open files", () => {
     const first = greeted();
     expect(first).toBeLessThan(64);
     expect(await working.ask({ type: 0, count: 512 })).toHaveProperty("error", 0);
-    // One after the other leaves, and makes room for one that waits.
+    // Each client that leaves makes room for one that waits.
     for (const client of clients.splice(1, 60)) {
       await until(() => client.available === 18);
       client.terminate();
@@ -46,7 +46,7 @@ describe("the limit of open files", () => {
     expect(stderr.match(/few of the 64 descriptors/g)).toHaveLength(1);
   });
 
-  test("does not hold up the end of the server", async () => {
+  test("does not delay the end of the server", async () => {
     await using server = await serve(["null"], { program: limited("-n 64") });
     const clients = await Promise.all(
       Array.from({ length: 80 }, () => NbdClient.connect({ unix: server.socket })),

@@ -13,7 +13,7 @@ import { running } from "./server-fixture.ts";
 const GO = 7;
 const READ = 0;
 
-/** Sockets that this process has open. */
+/** The sockets that this process has open. */
 function sockets(): number {
   return readdirSync("/proc/self/fd").filter((fd) => {
     try {
@@ -43,7 +43,7 @@ async function served(see: (socket: string, drop: () => void) => Promise<void>):
   }
 }
 
-test("a client gets what was answered before it is dropped, and then the end", async () => {
+test("a client gets earlier replies before a forced disconnect, then the end of the stream", async () => {
   await served(async (unix, drop) => {
     await using client = (await NbdClient.ready({ unix })).client;
     client.request({ type: READ, offset: 0n, count: 65536 });
@@ -54,12 +54,12 @@ test("a client gets what was answered before it is dropped, and then the end", a
   });
 });
 
-test("a client that takes nothing is cut off nevertheless", async () => {
+test("a forced disconnect cuts off a client that takes no output", async () => {
   await served(async (unix, drop) => {
     const before = sockets();
     const client = net.connect(unix);
     client.on("error", () => {});
-    // It never reads, so that replies fill the kernel's buffers.
+    // The client never reads, so replies fill the kernel's buffers.
     client.pause();
     const reads = Array.from({ length: 32 }, () =>
       request({ type: READ, offset: 0n, count: 1 << 20 }),
@@ -68,7 +68,7 @@ test("a client that takes nothing is cut off nevertheless", async () => {
     await until(() => sockets() === before + 2);
     await until(() => client.bytesWritten > 0);
     await until(() => {
-      // Until the export is open there is no client to drop.
+      // There is no client to disconnect until the export is open.
       drop();
       return sockets() === before + 1;
     });

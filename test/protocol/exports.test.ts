@@ -1,4 +1,4 @@
-/** Lists of exports, default exports, and the facts in INFO about an export besides its size. */
+/** Lists of exports, default exports, and infos about an export besides its size. */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 
 import { bytes, infoPayload, type OptionReply, request } from "#test/client";
@@ -36,7 +36,7 @@ function listed(replies: readonly OptionReply[]): (readonly [string, string])[] 
 }
 
 describe("LIST", () => {
-  test("is the default export where the plugin has no list", async () => {
+  test("returns the default export if the plugin has no list", async () => {
     await using it = await running();
     const client = await it.connect();
     await client.hello();
@@ -45,7 +45,7 @@ describe("LIST", () => {
     expect(listed(replies)).toEqual([["", ""]]);
   });
 
-  test("gives names and descriptions in the plugin's order", async () => {
+  test("returns names and descriptions in the plugin's order", async () => {
     const listExports = (_c: unknown, _r: boolean, _t: boolean, exports: Exports) => {
       exports.add("zwei", "the second");
       exports.useDefault();
@@ -62,17 +62,17 @@ describe("LIST", () => {
     ]);
   });
 
-  test("may be empty", async () => {
+  test("may return nothing", async () => {
     await using it = await running({ plugin: { listExports: () => {} } });
     const client = await it.connect();
     await client.hello();
     expect(types(await client.option(LIST))).toEqual([ACK]);
-    // Which adds nothing to the 32 options.
+    // The empty list adds nothing to the 32 options.
     for (let i = 1; i < 32; i++) expect(types(await client.option(LIST))).toEqual([ACK]);
     await client.closed;
   });
 
-  test("that fails is ERR_PLATFORM, and the client may go on", async () => {
+  test("returns ERR_PLATFORM if the plugin fails, and the client may go on", async () => {
     let broken = true;
     const listExports = (_c: unknown, _r: boolean, _t: boolean, exports: Exports) => {
       if (broken) throw new NbdError("EIO", "the folder is gone");
@@ -89,7 +89,7 @@ describe("LIST", () => {
     expect(listed(await client.option(LIST))).toEqual([["back", ""]]);
   });
 
-  test("are listed as often as the client asks, as they are then", async () => {
+  test("calls the plugin again each time", async () => {
     let name = "first";
     const listExports = (_c: unknown, _r: boolean, _t: boolean, exports: Exports) => {
       exports.add(name);
@@ -100,12 +100,12 @@ describe("LIST", () => {
     expect(listed(await client.option(LIST))).toEqual([["first", ""]]);
     name = "second";
     expect(listed(await client.option(LIST))).toEqual([["second", ""]]);
-    // The 32 options that listing adds for each export are added once.
+    // A list adds 32 options for each export, but only the first time.
     for (let i = 2; i < 64; i++) expect(types(await client.option(LIST))).toEqual([SERVER, ACK]);
     await client.closed;
   });
 
-  test("of 10000 long names waits for a client that does not read, and is a failure beyond", async () => {
+  test("waits with 10000 long names for a client that does not read, and fails with more", async () => {
     let count = 10_000;
     const listExports = (_c: unknown, _r: boolean, _t: boolean, exports: Exports) => {
       for (let i = 0; i < count; i++) exports.add(`${i}`.padEnd(4096, "n"), "d".repeat(4096));
@@ -116,7 +116,7 @@ describe("LIST", () => {
     client.pause();
     client.send(bytes(0x49484156454f5054n, LIST, 0));
     await client.sent();
-    // The other client's answer comes when the first one's list has begun.
+    // The other client gets its reply after the first one's list has begun.
     const other = await it.connect();
     await other.hello();
     await other.option(2);
@@ -128,7 +128,7 @@ describe("LIST", () => {
       expect(data).toHaveLength(4 + 8192);
     }
     expect((await client.optionReply()).type).toBe(ACK);
-    // Each export gives time for 32 options more.
+    // Each export adds 32 options.
     for (let i = 0; i < 100; i++) await client.option(999);
     expect(await client.go()).toHaveProperty("size");
 
@@ -147,7 +147,7 @@ describe("the default export", () => {
   };
   beforeEach(() => void opened.splice(0));
 
-  test("is opened by its name, and NAME tells it", async () => {
+  test("is opened by its name, which INFO_NAME returns", async () => {
     await using it = await running({ plugin: { open, defaultExport: () => "mäin" } });
     const client = await it.connect();
     await client.hello();
@@ -159,7 +159,7 @@ describe("the default export", () => {
     expect(opened).toEqual(["mäin", "mäin"]);
   });
 
-  test("is opened by its name with EXPORT_NAME, too", async () => {
+  test("is opened by its name with EXPORT_NAME", async () => {
     await using it = await running({ plugin: { open, defaultExport: () => "main" } });
     const client = await it.connect();
     await client.hello();
@@ -167,7 +167,7 @@ describe("the default export", () => {
     expect(opened).toEqual(["main"]);
   });
 
-  test("may be absent: then a name must be given", async () => {
+  test("may be absent, and then the client must give a name", async () => {
     await using it = await running({ plugin: { open, defaultExport: () => undefined } });
     const client = await it.connect();
     await client.hello();
@@ -180,7 +180,7 @@ describe("the default export", () => {
     expect(opened).toEqual(["x"]);
   });
 
-  test("names of 4096 bytes are opened as they are", async () => {
+  test("may have a name of 4096 bytes", async () => {
     await using it = await running({ plugin: { open } });
     const name = "ü".repeat(2048);
     await it.ready(name);
@@ -189,7 +189,7 @@ describe("the default export", () => {
 });
 
 describe("INFO", () => {
-  test("tells description and block sizes where the plugin has them, in the order of the questions", async () => {
+  test("returns the plugin's description and block sizes in the requested order", async () => {
     const plugin = {
       exportDescription: () => "a dïsk",
       blockSize: () => ({ minimum: 512, preferred: 4096, maximum: 0xffffffff }),
@@ -208,7 +208,7 @@ describe("INFO", () => {
     }
   });
 
-  test("leaves out what there is not, and asks for nothing that was not asked", async () => {
+  test("omits missing infos, and asks layers only for requested ones", async () => {
     const asked: string[] = [];
     const plugin = {
       exportDescription: () => void asked.push("description"),
@@ -246,7 +246,7 @@ describe("INFO", () => {
     expect(logged.lines).toHaveLength(2);
   });
 
-  test("the server's own limit holds whatever the plugin advises", async () => {
+  test("the server's own limit holds whatever block size the plugin advises", async () => {
     const size = 65 << 20;
     const plugin = { blockSize: () => ({ minimum: 1, preferred: 512, maximum: 65536 }) };
     await using it = await running({ plugin, size });

@@ -1,4 +1,4 @@
-/** Large reads of files, which the kernel sends to the client: the right bytes, whatever the client and the file do. */
+/** Large reads that the kernel sends from files: the right bytes, whatever the client and the file do. */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import {
   closeSync,
@@ -55,7 +55,7 @@ interface Options {
   readonly filters?: readonly object[];
 }
 
-/** A plugin that serves the image and counts what is read through it. */
+/** A plugin that serves the image and counts its reads. */
 async function serving({ listen, filters }: Options = {}) {
   const through: string[] = [];
   const plugin = definePlugin({
@@ -108,7 +108,7 @@ describe.skipIf(!kernelHasCachestat).each(places)("$kind", ({ listen }) => {
     [1000, 4 * MiB],
   ] as const;
 
-  test("the bytes are right at any offset, without a read", async () => {
+  test("sends the right bytes from any offset, without a read", async () => {
     await using it = await serving({ listen: listen() });
     const { client } = await it.ready();
     client.send(readsOf(ranges));
@@ -119,7 +119,7 @@ describe.skipIf(!kernelHasCachestat).each(places)("$kind", ({ listen }) => {
     expect(it.through).toEqual([]);
   });
 
-  test("what is larger is read", async () => {
+  test("reads larger ranges", async () => {
     await using it = await serving({ listen: listen() });
     const { client } = await it.ready();
     client.send(readsOf([[3, 4 * MiB + 1]]));
@@ -128,7 +128,7 @@ describe.skipIf(!kernelHasCachestat).each(places)("$kind", ({ listen }) => {
     expect(it.through).toEqual([`${4 * MiB + 1} 3`]);
   });
 
-  test("structured replies have them in one chunk", async () => {
+  test("sends one chunk in a structured reply", async () => {
     await using it = await serving({ listen: listen() });
     const { client } = await it.structured();
     client.send(request({ type: READ, flags: DF, cookie: 5n, offset: 9n, count: 262_144 }));
@@ -138,7 +138,7 @@ describe.skipIf(!kernelHasCachestat).each(places)("$kind", ({ listen }) => {
     expect(it.through).toEqual([]);
   });
 
-  test("a client that takes its replies late gets all of them", async () => {
+  test("sends all replies to a client that takes them late", async () => {
     await using it = await serving({ listen: listen() });
     const { client } = await it.ready();
     client.pause();
@@ -148,7 +148,7 @@ describe.skipIf(!kernelHasCachestat).each(places)("$kind", ({ listen }) => {
     });
     client.send(readsOf(many));
     await turns(20);
-    // Another client is served meanwhile.
+    // Meanwhile another client is served.
     const { client: other } = await it.ready();
     expect((await other.ask({ type: READ, offset: 3n, count: 262_144 })).error).toBe(0);
     client.resume();
@@ -162,7 +162,7 @@ describe.skipIf(!kernelHasCachestat).each(places)("$kind", ({ listen }) => {
     }
   });
 
-  test("more clients than pipes, and no client receives at first", async () => {
+  test("serves more clients than there are pipes, though none receives at first", async () => {
     const before = descriptors();
     await using it = await serving({ listen: listen() });
     const ranges5 = Array.from({ length: 12 }, (_, i) => [i * 999, 300_000] as const);
@@ -172,7 +172,7 @@ describe.skipIf(!kernelHasCachestat).each(places)("$kind", ({ listen }) => {
       client.send(readsOf(ranges5));
     }
     await turns(50);
-    // Three for each client: both ends of its connection, and its image. At most 32 pipes.
+    // Each client has three descriptors: both ends of its connection, and its image. There are at most 32 pipes.
     expect(descriptors() - before).toBeLessThan(40 * 3 + 2 * 32 + 10);
     for (const { client } of clients) client.resume();
     for (const { client } of clients) {
@@ -182,12 +182,12 @@ describe.skipIf(!kernelHasCachestat).each(places)("$kind", ({ listen }) => {
         await expectData(client, Number(cookie) * 999, 300_000);
       }
     }
-    // Few pipes are kept.
+    // Few pipes are kept for reuse.
     expect(descriptors() - before).toBeLessThan(40 * 3 + 2 * 8 + 10);
   });
 
   test.each([{ ends: "the client leaves" }, { ends: "the server stops" }])(
-    "nothing is left over when $ends in the middle of a reply",
+    "keeps no pipe when $ends in the middle of a reply",
     async ({ ends }) => {
       await using it = await serving({ listen: listen() });
       const { client } = await it.ready();
@@ -213,7 +213,7 @@ describe.skipIf(!kernelHasCachestat).each(places)("$kind", ({ listen }) => {
   );
 });
 
-test.skipIf(!kernelHasCachestat)("a filter that moves reads is not called for them", async () => {
+test.skipIf(!kernelHasCachestat)("a filter with a window is not called for reads", async () => {
   const moved = defineFilter({
     name: "moved",
     window: () => ({ offset: 5000n }),
@@ -225,7 +225,7 @@ test.skipIf(!kernelHasCachestat)("a filter that moves reads is not called for th
   expect(it.through).toEqual([]);
 });
 
-test("a filter with everyRead gets all reads", async () => {
+test("a filter with its own pread gets all reads", async () => {
   const seen: string[] = [];
   const watch = defineFilter({
     name: "watch",
@@ -241,7 +241,7 @@ test("a filter with everyRead gets all reads", async () => {
   expect({ seen, through: it.through }).toEqual({ seen: ["100000 7"], through: ["100000 7"] });
 });
 
-test("under -v every read is logged by the layers", async () => {
+test("with -v the layers log every read", async () => {
   logged[Symbol.dispose]();
   logged = quiet(true);
   await using it = await serving();
@@ -254,7 +254,7 @@ test("under -v every read is logged by the layers", async () => {
 });
 
 test.skipIf(!kernelHasCachestat)(
-  "a file that became shorter is an error of the read, not of the connection",
+  "a file that became shorter fails the read, not the connection",
   async () => {
     await using it = await serving();
     const { client } = await it.ready();
@@ -269,7 +269,7 @@ test.skipIf(!kernelHasCachestat)(
   },
 );
 
-test("what was written before is what is read", async () => {
+test("a read returns what was written before", async () => {
   await using it = await serving();
   const { client } = await it.ready();
   for (let i = 0; i < 5; i++) {

@@ -1,4 +1,4 @@
-/** A read that fills nothing shows zeroes, and not what the memory held before. */
+/** A read that a layer does not fill returns zeroes, not earlier contents of the memory. */
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 
@@ -9,7 +9,7 @@ import { installed, serve } from "#test/server";
 const script = join(import.meta.dir, "unfilled-fixture.ts");
 const half = 1n << 19n;
 
-/** Read what fills the memory, then what leaves it as it is, of all sizes, one after the other and many at once. */
+/** Read the half that fills the memory, then the half that does not, in many sizes. */
 async function checkReads(words: readonly string[], structured: boolean): Promise<void> {
   await using server = await serve(words);
   const target = { unix: server.socket };
@@ -17,7 +17,7 @@ async function checkReads(words: readonly string[], structured: boolean): Promis
   await using client = ready.client;
   const read = async (offset: bigint, count: number): Promise<Uint8Array> => {
     if (!structured) return (await client.ask({ type: 0, offset, count })).data;
-    // In front of the data stands its offset.
+    // The chunk's offset comes before its data.
     return (await client.askChunk({ type: 0, offset, count })).data.subarray(8);
   };
   for (const count of [1, 512, 4096, 65536, 300_000]) {
@@ -34,10 +34,10 @@ describe.each([false, true])("reads with structured=%p", (structured) => {
   test.each(["false", "true"])("a plugin in TypeScript, later=%s", (later) =>
     checkReads([script, `later=${later}`], structured),
   );
-  test("below filters that fill their reads", () =>
+  test("a plugin below filters that fill their reads", () =>
     checkReads(["--filter=cow", "--filter=offset", script, "offset=0"], structured));
   test.skipIf(!installed("nbdkit"))(
-    "below a C filter with a buffer of its own (needs nbdkit)",
+    "a plugin below a C filter with its own buffer (needs nbdkit)",
     () => checkReads(["--filter=native:blocksize", script, "minblock=4096"], structured),
   );
   test.skipIf(!haveCompiler)("a plugin in C (needs cc)", async () => {

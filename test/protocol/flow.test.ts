@@ -1,4 +1,4 @@
-/** Many requests at once: their order, and bounded memory. */
+/** Many requests at once: the order of their replies, and bounded memory. */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 
 import { bytes, request } from "#test/client";
@@ -16,8 +16,8 @@ afterEach(() => {
   logged[Symbol.dispose]();
 });
 
-describe("parallel", () => {
-  test("replies leave in the order of the answers, with the right data", async () => {
+describe("parallel requests", () => {
+  test("are replied to in the order of the layers' answers, with the right data", async () => {
     const held = new Held();
     await using it = await running({ size: MiB, plugin: holding(held) });
     const { client } = await it.ready();
@@ -36,7 +36,7 @@ describe("parallel", () => {
     }
   });
 
-  test("a reply that waits is not disturbed by those that do not", async () => {
+  test("later answers do not disturb replies that are sent meanwhile", async () => {
     const held = new Held();
     await using it = await running({
       plugin: {
@@ -68,7 +68,7 @@ describe("parallel", () => {
     expect(seen.size).toBe(100);
   });
 
-  test("a failure among many requests goes to its own request", async () => {
+  test("an error goes to the request that failed", async () => {
     const held = new Held();
     await using it = await running({ plugin: holding(held) });
     const { client } = await it.ready();
@@ -83,7 +83,7 @@ describe("parallel", () => {
     expect(await client.take(64)).toEqual(new Uint8Array(64).fill(1));
   });
 
-  test("at most 256 requests of a connection are in flight", async () => {
+  test("at most 256 are in flight per connection", async () => {
     const held = new Held();
     await using it = await running({ plugin: holding(held) });
     const { client } = await it.ready();
@@ -103,7 +103,7 @@ describe("parallel", () => {
     for (let i = 0; i < 300; i++) await client.reply();
   });
 
-  test("at most 64 MiB of a connection are in flight", async () => {
+  test("at most 64 MiB are in flight per connection", async () => {
     const held = new Held();
     await using it = await running({ size: 64 * MiB, plugin: holding(held) });
     const { client } = await it.ready();
@@ -120,7 +120,7 @@ describe("parallel", () => {
     });
   });
 
-  test("a connection that is gone ends when what is in flight has ended", async () => {
+  test("a closed connection ends when its requests in flight have ended", async () => {
     const held = new Held();
     const events: string[] = [];
     await using it = await running({
@@ -139,9 +139,9 @@ describe("parallel", () => {
   });
 });
 
-describe("bounded memory", () => {
+describe("memory is bounded", () => {
   test.each([{ later: false }, { later: true }])(
-    "of a client that takes no replies (later=$later)",
+    "for a client that takes no replies (later=$later)",
     async ({ later }) => {
       await using it = await running({ size: MiB, later });
       const { client } = await it.ready();
@@ -175,7 +175,7 @@ describe("bounded memory", () => {
   );
 
   test.each([{ later: false }, { later: true }])(
-    "all is answered to a client that sent its last request long before it reads (later=$later)",
+    "for a client that reads long after its last request, and all replies arrive (later=$later)",
     async ({ later }) => {
       await using it = await running({ size: MiB, later });
       const { client } = await it.ready();
@@ -194,7 +194,7 @@ describe("bounded memory", () => {
     },
   );
 
-  test("of a client that sends refused requests and takes no replies", async () => {
+  test("for a client that sends refused requests and takes no replies", async () => {
     await using it = await running();
     const { client } = await it.ready();
     client.pause();
@@ -208,7 +208,7 @@ describe("bounded memory", () => {
     expect(most).toBeLessThan(2 * MiB);
   });
 
-  test("of a client that announces a write and sends nothing", async () => {
+  test("for a client that announces a write and sends no data", async () => {
     await using it = await running({ size: 64 * MiB });
     const { client } = await it.ready();
     client.send(request({ type: WRITE, count: 64 * MiB, payload: new Uint8Array(1000) }));
@@ -218,7 +218,7 @@ describe("bounded memory", () => {
     expect(it.server.heldBytes).toBeLessThan(2 * MiB);
   });
 
-  test("of a client that sends options without reading", async () => {
+  test("for a client that sends options without reading", async () => {
     await using it = await running();
     const client = await it.connect();
     await client.hello();

@@ -1,4 +1,4 @@
-/** Options that change the handshake: the same bytes to the genuine nbdkit and to ours. */
+/** Options that change the handshake: genuine nbdkit and ours get the same bytes, and must reply alike. */
 import { describe, expect, test } from "bun:test";
 
 import { bytes, NbdClient, option, request } from "#test/client";
@@ -8,7 +8,7 @@ const missing = ["nbdkit"].filter((name) => !installed(name));
 const name = missing.length > 0 ? `needs ${missing.join(", ")}` : "nbdkit and ours";
 
 describe.skipIf(missing.length > 0)(name, () => {
-  /** What each of the two says to the same bytes until it closes the connection: [genuine, ours]. */
+  /** The replies to these bytes until the connection closes: [genuine, ours]. */
   async function said(
     args: readonly string[],
     sent: readonly Uint8Array[],
@@ -40,7 +40,7 @@ describe.skipIf(missing.length > 0)(name, () => {
   });
 
   test.each([{ options: "-o" }, { options: "-o -r" }])("with $options", async ({ options }) => {
-    // With more threads one may see the disconnect before another one has begun with the write.
+    // With more threads, nbdkit may see the disconnect before another thread begins the request.
     const args = ["-t", "1", ...options.split(" ")];
     const sent = [
       disconnect,
@@ -49,7 +49,7 @@ describe.skipIf(missing.length > 0)(name, () => {
       bytes(request({ type: 0, flags: 4, count: 512 }), disconnect),
       bytes(request({ type: 7, count: 512 }), disconnect),
       bytes(request({ type: 0, magic: 1 })),
-      // nbdkit does not survive a write to what is read-only.
+      // nbdkit does not survive a write to a read-only export.
       ...(args.includes("-r") ? [] : [bytes(writes, disconnect), bytes(reads, disconnect)]),
     ];
     const [genuine, ours] = await said(args, sent);

@@ -1,6 +1,6 @@
 /**
- * Structured replies and metadata contexts: the same bytes to the genuine nbdkit and to ours, and
- * where the answers differ.
+ * Structured replies and metadata contexts: genuine nbdkit and ours get the same bytes, and these tests list where the
+ * replies differ.
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 
@@ -23,7 +23,7 @@ const set = [10, metaPayload("", [base])] as const;
 
 type Steps = readonly (readonly [option: number, data: Uint8Array])[];
 
-/** What is answered differently, on purpose. */
+/** Deliberate differences. */
 const differences: readonly {
   readonly what: string;
   readonly steps: Steps;
@@ -94,7 +94,7 @@ const differences: readonly {
   },
 ];
 
-/** After these options and GO, nbdkit and we differ in whether there is block status. */
+/** Options after which nbdkit and ours differ in whether block status works. */
 const choices: readonly {
   readonly what: string;
   readonly steps: Steps;
@@ -148,7 +148,7 @@ describe.skipIf(missing.length > 0)(name, () => {
     for (const server of both) await server.stop();
   });
 
-  /** What each of the two answers: [genuine, ours]. */
+  /** The replies of both: [genuine, ours]. */
   async function answers<T>(ask: (client: NbdClient) => Promise<T>): Promise<T[]> {
     const results: T[] = [];
     for (const { socket } of both) {
@@ -159,7 +159,7 @@ describe.skipIf(missing.length > 0)(name, () => {
     return results;
   }
 
-  test("options and their answers, byte by byte", async () => {
+  test("options and their replies, byte by byte", async () => {
     const steps: Steps = [
       [9, metaPayload("")],
       [10, metaPayload("", [base])],
@@ -217,8 +217,8 @@ describe.skipIf(missing.length > 0)(name, () => {
   });
 
   /**
-   * What a request comes to. nbdkit sends errors of all but READ and BLOCK_STATUS in simple
-   * replies, and none with text.
+   * The outcome of a request. nbdkit sends errors as simple replies, except for READ and BLOCK_STATUS, and none of them
+   * with text.
    */
   async function outcome(client: NbdClient, fields: RequestFields): Promise<string> {
     client.request(fields);

@@ -1,4 +1,4 @@
-/** The same bytes to the genuine nbdkit and to ours: the answers must be the same where both negotiate the same. */
+/** Genuine nbdkit and ours get the same bytes, and must reply alike where both negotiate the same. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 
 import {
@@ -29,7 +29,7 @@ describe.skipIf(missing.length > 0)(name, () => {
     for (const server of [...both, ...readers]) await server.stop();
   });
 
-  /** What each of the servers answers, as `ask` sees it. */
+  /** The replies of each server, as `ask` returns them. */
   async function answers<T>(
     servers: readonly Served[],
     ask: (client: NbdClient, facts: Export | undefined) => Promise<T>,
@@ -74,7 +74,7 @@ describe.skipIf(missing.length > 0)(name, () => {
     const ask = async (client: NbdClient) => {
       const errors: string[] = [];
       for (const { type, flags, offset, count } of requests) {
-        // Refused writes bring their data, too; one of 64 MiB is enough.
+        // Refused writes carry their data as well; one of 64 MiB is enough.
         if (type === 1 && count > 65536 && flags !== 0) continue;
         const payload = type === 1 ? { payload: new Uint8Array(count) } : {};
         const { error } = await client.ask({ type, flags, offset, count, ...payload });
@@ -93,7 +93,7 @@ describe.skipIf(missing.length > 0)(name, () => {
     }
   });
 
-  test("options of the handshake that both know", async () => {
+  test("options of the handshake that both support", async () => {
     const sequence: readonly (readonly [number, Uint8Array])[] = [
       [3, new Uint8Array(3)],
       [3, new Uint8Array(0)],
@@ -123,7 +123,7 @@ describe.skipIf(missing.length > 0)(name, () => {
     );
   });
 
-  test("what ends a connection, and what was answered until then", async () => {
+  test("errors that end a connection, and the replies before that", async () => {
     const endings: readonly Uint8Array[] = [
       bytes(4),
       bytes(3, 1, 2, 3, 4),
@@ -150,7 +150,7 @@ describe.skipIf(missing.length > 0)(name, () => {
   });
 });
 
-/** What a server said during a handshake, without the text in errors: nbdkit sends some since 1.42. */
+/** A server's side of a handshake, without the text of errors, which nbdkit sends since 1.42. */
 function withoutWords(said: Uint8Array): Uint8Array {
   const greetingBytes = 18;
   const parts = [said.subarray(0, greetingBytes)];

@@ -1,4 +1,4 @@
-/** The newstyle handshake on the wire: every option, every refusal, and the limits on both sides. */
+/** The newstyle handshake on the wire: every option, every refusal, and the limits. */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 
 import { bytes, infoPayload, type NbdClient, option, request } from "#test/client";
@@ -22,7 +22,7 @@ afterEach(() => {
 
 const types = (replies: readonly { readonly type: number }[]) => replies.map(({ type }) => type);
 
-/** GO still works: what came before was understood to its end. */
+/** GO still works, so the server has read all earlier bytes correctly. */
 async function goes(client: NbdClient): Promise<void> {
   expect(await client.go()).toHaveProperty("size", 65536n);
 }
@@ -40,7 +40,7 @@ describe("greeting and flags", () => {
     expect(logged.lines.join()).toContain("client flags");
   });
 
-  test("a client that is not fixed newstyle gets ERR_INVALID for all but EXPORT_NAME", async () => {
+  test("refuses all options but EXPORT_NAME from a client without fixed newstyle", async () => {
     await using it = await running();
     const client = await it.connect();
     await client.hello(2);
@@ -74,7 +74,7 @@ describe("EXPORT_NAME", () => {
     expect((await client.ask({ type: 0, count: 16 })).data).toEqual(it.disk.subarray(0, 16));
   });
 
-  test("takes a name of 4096 bytes, and no more", async () => {
+  test("accepts a name of 4096 bytes, and no more", async () => {
     await using it = await running();
     const client = await it.connect();
     await client.hello();
@@ -93,7 +93,7 @@ describe("EXPORT_NAME", () => {
     await client.closed;
   });
 
-  test("disconnects when the layers do not open", async () => {
+  test("disconnects if opening the layers fails", async () => {
     await using it = await running({
       plugin: {
         open: () => {
@@ -119,7 +119,7 @@ describe("ABORT and LIST", () => {
     expect(logged.lines).toEqual([]);
   });
 
-  test("LIST answers one export without a name, again and again", async () => {
+  test("LIST returns one export with an empty name, each time", async () => {
     await using it = await running();
     const client = await it.connect();
     await client.hello();
@@ -192,7 +192,7 @@ describe("INFO and GO", () => {
     await goes(client);
   });
 
-  test("take a name of 4096 bytes and 65535 information requests", async () => {
+  test("accept a name of 4096 bytes and 65535 info requests", async () => {
     await using it = await running();
     const client = await it.connect();
     await client.hello();
@@ -203,7 +203,7 @@ describe("INFO and GO", () => {
     expect(types(await client.option(7, data))).toEqual([INFO, INFO, ACK]);
   });
 
-  test("a failing open is ERR_UNKNOWN with its text, and the client may try again", async () => {
+  test("return ERR_UNKNOWN with the error's text if open fails, and the client may try again", async () => {
     const events: string[] = [];
     await using it = await running({
       plugin: {
@@ -226,7 +226,7 @@ describe("INFO and GO", () => {
     expect(events).toEqual(["open bad", "open bad", "open good"]);
   });
 
-  test("a failing question closes what was opened", async () => {
+  test("close the layers if a question fails", async () => {
     const events: string[] = [];
     let broken = true;
     await using it = await running({
@@ -257,7 +257,7 @@ describe("other options", () => {
     await goes(client);
   });
 
-  test("a payload of 64 MiB is skipped, one byte more disconnects", async () => {
+  test("a payload of 64 MiB is skipped, a longer one ends the connection", async () => {
     await using it = await running();
     const client = await it.connect();
     await client.hello();
@@ -267,7 +267,7 @@ describe("other options", () => {
     await client.closed;
   });
 
-  test("32 options are taken, and 32 more after LIST", async () => {
+  test("32 options are accepted, and 32 more after LIST", async () => {
     await using it = await running();
     for (const listed of [false, true]) {
       const client = await it.connect();
@@ -282,7 +282,7 @@ describe("other options", () => {
     expect(logged.lines[0]).toContain("too much time negotiating");
   });
 
-  test("GO is taken as the 32nd option", async () => {
+  test("GO is accepted as the 32nd option", async () => {
     await using it = await running();
     const client = await it.connect();
     await client.hello();
@@ -290,7 +290,7 @@ describe("other options", () => {
     await goes(client);
   });
 
-  test("options that come in pieces or all at once are the same", async () => {
+  test("options may arrive in pieces or all at once", async () => {
     await using it = await running();
     const all = bytes(3, option(3), option(999, new Uint8Array(7)), option(7, infoPayload("")));
     for (const size of [1, 17, all.length]) {
@@ -331,7 +331,7 @@ describe("clients that leave", () => {
     else expect(logged.lines.join()).toContain(error);
   });
 
-  test("after they have said all before the greeting are answered to the end", async () => {
+  test("after sending everything before the greeting get all replies", async () => {
     const held = new Held();
     await using it = await running({ plugin: { preconnect: () => held.wait("preconnect") } });
     const client = await it.connect();
@@ -348,7 +348,7 @@ describe("clients that leave", () => {
     expect(await client.take(512)).toEqual(it.disk.subarray(0, 512));
   });
 
-  test("before they have said anything are let go, whatever the server waits for", async () => {
+  test("before sending anything are disconnected, whatever the server waits for", async () => {
     const held = new Held();
     await using it = await running({
       threadModel: "serialize_connections",
@@ -364,7 +364,7 @@ describe("clients that leave", () => {
     await first.hello();
   });
 
-  test("a preconnect that fails sends no greeting", async () => {
+  test("get no greeting if preconnect fails", async () => {
     await using it = await running({
       plugin: {
         preconnect: () => {
@@ -379,7 +379,7 @@ describe("clients that leave", () => {
   });
 });
 
-test("debug lines tell the story of a connection", async () => {
+test("debug lines describe each step of a connection", async () => {
   using lines = quiet(true);
   await using it = await running();
   await it.ready();

@@ -1,4 +1,4 @@
-/** Large writes over real sockets, whose data is received without Bun: nothing is lost, swapped or done by halves. */
+/** Large writes over real sockets, whose data is received without Bun: none is lost, swapped or half written. */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -34,7 +34,7 @@ const places: readonly { readonly kind: string; readonly listen: () => ListenTar
   { kind: "Unix", listen: () => ({ unix: join(folder, `${Bun.randomUUIDv7()}.sock`) }) },
 ];
 
-/** Bytes that differ from those of any other place and request. */
+/** Bytes that differ for each offset and request. */
 function payloadOf(length: number, salt: number): Uint8Array {
   return pattern(length + salt).subarray(salt);
 }
@@ -50,7 +50,7 @@ async function repliesOf(client: NbdClient, count: number): Promise<Map<bigint, 
 
 describe.each(places)("$kind", ({ listen }) => {
   test.each([{ later: false }, { later: true }])(
-    "many in a row, and small requests among them, answers later=$later",
+    "arrive intact, with small requests in between, answered later=$later",
     async ({ later }) => {
       await using it = await running({ size, later, listen: listen() });
       const { client } = await it.ready();
@@ -76,7 +76,7 @@ describe.each(places)("$kind", ({ listen }) => {
     },
   );
 
-  test("one that begins before the export is open", async () => {
+  test("arrive intact if they begin before the export is open", async () => {
     const held = new Held();
     const open = () => held.wait("open").then(() => ({}));
     await using it = await running({ size, listen: listen(), plugin: { open } });
@@ -86,7 +86,7 @@ describe.each(places)("$kind", ({ listen }) => {
     await held.reached(1);
     const payload = payloadOf(4 * MiB, 5);
     const sent = bytes(request({ type: WRITE, cookie: 7n, payload }), request({ type: DISC }));
-    // In pieces: some are delivered, and the rest waits in the kernel and in the client.
+    // The data comes in pieces: Bun delivers some, and the rest waits in the kernel and in the client.
     for (let at = 0; at < sent.length; at += 10_000) {
       client.send(sent.subarray(at, at + 10_000));
       if (at < 100_000) await turns(1);
@@ -98,7 +98,7 @@ describe.each(places)("$kind", ({ listen }) => {
     await client.closed;
   });
 
-  test("several clients at once, each with its own data", async () => {
+  test("of several clients keep their own data", async () => {
     await using it = await running({ size, listen: listen() });
     const writing = [0, 1, 2, 3].map(async (n) => {
       const { client } = await it.ready();
@@ -118,7 +118,7 @@ describe.each(places)("$kind", ({ listen }) => {
   });
 
   test.each([{ ends: "the client leaves" }, { ends: "the server stops" }])(
-    "one that is not complete when $ends is not executed",
+    "do not run if $ends before they are complete",
     async ({ ends }) => {
       await using it = await running({ size, listen: listen() });
       const { client } = await it.ready();
@@ -133,7 +133,7 @@ describe.each(places)("$kind", ({ listen }) => {
     },
   );
 
-  test("refused ones are skipped, and what follows is in step", async () => {
+  test("are skipped if refused, and the next request is read correctly", async () => {
     await using it = await running({ size, policy: { readonly: true }, listen: listen() });
     const { client } = await it.ready();
     const payload = payloadOf(2 * MiB, 1);

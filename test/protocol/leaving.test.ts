@@ -1,4 +1,4 @@
-/** Clients that leave, or say goodbye, while requests of theirs are in progress; and how many may be. */
+/** Clients that leave or disconnect while their requests are in flight, and the limit of such requests. */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -29,7 +29,7 @@ const trim = (offset: number, fields: object = {}) =>
   request({ type: TRIM, cookie: BigInt(offset), offset: BigInt(offset), count: 1, ...fields });
 
 describe("-t", () => {
-  test("limits what is in progress, also in layers in TypeScript", async () => {
+  test("limits requests in flight in TypeScript layers", async () => {
     const held = new Held();
     await using it = await running({ policy: { threads: 2 }, plugin: trims(held) });
     const { client } = await it.ready();
@@ -48,7 +48,7 @@ describe("-t", () => {
     for (let i = 0; i < 3; i++) await client.reply();
   });
 
-  test("of 1 has all answered in their order, refused requests too", async () => {
+  test("of 1 keeps replies in request order, refused requests included", async () => {
     const held = new Held();
     await using it = await running({ policy: { threads: 1 }, plugin: trims(held) });
     const { client } = await it.ready();
@@ -66,7 +66,7 @@ describe("-t", () => {
   });
 });
 
-describe("a goodbye behind requests in progress", () => {
+describe("a disconnect behind requests in flight", () => {
   test.each([
     { what: "serialize_all_requests", terms: { threadModel: "serialize_all_requests" as const } },
     { what: "serialize_requests", terms: { threadModel: "serialize_requests" as const } },
@@ -84,7 +84,7 @@ describe("a goodbye behind requests in progress", () => {
     for (const cookie of [1, 2]) {
       await held.reached(1);
       await turns();
-      // Sleeps on behalf of the client continue.
+      // The layers' sleeps continue.
       expect(info?.ended.aborted).toBe(false);
       held.release(`${cookie}`);
       expect(await client.reply()).toEqual({ error: 0, cookie: BigInt(cookie) });
@@ -93,7 +93,7 @@ describe("a goodbye behind requests in progress", () => {
     expect(info?.ended.reason).toBe("disconnected");
   });
 
-  test("is heard at once where there is room for one more", async () => {
+  test("takes effect at once while one more request could run", async () => {
     const held = new Held();
     let info: ConnectionInfo | undefined;
     await using it = await running({
@@ -110,7 +110,7 @@ describe("a goodbye behind requests in progress", () => {
   });
 });
 
-describe("a client that leaves while it is held back", () => {
+describe("a client that leaves while it is paused", () => {
   let folder: string;
   beforeEach(() => {
     folder = mkdtempSync(join(tmpdir(), "nbdkit-test-"));
@@ -123,7 +123,7 @@ describe("a client that leaves while it is held back", () => {
     ...[1, 2, 3].map((i) => request({ type: READ, cookie: BigInt(i), count: 1 })),
   );
 
-  /** A server whose only request sleeps for a client that has sent more. */
+  /** A server whose only request sleeps, while the client has sent more. */
   async function asleep(unix: string) {
     let asked = 0;
     const it = await running({
@@ -153,7 +153,7 @@ describe("a client that leaves while it is held back", () => {
     await until(() => it.server.connections === 1);
   });
 
-  test("and still reads gets its answers", async () => {
+  test("gets its replies if it still reads", async () => {
     const { it, client } = await asleep(join(folder, "sock"));
     await using _ = it;
     client.shutdown();

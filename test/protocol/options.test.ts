@@ -1,7 +1,4 @@
-/**
- * What the server's own options change in the handshake: hidden flags, refused contexts, time
- * limits, and no handshake at all.
- */
+/** How the server's options change the handshake: masked flags, no metadata contexts, time limits, and oldstyle. */
 import { afterEach, beforeEach, describe, expect, jest, test } from "bun:test";
 
 import { bytes, infoPayload, metaPayload, NbdClient, option, request } from "#test/client";
@@ -48,7 +45,7 @@ describe("a mask of the handshake's flags", () => {
 });
 
 describe("without meta contexts", () => {
-  test("both options are ERR_UNSUP, structured replies stay", async () => {
+  test("both options return ERR_UNSUP, and structured replies stay", async () => {
     await using it = await running({ policy: { metaContexts: false } });
     const client = await it.connect();
     await client.hello();
@@ -62,8 +59,8 @@ describe("without meta contexts", () => {
   });
 });
 
-describe("STARTTLS where TLS is off", () => {
-  test("is refused, and the client may go on in clear", async () => {
+describe("STARTTLS while TLS is off", () => {
+  test("is refused, and the client may go on in clear text", async () => {
     await using it = await running();
     const client = await it.connect();
     await client.hello();
@@ -74,7 +71,7 @@ describe("STARTTLS where TLS is off", () => {
 });
 
 describe("refusals", () => {
-  test("say why", async () => {
+  test("name the reason", async () => {
     await using it = await running();
     const client = await it.connect();
     await client.hello();
@@ -90,7 +87,7 @@ describe("refusals", () => {
 });
 
 describe("names of exports that are not UTF-8", () => {
-  test("reach layers in TypeScript so that they can be told apart, and come back as they were", async () => {
+  test("stay distinct in TypeScript layers, and come back unchanged", async () => {
     const names: string[] = [];
     const plugin = {
       open: (_config: unknown, _readonly: boolean, name: string) => {
@@ -136,7 +133,7 @@ describe("names of exports that are not UTF-8", () => {
   });
 });
 
-describe("a limit for the handshake", () => {
+describe("--timeout", () => {
   test.each([
     { what: "says nothing", said: new Uint8Array(0) },
     { what: "stops in the middle of its flags", said: bytes([2, 0]) },
@@ -154,7 +151,7 @@ describe("a limit for the handshake", () => {
     );
   });
 
-  test("ends a client that goes on and on, byte by byte", async () => {
+  test("ends a client that sends byte after byte", async () => {
     await using it = await running({ policy: { timeoutSeconds: 0.1 } });
     const client = await it.connect();
     const said = bytes(3, ...Array.from({ length: 30 }, () => option(99, new Uint8Array(1000))));
@@ -165,7 +162,7 @@ describe("a limit for the handshake", () => {
     await client.closed;
   });
 
-  test("ends a client that was refused and does not take the refusals", async () => {
+  test("ends a client that does not take its error replies", async () => {
     const exports = Array.from({ length: 2000 }, (_, i) => `${i}`.padStart(4000, "x"));
     const listExports = (_c: unknown, _r: boolean, _t: boolean, list: { add(n: string): void }) =>
       exports.forEach((name) => list.add(name));
@@ -200,7 +197,7 @@ describe("a limit for the handshake", () => {
     }
   });
 
-  test("does not keep an open that is under way from being closed", async () => {
+  test("closes layers whose open was still running", async () => {
     const held = new Held();
     const events: string[] = [];
     await using it = await running({
@@ -226,7 +223,7 @@ describe("a limit for the handshake", () => {
 describe("oldstyle", () => {
   const policy = { oldstyle: true };
 
-  test("greets with the size and flags, and takes requests at once", async () => {
+  test("greets with size and flags, and accepts requests at once", async () => {
     await using it = await running({ policy });
     const client = await it.connect();
     const { size, eflags, zeroes } = await client.oldstyle();
@@ -239,7 +236,7 @@ describe("oldstyle", () => {
     expect((await client.ask({ type: 0, count: 16 })).data).toEqual(it.disk.subarray(0, 16));
   });
 
-  test("does all that its flags promise", async () => {
+  test("supports everything that its flags offer", async () => {
     await using it = await running({ policy });
     const client = await it.connect();
     await client.oldstyle();
@@ -253,7 +250,7 @@ describe("oldstyle", () => {
       expect(await client.ask(fields)).toHaveProperty("error", 0);
     }
     expect(it.disk.subarray(0, 512)).toEqual(payload);
-    // There are no structured replies, and so neither DF nor block status.
+    // Without structured replies there is neither DF nor block status.
     for (const fields of [
       { type: 0, flags: 4, count: 512 },
       { type: 7, count: 512 },
@@ -262,7 +259,7 @@ describe("oldstyle", () => {
     }
   });
 
-  test("refuses writes to what is read-only, and goes on", async () => {
+  test("refuses writes to a read-only export, and goes on", async () => {
     await using it = await running({ policy: { ...policy, readonly: true } });
     const client = await it.connect();
     expect((await client.oldstyle()).eflags & 2).toBe(2);
@@ -276,7 +273,7 @@ describe("oldstyle", () => {
     expect((await client.ask({ type: 0, count: 16 })).data).toEqual(it.disk.subarray(0, 16));
   });
 
-  test("opens the default export, and leaves where that fails", async () => {
+  test("opens the default export, and disconnects if that fails", async () => {
     const names: string[] = [];
     const plugin = {
       defaultExport: () => "main",

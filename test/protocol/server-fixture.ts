@@ -1,4 +1,4 @@
-/** Servers in the test process, over a disk in memory whose answers a test can hold back. */
+/** Servers in the test process over a disk in memory. A test can hold back the disk's answers. */
 import { definePlugin, NbdError, type ThreadModel } from "#api";
 import { typescriptLayer } from "#modules/typescript";
 import { configuredChain, diskPlugin } from "#test/chain";
@@ -15,37 +15,37 @@ import type { ServerTls } from "../../src/server/tls.ts";
 export interface Running extends AsyncDisposable {
   readonly server: Server;
   readonly target: Target;
-  /** What reached the plugin. */
+  /** The calls that reached the plugin. */
   readonly calls: string[];
   readonly disk: Uint8Array;
   /** Ask the layers for the thread model again, as happens after an open. */
   /** A client that negotiated, closed at the end of the test. */
   ready(name?: string): Promise<{ client: NbdClient; export: Export }>;
-  /** The same with structured replies and block status. */
+  /** The same, with structured replies and block status. */
   structured(name?: string): Promise<{ client: NbdClient; export: Export }>;
-  /** A client that did nothing yet. */
+  /** A client that has sent nothing. */
   connect(): Promise<NbdClient>;
 }
 
 export interface FixtureOptions {
   readonly size?: number;
   readonly listen?: ListenTarget;
-  /** Methods instead of the disk's. */
+  /** Methods that replace the disk's. */
   readonly plugin?: object;
   readonly filters?: readonly object[];
   readonly threadModel?: ThreadModel;
   readonly onBound?: () => Promise<void>;
-  /** What differs from the defaults. */
+  /** Policies other than the defaults. */
   readonly policy?: Partial<ProtocolPolicy>;
-  /** Without it TLS is off. */
+  /** TLS; off by default. */
   readonly tls?: ServerTls;
-  /** Sees what layers may know of each client: when it connects, and when an export is opened. */
+  /** Called with the layers' facts about each client, when it connects and when it opens an export. */
   readonly meets?: (when: "preconnect" | "open", connection: ConnectionInfo) => void;
   /** Answer later instead of at once. */
   readonly later?: boolean;
 }
 
-/** Bytes that tell where they stand. Made by doubling, since 64 MiB one by one take seconds. */
+/** Bytes that show their position. They are made by doubling, since 64 MiB one by one take seconds. */
 export function pattern(length: number): Uint8Array {
   const bytes = new Uint8Array(length);
   const period = 251 * 256;
@@ -113,7 +113,7 @@ export async function running(options: FixtureOptions = {}): Promise<Running> {
   };
 }
 
-/** A layer that passes everything on. */
+/** A filter that passes everything on. */
 function onlooker(meets: NonNullable<FixtureOptions["meets"]>): Layer {
   return {
     kind: "filter",
@@ -131,7 +131,7 @@ function onlooker(meets: NonNullable<FixtureOptions["meets"]>): Layer {
   };
 }
 
-/** Collects log lines instead of printing them, until disposed of. */
+/** Collects log lines instead of printing them, until it is disposed of. */
 export function quiet(verbose = false): Disposable & { readonly lines: string[] } {
   const lines: string[] = [];
   const original = { ...log };
@@ -149,7 +149,7 @@ export function quiet(verbose = false): Disposable & { readonly lines: string[] 
   };
 }
 
-/** Requests that wait until the test lets them go, each by what it was. */
+/** Requests that wait until the test releases them by name. */
 export class Held {
   readonly #waiting = new Map<string, (error?: Error) => void>();
   readonly #watchers: (() => void)[] = [];
@@ -166,7 +166,7 @@ export class Held {
     return [...this.#waiting.keys()];
   }
 
-  /** Wait until so many are held. */
+  /** Wait until `count` requests are held. */
   async reached(count: number): Promise<void> {
     while (this.#waiting.size < count) {
       await new Promise<void>((resolve) => this.#watchers.push(resolve));
@@ -185,7 +185,7 @@ export class Held {
   }
 }
 
-/** Turns of the event loop, for what must *not* happen to have its chance. */
+/** Turns of the event loop, in which something that must not happen could happen. */
 export async function turns(count = 20): Promise<void> {
   for (let i = 0; i < count; i++) {
     await new Promise<void>((resolve) => {
@@ -194,14 +194,14 @@ export async function turns(count = 20): Promise<void> {
   }
 }
 
-/** Turns of the event loop until `condition` holds; the test's time limit ends it otherwise. */
+/** Turns of the event loop until `condition` holds. Otherwise the test's time limit ends it. */
 export async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await turns(1);
 }
 
 export { NbdError };
 
-/** A plugin whose reads and trims wait; a held request is named after its offset. */
+/** A plugin whose reads and trims wait. A held request is named after its offset. */
 export function holding(held: Held, extra: object = {}): object {
   return {
     pread: async (_handle: unknown, buf: Uint8Array, offset: bigint) => {

@@ -1,4 +1,4 @@
-/** What real clients get of a disk with holes, counted in bytes: fewer where replies may have holes. */
+/** Counts the bytes that real clients receive from a disk with holes: fewer if replies report holes. */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -43,7 +43,7 @@ function withHoles() {
   return { disk, plugin };
 }
 
-/** One side of the proxy: what the other side's kernel did not take yet waits here. */
+/** One side of the proxy, with the bytes that the other side's kernel has not taken. */
 interface Side {
   peer: Bun.Socket<Side> | undefined;
   waiting: Uint8Array[];
@@ -51,7 +51,7 @@ interface Side {
   count(bytes: number): void;
 }
 
-/** Passes everything on, and counts what the server sends. */
+/** Passes everything on, and counts the server's bytes. */
 function proxyTo(target: string, path: string): Disposable & { readonly received: number } {
   let received = 0;
   const send = (socket: Bun.Socket<Side> | undefined, side: Side): void => {
@@ -106,7 +106,7 @@ function proxyTo(target: string, path: string): Disposable & { readonly received
   };
 }
 
-/** Copy the disk with `command` and return how many bytes of it came over the wire. */
+/** Copy the disk with `command`, and return how many bytes the server sent. */
 async function copied(
   policy: Partial<ProtocolPolicy>,
   command: (uri: string, target: string) => readonly string[],
@@ -136,7 +136,7 @@ const clients = [
 describe.each([...clients])("$name", ({ name, command }) => {
   const suffix = installed(name) ? "" : ` (needs ${name})`;
   test.skipIf(suffix !== "")(
-    `without block status gets no zeroes, but all data${suffix}`,
+    `gets all data and no zero bytes, without block status${suffix}`,
     async () => {
       const full = await copied({ structuredReplies: false }, command);
       expect(full).toBeGreaterThan(size);

@@ -1,4 +1,4 @@
-/** A disk with holes, and the reads that show how its zeroes are told. */
+/** A disk with holes, and reads that show which holes the replies report. */
 import { expect } from "bun:test";
 
 import type { NextOps } from "#api/generated/methods.gen";
@@ -11,13 +11,13 @@ export const READ = 0;
 export const [DATA, HOLE_CHUNK] = [1, 2] as const;
 export const [hole, zero] = [1, 2] as const;
 export const KiB = 1024;
-/** Of the disk, in bytes. */
+/** The size of the disk in bytes. */
 export const size = 1 << 20;
 
-/** [first byte, type] of each extent; the last one reaches to the end. */
+/** [first byte, type] of each extent. The last one ends with the disk. */
 export type Layout = readonly (readonly [number, number])[];
 
-/** A disk of 1 MiB that is zero where its layout says so. */
+/** A disk of 1 MiB with zeroes as its layout says. */
 export function sparse(layout: Layout, later = false) {
   const disk = pattern(size);
   const extents = layout.map(([start, type], i) => ({
@@ -47,7 +47,7 @@ export function sparse(layout: Layout, later = false) {
   return { disk, calls, plugin };
 }
 
-/** What a filter has that answers reads and extents by those of the layers below. */
+/** A filter's methods that pass reads and extents on. */
 export const passing = {
   pread: (next: NextOps, _handle: unknown, buf: Uint8Array, offset: bigint, flags: number) =>
     next.pread(buf, offset, flags),
@@ -76,7 +76,7 @@ export interface Answer {
   readonly data: Uint8Array;
 }
 
-/** What the chunks say of a read. Bytes that none of them tells stay 1. */
+/** Combine the chunks of a read. Bytes that no chunk covers stay 1. */
 export function assembled(chunks: readonly Chunk[], offset: number, count: number): Answer {
   const data = new Uint8Array(count).fill(1);
   const shape = chunks.map(({ type, data: payload }): readonly [number, number] => {

@@ -1,4 +1,4 @@
-/** Structured reads whose zeroes are told and not sent. */
+/** Structured reads that report zeroes as holes. */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 
 import { bytes, chunkError, request } from "#test/client";
@@ -32,9 +32,9 @@ afterEach(() => {
 });
 
 describe.each([{ later: false }, { later: true }])(
-  "layers that answer later=$later",
+  "holes in reads, answered later=$later",
   ({ later }) => {
-    test("data, zeroes and data are three chunks", async () => {
+    test("data, zeroes and data take three chunks", async () => {
       const { calls, disk, plugin } = sparse(
         [
           [0, 0],
@@ -54,7 +54,7 @@ describe.each([{ later: false }, { later: true }])(
       expect(calls).toEqual(["extents 128 32", "pread 32 32", "pread 32 128"]);
     });
 
-    test("zeroes alone are one small chunk, and nothing is read", async () => {
+    test("zeroes alone take one small chunk, and no read", async () => {
       const { calls, plugin } = sparse([[0, zero]], later);
       await using it = await running({ plugin });
       const nbd = await connected(it);
@@ -63,7 +63,7 @@ describe.each([{ later: false }, { later: true }])(
       expect(calls).toEqual(["extents 1024 0", `extents 100 ${3 / KiB}`]);
     });
 
-    test("pieces keep to the smallest block", async () => {
+    test("chunks are multiples of the smallest block", async () => {
       const { calls, disk, plugin } = sparse(
         [
           [0, 0],
@@ -90,7 +90,7 @@ describe.each([{ later: false }, { later: true }])(
       expect(calls).toEqual(["extents 1024 0", "pread 64 0", "pread 72 128", "pread 792 216"]);
     });
 
-    test("a piece that cannot be read fails the read, with one chunk", async () => {
+    test("a part that cannot be read fails the whole read, with one chunk", async () => {
       const { plugin } = sparse(
         [
           [0, 0],
@@ -116,7 +116,7 @@ describe.each([{ later: false }, { later: true }])(
   },
 );
 
-test("filters without a pread, and windows, leave the holes of the plugin", async () => {
+test("filters without pread, and windows, pass on the plugin's holes", async () => {
   const { calls, disk, plugin } = sparse([
     [0, 0],
     [64 * KiB, zero],
@@ -135,7 +135,7 @@ test("filters without a pread, and windows, leave the holes of the plugin", asyn
 });
 
 describe("no holes are reported", () => {
-  test("where no layer can say how small a piece may be", async () => {
+  test("if the layers fail to return the smallest block", async () => {
     const { calls, plugin } = sparse([[0, hole | zero]]);
     const blockSize = () => {
       throw new NbdError("EIO", "nobody knows");
@@ -166,7 +166,7 @@ describe("no holes are reported", () => {
     expect(calls).toEqual(["pread 256 0"]);
   });
 
-  test("where the layers cannot tell", async () => {
+  test("if the layers have no extents", async () => {
     const { calls, plugin } = sparse(allZero);
     await using it = await running({ plugin: { ...plugin, canExtents: () => false } });
     expect((await read(await connected(it), 0, 256 * KiB)).shape).toEqual([[0, 256]]);
@@ -185,20 +185,20 @@ describe("no holes are reported", () => {
     expect(calls).toEqual(["pread 64 0"]);
   });
 
-  test("by a plugin that does not declare extentsAnswerReads", async () => {
+  test("if the plugin does not declare extentsAnswerReads", async () => {
     const { calls, plugin } = sparse([[0, zero]]);
     await using it = await running({ plugin: { ...plugin, extentsAnswerReads: false } });
     expect((await read(await connected(it), 0, 64 * KiB)).shape).toEqual([[0, 64]]);
     expect(calls).toEqual(["pread 64 0"]);
   });
 
-  test("of space that is not allocated, but does not read as zeroes", async () => {
+  test("for unallocated space that does not read as zeroes", async () => {
     const { plugin } = sparse([[0, hole]]);
     await using it = await running({ plugin });
     expect((await read(await connected(it), 0, 256 * KiB)).shape).toEqual([[0, 256]]);
   });
 
-  test("that are shorter than 16 KiB", async () => {
+  test("for zeroes shorter than 16 KiB", async () => {
     const { disk, plugin } = sparse([
       [0, 0],
       [8 * KiB, zero],
@@ -216,7 +216,7 @@ describe("no holes are reported", () => {
     expect(data).toEqual(disk.subarray(0, 64 * KiB));
   });
 
-  test("where the question fails: the read does not", async () => {
+  test("if extents fails, and the read succeeds", async () => {
     const { disk, plugin } = sparse(allZero);
     const fails = [
       () => {
@@ -235,8 +235,8 @@ describe("no holes are reported", () => {
   });
 });
 
-describe("layers are asked", () => {
-  test("once for a range that is known to be data, until the client makes holes", async () => {
+describe("layers are asked for extents", () => {
+  test("once for a range of data, until the client makes holes", async () => {
     const { calls, plugin } = sparse([
       [0, 0],
       [512 * KiB, zero],
@@ -270,7 +270,7 @@ describe("layers are asked", () => {
     await using it = await running({ size: 16 << 20, plugin });
     const nbd = await connected(it);
     for (let i = 0; i < 100; i++) await read(nbd, i * 64 * KiB, 64 * KiB);
-    // After 1, 2, 4 ... reads; never after more than 64.
+    // Questions come after 1, 2, 4 ... reads, and after 64 at most.
     expect(asked).toEqual([0, 1, 2, 3, 5, 8, 13, 22, 39, 72]);
     type = zero;
     for (let i = 100; i < 256; i++) await read(nbd, i * 64 * KiB, 64 * KiB);
@@ -279,8 +279,8 @@ describe("layers are asked", () => {
   });
 });
 
-describe("while it waits", () => {
-  test("a read with holes counts as one request, and others are answered before", async () => {
+describe("while a read with holes waits", () => {
+  test("it counts as one request, and others are answered before", async () => {
     const { plugin } = sparse([
       [0, 0],
       [64 * KiB, zero],
@@ -305,7 +305,7 @@ describe("while it waits", () => {
     ]);
   });
 
-  test("nothing else is run under a model of one request at a time", async () => {
+  test("no other request runs if requests are serialized", async () => {
     const { calls, plugin } = sparse(
       [
         [0, 0],
@@ -323,7 +323,7 @@ describe("while it waits", () => {
     expect(calls).toEqual(["extents 256 0", "pread 64 0", "pread 128 128", "pread 1 0"]);
   });
 
-  test("a client that leaves takes nothing with it but its own reply", async () => {
+  test("a client that leaves does not disturb others", async () => {
     const { plugin } = sparse([[0, zero]]);
     const held = new Held();
     const extents = async (...args: Parameters<typeof plugin.extents>) => {
@@ -343,7 +343,7 @@ describe("while it waits", () => {
 
 describe("a client that takes no replies", () => {
   test.each([{ later: false }, { later: true }])(
-    "costs a bounded amount of memory, and gets them all later (later=$later)",
+    "needs bounded memory, and gets all replies later (later=$later)",
     async ({ later }) => {
       const half: Layout = [
         [0, 0],

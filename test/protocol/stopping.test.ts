@@ -1,4 +1,4 @@
-/** The end of the server, and when it listens. */
+/** How a server stops, and where it listens. */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -37,7 +37,7 @@ describe("stop", () => {
     await expect(NbdClient.connect(it.target)).rejects.toThrow();
   });
 
-  test("answers what is in flight, and refuses what comes later", async () => {
+  test("answers requests in flight, and refuses later ones", async () => {
     const held = new Held();
     await using it = await running({ plugin: holding(held) });
     const { client } = await it.ready();
@@ -71,7 +71,7 @@ describe("stop", () => {
     await stopped;
   });
 
-  test("does not execute a write that has not come completely", async () => {
+  test("does not run an incomplete write", async () => {
     await using it = await running();
     const { client } = await it.ready();
     client.send(request({ type: WRITE, count: 100, payload: new Uint8Array(50) }));
@@ -82,7 +82,7 @@ describe("stop", () => {
     expect(it.calls).toEqual([]);
   });
 
-  test("lets go of clients that wait for a connection lock", async () => {
+  test("disconnects clients that wait for the connection lock", async () => {
     await using it = await running({ threadModel: "serialize_connections" });
     await it.ready();
     const waiting = await it.connect();
@@ -92,7 +92,7 @@ describe("stop", () => {
     expect(waiting.available).toBe(0);
   });
 
-  test("waits for an open that is under way, and closes what it opened", async () => {
+  test("waits for a running open, and closes its layers", async () => {
     const held = new Held();
     const events: string[] = [];
     await using it = await running({
@@ -114,7 +114,7 @@ describe("stop", () => {
   });
 
   test.each([{ ends: "the client leaves" }, { ends: "the server stops" }])(
-    "opens nothing for options that wait when $ends",
+    "opens no layers for waiting options when $ends",
     async ({ ends }) => {
       const held = new Held();
       let opened = 0;
@@ -187,7 +187,7 @@ describe("listening", () => {
     await client.closed;
   });
 
-  test("on all addresses of IPv4 and IPv6, with one port that the kernel chose", async () => {
+  test("on all IPv4 and IPv6 addresses, with one port that the kernel chose", async () => {
     await using it = await running({ listen: { port: 0 } });
     const [address] = it.server.addresses;
     if (address === undefined || !("port" in address)) throw new Error("no port");
@@ -207,7 +207,7 @@ describe("listening", () => {
     expect(existsSync(unix)).toBe(true);
   });
 
-  test("on a path of 107 bytes, and not of 108", async () => {
+  test("on a path of 107 bytes, but not of 108", async () => {
     const path = (length: number) => join(folder, "x".repeat(length - folder.length - 1));
     await using it = await running({ listen: { unix: path(107) } });
     await it.ready();
@@ -218,7 +218,7 @@ describe("listening", () => {
     expect(String(error)).toContain("may have 107 bytes, this one has 108");
   });
 
-  test("not on a port that is taken, nor on a name that means nothing", async () => {
+  test("not on a port in use, nor on an unknown name", async () => {
     await using it = await running();
     const [address] = it.server.addresses;
     if (address === undefined || !("port" in address)) throw new Error("no port");

@@ -1,4 +1,4 @@
-/** Structured replies on the wire: negotiation, data, errors with text, and that they cost no more writes. */
+/** Structured replies on the wire: their negotiation, data, errors with text, and that they need no more writes. */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 
 import type { NextOps } from "#api/generated/methods.gen";
@@ -40,7 +40,7 @@ function dataOf(chunk: Chunk): { offset: bigint; data: Uint8Array } {
 }
 
 describe("negotiation", () => {
-  test("is agreed once, and has no payload", async () => {
+  test("is accepted once, and without a payload", async () => {
     await using it = await running();
     const client = await it.connect();
     await client.hello();
@@ -50,7 +50,7 @@ describe("negotiation", () => {
     expect(await client.go()).toMatchObject({ size: 65536n });
   });
 
-  test("offers DF, also to a client that uses EXPORT_NAME", async () => {
+  test("offers DF with EXPORT_NAME as well", async () => {
     await using it = await running();
     const plain = (await it.ready()).export.eflags;
     expect(plain & SEND_DF).toBe(0);
@@ -94,7 +94,7 @@ describe.each([{ later: false }, { later: true }])("answers later=$later", ({ la
     expect(chunkError(refused).error).toBe(ENOMEM);
   });
 
-  test("what has no data is answered as ever", async () => {
+  test("success without data is a simple reply", async () => {
     await using it = await running({ later });
     const { client } = await it.structured();
     for (const fields of [
@@ -110,7 +110,7 @@ describe.each([{ later: false }, { later: true }])("answers later=$later", ({ la
     await client.closed;
   });
 
-  test("hundreds of reads at once are all answered with their own data", async () => {
+  test("hundreds of concurrent reads get their own data", async () => {
     await using it = await running({ later });
     const { client } = await it.structured();
     const all = Array.from({ length: 500 }, (_, i) =>
@@ -180,7 +180,7 @@ describe("errors", () => {
     expect((await client.ask({ type: FLUSH })).error).toBe(0);
   });
 
-  test("text is cut at 4096 bytes, and not within a character", async () => {
+  test("are cut at 4096 bytes, but not within a character", async () => {
     let text = "";
     const plugin = {
       flush: () => {
@@ -223,7 +223,7 @@ describe.each([{ structured: false }, { structured: true }])(
   ({ structured }) => {
     const disk = pattern(1 << 20);
 
-    /** A transmission whose client takes all, and what was written to it. */
+    /** A transmission whose client takes all output, and that output. */
     function transmission(top: NextOps) {
       const written: Uint8Array[] = [];
       const sink = {
@@ -267,7 +267,7 @@ describe.each([{ structured: false }, { structured: true }])(
       expect(written[0]).toHaveLength(15 * (4096 + (structured ? 28 : 16)));
     });
 
-    test("a large read is written from where the layer filled it", async () => {
+    test("a large read is written from the memory that the layer filled", async () => {
       await using stack = await overPlugin(diskPlugin(disk, []));
       const { it, written } = transmission(stack.next);
       it.feed(request({ type: READ, count: 512 << 10 }));

@@ -1,4 +1,4 @@
-/** How many requests run at once, by the thread model and by -t. */
+/** How many requests run at once, depending on the thread model and -t. */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 
 import { EXTENT_HOLE, EXTENT_ZERO } from "#api";
@@ -19,7 +19,7 @@ afterEach(() => {
 });
 
 describe("thread models", () => {
-  test("serialize_requests: one at a time in each connection", async () => {
+  test("serialize_requests runs one request at a time in each connection", async () => {
     const held = new Held();
     await using it = await running({ threadModel: "serialize_requests", plugin: holding(held) });
     const one = (await it.ready()).client;
@@ -51,7 +51,7 @@ describe("thread models", () => {
     await using it = await running({ ...options, size: 2 * half, plugin: { extents } });
     const { client } = await NbdClient.structured(it.target);
     const counts = [512, 2 * half, 512, 512, 2 * half, 512];
-    // In one go, so that the replies are gathered.
+    // Sent in one go, so that the replies are gathered.
     client.send(
       bytes(...counts.map((count, i) => request({ type: READ, cookie: BigInt(i), count }))),
     );
@@ -64,7 +64,7 @@ describe("thread models", () => {
     client.terminate();
   });
 
-  test("serialize_all_requests: one at a time in all connections, in order of arrival", async () => {
+  test("serialize_all_requests runs one request at a time in all connections, in order of arrival", async () => {
     const held = new Held();
     await using it = await running({
       threadModel: "serialize_all_requests",
@@ -92,7 +92,7 @@ describe("thread models", () => {
     expect(order).toEqual(["1", "11", "21", "2", "12", "22"]);
   });
 
-  test("serialize_all_requests: opening waits for requests, and those that are answered at once are not held up", async () => {
+  test("serialize_all_requests makes open wait for requests, but does not delay those answered at once", async () => {
     const held = new Held();
     const opened: string[] = [];
     await using it = await running({
@@ -114,7 +114,7 @@ describe("thread models", () => {
     await one.reply();
   });
 
-  test("a client that takes no replies does not keep others from the shared lock", async () => {
+  test("a client that takes no replies does not hold the shared lock", async () => {
     await using it = await running({
       size: 64 * MiB,
       threadModel: "serialize_all_requests",
@@ -128,7 +128,7 @@ describe("thread models", () => {
     for (let i = 0; i < 20; i++) expect((await other.ask({ type: FLUSH })).error).toBe(0);
   });
 
-  test("serialize_connections: the next client is greeted when the first has left", async () => {
+  test("serialize_connections greets the next client when the first has left", async () => {
     const events: string[] = [];
     await using it = await running({
       threadModel: "serialize_connections",

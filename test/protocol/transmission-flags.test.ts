@@ -1,4 +1,4 @@
-/** What an export is said to be able to do: the flags that clients get with it. */
+/** The transmission flags of an export, by the capabilities of its layers. */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 
 import { quiet, running } from "./server-fixture.ts";
@@ -15,7 +15,7 @@ describe("transmission flags", () => {
   const all = { flush: 4, fua: 8, trim: 32, zero: 64, multi: 256, cache: 1024, fast: 2048 };
   const everything = Object.values(all).reduce((sum, flag) => sum | flag, 1);
 
-  test("follow what the top layer can do", async () => {
+  test("follow the top layer's capabilities", async () => {
     await using it = await running();
     expect((await it.ready()).export.eflags).toBe(everything);
   });
@@ -32,7 +32,7 @@ describe("transmission flags", () => {
     expect((await it.ready()).export.eflags).toBe(everything & ~lacks);
   });
 
-  test("say rotational", async () => {
+  test("include rotational", async () => {
     await using it = await running({ plugin: { isRotational: () => true } });
     expect((await it.ready()).export.eflags).toBe(everything | 16);
   });
@@ -45,12 +45,12 @@ describe("transmission flags", () => {
     expect((await it.ready()).export.eflags).toBe(1 | 2 | all.flush | all.multi | all.cache);
   });
 
-  test("do not promise multi-conn where there is one connection at a time", async () => {
+  test("omit multi-conn if connections are serialized", async () => {
     await using it = await running({ threadModel: "serialize_connections" });
     expect((await it.ready()).export.eflags).toBe(everything & ~all.multi);
   });
 
-  test("are asked for in nbdkit's order", async () => {
+  test("ask the layers in nbdkit's order", async () => {
     using lines = quiet(true);
     await using it = await running();
     await it.ready();

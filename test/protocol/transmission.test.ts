@@ -1,4 +1,4 @@
-/** Requests and replies on the wire: what is executed, what is refused and how, and data that comes in pieces. */
+/** Requests and replies on the wire: which requests run, which are refused and how, and data in pieces. */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 
 import { bytes, type NbdClient, request, type RequestFields } from "#test/client";
@@ -20,7 +20,7 @@ afterEach(() => {
   logged[Symbol.dispose]();
 });
 
-/** The connection still works and is in step. */
+/** The connection still works, and the server reads requests correctly. */
 async function alive(client: NbdClient): Promise<void> {
   const reply = await client.ask({
     type: READ,
@@ -86,7 +86,7 @@ describe.each([{ later: false }, { later: true }])("answers later=$later", ({ la
     await client.closed;
   });
 
-  test("requests cut at any place", async () => {
+  test("requests may be cut anywhere", async () => {
     await using it = await running({ later });
     const { client } = await it.ready();
     const payload = pattern(50);
@@ -107,7 +107,7 @@ describe.each([{ later: false }, { later: true }])("answers later=$later", ({ la
     expect(it.disk.subarray(100, 150)).toEqual(payload);
   });
 
-  test("hundreds of requests sent at once are all answered with their own data", async () => {
+  test("hundreds of concurrent requests get their own data", async () => {
     await using it = await running({ later });
     const { client } = await it.ready();
     const count = 1000;
@@ -236,7 +236,7 @@ describe("refused requests", () => {
     expect(seen).toEqual([huge - 1n]);
   });
 
-  test("the data of a refused write is skipped up to 128 MiB, beyond that the connection ends", async () => {
+  test("up to 128 MiB of a refused write are skipped, a longer one ends the connection", async () => {
     await using it = await running();
     const { client } = await it.ready();
     const reply = await client.ask({ type: WRITE, payload: new Uint8Array(128 * MiB) });
@@ -248,7 +248,7 @@ describe("refused requests", () => {
     expect(client.available).toBe(0);
   });
 
-  test("a wrong magic ends the connection, whatever follows", async () => {
+  test("a wrong magic number ends the connection, whatever follows", async () => {
     await using it = await running();
     const { client } = await it.ready();
     client.send(
@@ -339,7 +339,7 @@ describe("the end of a connection", () => {
     expect(client.available).toBe(20 * 1016);
   });
 
-  test("nothing after DISC is executed", async () => {
+  test("requests after DISC do not run", async () => {
     await using it = await running();
     const { client } = await it.ready();
     client.send(bytes(request({ type: DISC }), request({ type: FLUSH })));
@@ -347,18 +347,15 @@ describe("the end of a connection", () => {
     expect(it.calls).toEqual([]);
   });
 
-  test.each([100, 2 * MiB])(
-    "a write of %d bytes that breaks off is not executed",
-    async (count) => {
-      await using it = await running({ size: 4 * MiB });
-      const { client } = await it.ready();
-      client.send(request({ type: WRITE, count, payload: new Uint8Array(count - 1) }));
-      await client.sent();
-      client.shutdown();
-      await client.closed;
-      await until(() => it.server.connections === 0);
-      expect(it.calls).toEqual([]);
-      expect(Buffer.compare(it.disk, pattern(4 * MiB))).toBe(0);
-    },
-  );
+  test.each([100, 2 * MiB])("an incomplete write of %d bytes does not run", async (count) => {
+    await using it = await running({ size: 4 * MiB });
+    const { client } = await it.ready();
+    client.send(request({ type: WRITE, count, payload: new Uint8Array(count - 1) }));
+    await client.sent();
+    client.shutdown();
+    await client.closed;
+    await until(() => it.server.connections === 0);
+    expect(it.calls).toEqual([]);
+    expect(Buffer.compare(it.disk, pattern(4 * MiB))).toBe(0);
+  });
 });

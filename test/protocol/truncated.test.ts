@@ -1,4 +1,4 @@
-/** A file that becomes shorter while it is served: what is not there any more is an error, and never zeroes. */
+/** A file that becomes shorter while it is served: reads beyond its end fail, and never return zeroes. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -18,7 +18,7 @@ beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), "nbdkit-test-"));
   image = join(folder, "disk");
 });
-/** 4 MiB of data, and a hole behind it. */
+/** 4 MiB of data, then a hole. */
 beforeEach(() => {
   writeFileSync(image, new Uint8Array(4 * MiB).fill(0x55));
   truncateSync(image, 16 * MiB);
@@ -45,7 +45,7 @@ describe.each(chains)("$words", ({ words, start }) => {
       await using server = await served();
       const { client } = await NbdClient.structured({ unix: server.socket });
       await using connection = client;
-      /** The error of a read, all of whose chunks are taken; 0 where it succeeds. */
+      /** Take all chunks of a read, and return its error, or 0. */
       const errorOf = async (at: number, flags: number) => {
         connection.request({ type: READ, offset: place(at), count, flags });
         for (let error = 0; ;) {
@@ -54,7 +54,7 @@ describe.each(chains)("$words", ({ words, start }) => {
           if (chunk.flags & 1) return error;
         }
       };
-      // The end lies in the hole.
+      // First the file ends within the hole.
       truncateSync(image, 8 * MiB);
       for (const flags of [0, DF]) {
         expect(await errorOf(2 * MiB, flags)).toBe(0);
@@ -62,7 +62,7 @@ describe.each(chains)("$words", ({ words, start }) => {
         expect(await errorOf(8 * MiB, flags)).toBe(EIO);
         expect(await errorOf(10 * MiB, flags)).toBe(EIO);
       }
-      // And then in the data.
+      // Then the file ends within the data.
       truncateSync(image, 2 * MiB);
       for (const flags of [0, DF]) {
         expect(await errorOf(2 * MiB - 4096, flags)).toBe(count === 4096 ? 0 : EIO);

@@ -1,4 +1,4 @@
-/** Calls that layers do not answer for long are logged, by a clock of the test's. */
+/** Calls that layers have not answered for long are logged. The tests have a clock of their own. */
 import { afterAll, beforeEach, expect, test } from "bun:test";
 
 import { defineFilter } from "#api";
@@ -14,7 +14,9 @@ sendErrorsTo({ systemLog: (line) => void said.push(line) });
 beforeEach(() => void said.splice(0));
 afterAll(() => sendErrorsTo({ fd: 2 }));
 
-/** Looks for calls that began after it was made: other tests may have left some. `later` is added to the clock. */
+/**
+ * Looks for calls that began after it was created, since other tests may have left some. `later` is added to the clock.
+ */
 function unansweredFromNow() {
   const clock = { later: 1e9 };
   const unanswered = new Unanswered(() => performance.now() + clock.later);
@@ -47,7 +49,7 @@ const outer = defineFilter({
   },
 });
 
-test("a request that is not answered for 30 s is logged once, with layer, method, range and client", async () => {
+test("a request without an answer for 30 s is logged once, with layer, method, range and client", async () => {
   const { called, method, release } = held();
   await using it = await running({ plugin: { pread: method }, filters: [outer] });
   const { client } = await it.ready();
@@ -71,7 +73,7 @@ test("a request that is not answered for 30 s is logged once, with layer, method
   expect(said.length).toBe(1);
 });
 
-test("each of several requests is logged, and more than ten are counted", async () => {
+test("up to ten requests are logged each, and more are counted", async () => {
   const { called, method, release } = held();
   await using it = await running({ plugin: { pwrite: method } });
   const { client } = await it.ready();

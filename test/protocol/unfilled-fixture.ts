@@ -1,4 +1,4 @@
-/** A disk whose first half is all 0xaa, and whose second half forgets to fill what it is given. */
+/** A disk whose first half is 0xaa, and whose second half does not fill reads. */
 import { definePlugin, param } from "#api";
 
 const unfilled = definePlugin({

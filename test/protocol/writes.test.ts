@@ -1,4 +1,4 @@
-/** The data of writes, from the socket to the layers: whatever it comes in, and however long they keep it. */
+/** The data of writes on its way to the layers, whatever pieces it arrives in, and however long layers use it. */
 import { describe, expect, test } from "bun:test";
 
 import { request } from "#test/client";
@@ -13,7 +13,7 @@ interface Piece {
   readonly payload: Uint8Array;
 }
 
-/** Writes of these sizes one behind the other, all with other bytes. */
+/** Writes of these sizes in a row, each with different bytes. */
 function writesOf(sizes: readonly number[]): readonly Piece[] {
   let offset = 0;
   return sizes.map((size, i) => {
@@ -50,11 +50,11 @@ const sizes = [
 
 describe.each([{ later: false }, { later: true }])("writes, answered later=$later", ({ later }) => {
   test.each([1 << 16, 65_535, 28, 9999, 200_001])(
-    "arrive as they are in pieces of %i bytes",
+    "arrive intact in pieces of %i bytes",
     async (pieceBytes) => {
       await using it = await running({ size: 4 * MiB, later });
       const { client } = await it.ready();
-      // The smallest pieces would take long for all of it.
+      // All the data would take too long in the smallest pieces.
       const writes = writesOf(pieceBytes < 100 ? sizes.slice(0, 5) : sizes);
       const all = requestsOf(writes);
       for (let at = 0; at < all.length; at += pieceBytes) {
@@ -69,7 +69,7 @@ describe.each([{ later: false }, { later: true }])("writes, answered later=$late
   );
 });
 
-test("what layers still write is theirs, whatever comes meanwhile", async () => {
+test("keep their data until the layers answer, whatever arrives meanwhile", async () => {
   const held = Promise.withResolvers<void>();
   const kept: { readonly offset: number; readonly buf: Uint8Array }[] = [];
   const pwrite = (_: unknown, buf: Uint8Array, offset: bigint): Promise<void> => {
@@ -78,7 +78,7 @@ test("what layers still write is theirs, whatever comes meanwhile", async () => 
   };
   await using it = await running({ size: 32 * MiB, plugin: { pwrite } });
   const { client } = await it.ready();
-  // Many in one piece of what is received, and then enough for each piece to be used again.
+  // Many writes per received chunk, then enough of them that each chunk's memory is reused.
   const small = Array.from({ length: 100 }, () => 4096);
   const large = Array.from({ length: 100 }, (_, i) => (i % 2 === 0 ? 262_144 : 5000));
   const writes = writesOf([...small, ...large]);
