@@ -18,8 +18,8 @@ function byteOf(all: Copies, name: string, at: bigint): number | undefined {
   return buf[0];
 }
 
-describe("copies", () => {
-  test("one overlay keeps the writes to many exports apart", () => {
+describe("Copies", () => {
+  test("keeps the writes to many exports apart in one overlay", () => {
     using all = copies();
     const names = Array.from({ length: 50 }, (_, number) => `export${number}`);
     for (const [number, name] of names.entries()) {
@@ -32,7 +32,7 @@ describe("copies", () => {
     expect(names.map((name) => byteOf(all, name, 29n))).toEqual(names.map(() => 5));
   });
 
-  test("names without changes are forgotten when their last client leaves", () => {
+  test("forgets a name without changes when its last client disconnects", () => {
     using all = copies();
     const first = all.enter("a");
     expect(all.enter("a")).toBe(first);
@@ -44,7 +44,7 @@ describe("copies", () => {
     expect(all.count).toBe(0);
   });
 
-  test.each(["write", "discard", "read"] as const)("a name is kept after a %s", (method) => {
+  test.each(["write", "discard", "read"] as const)("keeps a name after a %s", (method) => {
     using all = copies(true);
     const copy = all.enter("a");
     if (method === "discard") expect(copy.discard(below, blockSize, 0n)).toBeUndefined();

@@ -76,9 +76,13 @@ function expectUntouched(stack: Stack) {
   expect(stack.calls.filter((call) => !/^(pread|cache) /.test(call))).toEqual([]);
 }
 
-describe("one request after the other", () => {
+/** A stack whose reads of the layer below wait for the test. */
+const over = (below: ReturnType<typeof gate>["filter"], texts = { "cow-block-size": "4k" }) =>
+  above(original.slice(), cow, texts, { below: [below] });
+
+describe("requests one after the other", () => {
   test.each([false, true])(
-    "behaves like a plain array (the layer below answers later: %p)",
+    "behave as on a plain array (the layer below answers later: %p)",
     async (later) => {
       await fc.assert(
         fc.asyncProperty(
@@ -105,7 +109,7 @@ describe("one request after the other", () => {
   );
 });
 
-describe("many requests at the same time", () => {
+describe("requests at the same time", () => {
   test("leave each byte with the value of one request, or unchanged", async () => {
     const batches = fc.array(fc.array(operation, { minLength: 1, maxLength: 6 }), { maxLength: 4 });
     await fc.assert(
@@ -165,7 +169,7 @@ describe("many requests at the same time", () => {
     }
   }
 
-  test("that change different parts of one block all count", async () => {
+  test("change different parts of one block without losing any", async () => {
     const { control, filter } = gate();
     await using stack = await above(original.slice(), cow, {}, { below: [filter] });
     const writes = [0, 1, 2, 3].map((number) =>
@@ -182,14 +186,9 @@ describe("many requests at the same time", () => {
     expect(await whole(stack)).toEqual(model);
   });
 
-  test("a whole block that is written meanwhile is not lost", async () => {
+  test("do not undo a write of the whole block during a write of a part", async () => {
     const { control, filter } = gate();
-    await using stack = await above(
-      original.slice(),
-      cow,
-      { "cow-block-size": "4k" },
-      { below: [filter] },
-    );
+    await using stack = await over(filter);
     const part = stack.next.pwrite(Uint8Array.of(201), 10n, 0);
     expect(stack.next.pwrite(new Uint8Array(block).fill(202), 0n, 0)).toBeUndefined();
     await control.release(0);
@@ -199,14 +198,9 @@ describe("many requests at the same time", () => {
     expect(buf).toEqual(new Uint8Array(block).fill(202).fill(201, 10, 11));
   });
 
-  test("a block that is trimmed meanwhile stays trimmed around the write", async () => {
+  test("do not undo a trim of the block during a write of a part", async () => {
     const { control, filter } = gate();
-    await using stack = await above(
-      original.slice(),
-      cow,
-      { "cow-block-size": "4k" },
-      { below: [filter] },
-    );
+    await using stack = await over(filter);
     const part = stack.next.pwrite(Uint8Array.of(201), 10n, 0);
     await stack.next.trim(block, 0n, 0);
     await control.release(0);
@@ -217,11 +211,10 @@ describe("many requests at the same time", () => {
   });
 
   test.each(["cow-on-read", "cow-on-cache"])(
-    "%s does not keep blocks that were overwritten meanwhile",
+    "do not let %s undo a write during its read",
     async (key) => {
       const { control, filter } = gate();
-      const texts = { "cow-block-size": "4k", [key]: "true" };
-      await using stack = await above(original.slice(), cow, texts, { below: [filter] });
+      await using stack = await over(filter, { "cow-block-size": "4k", [key]: "true" });
       const buf = new Uint8Array(3 * block);
       const read =
         key === "cow-on-read" ? stack.next.pread(buf, 0n, 0) : stack.next.cache(3 * block, 0n, 0);
@@ -236,14 +229,9 @@ describe("many requests at the same time", () => {
     },
   );
 
-  test("only wait for the layer below", async () => {
+  test("wait only for the layer below", async () => {
     const { control, filter } = gate();
-    await using stack = await above(
-      original.slice(),
-      cow,
-      { "cow-block-size": "4k" },
-      { below: [filter] },
-    );
+    await using stack = await over(filter);
     const slow = stack.next.pread(new Uint8Array(block), 0n, 0);
     expect(stack.next.pwrite(new Uint8Array(block).fill(7), BigInt(block), 0)).toBeUndefined();
     expect(stack.next.pread(new Uint8Array(block), BigInt(block), 0)).toBeUndefined();
@@ -288,7 +276,7 @@ describe("an overlay whose disk is full", () => {
     expect(buf).toEqual(new Uint8Array(block));
   });
 
-  test("does not fail reads that would be kept", () => {
+  test("does not fail reads with cow-on-read", () => {
     const copy = full(true);
     const buf = new Uint8Array(100);
     expect(errno(() => copy.read(below, buf, 7n))).toBe("no error");

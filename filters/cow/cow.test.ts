@@ -1,5 +1,5 @@
 import { afterAll, describe, expect, test } from "bun:test";
-import { mkdtempSync, readdirSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -7,6 +7,7 @@ import { defineFilter, FLAG_FAST_ZERO, FLAG_FUA, FLAG_MAY_TRIM, FLAG_REQ_ONE } f
 import { above, clientOf, configured, errnoOf, mapOf, type Stack } from "#test/chain";
 
 import cow from "./cow.ts";
+import { openIn, useTmpdir } from "./temp-fixture.ts";
 
 const size = 256 * 1024 + 100;
 const disk = () => Uint8Array.from({ length: size }, (_, at) => at * 7 + (at >> 8));
@@ -26,8 +27,8 @@ async function callsOf(stack: Stack, go: () => unknown): Promise<string[]> {
   return [...stack.calls];
 }
 
-describe("what clients see", () => {
-  test("every capability is on, even over a layer that has none", async () => {
+describe("the cow filter", () => {
+  test("has every capability, even over a layer without any", async () => {
     for (const canWrite of [true, false]) {
       await using stack = await above(disk(), cow, {}, { canWrite });
       const { next } = stack;
@@ -55,12 +56,12 @@ describe("what clients see", () => {
     }
   });
 
-  test("a connection that is read-only stays so", async () => {
+  test("keeps a read-only connection read-only", async () => {
     await using stack = await above(disk(), cow, {}, { readonly: true });
     expect(await stack.next.canWrite()).toBe(false);
   });
 
-  test("the layer below is opened read-only", async () => {
+  test("opens the layer below read-only", async () => {
     const opened: unknown[] = [];
     const spy = defineFilter({
       name: "spy",
@@ -74,7 +75,7 @@ describe("what clients see", () => {
     expect(opened).toEqual([[true, "x"]]);
   });
 
-  test("writes, zeroes and trims are read back, and never reach the layer below", async () => {
+  test("returns written, zeroed and trimmed data, and never changes the layer below", async () => {
     await using stack = await above(disk(), cow);
     const { next } = stack;
     await next.pwrite(new Uint8Array(1000).fill(1), 65000n, FLAG_FUA);
@@ -90,7 +91,7 @@ describe("what clients see", () => {
     expect(stack.calls.every((call) => call.startsWith("pread "))).toBe(true);
   });
 
-  test("all connections share one overlay, including later ones", async () => {
+  test("shares one overlay among all connections, including later ones", async () => {
     await using stack = await above(disk(), cow);
     await stack.next.pwrite(Uint8Array.of(1, 2, 3), 5n, 0);
     const second = stack.chain.connect(clientOf(stack.chain, 2));
@@ -105,23 +106,21 @@ describe("what clients see", () => {
     ]);
   });
 
-  test("two chains share nothing", async () => {
+  test("shares nothing between two chains", async () => {
     await using one = await above(disk(), cow);
     await using two = await above(disk(), cow);
     await one.next.pwrite(Uint8Array.of(1), 0n, 0);
     expect([...(await bytes(two, 0, 1))]).toEqual([0]);
   });
 
-  test("it can be stacked on itself", async () => {
+  test("can be stacked on itself", async () => {
     await using stack = await above(disk(), cow, { "cow-on-read": "true" }, { below: [cow] });
     await stack.next.pwrite(Uint8Array.of(255), 0n, 0);
     expect([...(await bytes(stack, 0, 2))]).toEqual([255, 7]);
     expect(stack.disk).toEqual(disk());
   });
-});
 
-describe("requests", () => {
-  test("neighbouring blocks in the same place are read in one call", async () => {
+  test("reads neighbouring blocks in the same place in one call", async () => {
     await using stack = await above(disk(), cow, { "cow-block-size": "4k" });
     await stack.next.pwrite(new Uint8Array(8192), 40960n, 0);
     await stack.next.trim(4096, 61440n, 0);
@@ -132,7 +131,7 @@ describe("requests", () => {
     ]);
   });
 
-  test("whole blocks are written without reading them, even the short one at the end", async () => {
+  test("writes whole blocks without reading them, even the short one at the end", async () => {
     await using stack = await above(disk(), cow);
     const calls = await callsOf(stack, async () => {
       await stack.next.pwrite(new Uint8Array(131072), 65536n, 0);
@@ -142,7 +141,7 @@ describe("requests", () => {
     expect(calls).toEqual([]);
   });
 
-  test("blocks that are written in part are read once", async () => {
+  test("reads partially written blocks once", async () => {
     await using stack = await above(disk(), cow);
     const write = () => stack.next.pwrite(new Uint8Array(65536).fill(1), 1000n, 0);
     expect(await callsOf(stack, write)).toEqual(["pread 65536 0", "pread 65536 65536"]);
@@ -151,7 +150,7 @@ describe("requests", () => {
     expect(await callsOf(stack, end)).toEqual(["pread 100 262144"]);
   });
 
-  test("whole blocks that are trimmed or zeroed are not read", async () => {
+  test("trims and zeroes whole blocks without reading them", async () => {
     await using stack = await above(disk(), cow);
     const calls = await callsOf(stack, async () => {
       await stack.next.trim(65536, 0n, 0);
@@ -164,7 +163,7 @@ describe("requests", () => {
     expect(await bytes(stack, 0, 196608)).toEqual(new Uint8Array(196608).fill(5, 10, 11));
   });
 
-  test("are answered at once if the layer below answers at once", async () => {
+  test("answers at once if the layer below does", async () => {
     await using stack = await above(disk(), cow);
     const { next } = stack;
     await next.canWrite();
@@ -183,7 +182,7 @@ describe("requests", () => {
     ]).toEqual([undefined, undefined, undefined, undefined, undefined, undefined]);
   });
 
-  test("an error of the layer below fails the request, and changes nothing", async () => {
+  test("fails a request with the error of the layer below, and changes nothing", async () => {
     const broken = { now: false };
     const fail = () => {
       if (broken.now) throw Object.assign(new Error("broken"), { code: "ENXIO" });
@@ -217,13 +216,13 @@ describe("the parameter cow-block-size", () => {
     ["64k", 65536],
     ["1M", size],
     ["2G", size],
-  ])("%s copies blocks of that size", async (text, count) => {
+  ])("copies blocks of its size: %s", async (text, count) => {
     await using stack = await above(disk(), cow, { "cow-block-size": text });
     const write = () => stack.next.pwrite(Uint8Array.of(1), 0n, 0);
     expect(await callsOf(stack, write)).toEqual([`pread ${count} 0`]);
   });
 
-  test("is 64k without it", async () => {
+  test("is 64k by default", async () => {
     await using stack = await above(disk(), cow);
     const write = () => stack.next.pwrite(Uint8Array.of(1), 0n, 0);
     expect(await callsOf(stack, write)).toEqual(["pread 65536 0"]);
@@ -245,7 +244,7 @@ describe("the parameter cow-on-cache", () => {
     expect(await callsOf(stack, () => bytes(stack, 0, 10))).toEqual(["pread 10 0"]);
   });
 
-  test("copies the blocks when it is true", async () => {
+  test("copies the blocks if it is true", async () => {
     await using stack = await above(disk(), cow, { "cow-on-cache": "true" });
     const cache = () => stack.next.cache(196000, 100n, 0);
     expect(await callsOf(stack, cache)).toEqual(["pread 196608 0"]);
@@ -274,7 +273,7 @@ describe("the parameter cow-on-read", () => {
     expect(await callsOf(stack, twice)).toEqual(["pread 10 10", "pread 10 10"]);
   });
 
-  test("copies the blocks when it is true", async () => {
+  test("copies the blocks if it is true", async () => {
     await using stack = await above(disk(), cow, { "cow-on-read": "true" });
     expect(await callsOf(stack, () => bytes(stack, 65530, 10))).toEqual(["pread 131072 0"]);
     expect(await callsOf(stack, () => bytes(stack, 262200, 10))).toEqual(["pread 100 262144"]);
@@ -282,7 +281,7 @@ describe("the parameter cow-on-read", () => {
     expect(await bytes(stack, 0, size)).toEqual(disk());
   });
 
-  test("with a path, copies the blocks while the file exists", async () => {
+  test("copies the blocks while the file of its path exists", async () => {
     const path = join(temp, "on-read");
     await using stack = await above(disk(), cow, { "cow-on-read": path });
     expect(await callsOf(stack, () => bytes(stack, 0, 10))).toEqual(["pread 10 0"]);
@@ -302,7 +301,7 @@ const endless = defineFilter({
   canCache: () => "none",
 });
 
-test("the largest disk takes no memory until it is written", async () => {
+test("the largest disk uses no memory until it is written", async () => {
   const end = 2n ** 63n - 1n;
   await using stack = await above(disk(), cow, { "cow-block-size": "4k" }, { below: [endless] });
   const { next } = stack;
@@ -322,30 +321,18 @@ test("the largest disk takes no memory until it is written", async () => {
   ]);
 });
 
-test("the temporary file has no name while the server runs, and is closed when it ends", async () => {
-  const before = process.env["TMPDIR"];
-  process.env["TMPDIR"] = temp;
-  const open = () =>
-    readdirSync("/proc/self/fd").filter((fd) => {
-      try {
-        return readlinkSync(`/proc/self/fd/${fd}`).startsWith(temp);
-      } catch {
-        // It was the descriptor of readdirSync.
-        return false;
-      }
-    }).length;
-  try {
-    const stack = await above(disk(), cow);
-    await stack.next.pwrite(Uint8Array.of(1), 0n, 0);
-    expect([readdirSync(temp), open()]).toEqual([[], 1]);
-    await stack.close();
-    expect(open()).toBe(0);
-    process.env["TMPDIR"] = join(temp, "missing");
-    await expect(above(disk(), cow)).rejects.toThrow("cannot create the temporary file");
-  } finally {
-    if (before === undefined) delete process.env["TMPDIR"];
-    else process.env["TMPDIR"] = before;
-  }
+test("the temporary file has no name while the server runs, and is closed when it stops", async () => {
+  using _ = useTmpdir(temp);
+  const stack = await above(disk(), cow);
+  await stack.next.pwrite(Uint8Array.of(1), 0n, 0);
+  expect([readdirSync(temp), openIn(temp).length]).toEqual([[], 1]);
+  await stack.close();
+  expect(openIn(temp)).toEqual([]);
+});
+
+test("a missing $TMPDIR is refused", async () => {
+  using _ = useTmpdir(join(temp, "missing"));
+  await expect(above(disk(), cow)).rejects.toThrow("cannot create the temporary file");
 });
 
 describe("extents", () => {
@@ -415,7 +402,7 @@ describe("block sizes", () => {
     { block: "64k", below: below(512, 4096, 32 << 20), is: [512, 65536, 32 << 20] },
     { block: "64k", below: below(512, 1 << 20, 0xffffffff), is: [512, 1 << 20, 0xffffffff] },
     { block: "64k", below: below(512, 512, 4096), is: [512, 4096, 4096] },
-  ])("with blocks of $block over $below.length advice are $is", async (it) => {
+  ])("are $is with blocks of $block", async (it) => {
     const options = { below: it.below };
     await using stack = await above(disk(), cow, { "cow-block-size": it.block }, options);
     const { minimum, preferred, maximum } = await stack.next.blockSize();

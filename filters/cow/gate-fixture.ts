@@ -31,7 +31,7 @@ export function gate() {
   return { control, filter };
 }
 
-/** All promise callbacks that can run have run once the event loop turns. */
+/** Waits until all promise callbacks that can run have run. */
 export async function settled(): Promise<void> {
   await new Promise((resolve) => setImmediate(resolve));
 }

@@ -1,32 +1,20 @@
 import { describe, expect, test } from "bun:test";
-import { fdatasyncSync, mkdtempSync, openSync, readdirSync, readlinkSync, rmSync } from "node:fs";
+import { fdatasyncSync, mkdtempSync, openSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { NbdError, storage } from "#api";
 
 import { Overlay } from "./overlay.ts";
+import { openIn, useTmpdir } from "./temp-fixture.ts";
 
 function temp() {
   const folder = mkdtempSync(join(tmpdir(), "overlay-test-"));
   return { folder, [Symbol.dispose]: () => rmSync(folder, { recursive: true }) };
 }
 
-/** The open files of this process in `folder`, with names or without. */
-function openIn(folder: string): string[] {
-  return readdirSync("/proc/self/fd").flatMap((fd) => {
-    try {
-      const target = readlinkSync(`/proc/self/fd/${fd}`);
-      return target.startsWith(folder) ? [target] : [];
-    } catch {
-      // It was the descriptor of readdirSync.
-      return [];
-    }
-  });
-}
-
-describe("overlay", () => {
-  test("has no name, and is gone after it is disposed", () => {
+describe("an overlay", () => {
+  test("has no name, and disappears when it is disposed of", () => {
     using it = temp();
     const overlay = Overlay.create(it.folder);
     expect([readdirSync(it.folder), openIn(it.folder).length]).toEqual([[], 1]);
@@ -34,18 +22,12 @@ describe("overlay", () => {
     expect(openIn(it.folder)).toEqual([]);
   });
 
-  test("lies in $TMPDIR", () => {
+  test("is in $TMPDIR", () => {
     using it = temp();
-    const before = process.env["TMPDIR"];
-    process.env["TMPDIR"] = it.folder;
-    try {
-      using overlay = Overlay.create();
-      overlay.write(Uint8Array.of(1), 0);
-      expect(openIn(it.folder).length).toBe(1);
-    } finally {
-      if (before === undefined) delete process.env["TMPDIR"];
-      else process.env["TMPDIR"] = before;
-    }
+    using _ = useTmpdir(it.folder);
+    using overlay = Overlay.create();
+    overlay.write(Uint8Array.of(1), 0);
+    expect(openIn(it.folder).length).toBe(1);
   });
 
   test("reports the folder in which it cannot be created", () => {
@@ -64,7 +46,7 @@ describe("overlay", () => {
     expect([...buf]).toEqual([0, 0, 1, 2, 3, 0, 0]);
   });
 
-  test("returns data that left the page cache", async () => {
+  test("returns data that has left the page cache", async () => {
     using it = temp();
     const fd = openSync(join(it.folder, "overlay"), "w+");
     using overlay = new Overlay(fd);
@@ -77,14 +59,14 @@ describe("overlay", () => {
     expect(buf).toEqual(Uint8Array.of(...bytes, 0));
   });
 
-  test("a full disk is ENOSPC", () => {
+  test("reports ENOSPC on a full disk", () => {
     using overlay = new Overlay(openSync("/dev/full", "r+"));
     const write = () => overlay.write(new Uint8Array(512), 4096);
     expect(write).toThrow("writing 512 bytes of the overlay at 4096: No space left on device");
     expect(write).toThrow(NbdError);
   });
 
-  test("a position that is not exact as a number is refused", async () => {
+  test("refuses a position that a number cannot hold exactly", async () => {
     using it = temp();
     using overlay = Overlay.create(it.folder);
     const write = () => overlay.write(new Uint8Array(1), Number.MAX_SAFE_INTEGER);

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 
 import { Extents, FLAG_FAST_ZERO, NbdError, type NextOps } from "#api";
-import { above, configured, errnoOf, type StackOptions } from "#test/chain";
+import { above, configured, errnoOf, settled, type StackOptions } from "#test/chain";
 
 import delay, { delayFilter } from "./delay.ts";
 
@@ -21,7 +21,7 @@ class Clock {
       });
     });
 
-  /** The times at which sleepers wake up. */
+  /** The times at which the sleeps end. */
   get waiting(): number[] {
     return this.#timers.map(({ at }) => at).toSorted((a, b) => a - b);
   }
@@ -34,13 +34,6 @@ class Clock {
     for (const { wake } of due.toSorted((a, b) => a.at - b.at)) wake();
     await settled();
   }
-}
-
-/** Wait until all promise jobs that can run have run. */
-function settled(): Promise<void> {
-  return new Promise((resolve) => {
-    setImmediate(resolve);
-  });
 }
 
 async function slow(texts: Readonly<Record<string, string>>, options: StackOptions = {}) {
@@ -177,7 +170,7 @@ describe("fast zero requests", () => {
     await stack.close();
   });
 
-  test("other zero requests wait even with delay-fast-zero=no", async () => {
+  test("are the only zero requests that delay-fast-zero=no refuses", async () => {
     expect(await waits({ "delay-zero": "1", "delay-fast-zero": "no" })).toEqual({ zero: 1000 });
   });
 
@@ -188,14 +181,14 @@ describe("fast zero requests", () => {
     { texts: { "delay-fast-zero": "no" }, can: false },
     { texts: { "delay-fast-zero": "no", "delay-zero": "1" }, can: true },
     { texts: { "delay-fast-zero": "no", wdelay: "1" }, can: true },
-  ])("over a disk without them, $texts offers them: $can", async ({ texts, can }) => {
+  ])("are offered over a disk without them, with $texts: $can", async ({ texts, can }) => {
     const { stack, next } = await slow(texts, { below: [slowDisk] });
     expect(await next.canFastZero()).toBe(can);
     await stack.close();
   });
 });
 
-describe("connections", () => {
+describe("the filter", () => {
   const opened = async (texts: Readonly<Record<string, string>>, options: StackOptions = {}) => {
     const clock = new Clock();
     const opens: string[] = [];
@@ -222,7 +215,7 @@ describe("connections", () => {
     return { clock, opens, stack };
   };
 
-  test("delay-open waits before anything below is opened", async () => {
+  test("waits for delay-open before it opens the layer below", async () => {
     const { clock, opens, stack } = await opened({ "delay-open": "3" }, { exportName: "x" });
     expect(clock.waiting).toEqual([3000]);
     await clock.goTo(2999);
@@ -232,7 +225,7 @@ describe("connections", () => {
     await (await stack).close();
   });
 
-  test("delay-close waits before anything below is closed", async () => {
+  test("waits for delay-close before it closes the layer below", async () => {
     const { clock, opens, stack } = await opened({ "delay-close": "3" });
     const { close } = await stack;
     const done = close();
@@ -245,7 +238,7 @@ describe("connections", () => {
     expect(opens).toEqual(["open false ", "close"]);
   });
 
-  test("delay-open ends when the client does", async () => {
+  test("ends delay-open when the client disconnects", async () => {
     const client = new AbortController();
     const { clock, opens, stack } = await opened(
       { "delay-open": "3" },
@@ -260,7 +253,7 @@ describe("connections", () => {
     { reason: "disconnected", times: [3000] },
     { reason: "gone", times: [] },
     { reason: "stopping", times: [] },
-  ])("of a client that is $reason, delay-close ends at $times", async ({ reason, times }) => {
+  ])("ends delay-close for a client that is $reason at $times", async ({ reason, times }) => {
     const client = new AbortController();
     const { clock, opens, stack } = await opened(
       { "delay-close": "3" },
@@ -275,7 +268,7 @@ describe("connections", () => {
     expect(opens).toEqual(["open false ", "close"]);
   });
 
-  test("without these parameters there is no delay", async () => {
+  test("delays neither open nor close with other parameters", async () => {
     const { clock, opens, stack } = await opened({ rdelay: "1", wdelay: "1" });
     await (await stack).close();
     expect(clock.waiting).toEqual([]);
@@ -304,7 +297,7 @@ describe("requests", () => {
     await stack.close();
   });
 
-  test("each wait from the time of their arrival", async () => {
+  test("wait from the time of their arrival", async () => {
     const { clock, stack, next } = await slow({ rdelay: "1" });
     const first = Promise.try(() => kinds.read(next));
     await clock.goTo(400);
@@ -319,7 +312,7 @@ describe("requests", () => {
     await stack.close();
   });
 
-  test("fail when the client leaves while they wait, and do not reach the disk", async () => {
+  test("fail without reaching the disk if the client disconnects while they wait", async () => {
     const client = new AbortController();
     const { clock, stack, next } = await slow(
       { rdelay: "1", wdelay: "2", "delay-cache": "3", "delay-extents": "4" },
@@ -341,7 +334,7 @@ describe("requests", () => {
       texts: { rdelay: "1ms", wdelay: "1ms", "delay-cache": "1ms", "delay-extents": "1ms" },
       delayed: true,
     },
-  ])("an error from below arrives unchanged, delayed: $delayed", async ({ texts }) => {
+  ])("pass on the error of the layer below unchanged, delayed: $delayed", async ({ texts }) => {
     const error = new NbdError("ENOSPC", "the disk is full");
     const { clock, stack, next } = await slow(texts, {
       fail: () => {
@@ -357,7 +350,7 @@ describe("requests", () => {
     await stack.close();
   });
 
-  test("without a delay stay synchronous", async () => {
+  test("stay synchronous without a delay", async () => {
     const { clock, stack, next } = await slow({ "delay-open": "0", "delay-close": "1" });
     for (const send of Object.values(kinds)) {
       await send(next);

@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 
 import { largestMs, parseDuration } from "./duration.ts";
 
-describe("a time", () => {
+describe("parseDuration", () => {
   test.each([
     ["0", 0],
     ["2", 2000],
@@ -30,7 +30,7 @@ describe("a time", () => {
     ["1.001s", 1001],
     ["2147483647ms", largestMs],
     ["2147483.647", largestMs],
-  ])("%j is %d ms", (text, ms) => {
+  ])("reads %j as %d ms", (text, ms) => {
     expect(parseDuration(text)).toBe(ms);
   });
 
@@ -56,7 +56,7 @@ describe("a time", () => {
     "2147483648ms",
     "2147483.648",
     "9".repeat(400),
-  ])("%j is none", (text) => {
+  ])("refuses %j", (text) => {
     expect(parseDuration(text)).toBeUndefined();
   });
 });

@@ -28,7 +28,7 @@ async function triggered(texts: Readonly<Record<string, string>>) {
   return { stack, next: stack.next, state, asked, slept };
 }
 
-test("requests are delayed only while the file exists", async () => {
+test("delay-trigger delays requests only while the file exists", async () => {
   const { next, stack, state, asked, slept } = await triggered({ rdelay: "1", wdelay: "2" });
   const requests = async (): Promise<number[]> => {
     await next.pread(new Uint8Array(512), 0n, 0);
@@ -45,7 +45,7 @@ test("requests are delayed only while the file exists", async () => {
   await stack.close();
 });
 
-test("without a delay the filter does not look for the file", async () => {
+test("delay-trigger is not checked for requests without a delay", async () => {
   const { next, stack, asked } = await triggered({ rdelay: "1" });
   await next.pwrite(new Uint8Array(512), 0n, 0);
   await next.extents(512, 0n, 0, new Extents(0n, 4096n));
@@ -53,7 +53,7 @@ test("without a delay the filter does not look for the file", async () => {
   await stack.close();
 });
 
-test("opening and closing are also delayed", async () => {
+test("delay-trigger also applies to delay-open and delay-close", async () => {
   const { stack, state, asked, slept } = await triggered({ "delay-open": "3", "delay-close": "4" });
   expect({ asked, slept }).toEqual({ asked: ["/tmp/trigger"], slept: [] });
   state.exists = true;
@@ -61,13 +61,13 @@ test("opening and closing are also delayed", async () => {
   expect(slept).toEqual([4000]);
 });
 
-test("fast zeroes are refused even without the file", async () => {
+test("delay-fast-zero=false refuses fast zeroes even without the file", async () => {
   const { next, stack } = await triggered({ "delay-zero": "1", "delay-fast-zero": "false" });
   expect(await errnoOf(() => next.zero(512, 0n, FLAG_FAST_ZERO))).toBe("EOPNOTSUPP");
   await stack.close();
 });
 
-test("a file of any type counts, but not a dangling link", async () => {
+test("delay-trigger accepts a file of any type, but not a dangling link", async () => {
   const folder = mkdtempSync(join(tmpdir(), "nbdkit-trigger-"));
   try {
     const trigger = join(folder, "on");

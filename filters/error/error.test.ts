@@ -45,31 +45,37 @@ async function failures(
 /** The same error for all kinds into which the filter injects errors. */
 const everywhere = (errno: string) => Object.fromEntries(injected.map((kind) => [kind, errno]));
 
-describe("parameters of all requests", () => {
-  test("without parameters no request fails", async () => {
+describe("the error filter", () => {
+  test("injects nothing without parameters", async () => {
     expect(await failures({}, 0)).toEqual({});
   });
 
   test.each(["EPERM", "EIO", "ENOMEM", "EINVAL", "ENOSPC", "ESHUTDOWN"])(
-    "error=%s sets the error of failed requests",
+    "injects the error of error=%s",
     async (name) => {
       expect(await failures({ error: name, "error-rate": "1" })).toEqual(everywhere(name));
     },
   );
 
-  test("error=EPERM alone injects nothing", async () => {
+  test("injects nothing with error=EPERM alone", async () => {
     expect(await failures({ error: "EPERM" }, 0)).toEqual({});
   });
 
-  test.each(["1", "100%", "3:3", "0.51", "51%"])("error-rate=%s fails at 0.5", async (rate) => {
-    expect(await failures({ "error-rate": rate })).toEqual(everywhere("EIO"));
-  });
+  test.each(["1", "100%", "3:3", "0.51", "51%"])(
+    "fails requests with error-rate=%s at the random number 0.5",
+    async (rate) => {
+      expect(await failures({ "error-rate": rate })).toEqual(everywhere("EIO"));
+    },
+  );
 
-  test.each(["0", "0%", "50%", "0.49"])("error-rate=%s does not fail at 0.5", async (rate) => {
-    expect(await failures({ "error-rate": rate })).toEqual({});
-  });
+  test.each(["0", "0%", "50%", "0.49"])(
+    "fails no requests with error-rate=%s at the random number 0.5",
+    async (rate) => {
+      expect(await failures({ "error-rate": rate })).toEqual({});
+    },
+  );
 
-  test("error-file is checked at each request, relative to the start folder", async () => {
+  test("checks error-file at each request, relative to the folder that it was started in", async () => {
     const folder = mkdtempSync(join(tmpdir(), "error-filter-"));
     try {
       const file = join(folder, "trigger");
@@ -90,21 +96,21 @@ describe("parameters of all requests", () => {
   });
 });
 
-describe.each(injected)("parameters of %s", (kind) => {
-  test(`error-${kind} is what it fails with`, async () => {
+describe.each(injected)("for %s", (kind) => {
+  test(`error-${kind} sets the error`, async () => {
     expect(await failures({ "error-rate": "1", [`error-${kind}`]: "ENOSPC" })).toEqual({
       ...everywhere("EIO"),
       [kind]: "ENOSPC",
     });
   });
 
-  test(`error-${kind}-rate is how often it fails`, async () => {
+  test(`error-${kind}-rate sets the rate`, async () => {
     expect(await failures({ [`error-${kind}-rate`]: "100%" })).toEqual({ [kind]: "EIO" });
     const { [kind]: _, ...others } = everywhere("EIO");
     expect(await failures({ "error-rate": "1", [`error-${kind}-rate`]: "0" })).toEqual(others);
   });
 
-  test(`error-${kind}-file is when it fails`, async () => {
+  test(`error-${kind}-file sets the file`, async () => {
     const { [kind]: _, ...others } = everywhere("EIO");
     const file = "/nonexistent/trigger";
     expect(await failures({ "error-rate": "1", [`error-${kind}-file`]: file })).toEqual(others);
@@ -113,7 +119,7 @@ describe.each(injected)("parameters of %s", (kind) => {
     ).toEqual({ [kind]: "EIO" });
   });
 
-  test("a later parameter of all requests replaces its own", async () => {
+  test("a later parameter for all requests takes precedence", async () => {
     expect(
       await failures({ [`error-${kind}`]: "ENOSPC", error: "EPERM", "error-rate": "1" }),
     ).toEqual(everywhere("EPERM"));
@@ -132,37 +138,28 @@ describe.each(injected)("parameters of %s", (kind) => {
   });
 });
 
-test("parameters of block status requests are accepted", async () => {
-  const texts = {
-    "error-extents": "EPERM",
-    "error-extents-rate": "1",
-    "error-extents-file": "/nonexistent/trigger",
-  };
-  expect(await failures(texts, 0)).toEqual({});
-});
-
-describe("refusals", () => {
+describe("the error filter", () => {
   const keys = ["error", ...[...injected, "extents"].map((kind) => `error-${kind}`)];
 
-  test.each(keys)("%s=ENOENT", async (key) => {
+  test.each(keys)("refuses %s=ENOENT", async (key) => {
     await expect(configured(error, { [key]: "ENOENT" })).rejects.toThrow(
       `error: ${key}=ENOENT: expected one of EPERM, EIO, ENOMEM, EINVAL, ENOSPC, ESHUTDOWN`,
     );
   });
 
-  test.each(keys)("%s-rate=101%%", async (key) => {
+  test.each(keys)("refuses %s-rate=101%%", async (key) => {
     await expect(configured(error, { [`${key}-rate`]: "101%" })).rejects.toThrow(
       `error: ${key}-rate=101%: expected a rate from 0 to 1, such as 0.1, 10% or 1:10`,
     );
   });
 
-  test.each(keys)("%s-file=", async (key) => {
+  test.each(keys)("refuses %s-file=", async (key) => {
     await expect(configured(error, { [`${key}-file`]: "" })).rejects.toThrow(
       `error: ${key}-file=: expected a path`,
     );
   });
 
-  test("parameters of kinds that do not exist", async () => {
+  test("refuses parameters for other kinds of requests", async () => {
     await expect(configured(error, { "error-flush": "EIO" })).rejects.toThrow("error-flush");
   });
 });
@@ -179,14 +176,14 @@ describe("requests", () => {
     expect(stack.calls).toHaveLength(3);
   });
 
-  test("a failed write does not change the disk", async () => {
+  test("do not change the disk if they fail", async () => {
     await using stack = await above(disk(), error, { "error-rate": "1" });
     expect(await errnoOf(() => stack.next.pwrite(new Uint8Array(512), 0n, 0))).toBe("EIO");
     expect(await errnoOf(() => stack.next.zero(512, 0n, 0))).toBe("EIO");
     expect(stack.disk).toEqual(disk());
   });
 
-  test("an error from below arrives unchanged", async () => {
+  test("pass on the error of the layer below unchanged", async () => {
     const below = new NbdError("EROFS", "the disk is write-protected");
     await using stack = await above(
       disk(),
@@ -203,7 +200,7 @@ describe("requests", () => {
     }
   });
 
-  test("without a failure stay synchronous", async () => {
+  test("stay synchronous if they do not fail", async () => {
     await using stack = await above(
       disk(),
       errorFilter(() => 0.9),

@@ -8,7 +8,7 @@ import { NbdError } from "#api";
 
 import { group, inject, type Injection, injectionOf, parseRate } from "./injection.ts";
 
-describe("a rate", () => {
+describe("parseRate", () => {
   test.each([
     ["0", 0],
     ["0%", 0],
@@ -26,7 +26,7 @@ describe("a rate", () => {
     ["3:3", 1],
     [" 50%", 0.5],
     ["+1", 1],
-  ])("%j is %d", (text, rate) => {
+  ])("reads %j as %d", (text, rate) => {
     expect(parseRate(text)).toBe(rate);
   });
 
@@ -54,21 +54,21 @@ describe("a rate", () => {
     "1,5",
     ".",
     "1e999",
-  ])("%j is none", (text) => {
+  ])("refuses %j", (text) => {
     expect(parseRate(text)).toBeUndefined();
   });
 });
 
-describe("settings", () => {
+describe("injectionOf", () => {
   const all = group("error", "all");
   const kind = group("error-pread", "reads");
   const none = { errno: undefined, rate: undefined, file: undefined };
 
-  test("have defaults: EIO, never, whatever files exist", () => {
+  test("defaults to EIO at the rate 0, without a file", () => {
     expect(injectionOf(none, none)).toEqual({ errno: "EIO", rate: 0, file: undefined });
   });
 
-  test("of one kind replace those of all, each for itself", () => {
+  test("prefers each parameter of one kind to that of all", () => {
     const common = {
       errno: all.error.parse("EPERM", "error", undefined),
       rate: all["error-rate"].parse("50%", "error-rate", undefined),
@@ -89,14 +89,14 @@ describe("settings", () => {
     });
   });
 
-  test("of all replace those of one kind when they come later", () => {
+  test("prefers a later parameter of all to that of one kind", () => {
     const rate = kind["error-pread-rate"].parse("1", "error-pread-rate", undefined);
     const later = all["error-rate"].parse("0", "error-rate", undefined);
     expect(injectionOf({ ...none, rate: later }, { ...none, rate }).rate).toBe(0);
   });
 });
 
-describe("a request", () => {
+describe("inject", () => {
   const always: Injection = { errno: "ENOSPC", rate: 1, file: undefined };
   const failed = (injection: Injection, random: number): boolean => {
     try {
@@ -108,7 +108,7 @@ describe("a request", () => {
     }
   };
 
-  test("fails with the error and a message that names both", () => {
+  test("throws the error with a message that names the error and the request", () => {
     expect(() => inject(always, "pwrite", () => 0.5)).toThrow(
       new NbdError("ENOSPC", "injecting ENOSPC error into pwrite"),
     );
@@ -121,11 +121,11 @@ describe("a request", () => {
     [0.1, 0.099, true],
     [0.1, 0.1, false],
     [0.1, 0.101, false],
-  ])("with rate %d and a random number of %d fails: %p", (rate, random, fails) => {
+  ])("fails with rate %d and random number %d: %p", (rate, random, fails) => {
     expect(failed({ ...always, rate }, random)).toBe(fails);
   });
 
-  test("takes no random number if it never fails", () => {
+  test("draws no random number if it cannot fail", () => {
     const asked = () => {
       throw new Error("was asked");
     };

@@ -9,7 +9,7 @@ import offset from "./offset.ts";
 const largest = 2n ** 63n - 1n;
 const disk = () => Uint8Array.from({ length: 4096 }, (_, i) => i % 251);
 
-describe("size", () => {
+describe("the offset filter", () => {
   test.each([
     { texts: {}, size: 4096n },
     { texts: { offset: "0" }, size: 4096n },
@@ -22,7 +22,7 @@ describe("size", () => {
     { texts: { offset: "1k", range: "512" }, size: 512n },
     { texts: { offset: "1s", range: "7S" }, size: 3584n },
     { texts: { offset: "4096", range: "0" }, size: 0n },
-  ])("is $size with $texts", async ({ texts, size }) => {
+  ])("has the size $size with $texts", async ({ texts, size }) => {
     await using stack = await above(disk(), offset, texts);
     expect(await stack.next.getSize()).toBe(size);
   });
@@ -55,9 +55,7 @@ describe("size", () => {
     expect(error).toBeInstanceOf(NbdError);
     expect(error).toMatchObject({ errno: "EINVAL", message: `offset: window: ${says}` });
   });
-});
 
-describe("parameters", () => {
   const accepted =
     "a size in bytes (decimal, 0x… or octal 0…), with an optional suffix b, k, m, g, t, p, e or s (512 bytes)";
   test.each([
@@ -74,11 +72,11 @@ describe("parameters", () => {
     );
   });
 
-  test("the largest size is accepted", async () => {
+  test("accepts the largest size", async () => {
     await configured(offset, { offset: `${largest}`, range: `${largest}` });
   });
 
-  test("the last of several offsets counts", async () => {
+  test("uses the last of several offsets", async () => {
     const chain = await configured(offset, { offset: "1k" });
     await chain.config("offset", "0");
     const connection = chain.connect(clientOf(chain, 1));
@@ -91,14 +89,14 @@ describe("parameters", () => {
 describe("requests", () => {
   const texts = { offset: "1k", range: "1k" };
 
-  test("reads come from the range", async () => {
+  test("read the range", async () => {
     await using stack = await above(disk(), offset, texts);
     const buf = new Uint8Array(1024);
     await stack.next.pread(buf, 0n, 0);
     expect(buf).toEqual(disk().subarray(1024, 2048));
   });
 
-  test("writes only change the range", async () => {
+  test("write only to the range", async () => {
     await using stack = await above(disk(), offset, texts);
     await stack.next.pwrite(new Uint8Array(1024).fill(0xee), 0n, 0);
     const wanted = disk();
@@ -106,7 +104,7 @@ describe("requests", () => {
     expect(stack.disk).toEqual(wanted);
   });
 
-  test("every kind of request is moved, with its flags", async () => {
+  test("of every kind are shifted, with their flags", async () => {
     await using stack = await above(disk(), offset, texts);
     await stack.next.pread(new Uint8Array(3), 5n, 0);
     await stack.next.pwrite(new Uint8Array(3), 6n, FLAG_FUA);
@@ -124,7 +122,7 @@ describe("requests", () => {
     ]);
   });
 
-  test("the last byte can be read, and the byte after it cannot", async () => {
+  test("reach the last byte, but not the byte after it", async () => {
     await using stack = await above(disk(), offset, texts);
     const buf = new Uint8Array(1);
     await stack.next.pread(buf, 1023n, 0);
@@ -137,7 +135,7 @@ describe("requests", () => {
     expect(stack.calls).toEqual(["pread 1 2047"]);
   });
 
-  test("an error from below arrives unchanged", async () => {
+  test("pass on the error of the layer below unchanged", async () => {
     const error = new NbdError("ENOSPC", "the disk is full");
     await using stack = await above(disk(), offset, texts, {
       fail: () => {

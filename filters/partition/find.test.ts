@@ -34,8 +34,8 @@ async function survives(disk: Uint8Array, sectorSize: SectorSize, wanted: number
   expect(reads).toBeLessThan(1100);
 }
 
-describe("any disk", () => {
-  test("of noise", async () => {
+describe("the scan", () => {
+  test("survives noise", async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.uint8Array({ minLength: 1024, maxLength: 5000 }),
@@ -50,7 +50,7 @@ describe("any disk", () => {
     );
   });
 
-  test("with any MBR and any EBRs", async () => {
+  test("survives any MBR and EBRs", async () => {
     const entry = fc.record({
       type: fc.constantFrom(0, 0x83, 0x05, 0x0f, 0x85),
       start: uint32,
@@ -74,7 +74,7 @@ describe("any disk", () => {
     );
   });
 
-  test("with any GPT header whose checksum is right", async () => {
+  test("survives any GPT header with a correct checksum", async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.record({
@@ -103,7 +103,7 @@ describe("any disk", () => {
     );
   });
 
-  test("with one byte of a GPT changed gives the same partition or an error", async () => {
+  test("finds the same partition after a change of any byte of the GPT", async () => {
     const good = putGpt(patterned(size), [{ number: 1, first: 50n, last: 99n }]);
     await fc.assert(
       fc.asyncProperty(
@@ -121,7 +121,7 @@ describe("any disk", () => {
     );
   });
 
-  test("with adjacent partitions gives each of them", async () => {
+  test("finds each of several adjacent partitions", async () => {
     const lengths = fc.array(fc.integer({ min: 1, max: 50 }), { minLength: 1, maxLength: 8 });
     await fc.assert(
       fc.asyncProperty(lengths, fc.boolean(), async (sectors, isGpt) => {

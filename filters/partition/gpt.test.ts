@@ -23,16 +23,16 @@ const partitions = [
 ];
 const usual = (options?: GptOptions) => putGpt(patterned(size), partitions, options);
 
-describe("GPT", () => {
+describe("a GPT", () => {
   test.each([
     [1, 40n * 512n, 8n * 512n],
     [2, 100n * 512n, 100n * 512n],
     [128, 50n * 512n, 512n],
-  ])("partition %d", async (number, offset, range) => {
+  ])("has partition %d", async (number, offset, range) => {
     expect(await find(usual(), number)).toEqual({ kind: "GPT", number, offset, range });
   });
 
-  test.each([3, 129, 0xffffffff])("refuses partition %d", async (number) => {
+  test.each([3, 129, 0xffffffff])("has no partition %d", async (number) => {
     await expect(find(usual(), number)).rejects.toThrow(
       `GPT partition ${number} not found; the disk's partitions are: 1-2, 128`,
     );
@@ -44,7 +44,7 @@ describe("GPT", () => {
     [256, true],
     [127, false],
     [0, false],
-  ])("entries of %d bytes: %p", async (entrySize, good) => {
+  ])("may have entries of %d bytes: %p", async (entrySize, good) => {
     const disk = usual({ entrySize: Math.max(128, entrySize), entryCount: 128 });
     for (const at of [512, lastSector]) {
       patchHeader(disk, at, (view) => view.setUint32(84, entrySize, true));
@@ -60,26 +60,26 @@ describe("GPT", () => {
     ["512 as auto", 512, "auto", true],
     ["4096 as 512", 4096, 512, false],
     ["512 as 4096", 512, 4096, false],
-  ] as const)("sectors of %s", async (_name, sectorSize, given, good) => {
+  ] as const)("with sectors of %s is found or refused", async (_name, sectorSize, given, good) => {
     const disk = usual({ sectorSize });
     if (good) expect((await find(disk, 2, given)).offset).toBe(BigInt(100 * sectorSize));
     else await expect(find(disk, 2, given)).rejects.toThrow("GPT is damaged");
   });
 
-  test("auto finds 4096 from the backup alone", async () => {
+  test("with sectors of 4096 is found by auto even from its backup alone", async () => {
     const disk = usual({ sectorSize: 4096 });
     disk.fill(0, 512, 8192);
     expect((await find(disk, 1, "auto")).offset).toBe(163840n);
   });
 
-  test("needs the protective MBR", async () => {
+  test("needs a protective MBR", async () => {
     const disk = putMbr(usual(), [{ type: 0x83, start: 1, count: 5 }]);
     await expect(find(disk, 2)).rejects.toThrow(
       "MBR partition 2 not found; the disk's partitions are: 1",
     );
   });
 
-  test("finds the protective entry in any place", async () => {
+  test("may have its protective entry at any place in the MBR", async () => {
     const disk = putMbr(usual(), [
       { type: 0x83, start: 40, count: 8 },
       { type: 0xee, start: 1, count: 5 },
@@ -95,7 +95,7 @@ describe("GPT", () => {
     [50n, 49n, false],
     [0xffffffffffffffffn, 0xffffffffffffffffn, false],
     [0n, 0xffffffffffffffffn, false],
-  ])("a partition from sector %p to %p of 2048: %p", async (first, last, good) => {
+  ])("may have a partition from sector %p to %p of 2048: %p", async (first, last, good) => {
     const disk = putGpt(patterned(size), [{ number: 1, first, last }]);
     if (good) expect((await find(disk, 1)).range).toBe((last - first + 1n) * 512n);
     else await expect(find(disk, 1)).rejects.toThrow("partition is outside the disk");
@@ -163,26 +163,26 @@ describe("a damaged GPT", () => {
     ],
   ];
 
-  test.each(damages)("%s: the backup serves", async (_name, damage) => {
+  test.each(damages)("is replaced by its backup: %s", async (_name, damage) => {
     const disk = usual();
     damage(disk, 512);
     expect(await find(disk, 2)).toEqual({ kind: "GPT", number: 2, offset: 51200n, range: 51200n });
   });
 
-  test.each(damages)("%s in both copies: refused", async (_name, damage, message) => {
+  test.each(damages)("is refused with a damaged backup: %s", async (_name, damage, message) => {
     const disk = usual();
     damage(disk, 512);
     damage(disk, lastSector);
     await expect(find(disk, 2)).rejects.toThrow(message);
   });
 
-  test.each(damages)("%s of the backup: ignored", async (_name, damage) => {
+  test.each(damages)("does not matter in the backup: %s", async (_name, damage) => {
     const disk = usual();
     damage(disk, lastSector);
     expect((await find(disk, 2)).offset).toBe(51200n);
   });
 
-  test("the largest table that is read: 131072 entries", async () => {
+  test("includes one with more than 131072 entries", async () => {
     const entryCount = 131072;
     const disk = new Uint8Array(40 * size);
     putGpt(disk, [{ number: entryCount, first: 5n, last: 9n }], { entryCount });
@@ -191,7 +191,7 @@ describe("a damaged GPT", () => {
     await expect(find(disk, 1)).rejects.toThrow("131073 entries of 128 bytes");
   });
 
-  test("a disk too small for two headers is refused", async () => {
+  test("includes one on a disk too small for two headers", async () => {
     const disk = putMbr(new Uint8Array(1024), [{ type: 0xee, start: 1, count: 1 }]);
     await expect(find(disk, 1)).rejects.toThrow("too small for a GPT");
     await expect(find(disk, 1, 4096)).rejects.toThrow("too small for a GPT");

@@ -36,19 +36,19 @@ function usual(type = 0x05): Uint8Array {
   return putMbr(disk, [{ type: 0x82, start: 1, count: 50 }], 300);
 }
 
-describe("MBR", () => {
+describe("an MBR", () => {
   test.each([
     [1, 8n * 512n, 16n * 512n],
     [2, 24n * 512n, 8n * 512n],
     [5, 110n * 512n, 20n * 512n],
     [6, 301n * 512n, 50n * 512n],
-  ])("partition %d", async (number, offset, range) => {
+  ])("has partition %d", async (number, offset, range) => {
     for (const type of [0x05, 0x0f, 0x85]) {
       expect(await find(usual(type), number)).toEqual({ kind: "MBR", number, offset, range });
     }
   });
 
-  test("a primary partition costs one read", async () => {
+  test("needs one read for a primary partition", async () => {
     const reads: bigint[] = [];
     await find(usual(), 2, 512, reads);
     expect(reads).toEqual([0n]);
@@ -62,16 +62,16 @@ describe("MBR", () => {
       3,
       "MBR partition 3 cannot be served: it is the extended partition, which only contains others; the disk's partitions are: 1-2, 5-6",
     ],
-  ])("refuses partition %d", async (number, message) => {
+  ])("has no partition %d to serve", async (number, message) => {
     await expect(find(usual(), number)).rejects.toThrow(message);
   });
 
-  test("an entry without sectors is empty", async () => {
+  test("has no partition for an entry without sectors", async () => {
     const disk = putMbr(patterned(64 * kib), [{ type: 0x83, start: 1, count: 0 }]);
     await expect(find(disk, 1)).rejects.toThrow("partitions are: none");
   });
 
-  test("an EBR without a partition takes no number", async () => {
+  test("has no number for an EBR without a partition", async () => {
     const disk = usual();
     putMbr(
       disk,
@@ -89,7 +89,7 @@ describe("MBR", () => {
     });
   });
 
-  test("counts in 4096 byte sectors if configured", async () => {
+  test("counts in sectors of 4096 bytes if configured", async () => {
     const disk = putMbr(patterned(512 * kib), [
       { type: 0x83, start: 2, count: 4 },
       { type: 0x0f, start: 10, count: 50 },
@@ -109,7 +109,7 @@ describe("MBR", () => {
     });
   });
 
-  test("refuses a disk without the signature, and one that is too small", async () => {
+  test("needs its signature, and a disk that is not too small", async () => {
     const disk = usual();
     disk[511] = 0;
     await expect(find(disk, 1)).rejects.toThrow(
@@ -123,7 +123,7 @@ describe("MBR", () => {
   test.each([
     [1008, true],
     [1009, false],
-  ])("a partition of %d sectors from sector 16 of 1024: %p", async (count, good) => {
+  ])("may have a partition of %d sectors from sector 16 of 1024: %p", async (count, good) => {
     const disk = putMbr(patterned(512 * kib), [{ type: 0x83, start: 16, count }]);
     if (good) expect((await find(disk, 1)).range).toBe(BigInt(count) * 512n);
     else await expect(find(disk, 1)).rejects.toThrow("partition is outside the disk");
@@ -188,7 +188,7 @@ describe("a hostile EBR chain", () => {
   test.each([
     [1024, "partition 2000 not found"],
     [1025, "more than 1024 links"],
-  ])("of %d links", async (links, message) => {
+  ])("of %d links is refused with the reason", async (links, message) => {
     const disk = new Uint8Array(2 * 1024 * kib);
     putMbr(disk, [{ type: 5, start: 1, count: 4000 }]);
     for (let index = 0; index < links; index += 1) {

@@ -72,7 +72,7 @@ describe("the parameter partition-sectorsize", () => {
     expect(await stack.next.getSize()).toBe(BigInt(10 * sectorSize));
   });
 
-  test("is 512 without it", async () => {
+  test("is 512 by default", async () => {
     const made = putGpt(patterned(size), [{ number: 1, first: 50n, last: 59n }], {
       sectorSize: 4096,
       entryCount: 32,
@@ -84,7 +84,7 @@ describe("the parameter partition-sectorsize", () => {
     [512, 4096, "512", "there is a GPT header at byte 512", "512 byte sectors"],
     [4096, 512, "4k", "there is a GPT header at byte 4096", "4K sectors"],
   ] as const)(
-    "the message suggests %d if a table counts in it, and not in %d",
+    "is suggested as %d in the message if a GPT has that sector size and not %d",
     async (right, wrong, ...words) => {
       const made = putGpt(patterned(size), [{ number: 1, first: 50n, last: 59n }], {
         sectorSize: right,
@@ -99,11 +99,11 @@ describe("the parameter partition-sectorsize", () => {
       made.fill(0, right, 2 * right);
       const failing = above(made, partition, texts);
       await expect(failing).rejects.toThrow("GPT is damaged");
-      await expect(failing).rejects.not.toThrow("a GPT header stands");
+      await expect(failing).rejects.not.toThrow("there is a GPT header");
     },
   );
 
-  test("is the minimum block size of the disk, and reads keep to it", async () => {
+  test("defaults to the minimum block size of the disk, to which all reads are aligned", async () => {
     const made = putGpt(patterned(size), [{ number: 1, first: 50n, last: 59n }], {
       sectorSize: 4096,
       entryCount: 32,
@@ -115,14 +115,14 @@ describe("the parameter partition-sectorsize", () => {
     expect(reads.length).toBeGreaterThan(2);
     expect(reads.flat().filter((number) => number % 4096 !== 0)).toEqual([]);
   });
+});
 
-  test("and the kind of table precede the description", async () => {
-    const made = putMbr(patterned(size), [{ type: 0x83, start: 8, count: 8 }]);
-    await using stack = await above(made, partition, { partition: "1" }, { description: "a disk" });
-    expect(await stack.next.exportDescription()).toBe("partition 1 of MBR disk: a disk");
-    await using plain = await above(made, partition, { partition: "1" });
-    expect(await plain.next.exportDescription()).toBeUndefined();
-  });
+test("the export description is preceded by the partition and the kind of table", async () => {
+  const made = putMbr(patterned(size), [{ type: 0x83, start: 8, count: 8 }]);
+  await using stack = await above(made, partition, { partition: "1" }, { description: "a disk" });
+  expect(await stack.next.exportDescription()).toBe("partition 1 of MBR disk: a disk");
+  await using plain = await above(made, partition, { partition: "1" });
+  expect(await plain.next.exportDescription()).toBeUndefined();
 });
 
 describe("requests", () => {
@@ -148,7 +148,7 @@ describe("requests", () => {
     expect(buf).toEqual(patterned(size).subarray(first + 3072, first + 3584));
   });
 
-  test("reach the last byte and nothing after it", async () => {
+  test("reach the last byte, but not the byte after it", async () => {
     await using stack = await above(disk(), partition, { partition: "2" });
     const buf = new Uint8Array(1);
     await stack.next.pread(buf, 16383n, 0);
@@ -173,7 +173,7 @@ describe("requests", () => {
   });
 });
 
-test("each connection reads the table again", async () => {
+test("each connection reads the table anew", async () => {
   await using stack = await above(disk(), partition, { partition: "2" });
   putMbr(stack.disk, [
     { type: 0, start: 0, count: 0 },
@@ -198,7 +198,7 @@ const path = `${process.env["PATH"]}:/usr/sbin:/sbin`;
 const temp = mkdtempSync(join(tmpdir(), "partition-test-"));
 afterAll(() => rmSync(temp, { recursive: true }));
 
-/** An image that `command` partitions; `%` in it stands for the image. */
+/** An image that the command has partitioned. `%` stands for its path. */
 function image(name: string, command: readonly string[], script = ""): Uint8Array {
   const file = join(temp, name);
   writeFileSync(file, "");
@@ -223,63 +223,69 @@ async function serves(made: Uint8Array, number: number, start: number, sectors: 
   expect([await stack.next.getSize(), buf[0]]).toEqual([BigInt(sectors * 512), number]);
 }
 
-describe.skipIf(Bun.which("sfdisk", { PATH: path }) === null)("tables by sfdisk", () => {
-  const sfdisk = ["sfdisk", "-q", "%"];
+describe.skipIf(Bun.which("sfdisk", { PATH: path }) === null)(
+  "the filter reads tables of sfdisk:",
+  () => {
+    const sfdisk = ["sfdisk", "-q", "%"];
 
-  test("MBR with logical partitions", async () => {
-    const script =
-      "label: dos\nstart=2048,size=2048,type=83\nstart=4096,size=20480,type=5\n" +
-      "start=6144,size=2048\nstart=10240,size=4096\nstart=16384,size=100\n";
-    const made = image("dos.img", sfdisk, script);
-    await serves(made, 1, 2048, 2048);
-    await serves(made, 5, 6144, 2048);
-    await serves(made, 6, 10240, 4096);
-    await serves(made, 7, 16384, 100);
-    await expect(above(made, partition, { partition: "2" })).rejects.toThrow("1, 5-7");
-  });
+    test("an MBR with logical partitions", async () => {
+      const script =
+        "label: dos\nstart=2048,size=2048,type=83\nstart=4096,size=20480,type=5\n" +
+        "start=6144,size=2048\nstart=10240,size=4096\nstart=16384,size=100\n";
+      const made = image("dos.img", sfdisk, script);
+      await serves(made, 1, 2048, 2048);
+      await serves(made, 5, 6144, 2048);
+      await serves(made, 6, 10240, 4096);
+      await serves(made, 7, 16384, 100);
+      await expect(above(made, partition, { partition: "2" })).rejects.toThrow("1, 5-7");
+    });
 
-  test("GPT", async () => {
-    const script =
-      "label: gpt\nstart=2048,size=2048\n5: start=8192,size=4096\n128: start=4096,size=1\n";
-    const made = image("gpt.img", sfdisk, script);
-    await serves(made, 1, 2048, 2048);
-    await serves(made, 5, 8192, 4096);
-    await serves(made, 128, 4096, 1);
-    made.fill(0, 512, 1024);
-    await serves(made, 5, 8192, 4096);
-  });
-});
+    test("a GPT", async () => {
+      const script =
+        "label: gpt\nstart=2048,size=2048\n5: start=8192,size=4096\n128: start=4096,size=1\n";
+      const made = image("gpt.img", sfdisk, script);
+      await serves(made, 1, 2048, 2048);
+      await serves(made, 5, 8192, 4096);
+      await serves(made, 128, 4096, 1);
+      made.fill(0, 512, 1024);
+      await serves(made, 5, 8192, 4096);
+    });
+  },
+);
 
-describe.skipIf(Bun.which("parted", { PATH: path }) === null)("tables by parted", () => {
-  const parted = (...words: string[]) => ["parted", "-s", "-a", "none", "%", "--", ...words];
-  const make = (...words: string[]) => ["mkpart", ...words];
+describe.skipIf(Bun.which("parted", { PATH: path }) === null)(
+  "the filter reads tables of parted:",
+  () => {
+    const parted = (...words: string[]) => ["parted", "-s", "-a", "none", "%", "--", ...words];
+    const make = (...words: string[]) => ["mkpart", ...words];
 
-  test("MBR with logical partitions", async () => {
-    const made = image(
-      "msdos.img",
-      parted(
-        "mklabel",
-        "msdos",
-        ...make("primary", "2048s", "4095s"),
-        ...make("extended", "8192s", "28671s"),
-        ...make("logical", "10240s", "12287s"),
-        ...make("logical", "20480s", "20579s"),
-      ),
-    );
-    await serves(made, 1, 2048, 2048);
-    await serves(made, 5, 10240, 2048);
-    await serves(made, 6, 20480, 100);
-  });
+    test("an MBR with logical partitions", async () => {
+      const made = image(
+        "msdos.img",
+        parted(
+          "mklabel",
+          "msdos",
+          ...make("primary", "2048s", "4095s"),
+          ...make("extended", "8192s", "28671s"),
+          ...make("logical", "10240s", "12287s"),
+          ...make("logical", "20480s", "20579s"),
+        ),
+      );
+      await serves(made, 1, 2048, 2048);
+      await serves(made, 5, 10240, 2048);
+      await serves(made, 6, 20480, 100);
+    });
 
-  test("GPT", async () => {
-    const made = image(
-      "parted-gpt.img",
-      parted("mklabel", "gpt", ...make("a", "34s", "2047s"), ...make("b", "4096s", "4999s")),
-    );
-    await serves(made, 1, 34, 2014);
-    await serves(made, 2, 4096, 904);
-  });
-});
+    test("a GPT", async () => {
+      const made = image(
+        "parted-gpt.img",
+        parted("mklabel", "gpt", ...make("a", "34s", "2047s"), ...make("b", "4096s", "4999s")),
+      );
+      await serves(made, 1, 34, 2014);
+      await serves(made, 2, 4096, 904);
+    });
+  },
+);
 
 test("extents are those of the partition", async () => {
   const bytes = disk().fill(0, first + 512, first + 1536);

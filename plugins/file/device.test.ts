@@ -1,13 +1,15 @@
 /** The properties of block devices that clients get. */
 import { describe, expect, test } from "bun:test";
-import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { basename, join } from "node:path";
+import { readFileSync } from "node:fs";
+import { basename } from "node:path";
 
 import { overPlugin } from "#test/chain";
 
 import { blockSizeOf } from "./device.ts";
 import plugin from "./file.ts";
+import { haveLoops, imageFolder, loopDevice } from "./images-fixture.ts";
+
+const { image } = imageFolder();
 
 describe("block sizes", () => {
   test.each([
@@ -27,53 +29,26 @@ describe("block sizes", () => {
     },
     { what: "an optimum of 31 bits", minimum: 4096, optimal: 2 ** 31, least: 4096, best: 1 << 25 },
     { what: "no advice", minimum: 0, optimal: 0, least: 1, best: 512 },
-  ])("of $what", ({ minimum, optimal, least, best }) => {
+  ])("of $what are $least and $best", ({ minimum, optimal, least, best }) => {
     const maximum = 0xffffffff;
     expect(blockSizeOf({ minimum, optimal })).toEqual({ minimum: least, preferred: best, maximum });
   });
 
-  test("a regular file has none", async () => {
-    const folder = mkdtempSync(join(tmpdir(), "nbdkit-device-"));
-    writeFileSync(join(folder, "disk"), "data");
-    {
-      await using stack = await overPlugin(plugin, { file: join(folder, "disk") });
-      expect(await stack.next.blockSize()).toEqual({ minimum: 0, preferred: 0, maximum: 0 });
-      expect(await stack.next.isRotational()).toBe(false);
-    }
-    rmSync(folder, { recursive: true });
+  test("of a regular file are unknown", async () => {
+    await using stack = await overPlugin(plugin, { file: image(512) });
+    expect(await stack.next.blockSize()).toEqual({ minimum: 0, preferred: 0, maximum: 0 });
+    expect(await stack.next.isRotational()).toBe(false);
   });
 });
 
-/** A block device of 4 KiB sectors over a file of 1 MiB; undefined if this machine cannot have one. */
-function loopDevice() {
-  const folder = mkdtempSync(join(tmpdir(), "nbdkit-loop-"));
-  const image = join(folder, "image");
-  writeFileSync(image, "");
-  truncateSync(image, 1 << 20);
-  const made = Bun.which("losetup") && Bun.spawnSync(["losetup", "-f", "--show", "-b4096", image]);
-  const path = made ? made.stdout.toString().trim() : "";
-  const remove = (): void => {
-    if (path !== "") Bun.spawnSync(["losetup", "-d", path]);
-    rmSync(folder, { recursive: true });
-  };
-  if (path !== "") return { path, [Symbol.dispose]: remove };
-  remove();
-  return undefined;
-}
-
-const loops = ((): boolean => {
-  using loop = loopDevice();
-  return loop !== undefined;
-})();
-
-test.skipIf(!loops)(
+test.skipIf(!haveLoops)(
   "a block device reports the limits of its queue (needs a loop device)",
   async () => {
-    using loop = loopDevice();
+    using loop = loopDevice(image(1 << 20), "-b4096");
     if (loop === undefined) throw new Error("no loop device");
     const queue = (name: string): string =>
-      readFileSync(`/sys/block/${basename(loop.path)}/queue/${name}`, "utf8").trim();
-    await using stack = await overPlugin(plugin, { file: loop.path });
+      readFileSync(`/sys/block/${basename(loop.device)}/queue/${name}`, "utf8").trim();
+    await using stack = await overPlugin(plugin, { file: loop.device });
     expect(await stack.next.getSize()).toBe(1n << 20n);
     expect(await stack.next.isRotational()).toBe(queue("rotational") === "1");
     expect(queue("minimum_io_size")).toBe("4096");

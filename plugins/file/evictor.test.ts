@@ -1,4 +1,4 @@
-/** cache=none: when pages are dropped. */
+/** cache=none drops pages from the page cache. */
 import { expect, test } from "bun:test";
 
 import { Evictor } from "./evictor.ts";
@@ -9,20 +9,20 @@ function evictor() {
   return { recorded, it: new Evictor(file.fd, file.calls) };
 }
 
-test("drops data that was read", async () => {
+test("cache=none drops data that was read", async () => {
   const { it, recorded } = evictor();
   await it.read(512n, 100);
   expect(recorded).toEqual(["advise 512 100"]);
 });
 
-test("drops a written range after eight more writes", async () => {
+test("cache=none drops a written range after eight more writes", async () => {
   const { it, recorded } = evictor();
   for (let at = 0n; at < 9n; at += 1n) await it.wrote(at, 1);
   expect(recorded.length).toBe(10);
   expect(recorded.at(-1)).toBe("advise 0 1");
 });
 
-test("drops all written ranges after a flush, once", async () => {
+test("cache=none drops all written ranges after a flush, once", async () => {
   const { it, recorded } = evictor();
   await it.wrote(0n, 1);
   await it.wrote(1n, 1);

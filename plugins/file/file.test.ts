@@ -4,14 +4,14 @@ import { chmodSync, closeSync, openSync, readFileSync, statSync, truncateSync } 
 import { join } from "node:path";
 
 import { FLAG_FUA, storage } from "#api";
-import { abilities, clientOf, errnoOf, overPlugin } from "#test/chain";
+import { abilities, clientOf, errnoOf, everyAbility, overPlugin } from "#test/chain";
 
 import plugin from "./file.ts";
 import { canMount, imageFolder, isRoot, pattern, readFrom, tmpfs } from "./images-fixture.ts";
 
 const { fresh, image } = imageFolder();
 
-describe("reading and writing", () => {
+describe("the file plugin", () => {
   test("reads the file up to its last byte", async () => {
     const bytes = pattern(5000);
     await using stack = await overPlugin(plugin, { file: image(bytes) });
@@ -21,7 +21,7 @@ describe("reading and writing", () => {
     expect(await errnoOf(() => stack.next.pread(new Uint8Array(2), 4999n, 0))).toBe("EINVAL");
   });
 
-  test("reads into small arrays, moved by the collector or not", async () => {
+  test("reads into small arrays, even if the garbage collector moves them", async () => {
     const bytes = pattern(4096);
     await using stack = await overPlugin(plugin, { file: image(bytes) });
     for (let round = 0; round < 2000; round += 1) {
@@ -34,7 +34,7 @@ describe("reading and writing", () => {
     }
   });
 
-  test("only changes the written range", async () => {
+  test("changes only the written range", async () => {
     const path = image(pattern(5000));
     await using stack = await overPlugin(plugin, { file: path });
     await stack.next.pwrite(new Uint8Array(10).fill(0xaa), 4990n, 0);
@@ -45,7 +45,7 @@ describe("reading and writing", () => {
     expect(statSync(path).size).toBe(5000);
   });
 
-  test.each(["default", "none"])("moves large ranges with cache=%s", async (cache) => {
+  test.each(["default", "none"])("reads and writes large ranges with cache=%s", async (cache) => {
     const path = image(3 << 20);
     await using stack = await overPlugin(plugin, { file: path, cache, fadvise: "sequential" });
     const bytes = pattern((2 << 20) + 3);
@@ -76,7 +76,7 @@ describe("reading and writing", () => {
     expect(statSync(path).blocks * 512).toBeLessThan(1 << 20);
   });
 
-  test("a read beyond the end of a shortened file fails with EIO and a reason", async () => {
+  test("fails a read beyond the end of a shortened file with EIO and the reason", async () => {
     const path = image(pattern(8192));
     await using stack = await overPlugin(plugin, { file: path });
     await stack.next.getSize();
@@ -91,7 +91,7 @@ describe("reading and writing", () => {
     });
   });
 
-  test("a file that grew has its new size for the next client", async () => {
+  test("gives the next client the new size of a file that has grown", async () => {
     const path = image(4096);
     await using stack = await overPlugin(plugin, { file: path });
     expect(await stack.next.getSize()).toBe(4096n);
@@ -109,8 +109,8 @@ describe("reading and writing", () => {
   });
 });
 
-describe("durability", () => {
-  /** The fdatasync calls of a process that opens a file through the plugin and runs `body`. */
+describe("the file plugin", () => {
+  /** The number of fdatasync calls of a process that opens a file through the plugin and runs `body`. */
   function traced(body: string): number {
     const path = image(8192);
     const log = `${path}.strace`;
@@ -134,7 +134,7 @@ describe("durability", () => {
   const buf = "new Uint8Array(512)";
 
   test.skipIf(!strace)(
-    "flush and FUA reach the disk (needs strace)",
+    "calls fdatasync for flush and FUA (needs strace)",
     () => {
       const calls = traced(`
       await next.pwrite(${buf}, 0n, FLAG_FUA);
@@ -147,7 +147,7 @@ describe("durability", () => {
   );
 
   test.skipIf(!strace)(
-    "nothing else does (needs strace)",
+    "calls fdatasync for nothing else (needs strace)",
     () => {
       const calls = traced(`
       await next.pwrite(${buf}, 0n, 0);
@@ -160,21 +160,10 @@ describe("durability", () => {
   );
 });
 
-describe("what it can do", () => {
-  test("is everything that the kernel supports", async () => {
+describe("the file plugin", () => {
+  test("has every ability but fast zeroes", async () => {
     await using stack = await overPlugin(plugin, { file: image(4096) });
-    const { next } = stack;
-    expect(await abilities(next)).toEqual({
-      write: true,
-      flush: true,
-      trim: true,
-      zero: "native",
-      fast: false,
-      fua: "native",
-      cache: "native",
-      multi: true,
-      rotational: false,
-    });
+    expect(await abilities(stack.next)).toEqual({ ...everyAbility, fast: false });
   });
 
   test("opens the file read-only with -r", async () => {
@@ -184,7 +173,7 @@ describe("what it can do", () => {
   });
 
   test.skipIf(!canMount)(
-    "a read-only file system falls back to read only (needs to mount a tmpfs)",
+    "opens a file on a read-only file system read-only (needs to mount a tmpfs)",
     async () => {
       using it = tmpfs(fresh("-tmpfs"));
       expect(it.mounted).toBe(true);
@@ -197,7 +186,7 @@ describe("what it can do", () => {
   );
 
   test.skipIf(isRoot)(
-    "a file without write permission falls back to read only (needs a user)",
+    "opens a file without write permission read-only (needs a user)",
     async () => {
       const path = image(pattern(4096));
       chmodSync(path, 0o444);
@@ -207,7 +196,7 @@ describe("what it can do", () => {
   );
 });
 
-test("closes the file", async () => {
+test("the file plugin closes its file", async () => {
   const path = image(512);
   const open = () =>
     Bun.spawnSync(["sh", "-c", `ls -l /proc/${process.pid}/fd`])

@@ -18,7 +18,7 @@ function striped(length: bigint, size: bigint) {
   return fakeFile({ seekNow: seek, sizeNow: () => size });
 }
 
-const told = (extents: Extents) =>
+const listed = (extents: Extents) =>
   extents.entries.map(({ offset, length, type }) => [offset, length, type] as const);
 const hole = EXTENT_HOLE | EXTENT_ZERO;
 
@@ -27,7 +27,7 @@ describe("holes", () => {
     const { file, recorded } = striped(100n, 1000n);
     const extents = new Extents(50n, 1000n);
     addHoles(file, 200, 50n, 0, extents);
-    expect(told(extents)).toEqual([
+    expect(listed(extents)).toEqual([
       [50n, 50n, hole],
       [100n, 100n, 0],
       [200n, 100n, hole],
@@ -35,11 +35,11 @@ describe("holes", () => {
     expect(recorded).toEqual(["seekNow data 50", "seekNow hole 100", "seekNow data 200"]);
   });
 
-  test("REQ_ONE stops the search after one extent", () => {
+  test("are searched for one extent with REQ_ONE", () => {
     const { file, recorded } = striped(100n, 1000n);
     const extents = new Extents(150n, 1000n);
     addHoles(file, 800, 150n, FLAG_REQ_ONE, extents);
-    expect(told(extents)).toEqual([[150n, 50n, 0]]);
+    expect(listed(extents)).toEqual([[150n, 50n, 0]]);
     expect(recorded).toEqual(["seekNow data 150", "seekNow hole 150"]);
   });
 
@@ -76,7 +76,7 @@ describe("holes", () => {
       for (const { file } of [now, later]) {
         const extents = new Extents(100n, 1000n);
         await addHoles(file, 900, 100n, 0, extents);
-        expect(told(extents)).toEqual(expected.map(([at, length, type]) => [at, length, type]));
+        expect(listed(extents)).toEqual(expected.map(([at, length, type]) => [at, length, type]));
       }
     }
   });
@@ -92,7 +92,7 @@ describe("holes", () => {
     const { file, recorded } = fakeFile({ seek: (_to: string, at: bigint) => at + 100n }, remote);
     const extents = new Extents(0n, 1000n);
     await addHoles(file, 150, 0n, 0, extents);
-    expect(told(extents)).toEqual([
+    expect(listed(extents)).toEqual([
       [0n, 100n, hole],
       [100n, 100n, 0],
     ]);

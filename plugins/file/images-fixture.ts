@@ -64,6 +64,23 @@ export function tmpfs(where: string) {
   };
 }
 
+/** A loop device over the file; undefined if the machine has none. */
+export function loopDevice(path: string, ...options: readonly string[]) {
+  if (!isRoot || Bun.which("losetup") === null) return undefined;
+  const made = Bun.spawnSync(["losetup", "-f", "--show", ...options, path]);
+  if (!made.success) return undefined;
+  const device = made.stdout.toString().trim();
+  return { device, [Symbol.dispose]: () => void Bun.spawnSync(["losetup", "-d", device]) };
+}
+
+export const haveLoops = (() => {
+  const folder = mkdtempSync(join(tmpdir(), "file-plugin-loop-"));
+  writeFileSync(join(folder, "image"), new Uint8Array(4096));
+  using loop = loopDevice(join(folder, "image"));
+  rmSync(folder, { recursive: true });
+  return loop !== undefined;
+})();
+
 /** Root in a container may lack the right to mount. */
 export const canMount = (() => {
   if (!isRoot) return false;

@@ -47,27 +47,27 @@ describe("a directory", () => {
     { name: "pipe", says: "pipe is a special file", errno: "EINVAL" },
     { name: "folder/../b.img", says: 'without "/"', errno: "EINVAL" },
     { name: "/etc/passwd", says: 'without "/"', errno: "EINVAL" },
-  ])("has no export that is $name", async ({ name, says, errno }) => {
+  ])("has no export $name", async ({ name, says, errno }) => {
     const chain = await configured(plugin, { dir: images() });
     const opening = chain.connect(clientOf(chain)).open(false, name, false);
     const error: unknown = await opening.catch((it: unknown) => it);
     expect(error).toMatchObject({ errno, message: expect.stringContaining(says) });
   });
 
-  test("has no export whose name ends early", async () => {
+  test("has no export with a NUL in its name", async () => {
     const chain = await configured(plugin, { dir: images() });
     const opening = chain.connect(clientOf(chain)).open(false, "b.img\0", false);
     await expect(opening).rejects.toThrow("expected the name of a file");
   });
 
-  test("that was removed fails the list and the client", async () => {
+  test("fails the list of exports once it was removed", async () => {
     const dir = images();
     const chain = await configured(plugin, { dir });
     rmSync(dir, { recursive: true });
     expect(await errnoOf(() => chain.listExports(clientOf(chain), false))).toBe("ENOENT");
   });
 
-  test("and a file may be given by their descriptors", async () => {
+  test("or a file may be given as a descriptor", async () => {
     const dir = images();
     const folderFd = openSync(dir, "r");
     const fileFd = openSync(join(dir, "b.img"), "r+");
@@ -90,7 +90,7 @@ describe("a directory", () => {
   });
 });
 
-test("a file is the default export, and the only one", async () => {
+test("a single file is the default and only export", async () => {
   const chain = await configured(plugin, { file: image(512) });
   expect((await chain.listExports(clientOf(chain), false)).entries).toEqual([
     { name: "", description: undefined },
@@ -108,7 +108,7 @@ describe("parameters", () => {
     );
   });
 
-  test.each(["file", "dir"])("%s= is given once", async (key) => {
+  test.each(["file", "dir"])("%s= must be given only once", async (key) => {
     const first = key === "file" ? image(512) : folder();
     const chain = await configured(plugin, { [key]: first });
     const again = (async () => chain.config(key, "other"))();
@@ -117,7 +117,7 @@ describe("parameters", () => {
     );
   });
 
-  test("a file is refused as a directory", async () => {
+  test("dir= refuses a file", async () => {
     const path = image(512);
     await expect(configured(plugin, { dir: path })).rejects.toThrow(
       `file: ${path} is not a directory`,
@@ -132,19 +132,19 @@ describe("parameters", () => {
     );
   });
 
-  test("a directory is refused", async () => {
+  test("file= refuses a directory", async () => {
     await expect(configured(plugin, { file: folder() })).rejects.toThrow(
       `file: ${folder()} is a directory: use dir= to serve files within it`,
     );
   });
 
-  test("a pipe is refused, without waiting for its writer", async () => {
+  test("file= refuses a pipe without waiting for its writer", async () => {
     const path = join(folder(), "pipe");
     expect(Bun.spawnSync(["mkfifo", path]).success).toBe(true);
     await expect(configured(plugin, { file: path })).rejects.toThrow("is a special file");
   });
 
-  test("a file that was removed refuses the client", async () => {
+  test("file= refuses clients once the file was removed", async () => {
     const path = image(512);
     const chain = await configured(plugin, { file: path });
     rmSync(path);
@@ -167,7 +167,7 @@ describe("parameters", () => {
   test.each([
     ["cache", "one of default, none"],
     ["fadvise", "one of normal, random, sequential"],
-  ])("%s= takes only its words", async (key, message) => {
+  ])("%s= accepts only its values", async (key, message) => {
     await expect(configured(plugin, { [key]: "x" })).rejects.toThrow(message);
   });
 

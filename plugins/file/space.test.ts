@@ -1,4 +1,4 @@
-/** The space that files take: holes and their extents, full file systems, and block devices. */
+/** The disk space of files: holes and their extents, full file systems, and block devices. */
 import { describe, expect, test } from "bun:test";
 import { closeSync, openSync, readFileSync, truncateSync } from "node:fs";
 import { join } from "node:path";
@@ -10,8 +10,9 @@ import plugin from "./file.ts";
 import {
   blocks,
   canMount,
+  haveLoops,
   imageFolder,
-  isRoot,
+  loopDevice,
   pattern,
   readFrom,
   tmpfs,
@@ -20,7 +21,7 @@ import {
 const { fresh, image } = imageFolder();
 
 describe("holes", () => {
-  test("trim and zero with MAY_TRIM make them, and only there", async () => {
+  test("are made by trim, and by zero with MAY_TRIM, only in their range", async () => {
     const path = image(pattern(1 << 20));
     await using stack = await overPlugin(plugin, { file: path });
     const before = blocks(path);
@@ -40,7 +41,7 @@ describe("holes", () => {
     closeSync(fd);
   });
 
-  test("zero without MAY_TRIM keeps the space", async () => {
+  test("are not made by zero without MAY_TRIM", async () => {
     const path = image(pattern(1 << 20));
     await using stack = await overPlugin(plugin, { file: path });
     const before = blocks(path);
@@ -52,7 +53,7 @@ describe("holes", () => {
     expect(Buffer.compare(readFileSync(path), expected)).toBe(0);
   });
 
-  test("reads do not fill them", async () => {
+  test("are not filled by reads", async () => {
     const path = image(1 << 20);
     await using stack = await overPlugin(plugin, { file: path });
     expect(await readFrom(stack.next, 4096n, 4096)).toEqual(new Uint8Array(4096));
@@ -60,7 +61,7 @@ describe("holes", () => {
     expect(blocks(path)).toBe(0);
   });
 
-  test("the chain refuses a fast zero, since the plugin does not offer it", async () => {
+  test("are not made by a fast zero, which the plugin does not offer", async () => {
     await using stack = await overPlugin(plugin, { file: image(4096) });
     const fast = () => stack.next.zero(4096, 0n, FLAG_FAST_ZERO);
     expect(await errnoOf(fast)).toBe("EINVAL");
@@ -90,12 +91,12 @@ describe("extents", () => {
     expect(await mapOf(stack.next, 10n, 4990)).toEqual(["10+4990 data"]);
   });
 
-  test("of an empty file can be requested, and there are none", async () => {
+  test("can be reported for an empty file", async () => {
     await using stack = await overPlugin(plugin, { file: image(0) });
     expect(await stack.next.canExtents()).toBe(true);
   });
 
-  test("report no hole if the file became shorter", async () => {
+  test("report no hole beyond the end of a shortened file", async () => {
     const path = image(pattern(8192));
     await using stack = await overPlugin(plugin, { file: path });
     await stack.next.getSize();
@@ -108,24 +109,27 @@ describe("extents", () => {
   });
 });
 
-describe("no space", () => {
-  test.skipIf(!canMount)("a full file system gives ENOSPC (needs to mount a tmpfs)", async () => {
-    using it = tmpfs(fresh("-tmpfs"));
-    expect(it.mounted).toBe(true);
-    const path = image(4 << 20, it.where);
-    await using stack = await overPlugin(plugin, { file: path });
-    expect(await errnoOf(() => stack.next.pwrite(new Uint8Array(2 << 20), 0n, 0))).toBe("ENOSPC");
-    expect(await errnoOf(() => stack.next.pwrite(new Uint8Array(1 << 20), 2n << 20n, 0))).toBe(
-      "ENOSPC",
-    );
-    await stack.next.trim(4 << 20, 0n, 0);
-    expect(blocks(path)).toBe(0);
-    expect(await errnoOf(() => stack.next.zero(2 << 20, 0n, 0))).toBe("ENOSPC");
-    await stack.next.zero(64 << 10, 0n, 0);
-    expect(blocks(path)).toBe(128);
-  });
+describe("a write", () => {
+  test.skipIf(!canMount)(
+    "fails with ENOSPC on a full file system (needs to mount a tmpfs)",
+    async () => {
+      using it = tmpfs(fresh("-tmpfs"));
+      expect(it.mounted).toBe(true);
+      const path = image(4 << 20, it.where);
+      await using stack = await overPlugin(plugin, { file: path });
+      expect(await errnoOf(() => stack.next.pwrite(new Uint8Array(2 << 20), 0n, 0))).toBe("ENOSPC");
+      expect(await errnoOf(() => stack.next.pwrite(new Uint8Array(1 << 20), 2n << 20n, 0))).toBe(
+        "ENOSPC",
+      );
+      await stack.next.trim(4 << 20, 0n, 0);
+      expect(blocks(path)).toBe(0);
+      expect(await errnoOf(() => stack.next.zero(2 << 20, 0n, 0))).toBe("ENOSPC");
+      await stack.next.zero(64 << 10, 0n, 0);
+      expect(blocks(path)).toBe(128);
+    },
+  );
 
-  test("a limit on file sizes gives EFBIG and not a signal", () => {
+  test("fails with EFBIG, without a signal, at the limit of file sizes", () => {
     const path = image(1 << 20);
     const script = `
       import { abilities, errnoOf, overPlugin } from "#test/chain";
@@ -140,44 +144,25 @@ describe("no space", () => {
   });
 });
 
-describe("block devices", () => {
-  /** A loop device over a new file of one megabyte. */
-  function loop() {
-    const path = image(pattern(1 << 20));
-    const run = Bun.spawnSync(["losetup", "-f", "--show", path]);
-    const device = run.success ? run.stdout.toString().trim() : undefined;
-    return {
-      path,
-      device,
-      [Symbol.dispose]() {
-        if (device !== undefined) Bun.spawnSync(["losetup", "-d", device]);
-      },
-    };
+test.skipIf(!haveLoops)("a block device is served like a file (needs a loop device)", async () => {
+  const path = image(pattern(1 << 20));
+  using loop = loopDevice(path);
+  if (loop === undefined) throw new Error("no loop device");
+  {
+    await using stack = await overPlugin(plugin, { file: loop.device });
+    const { next } = stack;
+    expect(await next.getSize()).toBe(1n << 20n);
+    expect(typeof (await next.isRotational())).toBe("boolean");
+    expect(await readFrom(next, 1_000_000n, 100)).toEqual(
+      pattern(1 << 20).subarray(1_000_000, 1_000_100),
+    );
+    await next.pwrite(new Uint8Array(100).fill(0xaa), 1_000_000n, FLAG_FUA);
+    await next.zero(65536, 0n, FLAG_FUA);
+    await next.zero(65536, 65536n, FLAG_MAY_TRIM | FLAG_FUA);
+    await next.zero(100, 131073n, FLAG_FUA);
+    await next.trim(65536, 262144n, FLAG_FUA);
   }
-  const usable = (() => {
-    if (!isRoot || Bun.which("losetup") === null) return false;
-    return Bun.spawnSync(["losetup", "-f"]).success;
-  })();
-
-  test.skipIf(!usable)("are served like files (needs root and losetup)", async () => {
-    using it = loop();
-    if (it.device === undefined) throw new Error("losetup found no device");
-    {
-      await using stack = await overPlugin(plugin, { file: it.device });
-      const { next } = stack;
-      expect(await next.getSize()).toBe(1n << 20n);
-      expect(typeof (await next.isRotational())).toBe("boolean");
-      expect(await readFrom(next, 1_000_000n, 100)).toEqual(
-        pattern(1 << 20).subarray(1_000_000, 1_000_100),
-      );
-      await next.pwrite(new Uint8Array(100).fill(0xaa), 1_000_000n, FLAG_FUA);
-      await next.zero(65536, 0n, FLAG_FUA);
-      await next.zero(65536, 65536n, FLAG_MAY_TRIM | FLAG_FUA);
-      await next.zero(100, 131073n, FLAG_FUA);
-      await next.trim(65536, 262144n, FLAG_FUA);
-    }
-    const expected = pattern(1 << 20).fill(0xaa, 1_000_000, 1_000_100);
-    expected.fill(0, 0, 131072).fill(0, 131073, 131173).fill(0, 262144, 327680);
-    expect(Buffer.compare(readFileSync(it.path), expected)).toBe(0);
-  });
+  const expected = pattern(1 << 20).fill(0xaa, 1_000_000, 1_000_100);
+  expected.fill(0, 0, 131072).fill(0, 131073, 131173).fill(0, 262144, 327680);
+  expect(Buffer.compare(readFileSync(path), expected)).toBe(0);
 });

@@ -1,4 +1,4 @@
-/** The system calls for trims and zeroes, and which of them are remembered as unsupported. */
+/** The system recorded for trims and zeroes, and which of them are remembered as unsupported. */
 import { describe, expect, test } from "bun:test";
 
 import { FLAG_FAST_ZERO, FLAG_MAY_TRIM } from "#api";
@@ -23,7 +23,7 @@ describe("zeroing a regular file", () => {
     expect(recorded).toEqual(["punchHole 1024 512"]);
   });
 
-  test("makes a hole and allocates it if the range cannot be zeroed, and does not try again", async () => {
+  test("makes a hole and allocates it once zeroing the range is not supported", async () => {
     const { file, recorded } = fakeFile({ zeroRange: unsupported });
     await zeroFast(file, 512, 0n, 0);
     await zeroFast(file, 512, 512n, 0);
@@ -36,7 +36,7 @@ describe("zeroing a regular file", () => {
     ]);
   });
 
-  test("leaves zeroes to the chain if no call works, and then tries none", async () => {
+  test("leaves zeroes to the chain once no call is supported", async () => {
     const { file, recorded } = fakeFile({ zeroRange: unsupported, punchHole: unsupported });
     expect(await errnoOf(() => zeroFast(file, 512, 0n, FLAG_MAY_TRIM))).toBe("EOPNOTSUPP");
     expect(recorded).toEqual(["punchHole 0 512", "zeroRange 0 512"]);
@@ -60,7 +60,7 @@ describe("zeroing a regular file", () => {
 describe("zeroing a block device", () => {
   const device = { sector: 512 };
 
-  test("uses the device's own way, and BLKZEROOUT after it", async () => {
+  test("uses BLKZEROOUT if zeroing the range is not supported", async () => {
     const { file, recorded } = fakeFile({ zeroRange: unsupported }, device);
     await zeroFast(file, 512, 0n, 0);
     expect(recorded).toEqual(["zeroRange 0 512", "zeroDevice 0 512"]);
@@ -75,7 +75,7 @@ describe("zeroing a block device", () => {
     expect(recorded).toEqual([]);
   });
 
-  test("tries the next way if the device is busy, and the first way again next time", async () => {
+  test("makes the next call if the device is busy, and the first call again next time", async () => {
     const { file, recorded } = fakeFile({ punchHole: failing("EBUSY") }, device);
     await zeroFast(file, 512, 0n, FLAG_MAY_TRIM);
     await zeroFast(file, 512, 0n, FLAG_MAY_TRIM);

@@ -11,7 +11,7 @@ const buf = () => new Uint8Array(100);
 const large = () => new Uint8Array((1 << 20) + 1);
 
 describe("reading", () => {
-  test("answers at once if the data is in memory", () => {
+  test("completes at once if the data is in memory", () => {
     const { file, recorded } = fakeFile();
     expect(readFully(file, buf(), 7n)).toBeUndefined();
     expect(recorded).toEqual(["preadNow 100 7"]);
@@ -19,9 +19,9 @@ describe("reading", () => {
 
   test.each([
     ["nothing", -1, "preadPooled 100 7"],
-    ["an empty answer of Linux 5.9", 0, "preadPooled 100 7"],
+    ["nothing, as 0 bytes in Linux 5.9", 0, "preadPooled 100 7"],
     ["the first part", 60, "preadPooled 40 67"],
-  ])("fetches the rest on another thread: %s", async (_what, count, rest) => {
+  ])("reads the rest on another thread after %s", async (_what, count, rest) => {
     const { file, recorded } = fakeFile({ preadNow: () => count });
     await readFully(file, buf(), 7n);
     expect(recorded).toEqual(["preadNow 100 7", rest]);
@@ -36,7 +36,7 @@ describe("reading", () => {
     expect(recorded).toEqual(["preadNow 100 0", "preadPooled 100 0", "preadPooled 50 50"]);
   });
 
-  test("uses another thread if the kernel cannot tell, and does not try again", async () => {
+  test("uses another thread once RWF_NOWAIT is not supported", async () => {
     const { file, recorded } = fakeFile({ preadNow: failing("EOPNOTSUPP") });
     await readFully(file, buf(), 0n);
     await readFully(file, buf(), 100n);
@@ -67,7 +67,7 @@ describe("reading", () => {
     ]);
   });
 
-  test("reads at once if the kernel cannot tell but all data is in memory", () => {
+  test("reads at once without RWF_NOWAIT if the file system is in memory", () => {
     const fakes = { preadNow: failing("EOPNOTSUPP"), preadSync: () => 50 };
     const { file, recorded } = fakeFile(fakes, inMemory);
     expect(readFully(file, buf(), 0n)).toBeUndefined();
@@ -80,14 +80,14 @@ describe("reading", () => {
     ]);
   });
 
-  test("moves large ranges on another thread", async () => {
+  test("reads large ranges on another thread", async () => {
     const { file, recorded } = fakeFile();
     await readFully(file, large(), 0n);
     expect(recorded).toEqual(["pread 1048577 0"]);
   });
 
   test.each(["preadNow", "preadPooled", "preadSync"] as const)(
-    "keeps the error of %s",
+    "fails with the error of %s",
     async (call) => {
       const way = call === "preadSync" ? failing("EOPNOTSUPP") : () => -1;
       const where = call === "preadSync" ? inMemory : {};
@@ -97,7 +97,7 @@ describe("reading", () => {
   );
 });
 
-test("EAGAIN of the file system is EIO to clients", async () => {
+test("clients get EIO for EAGAIN of the file system", async () => {
   const fails = failing("EAGAIN");
   const { file: reads } = fakeFile({ preadNow: () => -1, preadPooled: fails });
   expect(await errnoOf(() => readFully(reads, buf(), 0n))).toBe("EIO");
@@ -125,7 +125,7 @@ describe("writing", () => {
   test.each([
     ["the first block", 100n, ["preadNow 1 100"]],
     ["the last block", 8192n, ["preadNow 1 8291"]],
-  ])("uses another thread where %s has to be read first", async (_what, at, asked) => {
+  ])("uses another thread if %s must be read first", async (_what, at, asked) => {
     const { file, recorded } = fakeFile({ preadNow: () => -1 });
     await writeFully(file, buf(), at);
     expect(recorded).toEqual([...asked, `pwrite 100 ${at}`]);
@@ -159,7 +159,7 @@ describe("writing", () => {
     expect(recorded).toEqual(["pwriteSync 4096 0", "pwrite 4096 4096", "pwriteSync 4096 8192"]);
   });
 
-  test("continues with other threads as long as they are slow", async () => {
+  test("continues to use another thread as long as the disk is slow", async () => {
     let now = 0;
     const pwrite = (part: Uint8Array) => {
       now += 60;
@@ -178,7 +178,7 @@ describe("writing", () => {
     expect(recorded.slice(1)).toEqual(Array.from({ length: 3 }, () => "pwrite 4096 0"));
   });
 
-  test("a write waits only for an outstanding write of the same range", async () => {
+  test("waits only for an outstanding write of the same range", async () => {
     const first = Promise.withResolvers<number>();
     const pwrite = (part: Uint8Array, at: bigint) => (at === 0n ? first.promise : part.length);
     const { file, recorded } = fakeFile({ pwrite });
@@ -190,7 +190,7 @@ describe("writing", () => {
     expect(recorded[2]).toBe("pwrite 4096 1048576");
   });
 
-  test("moves large ranges on another thread, and continues after short writes", async () => {
+  test("writes large ranges on another thread, and continues after short writes", async () => {
     const { file, recorded } = fakeFile({
       pwrite: (part: Uint8Array) => Promise.resolve(Math.min(part.length, 1 << 20)),
     });

@@ -1,8 +1,16 @@
-/** The memory plugin, alone in a chain. */
+/** Tests of the memory plugin, without filters. */
 import { describe, expect, test } from "bun:test";
 
 import { FLAG_FAST_ZERO, FLAG_FUA, FLAG_MAY_TRIM, FLAG_REQ_ONE } from "#api";
-import { abilities, clientOf, configured, errnoOf, mapOf, overPlugin } from "#test/chain";
+import {
+  abilities,
+  clientOf,
+  configured,
+  errnoOf,
+  everyAbility,
+  mapOf,
+  overPlugin,
+} from "#test/chain";
 
 import plugin from "./memory.ts";
 
@@ -16,7 +24,7 @@ async function readFrom(
   return [...buf];
 }
 
-describe("memory plugin", () => {
+describe("the memory plugin", () => {
   test("returns written data, with zeroes around it", async () => {
     await using stack = await overPlugin(plugin, { size: "1m" });
     await stack.next.pwrite(new Uint8Array([1, 2, 3]), 32767n, FLAG_FUA);
@@ -48,14 +56,14 @@ describe("memory plugin", () => {
     expect(await stack.next.blockSize()).toEqual(blockSize);
   });
 
-  test("two disks do not share anything", async () => {
+  test("shares nothing between two disks", async () => {
     await using one = await overPlugin(plugin, { size: "1m" });
     await using two = await overPlugin(plugin, { size: "1m" });
     await one.next.pwrite(new Uint8Array([9]), 0n, 0);
     expect(await readFrom(two.next, 0n, 1)).toEqual([0]);
   });
 
-  test("trim and zero leave zeroes only in their range", async () => {
+  test("zeroes only the range of trim and zero", async () => {
     await using stack = await overPlugin(plugin, { size: "256k" });
     await stack.next.pwrite(new Uint8Array(262144).fill(1), 0n, 0);
     await stack.next.trim(100_000, 10n, FLAG_FUA);
@@ -67,20 +75,10 @@ describe("memory plugin", () => {
     expect(Buffer.compare(buf, expected)).toBe(0);
   });
 
-  test("has every capability, and answers at once", async () => {
+  test("has every ability", async () => {
     await using stack = await overPlugin(plugin, { size: "1m" });
     const { next } = stack;
-    expect(await abilities(next)).toEqual({
-      write: true,
-      flush: true,
-      trim: true,
-      zero: "native",
-      fast: true,
-      fua: "native",
-      cache: "native",
-      multi: true,
-      rotational: false,
-    });
+    expect(await abilities(next)).toEqual(everyAbility);
     await next.flush(0);
     await next.cache(4096, 0n, 0);
   });

@@ -13,8 +13,8 @@ function fill(pages: Pages, offset: number, count: number, byte: number): void {
   pages.write(new Uint8Array(count).fill(byte), BigInt(offset));
 }
 
-describe("sparse array", () => {
-  test("takes no memory until the first write", () => {
+describe("the sparse array", () => {
+  test("uses no memory until the first write", () => {
     const pages = new Pages();
     const buf = new Uint8Array(100).fill(1);
     pages.read(buf, 123n);

@@ -1,12 +1,12 @@
-/** The null plugin, alone in a chain. */
+/** Tests of the null plugin, without filters. */
 import { describe, expect, test } from "bun:test";
 
 import { FLAG_FAST_ZERO, FLAG_FUA, FLAG_MAY_TRIM } from "#api";
-import { abilities, configured, errnoOf, mapOf, overPlugin } from "#test/chain";
+import { abilities, configured, errnoOf, everyAbility, mapOf, overPlugin } from "#test/chain";
 
 import plugin from "./null.ts";
 
-describe("null plugin", () => {
+describe("the null plugin", () => {
   test("is empty without a size", async () => {
     await using stack = await overPlugin(plugin);
     expect(await stack.next.getSize()).toBe(0n);
@@ -15,7 +15,7 @@ describe("null plugin", () => {
   test.each([
     ["1k", 1024n],
     ["9223372036854775807", (1n << 63n) - 1n],
-  ])("size=%s has that size", async (size, bytes) => {
+  ])("has the size of size=%s", async (size, bytes) => {
     await using stack = await overPlugin(plugin, { size });
     expect(await stack.next.getSize()).toBe(bytes);
   });
@@ -29,20 +29,10 @@ describe("null plugin", () => {
     expect(buf).toEqual(new Uint8Array(4));
   });
 
-  test("has every capability, and answers at once", async () => {
+  test("has every ability", async () => {
     await using stack = await overPlugin(plugin, { size: "1m" });
     const { next } = stack;
-    expect(await abilities(next)).toEqual({
-      write: true,
-      flush: true,
-      trim: true,
-      zero: "native",
-      fast: true,
-      fua: "native",
-      cache: "native",
-      multi: true,
-      rotational: false,
-    });
+    expect(await abilities(next)).toEqual(everyAbility);
     await next.flush(0);
     await next.trim(4096, 0n, FLAG_FUA);
     await next.zero(4096, 0n, FLAG_FUA | FLAG_MAY_TRIM | FLAG_FAST_ZERO);
@@ -59,7 +49,7 @@ describe("null plugin", () => {
   });
 });
 
-test("the whole disk is a hole", async () => {
+test("the null plugin reports the whole disk as a hole", async () => {
   await using stack = await overPlugin(plugin, { size: "1m" });
   expect(await mapOf(stack.next, 0n, 1 << 20)).toEqual(["0+1048576 hole zero"]);
   expect(await mapOf(stack.next, 1000n, 1)).toEqual(["1000+1047576 hole zero"]);

@@ -217,6 +217,24 @@ export async function configured(
   return configuredChain(layers, texts);
 }
 
+/** Waits until all promise callbacks that can run have run. */
+export async function settled(): Promise<void> {
+  await new Promise((resolve) => setImmediate(resolve));
+}
+
+/** The abilities of a layer that can do everything. */
+export const everyAbility: Awaited<ReturnType<typeof abilities>> = {
+  write: true,
+  flush: true,
+  trim: true,
+  zero: "native",
+  fast: true,
+  fua: "native",
+  cache: "native",
+  multi: true,
+  rotational: false,
+};
+
 /** The layer's answers to all can_* and is_* methods. */
 export async function abilities(next: NextOps) {
   return {
