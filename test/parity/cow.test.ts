@@ -35,12 +35,12 @@ describe("cow filter and nbdkit's", () => {
     [[], 1 | 4 | 8 | 32 | 256 | 1024],
     [["-r"], 1 | 2 | 4 | 256 | 1024],
   ] as const) {
-    parity(`tell clients the same size and flags (${options.join(" ")})`, {
+    parity(`give clients the same size and flags (${options.join(" ")})`, {
       ...over(options),
       see: async (side) => {
-        const { client, export: told } = await NbdClient.ready({ unix: side.server.socket });
+        const { client, export: found } = await NbdClient.ready({ unix: side.server.socket });
         await using _ = client;
-        return [told.size, told.eflags & ~zeroFlags];
+        return [found.size, found.eflags & ~zeroFlags];
       },
       expected: [BigInt(length), eflags],
     });
@@ -58,7 +58,7 @@ describe("cow filter and nbdkit's", () => {
     changed.fill(0, 70000, 140000);
     changed.fill(0xdd, 100000, 100010);
     changed.fill(0xcc, length - 10);
-    parity(`serve what was written, and leave the disk alone (${texts.join(" ")})`, {
+    parity(`serve written data, and do not change the disk (${texts.join(" ")})`, {
       ...over([], ...texts),
       see: async (side) => {
         const { client } = await connected(side);
@@ -85,7 +85,7 @@ describe("cow filter and nbdkit's", () => {
 
   const shared = image();
   shared.fill(7, 10, 20);
-  parity("share changes between clients, and keep them for later ones", {
+  parity("share changes between clients, including later ones", {
     ...over([]),
     see: async (side) => {
       const { client: first } = await connected(side);
@@ -119,7 +119,7 @@ describe("cow filter and nbdkit's", () => {
     expected: [22, 28, 22, 22, 0],
   });
 
-  parity("make a plugin writable that is not", {
+  parity("make a read-only plugin writable", {
     args: () => ["--filter=cow", "pattern", "1M"],
     see: async (side) => {
       const { client } = await connected(side);
@@ -135,7 +135,7 @@ describe("cow filter and nbdkit's", () => {
     ],
   });
 
-  parity("take a whole disk from nbdcopy and give it back", {
+  parity("return a whole disk that nbdcopy has written", {
     ...over([], "cow-block-size=8k"),
     needs: ["nbdcopy"],
     see: async ({ server, folder }) => {

@@ -69,7 +69,7 @@ describe("delay filter and nbdkit's", () => {
     });
   }
 
-  parity("keep requests waiting side by side", {
+  parity("delay requests in parallel", {
     args: () => [...memory, `rdelay=${delayMs}ms`],
     see: async (side) => {
       const { client } = await connected(side);

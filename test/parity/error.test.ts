@@ -79,14 +79,14 @@ describe("error filter and nbdkit's", () => {
     [["error-rate=1", "error-file=/nonexistent/trigger"], {}],
     [["error-rate=1", "error-file=/nonexistent/trigger", "error-pread-file=/"], { pread: "EIO" }],
   ] as const) {
-    parity(`answer alike with "${texts.join(" ")}"`, {
+    parity(`give the same answers with "${texts.join(" ")}"`, {
       args: () => [...memory, ...texts],
       see: answers,
       expected: failing(kinds),
     });
   }
 
-  parity("look for the file at each request", {
+  parity("check for the file at each request", {
     args: (folder) => [...memory, "error-rate=1", `error-file=${join(folder, "trigger")}`],
     see: async (side) => {
       const { client } = await connected(side);

@@ -85,7 +85,7 @@ describe("offset filter and nbdkit's", () => {
     expected: [[0, 0, 0], changed],
   });
 
-  parity("refuse requests beyond the range, and leave the disk alone", {
+  parity("refuse requests beyond the range, and do not change the disk", {
     ...over("offset=1000", "range=3000"),
     see: async (side) => {
       const { client } = await connected(side);

@@ -152,8 +152,8 @@ describe("partition filter and nbdkit's", () => {
           const { client } = await connected(side);
           await using _ = client;
           const { data } = await client.ask({ type: wire.read, offset: 0n, count: 1 });
-          const told = await run(["nbdinfo", "--size", side.server.uri]);
-          return [told.stdout.trim(), data];
+          const info = await run(["nbdinfo", "--size", side.server.uri]);
+          return [info.stdout.trim(), data];
         },
         expected: [`${bytes}`, Uint8Array.of(number)],
       });

@@ -35,13 +35,13 @@ async function contents(side: Side): Promise<unknown> {
 }
 
 describe("nbdkit and this server", () => {
-  parity("serve from two offsets on", {
+  parity("add two offsets", {
     ...over(["offset", "offset"], patterned(size), "offset=64k"),
     see: contents,
     expected: patterned(size).subarray(128 * 1024),
   });
 
-  parity("serve two ranges, each within the other", {
+  parity("serve a range within a range", {
     ...over(["offset", "offset"], patterned(size), "offset=0", "range=1000"),
     see: contents,
     expected: patterned(size).subarray(0, 1000),
@@ -53,7 +53,7 @@ describe("nbdkit and this server", () => {
     expected: nested().subarray(24 * 512, 64 * 512),
   });
 
-  parity("inject errors by the outer one of two", {
+  parity("inject errors in the outer one of two filters", {
     ...over(["error", "error"], patterned(size), "error=ENOSPC", "error-rate=100%"),
     see: async (side) => {
       const { client } = await connected(side);
@@ -65,7 +65,7 @@ describe("nbdkit and this server", () => {
     expected: [28, 1],
   });
 
-  parity("delay by both", {
+  parity("wait for the sum of two delays", {
     ...over(["delay", "delay"], patterned(size), "rdelay=100ms"),
     see: async (side) => {
       const { client } = await connected(side);
