@@ -9,7 +9,7 @@ import { log, watchErrorTarget } from "#lib/log";
 import { streamsTaken } from "#lib/standard-streams";
 import { askToStop, serverStops } from "#lib/stopping";
 import { stackOf } from "#lib/thrown";
-import { onOwnDescriptors } from "#sys/own-descriptors";
+import { onProtectedDescriptors } from "#sys/protected-descriptors";
 import { cString, textAt } from "#sys/text";
 
 import { layouts } from "../generated/layouts.gen.ts";
@@ -103,7 +103,7 @@ export class Bridge implements ThreadLink, QueueLink {
 
   /** Keep process-wide state up to date in C: the destination of errors, and the owner of stdin and stdout. */
   #followProcess(): void {
-    onOwnDescriptors((fd) => this.native.rt_own_descriptor(fd));
+    onProtectedDescriptors((fd) => this.native.rt_protect_descriptor(fd));
     onShownPid((pid) => this.native.rt_set_pid(pid));
     watchErrorTarget((target) => {
       if (target === "nowhere") this.native.rt_send_errors(op.RT_ERRORS_NOWHERE);

@@ -57,7 +57,7 @@ export const runtimeSymbols = {
   rt_said_free: { args: ["ptr"], returns: "void" },
   rt_hide_symbols: { args: [], returns: "i32" },
   rt_set_pid: { args: ["i32"], returns: "void" },
-  rt_own_descriptor: { args: ["i32"], returns: "void" },
+  rt_protect_descriptor: { args: ["i32"], returns: "void" },
   rt_dlopen: { args: ["cstring", "i32"], returns: "ptr" },
   rt_dlsym: { args: ["ptr", "cstring"], returns: "ptr" },
   rt_dlerror: { args: [], returns: "ptr" },

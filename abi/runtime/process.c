@@ -66,7 +66,7 @@ rt_set_pid (int32_t pid)
 /* ---- descriptors */
 
 /* For each of the server's descriptors, the inode + 1 of its file; else 0. */
-static _Atomic uint64_t own_inodes[MAX_OWN_DESCRIPTORS];
+static _Atomic uint64_t protected_inodes[MAX_PROTECTED_DESCRIPTORS];
 
 static uint64_t
 inode_of (int fd)
@@ -77,30 +77,30 @@ inode_of (int fd)
 }
 
 void
-rt_own_descriptor (int32_t fd)
+rt_protect_descriptor (int32_t fd)
 {
-  if (fd >= 0 && fd < MAX_OWN_DESCRIPTORS)
-    atomic_store (&own_inodes[fd], inode_of (fd));
+  if (fd >= 0 && fd < MAX_PROTECTED_DESCRIPTORS)
+    atomic_store (&protected_inodes[fd], inode_of (fd));
 }
 
 /* Compares inodes, since a module may have opened a descriptor that the server has closed. */
 static bool
-is_own (int fd)
+is_protected (int fd)
 {
-  uint64_t inode = fd < 0 || fd >= MAX_OWN_DESCRIPTORS ? 0 : atomic_load (&own_inodes[fd]);
+  uint64_t inode = fd < 0 || fd >= MAX_PROTECTED_DESCRIPTORS ? 0 : atomic_load (&protected_inodes[fd]);
 
   return inode != 0 && inode == inode_of (fd);
 }
 
 /* Protect the descriptors that Bun has opened, which have FD_CLOEXEC. Those that the user has passed on lack it. */
 static void
-own_first_descriptors (void)
+protect_first_descriptors (void)
 {
   for (int fd = 3; fd < FIRST_DESCRIPTORS; fd++) {
     int flags = fcntl (fd, F_GETFD);
 
     if (flags != -1 && (flags & FD_CLOEXEC))
-      rt_own_descriptor (fd);
+      rt_protect_descriptor (fd);
   }
 }
 
@@ -111,7 +111,7 @@ refuses (int fd, const void *caller)
   struct rt_culprit culprit;
   char deed[60];
 
-  if (!is_own (fd) || !calls (&culprit, caller))
+  if (!is_protected (fd) || !calls (&culprit, caller))
     return false;
   snprintf (deed, sizeof deed, " tried to close descriptor %d", fd);
   /* Log it once, since most callers close many descriptors in a loop. */
@@ -143,8 +143,8 @@ dup3_of_modules (int from, int to, int flags)
 static int
 close_range_for (unsigned first, unsigned last, int flags, const void *caller)
 {
-  for (unsigned fd = first; fd <= last && fd < MAX_OWN_DESCRIPTORS; fd++) {
-    if (atomic_load (&own_inodes[fd]) == 0 || !refuses ((int) fd, caller))
+  for (unsigned fd = first; fd <= last && fd < MAX_PROTECTED_DESCRIPTORS; fd++) {
+    if (atomic_load (&protected_inodes[fd]) == 0 || !refuses ((int) fd, caller))
       continue;
     if (fd > first && libc.close_range (first, fd - 1, flags) == -1)
       return -1;
@@ -207,7 +207,7 @@ rt_process_start (void)
   program_invocation_short_name = name;
   own_pid = getpid ();
   rt_culprit_start ();
-  own_first_descriptors ();
+  protect_first_descriptors ();
   on_exit (at_exit, NULL);
   *(void **) &libc.getpid = replace ("getpid", (void *) getpid_of_modules);
   *(void **) &libc.close = replace ("close", (void *) close_of_modules);

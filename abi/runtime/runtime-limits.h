@@ -43,7 +43,7 @@
 
 /* Descriptors below this number are protected from modules; higher ones are not. A server with more has thousands of
  * clients. Each takes 8 bytes of static memory once it is used. */
-#define MAX_OWN_DESCRIPTORS 65536
+#define MAX_PROTECTED_DESCRIPTORS 65536
 
 /* Descriptors below this number are protected at the start. Bun opens a few tens before. */
 #define FIRST_DESCRIPTORS 1024

@@ -345,7 +345,7 @@ int32_t rt_hide_symbols (void);
 void rt_set_pid (int32_t pid);
 
 /* Protect a descriptor of the server until it stands for another file: modules that close it get EBADF. */
-void rt_own_descriptor (int32_t fd);
+void rt_protect_descriptor (int32_t fd);
 
 /* dlopen (path, RTLD_NOW | RTLD_GLOBAL), dlsym, and the text of the last failure (or ""). The idle request thread of
  * the slot runs dlopen, or the caller if `slot` is -1. */

@@ -7,7 +7,7 @@ import { bytesOf } from "../lib/text-bytes.ts";
 import { messageOf } from "../lib/thrown.ts";
 import type { Address } from "../server/sockets.ts";
 import { initialOpenFiles, withMostOpenFiles } from "../sys/open-files.ts";
-import { ownDescriptor, ownProcessDescriptor } from "../sys/own-descriptors.ts";
+import { protectDescriptor, protectProcessDescriptor } from "../sys/protected-descriptors.ts";
 import { givenDescriptors } from "./given-descriptors.ts";
 import { scriptWordBytes } from "./limits.ts";
 import { endTree, killTree } from "./process-tree.ts";
@@ -68,10 +68,10 @@ export function holdCommand(
   const { gate, stdio } = descriptorsOf(streams);
   const script = waitAt(gate) + openFiles() + shellVariables(where) + text;
   const child = startShell(shellCommand(script), stdio);
-  ownProcessDescriptor(child.pid);
+  protectProcessDescriptor(child.pid);
   // For a pipe above the standard streams, Bun returns a descriptor.
   const opener = Number(child.stdio[gate]);
-  ownDescriptor(opener);
+  protectDescriptor(opener);
   const release = (): void => {
     try {
       writeSync(opener, "\n");

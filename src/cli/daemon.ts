@@ -11,7 +11,6 @@ import { showPid } from "#abi/bridge/module-pid";
 import { ConfigError } from "../lib/errors.ts";
 import { log, sendErrorsTo } from "../lib/log.ts";
 import { messageOf } from "../lib/thrown.ts";
-import { ownDescriptor } from "../sys/own-descriptors.ts";
 import {
   descriptorState,
   discard,
@@ -20,6 +19,7 @@ import {
   signalOnParentsEnd,
   unsetVariable,
 } from "../sys/process.ts";
+import { protectDescriptor } from "../sys/protected-descriptors.ts";
 import { startAgain } from "../sys/spawn.ts";
 import { chooseLog } from "./error-log.ts";
 import { keepDescriptor } from "./given-descriptors.ts";
@@ -107,7 +107,7 @@ class Background implements Daemon {
     const { log: target, verbose } = this.#settings;
     if (target === "default" || target === "stderr") {
       this.#stderr = duplicate(2);
-      ownDescriptor(this.#stderr);
+      protectDescriptor(this.#stderr);
       sendErrorsTo({ fd: this.#stderr });
     }
     // With -v debug messages continue.

@@ -2,7 +2,6 @@
 import { closeSync, fstatSync } from "node:fs";
 
 import { ConfigError } from "../lib/errors.ts";
-import { ownDescriptor } from "../sys/own-descriptors.ts";
 import {
   descriptorState,
   discard,
@@ -11,6 +10,7 @@ import {
   redirect,
   setInherited,
 } from "../sys/process.ts";
+import { protectDescriptor } from "../sys/protected-descriptors.ts";
 
 /** The original stdin and stdout, for code that still needs them. */
 export interface StandardStreams extends Disposable {
@@ -29,8 +29,8 @@ export function takeStandardStreams(): StandardStreams {
   flushStreams();
   const input = duplicate(0);
   const output = duplicate(1);
-  ownDescriptor(input);
-  ownDescriptor(output);
+  protectDescriptor(input);
+  protectDescriptor(output);
   discard(0);
   redirect(1, 2);
   // Bun opens closed streams, but child processes do not inherit them.

@@ -3,7 +3,7 @@ import { ConfigError } from "../lib/errors.ts";
 import { log } from "../lib/log.ts";
 import { quoted } from "../lib/quoted.ts";
 import { messageOf } from "../lib/thrown.ts";
-import { takeGroupsOf, userNamed } from "../sys/process.ts";
+import { setGroupsOf, userNamed } from "../sys/process.ts";
 
 /**
  * Changes the groups first, since only the old user may change them. nbdkit(1), "-g". Without -g
@@ -29,7 +29,7 @@ function takeGroups(user: string): void {
   const id = userId(user);
   if (id === undefined || id === process.geteuid?.()) return;
   try {
-    takeGroupsOf(id);
+    setGroupsOf(id);
   } catch (error) {
     throw new ConfigError(
       `option -u/--user: cannot change the supplementary groups to those of ${user}: ${messageOf(error)}`,

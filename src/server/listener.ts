@@ -3,8 +3,8 @@ import { closeSync } from "node:fs";
 
 import { log } from "../lib/log.ts";
 import { listenLong } from "../sys/listening.ts";
-import { ownDescriptor } from "../sys/own-descriptors.ts";
 import { duplicate } from "../sys/process.ts";
+import { protectDescriptor } from "../sys/protected-descriptors.ts";
 import { keepAlive, peerCredentials, peerName, receiveNow, setSendBuffer } from "../sys/socket.ts";
 import type { ClientSocket } from "./client-socket.ts";
 import type { Connection } from "./connection.ts";
@@ -57,7 +57,7 @@ class SocketListener implements Listener {
   constructor(fd: number, clientHandlers: Bun.SocketHandler<Connection>) {
     this.#fd = fd;
     this.#handlers = clientHandlers;
-    ownDescriptor(fd);
+    protectDescriptor(fd);
   }
 
   resume(): void {
@@ -69,7 +69,7 @@ class SocketListener implements Listener {
   pause(): void {
     if (this.#running === undefined) return;
     const kept = duplicate(this.#fd);
-    ownDescriptor(kept);
+    protectDescriptor(kept);
     this.#running.stop(false);
     this.#running = undefined;
     this.#fd = kept;
@@ -117,7 +117,7 @@ function handlers(
     open(socket) {
       tune(socket);
       const fd = fdOf(socket);
-      ownDescriptor(fd);
+      protectDescriptor(fd);
       const write: ClientSocket["write"] = (bytes, start, length) =>
         socket.write(bytes, start, length);
       socket.data = accept({

@@ -1,8 +1,8 @@
 /** Serves one client on existing descriptors: a socket, or pipes and files such as stdin and stdout. */
 import { close, fstatSync, read, write } from "node:fs";
 
-import { ownDescriptor } from "../sys/own-descriptors.ts";
 import { setBlocking } from "../sys/process.ts";
+import { protectDescriptor } from "../sys/protected-descriptors.ts";
 import { peerCredentials, peerName } from "../sys/socket.ts";
 import type { ClientSocket } from "./client-socket.ts";
 import type { Connection } from "./connection.ts";
@@ -40,8 +40,8 @@ class Streams implements ClientSocket {
   constructor(input: number, output: number) {
     this.#input = input;
     this.#output = output;
-    ownDescriptor(input);
-    ownDescriptor(output);
+    protectDescriptor(input);
+    protectDescriptor(output);
     setBlocking(input);
     setBlocking(output);
     this.client = { peerName: peerName(input), peer: peerCredentials(input) };

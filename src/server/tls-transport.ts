@@ -2,7 +2,7 @@
 import { log } from "../lib/log.ts";
 import type { Lifecycle } from "../protocol/lifecycle.ts";
 import { failure } from "../protocol/wire-error.ts";
-import type { TlsNames, TlsTalk } from "../sys/tls/session.ts";
+import type { TlsNames, TlsOperations } from "../sys/tls/session.ts";
 import { type Emit, reuse } from "../sys/tls/wire.ts";
 import type { ClientSocket } from "./client-socket.ts";
 import {
@@ -26,7 +26,7 @@ export interface Receiver {
 /** Creates sessions, and limits the time of their handshake. */
 export interface TlsOffer {
   readonly handshakeMs: number;
-  newSession(emit: Emit, logName: string): TlsTalk;
+  newSession(emit: Emit, logName: string): TlsOperations;
 }
 
 const nothing = new Uint8Array(0);
@@ -47,7 +47,7 @@ export class TlsTransport implements ClientSocket, Disposable {
   readonly #receiver: Receiver;
   readonly #lifecycle: Lifecycle;
   readonly #logName: string;
-  #session: TlsTalk | undefined;
+  #session: TlsOperations | undefined;
   #state: State = "plain";
   /** Encrypted output that the kernel has not taken. */
   #pending: Uint8Array = nothing;
@@ -225,7 +225,7 @@ export class TlsTransport implements ClientSocket, Disposable {
     return taken < 0 || taken === bytes.length ? nothing : bytes.subarray(taken);
   }
 
-  #handshake(session: TlsTalk, chunk: Uint8Array): void {
+  #handshake(session: TlsOperations, chunk: Uint8Array): void {
     this.#handshakeBytes += chunk.length;
     session.push(chunk, true);
     try {
@@ -271,7 +271,7 @@ export class TlsTransport implements ClientSocket, Disposable {
   }
 
   /** Pass on decrypted data. Its chunk has been accepted, so there is no check for pausing in between. */
-  #deliver(session: TlsTalk): void {
+  #deliver(session: TlsOperations): void {
     let left = tlsReceivedAtOnce;
     while (this.#takesInput) {
       const room = this.#receiver.room();
@@ -296,8 +296,8 @@ export class TlsTransport implements ClientSocket, Disposable {
   }
 
   /** The input was changed or cut off on its way. */
-  #broken(session: TlsTalk, message: string): void {
-    if (session.wasCut) {
+  #broken(session: TlsOperations, message: string): void {
+    if (session.endedEarly) {
       log.debug("client left without ending TLS", this.#logName);
       return this.#halfClosed();
     }

@@ -195,7 +195,7 @@ export function userNamed(name: string): number | undefined {
  * Set the supplementary groups to the user's groups in the group database, and the group of this process. An unknown
  * user number has no groups.
  */
-export function takeGroupsOf(user: number): void {
+export function setGroupsOf(user: number): void {
   const group = process.getegid?.() ?? 0;
   const entry = libc().getpwuid(user);
   if (entry === null) {

@@ -9,7 +9,7 @@ import { cBytes, cStrings } from "./text.ts";
 
 const calls = callsOf("pipe2", "posix_spawn", "waitpid");
 
-export interface Again {
+export interface StartedAgain {
   /** Reads what the new process writes to the descriptor named in its environment. */
   readonly output: number;
   /** Wait for the process to end. Returns its status, or 128 + the number of the signal that ended it. */
@@ -20,7 +20,7 @@ export interface Again {
  * Start the program. Its environment variable `name` holds the descriptor to write to, the descriptor's inode, which is
  * unique, and the pid of this process.
  */
-export function startAgain(name: string): Again {
+export function startAgain(name: string): StartedAgain {
   const libc = calls();
   const ends = new Int32Array(2);
   checked("pipe2", libc.pipe2(ends, O_CLOEXEC));

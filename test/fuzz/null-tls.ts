@@ -1,6 +1,6 @@
 /** TLS without encryption, to test the code around GnuTLS. The handshake is one word of the client. */
 import { NbdError } from "#api";
-import type { TlsTalk } from "#sys/tls/session";
+import type { TlsOperations } from "#sys/tls/session";
 import type { Emit } from "#sys/tls/wire";
 
 import type { ServerTls } from "../../src/server/tls.ts";
@@ -15,11 +15,11 @@ export function nullTls(mode: "on" | "require"): ServerTls {
   return { mode, offer: { handshakeMs: 60_000, newSession: (emit) => nullSession(emit) } };
 }
 
-function nullSession(emit: Emit): TlsTalk {
+function nullSession(emit: Emit): TlsOperations {
   let arrived: Uint8Array = new Uint8Array(0);
   let ended = false;
-  const session: TlsTalk = {
-    wasCut: false,
+  const session: TlsOperations = {
+    endedEarly: false,
     verifyPeer: () => {},
     push: (chunk) => (arrived = joined([arrived, chunk])),
     endInput: () => (ended = true),

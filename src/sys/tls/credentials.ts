@@ -85,8 +85,8 @@ export function certificateCredentials(
     kind: "X.509 certificates",
     warnings,
     newSession(emit, logName) {
-      const proof = { type: GNUTLS_CRD_CERTIFICATE, credentials };
-      const session = new TlsSession(emit, priority, proof, logName);
+      const sessionCredentials = { type: GNUTLS_CRD_CERTIFICATE, credentials };
+      const session = new TlsSession(emit, priority, sessionCredentials, logName);
       if (verifyPeer) session.verifyPeer(GNUTLS_CERT_REQUIRE);
       return session;
     },

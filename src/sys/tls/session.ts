@@ -29,7 +29,7 @@ import { sessionDetails } from "./details.ts";
 import { errorText, library, Out } from "./library.ts";
 import { logFor } from "./log.ts";
 import type { Priority } from "./priority.ts";
-import { Arrived, type Emit, fullRecordBytes, wire } from "./wire.ts";
+import { type Emit, fullRecordBytes, ReceivedBytes, wire } from "./wire.ts";
 
 /** The subject and issuer of a client's certificate, in the form of RFC 4514. */
 export interface TlsNames {
@@ -38,7 +38,7 @@ export interface TlsNames {
 }
 
 /** Credentials, and their gnutls_credentials_type_t. */
-export interface Proof {
+export interface SessionCredentials {
   readonly type: number;
   readonly credentials: Pointer;
 }
@@ -52,13 +52,18 @@ export class TlsSession implements Disposable {
   readonly #emit: Emit;
   readonly #hasKeys: boolean;
   readonly #logName: Uint8Array;
-  readonly #arrived = new Arrived();
+  readonly #received = new ReceivedBytes();
   #disposed = false;
   /** The end of the client's data. `read` reports it once all data before it has been read. */
   #end: "end" | NbdError | undefined;
   #code = 0;
 
-  constructor(emit: Emit, priority: Priority, { type, credentials }: Proof, logName: string) {
+  constructor(
+    emit: Emit,
+    priority: Priority,
+    { type, credentials }: SessionCredentials,
+    logName: string,
+  ) {
     const { tls } = library();
     log.debug(`TLS: priority string: ${priority.text}`, logName);
     this.#logName = cBytes(logName);
@@ -86,17 +91,17 @@ export class TlsSession implements Disposable {
    * memory, so the session frees it.
    */
   push(chunk: Uint8Array, own: boolean): void {
-    this.#arrived.add(chunk, own);
+    this.#received.add(chunk, own);
   }
 
   /** The number of bytes from the client that are not yet decrypted. */
   get unread(): number {
-    return this.#arrived.length;
+    return this.#received.length;
   }
 
   /** The client sends no more. */
   endInput(): void {
-    this.#arrived.ended = true;
+    this.#received.ended = true;
   }
 
   /** Continue the handshake. False if it needs more bytes from the client. Throws if it fails. */
@@ -129,7 +134,7 @@ export class TlsSession implements Disposable {
       const count = Number(tls.gnutls_record_recv(this.#session, to, length - filled));
       if (count > 0) {
         filled += count;
-        if (small && this.#arrived.recordBytes >= fullRecordBytes) break;
+        if (small && this.#received.recordBytes >= fullRecordBytes) break;
       } else if (count === GNUTLS_E_AGAIN) {
         break;
       } else if (count !== GNUTLS_E_INTERRUPTED && count !== GNUTLS_E_WARNING_ALERT_RECEIVED) {
@@ -175,7 +180,7 @@ export class TlsSession implements Disposable {
   }
 
   /** Whether the stream ended without the client's close notification. */
-  get wasCut(): boolean {
+  get endedEarly(): boolean {
     return this.#code === GNUTLS_E_PREMATURE_TERMINATION;
   }
 
@@ -223,7 +228,7 @@ export class TlsSession implements Disposable {
   #begin(): void {
     // GnuTLS would crash.
     if (this.#disposed) throw new NbdError("ENOTCONN", "the TLS session has ended");
-    wire().begin(this.#session, this.#arrived, this.#logName);
+    wire().begin(this.#session, this.#received, this.#logName);
   }
 
   #ended(end: "end" | NbdError): "end" {
@@ -271,5 +276,5 @@ function verificationText(status: number): string {
     : out.takeText().trim();
 }
 
-/** The operations of a session of either kind. */
-export type TlsTalk = { [K in keyof TlsSession]: TlsSession[K] };
+/** The operations of a session, which tests implement without GnuTLS. */
+export type TlsOperations = { [K in keyof TlsSession]: TlsSession[K] };

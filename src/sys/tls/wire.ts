@@ -24,7 +24,7 @@ const recordLengthAt = 3;
 const nothing = new Uint8Array(0);
 
 /** The bytes from one client that are not yet decrypted, in memory that does not move. */
-export class Arrived {
+export class ReceivedBytes {
   /** The client sends no more. */
   ended = false;
   #bytes: Uint8Array = nothing;
@@ -80,7 +80,7 @@ class Wire {
   #spare: ArrayBuffer | undefined;
   #used = 0;
   #session: Pointer | null = null;
-  #arrived = new Arrived();
+  #received = new ReceivedBytes();
   readonly #push: JSCallback;
   readonly #pull: JSCallback;
   readonly #wait: JSCallback;
@@ -108,10 +108,10 @@ class Wire {
   }
 
   /** Between this call and `end`, the session's functions may be called. */
-  begin(session: Pointer, arrived: Arrived, logName: Uint8Array): void {
+  begin(session: Pointer, received: ReceivedBytes, logName: Uint8Array): void {
     logFor(logName);
     this.#session = session;
-    this.#arrived = arrived;
+    this.#received = received;
     this.#used = 0;
   }
 
@@ -124,7 +124,7 @@ class Wire {
   end(emit: Emit): void {
     logFor(null);
     this.#session = null;
-    this.#arrived.clean();
+    this.#received.clean();
     const count = this.#used;
     this.#used = 0;
     if (count === 0 || !emit(this.#bytes.subarray(0, count))) return;
@@ -145,10 +145,10 @@ class Wire {
   }
 
   #read(to: Pointer, wanted: number): number {
-    const arrived = this.#arrived;
-    const count = Math.min(wanted, arrived.length);
-    if (count === 0) return arrived.ended ? 0 : this.#refuse(errnos.EAGAIN);
-    this.#memcpy(to, arrived.take(count), count);
+    const received = this.#received;
+    const count = Math.min(wanted, received.length);
+    if (count === 0) return received.ended ? 0 : this.#refuse(errnos.EAGAIN);
+    this.#memcpy(to, received.take(count), count);
     return count;
   }
 

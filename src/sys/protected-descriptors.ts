@@ -5,19 +5,19 @@ import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { log } from "../lib/log.ts";
 import { messageOf } from "../lib/thrown.ts";
 
-let tell: ((fd: number) => void) | undefined;
+let protect: ((fd: number) => void) | undefined;
 
 /** Protect the descriptor until the server closes it. Does nothing if no C module is loaded. */
-export function ownDescriptor(fd: number): void {
-  tell?.(fd);
+export function protectDescriptor(fd: number): void {
+  protect?.(fd);
 }
 
 /** Protect the descriptor by which Bun detects that a process has ended. */
-export function ownProcessDescriptor(pid: number): void {
-  if (tell === undefined) return;
+export function protectProcessDescriptor(pid: number): void {
+  if (protect === undefined) return;
   try {
     for (const fd of readdirSync("/proc/self/fd").map(Number)) {
-      if (standsFor(fd, pid)) tell(fd);
+      if (standsFor(fd, pid)) protect(fd);
     }
   } catch (error) {
     log.debug(`descriptors cannot be listed: ${messageOf(error)}`);
@@ -34,7 +34,7 @@ function standsFor(fd: number, pid: number): boolean {
   }
 }
 
-/** Pass all later descriptors to `to`. */
-export function onOwnDescriptors(to: (fd: number) => void): void {
-  tell = to;
+/** Pass all descriptors to protect to `to` from now on. */
+export function onProtectedDescriptors(to: (fd: number) => void): void {
+  protect = to;
 }
