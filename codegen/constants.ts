@@ -1,6 +1,6 @@
-/** What the headers' macros mean, one to one like semantics.ts. */
+/** The meaning of the headers' macros. The tables must match the headers one to one, like those of semantics.ts. */
 
-/** The request flags: the constant of this name in TypeScript, and its documentation. */
+/** The documentation of the request flags. TypeScript has a constant for each, with the same name but NBDKIT_. */
 export const flags: Readonly<Record<string, string>> = {
   NBDKIT_FLAG_MAY_TRIM: "a zero request may punch a hole.",
   NBDKIT_FLAG_FUA: "the data is on stable storage before the request completes.",
@@ -8,21 +8,21 @@ export const flags: Readonly<Record<string, string>> = {
   NBDKIT_FLAG_FAST_ZERO: "fail with EOPNOTSUPP rather than write zeroes slowly.",
 };
 
-/** Macros with this prefix are one table in TypeScript; its keys are the rest of the name. */
+/** The macros with a prefix become one table in TypeScript. The rest of the macro's name is the key. */
 export const tables: readonly {
   readonly name: string;
   readonly about: string;
-  /** Several prefixes must agree in keys and values. */
+  /** Macros with other prefixes must have the same keys and values. */
   readonly prefixes: readonly string[];
 }[] = [
   {
     name: "threadModels",
-    about: "in the words that nbdkit prints.",
+    about: "by the words that nbdkit prints.",
     prefixes: ["NBDKIT_THREAD_MODEL_"],
   },
   {
     name: "supports",
-    about: "what can_zero, can_fua and can_cache answer in C.",
+    about: "the answers of can_zero, can_fua and can_cache in C.",
     prefixes: ["NBDKIT_FUA_", "NBDKIT_CACHE_", "NBDKIT_ZERO_"],
   },
   {
@@ -32,16 +32,17 @@ export const tables: readonly {
   },
 ];
 
-/** Macros that are one number in TypeScript, under this name. */
+/** The macros that become a number in TypeScript, with its name. */
 export const numbers: Readonly<Record<string, { readonly name: string; readonly about: string }>> =
   {
     NBDKIT_FILTER_MARKER_ORIGINAL: {
       name: "filterMarkerOriginal",
-      about: "what our header leaves in the padding after _api_version in the original form.",
+      about:
+        "the value that our header puts into the padding after _api_version in the original form.",
     },
   };
 
-/** Macros that only C needs, and why. */
+/** The macros that only C needs, each with the reason. */
 export const onlyInC: Readonly<Record<string, string>> = {
   NBDKIT_API_VERSION: "chosen by the module's source; codegen reads the header under each of them",
   NBDKIT_API_VERSION_: "the same, whatever the source says after the include",

@@ -1,6 +1,6 @@
-/** What the headers cannot say of the functions that the server exports, one to one like semantics.ts. */
+/** The functions that the server exports. The table must match the headers one to one, like those of semantics.ts. */
 
-/** What the server exports to modules. */
+/** The functions for modules, by name. */
 export const functions: Readonly<Record<string, string>> = {
   nbdkit_error: "Variadic, and understands %m.",
   nbdkit_verror: "",

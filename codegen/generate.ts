@@ -1,4 +1,4 @@
-/** From headers to generated files; nothing is written here. */
+/** Turns the headers into the text of the generated files. It writes none of them. */
 import { emitAdapters } from "./emit/adapters.ts";
 import { emitCallbacks } from "./emit/callbacks.ts";
 import { emitConstants } from "./emit/constants.ts";
@@ -14,12 +14,12 @@ import { assertDescribed } from "./one-to-one.ts";
 import type { GeneratedFile } from "./output.ts";
 import { readSystem } from "./system.ts";
 
-/** What modules in TypeScript see, so it is in the room that they import. */
+/** The files for modules in TypeScript, in the room that these import. */
 const apiFolder = "src/api/generated";
 const abiFolder = "abi/generated";
 const sysFolder = "src/sys/generated";
 
-/** Every generated file, from the headers below `root`. */
+/** All generated files, from the headers below `root`. */
 export async function generate(root: string): Promise<GeneratedFile[]> {
   const model = await readModel(root);
   assertDescribed(model);

@@ -1,11 +1,11 @@
-/** What the headers say, as data: types, signatures, structs and functions, each with its place. */
+/** The content of the headers as data: types, signatures, structs and functions, each with its place. */
 
 /** A place in a header. Line and column count from 1. */
 export interface Location {
   readonly file: string;
   readonly line: number;
   readonly column: number;
-  /** The whole line as it stands in the file. */
+  /** The whole line of the file. */
   readonly source: string;
 }
 
@@ -33,7 +33,7 @@ export type CType =
   | { readonly kind: "char" }
   | { readonly kind: "double" }
   | { readonly kind: "integer"; readonly name: IntegerName }
-  /** `constant` is about what it points to. */
+  /** `constant`: the target is const. */
   | { readonly kind: "pointer"; readonly to: CType; readonly constant: boolean }
   | { readonly kind: "struct" | "union"; readonly name: string }
   | { readonly kind: "array"; readonly of: CType; readonly length: number }
@@ -76,15 +76,15 @@ export interface FunctionDeclaration extends Declared {
   readonly signature: Signature;
 }
 
-/** One run of the preprocessor: a header under one choice of its macros. */
+/** The result of one run of the preprocessor: a header for one choice of its macros. */
 export interface Unit {
   readonly structs: ReadonlyMap<string, Struct>;
   readonly unions: ReadonlyMap<string, Struct>;
-  /** Names of function types. */
+  /** The function types, by name. */
   readonly functionTypes: ReadonlyMap<string, FunctionDeclaration>;
-  /** Other names of structs and of void, which are only pointed to. */
+  /** Other names of structs and of void, which are used only behind pointers. */
   readonly opaqueTypes: ReadonlyMap<string, CType>;
-  /** Other names of other types, which have been replaced where they are used. */
+  /** Other names of other types. The parser has replaced their uses. */
   readonly aliases: ReadonlyMap<string, CType>;
   readonly functions: ReadonlyMap<string, FunctionDeclaration>;
 }
@@ -103,21 +103,21 @@ export function callbacksOf(struct: Struct): Callback[] {
   );
 }
 
-/** The struct of that name; the headers must have it. */
+/** The struct of that name, which the headers must declare. */
 export function structOf(unit: Unit, name: string): Struct {
   const struct = unit.structs.get(name);
   if (struct === undefined) throw new Error(`the headers do not declare struct ${name}`);
   return struct;
 }
 
-/** The union of that name; the headers must have it. */
+/** The union of that name, which the headers must declare. */
 export function unionOf(unit: Unit, name: string): Struct {
   const union = unit.unions.get(name);
   if (union === undefined) throw new Error(`the headers do not declare union ${name}`);
   return union;
 }
 
-/** A declaration that cannot be used, with its place and what to do about it. */
+/** The error for a declaration that cannot be used, with its place and a remedy. */
 export class SourceError extends Error {
   override readonly name = "SourceError";
 

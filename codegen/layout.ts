@@ -1,4 +1,4 @@
-/** Computes where C puts the fields of a struct: natural alignment on 64-bit systems (LP64). */
+/** Computes the offsets of a struct's fields: natural alignment on 64-bit systems (LP64). */
 import { type CType, integers, SourceError, type Struct, type Unit } from "./ir.ts";
 
 interface FieldLayout {
@@ -13,17 +13,17 @@ export interface Layout {
   readonly fields: readonly FieldLayout[];
 }
 
-/** The layout of `struct`; structs inside it are looked up in `unit`. */
+/** The layout of `struct`. `unit` has the structs inside it. */
 export function layoutOf(struct: Struct, unit: Unit): Layout {
   return place(struct, unit, (end) => end);
 }
 
-/** The layout of a union: all of its members begin where it begins. */
+/** The layout of a union, in which all members begin at 0. */
 function unionLayoutOf(union: Struct, unit: Unit): Layout {
   return place(union, unit, () => 0);
 }
 
-/** `next` is where a field begins at the earliest, after those that end at `end`. */
+/** `next` is the lowest possible offset of a field that follows others, which end at `end`. */
 function place(struct: Struct, unit: Unit, next: (end: number) => number): Layout {
   let [end, widest] = [0, 1];
   const fields = struct.fields.map((field) => {

@@ -1,11 +1,11 @@
-/** `bun run codegen [--check]`: bring the generated files up to date with the headers, or tell what is not. */
+/** `bun run codegen [--check]`: bring the generated files up to date with the headers, or list those that are not. */
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 
 import { generate } from "./generate.ts";
 import { stale, update } from "./output.ts";
 
-/** `--root` reads headers and writes files elsewhere, for tests. */
+/** `--root` is for tests: the folder of the headers and of the generated files. */
 const { values } = parseArgs({
   options: { check: { type: "boolean", default: false }, root: { type: "string" } },
 });

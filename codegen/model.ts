@@ -1,4 +1,4 @@
-/** Reads the project's headers under every choice of their macros into one model. */
+/** Reads the project's headers into one model, for every choice of their macros. */
 import {
   callbacksOf,
   type CType,
@@ -15,7 +15,7 @@ import { preprocess, type Tree } from "./parse/preprocess.ts";
 
 /** A release that brought a layout of the filter interface. */
 export interface Release {
-  /** Its number, such as 1.18, or `original` for what came before all releases. */
+  /** The release, such as 1.18, or `original` for the form before all releases. */
   readonly id: string;
   /** The value of its macro, NBDKIT_FILTER_RELEASE_1_18. */
   readonly number: number;
@@ -25,9 +25,9 @@ export interface Release {
 export interface Model {
   /** In order of time. */
   readonly releases: readonly Release[];
-  /** Their ids by the deprecated names. */
+  /** The ids of layouts by their deprecated names. */
   readonly oldNames: ReadonlyMap<string, string>;
-  /** Where the data callbacks with flags have the public names. */
+  /** API 2, in which the callbacks with flags have the public names. */
   readonly plugin: Unit;
   readonly pluginVersions: readonly number[];
   readonly runtime: Unit;
@@ -73,7 +73,7 @@ export async function readModel(root: string): Promise<Model> {
   };
 }
 
-/** The filter's header in each layout that it has a number for. */
+/** The header for filters, once for each layout that it has a macro for. */
 async function readReleases(tree: Tree, macros: readonly Macro[]): Promise<Release[]> {
   const releases = macros
     .filter(({ name }) => name.startsWith(releasePrefix))
@@ -97,7 +97,7 @@ async function readOldNames(tree: Tree): Promise<Map<string, string>> {
   );
 }
 
-/** The value; only macros that are one number have one. */
+/** The value of a macro, which must be one number. */
 export function integerOf(macro: Macro): number {
   if (macro.differs !== undefined) {
     const problem = `${macro.name} has another value in line ${macro.at.line}`;
@@ -124,13 +124,13 @@ async function read(
   return unit;
 }
 
-/** What the server exports, in the order of the headers; of what changed the newest form. */
+/** The functions that the server exports, in the order of the headers, each in its newest form. */
 export function exportedFunctions(model: Model): FunctionDeclaration[] {
   const units = [model.plugin, ...model.releases.map(({ unit }) => unit)];
   return [...new Map(units.flatMap((unit) => [...unit.functions])).values()];
 }
 
-/** Every type that a callback uses must be declared: what is generated calls it. */
+/** Check that every type of a callback is declared, since the generated code calls the callback. */
 function assertNamesKnown(unit: Unit): void {
   for (const struct of unit.structs.values()) {
     for (const callback of callbacksOf(struct)) {
@@ -150,7 +150,7 @@ function target(type: CType): string | undefined {
   return type.kind === "named" ? type.name : undefined;
 }
 
-/** A plugin's API versions differ in names only: pread and _pread_v2 against _pread_v1 and pread. */
+/** Check that the versions of the plugin API differ only in names: pread and _pread_v2, or _pread_v1 and pread. */
 function assertSameLayout(one: Unit, two: Unit): void {
   const [first, second] = [structOf(one, "nbdkit_plugin"), structOf(two, "nbdkit_plugin")];
   const names = new Set(second.fields.map(({ name }) => name));

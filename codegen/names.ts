@@ -1,4 +1,4 @@
-/** The only place where C names become TypeScript names and the other way round. */
+/** Converts names between C and TypeScript. No other code does. */
 
 /** `can_fast_zero` is `canFastZero`. */
 export function camelCase(name: string): string {
@@ -27,12 +27,12 @@ export function idWord(id: string): string {
   return id.replaceAll(".", "_");
 }
 
-/** What layouts.gen.ts calls a struct in a layout: `filter_1_30`, `nextOps_1_25_4`. */
+/** The name of a struct's layout in layouts.gen.ts: `filter_1_30`, `nextOps_1_25_4`. */
 export function layoutName(struct: "filter" | "nextOps", id: string): string {
   return `${struct}_${idWord(id)}`;
 }
 
-/** What TypeScript calls a struct of abi/runtime/runtime.h: `rt_context_open` is `contextOpen`. */
+/** The name in TypeScript of a struct in abi/runtime/runtime.h: `rt_context_open` is `contextOpen`. */
 export function runtimeName(struct: string): string {
   return camelCase(struct.replace(/^rt_/, ""));
 }

@@ -1,4 +1,4 @@
-/** Checks that headers and overlay describe the same things, and lists all that only one of them has. */
+/** Checks that the headers and the tables have the same names, and lists those that only one side has. */
 import { flags, numbers, onlyInC, tables } from "./constants.ts";
 import { functions } from "./functions.ts";
 import {
@@ -28,22 +28,22 @@ import {
 
 type Found = ReadonlyMap<string, Location>;
 
-/** Stop unless both have the same names. `found` is what the headers have. */
-function assertOneToOne(overlay: string, found: Found, described: Iterable<string>): void {
+/** Throw unless a table has the same names as the headers, `found`. */
+function assertOneToOne(table: string, found: Found, described: Iterable<string>): void {
   const names = new Set(described);
   const missing = [...found].filter(([name]) => !names.has(name));
   const extra = [...names].filter((name) => !found.has(name));
   if (missing.length + extra.length === 0) return;
   const lines = [
     ...missing.map(
-      ([name, at]) => `${at.file}:${at.line}:${at.column}: ${name} is not in ${overlay}`,
+      ([name, at]) => `${at.file}:${at.line}:${at.column}: ${name} is not in ${table}`,
     ),
-    ...extra.map((name) => `${overlay}: ${name} is not in the headers`),
+    ...extra.map((name) => `${table}: ${name} is not in the headers`),
   ];
   throw new Error(`${lines.join("\n")}\ndescribe what is new, and remove what is gone`);
 }
 
-/** The structs of the model, with the place that the overlay calls them by. */
+/** The structs of the model, each with its place in the tables. */
 export function structsOf(model: Model): (readonly [Place, Struct])[] {
   return [
     ...model.releases.flatMap(({ unit }): (readonly [Place, Struct])[] => [
@@ -54,7 +54,7 @@ export function structsOf(model: Model): (readonly [Place, Struct])[] {
   ];
 }
 
-/** Check the whole model. */
+/** Check the whole model against the tables. */
 export function assertDescribed(model: Model): void {
   const inCallbacks = new Map<string, Location>();
   const inData = new Map<string, Location>();
@@ -78,7 +78,7 @@ export function assertDescribed(model: Model): void {
   assertMacros(model);
 }
 
-/** Whether the callbacks and flags exist that rows name. */
+/** Check that the callbacks and flags that rows name exist. */
 function assertReferences(model: Model): void {
   const macros = new Set(model.macros.map(({ name }) => name));
   for (const [name, row] of Object.entries(callbacks)) {
@@ -97,7 +97,7 @@ function assertReferences(model: Model): void {
   }
 }
 
-/** Whether the C type can mean what the overlay says. */
+/** Check that the C types fit the meaning in the tables. */
 function assertMeaning(callback: Callback, place: Place): void {
   const { returns, parameters: list } = callback.signature;
   const meaning = callbacks[callback.name];
@@ -120,7 +120,7 @@ function assertMeaning(callback: Callback, place: Place): void {
   }
 }
 
-/** Whether a message has a field for each of the callback's parameters. */
+/** Check that messages have a field for each parameter of the callback. */
 function assertCarried({ name, signature }: Callback, { runtime }: Model): void {
   const member = messages.get(name);
   const carrier = unionOf(runtime, "rt_arguments").fields.find((field) => field.name === member);
@@ -143,7 +143,7 @@ function assertCarried({ name, signature }: Callback, { runtime }: Model): void 
 
 const remedy = "change the header or codegen/semantics.ts";
 
-/** The C type of each meaning, in wordOf's words. */
+/** The C type of each meaning, as wordOf writes it. */
 const cReturns: Readonly<Record<Returns, string>> = {
   nothing: "void",
   ok: "int",
@@ -170,7 +170,7 @@ function wordOf(type: CType): string {
   }
 }
 
-/** `filter.pread` and the like, for every struct that an entry says it is in. */
+/** `filter.pread` and the like, for every struct that a row names. */
 function placed(table: Readonly<Record<string, Pick<CallbackMeaning, "in">>>): string[] {
   return Object.entries(table).flatMap(([name, meaning]) =>
     meaning.in.map((place) => `${place}.${name}`),

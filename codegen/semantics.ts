@@ -1,12 +1,12 @@
 /**
- * What the C headers cannot say: which int is a boolean, which pointer is filled and by how much, where a
- * value goes, who frees what. Headers and tables must match one to one (one-to-one.ts checks it).
+ * The meaning that C declarations lack: which int is a boolean, which pointer is filled and with how much, in which
+ * field of a message a value is. Headers and tables must match one to one, which one-to-one.ts checks.
  */
 
 /** The structs that a callback can be in. */
 export type Place = "filter" | "next" | "plugin";
 
-/** How a C return value reads in TypeScript. What C sees on failure follows from it: see `failure`. */
+/** The meaning of a C return value. The value on failure follows from it: see `failure`. */
 export type Returns =
   | "nothing"
   /** 0, or -1. */
@@ -19,38 +19,38 @@ export type Returns =
   | "thread-model"
   /** Bytes, or -1. */
   | "size"
-  /** What the layer's other methods get, or NULL. */
+  /** The handle for the layer's other methods, or NULL. */
   | "handle"
   /** A string that the callee keeps, or NULL. */
   | "string"
   /** 0 with three numbers stored through pointers, or -1. */
   | "block-size";
 
-/** What a C caller sees when the method fails. The only place that knows. */
+/** The value that a C caller gets when the method fails. */
 export function failure(returns: Returns): "-1" | "NULL" | undefined {
   if (returns === "nothing") return undefined;
   return returns === "handle" || returns === "string" ? "NULL" : "-1";
 }
 
 export interface CallbackMeaning {
-  /** For its documentation. */
+  /** The text of its documentation. */
   readonly about: string;
   /** The C structs that have it. */
   readonly in: readonly Place[];
   readonly returns: Returns;
-  /** The plugin's answer, where it is another one. */
+  /** The plugin's return value, if it has another meaning. */
   readonly pluginReturns?: Returns;
-  /** What it works on: nothing yet, the configured layer, or a connection. */
+  /** The subject of the call: the module, the configured layer, or a connection. */
   readonly scope: "module" | "config" | "connection";
   /** The TypeScript interfaces that have it. */
   readonly offered: readonly Place[];
-  /** A plugin cannot do without it. */
+  /** Every plugin must have it. */
   readonly required?: true;
-  /** The type of a filter's `next`, where that is one function. */
+  /** The type of a filter's `next`, if that is a function. */
   readonly next?: string;
   /** Parameters that `next` does not have. */
   readonly nextLacks?: readonly string[];
-  /** Parameters that only TypeScript has, after C's. */
+  /** Parameters that only TypeScript has, behind those of C. */
   readonly extra?: Extra;
   /** The flags that the request can have, without NBDKIT_FLAG_. Only requests have this column. */
   readonly flags?: readonly string[];
@@ -71,7 +71,7 @@ export function flagMacro(flag: string): string {
   return `NBDKIT_FLAG_${flag}`;
 }
 
-/** The answer to a question, as TypeScript has it. */
+/** The answer to a question, in TypeScript. */
 type Answer = boolean | string | Readonly<Record<string, number>>;
 
 /** The answer of a filter that has one of the callbacks `has`, if the question `needs` is not answered no. */
@@ -87,38 +87,38 @@ const everywhere: readonly Place[] = ["filter", "next", "plugin"];
 const layers: readonly Place[] = ["filter", "plugin"];
 const connection = { scope: "connection", in: everywhere, offered: everywhere } as const;
 const configured = { scope: "config", in: layers, offered: layers } as const;
-/** In C these ask nbdkit_export_name and the like. */
+/** C calls nbdkit_export_name and the like instead. */
 const withClient: Extra = { filter: [["client", "Client"]], plugin: [["client", "Client"]] };
-/** What moves or changes data. Other requests then mean something else to the layer below. */
+/** Callbacks of a filter that may move or change data, so that other requests must not pass it unchanged. */
 const changing = ["get_size", "pread", "pwrite", "trim", "zero"];
 const version1 = { scope: "connection", in: ["plugin"], offered: [], returns: "ok" } as const;
 
 /**
- * The function pointers of the structs, in the order of a layer's life, which is that of TypeScript's interfaces and of
- * --dump-plugin.
+ * The function pointers of the structs, in the order of a layer's life. TypeScript's interfaces and --dump-plugin have
+ * the same order.
  */
 export const callbacks: Readonly<Record<string, CallbackMeaning>> = {
   load: {
-    about: "Called once, right after the module was loaded.",
+    about: "Called once, right after the module has been loaded.",
     scope: "module",
     in: layers,
     offered: layers,
     returns: "nothing",
   },
   unload: {
-    about: "Called once, when the server ends. A server that is killed does not call it.",
+    about: "Called once, when the server ends, unless it is killed.",
     scope: "module",
     in: layers,
     offered: layers,
     returns: "nothing",
   },
   dump_plugin: {
-    about: "Print key=value lines of the module's own for --dump-plugin, on stdout.",
+    about: "Print more key=value lines for --dump-plugin on stdout.",
     ...configured,
     returns: "nothing",
   },
   config: {
-    about: "One key=value of the command line that the table of parameters does not have.",
+    about: "Take one key=value of the command line that is not in the table of parameters.",
     scope: "config",
     in: layers,
     offered: layers,
@@ -126,7 +126,7 @@ export const callbacks: Readonly<Record<string, CallbackMeaning>> = {
     next: "NextConfig",
   },
   config_complete: {
-    about: "After the last parameter: check that what is needed was given.",
+    about: "Called after the last parameter: check that all required parameters are there.",
     scope: "config",
     in: layers,
     offered: layers,
@@ -134,7 +134,7 @@ export const callbacks: Readonly<Record<string, CallbackMeaning>> = {
     next: "NextConfigComplete",
   },
   thread_model: {
-    about: "The largest thread model that the layer can be run with. Without it: parallel.",
+    about: "The most parallel thread model that the layer supports. Without it: parallel.",
     ...configured,
     returns: "thread-model",
   },
@@ -145,17 +145,17 @@ export const callbacks: Readonly<Record<string, CallbackMeaning>> = {
     extra: { filter: [["threadModel", "ThreadModel"]] },
   },
   after_fork: {
-    about: "In the process that serves, before the first client: start background work here.",
+    about: "Called in the serving process before the first client: start background work here.",
     ...configured,
     returns: "ok",
   },
   cleanup: {
-    about: "No client is left and none will come: end background work.",
+    about: "Called when all clients have left and no new ones are accepted: end background work.",
     ...configured,
     returns: "nothing",
   },
   preconnect: {
-    about: "A client connected, and nothing was said yet. To throw refuses it.",
+    about: "Called when a client has connected, before the handshake. An error refuses the client.",
     ...configured,
     returns: "ok",
     next: "NextPreconnect",
@@ -163,8 +163,8 @@ export const callbacks: Readonly<Record<string, CallbackMeaning>> = {
   },
   list_exports: {
     about:
-      "A client asks which exports there are. Add them to `exports`; `exports.useDefault()` stands for " +
-      "what defaultExport answers. A plugin without it: just the default one.",
+      "Called when a client lists the exports. Add them to `exports`; `exports.useDefault()` adds the " +
+      "default export. A plugin without it: only the default export.",
     ...configured,
     returns: "ok",
     next: "NextListExports",
@@ -173,7 +173,7 @@ export const callbacks: Readonly<Record<string, CallbackMeaning>> = {
   },
   default_export: {
     about:
-      "The name of the export that a client gets who asks for the empty name. Undefined: there is none. " +
+      "The name of the export that clients get for the empty name. Undefined: there is none. " +
       "A plugin without it: the empty name.",
     ...configured,
     returns: "string",
@@ -183,7 +183,7 @@ export const callbacks: Readonly<Record<string, CallbackMeaning>> = {
   },
   open: {
     about:
-      "A client wants to use the disk. Returns the handle that the connection's other methods get. " +
+      "Called when a client opens the export. Returns the handle for the connection's other methods. " +
       "A filter calls `next`, before or after its own work.",
     scope: "config",
     in: layers,
@@ -206,21 +206,21 @@ export const callbacks: Readonly<Record<string, CallbackMeaning>> = {
     },
   },
   close: {
-    about: "The connection has ended. Called once for every handle.",
+    about: "Called once for every handle, when the connection has ended.",
     scope: "connection",
     in: layers,
     offered: layers,
     returns: "nothing",
   },
   prepare: {
-    about: "Before the first request: the layers below are open and can be asked.",
+    about: "Called before the first request. The layers below are open and can be called.",
     scope: "connection",
     in: ["filter", "next"],
     offered: ["filter"],
     returns: "ok",
   },
   finalize: {
-    about: "After the last request: the layers below can still be asked.",
+    about: "Called after the last request. The layers below can still be called.",
     scope: "connection",
     in: ["filter", "next"],
     offered: ["filter"],
@@ -234,7 +234,7 @@ export const callbacks: Readonly<Record<string, CallbackMeaning>> = {
     returns: "ok",
   },
   export_description: {
-    about: "A line about the export for clients. Undefined: there is none.",
+    about: "A description of the export for clients. Undefined: there is none.",
     ...connection,
     returns: "string",
   },
@@ -254,27 +254,27 @@ export const callbacks: Readonly<Record<string, CallbackMeaning>> = {
     default: { minimum: 0, preferred: 0, maximum: 0 },
   },
   can_write: {
-    about: "Whether the client may write. A plugin without it: whether there is a pwrite.",
+    about: "Whether the client may write. A plugin without it: whether it has pwrite.",
     ...connection,
     returns: "bool",
     default: false,
     defaultWith: { has: "pwrite", answer: true },
   },
   can_flush: {
-    about: "Whether flush is supported. A plugin without it: whether there is a flush.",
+    about: "Whether flush is supported. A plugin without it: whether it has flush.",
     ...connection,
     returns: "bool",
     default: false,
     defaultWith: { has: "flush", answer: true },
   },
   is_rotational: {
-    about: "Whether the disk is a spinning one. A plugin without it: no.",
+    about: "Whether the disk is rotational. A plugin without it: no.",
     ...connection,
     returns: "bool",
     default: false,
   },
   can_trim: {
-    about: "Whether trim is supported. A plugin without it: whether there is a trim.",
+    about: "Whether trim is supported. A plugin without it: whether it has trim.",
     ...connection,
     returns: "bool",
     default: false,
@@ -294,7 +294,7 @@ export const callbacks: Readonly<Record<string, CallbackMeaning>> = {
     olderFilter: { has: ["zero"], answer: "native" },
   },
   can_fast_zero: {
-    about: "Whether zero with FLAG_FAST_ZERO fails at once where zeroing is slow.",
+    about: "Whether zero with FLAG_FAST_ZERO is supported: it fails at once where zeroing is slow.",
     ...connection,
     returns: "bool",
     default: true,
@@ -303,7 +303,7 @@ export const callbacks: Readonly<Record<string, CallbackMeaning>> = {
     olderFilter: { has: ["zero"], answer: false },
   },
   can_extents: {
-    about: "Whether extents is supported. A plugin without it: whether there is an extents.",
+    about: "Whether extents is supported. A plugin without it: whether it has extents.",
     ...connection,
     returns: "bool",
     default: false,
@@ -338,7 +338,7 @@ export const callbacks: Readonly<Record<string, CallbackMeaning>> = {
   },
   pread: {
     about:
-      "Fill all of `buf` from the disk, `offset` in bytes. `buf` is the caller's again afterwards. " +
+      "Read into all of `buf` from `offset` in bytes. Do not use `buf` afterwards. " +
       "Flags: none yet.",
     ...connection,
     returns: "ok",
@@ -347,14 +347,14 @@ export const callbacks: Readonly<Record<string, CallbackMeaning>> = {
   },
   pwrite: {
     about:
-      "Write all of `buf` to the disk, `offset` in bytes. `buf` is the caller's: it must not be changed, " +
-      "nor kept for later. Flags: FLAG_FUA.",
+      "Write all of `buf` at `offset` in bytes. Do not change `buf`, and do not use it afterwards. " +
+      "Flags: FLAG_FUA.",
     ...connection,
     returns: "ok",
     flags: ["FUA"],
   },
   flush: {
-    about: "Bring what was written to stable storage. Flags: none yet.",
+    about: "Write all data to stable storage. Flags: none yet.",
     ...connection,
     returns: "ok",
     flags: [],
@@ -375,8 +375,8 @@ export const callbacks: Readonly<Record<string, CallbackMeaning>> = {
   },
   extents: {
     about:
-      "Tell which parts of these `count` bytes are data, holes or zeroes: add them in order to `extents`, " +
-      "at least one that begins at or before `offset`; more than was asked for does no harm. " +
+      "Report which parts of these `count` bytes are data, holes or zeroes: add them in order to `extents`, " +
+      "at least one that begins at or before `offset`. Extents beyond the range are allowed. " +
       "Flags: FLAG_REQ_ONE, the first extent is enough.",
     ...connection,
     returns: "ok",
@@ -396,26 +396,26 @@ export const callbacks: Readonly<Record<string, CallbackMeaning>> = {
   _zero_v1: { replacedBy: "zero", about: "zero with may_trim instead of flags.", ...version1 },
 };
 
-/** Where the value of a callback's parameter is in a message. */
+/** The place of a parameter's value in a message. */
 export type Role =
-  /** The trampoline with the parameter's type, or what stands for the next layer; or the table of trampolines. */
+  /** The trampoline with the parameter's type, or the table of trampolines. */
   | { readonly kind: "next" | "next-ops" }
-  /** What the layer passes on to the next one, and its handle: a field of struct rt_downcall. */
+  /** The nxdata or the handle of the layer: a field of struct rt_downcall. */
   | { readonly kind: "layer"; readonly field: string }
   /** A field of the callback's struct: see `messages`. */
   | { readonly kind: "number" | "pointer"; readonly field: string }
-  /** Where the callee stores a number: a field of struct rt_result and struct rt_answer. */
+  /** A pointer through which the callee stores a number: a field of struct rt_result and struct rt_answer. */
   | { readonly kind: "out"; readonly field: string }
-  /** Where the errno of a failure goes. */
+  /** The pointer for the errno of a failure. */
   | { readonly kind: "err" }
-  /** Not 0 where this bit of the flags is set. */
+  /** Whether this bit of the flags is set. */
   | { readonly kind: "flag"; readonly macro: string };
 
 export interface ParameterMeaning {
   readonly role: Role;
-  /** Undefined: TypeScript does not get it as such. */
+  /** The type in TypeScript. Undefined: TypeScript does not have the parameter. */
   readonly type?: string;
-  /** A buffer's length in bytes is this parameter, which must be there, and which TypeScript does not get. */
+  /** The parameter with the buffer's length, which the callback must have and TypeScript does not have. */
   readonly length?: string;
 }
 
@@ -449,8 +449,8 @@ export const parameters: Readonly<Record<string, ParameterMeaning>> = {
 };
 
 /**
- * The members of union rt_arguments in abi/runtime/runtime.h, and the callbacks whose arguments they are. Other
- * callbacks have no arguments but what struct rt_downcall has.
+ * The members of union rt_arguments in abi/runtime/runtime.h, and the callbacks whose arguments they have. Other
+ * callbacks have only the arguments in struct rt_downcall.
  */
 const argumentStructs: Readonly<Record<string, readonly string[]>> = {
   setting: ["config"],
@@ -476,7 +476,7 @@ export const nextFunctions: Readonly<
   Record<
     string,
     {
-      /** The callback that it stands for. */
+      /** The callback that it calls in the next layer. */
       readonly callback: string;
       /** Why it returns 0 and does nothing else. */
       readonly done?: string;
@@ -493,7 +493,7 @@ export const nextFunctions: Readonly<
   nbdkit_next_open: { callback: "open" },
 };
 
-/** What C asks JavaScript for that is no callback: the number's name, and what it means. */
+/** Upcalls other than callbacks: the name of the op, and its meaning. */
 export const otherOps: Readonly<Record<string, string>> = {
   context_open: "nbdkit_next_context_open, on a backend's nxdata.",
   context_close: "nbdkit_next_context_close, on what context_open returned.",
@@ -501,7 +501,7 @@ export const otherOps: Readonly<Record<string, string>> = {
   disconnect: "nbdkit_disconnect.",
 };
 
-/** The fields of the structs that are no callbacks. */
+/** The fields of the structs other than callbacks. */
 export const data: Readonly<
   Record<string, { readonly in: readonly Place[]; readonly about: string }>
 > = {

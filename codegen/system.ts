@@ -1,4 +1,4 @@
-/** Reads the headers in src/sys: what the server calls in the system's libraries. */
+/** Reads the headers in src/sys, which declare the functions of the system's libraries for the server. */
 import type { FunctionDeclaration, Struct, Unit } from "./ir.ts";
 import { type Macro, scanMacros } from "./parse/constants.ts";
 import { parseUnit } from "./parse/declarations.ts";
@@ -6,14 +6,14 @@ import { preprocess } from "./parse/preprocess.ts";
 
 const folder = "src/sys";
 
-/** Each is one file in TypeScript. */
+/** The headers. Each becomes one file in TypeScript. */
 const systemHeaders = ["libc", "gnutls", "gnutls-groups", "selinux"] as const;
 
 export interface SystemHeader {
   readonly name: (typeof systemHeaders)[number];
   /** Relative to the root. */
   readonly path: string;
-  /** With what it includes. */
+  /** Its declarations and those of the files that it includes. */
   readonly unit: Unit;
   readonly functions: readonly FunctionDeclaration[];
   readonly structs: readonly Struct[];
@@ -21,8 +21,8 @@ export interface SystemHeader {
 }
 
 /**
- * The headers below `root`. `variadic`: functions end with `...` where C's do, and not with what the server passes
- * there.
+ * The headers below `root`. `variadic`: functions that are variadic in C end with `...`, rather than with the arguments
+ * that the server passes.
  */
 export function readSystem(root: string, variadic = false): Promise<SystemHeader[]> {
   const define = variadic ? { "SYS_REST(...)": "..." } : {};

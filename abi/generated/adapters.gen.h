@@ -9,7 +9,7 @@
 #include "ops.gen.h"
 #include "runtime.h"
 
-// Calls the callback that downcall->op names, and leaves what it returned and stored in the result.
+// Calls the callback of downcall->op, and puts its return value and outputs into the result.
 typedef void (*rt_adapter) (const void *module, const struct rt_downcall *downcall, struct rt_result *result);
 
 void rt_filter_original_call (const void *module, const struct rt_downcall *downcall, struct rt_result *result);
@@ -39,7 +39,7 @@ struct rt_next_table {
   const void *functions;
   size_t size;
   uint32_t release; // NBDKIT_FILTER_RELEASE_*
-  size_t extents; // where that function is; 0: nowhere
+  size_t extents; // offset of that function; 0: absent
 };
 extern const struct rt_next_table rt_next_table_filter_original;
 extern const struct rt_next_table rt_next_table_filter_1_2;
@@ -86,7 +86,7 @@ static const rt_adapter rt_adapters[] = {
   [RT_ADAPTER_PLUGIN] = rt_plugin_call,
 };
 
-// By adapter, in order of time; a plugin has none.
+// By adapter. Plugins have none.
 static const struct rt_next_table *const rt_next_tables[21] = {
   [RT_ADAPTER_FILTER_ORIGINAL] = &rt_next_table_filter_original,
   [RT_ADAPTER_FILTER_1_2] = &rt_next_table_filter_1_2,

@@ -2,7 +2,7 @@
 // Do not edit: `bun run codegen` overwrites this file.
 
 import { RT_ANSWER, RT_DOWNCALL, type RT_OP_CONFIG, type RT_OP_THREAD_MODEL, type RT_OP_GET_READY, type RT_OP_PRECONNECT, type RT_OP_DEFAULT_EXPORT, type RT_OP_PREPARE, type RT_OP_OPEN, type RT_OP_REOPEN, type RT_OP_LIST_EXPORTS, type RT_OP_PREAD, type RT_OP_PWRITE, type RT_OP__PREAD_V1, type RT_OP__PWRITE_V1, type RT_OP_TRIM, type RT_OP_ZERO, type RT_OP_CACHE, type RT_OP__TRIM_V1, type RT_OP__ZERO_V1, type RT_OP_FLUSH, type RT_OP__FLUSH_V1, type RT_OP_EXTENTS } from "./ops.gen.ts";
-/** Memory that C sees too. Functions take the word of 4 bytes at which a struct in it starts. */
+/** Memory that C shares. Functions take the index of the 4-byte word at which a struct starts. */
 export class Memory {
   readonly u8: Uint8Array;
   readonly i32: Int32Array;
@@ -39,7 +39,7 @@ function putInt64(m: Memory, word: number, value: bigint | number): void {
   }
 }
 
-/** A number where that is exact. */
+/** A number if that is exact, else a bigint. */
 function int64At(m: Memory, word: number): bigint | number {
   const value = (m.u32[word] ?? 0) + (m.i32[word + 1] ?? 0) * high;
   return Number.isSafeInteger(value) ? value : (m.i64[word / 2] ?? 0n);
@@ -174,7 +174,7 @@ export interface Disconnect {
   readonly force: boolean;
 }
 
-/** What callbacks get. */
+/** The arguments of callbacks. */
 export type Arguments =
   | (Setting & { readonly type: "setting" })
   | (Model & { readonly type: "model" })
@@ -185,7 +185,7 @@ export type Arguments =
   | (Range & { readonly type: "range" })
   | (Flush & { readonly type: "flush" })
   | (Mapping & { readonly type: "mapping" });
-/** The type of what each callback gets, by its number. Callbacks that are not here get nothing. */
+/** The type of each callback's arguments, by its op. Other callbacks have none. */
 export interface ArgumentTypes {
   readonly [RT_OP_CONFIG]: "setting";
   readonly [RT_OP_THREAD_MODEL]: "model";

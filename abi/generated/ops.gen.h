@@ -4,7 +4,7 @@
 #ifndef RT_OPS_GEN_H
 #define RT_OPS_GEN_H
 
-// The op of a message: the callback's name. 0 is none.
+// The op of a message: the number of a callback. 0 stands for none.
 #define RT_OP_LOAD 1
 #define RT_OP_UNLOAD 2
 #define RT_OP_CONFIG 3
@@ -48,7 +48,7 @@
 #define RT_OP__TRIM_V1 41
 #define RT_OP__ZERO_V1 42
 
-// Upcalls that are no callbacks.
+// Upcalls other than callbacks.
 // nbdkit_next_context_open, on a backend's nxdata.
 #define RT_OP_CONTEXT_OPEN 43
 // nbdkit_next_context_close, on what context_open returned.
@@ -58,7 +58,7 @@
 // nbdkit_disconnect.
 #define RT_OP_DISCONNECT 46
 
-// The initializer of an array of their names.
+// An initializer for an array of the names of callbacks.
 #define RT_OP_NAMES \
   { \
     "", \
@@ -106,7 +106,7 @@
     "zero", \
   }
 
-// Which layout of which struct a module has.
+// The adapters, one for each layout of filters and one for plugins.
 #define RT_ADAPTER_FILTER_ORIGINAL 0
 #define RT_ADAPTER_FILTER_1_2 1
 #define RT_ADAPTER_FILTER_1_4 2

@@ -10,7 +10,7 @@ export const releaseIds = ["original", "1.2", "1.4", "1.10", "1.12", "1.14", "1.
 /** The first release with a layout; `original` came before all releases. */
 export type ReleaseId = (typeof releaseIds)[number];
 
-/** The layouts that a release brought, and what else differs. Which callbacks there are shows in the layout. */
+/** The layouts that a release brought, and other differences. The layouts show which callbacks exist. */
 export interface Release {
   /** NBDKIT_FILTER_RELEASE_*. */
   readonly number: number;
@@ -20,21 +20,21 @@ export interface Release {
   readonly nextOps: StructLayout;
   /** For rt_module_add. */
   readonly adapter: number;
-  /** The struct begins with its size. */
+  /** Whether the struct begins with its size. */
   readonly structSize: boolean;
-  /** The struct has `_version`, the release that the filter was compiled for. */
+  /** Whether the struct has `_version`, the release that the filter was compiled for. */
   readonly versionString: boolean;
-  /** The thread model is a field, `_thread_model`. */
+  /** Whether the struct has the field `_thread_model`. */
   readonly threadModelField: boolean;
-  /** Requests report their errno through `err`. */
+  /** Whether requests report their errno through `err`. */
   readonly hasErr: boolean;
-  /** can_zero answers NBDKIT_ZERO_*; before that 0 or 1, or it is not there. */
+  /** Whether can_zero answers NBDKIT_ZERO_*, not 0 or 1. */
   readonly triStateZero: boolean;
-  /** What open takes: just readonly, the server opening the next layer; also next; also the export's name; also whether there is TLS. */
+  /** The parameters of open: only readonly, so the server opens the next layer; also next; also the export's name; also is_tls. */
   readonly openForm: "readonly" | "next" | "export-name" | "tls";
-  /** What next_ops->reopen takes: readonly, or also the export's name. */
+  /** The parameters of next_ops->reopen: readonly, or also the export's name. */
   readonly reopenForm: "none" | "readonly" | "export-name";
-  /** Filters may open the layers below by nbdkit_next_context_open. */
+  /** Whether filters may open the layers below by nbdkit_next_context_open. */
   readonly ownContexts: boolean;
 }
 

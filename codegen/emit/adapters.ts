@@ -38,7 +38,7 @@ function targetsOf(model: Model): Target[] {
   return [...filters, plugin];
 }
 
-/** All files in C but ops.gen.h. */
+/** All generated files in C but ops.gen.h. */
 export function emitAdapters(model: Model): GeneratedFile[] {
   const targets = targetsOf(model);
   const plan = planTrampolines(targets.filter(isFilter));
@@ -62,16 +62,16 @@ function emitHeader(model: Model, targets: readonly Target[]): GeneratedFile {
     banner([headers.filter, headers.plugin]),
     "#ifndef RT_ADAPTERS_GEN_H\n#define RT_ADAPTERS_GEN_H\n\n",
     '#include <stddef.h>\n\n#include "ops.gen.h"\n#include "runtime.h"\n\n',
-    "// Calls the callback that downcall->op names, and leaves what it returned and stored in the result.\n",
+    "// Calls the callback of downcall->op, and puts its return value and outputs into the result.\n",
     `typedef void (*rt_adapter) (${adapterParameters});\n\n`,
     ...adapters.map(({ call }) => `void ${call} (${adapterParameters});\n`),
     "\n// A layout's struct nbdkit_next_ops, with functions that call rt_upcall.\n",
     "struct rt_next_table {\n  const void *functions;\n  size_t size;\n",
-    "  uint32_t release; // NBDKIT_FILTER_RELEASE_*\n  size_t extents; // where that function is; 0: nowhere\n};\n",
+    "  uint32_t release; // NBDKIT_FILTER_RELEASE_*\n  size_t extents; // offset of that function; 0: absent\n};\n",
     ...filters.map(({ name }) => `extern const struct rt_next_table rt_next_table_${name};\n`),
     "\nstatic const rt_adapter rt_adapters[] = {\n",
     ...adapters.map(({ macro, call }) => `  [${macro}] = ${call},\n`),
-    "};\n\n// By adapter, in order of time; a plugin has none.\n",
+    "};\n\n// By adapter. Plugins have none.\n",
     `static const struct rt_next_table *const rt_next_tables[${adapters.length}] = {\n`,
     ...rows,
     "};\n\n#endif\n",
@@ -99,7 +99,7 @@ function adapterText(target: Target, plan: Trampolines): string {
   ].join("");
 }
 
-// Downcalls: the switch.
+// The switch of downcalls.
 
 function downcalls(target: Target, plan: Trampolines): string {
   const list = callbacksOf(structOf(target.unit, target.struct));

@@ -12,7 +12,7 @@ interface Column {
   readonly name: string;
   readonly type: string;
   readonly about: string;
-  /** Source text; undefined where the row does not have it. */
+  /** The source text; undefined if the row lacks the column. */
   of(meaning: CallbackMeaning, cName: string): string | undefined;
 }
 
@@ -23,24 +23,24 @@ const unionOf = (names: Iterable<string>): string =>
 const meanings = Object.values(callbacks);
 const returned = new Set(meanings.map(({ returns }) => returns));
 
-/** What follows `cName` and `op` in a row. */
+/** The columns after `cName` and `op`. */
 const columns: readonly Column[] = [
   {
     name: "returns",
     type: unionOf(returned),
-    about: "What it returns.",
+    about: "The meaning of the return value.",
     of: ({ returns }) => optional(returns),
   },
   {
     name: "pluginReturns",
     type: unionOf(returned),
-    about: "What a plugin's returns, where that differs.",
+    about: "The meaning of a plugin's return value, if that differs.",
     of: ({ pluginReturns }) => optional(pluginReturns),
   },
   {
     name: "scope",
     type: unionOf(new Set(meanings.map(({ scope }) => scope))),
-    about: "What it works on: nothing yet, the configured layer, or a connection.",
+    about: "The subject of the call: the module, the configured layer, or a connection.",
     of: ({ scope }) => optional(scope),
   },
   ...(["filter", "next", "plugin"] as const).map((place) => ({
@@ -52,13 +52,13 @@ const columns: readonly Column[] = [
   {
     name: "required",
     type: "true",
-    about: "A plugin cannot do without it.",
+    about: "Every plugin must have it.",
     of: ({ required }) => optional(required),
   },
   {
     name: "nextIs",
     type: "string",
-    about: "The type of a filter's `next`, where that is one function.",
+    about: "The type of a filter's `next`, if that is a function.",
     of: ({ next }) => optional(next),
   },
   {
@@ -179,8 +179,12 @@ function addTypes(file: SourceFile, rows: readonly Row[]): void {
     name: "Callback",
     docs: ["A row of the table."],
     properties: [
-      property({ name: "cName", type: "string", about: "In C." }),
-      property({ name: "op", type: "number", about: "RT_OP_*: in messages to and from C." }),
+      property({ name: "cName", type: "string", about: "Its name in C." }),
+      property({
+        name: "op",
+        type: "number",
+        about: "RT_OP_*, its number in messages to and from C.",
+      }),
       ...columns.map(property),
     ],
   });

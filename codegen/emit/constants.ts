@@ -37,7 +37,7 @@ export function emitConstants(model: Model): GeneratedFile {
   });
 }
 
-/** Keys and values of a table. Where it has several prefixes, each must give the same. */
+/** The keys and values of a table, which must be the same for all of its prefixes. */
 export function tableOf(model: Model, name: string): (readonly [string, string])[] {
   const prefixes = tables.find((table) => table.name === name)?.prefixes ?? [];
   const [first = [], ...others] = prefixes.map((prefix) =>
@@ -54,10 +54,10 @@ export function tableOf(model: Model, name: string): (readonly [string, string])
   return first;
 }
 
-/** The value as TypeScript writes it. */
+/** The value in TypeScript's syntax. */
 export function valueOf(macro: Macro): string {
   const value = integerOf(macro);
-  // Hexadecimal where the header has it, so that it can be searched for.
+  // Hexadecimal as in the header, so that a search finds both.
   const hexadecimal = /\b0x[0-9a-fA-F]+/.exec(macro.at.source);
   return hexadecimal?.[0].toLowerCase() ?? String(value);
 }

@@ -7,7 +7,7 @@ import type { GeneratedFile } from "../output.ts";
 import { data } from "../semantics.ts";
 import { addConstant, objectText, typescriptFile } from "./typescript.ts";
 
-/** The structs and what their layouts are called in TypeScript. */
+/** The structs, each with the name of its layout in TypeScript. */
 function layoutNames(
   model: Model,
 ): (readonly [name: string, struct: string, unit: Unit, where: string])[] {

@@ -1,4 +1,4 @@
-/** Emits messages.gen.ts: functions that write and read the structs of messages in memory that C sees too. */
+/** Emits messages.gen.ts: functions that write and read the structs of messages in memory that C shares. */
 import { SourceError, type Struct, structOf, unionOf, type Unit } from "../ir.ts";
 import { layoutOf } from "../layout.ts";
 import { headers, type Model } from "../model.ts";
@@ -48,8 +48,8 @@ export function emitMessages(model: Model): GeneratedFile {
   });
 }
 
-/** The memory, and the values that take more than one access. */
-const memory = `/** Memory that C sees too. Functions take the word of 4 bytes at which a struct in it starts. */
+/** The class for the memory, and functions for values that take several accesses. */
+const memory = `/** Memory that C shares. Functions take the index of the 4-byte word at which a struct starts. */
 export class Memory {
   readonly u8: Uint8Array;
   readonly i32: Int32Array;
@@ -86,14 +86,14 @@ function putInt64(m: Memory, word: number, value: bigint | number): void {
   }
 }
 
-/** A number where that is exact. */
+/** A number if that is exact, else a bigint. */
 function int64At(m: Memory, word: number): bigint | number {
   const value = (m.u32[word] ?? 0) + (m.i32[word + 1] ?? 0) * high;
   return Number.isSafeInteger(value) ? value : (m.i64[word / 2] ?? 0n);
 }
 `;
 
-/** How TypeScript has a field, by the field's kind in its layout. Offsets are in bytes. */
+/** The type of a field in TypeScript, and the code to access it. Offsets are in bytes. */
 interface Access {
   readonly type: string;
   put(offset: number, value: string): string;
@@ -141,7 +141,7 @@ interface Value extends Access {
   readonly offset: number;
 }
 
-/** The fields of a struct but those that are unions: their members have functions of their own. */
+/** The fields of a struct except unions, whose members have functions of their own. */
 function valuesOf(struct: Struct, unit: Unit): Value[] {
   return layoutOf(struct, unit).fields.flatMap(({ name, offset, kind }) => {
     if (kind === "union") return [];
@@ -198,7 +198,7 @@ function argumentsType(structs: readonly Struct[]): string {
   const tagged = structs.map(
     (struct) => `  | (${typeOf(struct)} & { readonly type: "${runtimeName(struct.name)}" })\n`,
   );
-  return `/** What callbacks get. */\nexport type Arguments =\n${tagged.join("").trimEnd()};\n`;
+  return `/** The arguments of callbacks. */\nexport type Arguments =\n${tagged.join("").trimEnd()};\n`;
 }
 
 /** `[RT_OP_PREAD]: "data"` and the like. */
@@ -207,7 +207,7 @@ function argumentTypes(carriers: readonly (readonly [string, string])[]): string
     ([callback, member]) => `  readonly [${opName(callback)}]: "${member}";\n`,
   );
   return (
-    "/** The type of what each callback gets, by its number. Callbacks that are not here get nothing. */\n" +
+    "/** The type of each callback's arguments, by its op. Other callbacks have none. */\n" +
     `export interface ArgumentTypes {\n${rows.join("")}}\n`
   );
 }

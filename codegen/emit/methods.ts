@@ -25,7 +25,7 @@ export function emitMethods(model: Model): GeneratedFile {
     file.addInterface({
       isExported: true,
       name: "NextOps",
-      docs: ["What a filter may ask of the layer below, for one connection."],
+      docs: ["The layer below a filter, in one connection."],
       methods: methodsOf(model, "next"),
     });
     file.addInterface({
@@ -33,7 +33,7 @@ export function emitMethods(model: Model): GeneratedFile {
       name: "FilterMethods",
       typeParameters: ["C", "H"],
       docs: [
-        "The methods of a filter in TypeScript. `C` is its parameters' values, `H` what its `open` returns.",
+        "The methods of a filter in TypeScript. `C` is the type of its parameters, `H` that of its handle.",
       ],
       methods: methodsOf(model, "filter"),
     });
@@ -42,14 +42,14 @@ export function emitMethods(model: Model): GeneratedFile {
       name: "PluginMethods",
       typeParameters: ["C", "H"],
       docs: [
-        "The methods of a plugin in TypeScript. `C` is its parameters' values, `H` what its `open` returns.",
+        "The methods of a plugin in TypeScript. `C` is the type of its parameters, `H` that of its handle.",
       ],
       methods: methodsOf(model, "plugin"),
     });
   });
 }
 
-/** What requests carry besides bytes and numbers. */
+/** Import the types of parameters other than bytes and numbers. */
 function addImports(file: SourceFile): void {
   const imports = {
     BlockSize: "block-size",
@@ -77,7 +77,7 @@ function addTypes(file: SourceFile, model: Model): void {
       name: "Awaitable",
       typeParameters: ["T"],
       type: "T | Promise<T>",
-      docs: ["What a method may answer at once or later."],
+      docs: ["The answer of a method, now or later."],
     },
     {
       isExported: true,
@@ -94,7 +94,7 @@ function addTypes(file: SourceFile, model: Model): void {
   ]);
 }
 
-/** NextConfig, NextOpen and their like: the layer below outside of requests. */
+/** NextConfig, NextOpen and the like: functions of the layer below, outside of requests. */
 function addNextFunctions(file: SourceFile, model: Model): void {
   for (const [name, meaning] of Object.entries(callbacks)) {
     if (meaning.next === undefined) continue;
@@ -107,7 +107,7 @@ function addNextFunctions(file: SourceFile, model: Model): void {
       isExported: true,
       name: meaning.next,
       type: `(${text}) => ${returnType(meaning.returns, "next")}`,
-      docs: [`What a filter's ${camelCase(name)} calls to have the same done by the layer below.`],
+      docs: [`The function by which a filter's ${camelCase(name)} calls that of the layer below.`],
     });
   }
 }
@@ -170,7 +170,7 @@ function parametersOf(model: Model, name: string, meaning: CallbackMeaning, plac
   return [...first, subject, ...values];
 }
 
-/** The parameters that TypeScript gets, without those that a typed buffer knows itself. */
+/** The parameters in TypeScript. They do not include the lengths of buffers. */
 function valuesOf({ signature }: Callback): Named[] {
   const names = signature.parameters.map(({ name }) => name);
   const lengths = new Set(names.map((name) => parameters[name]?.length));
@@ -180,7 +180,7 @@ function valuesOf({ signature }: Callback): Named[] {
   });
 }
 
-/** The form of a callback that TypeScript follows: a plugin's, which has all; else the newest filter's. */
+/** The form of a callback that TypeScript has: that of plugins, or else that of the newest filters. */
 function signatureOf(model: Model, name: string): Callback {
   const found = [...prototypes(model, "filter", name), ...prototypes(model, "plugin", name)].at(-1);
   if (found === undefined) throw new Error(`no struct has ${name}`);

@@ -8,7 +8,7 @@ import { otherOps } from "../semantics.ts";
 import { valueOf } from "./constants.ts";
 import { addConstant, typescriptFile } from "./typescript.ts";
 
-/** The callbacks in the order of their numbers, which begin at 1: all that some struct has. */
+/** The callbacks of all structs, in the order of their numbers, which begin at 1. */
 export function opsOf(model: Model): string[] {
   const names = structsOf(model).flatMap(([, struct]) =>
     callbacksOf(struct).map(({ name }) => name),
@@ -38,14 +38,14 @@ export function emitOpsHeader(model: Model): GeneratedFile {
   const text = [
     banner(inputs),
     "#ifndef RT_OPS_GEN_H\n#define RT_OPS_GEN_H\n\n",
-    "// The op of a message: the callback's name. 0 is none.\n",
+    "// The op of a message: the number of a callback. 0 stands for none.\n",
     ...ops,
-    "\n// Upcalls that are no callbacks.\n",
+    "\n// Upcalls other than callbacks.\n",
     ...others,
-    '\n// The initializer of an array of their names.\n#define RT_OP_NAMES \\\n  { \\\n    "", \\\n',
+    '\n// An initializer for an array of the names of callbacks.\n#define RT_OP_NAMES \\\n  { \\\n    "", \\\n',
     ...callbacks.map((name) => `    "${name.replace(/^_(.*)_v1$/, "$1")}", \\\n`),
     "  }\n",
-    "\n// Which layout of which struct a module has.\n",
+    "\n// The adapters, one for each layout of filters and one for plugins.\n",
     ...adapters,
     "\n#endif\n",
   ];

@@ -1,4 +1,4 @@
-/** Emits releases.gen.ts: what differs between the layouts of the filter interface. */
+/** Emits releases.gen.ts: the differences between the layouts of the filter interface. */
 import type { SourceFile } from "ts-morph";
 
 import { callbacksOf, type Parameter, structOf } from "../ir.ts";
@@ -13,7 +13,7 @@ interface Fact {
   of(facts: Facts): string;
 }
 
-/** What can be asked of a layout's structs. */
+/** Questions about the structs of a layout. */
 interface Facts {
   /** Whether struct nbdkit_filter has the field. */
   has(field: string): boolean;
@@ -24,38 +24,38 @@ interface Facts {
   nextTakes(name: string, parameter: string): boolean;
 }
 
-/** Every fact follows from the headers. */
+/** The differences. All follow from the headers. */
 const facts: Readonly<Record<string, Fact>> = {
   structSize: {
-    about: "The struct begins with its size.",
+    about: "Whether the struct begins with its size.",
     type: "boolean",
     of: ({ has }) => String(has("_struct_size")),
   },
   versionString: {
-    about: "The struct has `_version`, the release that the filter was compiled for.",
+    about: "Whether the struct has `_version`, the release that the filter was compiled for.",
     type: "boolean",
     of: ({ has }) => String(has("_version")),
   },
   threadModelField: {
-    about: "The thread model is a field, `_thread_model`.",
+    about: "Whether the struct has the field `_thread_model`.",
     type: "boolean",
     of: ({ has }) => String(has("_thread_model")),
   },
   hasErr: {
-    about: "Requests report their errno through `err`.",
+    about: "Whether requests report their errno through `err`.",
     type: "boolean",
     of: ({ takes }) => String(takes("pwrite", "err")),
   },
   triStateZero: {
-    about: "can_zero answers NBDKIT_ZERO_*; before that 0 or 1, or it is not there.",
+    about: "Whether can_zero answers NBDKIT_ZERO_*, not 0 or 1.",
     type: "boolean",
-    // Both came with one release.
+    // The same release brought both.
     of: ({ has }) => String(has("can_fast_zero")),
   },
   openForm: {
     about:
-      "What open takes: just readonly, the server opening the next layer; also next; also the export's name; " +
-      "also whether there is TLS.",
+      "The parameters of open: only readonly, so the server opens the next layer; also next; also the export's " +
+      "name; also is_tls.",
     type: "string",
     of: ({ takes }) => {
       if (!takes("open", "next")) return '"readonly"';
@@ -64,7 +64,7 @@ const facts: Readonly<Record<string, Fact>> = {
     },
   },
   reopenForm: {
-    about: "What next_ops->reopen takes: readonly, or also the export's name.",
+    about: "The parameters of next_ops->reopen: readonly, or also the export's name.",
     type: "string",
     of: ({ nextHas, nextTakes }) => {
       if (!nextHas("reopen")) return '"none"';
@@ -72,7 +72,7 @@ const facts: Readonly<Record<string, Fact>> = {
     },
   },
   ownContexts: {
-    about: "Filters may open the layers below by nbdkit_next_context_open.",
+    about: "Whether filters may open the layers below by nbdkit_next_context_open.",
     type: "boolean",
     of: ({ nextHas }) => String(nextHas("prepare")),
   },
@@ -97,7 +97,7 @@ function factsOf({ unit }: Release): Facts {
   };
 }
 
-/** One layout's entry: the source text of each property. */
+/** The row of a layout: the source text of each property. */
 type Row = Readonly<Record<string, string>>;
 
 function rowOf(release: Release): Row {
@@ -164,7 +164,7 @@ function addInterface(file: SourceFile, all: (property: string) => string[]): vo
     isExported: true,
     name: "Release",
     docs: [
-      "The layouts that a release brought, and what else differs. Which callbacks there are shows in the layout.",
+      "The layouts that a release brought, and other differences. The layouts show which callbacks exist.",
     ],
     properties: properties.map((property) => ({ ...property, isReadonly: true })),
   });

@@ -49,7 +49,7 @@ export function addSymbols(
   addTable(file, name, rows, about);
 }
 
-/** A table of the functions that are passed to others, by the names of their parameters, for JSCallback. */
+/** A table for JSCallback of the functions that are passed to C, by the names of the parameters. */
 export function addCallbacks(
   file: SourceFile,
   name: string,
@@ -89,7 +89,7 @@ function symbolText(declaration: FunctionDeclaration, signature: Signature): str
   return `{ args: [${args}], returns: ${word(result)} }`;
 }
 
-/** The types of bun:ffi know no strings for the fast ones, which are bigints only where a number is not exact. */
+/** The types of bun:ffi lack the names of the fast types, which give a bigint only if a number is not exact. */
 function word(type: string): string {
   return type.endsWith("_fast") ? `FFIType.${type}` : `"${type}"`;
 }

@@ -1,4 +1,4 @@
-/** Emits a file for each header in src/sys: functions for bun:ffi, constants, sizes of structs and offsets in them. */
+/** Emits a file for each header in src/sys: functions for bun:ffi, constants, sizes of structs and their offsets. */
 import { layoutOf } from "../layout.ts";
 import type { GeneratedFile } from "../output.ts";
 import type { SystemHeader } from "../system.ts";

@@ -1,7 +1,4 @@
-/**
- * Emits the C functions through which a filter calls the next layer: each makes an upcall and hands
- * it to rt_upcall.
- */
+/** Emits the C functions by which a filter calls the next layer. Each makes an upcall and passes it to rt_upcall. */
 import {
   type Callback,
   callbacksOf,
@@ -15,9 +12,9 @@ import {
 import { opName } from "../names.ts";
 import { messages, nextFunctions, parameters, type Role } from "../semantics.ts";
 
-/** What one C file is made for. */
+/** The struct that one generated C file is for. */
 export interface Target {
-  /** As in the names of its functions: `filter_s`. */
+  /** The name in its functions, such as `filter_1_30`. */
   readonly name: string;
   readonly struct: string;
   readonly unit: Unit;
@@ -27,7 +24,7 @@ export interface Target {
   readonly suffix: string;
 }
 
-/** A function of the next layer, which the file of the first layout that has it in this form defines. */
+/** A function of the next layer. The file of the first layout that has this form of it defines it. */
 interface Trampoline {
   readonly target: Target;
   readonly name: string;
@@ -55,7 +52,7 @@ export function planTrampolines(targets: readonly Target[]): Trampolines {
   return new Map(targets.map(plan));
 }
 
-/** The functions, the table of those that struct nbdkit_next_ops has, and the entry for rt_next_tables. */
+/** The functions, the struct nbdkit_next_ops with them, and the entry for rt_next_tables. */
 export function emitTrampolines(target: Target, plan: Trampolines): string[] {
   const all = plan.get(target) ?? new Map<string, Trampoline>();
   const own = [...all.values()].filter((trampoline) => trampoline.target === target);
@@ -114,7 +111,7 @@ function firstOf(declaration: FunctionDeclaration | Callback): Parameter {
   throw new SourceError(declaration.at, `${declaration.name} does not begin with nxdata`, remedy);
 }
 
-/** What comes back: in the result, through pointers, and as the errno of a failure. */
+/** The code for the return value, for outputs through pointers, and for the errno of a failure. */
 function resultText(
   unit: Unit,
   { signature }: FunctionDeclaration | Callback,
@@ -166,12 +163,12 @@ function fieldAssignment(callback: string, parameter: Parameter): string[] {
   }
 }
 
-/** Where the value of a parameter is in a downcall or an upcall. */
+/** The field of a parameter's value in a downcall or an upcall. */
 export function argumentField(callback: string, field: string): string {
   return `arguments.${messages.get(callback)}.${field}`;
 }
 
-/** Where the value of a parameter is in a message. */
+/** The role of a parameter. */
 export function roleOf(parameter: Parameter): Role {
   const meaning = parameters[parameter.name];
   if (meaning !== undefined) return meaning.role;
@@ -179,16 +176,13 @@ export function roleOf(parameter: Parameter): Role {
   throw new SourceError(parameter.at, `unknown parameter: ${parameter.name}`, remedy);
 }
 
-/** The name of a type that the headers have a name for. */
+/** The name of a type, or of the type that it points to, if the headers give it one. */
 export function typeName(type: CType): string {
   if (type.kind === "pointer") return typeName(type.to);
   return type.kind === "named" ? type.name : "";
 }
 
-/**
- * `type` as C declares `name` with it. Opaque types are resolved: their names mean other things in
- * other layouts.
- */
+/** The declaration of `name` with `type`. Opaque types are resolved, since their names differ in meaning by layout. */
 function typeText(type: CType, name: string, unit: Unit): string {
   const after = name && ` ${name}`;
   switch (type.kind) {

@@ -1,4 +1,4 @@
-/** What the emitters of TypeScript share: a ts-morph file to fill, and how it becomes text. */
+/** The common part of the emitters of TypeScript: a ts-morph file to fill, and its text. */
 import {
   IndentationText,
   Project,

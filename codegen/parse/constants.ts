@@ -1,4 +1,4 @@
-/** Finds `#define NAME VALUE` in headers, which the preprocessor would not show, and computes the values. */
+/** Finds `#define NAME VALUE` in headers, since the preprocessor does not print it, and computes the values. */
 import { join } from "node:path";
 
 import type { Location } from "../ir.ts";
@@ -6,14 +6,14 @@ import type { Tree } from "./preprocess.ts";
 
 export interface Macro {
   readonly name: string;
-  /** Undefined where it is not an integer, or not the same one under all conditions. */
+  /** Undefined if it is not an integer, or differs by condition. */
   readonly value: number | undefined;
-  /** Where it has another value. */
+  /** The place of another value, under another condition. */
   readonly differs: Location | undefined;
   readonly at: Location;
 }
 
-/** The macros that a header of the project defines, in order; those without a body are left out. */
+/** The macros with a body that a header of the project defines, in order. */
 export async function scanMacros(tree: Tree, file: string): Promise<Macro[]> {
   const lines = (await Bun.file(join(tree.root, file)).text()).split("\n");
   const macros = new Map<string, Macro>();

@@ -1,4 +1,4 @@
-/** Reads preprocessed C declarations into the model. What it does not know stops it, with the place. */
+/** Reads preprocessed C declarations into the model. It refuses unknown syntax and names the place. */
 import { fileURLToPath } from "node:url";
 
 import { Language, type Node, Parser } from "web-tree-sitter";
@@ -37,7 +37,7 @@ export async function parseUnit(source: Preprocessed): Promise<Unit> {
       case "comment":
         break;
       case "preproc_call":
-        // Those that change no layout. `#pragma pack` would.
+        // Pragmas that change no layout, unlike `#pragma pack`.
         if (!/^#pragma GCC (visibility|diagnostic)\b/.test(node.text)) refuse(reader, node);
         break;
       case "struct_specifier":
@@ -76,7 +76,7 @@ function locate(source: Preprocessed, node: Node): Location {
   return source.locate(node.startPosition.row, node.startPosition.column, token);
 }
 
-/** The first thing in `node` that is a syntax error, or the node itself. */
+/** The first syntax error in `node`, or the node itself. */
 function culprit(node: Node): Node {
   const worse = node.children.find((child) => child.hasError || child.isMissing);
   return worse === undefined || node.isError ? node : culprit(worse);
@@ -99,7 +99,7 @@ function addStruct(reader: Reader, node: Node, structs: Map<string, Struct>): vo
     ({ type }) => !["type_identifier", "field_declaration_list", "comment"].includes(type),
   );
   if (name === undefined || node.hasError || strange) refuse(reader, node);
-  if (body === null) return; // Declared only; whatever points to it is opaque.
+  if (body === null) return; // A declaration only: pointers to it are opaque.
   const fields = body.namedChildren.flatMap((child) => {
     if (child.type === "comment") return [];
     const declarator = child.childForFieldName("declarator");

@@ -1,15 +1,15 @@
-/** Runs the C preprocessor over a header and keeps the project's own lines, each with its place. */
+/** Runs the C preprocessor over a header, and keeps the project's lines, each with its place. */
 import { join } from "node:path";
 
 import type { Location } from "../ir.ts";
 
-/** The header to read and the macros to choose its form by. */
+/** The header to read, and the macros that choose its form. */
 export interface Choice {
   readonly header: string;
   readonly define: Readonly<Record<string, string>>;
 }
 
-/** Where headers are found: folders relative to `root`, so that no absolute path gets anywhere. */
+/** The folders of headers, relative to `root`, so that no absolute path gets into the output. */
 export interface Tree {
   readonly root: string;
   readonly folders: readonly string[];
@@ -17,7 +17,7 @@ export interface Tree {
 
 export interface Preprocessed {
   readonly text: string;
-  /** The place in the header of a position in `text`; both count from 0. `token` is what stands there. */
+  /** The place in the header of a position in `text`, whose row and column count from 0. `token` is the text there. */
   locate(row: number, column: number, token: string): Location;
 }
 
@@ -27,7 +27,7 @@ interface Line {
   readonly line: number;
 }
 
-/** Preprocess, and drop what came from the system's headers (they have absolute paths). */
+/** Preprocess, and drop the lines of the system's headers, which have absolute paths. */
 export async function preprocess(tree: Tree, choice: Choice): Promise<Preprocessed> {
   const output = await runCompiler(tree, choice);
   const lines = ownLines(output);
@@ -41,7 +41,7 @@ export async function preprocess(tree: Tree, choice: Choice): Promise<Preprocess
       const line = lines[row];
       if (line === undefined) throw new Error(`row ${row} is beyond the preprocessed text`);
       const source = sources.get(line.file)?.[line.line - 1] ?? line.text;
-      // The preprocessor squeezes spaces and expands macros, so the column can be another one.
+      // The preprocessor removes spaces and expands macros, so the column in the header may differ.
       const found = source.startsWith(token, column) ? column : source.indexOf(token);
       const indented = source.length - source.trimStart().length;
       return {

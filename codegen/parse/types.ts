@@ -10,10 +10,10 @@ import {
   SourceError,
 } from "../ir.ts";
 
-/** What the functions here need of the parser that calls them. */
+/** The part of the parser that these functions need. */
 export interface Reader {
   at(node: Node): Location;
-  /** What the names of a header's own types stand for. */
+  /** The types behind the names that a header defines. */
   readonly aliases: ReadonlyMap<string, CType>;
   signature(reader: Reader, list: Node | null, returns: CType): Signature;
 }
@@ -25,8 +25,8 @@ export interface Base {
 }
 
 /**
- * The part of a declaration before its declarator. Whatever else a declaration holds (a bit field, an
- * attribute, a second declarator) would change its meaning, so only what is known may be there.
+ * The part of a declaration in front of its declarator. Other parts (a bit field, an attribute, a second declarator)
+ * would change the meaning, so unknown parts are refused.
  */
 export function baseType(reader: Reader, node: Node): Base {
   const type = node.childForFieldName("type");
@@ -61,12 +61,12 @@ function named(reader: Reader, node: Node): CType {
   if (isInteger(name)) return { kind: "integer", name };
   if (name === "void" || name === "char" || name === "double" || name === "va_list")
     return { kind: name };
-  // The header's own names; whether there is such a type is checked where it is used.
+  // A name of the header. Its uses check whether the type exists.
   if (node.type === "type_identifier" && name.startsWith("nbdkit_")) return { kind: "named", name };
   return unknown(reader, node, name);
 }
 
-/** The name that a declarator declares, and its type. */
+/** The name and the type that a declarator declares. */
 export function declared(
   reader: Reader,
   declarator: Node,
@@ -76,7 +76,7 @@ export function declared(
     case "identifier":
     case "field_identifier":
     case "type_identifier":
-    // The grammar knows size_t, ssize_t and the like.
+    // The grammar has size_t, ssize_t and the like as words of their own.
     case "primitive_type":
       return { name: declarator.text, type: base.type };
     case "pointer_declarator": {
@@ -110,7 +110,7 @@ export function declared(
   }
 }
 
-/** A declarator may hold what it declares, parameters, and attributes or qualifiers that look like `attribute`. */
+/** Check that a declarator has only a name, parameters, and attributes or qualifiers that match `attribute`. */
 function allowOnly(reader: Reader, declarator: Node, attribute: RegExp): void {
   const parts = ["declarator", "parameters"].map((part) => declarator.childForFieldName(part)?.id);
   for (const child of declarator.namedChildren) {

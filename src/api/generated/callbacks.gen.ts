@@ -14,15 +14,15 @@ interface OlderFilter {
 
 /** A row of the table. */
 export interface Callback {
-  /** In C. */
+  /** Its name in C. */
   readonly cName: string;
-  /** RT_OP_*: in messages to and from C. */
+  /** RT_OP_*, its number in messages to and from C. */
   readonly op: number;
-  /** What it returns. */
+  /** The meaning of the return value. */
   readonly returns: "nothing" | "ok" | "thread-model" | "string" | "handle" | "size" | "block-size" | "bool" | "support";
-  /** What a plugin's returns, where that differs. */
+  /** The meaning of a plugin's return value, if that differs. */
   readonly pluginReturns?: "nothing" | "ok" | "thread-model" | "string" | "handle" | "size" | "block-size" | "bool" | "support";
-  /** What it works on: nothing yet, the configured layer, or a connection. */
+  /** The subject of the call: the module, the configured layer, or a connection. */
   readonly scope: "module" | "config" | "connection";
   /** Whether a filter in TypeScript has it. */
   readonly filter: boolean;
@@ -30,9 +30,9 @@ export interface Callback {
   readonly next: boolean;
   /** Whether a plugin in TypeScript has it. */
   readonly plugin: boolean;
-  /** A plugin cannot do without it. */
+  /** Every plugin must have it. */
   readonly required?: true;
-  /** The type of a filter's `next`, where that is one function. */
+  /** The type of a filter's `next`, if that is a function. */
   readonly nextIs?: string;
   /** The flags that the request can have. Only requests have this column. */
   readonly flags?: number;

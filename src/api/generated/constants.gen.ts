@@ -9,14 +9,14 @@ export const FLAG_FUA = 2;
 export const FLAG_REQ_ONE = 4;
 /** NBDKIT_FLAG_FAST_ZERO: fail with EOPNOTSUPP rather than write zeroes slowly. */
 export const FLAG_FAST_ZERO = 8;
-/** NBDKIT_THREAD_MODEL_*: in the words that nbdkit prints. */
+/** NBDKIT_THREAD_MODEL_*: by the words that nbdkit prints. */
 export const threadModels = {
   serialize_connections: 0,
   serialize_all_requests: 1,
   serialize_requests: 2,
   parallel: 3,
 } as const;
-/** NBDKIT_FUA_*, NBDKIT_CACHE_*, NBDKIT_ZERO_*: what can_zero, can_fua and can_cache answer in C. */
+/** NBDKIT_FUA_*, NBDKIT_CACHE_*, NBDKIT_ZERO_*: the answers of can_zero, can_fua and can_cache in C. */
 export const supports = {
   none: 0,
   emulate: 1,
@@ -27,7 +27,7 @@ export const extentTypes = {
   hole: 1,
   zero: 2,
 } as const;
-/** NBDKIT_FILTER_MARKER_ORIGINAL: what our header leaves in the padding after _api_version in the original form. */
+/** NBDKIT_FILTER_MARKER_ORIGINAL: the value that our header puts into the padding after _api_version in the original form. */
 export const filterMarkerOriginal = 0x4e424453;
 /** NBDKIT_GENERATION_*: the deprecated names of layouts. */
 export const oldReleaseNames = {

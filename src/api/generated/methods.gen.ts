@@ -6,29 +6,29 @@ import type { Client } from "../../lib/client.ts";
 import type { Exports } from "../../lib/exports.ts";
 import type { Extents } from "../../lib/extents.ts";
 
-/** What a method may answer at once or later. */
+/** The answer of a method, now or later. */
 export type Awaitable<T> = T | Promise<T>;
 /** NBDKIT_*_NONE, NBDKIT_*_EMULATE and NBDKIT_*_NATIVE. */
 export type Support = "none" | "emulate" | "native";
 /** NBDKIT_THREAD_MODEL_*. */
 export type ThreadModel = "serialize_connections" | "serialize_all_requests" | "serialize_requests" | "parallel";
-/** What a filter's config calls to have the same done by the layer below. */
+/** The function by which a filter's config calls that of the layer below. */
 export type NextConfig = (key: string, value: string) => Awaitable<void>;
-/** What a filter's configComplete calls to have the same done by the layer below. */
+/** The function by which a filter's configComplete calls that of the layer below. */
 export type NextConfigComplete = () => Awaitable<void>;
-/** What a filter's preconnect calls to have the same done by the layer below. */
+/** The function by which a filter's preconnect calls that of the layer below. */
 export type NextPreconnect = (readonly: boolean) => Awaitable<void>;
-/** What a filter's listExports calls to have the same done by the layer below. */
+/** The function by which a filter's listExports calls that of the layer below. */
 export type NextListExports = (readonly: boolean, exports: Exports) => Awaitable<void>;
-/** What a filter's defaultExport calls to have the same done by the layer below. */
+/** The function by which a filter's defaultExport calls that of the layer below. */
 export type NextDefaultExport = (readonly: boolean) => Awaitable<string | undefined>;
-/** What a filter's open calls to have the same done by the layer below. */
+/** The function by which a filter's open calls that of the layer below. */
 export type NextOpen = (readonly: boolean, exportName: string) => Awaitable<void>;
 
-/** What a filter may ask of the layer below, for one connection. */
+/** The layer below a filter, in one connection. */
 export interface NextOps {
   /**
-   * A line about the export for clients. Undefined: there is none.
+   * A description of the export for clients. Undefined: there is none.
    * On failure it throws; in C that is NULL. nbdkit-filter(3), ".export_description".
    *
    * C: `const char *(*export_description) (void *nxdata)` (include/nbdkit-filter.h, layout 1.24)
@@ -51,7 +51,7 @@ export interface NextOps {
    */
   blockSize(): Awaitable<BlockSize>;
   /**
-   * Whether the client may write. A plugin without it: whether there is a pwrite.
+   * Whether the client may write. A plugin without it: whether it has pwrite.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".can_write".
    *
    * C: `int (*can_write) (void *nxdata)` (include/nbdkit-filter.h, layout original, 1.2, 1.4, 1.10, 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
@@ -59,7 +59,7 @@ export interface NextOps {
    */
   canWrite(): Awaitable<boolean>;
   /**
-   * Whether flush is supported. A plugin without it: whether there is a flush.
+   * Whether flush is supported. A plugin without it: whether it has flush.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".can_flush".
    *
    * C: `int (*can_flush) (void *nxdata)` (include/nbdkit-filter.h, layout original, 1.2, 1.4, 1.10, 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
@@ -67,7 +67,7 @@ export interface NextOps {
    */
   canFlush(): Awaitable<boolean>;
   /**
-   * Whether the disk is a spinning one. A plugin without it: no.
+   * Whether the disk is rotational. A plugin without it: no.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".is_rotational".
    *
    * C: `int (*is_rotational) (void *nxdata)` (include/nbdkit-filter.h, layout original, 1.2, 1.4, 1.10, 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
@@ -75,7 +75,7 @@ export interface NextOps {
    */
   isRotational(): Awaitable<boolean>;
   /**
-   * Whether trim is supported. A plugin without it: whether there is a trim.
+   * Whether trim is supported. A plugin without it: whether it has trim.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".can_trim".
    *
    * C: `int (*can_trim) (void *nxdata)` (include/nbdkit-filter.h, layout original, 1.2, 1.4, 1.10, 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
@@ -91,7 +91,7 @@ export interface NextOps {
    */
   canZero(): Awaitable<Support>;
   /**
-   * Whether zero with FLAG_FAST_ZERO fails at once where zeroing is slow.
+   * Whether zero with FLAG_FAST_ZERO is supported: it fails at once where zeroing is slow.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".can_fast_zero".
    *
    * C: `int (*can_fast_zero) (void *nxdata)` (include/nbdkit-filter.h, layout 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
@@ -99,7 +99,7 @@ export interface NextOps {
    */
   canFastZero(): Awaitable<boolean>;
   /**
-   * Whether extents is supported. A plugin without it: whether there is an extents.
+   * Whether extents is supported. A plugin without it: whether it has extents.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".can_extents".
    *
    * C: `int (*can_extents) (void *nxdata)` (include/nbdkit-filter.h, layout 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
@@ -131,7 +131,7 @@ export interface NextOps {
    */
   canCache(): Awaitable<Support>;
   /**
-   * Fill all of `buf` from the disk, `offset` in bytes. `buf` is the caller's again afterwards. Flags: none yet.
+   * Read into all of `buf` from `offset` in bytes. Do not use `buf` afterwards. Flags: none yet.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".pread".
    *
    * C: `int (*pread) (void *nxdata, void *buf, uint32_t count, uint64_t offset)` (include/nbdkit-filter.h, layout original, 1.2)
@@ -140,7 +140,7 @@ export interface NextOps {
    */
   pread(buf: Uint8Array, offset: bigint, flags: number): Awaitable<void>;
   /**
-   * Write all of `buf` to the disk, `offset` in bytes. `buf` is the caller's: it must not be changed, nor kept for later. Flags: FLAG_FUA.
+   * Write all of `buf` at `offset` in bytes. Do not change `buf`, and do not use it afterwards. Flags: FLAG_FUA.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".pwrite".
    *
    * C: `int (*pwrite) (void *nxdata, const void *buf, uint32_t count, uint64_t offset)` (include/nbdkit-filter.h, layout original, 1.2)
@@ -149,7 +149,7 @@ export interface NextOps {
    */
   pwrite(buf: Uint8Array, offset: bigint, flags: number): Awaitable<void>;
   /**
-   * Bring what was written to stable storage. Flags: none yet.
+   * Write all data to stable storage. Flags: none yet.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".flush".
    *
    * C: `int (*flush) (void *nxdata)` (include/nbdkit-filter.h, layout original, 1.2)
@@ -176,7 +176,7 @@ export interface NextOps {
    */
   zero(count: number, offset: bigint, flags: number): Awaitable<void>;
   /**
-   * Tell which parts of these `count` bytes are data, holes or zeroes: add them in order to `extents`, at least one that begins at or before `offset`; more than was asked for does no harm. Flags: FLAG_REQ_ONE, the first extent is enough.
+   * Report which parts of these `count` bytes are data, holes or zeroes: add them in order to `extents`, at least one that begins at or before `offset`. Extents beyond the range are allowed. Flags: FLAG_REQ_ONE, the first extent is enough.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".extents".
    *
    * C: `int (*extents) (void *nxdata, uint32_t count, uint64_t offset, uint32_t flags, struct nbdkit_extents *extents, int *err)` (include/nbdkit-filter.h, layout 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
@@ -193,42 +193,42 @@ export interface NextOps {
   cache(count: number, offset: bigint, flags: number): Awaitable<void>;
 }
 
-/** The methods of a filter in TypeScript. `C` is its parameters' values, `H` what its `open` returns. */
+/** The methods of a filter in TypeScript. `C` is the type of its parameters, `H` that of its handle. */
 export interface FilterMethods<C, H> {
   /**
-   * Called once, right after the module was loaded. nbdkit-filter(3), ".load".
+   * Called once, right after the module has been loaded. nbdkit-filter(3), ".load".
    *
    * C: `void (*load) (void)` (include/nbdkit-filter.h, layout original, 1.2, 1.4, 1.10, 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24, 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   load?(): Awaitable<void>;
   /**
-   * Called once, when the server ends. A server that is killed does not call it. nbdkit-filter(3), ".unload".
+   * Called once, when the server ends, unless it is killed. nbdkit-filter(3), ".unload".
    *
    * C: `void (*unload) (void)` (include/nbdkit-filter.h, layout original, 1.2, 1.4, 1.10, 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24, 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   unload?(): Awaitable<void>;
   /**
-   * Print key=value lines of the module's own for --dump-plugin, on stdout. nbdkit-filter(3), ".dump_plugin".
+   * Print more key=value lines for --dump-plugin on stdout. nbdkit-filter(3), ".dump_plugin".
    *
    * C: `void (*dump_plugin) (void)` (include/nbdkit-filter.h, layout 1.36, 1.44)
    */
   dumpPlugin?(config: C): Awaitable<void>;
   /**
-   * One key=value of the command line that the table of parameters does not have.
+   * Take one key=value of the command line that is not in the table of parameters.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".config".
    *
    * C: `int (*config) (nbdkit_next_config *next, nbdkit_backend *nxdata, const char *key, const char *value)` (include/nbdkit-filter.h, layout original, 1.2, 1.4, 1.10, 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24, 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   config?(next: NextConfig, config: C, key: string, value: string): Awaitable<void>;
   /**
-   * After the last parameter: check that what is needed was given.
+   * Called after the last parameter: check that all required parameters are there.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".config_complete".
    *
    * C: `int (*config_complete) (nbdkit_next_config_complete *next, nbdkit_backend *nxdata)` (include/nbdkit-filter.h, layout original, 1.2, 1.4, 1.10, 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24, 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   configComplete?(next: NextConfigComplete, config: C): Awaitable<void>;
   /**
-   * The largest thread model that the layer can be run with. Without it: parallel.
+   * The most parallel thread model that the layer supports. Without it: parallel.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".thread_model".
    *
    * C: `int (*thread_model) (void)` (include/nbdkit-filter.h, layout 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24, 1.25.4, 1.26, 1.30, 1.36)
@@ -245,7 +245,7 @@ export interface FilterMethods<C, H> {
    */
   getReady?(config: C, threadModel: ThreadModel): Awaitable<void>;
   /**
-   * In the process that serves, before the first client: start background work here.
+   * Called in the serving process before the first client: start background work here.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".after_fork".
    *
    * C: `int (*after_fork) (nbdkit_next_after_fork *next, nbdkit_backend *nxdata)` (include/nbdkit-filter.h, layout 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24, 1.25.4)
@@ -253,20 +253,20 @@ export interface FilterMethods<C, H> {
    */
   afterFork?(config: C): Awaitable<void>;
   /**
-   * No client is left and none will come: end background work. nbdkit-filter(3), ".cleanup".
+   * Called when all clients have left and no new ones are accepted: end background work. nbdkit-filter(3), ".cleanup".
    *
    * C: `void (*cleanup) (nbdkit_backend *backend)` (include/nbdkit-filter.h, layout 1.26, 1.30, 1.36, 1.44)
    */
   cleanup?(config: C): Awaitable<void>;
   /**
-   * A client connected, and nothing was said yet. To throw refuses it.
+   * Called when a client has connected, before the handshake. An error refuses the client.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".preconnect".
    *
    * C: `int (*preconnect) (nbdkit_next_preconnect *next, nbdkit_backend *nxdata, int readonly)` (include/nbdkit-filter.h, layout 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24, 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   preconnect?(next: NextPreconnect, config: C, readonly: boolean, client: Client): Awaitable<void>;
   /**
-   * A client asks which exports there are. Add them to `exports`; `exports.useDefault()` stands for what defaultExport answers. A plugin without it: just the default one.
+   * Called when a client lists the exports. Add them to `exports`; `exports.useDefault()` adds the default export. A plugin without it: only the default export.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".list_exports".
    *
    * C: `int (*list_exports) (nbdkit_next_list_exports *next, nbdkit_backend *nxdata, int readonly, int default_only, struct nbdkit_exports *exports)` (include/nbdkit-filter.h, layout 1.21.22, 1.22)
@@ -274,14 +274,14 @@ export interface FilterMethods<C, H> {
    */
   listExports?(next: NextListExports, config: C, readonly: boolean, isTls: boolean, exports: Exports, client: Client): Awaitable<void>;
   /**
-   * The name of the export that a client gets who asks for the empty name. Undefined: there is none. A plugin without it: the empty name.
+   * The name of the export that clients get for the empty name. Undefined: there is none. A plugin without it: the empty name.
    * On failure it throws; in C that is NULL. nbdkit-filter(3), ".default_export".
    *
    * C: `const char *(*default_export) (nbdkit_next_default_export *next, nbdkit_backend *nxdata, int readonly, int is_tls)` (include/nbdkit-filter.h, layout 1.24, 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   defaultExport?(next: NextDefaultExport, config: C, readonly: boolean, isTls: boolean, client: Client): Awaitable<string | undefined>;
   /**
-   * A client wants to use the disk. Returns the handle that the connection's other methods get. A filter calls `next`, before or after its own work.
+   * Called when a client opens the export. Returns the handle for the connection's other methods. A filter calls `next`, before or after its own work.
    * On failure it throws; in C that is NULL. nbdkit-filter(3), ".open".
    *
    * C: `void *(*open) (int readonly)` (include/nbdkit-filter.h, layout original)
@@ -292,13 +292,13 @@ export interface FilterMethods<C, H> {
    */
   open?(next: NextOpen, config: C, readonly: boolean, exportName: string, isTls: boolean, client: Client): Awaitable<H>;
   /**
-   * The connection has ended. Called once for every handle. nbdkit-filter(3), ".close".
+   * Called once for every handle, when the connection has ended. nbdkit-filter(3), ".close".
    *
    * C: `void (*close) (void *handle)` (include/nbdkit-filter.h, layout original, 1.2, 1.4, 1.10, 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24, 1.25.4, 1.26, 1.30, 1.36, 1.44)
    */
   close?(handle: H): Awaitable<void>;
   /**
-   * Before the first request: the layers below are open and can be asked.
+   * Called before the first request. The layers below are open and can be called.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".prepare".
    *
    * C: `int (*prepare) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, layout original, 1.2, 1.4, 1.10, 1.12, 1.14)
@@ -307,7 +307,7 @@ export interface FilterMethods<C, H> {
    */
   prepare?(next: NextOps, handle: H, readonly: boolean): Awaitable<void>;
   /**
-   * After the last request: the layers below can still be asked.
+   * Called after the last request. The layers below can still be called.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".finalize".
    *
    * C: `int (*finalize) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, layout original, 1.2, 1.4, 1.10, 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
@@ -315,7 +315,7 @@ export interface FilterMethods<C, H> {
    */
   finalize?(next: NextOps, handle: H): Awaitable<void>;
   /**
-   * A line about the export for clients. Undefined: there is none.
+   * A description of the export for clients. Undefined: there is none.
    * On failure it throws; in C that is NULL. nbdkit-filter(3), ".export_description".
    *
    * C: `const char *(*export_description) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, layout 1.24)
@@ -338,7 +338,7 @@ export interface FilterMethods<C, H> {
    */
   blockSize?(next: NextOps, handle: H): Awaitable<BlockSize>;
   /**
-   * Whether the client may write. A plugin without it: whether there is a pwrite.
+   * Whether the client may write. A plugin without it: whether it has pwrite.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".can_write".
    *
    * C: `int (*can_write) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, layout original, 1.2, 1.4, 1.10, 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
@@ -346,7 +346,7 @@ export interface FilterMethods<C, H> {
    */
   canWrite?(next: NextOps, handle: H): Awaitable<boolean>;
   /**
-   * Whether flush is supported. A plugin without it: whether there is a flush.
+   * Whether flush is supported. A plugin without it: whether it has flush.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".can_flush".
    *
    * C: `int (*can_flush) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, layout original, 1.2, 1.4, 1.10, 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
@@ -354,7 +354,7 @@ export interface FilterMethods<C, H> {
    */
   canFlush?(next: NextOps, handle: H): Awaitable<boolean>;
   /**
-   * Whether the disk is a spinning one. A plugin without it: no.
+   * Whether the disk is rotational. A plugin without it: no.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".is_rotational".
    *
    * C: `int (*is_rotational) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, layout original, 1.2, 1.4, 1.10, 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
@@ -362,7 +362,7 @@ export interface FilterMethods<C, H> {
    */
   isRotational?(next: NextOps, handle: H): Awaitable<boolean>;
   /**
-   * Whether trim is supported. A plugin without it: whether there is a trim.
+   * Whether trim is supported. A plugin without it: whether it has trim.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".can_trim".
    *
    * C: `int (*can_trim) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, layout original, 1.2, 1.4, 1.10, 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
@@ -378,7 +378,7 @@ export interface FilterMethods<C, H> {
    */
   canZero?(next: NextOps, handle: H): Awaitable<Support>;
   /**
-   * Whether zero with FLAG_FAST_ZERO fails at once where zeroing is slow.
+   * Whether zero with FLAG_FAST_ZERO is supported: it fails at once where zeroing is slow.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".can_fast_zero".
    *
    * C: `int (*can_fast_zero) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, layout 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
@@ -386,7 +386,7 @@ export interface FilterMethods<C, H> {
    */
   canFastZero?(next: NextOps, handle: H): Awaitable<boolean>;
   /**
-   * Whether extents is supported. A plugin without it: whether there is an extents.
+   * Whether extents is supported. A plugin without it: whether it has extents.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".can_extents".
    *
    * C: `int (*can_extents) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, layout 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
@@ -418,7 +418,7 @@ export interface FilterMethods<C, H> {
    */
   canCache?(next: NextOps, handle: H): Awaitable<Support>;
   /**
-   * Fill all of `buf` from the disk, `offset` in bytes. `buf` is the caller's again afterwards. Flags: none yet.
+   * Read into all of `buf` from `offset` in bytes. Do not use `buf` afterwards. Flags: none yet.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".pread".
    *
    * C: `int (*pread) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, void *buf, uint32_t count, uint64_t offset)` (include/nbdkit-filter.h, layout original, 1.2)
@@ -427,7 +427,7 @@ export interface FilterMethods<C, H> {
    */
   pread?(next: NextOps, handle: H, buf: Uint8Array, offset: bigint, flags: number): Awaitable<void>;
   /**
-   * Write all of `buf` to the disk, `offset` in bytes. `buf` is the caller's: it must not be changed, nor kept for later. Flags: FLAG_FUA.
+   * Write all of `buf` at `offset` in bytes. Do not change `buf`, and do not use it afterwards. Flags: FLAG_FUA.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".pwrite".
    *
    * C: `int (*pwrite) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, const void *buf, uint32_t count, uint64_t offset)` (include/nbdkit-filter.h, layout original, 1.2)
@@ -436,7 +436,7 @@ export interface FilterMethods<C, H> {
    */
   pwrite?(next: NextOps, handle: H, buf: Uint8Array, offset: bigint, flags: number): Awaitable<void>;
   /**
-   * Bring what was written to stable storage. Flags: none yet.
+   * Write all data to stable storage. Flags: none yet.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".flush".
    *
    * C: `int (*flush) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle)` (include/nbdkit-filter.h, layout original, 1.2)
@@ -463,7 +463,7 @@ export interface FilterMethods<C, H> {
    */
   zero?(next: NextOps, handle: H, count: number, offset: bigint, flags: number): Awaitable<void>;
   /**
-   * Tell which parts of these `count` bytes are data, holes or zeroes: add them in order to `extents`, at least one that begins at or before `offset`; more than was asked for does no harm. Flags: FLAG_REQ_ONE, the first extent is enough.
+   * Report which parts of these `count` bytes are data, holes or zeroes: add them in order to `extents`, at least one that begins at or before `offset`. Extents beyond the range are allowed. Flags: FLAG_REQ_ONE, the first extent is enough.
    * On failure it throws; in C that is -1. nbdkit-filter(3), ".extents".
    *
    * C: `int (*extents) (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, uint32_t count, uint64_t offset, uint32_t flags, struct nbdkit_extents *extents, int *err)` (include/nbdkit-filter.h, layout 1.12, 1.14, 1.15.1, 1.16, 1.17.1, 1.18, 1.21.12, 1.21.20, 1.21.22, 1.22, 1.24)
@@ -480,42 +480,42 @@ export interface FilterMethods<C, H> {
   cache?(next: NextOps, handle: H, count: number, offset: bigint, flags: number): Awaitable<void>;
 }
 
-/** The methods of a plugin in TypeScript. `C` is its parameters' values, `H` what its `open` returns. */
+/** The methods of a plugin in TypeScript. `C` is the type of its parameters, `H` that of its handle. */
 export interface PluginMethods<C, H> {
   /**
-   * Called once, right after the module was loaded. nbdkit-plugin(3), ".load".
+   * Called once, right after the module has been loaded. nbdkit-plugin(3), ".load".
    *
    * C: `void (*load) (void)` (include/nbdkit-plugin.h)
    */
   load?(): Awaitable<void>;
   /**
-   * Called once, when the server ends. A server that is killed does not call it. nbdkit-plugin(3), ".unload".
+   * Called once, when the server ends, unless it is killed. nbdkit-plugin(3), ".unload".
    *
    * C: `void (*unload) (void)` (include/nbdkit-plugin.h)
    */
   unload?(): Awaitable<void>;
   /**
-   * Print key=value lines of the module's own for --dump-plugin, on stdout. nbdkit-plugin(3), ".dump_plugin".
+   * Print more key=value lines for --dump-plugin on stdout. nbdkit-plugin(3), ".dump_plugin".
    *
    * C: `void (*dump_plugin) (void)` (include/nbdkit-plugin.h)
    */
   dumpPlugin?(config: C): Awaitable<void>;
   /**
-   * One key=value of the command line that the table of parameters does not have.
+   * Take one key=value of the command line that is not in the table of parameters.
    * On failure it throws; in C that is -1. nbdkit-plugin(3), ".config".
    *
    * C: `int (*config) (const char *key, const char *value)` (include/nbdkit-plugin.h)
    */
   config?(config: C, key: string, value: string): Awaitable<void>;
   /**
-   * After the last parameter: check that what is needed was given.
+   * Called after the last parameter: check that all required parameters are there.
    * On failure it throws; in C that is -1. nbdkit-plugin(3), ".config_complete".
    *
    * C: `int (*config_complete) (void)` (include/nbdkit-plugin.h)
    */
   configComplete?(config: C): Awaitable<void>;
   /**
-   * The largest thread model that the layer can be run with. Without it: parallel.
+   * The most parallel thread model that the layer supports. Without it: parallel.
    * On failure it throws; in C that is -1. nbdkit-plugin(3), ".thread_model".
    *
    * C: `int (*thread_model) (void)` (include/nbdkit-plugin.h)
@@ -529,54 +529,54 @@ export interface PluginMethods<C, H> {
    */
   getReady?(config: C): Awaitable<void>;
   /**
-   * In the process that serves, before the first client: start background work here.
+   * Called in the serving process before the first client: start background work here.
    * On failure it throws; in C that is -1. nbdkit-plugin(3), ".after_fork".
    *
    * C: `int (*after_fork) (void)` (include/nbdkit-plugin.h)
    */
   afterFork?(config: C): Awaitable<void>;
   /**
-   * No client is left and none will come: end background work. nbdkit-plugin(3), ".cleanup".
+   * Called when all clients have left and no new ones are accepted: end background work. nbdkit-plugin(3), ".cleanup".
    *
    * C: `void (*cleanup) (void)` (include/nbdkit-plugin.h)
    */
   cleanup?(config: C): Awaitable<void>;
   /**
-   * A client connected, and nothing was said yet. To throw refuses it.
+   * Called when a client has connected, before the handshake. An error refuses the client.
    * On failure it throws; in C that is -1. nbdkit-plugin(3), ".preconnect".
    *
    * C: `int (*preconnect) (int readonly)` (include/nbdkit-plugin.h)
    */
   preconnect?(config: C, readonly: boolean, client: Client): Awaitable<void>;
   /**
-   * A client asks which exports there are. Add them to `exports`; `exports.useDefault()` stands for what defaultExport answers. A plugin without it: just the default one.
+   * Called when a client lists the exports. Add them to `exports`; `exports.useDefault()` adds the default export. A plugin without it: only the default export.
    * On failure it throws; in C that is -1. nbdkit-plugin(3), ".list_exports".
    *
    * C: `int (*list_exports) (int readonly, int is_tls, struct nbdkit_exports *exports)` (include/nbdkit-plugin.h)
    */
   listExports?(config: C, readonly: boolean, isTls: boolean, exports: Exports, client: Client): Awaitable<void>;
   /**
-   * The name of the export that a client gets who asks for the empty name. Undefined: there is none. A plugin without it: the empty name.
+   * The name of the export that clients get for the empty name. Undefined: there is none. A plugin without it: the empty name.
    * On failure it throws; in C that is NULL. nbdkit-plugin(3), ".default_export".
    *
    * C: `const char *(*default_export) (int readonly, int is_tls)` (include/nbdkit-plugin.h)
    */
   defaultExport?(config: C, readonly: boolean, isTls: boolean, client: Client): Awaitable<string | undefined>;
   /**
-   * A client wants to use the disk. Returns the handle that the connection's other methods get. A filter calls `next`, before or after its own work.
+   * Called when a client opens the export. Returns the handle for the connection's other methods. A filter calls `next`, before or after its own work.
    * On failure it throws; in C that is NULL. nbdkit-plugin(3), ".open".
    *
    * C: `void *(*open) (int readonly)` (include/nbdkit-plugin.h)
    */
   open(config: C, readonly: boolean, exportName: string, isTls: boolean, client: Client): Awaitable<H>;
   /**
-   * The connection has ended. Called once for every handle. nbdkit-plugin(3), ".close".
+   * Called once for every handle, when the connection has ended. nbdkit-plugin(3), ".close".
    *
    * C: `void (*close) (void *handle)` (include/nbdkit-plugin.h)
    */
   close?(handle: H): Awaitable<void>;
   /**
-   * A line about the export for clients. Undefined: there is none.
+   * A description of the export for clients. Undefined: there is none.
    * On failure it throws; in C that is NULL. nbdkit-plugin(3), ".export_description".
    *
    * C: `const char *(*export_description) (void *handle)` (include/nbdkit-plugin.h)
@@ -597,28 +597,28 @@ export interface PluginMethods<C, H> {
    */
   blockSize?(handle: H): Awaitable<BlockSize>;
   /**
-   * Whether the client may write. A plugin without it: whether there is a pwrite.
+   * Whether the client may write. A plugin without it: whether it has pwrite.
    * On failure it throws; in C that is -1. nbdkit-plugin(3), ".can_write".
    *
    * C: `int (*can_write) (void *handle)` (include/nbdkit-plugin.h)
    */
   canWrite?(handle: H): Awaitable<boolean>;
   /**
-   * Whether flush is supported. A plugin without it: whether there is a flush.
+   * Whether flush is supported. A plugin without it: whether it has flush.
    * On failure it throws; in C that is -1. nbdkit-plugin(3), ".can_flush".
    *
    * C: `int (*can_flush) (void *handle)` (include/nbdkit-plugin.h)
    */
   canFlush?(handle: H): Awaitable<boolean>;
   /**
-   * Whether the disk is a spinning one. A plugin without it: no.
+   * Whether the disk is rotational. A plugin without it: no.
    * On failure it throws; in C that is -1. nbdkit-plugin(3), ".is_rotational".
    *
    * C: `int (*is_rotational) (void *handle)` (include/nbdkit-plugin.h)
    */
   isRotational?(handle: H): Awaitable<boolean>;
   /**
-   * Whether trim is supported. A plugin without it: whether there is a trim.
+   * Whether trim is supported. A plugin without it: whether it has trim.
    * On failure it throws; in C that is -1. nbdkit-plugin(3), ".can_trim".
    *
    * C: `int (*can_trim) (void *handle)` (include/nbdkit-plugin.h)
@@ -632,14 +632,14 @@ export interface PluginMethods<C, H> {
    */
   canZero?(handle: H): Awaitable<boolean>;
   /**
-   * Whether zero with FLAG_FAST_ZERO fails at once where zeroing is slow.
+   * Whether zero with FLAG_FAST_ZERO is supported: it fails at once where zeroing is slow.
    * On failure it throws; in C that is -1. nbdkit-plugin(3), ".can_fast_zero".
    *
    * C: `int (*can_fast_zero) (void *handle)` (include/nbdkit-plugin.h)
    */
   canFastZero?(handle: H): Awaitable<boolean>;
   /**
-   * Whether extents is supported. A plugin without it: whether there is an extents.
+   * Whether extents is supported. A plugin without it: whether it has extents.
    * On failure it throws; in C that is -1. nbdkit-plugin(3), ".can_extents".
    *
    * C: `int (*can_extents) (void *handle)` (include/nbdkit-plugin.h)
@@ -667,21 +667,21 @@ export interface PluginMethods<C, H> {
    */
   canCache?(handle: H): Awaitable<Support>;
   /**
-   * Fill all of `buf` from the disk, `offset` in bytes. `buf` is the caller's again afterwards. Flags: none yet.
+   * Read into all of `buf` from `offset` in bytes. Do not use `buf` afterwards. Flags: none yet.
    * On failure it throws; in C that is -1. nbdkit-plugin(3), ".pread".
    *
    * C: `int (*pread) (void *handle, void *buf, uint32_t count, uint64_t offset, uint32_t flags)` (include/nbdkit-plugin.h)
    */
   pread(handle: H, buf: Uint8Array, offset: bigint, flags: number): Awaitable<void>;
   /**
-   * Write all of `buf` to the disk, `offset` in bytes. `buf` is the caller's: it must not be changed, nor kept for later. Flags: FLAG_FUA.
+   * Write all of `buf` at `offset` in bytes. Do not change `buf`, and do not use it afterwards. Flags: FLAG_FUA.
    * On failure it throws; in C that is -1. nbdkit-plugin(3), ".pwrite".
    *
    * C: `int (*pwrite) (void *handle, const void *buf, uint32_t count, uint64_t offset, uint32_t flags)` (include/nbdkit-plugin.h)
    */
   pwrite?(handle: H, buf: Uint8Array, offset: bigint, flags: number): Awaitable<void>;
   /**
-   * Bring what was written to stable storage. Flags: none yet.
+   * Write all data to stable storage. Flags: none yet.
    * On failure it throws; in C that is -1. nbdkit-plugin(3), ".flush".
    *
    * C: `int (*flush) (void *handle, uint32_t flags)` (include/nbdkit-plugin.h)
@@ -702,7 +702,7 @@ export interface PluginMethods<C, H> {
    */
   zero?(handle: H, count: number, offset: bigint, flags: number): Awaitable<void>;
   /**
-   * Tell which parts of these `count` bytes are data, holes or zeroes: add them in order to `extents`, at least one that begins at or before `offset`; more than was asked for does no harm. Flags: FLAG_REQ_ONE, the first extent is enough.
+   * Report which parts of these `count` bytes are data, holes or zeroes: add them in order to `extents`, at least one that begins at or before `offset`. Extents beyond the range are allowed. Flags: FLAG_REQ_ONE, the first extent is enough.
    * On failure it throws; in C that is -1. nbdkit-plugin(3), ".extents".
    *
    * C: `int (*extents) (void *handle, uint32_t count, uint64_t offset, uint32_t flags, struct nbdkit_extents *extents)` (include/nbdkit-plugin.h)
