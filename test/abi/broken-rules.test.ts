@@ -1,18 +1,8 @@
 /** Filters of every layout that break nbdkit's rules: the request fails, the log names the rule, all else goes on. */
-import {
-  afterAll,
-  afterEach,
-  beforeAll,
-  beforeEach,
-  describe,
-  expect,
-  spyOn,
-  test,
-} from "bun:test";
+import { beforeAll, describe, expect, test } from "bun:test";
 
 import { type ReleaseId, releaseIds } from "#abi/generated/releases.gen";
 import { defineFilter, Extents, type NextOps } from "#api";
-import { log } from "#lib/log";
 import { configuredChain, diskPlugin, errnoOf, openConnection } from "#test/chain";
 import { NbdClient, type RequestFields } from "#test/client";
 import { compileModule, haveCompiler } from "#test/modules";
@@ -22,6 +12,7 @@ import { serve } from "#test/server";
 import type { Chain } from "../../src/chain/chain.ts";
 import { actingFilter, actingPath } from "./acting.ts";
 import { everyMethod, forgetRecord, recorded, recordingScript } from "./every-callback.ts";
+import { recordErrors } from "./logged-errors.ts";
 
 /** Lacks every optional capability. */
 const limiter = defineFilter({
@@ -107,17 +98,10 @@ const writes: readonly Rule[] = [
 ];
 
 describe.skipIf(!haveCompiler)("filters that break nbdkit's rules (needs cc)", () => {
-  const errors: string[] = [];
-  const error = spyOn(log, "error");
+  const logged = recordErrors();
   beforeAll(async () => {
     await Promise.all(releaseIds.map(actingFilter));
   }, 60_000);
-  beforeEach(() => {
-    error.mockImplementation((message, name) => void errors.push(`${name}: ${message}`));
-  });
-  afterEach(() => error.mockReset());
-  afterAll(() => error.mockRestore());
-  const logged = () => errors.splice(0);
 
   async function checkRules(id: ReleaseId, rules: readonly Rule[], setup: Setup) {
     const { chain, calls } = await chainOf(id, setup);

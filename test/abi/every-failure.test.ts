@@ -61,13 +61,22 @@ const hasErr = (id: ReleaseId) => id !== "original" && id !== "1.2";
 /** The error that a -1 means, by the way in which the filter sets errno. */
 const ways: readonly {
   readonly how: string;
+  readonly what: string;
   readonly expected: (id: ReleaseId) => string;
 }[] = [
   // Older layouts have no err parameter, so errno counts, which the filter sets to EPIPE.
-  { how: "err", expected: (id) => (hasErr(id) ? "EDQUOT" : "EPIPE") },
-  { how: "set_error", expected: () => "EDQUOT" },
-  { how: "errno", expected: (id) => (hasErr(id) ? "EIO" : "EDQUOT") },
-  { how: "nothing", expected: () => "EIO" },
+  {
+    how: "err",
+    what: "reports the error by its err parameter",
+    expected: (id) => (hasErr(id) ? "EDQUOT" : "EPIPE"),
+  },
+  { how: "set_error", what: "reports the error by nbdkit_set_error", expected: () => "EDQUOT" },
+  {
+    how: "errno",
+    what: "reports the error by errno if it has no err parameter",
+    expected: (id) => (hasErr(id) ? "EIO" : "EDQUOT"),
+  },
+  { how: "nothing", what: "reports EIO if it sets no errno", expected: () => "EIO" },
 ];
 
 describe.skipIf(!haveCompiler)("a filter (needs cc)", () => {
@@ -195,8 +204,8 @@ describe.skipIf(!haveCompiler)("a filter (needs cc)", () => {
   });
 
   describe("that fails in a request", () => {
-    for (const { how, expected } of ways) {
-      test.each(releaseIds)(`%s: reports the error by ${how}`, async (id) => {
+    for (const { how, what, expected } of ways) {
+      test.each(releaseIds)(`%s: ${what}`, async (id) => {
         for (const [callback, request] of Object.entries(requests)) {
           if (!has(id, callback)) continue;
           const connection = await opened(await chainOf([id], failing(id, callback, how)));

@@ -1,18 +1,8 @@
 /** Filters since 1.25.4 that open further contexts of the layers below, and install them in a client's stack. */
-import {
-  afterAll,
-  afterEach,
-  beforeAll,
-  beforeEach,
-  describe,
-  expect,
-  spyOn,
-  test,
-} from "bun:test";
+import { beforeAll, describe, expect, test } from "bun:test";
 
 import { type ReleaseId, releaseIds } from "#abi/generated/releases.gen";
 import { definePlugin, NbdError, type NextOps } from "#api";
-import { log } from "#lib/log";
 import { clientOf, configuredChain, errnoOf, openConnection } from "#test/chain";
 import { NbdClient } from "#test/client";
 import { compileModule, haveCompiler } from "#test/modules";
@@ -23,6 +13,7 @@ import { releaseMacro } from "../../codegen/names.ts";
 import type { Chain } from "../../src/chain/chain.ts";
 import type { Layer } from "../../src/chain/layer.ts";
 import { everyCallback, everyMethod, forgetRecord, recorded } from "./every-callback.ts";
+import { recordErrors } from "./logged-errors.ts";
 
 const ids = releaseIds.slice(releaseIds.indexOf("1.25.4"));
 
@@ -118,18 +109,10 @@ async function byteOf(top: NextOps): Promise<number | undefined> {
 const errnos: readonly unknown[] = ["EBADMSG", "EINVAL"];
 
 describe.skipIf(!haveCompiler)("contexts that a filter opens (needs cc)", () => {
-  const errors: string[] = [];
-  const error = spyOn(log, "error");
+  const logged = recordErrors();
   beforeAll(async () => {
     await Promise.all([...ids.map(contexts), numberedC(), everyCallback("1.30")]);
   }, 60_000);
-  beforeEach(() => {
-    errors.length = 0;
-    error.mockImplementation((message) => void errors.push(message));
-  });
-  afterEach(() => error.mockReset());
-  afterAll(() => error.mockRestore());
-  const logged = () => errors.splice(0);
 
   for (const [where, place] of Object.entries(places)) {
     describe(where, () => {

@@ -3,7 +3,6 @@ import { beforeAll, describe, expect, spyOn, test } from "bun:test";
 
 import { type ReleaseId, releaseIds } from "#abi/generated/releases.gen";
 import { defineFilter, FLAG_FAST_ZERO, FLAG_FUA, FLAG_MAY_TRIM, type NextOps } from "#api";
-import { log } from "#lib/log";
 import { errnoOf, mapOf } from "#test/chain";
 import { NbdClient } from "#test/client";
 import { compileModule, haveCompiler } from "#test/modules";
@@ -21,6 +20,7 @@ import {
   recordingPlugin,
   recordingPluginPath,
 } from "./every-callback.ts";
+import { recordErrors } from "./logged-errors.ts";
 import { askedThrice, lens, opened, requests, size, withoutShortcut } from "./shortcut-fixture.ts";
 
 /** Makes a random request, often at a limit. Resolves to its results. */
@@ -143,6 +143,7 @@ describe.skipIf(!haveCompiler)("shortcuts between C layers (needs cc)", () => {
   });
 
   describe("do not change", () => {
+    recordErrors();
     const stacks: readonly (readonly (ReleaseId | "lens" | "ts")[])[] = [
       ["1.30"],
       ["original", "1.44"],
@@ -163,7 +164,6 @@ describe.skipIf(!haveCompiler)("shortcuts between C layers (needs cc)", () => {
       );
       layers.push(await recordingPlugin());
       const outcomes: unknown[] = [];
-      const quiet = spyOn(log, "error").mockImplementation(() => {});
       for (const some of [layers, layers.map(withoutShortcut)]) {
         const connection = await opened(some);
         const random = randomFrom(ids.length);
@@ -174,7 +174,6 @@ describe.skipIf(!haveCompiler)("shortcuts between C layers (needs cc)", () => {
         await connection.close();
         outcomes.push({ results, disk: Bun.hash(all), calls: recorded() });
       }
-      quiet.mockRestore();
       expect(outcomes[0]).toEqual(outcomes[1]);
     });
 
@@ -209,7 +208,6 @@ describe.skipIf(!haveCompiler)("shortcuts between C layers (needs cc)", () => {
     });
 
     test.each(releaseIds)("%s: the limits of the disk and of the layers between", async (id) => {
-      const quiet = spyOn(log, "error").mockImplementation(() => {});
       const plugin = await recordingPlugin();
       const direct = await opened([await actingFilter(id), plugin]);
       for (let i = 0; i < 2; i++) {
@@ -249,7 +247,6 @@ describe.skipIf(!haveCompiler)("shortcuts between C layers (needs cc)", () => {
           }
         }
       }
-      quiet.mockRestore();
     });
 
     test("the results of many requests at once", async () => {
