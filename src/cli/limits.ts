@@ -12,6 +12,8 @@ export const watchdogLookMs = 500;
 export const blockedLooks = 4;
 /** Layers that the watchdog's line names. */
 export const mostNamedLayers = 3;
+/** When a server that ends reports the clients whose requests the layers have not answered. */
+export const stillWaitingMs = 5000;
 /** How long layers that answer have to bring acknowledged writes to the disk, when the server has to end. */
 export const flushMs = 5000;
 /** Calls without an answer that are named at the end; the others are counted. */

@@ -16,6 +16,7 @@ import { lockMemory, signalOnParentsEnd } from "../sys/process.ts";
 import { type CaptiveCommand, holdCommand } from "./captive.ts";
 import type { Daemon } from "./daemon.ts";
 import { surviveFaults } from "./faults.ts";
+import { stillWaitingMs } from "./limits.ts";
 import { type ListenPlaces, listenPlaces } from "./listen-places.ts";
 import { sendStdoutToStderr } from "./module-output.ts";
 import { openOutput } from "./output-file.ts";
@@ -214,8 +215,6 @@ function lockAllMemory(): void {
   }
 }
 
-const patienceMs = 5000;
-
 /** A layer whose promise never settles, or that sleeps for long, delays the end: log it. */
 function reportWait(server: Server): NodeJS.Timeout {
   return setTimeout(() => {
@@ -223,7 +222,7 @@ function reportWait(server: Server): NodeJS.Timeout {
       `still waiting for ${server.connections} client(s) whose requests the layers have not answered: ` +
         "another signal ends the server at once",
     );
-  }, patienceMs);
+  }, stillWaitingMs);
 }
 
 /** nbdkit(1), "-P": clients may connect once the file exists. It stays when the server ends. */

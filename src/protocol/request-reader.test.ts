@@ -6,7 +6,8 @@ import { bytes, request, type RequestFields } from "#test/client";
 import { quiet } from "../../test/protocol/server-fixture.ts";
 import { Blocks } from "./blocks.ts";
 import { CMD_DISC, CMD_READ, CMD_WRITE, EFLAG_HAS_FLAGS, EFLAG_READ_ONLY } from "./constants.ts";
-import { BULK_BYTES, RequestReader } from "./request-reader.ts";
+import { bulkWriteBytes } from "./limits.ts";
+import { RequestReader } from "./request-reader.ts";
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
@@ -100,7 +101,7 @@ function conversation(next: (below: number) => number): Uint8Array {
     if (kind === 0) requests.push({ type: CMD_READ, cookie, offset, count: 1 + next(MiB) });
     else if (kind === 1) requests.push({ type: 3, cookie });
     else {
-      const length = kind === 2 ? 1 + next(9000) : BULK_BYTES + next(4) * next(100_000);
+      const length = kind === 2 ? 1 + next(9000) : bulkWriteBytes + next(4) * next(100_000);
       const payload = filled(length, next);
       // Some ranges cross the end.
       requests.push({ type: CMD_WRITE, cookie, offset: kind === 3 ? size : offset, payload });
@@ -136,7 +137,7 @@ describe("bytes in `room`", () => {
   );
 
   test("hold the rest of a large write, and the large writes after it", () => {
-    const payload = filled(BULK_BYTES, numbers(1));
+    const payload = filled(bulkWriteBytes, numbers(1));
     const sent = bytes(
       ...[1n, 2n, 3n].map((cookie) => request({ type: CMD_WRITE, cookie, payload })),
     );
@@ -154,7 +155,7 @@ describe("bytes in `room`", () => {
   });
 
   test("do not begin with a small write", () => {
-    const small = request({ type: CMD_WRITE, payload: new Uint8Array(BULK_BYTES - 1) });
+    const small = request({ type: CMD_WRITE, payload: new Uint8Array(bulkWriteBytes - 1) });
     const wire = new Wire(bytes(small, small));
     wire.arrived = wire.sent.length;
     const it = reader();
@@ -164,7 +165,7 @@ describe("bytes in `room`", () => {
   });
 
   test("end with the large writes: later bytes are pushed", () => {
-    const large = request({ type: CMD_WRITE, payload: new Uint8Array(BULK_BYTES) });
+    const large = request({ type: CMD_WRITE, payload: new Uint8Array(bulkWriteBytes) });
     const read = request({ type: CMD_READ, count: 512 });
     const wire = new Wire(bytes(large, read, read, read));
     wire.arrived = wire.sent.length;
@@ -193,7 +194,7 @@ describe("bytes in `room`", () => {
   });
 
   test("of a refused write are skipped as pushed ones are", () => {
-    const large = request({ type: CMD_WRITE, payload: new Uint8Array(2 * BULK_BYTES) });
+    const large = request({ type: CMD_WRITE, payload: new Uint8Array(2 * bulkWriteBytes) });
     const wire = new Wire(bytes(large, request({ type: 3 })));
     wire.arrived = wire.sent.length;
     const it = reader(EFLAG_HAS_FLAGS | EFLAG_READ_ONLY);

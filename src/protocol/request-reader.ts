@@ -12,13 +12,12 @@ import {
   REQUEST_HEADER_BYTES,
   REQUEST_MAGIC,
 } from "./constants.ts";
+import { bulkWriteBytes } from "./limits.ts";
 import { Payload } from "./payload.ts";
 import { type Refusal, refusalOf, type Terms } from "./refusal.ts";
 
 const nothing = new Uint8Array(0);
 const noView = new DataView(new ArrayBuffer(0));
-/** For a write of this size, a system call for its header alone pays off. */
-export const BULK_BYTES = 64 << 10;
 
 export class RequestReader {
   /** A complete request waits. The caller that runs it clears this. */
@@ -145,7 +144,7 @@ export class RequestReader {
       this.#completeHeader();
     } else {
       payload.fill(count);
-      this.#bulk = payload.count >= BULK_BYTES;
+      this.#bulk = payload.count >= bulkWriteBytes;
       this.#completeIfWhole(payload);
     }
   }
