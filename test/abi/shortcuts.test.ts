@@ -255,18 +255,14 @@ describe.skipIf(!haveCompiler)("shortcuts between C layers (needs cc)", () => {
       );
       const layers = [...filters, await recordingPlugin()];
       const { top } = await opened(layers);
-      const model = Uint8Array.from({ length: size }, (_, i) => (i * 7) % 251);
       const part = 1024;
       await Promise.all(
         Array.from({ length: 128 }, async (_, i) => {
           const at = (i % 64) * part;
           if (i < 64 && i % 3 !== 0) return;
           const data = new Uint8Array(part).fill(i);
-          model.set(data, at);
           await top.pwrite(data, BigInt(at), 0);
-          const back = new Uint8Array(part);
-          await top.pread(back, BigInt(at), 0);
-          return back;
+          await top.pread(new Uint8Array(part), BigInt(at), 0);
         }),
       );
       const all = new Uint8Array(size);
