@@ -1,5 +1,5 @@
 /** Loads the modules that the command line names, and makes a chain of them. */
-import { closeSync, openSync, readSync } from "node:fs";
+import { accessSync, closeSync, constants, openSync, readSync } from "node:fs";
 
 import type { ChosenLayout } from "#abi/recognise/releases";
 
@@ -72,6 +72,7 @@ async function scriptLayer(
       `option ${chosen.option}: ${quoted(name)} is a filter in TypeScript: expected a filter in C`,
     );
   }
+  checkReadable(path);
   const since = kind === "filter" || isOurs(path) ? version : undefined;
   const layer = typescriptLayer(kind, await importDefault(path), path, since);
   // Stack traces have the path without symbolic links.
@@ -111,9 +112,21 @@ function isElf(path: string): boolean {
       closeSync(file);
     }
   } catch (error) {
-    throw new ConfigError(`${path}: the module cannot be read: ${messageOf(error)}`, {
-      cause: error,
-    });
+    throw unreadable(path, error);
   }
   return magic[0] === 0x7f && String.fromCharCode(...magic.subarray(1)) === "ELF";
+}
+
+/** Bun would report an unreadable file in words of its own. */
+function checkReadable(path: string): void {
+  try {
+    accessSync(filePath(path), constants.R_OK);
+  } catch (error) {
+    throw unreadable(path, error);
+  }
+}
+
+function unreadable(path: string, error: unknown): ConfigError {
+  const reason = messageOf(error);
+  return new ConfigError(`${path}: the module cannot be read: ${reason}`, { cause: error });
 }

@@ -91,7 +91,7 @@ function givenFile(what: string, name: string): string | undefined {
   if (name === "") throw new ConfigError(`the name of a ${what} is empty`);
   if (!isPath(name)) return undefined;
   // Messages and debug lines show the path.
-  const path = absolutePath(name.replace(/^(?:\.\/+)+/, ""));
+  const path = absolutePath(name).replaceAll(/\/(?:\.\/+)+/g, "/");
   if (!fileAt(path, name, what).isFile()) throw new ConfigError(`${name}: this is not a file`);
   return path;
 }

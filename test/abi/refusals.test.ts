@@ -46,13 +46,14 @@ describe("the server refuses", () => {
     expect(stderr).toMatch(/^nbdkit: error: damaged\.so: .*(too short|invalid ELF)/);
   });
 
-  test.skipIf(process.getuid?.() === 0)("an unreadable file (needs a user)", async () => {
-    const file = join(folder, "secret.so");
+  const unreadable = test.skipIf(process.getuid?.() === 0);
+  unreadable.each(["so", "ts"])("an unreadable .%s file (needs a user)", async (ending) => {
+    const file = join(folder, `secret.${ending}`);
     writeFileSync(file, "secret", { mode: 0 });
     const { code, stdout, stderr } = await start([`--filter=${file}`, "null"]);
     expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
     expect(stderr).toMatch(
-      /^nbdkit: error: secret\.so: the module cannot be read: Permission denied\n$/,
+      /^nbdkit: error: secret\.(so|ts): the module cannot be read: Permission denied\n$/,
     );
   });
 

@@ -103,7 +103,9 @@ describe("the parent", () => {
   test("reports a pid file that cannot be written", async () => {
     const result = await run([...program, "-U-", "-P", "/dev/full", "null"]);
     expect(result).toMatchObject({ code: 1, stdout: "" });
-    expect(result.stderr).toMatch(/^nbdkit: error: cannot write the pid file \/dev\/full: ENOSPC/);
+    expect(result.stderr).toMatch(
+      /^nbdkit: error: cannot write the pid file \/dev\/full: No space left on device\n$/,
+    );
   });
 
   test("reports the signal that killed the server before it served", async () => {

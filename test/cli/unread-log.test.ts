@@ -131,7 +131,7 @@ describe("a failed write to stdout", () => {
     expect(await full(...args)).toEqual({
       code: 1,
       stdout: "",
-      stderr: "nbdkit: error: cannot write to stdout: ENOSPC: no space left on device, write\n",
+      stderr: "nbdkit: error: cannot write to stdout: No space left on device\n",
     });
   });
 });
