@@ -93,9 +93,9 @@ extern void nbdkit_verror (const char *fs, va_list args) NBDKIT_PRINTF_FORMAT_ (
 extern void nbdkit_debug (const char *fs, ...) NBDKIT_PRINTF_FORMAT_ (1, 2);
 extern void nbdkit_vdebug (const char *fs, va_list args) NBDKIT_PRINTF_FORMAT_ (1, 0);
 
-/* Debug lines of `len` bytes, 16 to the line, the first of which is numbered `start`; `prefix` may be NULL. The
- * second one compares two buffers: lines of "-" and "+" where they differ, the latter with nothing
- * but what is different. */
+/* Print `len` bytes as debug lines, 16 in each. The first byte is numbered `start`; `prefix` may be NULL. The second
+ * function compares two buffers: where they differ, it prints lines with "-" and "+", and in the latter only the bytes
+ * that differ. */
 extern void nbdkit_debug_hexdump (const void *buf, size_t len, const char *prefix, uint64_t start);
 extern void nbdkit_debug_hexdiff (const void *buf1, const void *buf2, size_t len, const char *prefix,
                                   uint64_t start);

@@ -1,5 +1,5 @@
 /**
- * Which method of which layer JavaScript runs at the moment, in memory that the watchdog's thread
+ * The layer and the method that JavaScript runs at the moment, in memory that the watchdog's thread
  * reads while JavaScript is blocked: src/cli/watchdog.ts. Numbers, so that a request costs two
  * stores.
  */

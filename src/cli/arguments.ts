@@ -134,7 +134,7 @@ function refuseName(program: Command, name: string, candidates: readonly OptionS
   program.error(`option '--${name}' is ambiguous: it may mean ${meanings}`);
 }
 
-/** The same for letters, several of which may be in one argument. */
+/** The same for letters. One argument may have several. */
 function unknownLetters(argv: readonly string[]): ReadonlySet<string> {
   const clusters = argv.filter((text) => /^-[^-]/.test(text)).map((text) => text.slice(1));
   const letters = new Set(clusters.join("").replaceAll(/[^0-9a-zA-Z?]/g, ""));

@@ -1,5 +1,5 @@
-/* A filter with every callback of its layout, each of which calls the next layer with what it got. Compiled as
- * C90, C11 and C++ by itself, and by adapter.c, which calls it. */
+/* A filter with every callback of its layout. Each callback calls the next layer with its arguments. Compiled as C90,
+ * C11 and C++ by itself, and by adapter.c, which calls it. */
 #include <nbdkit-filter.h>
 
 #define SINCE(release) (NBDKIT_FILTER_RELEASE >= NBDKIT_FILTER_RELEASE_##release)
