@@ -16,7 +16,7 @@ const ok = { code: 0, stdout: "", stderr: "" };
 const newest = releaseIds.at(-1) ?? "";
 
 /** The output of `pkg-config --cflags nbdkit`, but for the directory. */
-const recipe = (release = newest) => `-DNBDKIT_FILTER_RELEASE_DEFAULT=${releaseMacro(release)}`;
+const flagsOfPc = (release = newest) => `-DNBDKIT_FILTER_RELEASE_DEFAULT=${releaseMacro(release)}`;
 
 function compile(compiler: string, source: string, flags: readonly string[] = []): Promise<Ran> {
   const language = compiler.endsWith("++") ? ["-xc++", "-std=c++98"] : ["-xc", "-std=c90"];
@@ -59,7 +59,7 @@ const forms = {
     NBDKIT_REGISTER_FILTER (filter)
   `,
 } as const;
-const oldRecipe = "-DNBDKIT_FILTER_GENERATION_DEFAULT=NBDKIT_GENERATION_";
+const oldFlagsOfPc = "-DNBDKIT_FILTER_GENERATION_DEFAULT=NBDKIT_GENERATION_";
 const version = (number: number) => `#define NBDKIT_FILTER_API_VERSION ${number}\n`;
 const release = (id: string) => `#define NBDKIT_FILTER_RELEASE ${releaseMacro(id)}\n`;
 const threadModel = "#define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL\n";
@@ -78,22 +78,22 @@ describe.each(compilers)("%s", (compiler) => {
     { says: version(2) + release("1.4") + threadModel, is: "1.4" },
     { says: release("1.26"), is: "1.26" },
     { says: "", is: newest },
-    { says: "", flags: [recipe("1.30")], is: "1.30" },
-    { says: "", flags: [recipe("1.4")], is: "1.4" },
-    { says: version(6), flags: [recipe("1.30")], is: "1.30" },
-    { says: version(6), flags: [recipe("1.10")], is: newest },
+    { says: "", flags: [flagsOfPc("1.30")], is: "1.30" },
+    { says: "", flags: [flagsOfPc("1.4")], is: "1.4" },
+    { says: version(6), flags: [flagsOfPc("1.30")], is: "1.30" },
+    { says: version(6), flags: [flagsOfPc("1.10")], is: newest },
     // The deprecated names.
     { says: "#define NBDKIT_FILTER_GENERATION NBDKIT_GENERATION_K\n", is: "1.30" },
     { says: "#define NBDKIT_FILTER_GENERATION NBDKIT_GENERATION_S\n", flags: [], is: "original" },
-    { says: "", flags: [recipe(), `${oldRecipe}E`], is: "1.14" },
-    { says: "", flags: [recipe("1.30"), oldRecipe], is: "1.30" },
-    { says: threadModel, flags: [recipe("1.12")], is: "1.12" },
+    { says: "", flags: [flagsOfPc(), `${oldFlagsOfPc}E`], is: "1.14" },
+    { says: "", flags: [flagsOfPc("1.30"), oldFlagsOfPc], is: "1.30" },
+    { says: threadModel, flags: [flagsOfPc("1.12")], is: "1.12" },
     { says: "", flags: [], is: "original" },
     { says: threadModel, flags: [], is: "1.2" },
     { says: version(6), flags: [], is: newest },
   ])(
     "the source chooses layout $is, or else nbdkit.pc does",
-    async ({ says, is, flags = [recipe()] }) => {
+    async ({ says, is, flags = [flagsOfPc()] }) => {
       const source = `${says}#include <nbdkit-filter.h>
       #if NBDKIT_FILTER_RELEASE != ${releaseMacro(is)}
       #error "another release"
@@ -115,7 +115,7 @@ describe.each(compilers)("%s", (compiler) => {
     { what: "the newest by its number", source: version(6) + forms.newest },
     { what: "the newest, which the source does not name", source: forms.newest },
   ])("compiles with the flags of nbdkit.pc: $what", async ({ source }) => {
-    expect(await compile(compiler, source, [recipe()])).toEqual(ok);
+    expect(await compile(compiler, source, [flagsOfPc()])).toEqual(ok);
   });
 
   const refused: readonly {
@@ -125,19 +125,19 @@ describe.each(compilers)("%s", (compiler) => {
     readonly flags?: readonly string[];
   }[] = [
     {
-      what: "the first form by the recipe alone",
+      what: "the original form with only the flags of nbdkit.pc",
       source: forms.first,
       says:
         "struct nbdkit_next_ops is of filters for nbdkit 1.24 and earlier: " +
         "define NBDKIT_FILTER_API_VERSION before the include, as 1 (callbacks without flags and err)",
     },
     {
-      what: "the form of two pointers by the recipe alone",
+      what: "the form of two pointers with only the flags of nbdkit.pc",
       source: forms.twoPointers,
       says: "or NBDKIT_FILTER_RELEASE as NBDKIT_FILTER_RELEASE_1_16, _1_18 (1.18, 1.20), _1_22 or _1_24",
     },
     {
-      what: "the newest form without the recipe",
+      what: "the newest form without the flags of nbdkit.pc",
       source: forms.newest,
       flags: [],
       says:
@@ -145,26 +145,26 @@ describe.each(compilers)("%s", (compiler) => {
         "before the include",
     },
     {
-      what: "a thread model by the recipe alone",
+      what: "a thread model with only the flags of nbdkit.pc",
       source: threadModel + forms.first,
       says:
         "THREAD_MODEL is of filters for nbdkit 1.2 to 1.12: define NBDKIT_FILTER_API_VERSION before " +
         "the include, as 1 (nbdkit 1.2), 2 (1.4 to 1.10), 4 (1.12)",
     },
     {
-      what: "an API version that there is not",
+      what: "an unknown API version",
       source: version(3) + forms.twoPointers,
       says: "NBDKIT_FILTER_API_VERSION must be 1 (nbdkit 1.2), 2 (1.4 to 1.10), 4 (1.12), 5 (1.14) or 6",
     },
     {
-      what: "a release that there is not",
+      what: "an unknown release",
       source: release("Z") + forms.newest,
       says: "NBDKIT_FILTER_RELEASE must be a macro of nbdkit-filter-releases.h: NBDKIT_FILTER_RELEASE_ORIGINAL, or",
     },
     {
-      what: "a release in nbdkit.pc that there is not",
+      what: "an unknown release in nbdkit.pc",
       source: forms.newest,
-      flags: [recipe("Z")],
+      flags: [flagsOfPc("Z")],
       says: "NBDKIT_FILTER_RELEASE must be a macro of nbdkit-filter-releases.h: NBDKIT_FILTER_RELEASE_ORIGINAL, or",
     },
     ...[
@@ -198,8 +198,8 @@ describe.each(compilers)("%s", (compiler) => {
     },
   ];
   withCompiler.each(refused)(
-    "refuses $what, and says what to write",
-    async ({ source, says, flags = [recipe()] }) => {
+    "refuses $what, and names the fix",
+    async ({ source, says, flags = [flagsOfPc()] }) => {
       const ran = await compile(compiler, source, flags);
       expect(ran.code).not.toBe(0);
       expect(errors(ran).join("\n")).toContain(says);
@@ -213,16 +213,16 @@ describe.each(compilers)("%s", (compiler) => {
     `;
   const apiVersion = (number: number) => `#define NBDKIT_API_VERSION ${number}\n`;
 
-  withCompiler("plugins of both versions compile by the recipe", async () => {
+  withCompiler("plugins of both versions compile with the flags of nbdkit.pc", async () => {
     const says = [apiVersion(1) + threadModel, apiVersion(2) + threadModel];
     for (const source of [plugin("", threadModel), ...says.map((before) => plugin(before))]) {
-      expect(await compile(compiler, source, [recipe()])).toEqual(ok);
+      expect(await compile(compiler, source, [flagsOfPc()])).toEqual(ok);
     }
   });
 
   withCompiler.each([
     {
-      what: "an API version that there is not",
+      what: "an unknown API version",
       source: plugin(apiVersion(3) + threadModel),
       says: "NBDKIT_API_VERSION must be 1 or 2: 1 for data callbacks without flags, 2 for those with flags",
     },
@@ -237,11 +237,11 @@ describe.each(compilers)("%s", (compiler) => {
     expect([ran.code !== 0, errors(ran).join("\n")]).toEqual([true, expect.stringContaining(says)]);
   });
 
-  withCompiler("a source that only mentions what it does not use is left alone", async () => {
+  withCompiler("a source may mention names that it does not use", async () => {
     const source = `${version(6)}#include <nbdkit-filter.h>
       extern int size (struct nbdkit_next_ops *next_ops);
       int size (struct nbdkit_next_ops *next_ops) { return next_ops != 0; }
     `;
-    expect(await compile(compiler, source, [recipe()])).toEqual(ok);
+    expect(await compile(compiler, source, [flagsOfPc()])).toEqual(ok);
   });
 });
