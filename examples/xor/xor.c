@@ -80,7 +80,7 @@ xor_pread (struct nbdkit_next_ops *next_ops, void *nxdata, void *handle, void *b
   return 0;
 }
 
-/* Write `count` bytes: those at `data`, or zeroes where it is NULL. */
+/* Write `count` bytes: those at `data`, or zeroes if it is NULL. */
 static int
 write_changed (struct nbdkit_next_ops *next_ops, void *nxdata, const unsigned char *data, uint32_t count,
                uint64_t offset)

@@ -1,4 +1,4 @@
-/** Where nbdkit's releases have their fields, on 64-bit Linux: read off the releases, not off our headers. */
+/** The fields of nbdkit's structs at their offsets on 64-bit Linux, recorded from releases, not from our headers. */
 
 interface Row {
   /** sizeof (struct nbdkit_filter), and its fields at their offsets. */
@@ -9,7 +9,7 @@ interface Row {
   readonly nextFields: string;
 }
 
-/** By release. */
+/** By layout. */
 export const recorded: Readonly<Record<string, Row>> = {
   original: {
     size: 200,

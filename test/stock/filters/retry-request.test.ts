@@ -6,8 +6,8 @@ import { errors, stock } from "../stock.ts";
 const failing = (folder: string, name: string, then: string, handle = "$2") => `
   ${note(folder, `${handle} ${name}`)}
   case ${handle} in
-    ${name}) [ -e ${folder}/failed-${name} ] || { echo "ENOMEM as told" >&2; >${folder}/failed-${name}; exit 1; } ;;
-    always) [ ${name} = open ] || { echo "ENOSPC as told" >&2; exit 1; } ;;
+    ${name}) [ -e ${folder}/failed-${name} ] || { echo "ENOMEM as requested" >&2; >${folder}/failed-${name}; exit 1; } ;;
+    always) [ ${name} = open ] || { echo "ENOSPC as requested" >&2; exit 1; } ;;
   esac
   ${then}`;
 
@@ -60,5 +60,5 @@ stock("retry-request does not repeat open with retry-request-open=false", {
       line.replace(/ \S*\/nbdkit\w+\//, " "),
     ),
   ],
-  expected: [[["open", "ENOENT", "open"]], ["nbdkit: eval: error: open: as told"]],
+  expected: [[["open", "ENOENT", "open"]], ["nbdkit: eval: error: open: as requested"]],
 });

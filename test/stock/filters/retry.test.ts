@@ -6,8 +6,8 @@ import { type Side, stock } from "../stock.ts";
 const failing = (folder: string, name: string, error: string, then: string) => `
   ${note(folder, `$2 ${name}`)}
   case $2 in
-    ${name}.1) echo "${error} as told" >&2; exit 1 ;;
-    always.*) echo "ENOMEM as told" >&2; exit 1 ;;
+    ${name}.1) echo "${error} as requested" >&2; exit 1 ;;
+    always.*) echo "ENOMEM as requested" >&2; exit 1 ;;
   esac
   ${then}`;
 
@@ -16,7 +16,7 @@ const params = (folder: string) => [
   ...recorder(folder, {
     open: `echo x >>${folder}/opened-$3; handle=$3.$(wc -l <${folder}/opened-$3)
       ${note(folder, "$handle open readonly=$2")}
-      if [ $handle = open.1 ]; then echo "EIO as told" >&2; exit 1; fi
+      if [ $handle = open.1 ]; then echo "EIO as requested" >&2; exit 1; fi
       echo $handle`,
     close: note(folder, "$2 close"),
     pread: failing(folder, "pread", "EIO", "printf %0512d 0"),
