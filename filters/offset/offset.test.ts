@@ -28,32 +28,35 @@ describe("the offset filter", () => {
   });
 
   test.each([
-    { texts: { offset: "4097" }, says: "offset (4097) is larger than the real size (4096)" },
+    { texts: { offset: "4097" }, message: "offset (4097) is larger than the real size (4096)" },
     {
       texts: { offset: `${largest}` },
-      says: `offset (${largest}) is larger than the real size (4096)`,
+      message: `offset (${largest}) is larger than the real size (4096)`,
     },
-    { texts: { range: "4097" }, says: "offset+size (0+4097) is larger than the real size (4096)" },
+    {
+      texts: { range: "4097" },
+      message: "offset+size (0+4097) is larger than the real size (4096)",
+    },
     {
       texts: { offset: "1", range: "4k" },
-      says: "offset+size (1+4096) is larger than the real size (4096)",
+      message: "offset+size (1+4096) is larger than the real size (4096)",
     },
     {
       texts: { offset: "4097", range: "0" },
-      says: "offset+size (4097+0) is larger than the real size (4096)",
+      message: "offset+size (4097+0) is larger than the real size (4096)",
     },
     {
       texts: { offset: `${largest}`, range: `${largest}` },
-      says: `offset+size (${largest}+${largest}) is larger than the real size (4096)`,
+      message: `offset+size (${largest}+${largest}) is larger than the real size (4096)`,
     },
-  ])("refuses $texts when a client connects", async ({ texts, says }) => {
+  ])("refuses $texts when a client connects", async ({ texts, message }) => {
     const refused = async () => {
       await using stack = await above(disk(), offset, texts);
       await stack.next.getSize();
     };
     const error: unknown = await refused().catch((it: unknown) => it);
     expect(error).toBeInstanceOf(NbdError);
-    expect(error).toMatchObject({ errno: "EINVAL", message: `offset: window: ${says}` });
+    expect(error).toMatchObject({ errno: "EINVAL", message: `offset: window: ${message}` });
   });
 
   const accepted =

@@ -20,6 +20,17 @@ export function patterned(size: number): Uint8Array<ArrayBuffer> {
   return Uint8Array.from({ length: size }, (_, at) => (at >> 9) * 31 + at * 7);
 }
 
+/** Reads of the disk, which must be inside it. `reads` collects their offsets. */
+export function readerOf(disk: Uint8Array, reads: bigint[] = []) {
+  return async (offset: bigint, count: number): Promise<Uint8Array> => {
+    reads.push(offset);
+    const bytes = disk.slice(Number(offset), Number(offset) + count);
+    if (count <= 0 || offset < 0n || bytes.length !== count)
+      throw new Error(`read of ${count} bytes at ${offset}`);
+    return bytes;
+  };
+}
+
 /** Write an MBR or EBR into sector `at`. */
 export function putMbr(
   disk: Uint8Array,

@@ -1,21 +1,19 @@
 import { describe, expect, test } from "bun:test";
 
-import { type GptOptions, patchHeader, patterned, putGpt, putMbr } from "./disk-fixture.ts";
+import {
+  type GptOptions,
+  patchHeader,
+  patterned,
+  putGpt,
+  putMbr,
+  readerOf,
+} from "./disk-fixture.ts";
 import { findPartition, type SectorSize } from "./find.ts";
 
 const size = 1024 * 1024;
 const lastSector = size - 512;
 const find = (disk: Uint8Array, wanted: number, sectorSize: SectorSize = 512) =>
-  findPartition(
-    async (offset, count) => {
-      const bytes = disk.slice(Number(offset), Number(offset) + count);
-      expect(bytes.length).toBe(count);
-      return bytes;
-    },
-    BigInt(disk.length),
-    sectorSize,
-    wanted,
-  );
+  findPartition(readerOf(disk), BigInt(disk.length), sectorSize, wanted);
 const partitions = [
   { number: 1, first: 40n, last: 47n },
   { number: 2, first: 100n, last: 199n },

@@ -1,21 +1,11 @@
 import { describe, expect, test } from "bun:test";
 
-import { patterned, putMbr } from "./disk-fixture.ts";
+import { patterned, putMbr, readerOf } from "./disk-fixture.ts";
 import { findPartition } from "./find.ts";
 
 const kib = 1024;
 const find = (disk: Uint8Array, wanted: number, sectorSize: 512 | 4096 = 512, reads?: bigint[]) =>
-  findPartition(
-    async (offset, count) => {
-      reads?.push(offset);
-      const bytes = disk.slice(Number(offset), Number(offset) + count);
-      expect(bytes.length).toBe(count);
-      return bytes;
-    },
-    BigInt(disk.length),
-    sectorSize,
-    wanted,
-  );
+  findPartition(readerOf(disk, reads), BigInt(disk.length), sectorSize, wanted);
 
 /** Two primaries, and logical partitions 5 and 6 in partition 3. */
 function usual(type = 0x05): Uint8Array {

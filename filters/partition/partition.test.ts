@@ -62,7 +62,7 @@ describe("the parameter partition-sectorsize", () => {
     ["4k", 4096],
     ["auto", 512],
     ["auto", 4096],
-  ])("%s reads a table in %d byte sectors", async (text, sectorSize) => {
+  ])("reads with %s a table with sectors of %d bytes", async (text, sectorSize) => {
     const made = putGpt(patterned(size), [{ number: 1, first: 50n, last: 59n }], {
       sectorSize,
       entryCount: 32,

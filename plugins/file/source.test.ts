@@ -40,18 +40,18 @@ describe("a directory", () => {
   });
 
   test.each([
-    { name: "", says: 'default export ("") not permitted', errno: "EINVAL" },
-    { name: "missing", says: "missing: No such file or directory", errno: "ENOENT" },
-    { name: "folder", says: "folder is a directory", errno: "EINVAL" },
-    { name: "..", says: "is a directory", errno: "EINVAL" },
-    { name: "pipe", says: "pipe is a special file", errno: "EINVAL" },
-    { name: "folder/../b.img", says: 'without "/"', errno: "EINVAL" },
-    { name: "/etc/passwd", says: 'without "/"', errno: "EINVAL" },
-  ])("has no export $name", async ({ name, says, errno }) => {
+    { name: "", message: 'default export ("") not permitted', errno: "EINVAL" },
+    { name: "missing", message: "missing: No such file or directory", errno: "ENOENT" },
+    { name: "folder", message: "folder is a directory", errno: "EINVAL" },
+    { name: "..", message: "is a directory", errno: "EINVAL" },
+    { name: "pipe", message: "pipe is a special file", errno: "EINVAL" },
+    { name: "folder/../b.img", message: 'without "/"', errno: "EINVAL" },
+    { name: "/etc/passwd", message: 'without "/"', errno: "EINVAL" },
+  ])("has no export $name", async ({ name, message, errno }) => {
     const chain = await configured(plugin, { dir: images() });
     const opening = chain.connect(clientOf(chain)).open(false, name, false);
     const error: unknown = await opening.catch((it: unknown) => it);
-    expect(error).toMatchObject({ errno, message: expect.stringContaining(says) });
+    expect(error).toMatchObject({ errno, message: expect.stringContaining(message) });
   });
 
   test("has no export with a NUL in its name", async () => {

@@ -36,8 +36,8 @@ describe("checkBlockSize", () => {
     [512, 512, 4294967296, /^maximum block size 4294967296: expected an integer/],
     [512, 4096, 2048, /^block sizes 512, 4096, 2048: expected minimum <= preferred <= maximum$/],
     [4096, 512, 4096, /^block sizes 4096, 512, 4096/],
-  ])("refuses %p, %p, %p", (minimum, preferred, maximum, says) => {
-    expect(checked(minimum, preferred, maximum)).toMatch(says);
+  ])("refuses %p, %p, %p", (minimum, preferred, maximum, message) => {
+    expect(checked(minimum, preferred, maximum)).toMatch(message);
   });
 });
 

@@ -3,8 +3,8 @@ import { describe, expect, test } from "bun:test";
 
 import { Exports } from "./exports.ts";
 
-const refused = (says: RegExp) =>
-  expect.objectContaining({ code: "EINVAL", message: expect.stringMatching(says) });
+const refused = (message: RegExp) =>
+  expect.objectContaining({ code: "EINVAL", message: expect.stringMatching(message) });
 
 describe("Exports", () => {
   test("keeps names and descriptions in order, even equal ones", () => {

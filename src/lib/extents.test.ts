@@ -67,7 +67,7 @@ describe("Extents", () => {
         [100n, 10n, 0],
         [120n, 1n, 0],
       ],
-      says: /expected 110/,
+      message: /expected 110/,
     },
     {
       what: "an overlap",
@@ -75,7 +75,7 @@ describe("Extents", () => {
         [100n, 10n, 0],
         [105n, 10n, 0],
       ],
-      says: /expected 110/,
+      message: /expected 110/,
     },
     {
       what: "a gap before the range",
@@ -83,17 +83,17 @@ describe("Extents", () => {
         [0n, 10n, 0],
         [20n, 100n, 0],
       ],
-      says: /expected 10/,
+      message: /expected 10/,
     },
     {
       what: "a first extent after the start",
       parts: [[101n, 10n, 0]],
-      says: /starts at 101, after 100/,
+      message: /starts at 101, after 100/,
     },
-    { what: "a negative length", parts: [[100n, -1n, 0]], says: /-1 bytes at 100/ },
-  ] as const)("refuses $what", ({ parts, says }) => {
+    { what: "a negative length", parts: [[100n, -1n, 0]], message: /-1 bytes at 100/ },
+  ] as const)("refuses $what", ({ parts, message }) => {
     expect(() => added(...parts)).toThrow(
-      expect.objectContaining({ code: "ERANGE", message: expect.stringMatching(says) }),
+      expect.objectContaining({ code: "ERANGE", message: expect.stringMatching(message) }),
     );
   });
 

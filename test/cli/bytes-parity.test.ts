@@ -174,7 +174,7 @@ async function results(server: readonly string[], bytes: string): Promise<readon
 const needs = ["nbdkit", "nbdinfo"] as const;
 
 test.skipIf(!haveCompiler || !needs.every(installed))(
-  `${cases.length} command lines with arbitrary bytes do the same as in nbdkit (${needs.join(", ")}, cc)`,
+  `${cases.length} command lines with arbitrary bytes do the same as in nbdkit (needs ${needs.join(", ")}, cc)`,
   async () => {
     const bytes = await compileModule("test/fixtures/bytes.c");
     const ours = await results(program, bytes);

@@ -34,8 +34,10 @@ export default definePlugin({
   pread(_handle, buf) { buf.fill(0); },
 });`;
 
-test.skipIf(!clients)("a script plugin and its imports may have any path (nbdinfo)", async () => {
-  const result = await shell(String.raw`
+test.skipIf(!clients)(
+  "a script plugin and its imports may have any path (needs nbdinfo)",
+  async () => {
+    const result = await shell(String.raw`
     mkdir in[E9] in[E9]/deeper
     cat >in[E9]/disk[E9].ts <<'END'
 import { definePlugin } from "nbdkit";
@@ -49,12 +51,13 @@ END
     nbdkit -U - ./in[E9]/disk[E9].ts 'a=[E9]"' -e [E9]x --run 'nbdinfo --size "$uri"'
     nbdkit -U - ./link.ts --run 'nbdinfo --size "$uri"; nbdinfo --list "$uri" | grep -a -e export= -e desc'
     cd in[E9] && nbdkit -U - ./disk[E9].ts --run 'nbdinfo --size "$uri"'`);
-  expect(result).toEqual({
-    code: 0,
-    stdout: '1024\n1024\nexport="a\udcff\\u000a":\n\tdescription: b\udcfe\n1024\n',
-    stderr: `["a","\\udce9\\""]\n"\\udce9x"\n""\n"a\\udcff\\n"\n""\n`,
-  });
-});
+    expect(result).toEqual({
+      code: 0,
+      stdout: '1024\n1024\nexport="a\udcff\\u000a":\n\tdescription: b\udcfe\n1024\n',
+      stderr: `["a","\\udce9\\""]\n"\\udce9x"\n""\n"a\\udcff\\n"\n""\n`,
+    });
+  },
+);
 
 test("an error in a script plugin names its path", async () => {
   const result = await shell(String.raw`
@@ -78,7 +81,7 @@ test("an error in a script plugin names its path", async () => {
   );
 });
 
-test.skipIf(!clients)("--listen decodes any byte but NUL (nbdinfo)", async () => {
+test.skipIf(!clients)("--listen decodes any byte but NUL (needs nbdinfo)", async () => {
   const result = await shell(String.raw`
     nbdkit --listen 'nbd+unix:///?socket=s%E9[E9]%C3%A9' null --run 'printf %s "$unixsocket"; ls; nbdinfo --size "$uri"'
     nbdkit --listen 'nbd+unix:///?socket=%00s' null
@@ -92,16 +95,19 @@ test.skipIf(!clients)("--listen decodes any byte but NUL (nbdinfo)", async () =>
   });
 });
 
-test.skipIf(!clients)("--print-uri prints a URI that any client accepts (nbdinfo)", async () => {
-  const result = await shell(String.raw`
+test.skipIf(!clients)(
+  "--print-uri prints a URI that any client accepts (needs nbdinfo)",
+  async () => {
+    const result = await shell(String.raw`
     nbdkit -U 's [E9]' -e "'" --print-uri null --run true`);
-  const uri = `nbd+unix:///%27?socket=${folder}/w/s%20%E9`;
-  const printed = `${uri}\nShell-quoted URI: "${uri}"\nCommand to query the NBD endpoint:\n  nbdinfo "${uri}"\n`;
-  expect(result).toEqual({ code: 0, stdout: printed, stderr: "" });
-});
+    const uri = `nbd+unix:///%27?socket=${folder}/w/s%20%E9`;
+    const printed = `${uri}\nShell-quoted URI: "${uri}"\nCommand to query the NBD endpoint:\n  nbdinfo "${uri}"\n`;
+    expect(result).toEqual({ code: 0, stdout: printed, stderr: "" });
+  },
+);
 
 test.skipIf(!clients)(
-  "--log, TMPDIR and parameters of filters accept any path (nbdcopy)",
+  "--log, TMPDIR and parameters of filters accept any path (needs nbdcopy)",
   async () => {
     const result = await shell(String.raw`
     nbdkit --log="$PWD/log[E9]" nosuch
@@ -181,7 +187,7 @@ test("a relative path is refused if the current folder is gone", async () => {
 });
 
 test.skipIf(!clients || !haveCompiler)(
-  "an export name cannot forge a line of the log (cc, nbdinfo)",
+  "an export name cannot forge a line of the log (needs cc, nbdinfo)",
   async () => {
     const naming = await compileModule("test/fixtures/naming.c");
     const result = await shell(String.raw`
@@ -210,7 +216,7 @@ const controls = String.raw`a
 b[09][1B][7F][C2][9B][C2][A9][E9]`;
 
 test.skipIf(!haveCompiler || !clients)(
-  "the log escapes control characters, except line feeds and tabs in errors (cc, nbdinfo)",
+  "the log escapes control characters, except line feeds and tabs in errors (needs cc, nbdinfo)",
   async () => {
     const bytes = await compileModule("test/fixtures/bytes.c");
     const result = await shell(String.raw`

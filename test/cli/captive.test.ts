@@ -68,7 +68,7 @@ describe("the URI", () => {
       "nbds://localhost:1?tls-psk-file=k/k",
     ],
   ];
-  test.each(uris)("of %j", ({ address, ...options }, uri) => {
+  test.each(uris)("of %j is %s", ({ address, ...options }, uri) => {
     expect(uriOf(address, withDefaults(options))).toBe(uri);
   });
 

@@ -254,7 +254,7 @@ describe("the arguments of a plugin that is a program", () => {
     },
     { argv: "-D a.b=1 -e plugin plugin", rest: "--debug=a.b=1 --exportname=plugin" },
     { argv: "-r -- plugin -x y", rest: "--readonly -- -x y" },
-  ])("are, for $argv: $rest", ({ argv, rest }) => {
+  ])("are $rest for $argv", ({ argv, rest }) => {
     expect(parseCommandLine(argv.split(" "))).toMatchObject({
       rest: rest.split(" ").filter(Boolean),
     });

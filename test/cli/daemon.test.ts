@@ -185,15 +185,15 @@ describe("a daemon", () => {
     const pid = Number(readFileSync(folder.file("pid"), "utf8"));
     process.kill(pid, "SIGTERM");
     await until(() => !isRunning(pid));
-    const said = readFileSync(log, "utf8");
-    expect(said).toMatch(/debug: life: after_fork\n[^]*debug: life: unload/);
+    const text = readFileSync(log, "utf8");
+    expect(text).toMatch(/debug: life: after_fork\n[^]*debug: life: unload/);
     // nbdkit's messages, once each.
     const once = [
       `nbdkit ${version}`,
       `forked into background (new pid = ${pid})`,
       "written pidfile ",
     ];
-    for (const line of once) expect(said.split(`nbdkit: debug: ${line}`)).toHaveLength(2);
+    for (const line of once) expect(text.split(`nbdkit: debug: ${line}`)).toHaveLength(2);
   });
 
   test("may start other servers, which are not mistaken for it", async () => {
@@ -204,12 +204,12 @@ describe("a daemon", () => {
       plugin,
       'import { definePlugin } from "nbdkit";\n' +
         `const { stdout } = Bun.spawnSync(${command});\n` +
-        `require("node:fs").writeFileSync(${JSON.stringify(folder.file("said"))}, stdout);\n` +
+        `require("node:fs").writeFileSync(${JSON.stringify(folder.file("output"))}, stdout);\n` +
         'export default definePlugin({ name: "s", open: () => 1, getSize: () => 0n, pread() {} });\n',
     );
     await using server = await folder.daemon(["-U", "sock", plugin]);
     expect(server.ran).toEqual(nothing);
-    expect(readFileSync(folder.file("said"), "utf8")).toBe("ran\n");
+    expect(readFileSync(folder.file("output"), "utf8")).toBe("ran\n");
   });
 
   test("runs a plugin whose first line is #!/usr/bin/env nbdkit", async () => {

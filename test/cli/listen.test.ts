@@ -288,12 +288,12 @@ describe.each(servers)("-s (%s)", (_, command) => {
     });
     void child.stdin.write(readAndLeave(512));
     void child.stdin.end();
-    const said = Buffer.from(await new Response(child.stdout).bytes());
+    const replies = Buffer.from(await new Response(child.stdout).bytes());
     // The greeting, size and flags of the export, and the reply.
-    expect(said.subarray(0, 16).toString()).toBe("NBDMAGICIHAVEOPT");
-    expect(said.readBigUInt64BE(18)).toBe(4096n);
-    expect(said.subarray(28, 44).toString("hex")).toBe("67446698000000000000000000000001");
-    expect(said.length).toBe(28 + 16 + 512);
+    expect(replies.subarray(0, 16).toString()).toBe("NBDMAGICIHAVEOPT");
+    expect(replies.readBigUInt64BE(18)).toBe(4096n);
+    expect(replies.subarray(28, 44).toString("hex")).toBe("67446698000000000000000000000001");
+    expect(replies.length).toBe(28 + 16 + 512);
     expect(await child.exited).toBe(0);
   });
 
@@ -311,8 +311,8 @@ describe.each(servers)("-s (%s)", (_, command) => {
       stdio: ["pipe", "pipe", "ignore"],
     });
     void child.stdin.end();
-    const said = Buffer.from(await new Response(child.stdout).bytes());
-    expect(said.toString("latin1", 0, 16)).toBe("NBDMAGICIHAVEOPT");
+    const replies = Buffer.from(await new Response(child.stdout).bytes());
+    expect(replies.toString("latin1", 0, 16)).toBe("NBDMAGICIHAVEOPT");
     expect(await child.exited).toBe(0);
   });
 });

@@ -39,12 +39,12 @@ describe("a misspelt name", () => {
       /^nbdkit: error: unknown option '--fitler': did you mean --filter\? \(try nbdkit --help\)\n$/,
     ],
     [["--xyzzy", "null"], /unknown option '--xyzzy' \(try nbdkit --help\)\n$/],
-  ])("gets the right one as answer: %p", async (args, message) => {
+  ])("is answered with the right one: %p", async (args, message) => {
     expect(await complaint(...args)).toMatch(message);
   });
 
   test.skipIf(!installed("nbdkit"))(
-    "of an installed module gets the right one as answer (needs nbdkit)",
+    "of an installed module is answered with the right one (needs nbdkit)",
     async () => {
       expect(await complaint("--filter=nofiltr", "null")).toMatch(/: did you mean nofilter\?\n$/);
     },

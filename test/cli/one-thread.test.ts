@@ -20,7 +20,7 @@ const module = (model: keyof typeof models) =>
   compileModule("test/fixtures/one-thread.c", { defines: { MODEL: models[model] } });
 
 /** The fixture's message for each callback, the last if it was called several times. */
-function said(stderr: string): Readonly<Record<string, string>> {
+function reported(stderr: string): Readonly<Record<string, string>> {
   return Object.fromEntries(
     stderr
       .split("\n")
@@ -46,7 +46,7 @@ describe.skipIf(!haveCompiler)("with -s a module (needs cc)", () => {
     const expected = Object.fromEntries(callbacks.map((name) => [name, "same thread"]));
     // Requests that may run in parallel run on request threads.
     if (model === "parallel") expected["pread"] = "another thread";
-    expect({ code, said: said(stderr) }).toEqual({ code: 0, said: expected });
+    expect({ code, reported: reported(stderr) }).toEqual({ code: 0, reported: expected });
   });
 
   test.skipIf(!installed("perl"))(
@@ -80,7 +80,10 @@ describe.skipIf(!haveCompiler)("getpid in a module (needs cc)", () => {
     expect(daemon.ran.code).toBe(0);
     await daemon.end();
     const late = ["after_fork", "cleanup", "unload"].map((name) => [name, "another process"]);
-    expect(said(readFileSync(numbers, "utf8"))).toEqual({ ...early, ...Object.fromEntries(late) });
+    expect(reported(readFileSync(numbers, "utf8"))).toEqual({
+      ...early,
+      ...Object.fromEntries(late),
+    });
   });
 
   test.each(servers)("stays the same in the foreground (%s)", async (_, command) => {
@@ -90,7 +93,10 @@ describe.skipIf(!haveCompiler)("getpid in a module (needs cc)", () => {
     await using server = await serve(args, { program: command });
     expect((await server.stop()).code).toBe(0);
     const late = ["after_fork", "cleanup", "unload"].map((name) => [name, "same process"]);
-    expect(said(readFileSync(numbers, "utf8"))).toEqual({ ...early, ...Object.fromEntries(late) });
+    expect(reported(readFileSync(numbers, "utf8"))).toEqual({
+      ...early,
+      ...Object.fromEntries(late),
+    });
   });
 });
 

@@ -50,8 +50,8 @@ describe.each(chains)("what a module in a chain %s prints", (kind, filters) => {
     });
     void child.stdin.write(readAndLeave(1));
     void child.stdin.end();
-    const said = Buffer.from(await new Response(child.stdout).bytes());
-    expect(withoutFlags(said)).toBe(answer);
+    const replies = Buffer.from(await new Response(child.stdout).bytes());
+    expect(withoutFlags(replies)).toBe(answer);
     const words = before.map(printed);
     words.splice(2, 0, "worker in load\n");
     const stderr = await new Response(child.stderr).text();
@@ -68,12 +68,12 @@ child = subprocess.Popen(sys.argv[2:], stdin=theirs, stdout=theirs, stderr=their
 theirs.close()
 ours.sendall(bytes.fromhex(sys.argv[1]))
 ours.shutdown(socket.SHUT_WR)
-said = b""
+received = b""
 while True:
-    some = ours.recv(65536)
-    if not some: break
-    said += some
-print(said.hex(), child.wait())
+    chunk = ours.recv(65536)
+    if not chunk: break
+    received += chunk
+print(received.hex(), child.wait())
 `;
   const server = [...program, "-s", printing, "key=value"];
   const { stdout, stderr } = await run([
@@ -83,9 +83,9 @@ print(said.hex(), child.wait())
     readAndLeave(1).toString("hex"),
     ...server,
   ]);
-  const [said = "", code] = stdout.trim().split(" ");
-  expect({ said: withoutFlags(Buffer.from(said, "hex")), code, stderr }).toEqual({
-    said: answer,
+  const [replies = "", code] = stdout.trim().split(" ");
+  expect({ replies: withoutFlags(Buffer.from(replies, "hex")), code, stderr }).toEqual({
+    replies: answer,
     code: "0",
     stderr: "",
   });
@@ -104,7 +104,7 @@ test("--dump-plugin prints the output of process.stdout, but not that of console
 /** The greeting, the size of the export, a reply and the byte that was read. */
 const answer = `${Buffer.from("NBDMAGICIHAVEOPT").toString("hex")} 0000000000001000 ${"67446698000000000000000000000001"}07`;
 
-function withoutFlags(said: Buffer): string {
-  const hex = said.toString("hex");
+function withoutFlags(replies: Buffer): string {
+  const hex = replies.toString("hex");
   return `${hex.slice(0, 32)} ${hex.slice(36, 52)} ${hex.slice(56)}`;
 }

@@ -51,9 +51,9 @@ async function stopIn(server: Served, method: string) {
   await call(server, method);
   if (!/^(cleanup|unload)$/.test(method)) await server.printed(new RegExp(`hanging: in ${method}`));
   const { code, stderr } = await server.stop();
-  const said =
+  const line =
     /^nbdkit: .*: (\w+)(?: of (\d+) bytes at \d+)? has not been answered for \d+ s$/m.exec(stderr);
-  return { code, stderr, method: said?.[1], said: said?.[0] };
+  return { code, stderr, method: line?.[1], line: line?.[0] };
 }
 
 describe("a TypeScript plugin that never answers", () => {
@@ -64,14 +64,14 @@ describe("a TypeScript plugin that never answers", () => {
     await using server = await serve([brief, plugin, `method=${method}`]);
     const it = await stopIn(server, method);
     expect(it).toMatchObject({ code: 1, method });
-    expect(it.said).toContain("hanging: ");
+    expect(it.line).toContain("hanging: ");
     expect(it.stderr).toContain(ended);
   });
 
   test("is logged with the client and range of its request, without the filter above it", async () => {
     await using server = await serve([brief, "--filter=cow", plugin, "method=pread"]);
-    const { said, stderr } = await stopIn(server, "pread");
-    expect(said).toContain("nbdkit: hanging[1]: error: hanging: pread of 4096 bytes at 0 ");
+    const { line, stderr } = await stopIn(server, "pread");
+    expect(line).toContain("nbdkit: hanging[1]: error: hanging: pread of 4096 bytes at 0 ");
     expect(stderr.match(/has not been answered/g)?.length).toBe(1);
   });
 
@@ -152,7 +152,7 @@ describe.skipIf(!haveCompiler)("a C plugin in a deadlock (needs cc)", () => {
     await using server = await serve([brief, module, `method=${method}`]);
     const it = await stopIn(server, method);
     expect(it.code).toBe(1);
-    expect(it.said).toContain("deadlocked: ");
+    expect(it.line).toContain("deadlocked: ");
     expect(it.method).toBe(method);
     expect(it.stderr).toContain(ended);
   });

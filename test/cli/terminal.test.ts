@@ -73,11 +73,11 @@ const loud = (language: string) => `error: ${named(language)}loud ü \\n`;
 
 describe.each(modules)("a message of a %s plugin", (language, make) => {
   const lines = [`nbdkit: ${quiet(language)}`, `nbdkit: ${loud(language)}`] as const;
-  const spoken = async (folder: Folder) => [...program, "-v", await make(folder), "--version"];
+  const commandFor = async (folder: Folder) => [...program, "-v", await make(folder), "--version"];
 
   test("has its control characters escaped in debug lines", async () => {
     using folder = new Folder();
-    const command = await spoken(folder);
+    const command = await commandFor(folder);
     expect(await printed(command)).toEqual({ code: 0, lines });
   });
 
@@ -85,7 +85,7 @@ describe.each(modules)("a message of a %s plugin", (language, make) => {
     "is bold on a terminal, and red if it is an error (needs script)",
     async () => {
       using folder = new Folder();
-      expect(await printed(onTerminal(await spoken(folder)))).toEqual({
+      expect(await printed(onTerminal(await commandFor(folder)))).toEqual({
         code: 0,
         lines: [`\x1b[1m${lines[0]}`, `\x1b[0m\x1b[1;31m${lines[1]}`],
       });

@@ -5,7 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { compileModule } from "#test/modules";
-import { needing, run, serve } from "#test/server";
+import { needing, serve } from "#test/server";
+
+import { outputOf } from "./output-fixture.ts";
 
 const size = 8 << 20;
 const tools = ["cc", "nbdkit", "nbdinfo", "nbdcopy", "nbdsh", "qemu-img", "qemu-io"];
@@ -83,18 +85,8 @@ function argsOf(chain: ChainCase): string[] {
   return [...chain.filters.map((filter) => `--filter=${fill(filter)}`), ...chain.plugin.map(fill)];
 }
 
-async function ok(command: readonly string[]): Promise<string> {
-  // nbdsh runs the first python3, which must be Debian's own to find libnbd's module.
-  const result = await run(command, { env: { PATH: `/usr/bin:${process.env["PATH"]}` } });
-  expect({ command, code: result.code, stderr: result.stderr }).toEqual({
-    command,
-    code: 0,
-    stderr: "",
-  });
-  return result.stdout;
-}
-
-const sh = async (uri: string, script: string) => await ok(["nbdsh", "-u", uri, "-c", script]);
+const sh = async (uri: string, script: string) =>
+  await outputOf(["nbdsh", "-u", uri, "-c", script]);
 
 beforeAll(async () => {
   if (skip) return;
@@ -118,14 +110,14 @@ describe.skipIf(skip)(`real clients${needs}`, () => {
     test("copy and compare the image: nbdcopy, nbdinfo, qemu-img", async () => {
       writeFileSync(image, new Uint8Array(size));
       await using server = await serve(argsOf(chain));
-      await ok(["nbdcopy", plain, server.uri]);
-      expect(await ok(["nbdinfo", "--size", server.uri])).toBe(`${size}\n`);
+      await outputOf(["nbdcopy", plain, server.uri]);
+      expect(await outputOf(["nbdinfo", "--size", server.uri])).toBe(`${size}\n`);
       const out = join(folder, "out.raw");
-      await ok(["nbdcopy", server.uri, out]);
+      await outputOf(["nbdcopy", server.uri, out]);
       expect(readFileSync(out).equals(readFileSync(plain))).toBe(true);
-      expect(await ok(["qemu-img", "compare", "-f", "raw", "-F", "raw", plain, server.uri])).toBe(
-        "Images are identical.\n",
-      );
+      expect(
+        await outputOf(["qemu-img", "compare", "-f", "raw", "-F", "raw", plain, server.uri]),
+      ).toBe("Images are identical.\n");
       if (chain.onFile) expect(readFileSync(image).equals(readFileSync(plain))).toBe(true);
     });
 
@@ -147,16 +139,16 @@ describe.skipIf(skip)(`real clients${needs}`, () => {
         "read -P 0x55 1M 512k",
       ].flatMap((command) => ["-c", command]);
       await using server = await serve(argsOf(chain));
-      if (!chain.onFile) await ok(["nbdcopy", plain, server.uri]);
+      if (!chain.onFile) await outputOf(["nbdcopy", plain, server.uri]);
       for (const target of [server.uri, model]) {
-        await ok(["qemu-io", "-f", "raw", ...commands, target]);
+        await outputOf(["qemu-io", "-f", "raw", ...commands, target]);
       }
       const out = join(folder, "out.raw");
-      await ok(["nbdcopy", server.uri, out]);
+      await outputOf(["nbdcopy", server.uri, out]);
       expect(readFileSync(out).equals(readFileSync(model))).toBe(true);
       if (chain.onFile) expect(readFileSync(image).equals(readFileSync(model))).toBe(true);
       // The content of a discarded range is undefined.
-      await ok(["qemu-io", "-f", "raw", "-c", "discard 4M 1M", server.uri]);
+      await outputOf(["qemu-io", "-f", "raw", "-c", "discard 4M 1M", server.uri]);
     });
 
     test("read, write with FUA, flush, zero, and get errors beyond the end: nbdsh", async () => {
@@ -200,7 +192,7 @@ print(h.get_size())
     writeFileSync(image, new Uint8Array(size).fill(1));
     const before = statSync(image).blocks;
     await using server = await serve([`--filter=${modules["GUARD"]}`, "file", image, "guard=0"]);
-    await ok(["qemu-io", "-f", "raw", "-c", "discard 1M 4M", server.uri]);
+    await outputOf(["qemu-io", "-f", "raw", "-c", "discard 1M 4M", server.uri]);
     expect(statSync(image).blocks).toBeLessThanOrEqual(before - (4 << 11));
   });
 
@@ -216,7 +208,7 @@ print(h.get_size())
     ]);
     await Promise.all(
       Array.from({ length: 8 }, (_, i) =>
-        ok(["qemu-io", "-f", "raw", "-c", `write -P ${i + 1} ${i}M 1M`, server.uri]),
+        outputOf(["qemu-io", "-f", "raw", "-c", `write -P ${i + 1} ${i}M 1M`, server.uri]),
       ),
     );
     const bytes = readFileSync(image);
@@ -236,7 +228,7 @@ print(h.get_size())
       image,
       "xor-key=0",
     ]);
-    expect(await ok(["nbdinfo", "--is", "read-only", server.uri])).toBe("");
+    expect(await outputOf(["nbdinfo", "--is", "read-only", server.uri])).toBe("");
     await sh(
       server.uri,
       `

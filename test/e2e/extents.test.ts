@@ -6,6 +6,8 @@ import { join } from "node:path";
 
 import { needing, run, serve, type Served } from "#test/server";
 
+import { outputOf } from "./output-fixture.ts";
+
 const { skip, needs } = needing("nbdinfo", "nbdsh", "qemu-img");
 
 /** The extents of the disk "holes": data, a hole, allocated zeroes, data, a hole up to the end. */
@@ -56,23 +58,12 @@ let folder = "";
 let server: Served;
 let plain: Served;
 
-/** The output of a client. nbdsh must find Debian's python3 first, which has libnbd's module. */
-async function ok(...command: string[]): Promise<string> {
-  const result = await run(command, { env: { PATH: `/usr/bin:${process.env["PATH"]}` } });
-  expect({ command, code: result.code, stderr: result.stderr }).toEqual({
-    command,
-    code: 0,
-    stderr: "",
-  });
-  return result.stdout;
-}
-
 function uri(of: Served, name = ""): string {
   return `nbd+unix:///${encodeURIComponent(name)}?socket=${of.socket}`;
 }
 
 const sh = async (of: Served, name: string, script: string) =>
-  (await ok("nbdsh", "-u", uri(of, name), "-c", script)).trim();
+  (await outputOf(["nbdsh", "-u", uri(of, name), "-c", script])).trim();
 
 describe.skipIf(skip)(`a client${needs}`, () => {
   beforeAll(async () => {
@@ -89,7 +80,9 @@ describe.skipIf(skip)(`a client${needs}`, () => {
   });
 
   test("lists all exports with their properties: nbdinfo", async () => {
-    const { exports } = JSON.parse(await ok("nbdinfo", "--list", "--json", uri(server))) as {
+    const { exports } = JSON.parse(
+      await outputOf(["nbdinfo", "--list", "--json", uri(server)]),
+    ) as {
       exports: readonly Record<string, unknown>[];
     };
     const about = exports.map((it) => [
@@ -110,7 +103,7 @@ describe.skipIf(skip)(`a client${needs}`, () => {
   });
 
   test("gets the name and description of the default export: nbdinfo", async () => {
-    const output = await ok("nbdinfo", uri(server));
+    const output = await outputOf(["nbdinfo", uri(server)]);
     expect(output).toContain('export="holes"');
     expect(output).toContain("description: a disk with holes");
     expect((await run(["nbdinfo", uri(server, "none")])).code).toBe(1);
@@ -119,9 +112,9 @@ describe.skipIf(skip)(`a client${needs}`, () => {
 
   test("gets the plugin's extents: nbdinfo --map, qemu-img map", async () => {
     type Part = { offset: number; length: number; type: number };
-    const seen = JSON.parse(await ok("nbdinfo", "--map", "--json", uri(server))) as Part[];
+    const seen = JSON.parse(await outputOf(["nbdinfo", "--map", "--json", uri(server)])) as Part[];
     expect(seen.map(({ offset, length, type }) => ({ offset, length, type }))).toEqual(map);
-    const parts = JSON.parse(await ok("qemu-img", "map", "--output=json", uri(server))) as {
+    const parts = JSON.parse(await outputOf(["qemu-img", "map", "--output=json", uri(server)])) as {
       start: number;
       length: number;
       zero: boolean;
@@ -133,7 +126,7 @@ describe.skipIf(skip)(`a client${needs}`, () => {
   });
 
   test("gets a hole of 8 TiB as one extent: nbdinfo --map", async () => {
-    const lines = (await ok("nbdinfo", "--map", uri(server, "päper"))).trim().split("\n");
+    const lines = (await outputOf(["nbdinfo", "--map", uri(server, "päper")])).trim().split("\n");
     expect(lines.map((line) => line.trim().split(/\s+/).slice(0, 3))).toEqual([
       ["0", `${2 ** 43}`, "3"],
     ]);
@@ -150,7 +143,7 @@ h.block_status(512, 65536 + 1024, collect)
 print(seen)`;
     const script = `h.add_meta_context("base:allocation")
 h.connect_uri("${uri(server)}")${ask}`;
-    expect((await ok("nbdsh", "-c", script)).trim()).toBe(
+    expect((await outputOf(["nbdsh", "-c", script])).trim()).toBe(
       "[('base:allocation', 65536, [131072, 3]), ('base:allocation', 0, [65536, 0]), " +
         "('base:allocation', 66560, [130048, 3])]",
     );
@@ -174,7 +167,7 @@ h.connect_uri("${uri(server)}")${ask}`;
       const script = `h.set_request_structured_replies(False)
 h.connect_uri("${uri(server)}")
 ${read}`;
-      expect((await ok("nbdsh", "-c", script)).trim()).toBe(answer);
+      expect((await outputOf(["nbdsh", "-c", script])).trim()).toBe(answer);
     },
   );
 
@@ -196,7 +189,9 @@ print(errors)`;
   );
 
   test("sees only data without structured replies: qemu-img", async () => {
-    const parts = JSON.parse(await ok("qemu-img", "map", "--output=json", uri(plain))) as unknown[];
+    const parts = JSON.parse(
+      await outputOf(["qemu-img", "map", "--output=json", uri(plain)]),
+    ) as unknown[];
     expect(parts).toMatchObject([{ start: 0, length: 4194304, zero: false, data: true }]);
   });
 });

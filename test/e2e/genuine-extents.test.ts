@@ -5,7 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { NbdClient } from "#test/client";
-import { needing, run, serve, type Served, until } from "#test/server";
+import { needing, serve, type Served, until } from "#test/server";
+
+import { outputOf } from "./output-fixture.ts";
 
 const { skip, needs } = needing("cc", "nbdkit", "nbdinfo", "qemu-img");
 const ESHUTDOWN = 108;
@@ -28,16 +30,6 @@ afterAll(() => {
   rmSync(folder, { recursive: true });
 });
 
-async function printed(...command: string[]): Promise<string> {
-  const result = await run(command);
-  expect({ command, code: result.code, stderr: result.stderr }).toEqual({
-    command,
-    code: 0,
-    stderr: "",
-  });
-  return result.stdout;
-}
-
 describe.skipIf(skip)(`the server with nbdkit's modules${needs}`, () => {
   test.each([
     { filters: "", parts: 6 },
@@ -53,9 +45,9 @@ describe.skipIf(skip)(`the server with nbdkit's modules${needs}`, () => {
       await using ours = await serve([...layers("native:"), "native:file", ...last]);
       await using genuine = await serve([...layers(""), "file", ...last], { program: ["nbdkit"] });
       const maps = async ({ uri }: Served) => [
-        await printed("nbdinfo", "--map", uri),
-        await printed("nbdinfo", "--map", "--totals", uri),
-        await printed("qemu-img", "map", "--output=json", uri),
+        await outputOf(["nbdinfo", "--map", uri]),
+        await outputOf(["nbdinfo", "--map", "--totals", uri]),
+        await outputOf(["qemu-img", "map", "--output=json", uri]),
       ];
       const found = await maps(ours);
       expect(found).toEqual(await maps(genuine));
@@ -69,9 +61,9 @@ describe.skipIf(skip)(`the server with nbdkit's modules${needs}`, () => {
       const layers = filters.split(" ").map((name) => `--filter=native:${name}`);
       await using ours = await serve([...layers, "native:memory", "4M"]);
       const steps = ["write -P 7 0 128k", "read -P 7 0 128k", "read -P 0 1M 1M"];
-      const output = await printed(
+      const output = await outputOf([
         ...["qemu-io", "-f", "raw", ...steps.flatMap((step) => ["-c", step]), ours.uri],
-      );
+      ]);
       expect(output).not.toContain("verification failed");
     },
   );

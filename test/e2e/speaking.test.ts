@@ -93,8 +93,8 @@ test("log lines name each of two clients", async () => {
   );
   // Log lines may arrive after the replies.
   for (const offset of [10, 11]) await server.printed(new RegExp(`later at ${offset}\n`));
-  const said = server.stderr().match(/speaking\[\d\]: error: speaking: (?:at once|later) at \d+/g);
-  expect(said?.toSorted()).toEqual([
+  const lines = server.stderr().match(/speaking\[\d\]: error: speaking: (?:at once|later) at \d+/g);
+  expect(lines?.toSorted()).toEqual([
     "speaking[1]: error: speaking: at once at 10",
     "speaking[1]: error: speaking: later at 10",
     "speaking[2]: error: speaking: at once at 11",

@@ -278,18 +278,18 @@ describe("after STARTTLS", () => {
   for (const version of ["1.2", "1.3"]) {
     gnutls(`gnutls-cli completes a handshake with TLS ${version}`, async () => {
       await using server = await certified("memory", "1M");
-      const said = await gnutlsCli(server, `NORMAL:-VERS-ALL:+VERS-TLS${version}`);
-      expect(said).toContain(`Description: (TLS${version}-X.509)`);
-      expect(said).toContain("Handshake was completed");
-      expect(said).toContain("The certificate is trusted");
+      const output = await gnutlsCli(server, `NORMAL:-VERS-ALL:+VERS-TLS${version}`);
+      expect(output).toContain(`Description: (TLS${version}-X.509)`);
+      expect(output).toContain("Handshake was completed");
+      expect(output).toContain("The certificate is trusted");
     });
   }
 
   gnutls("gnutls-cli cannot use a version before TLS 1.2", async () => {
     await using server = await certified("memory", "1M");
     for (const version of ["1.0", "1.1"]) {
-      const said = await gnutlsCli(server, `NORMAL:-VERS-ALL:+VERS-TLS${version}:%COMPAT`);
-      expect(said).not.toContain("Handshake was completed");
+      const output = await gnutlsCli(server, `NORMAL:-VERS-ALL:+VERS-TLS${version}:%COMPAT`);
+      expect(output).not.toContain("Handshake was completed");
     }
     await server.printed(/error: TLS handshake: .*version/);
   });

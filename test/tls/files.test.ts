@@ -356,14 +356,14 @@ test.skipIf(client.skip)(
     using started = new Folder();
     cpSync(files.psk, started.file("keys"));
     cpSync(files.server, started.file("certificates"), { recursive: true });
-    const told = await run(
+    const shown = await run(
       [
         ...[...program, "--tls=require", "--tls-psk=./keys", "--tls-certificates=certificates"],
         ...["null", "1M", "--run", 'echo "$tls_psk $tls_certificates $uri"'],
       ],
       { cwd: started.path },
     );
-    expect(told.stdout).toMatch(
+    expect(shown.stdout).toMatch(
       /^\.\/keys certificates nbds\+unix:\/\/\?socket=\S+&tls-psk-file=\.\/keys\n$/,
     );
     const psk = ["--tls=require", "--tls-psk=keys", "-U", "sock", "null", "1M"];

@@ -190,14 +190,14 @@ describe.skipIf(inC.skip)(`a C filter${inC.needs}`, () => {
             opened: [...stderr.matchAll(/eval: open readonly=\d exportname="" (tls=\d)/g)].map(
               (it) => it[1],
             ),
-            told: stderr.split("\n").filter((line) => line.startsWith("names ")),
+            names: stderr.split("\n").filter((line) => line.startsWith("names ")),
           });
         }
         expect(seen).toEqual([
-          { opened: ["tls=1", "tls=1"], told: [`names 11 ${names[0]}`] },
+          { opened: ["tls=1", "tls=1"], names: [`names 11 ${names[0]}`] },
           {
             opened: ["tls=0", "tls=1", "tls=0"],
-            told: [`names 11 ${names[0]}`, `names 00 ${names[1]}`],
+            names: [`names 11 ${names[0]}`, `names 00 ${names[1]}`],
           },
         ]);
       },
