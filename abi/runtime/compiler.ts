@@ -81,7 +81,7 @@ export function compileRuntime(output: string, work: string): boolean {
   }
   if (result.success) return true;
   const said = result.stderr.toString();
-  if (said.includes("No space left on device") || words.includes("Disk quota exceeded")) {
+  if (said.includes("No space left on device") || said.includes("Disk quota exceeded")) {
     return false;
   }
   const end = result.signalCode ?? `status ${result.exitCode}`;

@@ -103,6 +103,7 @@ function loadNew(folders: readonly KeptFolder[], name: string, failures: Failure
       failures.set(folder, `${folder} has no room`);
       continue;
     }
+    checkUnchanged(name);
     using library = openLibrary(draft);
     compiled = library.bytes;
     if (isKept) keep(library, join(folder, name));
@@ -110,6 +111,14 @@ function loadNew(folders: readonly KeptFolder[], name: string, failures: Failure
     if (loaded !== undefined) return loaded;
   }
   throw noPlace(compiled !== undefined, failures);
+}
+
+/** An update may replace the sources while the compiler reads them. The result must not be kept under either name. */
+function checkUnchanged(name: string): void {
+  if (runtimeName() === name) return;
+  throw new ConfigError(
+    "the sources of the native runtime changed while they were compiled: start the server again",
+  );
 }
 
 /** Write the library that is compiled already, or compile it. Returns false if the file system is full. */

@@ -370,6 +370,35 @@ __attribute__ ((constructor)) static void run (void) { open (${JSON.stringify(ma
     });
   });
 
+  test.each(["No space left on device", "Disk quota exceeded"])(
+    "is not compiled in a folder where the compiler says: %s",
+    async (reason) => {
+      using folder = temporaryFolder();
+      const full = join(folder.path, "cc");
+      writeFileSync(full, `#!/bin/sh\necho "ld: $PWD/x: ${reason}" >&2\nexit 1\n`, { mode: 0o755 });
+      const { code, stderr } = await start(folder.path, { CC: full });
+      expect(code).toBe(1);
+      expect(stderr).toContain("C modules need a folder to compile the native runtime in: ");
+      expect(stderr).toContain("CACHE/nbdkit-bun has no room");
+    },
+  );
+
+  test("is not kept if its sources change while it is compiled", async () => {
+    using folder = temporaryFolder();
+    const header = join(copied, "abi/runtime/changed.h");
+    const updater = join(folder.path, "cc");
+    writeFileSync(updater, `#!/bin/sh\ntouch ${header}\nexec ${copier} "$@"\n`, { mode: 0o755 });
+    try {
+      const { code, stderr } = await start(folder.path, { CC: updater });
+      expect({ code, files: folder.files }).toEqual({ code: 1, files: [] });
+      expect(stderr).toEndWith(
+        "nbdkit: error: the sources of the native runtime changed while they were compiled: start the server again\n",
+      );
+    } finally {
+      rmSync(header, { force: true });
+    }
+  });
+
   test("reports the status or signal of a compiler that prints nothing", async () => {
     using folder = temporaryFolder();
     const killed = join(folder.path, "cc");
