@@ -14,7 +14,7 @@ import {
 } from "./compiler-fixture.ts";
 
 // Compilers are slow on a busy machine.
-setDefaultTimeout(60_000);
+setDefaultTimeout(240_000);
 
 const codegen = (...args: readonly string[]): Promise<Ran> =>
   run([process.execPath, "codegen/main.ts", ...args]);
