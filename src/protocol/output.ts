@@ -70,8 +70,8 @@ export class Output {
    */
   #begun = false;
   /**
-   * Replies in blocks of their own. Unless replies must keep their order, these are written before the block, if that
-   * is not begun.
+   * Replies in blocks of their own. Unless replies must keep their order, these overtake the replies in the block, if
+   * that is not yet begun.
    */
   readonly #segments: Segment[] = [];
   #segmentBytes = 0;
@@ -119,7 +119,7 @@ export class Output {
     this.#segmentBytes += length;
   }
 
-  /** The reply in `place` will not be sent. */
+  /** The memory of `place` is no longer needed. */
   release(place: Place): void {
     if (place.own) this.#blocks.give(place.block);
   }

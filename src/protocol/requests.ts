@@ -96,6 +96,7 @@ class Write extends Request {
 
   override drop(): void {
     this.#payload?.release();
+    this.#payload = undefined;
   }
 }
 
