@@ -87,12 +87,12 @@ export class Shortcut {
     if (!isDirect(method)) return;
     const target = next.target(method);
     if (target === undefined) return;
-    const { context, layer, offset: shift, size } = target;
+    const { layer, offset: shift, size } = target;
     const callable = callables.get(layer);
     const row = callable && callbackFor(callable.module, method);
     if (callable !== undefined && row !== undefined) {
       // The layer is in `callables`, so an adapter of this room has opened it.
-      const { pointer: handle, nxdata, exportName } = context.handle as NativeHandle;
+      const { pointer: handle, nxdata, exportName } = target.handle as NativeHandle;
       const { module, errnoCounts } = callable;
       const callback = {
         op: row.op,

@@ -6,13 +6,13 @@ import { ConfigError } from "../lib/errors.ts";
 import { Exports } from "../lib/exports.ts";
 import { log } from "../lib/log.ts";
 import { methodName, oddAnswer } from "./answers.ts";
-import { CheckedContext } from "./checked.ts";
-import type { Context } from "./context.ts";
-import { lifeCycle, logFailure } from "./failure.ts";
+import { logFailure } from "./failure.ts";
 import type { ConnectionInfo, Layer, Source } from "./layer.ts";
 import { Link } from "./link.ts";
 import { withNext } from "./next-function.ts";
-import { endLayers, openLayer, prepareLayers } from "./opening.ts";
+import { lifeCycle } from "./outside.ts";
+import { Seam } from "./seam.ts";
+import type { State } from "./state.ts";
 import { explained } from "./unknown-parameter.ts";
 
 /** All layers opened for one client. */
@@ -134,7 +134,7 @@ export class Chain {
 
   /** Nothing is called yet. A client that opens exports one after the other needs one for each. */
   connect(info: ConnectionInfo): ChainConnection {
-    return new OpenChain(CheckedContext.stack(this.#top, info), info);
+    return new OpenChain(Seam.to(this.#top, info), info);
   }
 
   /** Ask every layer for its thread model, innermost first, and keep the least. */
@@ -199,11 +199,11 @@ export class Chain {
 }
 
 class OpenChain implements ChainConnection {
-  readonly top: Context;
+  readonly top: Seam;
   readonly source: () => Source | undefined;
   readonly #info: ConnectionInfo;
 
-  constructor(top: Context, info: ConnectionInfo) {
+  constructor(top: Seam, info: ConnectionInfo) {
     this.top = top;
     this.source = () => top.target("pread");
     this.#info = info;
@@ -213,8 +213,8 @@ class OpenChain implements ChainConnection {
     this.#info.exportName = exportName;
     this.#info.isTls = isTls;
     try {
-      await openLayer(this.top, readonly, exportName);
-      await prepareLayers(this.top);
+      await this.top.open(readonly, exportName);
+      await this.top.prepare();
     } catch (error) {
       await this.close();
       throw error;
@@ -223,22 +223,22 @@ class OpenChain implements ChainConnection {
 
   async flush(): Promise<void> {
     const all: Promise<void>[] = [];
-    for (let it: Context | undefined = this.top; it !== undefined; it = it.lower) {
-      if (it.state.prepared) all.push(flushLayer(it));
+    for (let it: State | undefined = this.top.state; it !== undefined; it = it.below) {
+      if (it.life.phase === "prepared") all.push(flushLayer(new Seam(it)));
     }
     await Promise.all(all);
   }
 
   async close(): Promise<void> {
-    await endLayers(this.top);
+    await this.top.end();
   }
 }
 
-async function flushLayer(context: Context): Promise<void> {
+async function flushLayer(layer: Seam): Promise<void> {
   try {
-    if ((await context.canFlush()) && (await context.canWrite())) await context.flush(0);
+    if ((await layer.canFlush()) && (await layer.canWrite())) await layer.flush(0);
   } catch (error) {
-    logFailure(error, context.logName);
+    logFailure(error, layer.connection.logName);
   }
 }
 
@@ -247,7 +247,7 @@ function attach({ layer, next }: Link): void {
   layer.attach?.(
     next && {
       open: (readonly, exportName, shared, visit) =>
-        CheckedContext.open(next, readonly, exportName, shared, visit),
+        Seam.open(next, readonly, exportName, shared, visit),
     },
   );
 }

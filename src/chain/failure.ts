@@ -2,14 +2,11 @@
 import { isPromise, promiseOf } from "../api/awaitable.ts";
 import type { Awaitable } from "../api/generated/methods.gen.ts";
 import { isErrno } from "../lib/errno.ts";
-import { ConfigError, NbdError } from "../lib/errors.ts";
+import { NbdError } from "../lib/errors.ts";
 import { log } from "../lib/log.ts";
 import { namedMessage, noteLogged, noteOrigin } from "../lib/speaker.ts";
 import { messageOf, shown, stackOf } from "../lib/thrown.ts";
-import { methodName } from "./answers.ts";
 import type { Layer } from "./layer.ts";
-import { numberOf, runAs } from "./running.ts";
-import { waitFor } from "./waiting.ts";
 
 /** Errors that were thrown by mistake. The stack of each is logged once, even if a layer throws it again and again. */
 const seen = new WeakSet<object>();
@@ -53,7 +50,7 @@ function isObject(it: unknown): it is object {
 }
 
 /** The failure that a layer meant, if it meant one. */
-function knownFailure(error: unknown, where: string): NbdError | undefined {
+export function knownFailure(error: unknown, where: string): NbdError | undefined {
   try {
     if (error instanceof NbdError) {
       // A later reader must find a valid value.
@@ -92,6 +89,12 @@ function kindOf(it: object): string {
   return Object.prototype.toString.call(it).slice("[object ".length, -1);
 }
 
+/** The failure of a layer that ended a call without waiting for what it had asked of the layer below for it. */
+export function unfinished(title: string, method: string, below: string): NbdError {
+  const what = `${method} ended while its ${below} was still under way`;
+  return new NbdError("EIO", `${title}: ${what}: await or return it`);
+}
+
 /** Call, and throw what `wrap` makes of what was thrown, now or later. */
 export function attempt<T>(
   call: () => Awaitable<T>,
@@ -106,29 +109,4 @@ export function attempt<T>(
   } catch (error) {
     return rethrow(error);
   }
-}
-
-/**
- * Call a method of the life cycle, where a failure ends the server. A ConfigError, an NbdError and an error of node:fs
- * say what is wrong. Anything else is a bug, and the message has its stack.
- */
-export function lifeCycle<T>(
-  layer: Pick<Layer, "inTypeScript" | "kind" | "name">,
-  method: string,
-  call: () => Awaitable<T>,
-): Awaitable<T> {
-  const shownName = methodName(layer, method);
-  const go = () => runAs(numberOf(layer), shownName, call);
-  const result = attempt(go, (error) => {
-    const where = `${layer.name}: ${shownName}`;
-    const known = error instanceof ConfigError ? error : knownFailure(error, where);
-    if (known !== undefined) {
-      noteOrigin(known, layer.name);
-      return known;
-    }
-    return new ConfigError(`${where} threw an unexpected exception: ${stackOf(error)}`, {
-      cause: error,
-    });
-  });
-  return waitFor(layer, shownName, "", result);
 }

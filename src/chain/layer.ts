@@ -92,7 +92,8 @@ export interface Source {
 /** The layer that requests end up in, as all above it leave them alone. */
 export interface Target extends Source {
   readonly layer: Layer;
-  readonly context: LayerContext;
+  /** What the layer's `open` returned. */
+  readonly handle: unknown;
 }
 
 /** The layers below one, while it has no context of its own: what C calls a backend. */

@@ -1,4 +1,4 @@
-/** A layer's place in the chain, and the questions that are asked of layers before they are open. */
+/** A layer's place in the chain. It answers what needs no open layer, and names the layer in errors and debug lines. */
 import { after } from "../api/awaitable.ts";
 import type { Awaitable } from "../api/generated/methods.gen.ts";
 import { NbdError } from "../lib/errors.ts";
@@ -9,10 +9,10 @@ import { methodName, oddAnswer } from "./answers.ts";
 import { attempt, failureOf } from "./failure.ts";
 import type { ConnectionInfo, Layer, Visit } from "./layer.ts";
 import { type Watch, withNext } from "./next-function.ts";
+import { waitFor } from "./outside.ts";
 import { numberOf, runAs } from "./running.ts";
-import { waitFor } from "./waiting.ts";
 
-/** A default export of a layer for one client; what the client is told must not change. */
+/** The default export that a client was told, which must stay the same. */
 interface Default {
   readonly isTls: boolean;
   readonly name: string;
@@ -20,9 +20,9 @@ interface Default {
 
 export class Link {
   readonly layer: Layer;
-  /** See running.ts. */
+  /** What running.ts knows the layer by. */
   readonly number: number;
-  /** The one below; undefined for the plugin. */
+  /** The link below; undefined for the plugin. */
   readonly next: Link | undefined;
   /** The name of the layer above; empty for the outermost one. */
   #above = "";
@@ -35,6 +35,21 @@ export class Link {
     if (next !== undefined) next.#above = layer.name;
   }
 
+  /** Print a debug line about a request for data. Callers see to it that such lines are wanted. */
+  trace({ logName }: ConnectionInfo, message: string): void {
+    log.debug(`${this.layer.name}: ${message}`, logName);
+  }
+
+  /** Print a debug line about anything else, if such lines are wanted. */
+  control(connection: ConnectionInfo, message: string): void {
+    if (log.verbose && log.controlpath) this.trace(connection, message);
+  }
+
+  /** The error of the layer's `method`, as it reaches the layer above. */
+  failure(error: unknown, method: string, { logName }: ConnectionInfo): NbdError {
+    return failureOf(error, this.layer, methodName(this.layer, method), logName);
+  }
+
   /** Fail a call that the layer above must not make: nbdkit would assert. The log names both layers. */
   refuse(what: string): never {
     const error = new NbdError("EINVAL", `${this.layer.name} was asked for ${what}`);
@@ -44,41 +59,42 @@ export class Link {
 
   preconnect(readonly: boolean, visit: Visit): Awaitable<void> {
     const { layer, next } = this;
-    this.#trace(visit, "preconnect");
+    this.control(visit.connection, "preconnect");
     if (layer.preconnect === undefined) return next?.preconnect(readonly, visit);
     return this.#run("preconnect", visit, (watch) =>
       layer.preconnect?.(
-        (ro, thread = visit.thread) => watch(next?.preconnect(ro, { ...visit, thread })),
+        (ro, thread = visit.thread) =>
+          watch(next?.preconnect(ro, { connection: visit.connection, thread })),
         readonly,
         visit,
       ),
     );
   }
 
-  /** Add the exports that there are from this layer on down. */
+  /** Add the exports of this layer and of those below it. */
   listExports(readonly: boolean, exports: Exports, visit: Visit): Awaitable<void> {
     const { isTls } = visit.connection;
-    this.#trace(visit, `list_exports readonly=${bit(readonly)} tls=${bit(isTls)}`);
+    this.control(visit.connection, `list_exports readonly=${bit(readonly)} tls=${bit(isTls)}`);
     const listed = attempt(
       () =>
         after(this.#listed(readonly, exports, visit), () =>
           this.#settleDefault(readonly, exports, visit),
         ),
       (error) => {
-        this.#trace(visit, "list_exports failed");
+        this.control(visit.connection, "list_exports failed");
         return error;
       },
     );
     return after(listed, () =>
-      this.#trace(visit, `list_exports returned ${exports.entries.length} names`),
+      this.control(visit.connection, `list_exports returned ${exports.entries.length} names`),
     );
   }
 
-  /** The export that a client gets who asks for "". Undefined: it gets none. */
+  /** The export that a client gets if it asks for "". Undefined: it gets none. */
   defaultExport(readonly: boolean, visit: Visit): Awaitable<string | undefined> {
     const { connection } = visit;
     const { isTls } = connection;
-    this.#trace(visit, `default_export readonly=${bit(readonly)} tls=${bit(isTls)}`);
+    this.control(visit.connection, `default_export readonly=${bit(readonly)} tls=${bit(isTls)}`);
     const known = this.#defaults.get(connection);
     if (known?.isTls === isTls) return known.name;
     return after(this.#askDefault(readonly, visit), (answer) => {
@@ -99,7 +115,7 @@ export class Link {
       throw oddAnswer(this.layer, method, text, "a string or undefined");
     }
     if (isNbdString(text)) return text;
-    this.#trace({ connection, thread: undefined }, `${method}: ignoring invalid string`);
+    this.control(connection, `${method}: ignoring invalid string`);
     return undefined;
   }
 
@@ -109,7 +125,7 @@ export class Link {
       return this.#run("list_exports", visit, (watch) =>
         layer.listExports?.(
           (ro, list, thread = visit.thread) =>
-            watch(next?.listExports(ro, list, { ...visit, thread })),
+            watch(next?.listExports(ro, list, { connection: visit.connection, thread })),
           readonly,
           visit.connection.isTls,
           exports,
@@ -131,7 +147,8 @@ export class Link {
     if (layer.defaultExport !== undefined) {
       return this.#run("default_export", visit, (watch) =>
         layer.defaultExport?.(
-          (ro, thread = visit.thread) => watch(next?.defaultExport(ro, { ...visit, thread })),
+          (ro, thread = visit.thread) =>
+            watch(next?.defaultExport(ro, { connection: visit.connection, thread })),
           readonly,
           visit.connection.isTls,
           visit,
@@ -149,14 +166,9 @@ export class Link {
         withNext(this.layer.name, shownName, (watch) =>
           runAs(this.number, shownName, () => call(watch)),
         ),
-      (error) => failureOf(error, this.layer, shownName, logName),
+      (error) => this.failure(error, method, visit.connection),
     );
     return waitFor(this.layer, shownName, logName, result);
-  }
-
-  #trace(visit: Visit, message: string): void {
-    if (!log.verbose || !log.controlpath) return;
-    log.debug(`${this.layer.name}: ${message}`, visit.connection.logName);
   }
 }
 

@@ -20,8 +20,8 @@ export const methods = Object.keys(callbacks) as Method[];
 export type Request = MethodsWith<{ flags: number }>;
 /** What a layer is asked about itself, once it is open. */
 export type Question = Exclude<MethodsWith<{ next: true }>, Request>;
-/** Questions whose answers the seam remembers. */
-export type Remembered = Exclude<Question, "exportDescription">;
+/** Questions that the seam asks once. */
+export type Capability = Exclude<Question, "exportDescription">;
 
 export const requests = methods.filter(
   (method): method is Request => rowOf(method).flags !== undefined,
@@ -31,7 +31,7 @@ export const questions = methods.filter(
   (method): method is Question => rowOf(method).next && rowOf(method).flags === undefined,
 );
 
-export const remembered = questions.filter((question) => question !== "exportDescription");
+export const capabilities = questions.filter((question) => question !== "exportDescription");
 
 /** Methods that are not called for each request. */
 export const lifeCycleMethods = methods.filter(

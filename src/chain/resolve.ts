@@ -1,8 +1,8 @@
 /** Finds the layer that plain requests end up in, past all layers that leave them alone. */
 import { log } from "../lib/log.ts";
-import type { Context } from "./context.ts";
+import type { Answers } from "./capabilities.ts";
 import type { DirectMethod, Target } from "./layer.ts";
-import type { Answers } from "./state.ts";
+import type { State } from "./state.ts";
 
 const allowed: Readonly<Record<DirectMethod, (answers: Answers) => boolean>> = {
   pread: () => true,
@@ -17,23 +17,26 @@ const allowed: Readonly<Record<DirectMethod, (answers: Answers) => boolean>> = {
  * window moves the request. Answers that are not known yet are not asked for. Under -v every layer
  * traces its requests, so none is passed.
  */
-export function resolve(from: Context, method: DirectMethod): Target | undefined {
+export function resolve(from: State, method: DirectMethod): Target | undefined {
   if (log.verbose && log.datapath) return undefined;
-  let size = from.state.answers.getSize;
+  let size = from.capabilities.answers.getSize;
   let offset = 0n;
   let extentsAnswerReads = true;
-  for (let at: Context | undefined = from; at !== undefined; at = at.lower) {
-    const { layer, state } = at;
-    const { getSize } = state.answers;
-    if (!state.prepared || getSize === undefined || size === undefined) return undefined;
-    if (!allowed[method](state.answers)) return undefined;
+  for (let at: State | undefined = from; at !== undefined; at = at.below) {
+    const { capabilities, life, link } = at;
+    const { layer } = link;
+    const { answers } = capabilities;
+    const { getSize } = answers;
+    if (life.phase !== "prepared" || getSize === undefined || size === undefined) return undefined;
+    if (!allowed[method](answers)) return undefined;
     if (getSize - offset < size) size = getSize - offset;
     if (layer[method] !== undefined) {
       extentsAnswerReads &&= layer.extentsAnswerReads === true;
-      return { context: at, descriptor: state.descriptor, extentsAnswerReads, layer, offset, size };
+      const { descriptor, handle } = life;
+      return { handle, descriptor, extentsAnswerReads, layer, offset, size };
     }
     if (layer.extents !== undefined) extentsAnswerReads = false;
-    offset = state.offsetBelow(offset);
+    offset = capabilities.offsetBelow(offset);
   }
   return undefined;
 }

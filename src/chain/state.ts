@@ -1,79 +1,43 @@
-/** What the seam remembers of one layer in one connection. */
-import type { NextOps } from "../api/generated/methods.gen.ts";
+/** A layer in one connection: nbdkit's `struct context`. All seams that lead to it share it. */
+import { Capabilities } from "./capabilities.ts";
+import type { ConnectionInfo } from "./layer.ts";
+import { Life } from "./life.ts";
 import type { Link } from "./link.ts";
-import type { Question, Remembered } from "./methods.ts";
+import { Requests } from "./requests.ts";
 
-/** What was asked once and holds until the connection ends. */
-export type Answers = { -readonly [Q in Remembered]?: AnswerTo<Q> };
-
-export type AnswerTo<Q extends Question> = Awaited<ReturnType<NextOps[Q]>>;
-
-/** The part that all views of one layer in one connection share. */
 export class State {
-  /** The layer's place in the chain. */
   readonly link: Link;
-  /** Opened by a layer on behalf of no client, or for its own purposes. */
-  readonly shared: boolean;
-  handle: unknown = undefined;
-  open = false;
-  prepared = false;
-  /** Its finalize has failed: it is never called again, and finalizing fails until the layer is opened anew. */
-  finalizeFailed = false;
-  /** Closed for good, with the connection: a stack opened now would never be closed. */
-  over = false;
-  /** The size as a number where that is exact, else -1: comparing numbers is far cheaper. */
-  exactSize = -1;
-  /** Where the layer's window begins in the layer below, if it has one; known once the size is. */
-  windowOffset: bigint | undefined;
-  /** Of a file whose bytes are those of the disk: what the plugin has declared. */
-  descriptor: number | undefined;
-  answers: Answers = {};
-  /** Questions that the layer answers later. */
-  asked = new Map<Remembered, Promise<unknown>>();
-  /** Stands in for the state in views that have had their time. */
-  readonly isRetired: boolean;
+  readonly connection: ConnectionInfo;
+  /** The layer below. A filter may put another one there. */
+  below: State | undefined;
+  readonly life: Life;
+  readonly capabilities: Capabilities;
+  readonly requests: Requests;
   #retired: State | undefined;
 
-  constructor(link: Link, shared: boolean, isRetired = false) {
+  /** `isShared`: opened on behalf of no client. */
+  constructor(link: Link, connection: ConnectionInfo, below: State | undefined, isShared: boolean) {
     this.link = link;
-    this.shared = shared;
-    this.isRetired = isRetired;
+    this.connection = connection;
+    this.below = below;
+    this.life = new Life(link, isShared);
+    this.capabilities = new Capabilities(link, this.life);
+    this.requests = new Requests(link, this.life, this.capabilities);
   }
 
-  /** One that is never open. */
+  /** The layer at `link` and those below it, none of them open. */
+  static stack(link: Link, connection: ConnectionInfo, isShared: boolean): State {
+    const below = link.next && State.stack(link.next, connection, isShared);
+    return new State(link, connection, below, isShared);
+  }
+
+  /** The same layer, never open: it refuses everything. */
   get retired(): State {
-    return this.isRetired ? this : (this.#retired ??= new State(this.link, this.shared, true));
-  }
-
-  /** Whether the range lies within the size that is known, and the connection is ready for data. */
-  fits(count: number, offset: bigint): boolean {
-    const { exactSize, prepared, answers } = this;
-    if (!prepared || count <= 0 || typeof offset !== "bigint") return false;
-    if (exactSize >= 0) {
-      // Exact: where `offset` is too large to be a safe integer it is also larger than the size.
-      const at = Number(offset);
-      return at >= 0 && at + count <= exactSize;
+    if (this.life.phase === "retired") return this;
+    if (this.#retired === undefined) {
+      this.#retired = new State(this.link, this.connection, undefined, this.life.isShared);
+      this.#retired.life.phase = "retired";
     }
-    const size = answers.getSize;
-    return size !== undefined && offset >= 0n && offset + BigInt(count) <= size;
-  }
-
-  /** Where the layer below has what this one has at `offset`, if it has no method of its own. */
-  offsetBelow(offset: bigint): bigint {
-    const { windowOffset } = this;
-    return windowOffset === undefined ? offset : offset + windowOffset;
-  }
-
-  /** Forget all, so that the layer can be opened again. */
-  reset(): void {
-    this.handle = undefined;
-    this.open = false;
-    this.prepared = false;
-    this.finalizeFailed = false;
-    this.exactSize = -1;
-    this.windowOffset = undefined;
-    this.descriptor = undefined;
-    this.answers = {};
-    this.asked = new Map();
+    return this.#retired;
   }
 }

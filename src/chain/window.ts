@@ -1,12 +1,13 @@
 /** The part of the layer below that a filter serves, if it declares one: nbdkit-filter(3), "Windows". */
 import { after } from "../api/awaitable.ts";
 import type { Window } from "../api/define.ts";
-import type { Awaitable } from "../api/generated/methods.gen.ts";
+import type { Awaitable, NextOps } from "../api/generated/methods.gen.ts";
 import { NbdError } from "../lib/errors.ts";
 import { Extents } from "../lib/extents.ts";
 import { oddAnswer, withType } from "./answers.ts";
-import type { Context } from "./context.ts";
+import type { Caller } from "./calls.ts";
 import { attempt } from "./failure.ts";
+import type { Link } from "./link.ts";
 
 /** Methods that follow from a filter's window. A filter that declares one has none of them. */
 export const derivedMethods = [
@@ -19,30 +20,29 @@ export const derivedMethods = [
   "cache",
 ] as const;
 
-/** Ask for the window, see that it lies within the layer below, remember where it begins, and return its size. */
-export function windowSize(context: Context): Awaitable<bigint> {
-  const { layer, state } = context;
-  return after(context.below().getSize(), (below) => {
-    const window = attempt(
-      () => layer.window?.(context),
-      (error) => context.failure(error, "window"),
-    );
-    return after(window, (found) => {
-      const { offset, size } = checkedWindow(layer.name, found);
-      if (offset + (size ?? 0n) > below) {
-        const what = size === undefined ? `offset (${offset})` : `offset+size (${offset}+${size})`;
-        throw new NbdError(
-          "EINVAL",
-          `${layer.name}: window: ${what} is larger than the real size (${below})`,
-        );
-      }
-      state.windowOffset = offset;
-      return size ?? below - offset;
-    });
+/** Ask the layer for its window, which has to lie within the `size` of the layer below. */
+export function windowOf(
+  link: Link,
+  caller: Caller,
+  size: bigint,
+): Awaitable<{ offset: bigint; size: bigint }> {
+  const { name } = link.layer;
+  const window = attempt(
+    () => link.layer.window?.(caller),
+    (error) => link.failure(error, "window", caller.connection),
+  );
+  return after(window, (found) => {
+    const { offset, size: own } = checkedWindow(name, found);
+    if (offset + (own ?? 0n) > size) {
+      const what = own === undefined ? `offset (${offset})` : `offset+size (${offset}+${own})`;
+      const message = `${name}: window: ${what} is larger than the real size (${size})`;
+      throw new NbdError("EINVAL", message);
+    }
+    return { offset, size: own ?? size - offset };
   });
 }
 
-/** Throws EIO where a module has returned something else than its type says. */
+/** Throws EIO if the module returned anything that its type does not allow. */
 function checkedWindow(name: string, window: unknown): Window {
   if (typeof window !== "object" || window === null) {
     throw oddAnswer({ name, inTypeScript: true }, "window", window, "an object with an offset");
@@ -60,18 +60,18 @@ function checkedNumber(name: string, what: string, it: unknown): bigint {
   throw new NbdError("EIO", message);
 }
 
-/** Report about a range what the layer below reports about the one that the window moves it to. */
+/** Report about a range from `offset` on what the `next` layer reports about the one from `start` on. */
 export function windowExtents(
-  context: Context,
+  next: NextOps,
+  start: bigint,
   count: number,
   offset: bigint,
   flags: number,
   extents: Extents,
 ): Awaitable<void> {
-  const start = context.state.offsetBelow(offset);
   const moved = start - offset;
   const below = new Extents(start, extents.end + moved);
-  return after(context.below().extents(count, start, flags, below), () => {
+  return after(next.extents(count, start, flags, below), () => {
     for (const it of below) extents.add(it.offset - moved, it.length, it.type);
   });
 }

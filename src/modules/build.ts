@@ -4,8 +4,8 @@ import { accessSync, closeSync, constants, openSync, readSync } from "node:fs";
 import type { ChosenLayout } from "#abi/recognise/releases";
 
 import { Chain } from "../chain/chain.ts";
-import { lifeCycle } from "../chain/failure.ts";
 import type { Layer } from "../chain/layer.ts";
+import { lifeCycle } from "../chain/outside.ts";
 import type { DebugFlags } from "../lib/debug-flags.ts";
 import { ConfigError } from "../lib/errors.ts";
 import { log } from "../lib/log.ts";
