@@ -1,17 +1,17 @@
-/** What to say of an answer that a layer must not give, in the words of the layer's language. */
+/** Messages about answers that a layer must not give, in the terms of the layer's language. */
 import { NbdError } from "../lib/errors.ts";
 import { shown } from "../lib/thrown.ts";
 import type { Layer } from "./layer.ts";
 
 type Named = Pick<Layer, "inTypeScript" | "name">;
 
-/** A method as the layer's author has written it: `getSize` in TypeScript, `get_size` in C. */
+/** The name of a method in the layer's language: `getSize` in TypeScript, `get_size` in C. */
 export function methodName({ inTypeScript }: Named, cName: string): string {
   if (inTypeScript !== true) return cName;
   return cName.replaceAll(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
 }
 
-/** The failure of a layer whose method has returned `answer`. */
+/** The error of a layer whose method returned `answer`. */
 export function oddAnswer(
   layer: Named,
   cName: string,

@@ -19,8 +19,9 @@ export interface Caller extends LayerContext {
   /** The filter that has this as its `next`, if it has it for one call only. */
   readonly user: Layer | undefined;
   readonly calls: Calls;
+  /** The layer below, for the call that is made now. */
   readonly next: Caller | undefined;
-  /** Refuse all calls from now on, as the one that `user` had this for has ended. */
+  /** Refuse all calls from now on: the call that `user` had this for has ended. */
   retire(): void;
 }
 
@@ -49,13 +50,14 @@ const none: readonly Call[] = [];
 
 export class Calls {
   readonly caller: Caller;
-  /** Whether any is under way. */
+  /** Whether a call is under way. */
   isBusy = false;
+  /** The calls that are under way. */
   #all: Call[] | undefined;
   #idle: PromiseWithResolvers<void> | undefined;
-  /** What the layer gets as `next` for its next call: it keeps it while that call is under way. */
+  /** What the layer gets as `next` for its next call, and keeps until it has answered that call. */
   lent: Caller | undefined;
-  /** Others for the same use. */
+  /** More of these, for reuse. */
   #spare: Caller[] | undefined;
 
   constructor(caller: Caller) {

@@ -19,19 +19,16 @@ import { explained } from "./unknown-parameter.ts";
 export interface ChainConnection {
   /** The outermost layer, checked. */
   readonly top: NextOps;
-  /** What reads may be answered from without calling the layers; undefined where a layer has to see them. */
+  /** What the server needs to answer reads without calling the layers. Undefined if a layer has to see them. */
   readonly source: () => Source | undefined;
   /**
-   * Open and prepare all layers. On failure what was opened is closed and an NbdError is thrown;
-   * `open` may then be called again on a new connection object only.
+   * Open and prepare all layers. On failure the open layers are closed, and an NbdError is thrown. Then only a new
+   * connection object may be opened.
    */
   open(readonly: boolean, exportName: string, isTls: boolean): Promise<void>;
-  /**
-   * Bring what was acknowledged to the disk, through whichever layers still answer, when the
-   * server waits for the others no longer. May never resolve.
-   */
+  /** Flush all layers that still answer, when the server no longer waits for the others. May never resolve. */
   flush(): Promise<void>;
-  /** Finalize and close. Always closes all that is open; problems are logged. */
+  /** Finalize and close. All open layers are closed, and failures are logged. */
   close(): Promise<void>;
 }
 
@@ -39,7 +36,7 @@ export class Chain {
   /** Outermost first, the plugin last. */
   readonly layers: readonly Layer[];
   readonly pluginName: string;
-  /** The least model of all layers. */
+  /** The least parallel model of all layers. */
   threadModel: ThreadModel = "parallel";
   readonly #top: Link;
 
@@ -54,7 +51,7 @@ export class Chain {
     for (let link: Link | undefined = top; link !== undefined; link = link.next) attach(link);
   }
 
-  /** The key that a bare word on the command line stands for. */
+  /** The key of a word without `=` on the command line. */
   get magicConfigKey(): string | undefined {
     return this.layers.at(-1)?.magicConfigKey;
   }
@@ -91,7 +88,7 @@ export class Chain {
     }
   }
 
-  /** No layer can fail it, as in nbdkit: the others are still called. */
+  /** As in nbdkit, a failure is logged, and the other layers are still called. */
   async cleanup(): Promise<void> {
     for (const layer of this.layers) {
       log.debug(`${layer.name}: cleanup`);
@@ -107,7 +104,7 @@ export class Chain {
     }
   }
 
-  /** Print what modules add to --dump-plugin, the plugin's lines first. `before` prints what comes before a layer's. */
+  /** Print the lines that modules add to --dump-plugin, the plugin's first. `before` is called before each layer. */
   async dumpPlugin(before?: (layer: Layer) => void): Promise<void> {
     for (const layer of this.layers.toReversed()) {
       before?.(layer);
@@ -115,7 +112,7 @@ export class Chain {
     }
   }
 
-  /** A client connected. Throws where a layer does not want it. */
+  /** A client has connected. Throws if a layer rejects it. */
   async preconnect(connection: ConnectionInfo, readonly: boolean): Promise<void> {
     await this.#top.preconnect(readonly, { connection, thread: undefined });
   }
@@ -127,12 +124,12 @@ export class Chain {
     return exports;
   }
 
-  /** The name of the export that the client gets if it asks for "". Undefined: it gets none. */
+  /** The export that the client gets if it asks for "". Undefined: it gets none. */
   async defaultExport(connection: ConnectionInfo, readonly: boolean): Promise<string | undefined> {
     return this.#top.defaultExport(readonly, { connection, thread: undefined });
   }
 
-  /** Nothing is called yet. A client that opens exports one after the other needs one for each. */
+  /** Does not call any layer yet. A client that opens several exports needs a connection object for each. */
   connect(info: ConnectionInfo): ChainConnection {
     return new OpenChain(Seam.to(this.#top, info), info);
   }
@@ -242,7 +239,7 @@ async function flushLayer(layer: Seam): Promise<void> {
   }
 }
 
-/** Give a layer what it needs to open those below it on its own behalf. */
+/** Let a layer open the layers below it on its own behalf. */
 function attach({ layer, next }: Link): void {
   layer.attach?.(
     next && {

@@ -1,4 +1,4 @@
-/** Makes what layers may know of a client, with sensible answers for what the caller does not say. */
+/** Makes the facts about a client that layers may know, with defaults for those that the caller leaves out. */
 import { serverStops } from "../lib/stopping.ts";
 import type { ConnectionInfo } from "./layer.ts";
 
@@ -12,10 +12,7 @@ export function connectionInfo(
   return { id, logName, isTls: false, ended: never, disconnect: () => {}, ...facts };
 }
 
-/**
- * What layers that were opened on behalf of no client are told: nbdkit says that they have TLS
- * where all clients have to.
- */
+/** The facts for layers that are opened on behalf of no client. As in nbdkit, they have TLS if all clients must. */
 export const sharing = { isTls: false };
 
 /** The connection of such layers. */

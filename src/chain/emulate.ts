@@ -1,13 +1,10 @@
-/**
- * Zeroing by writing and caching by reading, for layers that can do neither: nbdkit-plugin(3),
- * ".zero" and ".cache".
- */
+/** Zeroes by writing, and caches by reading, for layers that cannot: nbdkit-plugin(3), ".zero" and ".cache". */
 import { after } from "../api/awaitable.ts";
 import { FLAG_FUA } from "../api/generated/constants.gen.ts";
 import type { Awaitable, NextOps, Support } from "../api/generated/methods.gen.ts";
 import { emulatedPieceBytes } from "./limits.ts";
 
-/** Call `go` for one piece after the other. Other requests run in between, even if layers answer at once. */
+/** Call `go` for one piece after the other. Other requests run between pieces, even if layers answer at once. */
 function pieces(
   count: number,
   go: (at: number, length: number) => Awaitable<void>,
@@ -30,7 +27,7 @@ async function others(
   }
 }
 
-/** Write zeroes. FUA goes on every piece where it is native, else on the last one only. */
+/** Write zeroes. If FUA is native, every piece has the flag, otherwise only the last one. */
 export function emulateZero(
   layer: NextOps,
   count: number,
@@ -48,7 +45,7 @@ export function emulateZero(
   );
 }
 
-/** Read, and forget what was read. */
+/** Read, and drop the data. */
 export function emulateCache(layer: NextOps, count: number, offset: bigint): Awaitable<void> {
   const sink = new Uint8Array(Math.min(emulatedPieceBytes, count));
   return pieces(count, (at, length) =>

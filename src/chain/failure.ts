@@ -1,4 +1,4 @@
-/** Turns whatever a layer threw into the error that the client, or the layer above, gets. */
+/** Turns anything that a layer throws into the error that the layer above, or the client, gets. */
 import { isPromise, promiseOf } from "../api/awaitable.ts";
 import type { Awaitable } from "../api/generated/methods.gen.ts";
 import { isErrno } from "../lib/errno.ts";
@@ -23,7 +23,7 @@ export function failureOf(
 ): NbdError {
   const known = knownFailure(error, `${layer}: ${method}`);
   if (known !== undefined) {
-    // What is said of C layers is said in nbdkit's words, which do not name them.
+    // nbdkit does not name C layers in their errors.
     noteOrigin(known, inTypeScript === true ? layer : "");
     if (log.verbose) traceCause(known, `${layer}: ${method}`, logName);
     return known;
@@ -38,7 +38,7 @@ export function failureOf(
   return failure;
 }
 
-/** Debug lines with the place where node:fs, or whatever the layer has made its failure of, threw. */
+/** Print the stack of the error that the layer made its failure of, such as one of node:fs, as debug lines. */
 function traceCause({ cause }: NbdError, where: string, logName: string): void {
   if (!(cause instanceof Error) || cause instanceof NbdError || seen.has(cause)) return;
   seen.add(cause);
@@ -49,7 +49,7 @@ function isObject(it: unknown): it is object {
   return (typeof it === "object" && it !== null) || typeof it === "function";
 }
 
-/** The failure that a layer meant, if it meant one. */
+/** The error that the layer meant to throw. Undefined: it threw by mistake. */
 export function knownFailure(error: unknown, where: string): NbdError | undefined {
   try {
     if (error instanceof NbdError) {
@@ -64,20 +64,20 @@ export function knownFailure(error: unknown, where: string): NbdError | undefine
   return undefined;
 }
 
-/** Log what a layer threw, unless that has been done. */
+/** Log what a layer threw, unless it is logged already. */
 export function logFailure(error: unknown, logName?: string): void {
   const message = error instanceof Error ? namedMessage(error) : messageOf(error);
   if (message !== "") log.error(message, logName);
 }
 
-/** A layer may transfer or detach an ArrayBuffer. The memory of others may be gone with it: they find out. */
+/** Fail if the layer transferred or detached the buffer. Other requests that lost their memory with it fail too. */
 export function mustKeep(lent: Uint8Array, count: number, layer: string, method: string): void {
   if (lent.length === count) return;
   const what = "transferred or detached the memory that it was lent";
   throw new NbdError("EIO", `${layer}: ${method} ${what}`);
 }
 
-/** A method that answers by what it does returned something. */
+/** The error of a layer whose method returned a value, but should return nothing. */
 export function wrongAnswer(title: string, method: string, answer: unknown): NbdError {
   const isPlain = typeof answer !== "object" && typeof answer !== "function";
   const what = isPlain || answer === null ? shown(answer) : `an object (${kindOf(answer)})`;
@@ -95,7 +95,7 @@ export function unfinished(title: string, method: string, below: string): NbdErr
   return new NbdError("EIO", `${title}: ${what}: await or return it`);
 }
 
-/** Call, and throw what `wrap` makes of what was thrown, now or later. */
+/** Call, and pass errors through `wrap`, whether they are thrown now or later. */
 export function attempt<T>(
   call: () => Awaitable<T>,
   wrap: (error: unknown) => unknown,

@@ -1,7 +1,4 @@
-/**
- * The one interface of all layers: TypeScript filter, TypeScript plugin, C filter and C plugin are
- * its four adapters.
- */
+/** The one interface of all layers. It has four adapters: filters and plugins, in TypeScript and in C. */
 import type { Window } from "../api/define.ts";
 import type {
   Awaitable,
@@ -13,26 +10,20 @@ import type {
 import type { Client } from "../lib/client.ts";
 import type { Exports } from "../lib/exports.ts";
 
-/** What layers may know of the client's connection. The protocol keeps it up to date. */
+/** The facts about the client's connection that layers may know. The protocol keeps them up to date. */
 export interface ConnectionInfo extends Client {
-  /** `memory[3]`, what log lines about this connection start with; empty for a connection of no client. */
+  /** `memory[3]`: the start of log lines about this connection. Empty for a connection of no client. */
   readonly logName: string;
   exportName?: string | undefined;
   isTls: boolean;
-  /**
-   * What is called on the thread that C modules were loaded on: "all", or "control", which is all
-   * but requests for data. By default nothing.
-   */
+  /** The calls that run on the life-cycle thread: "control" is all but requests for data. By default none. */
   readonly lifecycleThread?: "all" | "control" | undefined;
-  /**
-   * Whether all C layers run on one thread of the connection's own, as in nbdkit where requests are
-   * not run in parallel.
-   */
+  /** Whether all C layers run on a thread of the connection's own, as in nbdkit without parallel requests. */
   readonly ownThread?: (() => boolean) | undefined;
   tlsNames?: Client["tlsNames"];
 }
 
-/** A call on behalf of a client whose layers need not be open. */
+/** A call on behalf of a client, whose layers need not be open. */
 export interface Visit {
   readonly connection: ConnectionInfo;
   /** The parked native thread that the call is bound to, if any. */
@@ -40,14 +31,14 @@ export interface Visit {
 }
 
 /**
- * One layer in one connection, as its adapter sees it. `next` is the checked layer below.
- * A context may be *bound*: then it stands for one request that a native thread is parked for,
- * and C layers further down must run on that thread.
+ * One layer in one connection, as its adapter sees it: the seam that the layer is called through. `next` is the seam to
+ * the layer below. If it is bound to a thread, a native thread is parked for the request, and C layers further down
+ * must run on that thread.
  */
 export interface LayerContext extends NextOps, Visit {
   /** What the layer's `open` returned. */
   readonly handle: unknown;
-  /** The layer below; undefined in a plugin. `setNext` changes it: ask again for each call. */
+  /** The layer below; undefined in a plugin. Read it for each call, since `setNext` changes it. */
   readonly next: LayerContext | undefined;
   /** The same context for a request that is bound to `thread`. */
   bind(thread: unknown): LayerContext;
@@ -55,50 +46,50 @@ export interface LayerContext extends NextOps, Visit {
   /** Close this layer and those below, if they are open, then open and prepare them anew. */
   reopen(readonly: boolean, exportName: string): Awaitable<void>;
   /**
-   * Open the layers below this one once more: they know nothing of those that `next` stands for. The caller that opened
-   * them prepares, finalizes and closes them, or makes them its `next`. `shared`: on behalf of no client.
+   * Open the layers below this one once more, apart from those that `next` leads to. The caller prepares, finalizes and
+   * closes them, or makes them its `next`. `shared`: on behalf of no client.
    */
   openNext(readonly: boolean, exportName: string, shared: boolean): Awaitable<LayerContext>;
   /** Prepare what `openNext` returned. */
   prepare(): Awaitable<void>;
-  /** Finalize what `openNext` returned. Throws where a layer failed; all had their turn nevertheless. */
+  /** Finalize what `openNext` returned. Throws the first failure when all layers have had their turn. */
   finalize(): Awaitable<void>;
   /** Close what `openNext` returned. */
   close(): Awaitable<void>;
   /**
-   * The layer that plain requests of this kind end up in: those without flags that lie within the disk. Undefined while
-   * that is not known. Holds until a layer gets others below it, or is finalized.
+   * The layer that requests of this kind end up in, if they have no flags and lie within the disk. Undefined while that
+   * is not known. It stays the same until a layer gets other layers below it, or is finalized.
    */
   target(method: DirectMethod): Target | undefined;
-  /** Put another layer below this one, or none, and return the one that was there. */
+  /** Put another layer below this one, or none, and return the previous one. */
   setNext(next: LayerContext | undefined): LayerContext | undefined;
 }
 
 /** Requests that need not go through every layer. */
 export type DirectMethod = "cache" | "flush" | "pread" | "pwrite" | "trim";
 
-/** What a read can be answered from without calling the layer that it ends up in. */
+/** What the server needs to answer a read without calling the layer that it ends up in. */
 export interface Source {
-  /** So many bytes further on that layer has what the requests are for. */
+  /** The distance from an offset of the request to the offset of the same data in that layer. */
   readonly offset: bigint;
-  /** Of the disk that the requests are for, in bytes: the seam has to look at a request that reaches beyond it. */
+  /** The size in bytes of the disk that the requests are for. Requests beyond it must go through the seam. */
   readonly size: bigint;
-  /** Of a file whose bytes are those of that layer, if there is one. */
+  /** The file whose bytes are those of that layer, if there is one. */
   readonly descriptor: number | undefined;
-  /** What the layers' extents report as zeroes need not be read. */
+  /** Whether ranges that the layers' extents report as zeroes need not be read. */
   readonly extentsAnswerReads: boolean;
 }
 
-/** The layer that requests end up in, as all above it leave them alone. */
+/** The layer that requests end up in, since all layers above it leave them alone. */
 export interface Target extends Source {
   readonly layer: Layer;
   /** What the layer's `open` returned. */
   readonly handle: unknown;
 }
 
-/** The layers below one, while it has no context of its own: what C calls a backend. */
+/** The layers below a layer that has no context of its own: in C, a backend. */
 export interface LayersBelow {
-  /** Open them, as LayerContext.openNext does. Without a connection they are shared. */
+  /** Open the layers, as LayerContext.openNext does. Without a connection they are shared. */
   open(
     readonly: boolean,
     exportName: string,
@@ -107,10 +98,7 @@ export interface LayersBelow {
   ): Awaitable<LayerContext>;
 }
 
-/**
- * Asks the layer below, when no context is at hand. `thread` is the native thread that the caller
- * is parked on, if it is one.
- */
+/** Asks the layer below, without a context. `thread` is the native thread that is parked for the answer, if any. */
 type LayerNextPreconnect = (readonly: boolean, thread?: unknown) => Awaitable<void>;
 type LayerNextListExports = (
   readonly: boolean,
@@ -122,18 +110,18 @@ type LayerNextDefaultExport = (
   thread?: unknown,
 ) => Awaitable<string | undefined>;
 
-/** Opens the layer below; `thread` is the native thread that the caller is parked on, if it is one. */
+/** Opens the layer below. `thread` is the native thread that is parked for the answer, if any. */
 type LayerNextOpen = (readonly: boolean, exportName: string, thread?: unknown) => Awaitable<void>;
 
 /** The parameters of one instance of a module in TypeScript. */
 interface LayerParameters {
   /** The same object for all instances of the module. */
   readonly module: object;
-  /** By their keys. Each instance has an object of its own. */
+  /** The values by key. Each instance has an object of its own. */
   readonly values: Record<string, unknown>;
 }
 
-/** What the layer above calls. Without one of these the call goes on to the layer below, or a plugin has a default. */
+/** The methods that the layer above calls. If one is missing, the layer below is called, or a plugin has a default. */
 type ConnectionMethods = {
   readonly [M in keyof NextOps]?: (
     context: LayerContext,
@@ -142,8 +130,8 @@ type ConnectionMethods = {
 };
 
 /**
- * A filter or plugin in the chain, like nbdkit's `struct backend`. Adapters implement only what their
- * module has and check nothing; checked.ts supplies the defaults, the fall-backs and the checks.
+ * A filter or plugin in the chain, like nbdkit's `struct backend`. Adapters implement only the methods of their module,
+ * and check nothing: the seam has the defaults, the emulation and the checks.
  */
 export interface Layer extends ConnectionMethods {
   readonly kind: "filter" | "plugin";
@@ -154,25 +142,25 @@ export interface Layer extends ConnectionMethods {
   readonly version?: string | undefined;
   readonly description?: string | undefined;
   readonly configHelp?: string | undefined;
-  /** Of its parameters, aliases included; undefined where only `configHelp` tells some of them. */
+  /** The keys of its parameters, aliases included. Undefined if only `configHelp` names them. */
   readonly keys?: readonly string[];
   readonly magicConfigKey?: string | undefined;
   /** The chain gives all instances of a module the same values. */
   readonly parameters?: LayerParameters;
-  /** Messages name the methods of such a layer as its author has written them. */
+  /** Messages name the methods of such a layer as in TypeScript. */
   readonly inTypeScript?: boolean;
-  /** What `extents` of this plugin reports as zeroes need not be read. */
+  /** Whether ranges that the plugin's `extents` reports as zeroes need not be read. */
   readonly extentsAnswerReads?: boolean;
-  /** `key=value` pairs for --dump-plugin that only the adapter knows: api_version, struct_size, has_X. */
+  /** The lines of --dump-plugin that only the adapter knows: api_version, struct_size, has_X. */
   readonly dumpFields: readonly (readonly [string, string])[];
 
-  /** Called once, when the chain is made: what is below the layer. */
+  /** Called once, when the chain is made. */
   attach?(below: LayersBelow | undefined): void;
   load?(): Awaitable<void>;
   unload?(): Awaitable<void>;
   config?(next: NextConfig, key: string, value: string): Awaitable<void>;
   configComplete?(next: NextConfigComplete): Awaitable<void>;
-  /** The largest model the layer can be run with; undefined: any. `next` is what the layers below allow. */
+  /** The most parallel model that the layer allows; undefined: any. `next` is what the layers below allow. */
   threadModel?(next: ThreadModel): Awaitable<ThreadModel | undefined>;
   /** Print what the module adds to --dump-plugin. */
   dumpPlugin?(): Awaitable<void>;
@@ -194,7 +182,7 @@ export interface Layer extends ConnectionMethods {
     visit: Visit,
   ): Awaitable<string | undefined>;
 
-  /** Returns the handle. A filter calls `next` itself. Without it the handle is undefined. */
+  /** Returns the handle. A filter must call `next`. Without this method the handle is undefined. */
   open?(
     context: LayerContext,
     next: LayerNextOpen,
@@ -208,18 +196,15 @@ export interface Layer extends ConnectionMethods {
   prepare?(context: LayerContext, readonly: boolean): Awaitable<void>;
   finalize?(context: LayerContext): Awaitable<void>;
   /**
-   * A file whose bytes are those of the disk, at the same offsets, until the plugin is closed:
-   * layers above may read and write it instead. Asked once, before the first request.
+   * The file whose bytes are those of the disk, at the same offsets, until the plugin is closed. Layers above may read
+   * and write it instead. Called once, before the first request.
    */
   descriptor?(context: LayerContext): Awaitable<number | undefined>;
-  /**
-   * The part of the layer below that this filter serves. Asked once, for the size. The
-   * `derivedMethods` in window.ts follow from it.
-   */
+  /** The part of the layer below that this filter serves. It replaces the `derivedMethods` of window.ts. */
   window?(context: LayerContext): Awaitable<Window>;
-  /** Requests keep FLAG_FUA even where canFua answers "emulate": the layer sees to it, as filters of nbdkit do. */
+  /** Requests keep FLAG_FUA even if canFua answers "emulate": the layer emulates FUA, as filters of nbdkit do. */
   readonly takesFua?: boolean;
 }
 
-/** A layer while it is made: adapters set only what their module has. */
+/** A layer while its adapter sets the methods of its module. */
 export type Draft = { -readonly [K in keyof Layer]: Layer[K] };

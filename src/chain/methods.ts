@@ -16,9 +16,9 @@ export function rowOf(method: Method): Callback {
 // Object.keys has forgotten the type of the keys.
 export const methods = Object.keys(callbacks) as Method[];
 
-/** What a layer is asked to do with data. */
+/** The requests for data. */
 export type Request = MethodsWith<{ flags: number }>;
-/** What a layer is asked about itself, once it is open. */
+/** The questions about an open layer. */
 export type Question = Exclude<MethodsWith<{ next: true }>, Request>;
 /** Questions that the seam asks once. */
 export type Capability = Exclude<Question, "exportDescription">;

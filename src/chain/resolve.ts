@@ -13,9 +13,8 @@ const allowed: Readonly<Record<DirectMethod, (answers: Answers) => boolean>> = {
 };
 
 /**
- * See LayerContext.target. A layer leaves a request alone if it has no such method of its own; its
- * window moves the request. Answers that are not known yet are not asked for. Under -v every layer
- * traces its requests, so none is passed.
+ * See LayerContext.target. A layer leaves a request alone if it has no such method; its window moves the request. Only
+ * answers that are known already count. Under -v every layer prints its requests, so requests take no shortcut.
  */
 export function resolve(from: State, method: DirectMethod): Target | undefined {
   if (log.verbose && log.datapath) return undefined;

@@ -1,20 +1,19 @@
 /**
- * The layer and the method that JavaScript runs at the moment, in memory that the watchdog's thread
- * reads while JavaScript is blocked: src/cli/watchdog.ts. Numbers, so that a request costs two
- * stores.
+ * The method and layer that JavaScript is running, in memory that the watchdog's thread (src/cli/watchdog.ts) reads
+ * while JavaScript is blocked. They are stored as numbers, so that a request costs two stores.
  */
 
 import { methods as all } from "./methods.ts";
 
-/** What is said of a method is its place here. */
+/** The names of methods. A method's number is its place here. */
 export const methods: readonly string[] = ["", ...all, "window"];
 
 export const PREAD = methods.indexOf("pread");
 export const PWRITE = methods.indexOf("pwrite");
 
-/** A code is the number of a layer times this, and a method. */
+/** A code is the number of a layer times this, plus the number of a method. */
 export const methodsPerLayer = 64;
-/** The layers of a chain; in tests there may be more, which have the number 0. */
+/** The most layers of a chain. Tests may make more, which have the number 0. */
 const mostLayers = 64;
 
 const places = new Map<string, number>(methods.map((name, place) => [name, place]));
@@ -22,12 +21,12 @@ const numbers = new WeakMap<object, number>();
 /** How messages name the layers, by their numbers. */
 export const titles: string[] = [""];
 
-/** How much memory the two have. */
+/** The size of `now` and `underWay`. */
 const words = 2 + mostLayers * methodsPerLayer;
 export const memory = new SharedArrayBuffer(words * Int32Array.BYTES_PER_ELEMENT);
-/** At 0 the code of what runs, 0 for nothing; at 1 a count of turns of the event loop. */
+/** At 0 the code of the running method, 0 if none runs; at 1 a count of turns of the event loop. */
 export const now = new Int32Array(memory, 0, 2);
-/** How many calls are under way that are answered later, by their codes. */
+/** The numbers of calls that layers will answer later, by code. */
 const underWay = new Int32Array(memory, 2 * Int32Array.BYTES_PER_ELEMENT);
 
 export function numberOf(layer: { readonly name: string }): number {
@@ -42,7 +41,7 @@ export function codeOf(number: number, method: string): number {
   return number * methodsPerLayer + (places.get(method) ?? 0);
 }
 
-/** A method, by its place, of the layer with this number begins. Returns what `now[0]` has to be again at its end. */
+/** A method begins. Returns the value to restore in `now[0]` when it ends. */
 export function enter(number: number, method: number): number {
   const before = now[0] ?? 0;
   now[0] = number * methodsPerLayer + method;
@@ -59,7 +58,7 @@ export function runAs<T>(number: number, method: string, call: () => T): T {
   }
 }
 
-/** A call with this code is answered later, or was answered: `by` is 1 or -1. */
+/** A call with this code begins to wait for its answer (`by` is 1), or was answered (-1). */
 export function countUnderWay(code: number, by: number): void {
   underWay[code] = (underWay[code] ?? 0) + by;
 }

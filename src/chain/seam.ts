@@ -39,7 +39,7 @@ export class Seam extends Questions implements Caller {
   readonly thread: unknown;
   readonly user: Layer | undefined;
   readonly calls: Calls;
-  /** What `#lower` was the last time. */
+  /** The last value of `#lower`. */
   #last: Seam | undefined;
 
   constructor(state: State, thread?: unknown, user?: Layer) {
@@ -85,6 +85,7 @@ export class Seam extends Questions implements Caller {
     return this.calls.freeNext() ?? this.#lend();
   }
 
+  /** Calls of C layers further down run on `thread`. */
   bind(thread: unknown): Seam {
     return new Seam(this.state, thread);
   }
@@ -153,11 +154,11 @@ export class Seam extends Questions implements Caller {
 
   /** Innermost first. Below a layer that was not opened, there is nothing to prepare. */
   async prepare(): Promise<void> {
-    const { answers } = this.state.capabilities;
     const { life } = this.state;
     if (!life.isOpen || life.phase === "prepared") return;
     await this.#lower?.prepare();
-    await life.prepare(this, answers.canWrite === false);
+    const readonly = this.state.capabilities.answers.canWrite === false;
+    await life.prepare(this, readonly);
   }
 
   /** Throws the first failure when all layers have had their turn. */
@@ -176,8 +177,8 @@ export class Seam extends Questions implements Caller {
 
   async reopen(readonly: boolean, exportName: string): Promise<void> {
     const { life, link } = this.state;
-    const readonlyBit = readonly ? 1 : 0;
-    link.control(this.connection, `reopen readonly=${readonlyBit} exportname="${exportName}"`);
+    const bit = readonly ? 1 : 0;
+    link.control(this.connection, `reopen readonly=${bit} exportname="${exportName}"`);
     if (life.isOpen) {
       await this.finalize();
       await this.close();

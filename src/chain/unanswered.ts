@@ -1,4 +1,4 @@
-/** Logs calls of layers that are not answered for long, each once. */
+/** Logs each call that a layer does not answer for a long time, once. */
 import { log } from "../lib/log.ts";
 import { mostNamedCalls, unansweredLookMs, unansweredMs } from "./limits.ts";
 import { nameOf, waitedFor } from "./waiting.ts";
@@ -26,7 +26,7 @@ export class Unanswered {
   }
 }
 
-/** Look from now on, until it is disposed of. */
+/** Look at the calls from now on, until the result is disposed of. */
 export function watchUnanswered(): Disposable {
   const unanswered = new Unanswered();
   const timer = setInterval(() => unanswered.look(), unansweredLookMs).unref();

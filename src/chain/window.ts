@@ -9,7 +9,7 @@ import type { Caller } from "./calls.ts";
 import { attempt } from "./failure.ts";
 import type { Link } from "./link.ts";
 
-/** Methods that follow from a filter's window. A filter that declares one has none of them. */
+/** The methods that the seam derives from a filter's window. A filter with a window has none of them. */
 export const derivedMethods = [
   "getSize",
   "pread",
