@@ -1,7 +1,4 @@
-/**
- * An answer of the wrong type: the message names the method as its author wrote it, the value, its
- * type, and what is expected.
- */
+/** Answers of a wrong type: the message has the module's name of the method, the value, its type and the right type. */
 import { describe, expect, test } from "bun:test";
 
 import type { NextOps } from "#api";
@@ -78,7 +75,7 @@ test.each(["none", "emulate", "native", 1, undefined])(
   },
 );
 
-test("what a method throws by mistake names it as its author does", async () => {
+test("an unexpected exception is reported with the method's name in TypeScript", async () => {
   const bug = () => {
     throw new TypeError("a bug");
   };

@@ -1,7 +1,4 @@
-/**
- * Which mistakes in what a module in TypeScript exports are found when it is loaded, and which
- * members are the author's.
- */
+/** Mistakes in the export of a TypeScript module, which are found when the module is loaded. */
 import { describe, expect, test } from "bun:test";
 
 import { defineFilter, definePlugin, param } from "#api";
@@ -51,13 +48,13 @@ describe("a misspelt member", () => {
     ["plugin", "prepare", "filter"],
     ["plugin", "window", "filter"],
     ["filter", "extentsAnswerReads", "plugin"],
-  ] as const)("of a %s, %s, that only the other kind has, is refused", (kind, key, owner) => {
+  ] as const)("of a %s, %s, is refused if only the other kind has it", (kind, key, owner) => {
     expect(load(kind, { [key]: () => {} })).toBe(
       `x.ts: ${kind}.${key}: only a ${owner} has this member`,
     );
   });
 
-  test("of C is refused with what there is instead", () => {
+  test("of the C interface is refused with its replacement", () => {
     expect(load("plugin", { config_help: "size=N" })).toBe(
       "x.ts: plugin.config_help: expected the help of each parameter in `params`",
     );
@@ -77,13 +74,13 @@ test.each(["getSize", "pread", "pwrite", "trim", "zero", "extents", "cache"])(
   },
 );
 
-test("members of the author's own are let alone", () => {
+test("other members of the author's own are accepted", () => {
   const own = { helper() {}, counts: new Map(), _read() {}, _pread: 1, Limits: {}, [Symbol()]: 1 };
   expect(load("filter", own)).toBe("loaded");
   expect(load("plugin", own)).toBe("loaded");
 });
 
-test("an object of a class, whose methods would not be found, is refused", () => {
+test("an instance of a class is refused, since its methods would not be found", () => {
   class Mine {
     name = "mine";
     open() {}

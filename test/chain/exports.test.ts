@@ -1,4 +1,4 @@
-/** Which exports a chain offers, which one is the default, and what layers know of their client. */
+/** The exports that a chain offers, its default export, and the facts that layers get about their client. */
 import { describe, expect, test } from "bun:test";
 
 import { type Client, defineFilter, definePlugin, NbdError, type NextOpen } from "#api";
@@ -14,7 +14,7 @@ const minimal = definePlugin({
   pread: (_handle, buf) => void buf.fill(7),
 });
 
-/** Of filters, outermost first, and a plugin with these methods besides the needed ones. */
+/** A chain of `filters`, outermost first, and a plugin with these methods besides the required ones. */
 function chainOf(filters: readonly unknown[], plugin: object = {}): Promise<Chain> {
   return configuredChain(
     [
@@ -29,7 +29,7 @@ const namesOf = async (chain: Chain, client = clientOf(chain)) =>
   (await chain.listExports(client, false)).entries.map(({ name }) => name);
 
 describe("the list of exports", () => {
-  test("has the default one where no layer says anything", async () => {
+  test("is the default export if no layer lists any", async () => {
     expect(await namesOf(await chainOf([defineFilter({ name: "f" })]))).toEqual([""]);
   });
 
@@ -47,7 +47,7 @@ describe("the list of exports", () => {
     ]);
   });
 
-  test("may be changed by filters, each with its own default", async () => {
+  test("can be changed by filters, each with its own default", async () => {
     const outer = defineFilter({
       name: "outer",
       async listExports(next, _config, readonly, _isTls, exports) {
@@ -65,11 +65,11 @@ describe("the list of exports", () => {
     expect(await namesOf(chain)).toEqual(["disk", "outer", "<disk>"]);
   });
 
-  test("leaves out a default that there is not", async () => {
+  test("leaves out the default if there is none", async () => {
     expect(await namesOf(await chainOf([], { defaultExport: () => undefined }))).toEqual([]);
   });
 
-  test("fails as the layer does", async () => {
+  test("fails with the layer's error", async () => {
     const fails = (error: Error) => ({
       listExports: () => {
         throw error;
@@ -111,7 +111,7 @@ describe("the default export", () => {
     expect(client.exportName).toBe("B");
   });
 
-  test("is resolved by every layer that is given the empty name", async () => {
+  test("is resolved by every layer that gets the empty name", async () => {
     const seen: string[] = [];
     const eraser = defineFilter({
       name: "eraser",
@@ -124,14 +124,14 @@ describe("the default export", () => {
     expect(seen).toEqual(["b P"]);
   });
 
-  test("may not exist: then only named exports are opened", async () => {
+  test("may be missing: then only named exports can be opened", async () => {
     const chain = await chainOf([], { defaultExport: () => undefined });
     const opened = (name: string) => chain.connect(clientOf(chain)).open(false, name, false);
     await expect(opened("")).rejects.toThrow('default export ("") not permitted');
     await opened("x");
   });
 
-  test("that is too long does not exist", async () => {
+  test("is ignored if its name is too long", async () => {
     const chain = await chainOf([], { defaultExport: () => "x".repeat(4097) });
     expect(await chain.defaultExport(clientOf(chain), false)).toBeUndefined();
   });

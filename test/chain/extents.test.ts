@@ -1,4 +1,4 @@
-/** Extents, block sizes and descriptions through the seam: defaults, checks and what is remembered. */
+/** Extents, block sizes and descriptions through the seam: defaults, checks and remembered answers. */
 import { describe, expect, test } from "bun:test";
 
 import {
@@ -17,7 +17,7 @@ import { above, errnoOf, mapOf, overPlugin } from "#test/chain";
 const disk = () => new Uint8Array(2048).fill(1, 0, 1024);
 const through = defineFilter({ name: "through" });
 
-/** A plugin of 4096 bytes with these methods besides the needed ones. */
+/** A plugin of 4096 bytes with these methods besides the required ones. */
 const plugin = (methods: object = {}) => ({
   ...definePlugin({
     name: "small",
@@ -29,7 +29,7 @@ const plugin = (methods: object = {}) => ({
 });
 
 describe("extents", () => {
-  test("come from the layer below where a filter has none", async () => {
+  test("come from the layer below if the filter has no method", async () => {
     await using stack = await above(disk(), through);
     expect(await mapOf(stack.next, 0n, 2048)).toEqual(["0+1024 data", "1024+1024 hole zero"]);
     expect(await mapOf(stack.next, 700n, 500)).toEqual(["700+324 data", "1024+512 hole zero"]);
@@ -37,20 +37,20 @@ describe("extents", () => {
     expect(stack.calls).toEqual(["extents 2048 0", "extents 500 700", "extents 2048 0 flags=4"]);
   });
 
-  test("are one of data where the layer cannot tell, which is not asked", async () => {
+  test("are one extent of data if canExtents is false, and the layer is not called", async () => {
     await using stack = await above(disk(), through, {}, { extents: false });
     expect(await stack.next.canExtents()).toBe(false);
     expect(await mapOf(stack.next, 512n, 1536)).toEqual(["512+1536 data"]);
     expect(stack.calls).toEqual([]);
   });
 
-  test("are one of data where a filter takes them away", async () => {
+  test("are one extent of data if a filter answers false to canExtents", async () => {
     await using stack = await above(disk(), defineFilter({ name: "f", canExtents: () => false }));
     expect(await mapOf(stack.next, 512n, 1536)).toEqual(["512+1536 data"]);
     expect(stack.calls).toEqual([]);
   });
 
-  test("a plugin with extents can tell them, one without cannot", async () => {
+  test("canExtents of a plugin is true if it has the method", async () => {
     await using without = await overPlugin(plugin());
     expect(await without.next.canExtents()).toBe(false);
     expect(await mapOf(without.next, 0n, 4096)).toEqual(["0+4096 data"]);
@@ -87,7 +87,7 @@ describe("extents", () => {
     await expect(ask()).rejects.toThrow("f: extents: filter must return at least one extent");
   });
 
-  test.each([false, true])("extents that leave gaps give ERANGE (later: %p)", async (later) => {
+  test.each([false, true])("extents with gaps fail with ERANGE (later: %p)", async (later) => {
     const add = (to: Extents) => {
       to.add(0n, 512n, 0);
       to.add(1024n, 512n, EXTENT_HOLE);
@@ -116,7 +116,7 @@ describe("extents", () => {
     expect(stack.next.extents(512, 0n, 0, new Extents(0n, 2048n))).toBeUndefined();
   });
 
-  test("are answered later by a disk that answers later", async () => {
+  test("come later from a disk that answers later", async () => {
     await using stack = await above(disk(), through, {}, { later: true });
     expect(await mapOf(stack.next, 512n, 1024)).toEqual(["512+512 data", "1024+512 hole zero"]);
   });
@@ -144,7 +144,7 @@ describe("block sizes", () => {
     expect(asked).toBe(1);
   });
 
-  test("of a filter may go beyond the rules, but must be numbers that C has", async () => {
+  test("of a filter may break the rules, but must fit into C's type", async () => {
     const large = { minimum: 1, preferred: 64 << 20, maximum: 0xffffffff };
     const of = (size: BlockSize) => defineFilter({ name: "f", blockSize: () => size });
     await using stack = await above(disk(), of(large));
@@ -153,7 +153,7 @@ describe("block sizes", () => {
     expect(await errnoOf(() => odd.next.blockSize())).toBe("EINVAL");
   });
 
-  test("that make no sense are an error each time", async () => {
+  test("that are invalid fail each time", async () => {
     const odd = { minimum: 512, preferred: 256, maximum: 1024 };
     await using stack = await overPlugin(plugin({ blockSize: () => odd }));
     const ask = async () => stack.next.blockSize();
@@ -165,12 +165,12 @@ describe("block sizes", () => {
 });
 
 describe("descriptions", () => {
-  test("are none by default", async () => {
+  test("are missing by default", async () => {
     await using stack = await above(disk(), through);
     expect(await stack.next.exportDescription()).toBeUndefined();
   });
 
-  test("come from the layer below and may be changed", async () => {
+  test("come from the layer below, and filters can change them", async () => {
     const filter = defineFilter({
       name: "loud",
       exportDescription: async (next) => (await next.exportDescription())?.toUpperCase(),
@@ -189,7 +189,7 @@ describe("descriptions", () => {
     expect(await stack.next.exportDescription()).toBe(told);
   });
 
-  test("that are no text are a fault of the layer", async () => {
+  test("that are not strings are an error of the layer", async () => {
     await using stack = await overPlugin(plugin({ exportDescription: () => 5 }));
     expect(await errnoOf(() => stack.next.exportDescription())).toBe("EIO");
   });

@@ -1,4 +1,4 @@
-/** A filter that is stacked twice: which of its callbacks are called, and what its instances share. */
+/** A filter that is stacked twice: the callbacks that are called, and the state that its instances share. */
 import { describe, expect, test } from "bun:test";
 
 import { ConfigError, defineFilter, lastGiven, param } from "#api";
@@ -41,7 +41,7 @@ describe("a filter that is stacked twice", () => {
     expect([await stack.next.getSize(), await firstByte(stack)]).toEqual([6144n, 2048 >> 5]);
   });
 
-  test("calls config of the outermost that takes a key, and what that one stores is in all", async () => {
+  test("calls config of the outermost instance, and copies the values that it stores to all", async () => {
     const calls: string[] = [];
     let instances = 0;
     const numbers = new WeakMap<object, number>();
@@ -67,7 +67,7 @@ describe("a filter that is stacked twice", () => {
     });
     const texts = { unknown: "1", alias: "2" };
     await using _ = await above(disk(), filter, texts, { below: [filter, plugin] });
-    // As nbdkit calls them: what the outermost takes does not come by the inner one.
+    // As in nbdkit, a parameter that the outermost instance takes does not reach the inner one.
     expect(calls).toEqual([
       "config 1 unknown=1",
       "config 2 unknown=1",
@@ -77,7 +77,7 @@ describe("a filter that is stacked twice", () => {
     ]);
   });
 
-  test("keeps other state apart, by the object that its methods get", async () => {
+  test("keeps other state apart by the object that its methods get", async () => {
     const writes = new WeakMap<object, number>();
     const counts: unknown[] = [];
     const filter = defineFilter({
@@ -94,7 +94,7 @@ describe("a filter that is stacked twice", () => {
     expect(counts).toEqual([1, 1]);
   });
 
-  test("is not another filter of the same name", async () => {
+  test("shares nothing with another filter of the same name", async () => {
     const named = (seen: string[]) =>
       defineFilter({
         name: "same",
@@ -106,7 +106,7 @@ describe("a filter that is stacked twice", () => {
     expect([outer, inner]).toEqual([["given"], ["default"]]);
   });
 
-  test("is refused where a required parameter is given to none", async () => {
+  test("is refused if a required parameter is missing", async () => {
     const filter = defineFilter({
       name: "twice",
       params: { needed: param.string({ required: true, help: "Needed." }) },

@@ -1,4 +1,4 @@
-/** The order in which layers are called, as nbdkit calls them, and what a failure at each stage leaves behind. */
+/** The order in which layers are called, as in nbdkit, and the state after a failure at each stage. */
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 
@@ -81,7 +81,7 @@ async function wholeLife(chain: Chain): Promise<void> {
   await chain.unload();
 }
 
-test("a whole life, in nbdkit's order", async () => {
+test("layers are called in nbdkit's order from load to unload", async () => {
   const calls: string[] = [];
   await wholeLife(await configuredChain(layers(calls), { k: "v" }));
   expect(calls).toEqual([
@@ -116,8 +116,8 @@ describe("a failure while opening closes what was opened", () => {
   });
 });
 
-describe("a filter opens the layer below", () => {
-  /** Over a plugin that takes a while to open, and may fail. */
+describe("the layer that a filter opens below it", () => {
+  /** Open the filter over a plugin that opens slowly, and may fail. */
   async function opened(open: OpenOf, fail = false, calls: string[] = []) {
     const plugin = definePlugin({
       name: "p",
@@ -145,13 +145,13 @@ describe("a filter opens the layer below", () => {
   type OpenOf = (next: NextOpen, config: object, readonly: boolean, name: string) => unknown;
   const well = { calls: ["open", "close"], size: 512n };
 
-  test("also where it does not wait for it", async () => {
+  test("is open after the filter's open, even if the filter does not wait", async () => {
     const open: OpenOf = (next, _config, readonly, name) => void next(readonly, name);
     expect(await opened(open)).toEqual(well);
     await expect(opened(open, true)).rejects.toThrow("not today");
   });
 
-  test("and may fail while the filter does something else", async () => {
+  test("may fail while the filter does something else", async () => {
     const unhandled: unknown[] = [];
     const note = (reason: unknown) => void unhandled.push(reason);
     process.on("unhandledRejection", note);
@@ -165,7 +165,7 @@ describe("a filter opens the layer below", () => {
     expect(unhandled).toEqual([]);
   });
 
-  test("and has it closed where it fails itself meanwhile", async () => {
+  test("is closed if the filter fails meanwhile", async () => {
     for (const wait of [false, true]) {
       const calls: string[] = [];
       const open: OpenOf = (next, _config, readonly, name) => {
@@ -180,7 +180,7 @@ describe("a filter opens the layer below", () => {
     }
   });
 
-  test("once, though it asks twice at the same time", async () => {
+  test("is opened once if the filter calls next twice at the same time", async () => {
     expect(
       await opened(async (next, _config, readonly, name) => {
         await Promise.all([next(readonly, name), next(readonly, name)]);
@@ -189,7 +189,7 @@ describe("a filter opens the layer below", () => {
     ).toEqual(well);
   });
 
-  test("again, where that failed", async () => {
+  test("is opened again after a failure", async () => {
     const failures: unknown[] = [];
     const open: OpenOf = async (next, _config, readonly, name) => {
       for (const _ of [1, 2]) {
@@ -205,7 +205,7 @@ describe("a filter opens the layer below", () => {
   });
 });
 
-test("a failing finalize or close does not keep the other layers from theirs", async () => {
+test("after a failing finalize or close, the other layers are still finalized and closed", async () => {
   for (const fail of ["a finalize", "a close"]) {
     const calls: string[] = [];
     const chain = await configuredChain(layers(calls, fail), {});
@@ -216,7 +216,7 @@ test("a failing finalize or close does not keep the other layers from theirs", a
   }
 });
 
-test("a failing cleanup or unload does not keep the other layers from theirs", async () => {
+test("after a failing cleanup or unload, the other layers are still called", async () => {
   for (const fail of ["a cleanup", "p unload"]) {
     const calls: string[] = [];
     const chain = await configuredChain(layers(calls, fail), {});
@@ -252,7 +252,7 @@ describe("a bug in a life-cycle method is reported with its place", () => {
   ])("$method", async ({ method }) => {
     for (const body of [bug, later]) {
       const filter = typescriptLayer("filter", { name: "f", [method]: body }, "f.ts");
-      // Below a layer that passes the call on: its name is not in the message.
+      // The layer above passes the call on, and is not named in the message.
       const chain = configuredChain([...layers([]).slice(0, 1), filter, ...layers([]).slice(2)], {
         k: "v",
       });
@@ -263,7 +263,7 @@ describe("a bug in a life-cycle method is reported with its place", () => {
   });
 });
 
-test("closing twice closes once", async () => {
+test("a connection that is closed twice closes its layers once", async () => {
   const calls: string[] = [];
   const chain = await configuredChain(layers(calls), {});
   const connection = chain.connect(info);
@@ -273,13 +273,13 @@ test("closing twice closes once", async () => {
   expect(calls.filter((call) => call === "p close")).toEqual(["p close"]);
 });
 
-test("what a filter has kept of a connection cannot be opened again after its end", async () => {
+test("a filter cannot reopen a next that it has kept after the connection ended", async () => {
   const calls: string[] = [];
   const [, ...below] = layers(calls);
   let kept: LayerContext | undefined;
   const keeping = defineFilter({
     name: "keeping",
-    // It is more than TypeScript filters get.
+    // The cast shows methods that the type of TypeScript filters hides.
     prepare: (next) => void (kept = next as LayerContext),
   });
   const chain = await configuredChain([typescriptLayer("filter", keeping, "k.ts"), ...below], {});
@@ -353,7 +353,7 @@ describe("the thread model is the least of all layers'", () => {
   });
 });
 
-describe("modules that are none", () => {
+describe("objects that are not modules", () => {
   test.each([
     { exported: undefined, message: "no default export" },
     { exported: { name: "a b" }, message: 'filter.name ("a b") must be' },

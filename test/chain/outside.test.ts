@@ -1,4 +1,4 @@
-/** Modules that lie outside the project: what they import as "nbdkit" is this server's API. */
+/** Modules outside the project: they import this server's API as "nbdkit". */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -13,7 +13,7 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
-/** Put a module, with the place of its own, into the folder. */
+/** Put a module and its folder into `folder`. */
 function write(name: string, text: string): string {
   const path = join(folder, name);
   writeFileSync(path, text);

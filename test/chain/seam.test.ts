@@ -1,4 +1,4 @@
-/** The seam: what it refuses and remembers, whatever the layers do. */
+/** The seam: the calls that it refuses, and the answers that it remembers. */
 import { describe, expect, test } from "bun:test";
 
 import { defineFilter, NbdError } from "#api";
@@ -88,15 +88,18 @@ describe("ranges", () => {
     { method: "zero", args: [1, undefined, 0], said: "zero with an offset of undefined" },
     { method: "cache", args: [1n, 0n, 0], said: "cache without a count" },
     { method: "extents", args: [1.5, 0n, 0], said: "extents without a count" },
-  ] as const)("wrong types are refused and named: $said", async ({ method, args, said }) => {
-    await using stack = await above(disk(), through);
-    // As a module does that no type checker has seen.
-    const request = Reflect.get(stack.next, method);
-    const call = async () =>
-      await Reflect.apply(request, stack.next, [...args, new Extents(0n, 4096n)]);
-    const failure = await call().catch((error: unknown) => error);
-    expect(failure).toMatchObject({ errno: "EINVAL", message: expect.stringContaining(said) });
-  });
+  ] as const)(
+    "arguments of a wrong type are refused and named: $said",
+    async ({ method, args, said }) => {
+      await using stack = await above(disk(), through);
+      // Modules without a type check may make such calls.
+      const request = Reflect.get(stack.next, method);
+      const call = async () =>
+        await Reflect.apply(request, stack.next, [...args, new Extents(0n, 4096n)]);
+      const failure = await call().catch((error: unknown) => error);
+      expect(failure).toMatchObject({ errno: "EINVAL", message: expect.stringContaining(said) });
+    },
+  );
 
   test.each([-1n, 1n << 63n])("a size of %p is refused", async (size) => {
     await using stack = await overPlugin(plugin([], { getSize: () => size }));
@@ -104,7 +107,7 @@ describe("ranges", () => {
   });
 });
 
-test("a chain of layers that answer at once makes no promise", async () => {
+test("a request to layers that answer at once makes no promise", async () => {
   await using stack = await above(disk(), through);
   expect(stack.next.getSize()).toBe(4096n);
   expect(stack.next.canWrite()).toBe(true);
@@ -143,7 +146,7 @@ describe("questions", () => {
     expect(await stack.next.canFlush()).toBe(true);
   });
 
-  test("of a plugin that can only read", async () => {
+  test("of a plugin that can only read have the defaults of nbdkit", async () => {
     await using stack = await overPlugin(plugin([]));
     const { next } = stack;
     expect([
@@ -159,7 +162,7 @@ describe("questions", () => {
     ]).toEqual([false, false, "none", false, "none", false, false, false, "none"]);
   });
 
-  test("of a plugin with all callbacks", async () => {
+  test("of a plugin with all callbacks follow from these", async () => {
     const all = { ...writes([]), ...flushes([]), trim() {}, zero() {}, cache() {} };
     await using stack = await overPlugin(plugin([], all));
     const { next } = stack;
@@ -175,7 +178,7 @@ describe("questions", () => {
   });
 
   test.each([{ method: "canZero" }, { method: "canFua" }, { method: "canCache" }] as const)(
-    "of a filter whose $method is none of the three words",
+    "of a filter: $method must be one of three strings",
     async ({ method }) => {
       await using stack = await above(disk(), { name: "odd", [method]: () => true });
       const error: unknown = await Promise.try(() => stack.next[method]()).catch(
@@ -188,7 +191,7 @@ describe("questions", () => {
     },
   );
 
-  test("a client that asked for read-only never gets more", async () => {
+  test("canWrite is false if the client opened the export read-only", async () => {
     await using stack = await above(disk(), through, {}, { readonly: true });
     expect(await stack.next.canWrite()).toBe(false);
     expect(await stack.next.canFua()).toBe("none");
@@ -196,7 +199,7 @@ describe("questions", () => {
   });
 });
 
-describe("what a layer throws", () => {
+describe("an error that a layer throws", () => {
   test.each([
     { what: "an NbdError", thrown: new NbdError("EDQUOT", "quota"), errno: "EDQUOT" },
     {
@@ -220,7 +223,7 @@ describe("what a layer throws", () => {
     }
   });
 
-  test("an error passes through other layers unchanged", async () => {
+  test("passes through other layers unchanged", async () => {
     const fail = () => {
       throw new NbdError("ESTALE", "gone");
     };
@@ -229,7 +232,7 @@ describe("what a layer throws", () => {
   });
 });
 
-test("a thenable is awaited, even if its then returns nothing", async () => {
+test("an answer that is a thenable is awaited, even if its then returns nothing", async () => {
   const soon = <T>(go: () => T) => ({
     // oxlint-disable-next-line unicorn/no-thenable -- that is what is tested
     then(resolve: (value: T) => void, reject: (error: unknown) => void): void {
@@ -261,7 +264,7 @@ test("a thenable is awaited, even if its then returns nothing", async () => {
   expect(await errnoOf(() => stack.next.zero(2, 0n, 0))).toBe("ESTALE");
 });
 
-test("a connection that was closed answers no more", async () => {
+test("a request on a closed connection fails, and calls no layer", async () => {
   const stack = await above(disk(), through);
   await stack.next.getSize();
   await stack.close();

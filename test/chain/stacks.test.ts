@@ -1,4 +1,4 @@
-/** Layers that reopen what is below them, open it once more, or put another context in its place. */
+/** Layers that reopen the layers below them, open them once more, or replace them. */
 import { describe, expect, test } from "bun:test";
 
 import { defineFilter, definePlugin, NbdError } from "#api";
@@ -8,7 +8,7 @@ import { clientOf, configuredChain, errnoOf } from "#test/chain";
 
 import type { Layer, LayerContext, LayersBelow } from "../../src/chain/layer.ts";
 
-/** A chain of a filter that shows its insides, another one, and a plugin; all write down what is called. */
+/** A chain of a filter that exposes its context, another filter, and a plugin. All write down their calls. */
 async function chainOf(
   fail: (call: string) => void = () => {},
   sizeOf: (handle: number) => number = (handle) => 512 * handle,
@@ -58,7 +58,7 @@ async function chainOf(
   );
   const client = clientOf(chain);
   const connection = chain.connect(client);
-  /** What was called since the last time. */
+  /** The calls since the last time. */
   const said = () => calls.splice(0);
   return {
     chain,
@@ -89,7 +89,7 @@ async function byteOf(next: Pick<LayerContext, "pread">): Promise<number | undef
 }
 
 describe("reopen", () => {
-  test("closes and opens what is below, with new answers", async () => {
+  test("closes and opens the layers below, and asks them anew", async () => {
     const it = await chainOf();
     await it.opened(true);
     const next = it.context().next as LayerContext;
@@ -126,7 +126,7 @@ describe("reopen", () => {
     await it.connection.close();
   });
 
-  test("that fails leaves it closed, until it is tried again", async () => {
+  test("leaves the layers closed if it fails, and can be tried again", async () => {
     let broken = false;
     const it = await chainOf((call) => {
       if (broken && call.startsWith("p open")) throw new NbdError("EIO", "told to fail");
@@ -142,7 +142,7 @@ describe("reopen", () => {
     await it.connection.close();
   });
 
-  test("that cannot be prepared closes what it opened", async () => {
+  test("closes the layers that it opened if prepare fails", async () => {
     let broken = false;
     const it = await chainOf((call) => {
       if (broken && call === "inner prepare") throw new NbdError("EIO", "told to fail");
@@ -156,7 +156,7 @@ describe("reopen", () => {
     expect(it.said()).toEqual(["outer finalize", "outer close"]);
   });
 
-  test("fails for good once finalize has failed", async () => {
+  test("fails each time after finalize has failed", async () => {
     const it = await chainOf((call) => {
       if (call === "inner finalize") throw new NbdError("EIO", "told to fail");
     });
@@ -164,7 +164,7 @@ describe("reopen", () => {
     const next = it.context().next as LayerContext;
     it.said();
     for (let i = 0; i < 3; i++) expect(await errnoOf(() => next.reopen(false, "y"))).toBe("EIO");
-    // Called once, and the layers stay as they were.
+    // It is called once, and the layers stay as they were.
     expect(it.said()).toEqual(["inner finalize"]);
     await it.connection.close();
     expect(it.said()).toEqual(["outer finalize", "outer close", "inner close", "p close 1"]);
@@ -172,7 +172,7 @@ describe("reopen", () => {
 });
 
 describe("another stack", () => {
-  test("has a life of its own", async () => {
+  test("is opened, prepared and closed apart from the first", async () => {
     const it = await chainOf();
     await it.opened();
     const other = await it.context().openNext(true, "z", false);
@@ -192,7 +192,7 @@ describe("another stack", () => {
     await it.connection.close();
   });
 
-  test("may belong to no client, and is then told the empty name as it is", async () => {
+  test("may belong to no client, and gets the empty export name then", async () => {
     const it = await chainOf();
     const shared = await it.below().open(true, "", true);
     await shared.prepare();
@@ -203,7 +203,7 @@ describe("another stack", () => {
     await shared.close();
   });
 
-  test("that cannot be opened is an error, and is closed", async () => {
+  test("is closed if it cannot be opened", async () => {
     const it = await chainOf((call) => {
       if (call.startsWith("p open true")) throw new NbdError("EPERM", "told to fail");
     });
@@ -212,7 +212,7 @@ describe("another stack", () => {
     await it.connection.close();
   });
 
-  test("whose layers fail to finalize says so, and all had their turn", async () => {
+  test("reports a failing finalize after all layers have had their turn", async () => {
     const it = await chainOf((call) => {
       if (call === "inner finalize") throw new NbdError("EIO", "told to fail");
     });
@@ -223,7 +223,7 @@ describe("another stack", () => {
     expect(it.said().slice(-3)).toEqual(["inner finalize", "inner close", "p close 1"]);
   });
 
-  test("may take the place of the layers below", async () => {
+  test("can replace the layers below", async () => {
     const it = await chainOf();
     const top = await it.opened();
     const context = it.context();
@@ -245,7 +245,7 @@ describe("another stack", () => {
     ]);
   });
 
-  test("takes that place for views that are bound to a thread too", async () => {
+  test("replaces them for seams that are bound to a thread as well", async () => {
     const it = await chainOf();
     const top = await it.opened();
     const bound = it.context().bind("thread");
@@ -260,7 +260,7 @@ describe("another stack", () => {
     await it.connection.close();
   });
 
-  test("may be removed: then requests fail, and the code that removed it closes it", async () => {
+  test("can be removed: requests fail, and the code that removed it closes it", async () => {
     const it = await chainOf();
     const top = await it.opened();
     const old = it.context().setNext(undefined);
@@ -281,14 +281,14 @@ test.each([
   },
   { gone: true, code: "ESHUTDOWN" as const, message: "" },
 ])(
-  "what is asked of finalized layers fails, without words where the client is gone=$gone",
+  "a request to finalized layers fails, without a message if the client has left (gone=$gone)",
   async ({ gone, code, message }) => {
     let below: NextOps | undefined;
     let failure: unknown;
     const late = defineFilter({
       name: "late",
       prepare: (next) => void (below = next),
-      // As a thread of the filter may that is not stopped before.
+      // A thread of a C filter may do this, if nothing stops it before.
       async close() {
         failure = await Promise.try(() => below?.pread(new Uint8Array(1), 0n, 0)).catch(
           (error: unknown) => error,

@@ -1,4 +1,4 @@
-/** What the seam supplies where layers lack it: FUA by a flush, zeroes by writes, caching by reads. */
+/** The requests that the seam emulates: FUA by a flush, zeroes by writes, caching by reads. */
 import { describe, expect, test } from "bun:test";
 
 import { defineFilter, FLAG_FAST_ZERO, FLAG_FUA, FLAG_MAY_TRIM, NbdError } from "#api";
@@ -10,14 +10,14 @@ const disk = () => Uint8Array.from({ length: 4096 }, (_, i) => i % 251);
 const through = defineFilter({ name: "through" });
 
 describe("FUA", () => {
-  test("is a flush after the write where the plugin can only flush", async () => {
+  test("is a flush after the write if the plugin can only flush", async () => {
     const calls: string[] = [];
     await using stack = await overPlugin(plugin(calls, { ...writes(calls), ...flushes(calls) }));
     await stack.next.pwrite(new Uint8Array(8), 16n, FLAG_FUA);
     expect(calls).toEqual(["pwrite 8 16 flags=0", "flush"]);
   });
 
-  test("reaches a plugin that can do it, through filters", async () => {
+  test("is passed to a plugin with native FUA through filters", async () => {
     await using stack = await above(disk(), through);
     await stack.next.pwrite(new Uint8Array(8), 0n, FLAG_FUA);
     await stack.next.trim(8, 0n, FLAG_FUA);
@@ -29,7 +29,7 @@ describe("FUA", () => {
     ]);
   });
 
-  test("flushes a plugin that keeps flushes from clients", async () => {
+  test("flushes a plugin that does not let clients flush", async () => {
     const calls: string[] = [];
     const methods = {
       ...writes(calls),
@@ -53,14 +53,14 @@ describe("FUA", () => {
     expect(await errnoOf(() => stack.next.flush(0))).toBe("EINVAL");
   });
 
-  test("is refused where nothing can flush", async () => {
+  test("is refused if the plugin cannot flush", async () => {
     const calls: string[] = [];
     await using stack = await overPlugin(plugin(calls, writes(calls)));
     expect(await errnoOf(() => stack.next.pwrite(new Uint8Array(8), 0n, FLAG_FUA))).toBe("EINVAL");
     expect(calls).toEqual([]);
   });
 
-  test("fails where the flush fails", async () => {
+  test("fails if the flush fails", async () => {
     const flush = () => {
       throw new NbdError("ENOSPC", "no space");
     };
@@ -70,14 +70,14 @@ describe("FUA", () => {
 });
 
 describe("zeroing", () => {
-  test("writes where the plugin cannot zero, with one flush at the end", async () => {
+  test("writes if the plugin cannot zero, with one flush at the end", async () => {
     const calls: string[] = [];
     await using stack = await overPlugin(plugin(calls, { ...writes(calls), ...flushes(calls) }));
     await stack.next.zero(512, 1024n, FLAG_MAY_TRIM | FLAG_FUA);
     expect(calls).toEqual(["pwrite 512 1024 flags=0", "flush"]);
   });
 
-  test("goes on in steps of 64 MiB, each at its own offset", async () => {
+  test("writes pieces of 64 MiB, each at its offset", async () => {
     const calls: string[] = [];
     const step = 64 * 1024 * 1024;
     const size = BigInt(step) * 4n;
@@ -90,7 +90,7 @@ describe("zeroing", () => {
     ]);
   });
 
-  test("writes where zero says EOPNOTSUPP", async () => {
+  test("writes if zero fails with EOPNOTSUPP", async () => {
     const calls: string[] = [];
     const zero = () => {
       calls.push("zero");
@@ -101,7 +101,7 @@ describe("zeroing", () => {
     expect(calls).toEqual(["zero", "pwrite 512 0 flags=0"]);
   });
 
-  test("lets others have their turn between pieces of 64 MiB that are written at once", async () => {
+  test("lets other requests run between pieces of 64 MiB, even if writes are answered at once", async () => {
     const size = 200n << 20n;
     const calls: string[] = [];
     const pwrite = (_handle: object, buf: Uint8Array, offset: bigint) => {
@@ -130,7 +130,7 @@ describe("zeroing", () => {
     expect(calls).toEqual([]);
   });
 
-  test("keeps other errors", async () => {
+  test("passes on other errors", async () => {
     const zero = () => {
       throw new NbdError("ENOSPC", "full");
     };
@@ -139,7 +139,7 @@ describe("zeroing", () => {
   });
 });
 
-describe("a plugin that says it can do what it has no method for", () => {
+describe("a plugin that claims a capability without the method", () => {
   const promises = {
     canWrite: () => true,
     canFlush: () => true,
@@ -147,7 +147,7 @@ describe("a plugin that says it can do what it has no method for", () => {
     canFua: () => "emulate",
   };
 
-  test("fails as with nbdkit", async () => {
+  test("fails as in nbdkit", async () => {
     await using stack = await overPlugin(plugin([], promises));
     const { next } = stack;
     expect(await errnoOf(() => next.pwrite(new Uint8Array(1), 0n, 0))).toBe("EROFS");
@@ -156,14 +156,14 @@ describe("a plugin that says it can do what it has no method for", () => {
     expect(() => next.trim(1, 0n, 0)).toThrow("small: the plugin has no trim");
   });
 
-  test("fails where FUA needs a flush", async () => {
+  test("fails if FUA needs a flush", async () => {
     const calls: string[] = [];
     await using stack = await overPlugin(plugin(calls, { ...promises, ...writes(calls) }));
     expect(await errnoOf(() => stack.next.pwrite(new Uint8Array(1), 0n, FLAG_FUA))).toBe("EINVAL");
     expect(calls).toEqual(["pwrite 1 0 flags=0"]);
   });
 
-  test("writes zeroes, and has no fast ones", async () => {
+  test("writes zeroes, and has no fast zero", async () => {
     const calls: string[] = [];
     const methods = { ...writes(calls), canZero: () => true, canFastZero: () => true };
     await using stack = await overPlugin(plugin(calls, methods));
@@ -174,13 +174,13 @@ describe("a plugin that says it can do what it has no method for", () => {
   });
 });
 
-test("a layer that cannot zero has no fast way to do it", async () => {
+test("a layer that cannot zero has no fast zero", async () => {
   const cannot = defineFilter({ name: "no", canZero: () => "none", canFastZero: () => true });
   await using stack = await above(disk(), cannot);
   expect(await stack.next.canFastZero()).toBe(false);
 });
 
-test("zeroes that are written in pieces are flushed once, after the last one", async () => {
+test("zeroes with FUA that are written in pieces are flushed once, after the last piece", async () => {
   const calls: string[] = [];
   const piece = 64 * 1024 * 1024;
   const methods = {
@@ -194,14 +194,14 @@ test("zeroes that are written in pieces are flushed once, after the last one", a
 });
 
 describe("caching", () => {
-  test("reads where a layer says emulate", async () => {
+  test("reads if a layer answers emulate", async () => {
     const calls: string[] = [];
     await using stack = await overPlugin(plugin(calls, { canCache: () => "emulate" }));
     await stack.next.cache(100, 0n, 0);
     expect(calls).toEqual(["pread 100"]);
   });
 
-  test("does nothing where the plugin says native without a callback", async () => {
+  test("does nothing if the plugin answers native without a callback", async () => {
     const calls: string[] = [];
     await using stack = await overPlugin(plugin(calls, { canCache: () => "native" }));
     await stack.next.cache(100, 0n, 0);

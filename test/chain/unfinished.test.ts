@@ -1,4 +1,4 @@
-/** A filter has to await or return what it asks of the layer below: else the request fails, and says why. */
+/** A filter must await or return its calls of the layer below. Otherwise its request fails with the reason. */
 import { describe, expect, spyOn, test } from "bun:test";
 
 import { defineFilter, type Extents, NbdError, type NextOps } from "#api";
@@ -13,7 +13,7 @@ import { plugin } from "./seam-fixture.ts";
 
 const disk = () => Uint8Array.from({ length: 4096 }, (_, i) => i % 251);
 
-/** What the call throws, as text; "no error" where it succeeds. */
+/** The error of the call as text, or "no error". */
 async function messageOf(call: () => unknown): Promise<string> {
   try {
     await call();
@@ -26,7 +26,7 @@ async function messageOf(call: () => unknown): Promise<string> {
 const unfinished = (method: string, below = `next.${method}`) =>
   `NbdError: hasty: ${method} ended while its ${below} was still under way: await or return it`;
 
-/** Filters that ask the layer below and do not wait: in a function, and in an async one. */
+/** Filters that do not wait for the layer below: one with a plain function, one with an async function. */
 function hasty(method: string, ask: (next: NextOps, ...rest: unknown[]) => unknown) {
   const now = (next: NextOps, _handle: unknown, ...rest: unknown[]): void => {
     void ask(next, ...rest);
@@ -76,7 +76,7 @@ const cases: readonly Case[] = [
   },
 ];
 
-describe("a request fails with EIO where its filter does not wait for the layer below", () => {
+describe("a request fails with EIO if its filter does not wait for the layer below", () => {
   for (const { method, ask, request } of cases) {
     test.each(["at once", "later"])(`${method}, answered %s`, async (when) => {
       const [now, later] = hasty(method, ask as (next: NextOps, ...rest: unknown[]) => unknown);
@@ -85,7 +85,7 @@ describe("a request fails with EIO where its filter does not wait for the layer 
       expect(await messageOf(() => request(stack.next))).toBe(unfinished(method));
       expect(await errnoOf(() => request(stack.next))).toBe("EIO");
     });
-    test(`${method} over a layer that answers at once is right`, async () => {
+    test(`${method} over a layer that answers at once succeeds`, async () => {
       const filters = hasty(method, ask as (next: NextOps, ...rest: unknown[]) => unknown);
       for (const filter of filters) {
         await using stack = await above(disk(), filter);
@@ -125,20 +125,20 @@ describe("a request fails with EIO where its filter does not wait for the layer 
   });
 });
 
-test("finalize has to wait as well, and the log says where it did not", async () => {
+test("a finalize that does not wait is logged", async () => {
   using error = spyOn(log, "error").mockImplementation(() => {});
   const [filter] = hasty("finalize", (next) => next.flush(0));
   await using stack = await above(disk(), filter, {}, { later: true });
   await stack.next.pread(new Uint8Array(8), 0n, 0);
   await stack.close();
-  // The flush has been done nevertheless, before the layers were closed.
+  // The flush was still completed before the layers were closed.
   expect(stack.calls).toEqual(["pread 8 0", "flush"]);
   const said = unfinished("finalize", "next.flush").replace("NbdError: ", "");
   expect(error.mock.calls).toEqual([[said, "disk[1]"]]);
 });
 
 describe("the memory of a request", () => {
-  test("is not given back before the layer below has done with it", async () => {
+  test("is not reused before the layer below has answered", async () => {
     const order: string[] = [];
     const slow = plugin([], {
       async pread(_handle: unknown, buf: Uint8Array) {
@@ -160,7 +160,7 @@ describe("the memory of a request", () => {
     await connection.close();
   });
 
-  test("also where the filter has given up for another reason", async () => {
+  test("is not reused before that either if the filter throws", async () => {
     const order: string[] = [];
     const slow = plugin([], {
       async pread(_handle: unknown, _buf: Uint8Array, offset: bigint) {
@@ -188,7 +188,7 @@ describe("the memory of a request", () => {
   });
 });
 
-test("requests beside the one that does not wait succeed", async () => {
+test("other requests succeed beside the one that does not wait", async () => {
   const filter = defineFilter({
     name: "hasty",
     pread(next, _handle, buf, offset, flags) {
@@ -204,13 +204,13 @@ test("requests beside the one that does not wait succeed", async () => {
 });
 
 describe("next", () => {
-  test("of a request that failed so refuses calls", async () => {
+  test("of a request that failed for this reason refuses calls", async () => {
     const said = Promise.withResolvers<string>();
     const filter = defineFilter({
       name: "late",
       async pread(next, _handle, buf, offset, flags) {
         const done = Promise.resolve(next.pread(buf, offset, flags));
-        // It begins once the first call was answered, when the request is over.
+        // This call begins after the first one was answered, when the request is over.
         void done.then(() => said.resolve(messageOf(() => next.pread(buf, offset, flags))));
       },
     });
@@ -221,7 +221,7 @@ describe("next", () => {
     );
   });
 
-  test("of prepare is for work that belongs to no request", async () => {
+  test("of prepare can be used outside requests", async () => {
     const ahead: Promise<void>[] = [];
     const filter = defineFilter({
       name: "ahead",
@@ -244,7 +244,7 @@ describe("next", () => {
     expect(stack.calls).toEqual(["pread 8 0", "pread 8 8", "pread 8 8", "pread 8 16"]);
   });
 
-  test("of prepare holds up the close of the layer below where it is not waited for", async () => {
+  test("of prepare delays the close of the layer below until its calls are answered", async () => {
     for (const fails of [false, true]) {
       const events: string[] = [];
       const below = plugin([], {
@@ -276,7 +276,7 @@ describe("next", () => {
     }
   });
 
-  test("a filter that waits in any order is right", async () => {
+  test("a filter may wait for several calls in any order", async () => {
     const filter = defineFilter({
       name: "both",
       async pread(next, _handle, buf, offset, flags) {
@@ -376,15 +376,15 @@ describe.skipIf(!haveCompiler)("beside layers in C (needs cc)", () => {
   const [filter] = hasty("pread", (next, buf) => next.pread(buf as Uint8Array, 0n, 0));
   const xor = async () => nativeLayer("filter", await compileModule("examples/xor/xor.c"));
 
-  test("under a C filter, whose thread it runs for", async () => {
+  test("below a C filter, the request fails with EIO", async () => {
     const layers = [await xor(), scriptLayer("filter", filter)];
     await using stack = await nativeStack(layers, { "xor-key": "90" }, { later: true });
     const { top } = await stack.connect();
-    // C gets the errno: the message was logged.
+    // C gets only the errno. The message is in the log.
     expect(await errnoOf(() => top.pread(new Uint8Array(8), 0n, 0))).toBe("EIO");
   });
 
-  test("over a C filter", async () => {
+  test("above a C filter, the request fails with the reason", async () => {
     const layers = [scriptLayer("filter", filter), await xor()];
     await using stack = await nativeStack(layers, { "xor-key": "90" });
     const { top } = await stack.connect();

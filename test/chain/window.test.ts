@@ -1,4 +1,4 @@
-/** What the server makes of a `window` and a `descriptor`: wrong ones fail when a client opens. */
+/** How the server uses `window` and `descriptor`. Invalid ones fail when a client opens the export. */
 import { afterEach, beforeEach, describe, expect, spyOn, test } from "bun:test";
 
 import { defineFilter, definePlugin, Extents, NbdError } from "#api";
@@ -48,11 +48,11 @@ describe("a window", () => {
     }
   });
 
-  test("that is answered later is asked for once, however many wait for it", async () => {
+  test("that is answered later is asked for once, even if several requests wait", async () => {
     let asked = 0n;
     const window = async () => {
       const offset = 512n * ++asked;
-      // The first answer comes last, if there are several.
+      // If the window is asked for several times, the first answer comes last.
       for (let turn = asked; turn < 4n; turn++) await Promise.resolve();
       return { offset };
     };
@@ -78,7 +78,7 @@ describe("a window", () => {
     expect([errno, words]).toEqual(["EIO", `lens: window returned ${message}`]);
   });
 
-  test("that throws is named", async () => {
+  test("that throws is reported by its name", async () => {
     for (const later of [false, true]) {
       const window = () => {
         const error = new Error("no idea");
@@ -131,7 +131,7 @@ describe("a window", () => {
     expect(asked).toEqual(["a", "b"]);
   });
 
-  test("in a window adds up", async () => {
+  test("in a window adds its offset", async () => {
     const lens = (name: string, offset: bigint, size?: bigint) =>
       defineFilter({ name, window: () => ({ offset, size }) });
     await using stack = await above(
@@ -171,7 +171,7 @@ describe("a descriptor", () => {
     expect([errno, message]).toEqual(["EIO", `lender: descriptor returned ${shown}: ${expected}`]);
   });
 
-  test("that throws is named", async () => {
+  test("that throws is reported by its name", async () => {
     const descriptor = () => {
       throw new Error("no idea");
     };
