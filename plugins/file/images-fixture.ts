@@ -14,7 +14,7 @@ import { join } from "node:path";
 
 import type { NextOps } from "#api";
 
-export const isRoot = process.getuid?.() === 0;
+const isRoot = process.getuid?.() === 0;
 
 export const pattern = (count: number) =>
   Uint8Array.from({ length: count }, (_, i) => (i % 251) + 1);

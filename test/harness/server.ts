@@ -43,6 +43,12 @@ export const program: readonly string[] = [
   join(root, "src", "main.ts"),
 ];
 
+/** The same without the capabilities by which root opens files whose mode forbids it. */
+export const bareProgram: readonly string[] =
+  process.getuid?.() === 0
+    ? ["setpriv", "--bounding-set=-dac_override,-dac_read_search", ...program]
+    : program;
+
 const alive = new Set<Bun.Subprocess>();
 process.on("exit", () => {
   for (const child of alive) child.kill("SIGKILL");
