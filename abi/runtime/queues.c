@@ -222,10 +222,10 @@ watch_if_alone (struct rt_queue *queue)
   if (queue->waiting == 0 || queue->waking || queue->active >= queue->limit || has_long_calls (queue))
     return;
   queue->looks = MAX_IDLE_LOOKS;
-  if (queue->watched || watcher == WATCHER_FAILED)
-    return;
   if (watcher == NO_WATCHER)
     watcher = start_watcher () ? WATCHING : WATCHER_FAILED;
+  if (queue->watched || watcher == WATCHER_FAILED)
+    return;
   queue->seen_begun = queue->begun - 1;
   queue->watched = true;
   queue->next_watched = watched;
@@ -315,8 +315,9 @@ serve (struct rt_queue *queue)
     end_call (queue, number, ended - began);
     began = ended;
   }
-  watch_if_alone (queue);
   queue->active--;
+  /* The thread that is left may be stuck, though the watcher has not found it yet. */
+  watch_if_alone (queue);
   if (queue->closed && is_unused (queue))
     free (queue);
 }

@@ -55,6 +55,19 @@ describe.skipIf(!haveCompiler)("C modules (needs cc)", () => {
       await first;
     });
 
+    test("do not delay short calls that follow long ones", async () => {
+      const released = nativeLayer("plugin", await fixture("released"), { threads: 2 });
+      await using stack = await nativeStack([], {}, { plugin: released });
+      const connection = await stack.connect();
+      const sleep = (ms: number) => read(connection, 1, 4096n + BigInt(ms));
+      for (let i = 0; i < 10; i++) await sleep(2);
+      // The second thread sleeps until all calls wait. Then it runs the short ones, until calls are short on average.
+      const waits = read(connection, 1, 512n);
+      const sleeps = sleep(100);
+      const short = Array.from({ length: 2000 }, () => read(connection, 1, 0n));
+      await Promise.all([waits, sleeps, ...short, read(connection, 1, 1024n)]);
+    });
+
     test("do not delay another client while 16 requests sleep", async () => {
       const slow = await fixture("slow", { THREAD_MODEL: "NBDKIT_THREAD_MODEL_PARALLEL" });
       await using server = await serve([`--filter=${slow}`, "memory", "1M", "sleep-ms=300"]);
