@@ -123,29 +123,25 @@ relax (void)
 }
 
 static int64_t
-microseconds_between (const struct timespec *start, const struct timespec *now)
+microseconds_since (const struct timespec *start)
 {
-  return (now->tv_sec - start->tv_sec) * INT64_C (1000000) + (now->tv_nsec - start->tv_nsec) / 1000;
+  struct timespec now;
+
+  clock_gettime (CLOCK_MONOTONIC, &now);
+  return (now.tv_sec - start->tv_sec) * INT64_C (1000000) + (now.tv_nsec - start->tv_nsec) / 1000;
 }
 
 uint32_t
 rt_poll (uint32_t *found, uint32_t max, uint32_t microseconds)
 {
-  struct timespec start, now;
+  struct timespec start;
   uint32_t n;
 
   atomic_store (&sleeping, 0);
   atomic_store (&polling, 1);
   clock_gettime (CLOCK_MONOTONIC, &start);
-  do {
-    for (int i = 0; i < CHECKS_PER_CLOCK; i++) {
-      n = drain (found, max);
-      if (n > 0)
-        break;
-      relax ();
-    }
-    clock_gettime (CLOCK_MONOTONIC, &now);
-  } while (n == 0 && microseconds_between (&start, &now) < microseconds);
+  while ((n = drain (found, max)) == 0 && microseconds_since (&start) < microseconds)
+    relax ();
   atomic_store (&polling, 0);
   return n;
 }
@@ -191,15 +187,11 @@ rt_kick (const uint32_t *which, uint32_t n)
 static void
 poll_for_answer (uint32_t slot)
 {
-  struct timespec start, now;
+  struct timespec start;
 
   clock_gettime (CLOCK_MONOTONIC, &start);
-  do {
-    for (int i = 0; i < CHECKS_PER_CLOCK && atomic_load (&lines[slot].signal) != MESSAGE; i++)
-      relax ();
-    clock_gettime (CLOCK_MONOTONIC, &now);
-  } while (atomic_load (&lines[slot].signal) != MESSAGE &&
-           microseconds_between (&start, &now) < ANSWER_POLL_MICROSECONDS);
+  while (atomic_load (&lines[slot].signal) != MESSAGE && microseconds_since (&start) < ANSWER_POLL_MICROSECONDS)
+    relax ();
 }
 
 void

@@ -27,7 +27,6 @@ struct rt_queue {
   int32_t average_ns;   /* how long a call takes */
   uint32_t long_calls;  /* since the average has been long */
   uint32_t seen_begun;  /* `begun` when the watcher looked last */
-  uint32_t looks;       /* that the watcher has left */
   bool waking;          /* a thread is on its way */
   bool starving;        /* there was no thread for it */
   bool watched;
@@ -159,8 +158,7 @@ look_at (struct rt_queue *queue, uint32_t *slot, bool *woken)
 
   queue->seen_begun = queue->begun;
   if (queue->waiting == 0)
-    return !queue->closed && --queue->looks > 0;
-  queue->looks = MAX_IDLE_LOOKS;
+    return false;
   if (!same || queue->waking)
     return true;
   queue->stuck = queue->active;
@@ -221,7 +219,6 @@ watch_if_alone (struct rt_queue *queue)
 {
   if (queue->waiting == 0 || queue->waking || queue->active >= queue->limit || has_long_calls (queue))
     return;
-  queue->looks = MAX_IDLE_LOOKS;
   if (watcher == NO_WATCHER)
     watcher = start_watcher () ? WATCHING : WATCHER_FAILED;
   if (queue->watched || watcher == WATCHER_FAILED)

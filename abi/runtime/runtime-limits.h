@@ -24,15 +24,9 @@
 /* How often the watcher checks queues whose only thread may be stuck. */
 #define WATCH_NS 1000000
 
-/* Checks of a queue without waiting calls, after which the watcher leaves it. */
-#define MAX_IDLE_LOOKS 16
-
 /* How long a thread polls for the answer of an upcall before it sleeps, if JavaScript is polling as well. bench:
  * "Limits". */
 #define ANSWER_POLL_MICROSECONDS 20
-
-/* Checks of a poll between two readings of the clock, which takes longer than a check. */
-#define CHECKS_PER_CLOCK 20
 
 /* Freed pointers to layers that are kept, so that a late call through one is refused instead of reaching another
  * client's layer. bench: "What clients leave behind". */
