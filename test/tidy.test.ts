@@ -9,7 +9,7 @@ import {
   deadLinks,
   deadSections,
   timesOfPhrase,
-  uncommentedLimits,
+  unjustifiedLimits,
   unpackedLinks,
   wideComments,
   wideProse,
@@ -158,8 +158,8 @@ test("no manual and no comment is wider than 120 columns", () => {
 });
 
 describe.each(files.filter((path) => /\blimits\.(ts|h)$/.test(path)))("%s", (path) => {
-  test("has a comment above each number", () => {
-    expect(uncommentedLimits(read(path))).toEqual([]);
+  test("justifies each number in the comment above it", () => {
+    expect(unjustifiedLimits(read(path))).toEqual([]);
   });
 
   test("names sections that bench/README.md has", () => {

@@ -5,7 +5,9 @@
 
 /** Threads for blocking system calls. Each takes some megabytes; further calls wait. bench: "Limits". */
 export const mostBlockingThreads = 64;
-/** Outstanding blocking calls of one open file. A disk that hangs leaves threads to seven other files. */
+/**
+ * Outstanding blocking calls of one open file. A disk that hangs leaves threads to seven other files. bench: "Limits".
+ */
 export const mostCallsOfFile = 8;
 /** A thread that was idle for this long ends. Starting another one takes some milliseconds. bench: "Limits". */
 export const idleThreadMs = 10_000;

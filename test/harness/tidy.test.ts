@@ -9,7 +9,7 @@ import {
   isPacked,
   linkTargets,
   timesOfPhrase,
-  uncommentedLimits,
+  unjustifiedLimits,
   unpackedLinks,
   wideComments,
   wideProse,
@@ -186,19 +186,25 @@ test("codeLines counts lines that are neither blank nor comments", () => {
   expect(codeLines(code)).toBe(2);
 });
 
-describe("uncommentedLimits", () => {
-  test("reports numbers without a comment directly above", () => {
+describe("unjustifiedLimits", () => {
+  test("reports numbers without a justification directly above", () => {
     const typescript =
-      "/** Reason. */\n\nexport const first = 1;\nexport const second = 2 << 10;\n";
-    expect(uncommentedLimits(typescript)).toEqual(["first", "second"]);
-    expect(uncommentedLimits("#ifndef A_H\n#define A_H\n\n#define FIRST 1\n")).toEqual(["FIRST"]);
+      "/** Why. choice: patience. */\n\nexport const first = 1;\nexport const second = 2 << 10;\n";
+    expect(unjustifiedLimits(typescript)).toEqual(["first", "second"]);
+    expect(unjustifiedLimits("/* Why. */\n#define FIRST 1\n")).toEqual(["FIRST"]);
+    expect(unjustifiedLimits("#ifndef A_H\n#define A_H\n")).toEqual([]);
   });
 
-  test("accepts comments of one line and of several", () => {
+  test("does not take the justification of the number before", () => {
+    const code = "/** source: pipe(7). */\nexport const a = 1;\n/** Why. */\nexport const b = 2;\n";
+    expect(unjustifiedLimits(code)).toEqual(["b"]);
+  });
+
+  test("accepts a section of bench/README.md, a source and a choice", () => {
     const typescript =
-      "/** Reason. */\nexport const first = 1;\n/**\n * More.\n */\nexport const second = 2;";
-    expect(uncommentedLimits(typescript)).toEqual([]);
-    expect(uncommentedLimits("/* Reason,\n * longer. */\n#define FIRST 1\n")).toEqual([]);
+      '/** Why. bench: "Limits". */\nexport const first = 1;\n/**\n * source: pipe(7).\n */\nexport const second = 2;';
+    expect(unjustifiedLimits(typescript)).toEqual([]);
+    expect(unjustifiedLimits("/* Why.\n * choice: patience. */\n#define FIRST 1\n")).toEqual([]);
   });
 });
 

@@ -142,17 +142,23 @@ export function timesOfPhrase(text: string, phrase: string): number {
   return [...flowing.matchAll(found)].length;
 }
 
-/** Tuned numbers, in TypeScript or C, that have no comment directly above them. */
-export function uncommentedLimits(code: string): string[] {
-  const lines = code.split("\n");
-  return lines.flatMap((line, index) => {
-    const name = /^(?:export const|#define) (\w+)(?: =)? \S/.exec(line)?.[1];
-    return name === undefined || lines[index - 1]?.endsWith("*/") === true ? [] : [name];
-  });
+/** The numbers of a `limits.ts` or `limits.h` whose comment, directly above, does not justify them. */
+export function unjustifiedLimits(code: string): string[] {
+  const limits =
+    /(?:\/\*(?<comment>(?:(?!\*\/)[\s\S])*)\*\/\n)?^(?:export const|#define) (?<name>\w+)(?: =)? \S/gm;
+  return [...withJoinedComments(code).matchAll(limits)]
+    .filter(({ groups }) => !/\b(?:bench: "|source: |choice: )/.test(groups?.["comment"] ?? ""))
+    .map(({ groups }) => groups?.["name"] ?? "");
 }
 
 /** The sections of bench/README.md that comments name as `bench: "SECTION"`. */
 export function benchSections(code: string): string[] {
-  const flowing = code.replaceAll(/\s*\n\s*\*(?!\/)\s*/g, " ");
-  return [...flowing.matchAll(/\bbench: "([^"]+)"/g)].map((found) => found[1] ?? "");
+  return [...withJoinedComments(code).matchAll(/\bbench: "([^"]+)"/g)].map(
+    (found) => found[1] ?? "",
+  );
+}
+
+/** The code with the lines of each comment joined. */
+function withJoinedComments(code: string): string {
+  return code.replaceAll(/\s*\n\s*\*(?!\/)\s*/g, " ");
 }
