@@ -9,7 +9,7 @@ export const forkMs = 1000;
 export const stopMs = 100;
 /**
  * The same signal within this time does not count as a second one: a terminal and `npm run` both pass on Ctrl-C.
- * choice: no user presses Ctrl-C again so soon.
+ * choice: a user who presses Ctrl-C again takes longer.
  */
 export const doubledSignalMs = 500;
 /**

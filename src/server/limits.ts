@@ -67,7 +67,10 @@ export const hangupCheckMs = 100;
 export const memoryLookMs = 1000;
 /** Checks to wait after a client left while others stay active. bench: "Abuse". */
 export const mostBusyLooks = 5;
-/** Collections in a row. One may miss objects that the stack still refers to. bench: "Limits". */
+/**
+ * Collections in a row. choice: the memory of a burst goes back even if one of them misses objects, to which the stack
+ * still refers. bench: "Limits".
+ */
 export const mostCollections = 3;
 /**
  * A collection takes some milliseconds. It pays off after a growth by this many bytes or by this share, whichever is
