@@ -8,7 +8,6 @@ export const mostSymbols = 1_000_000;
  */
 export const longestTextBytes = 1 << 20;
 /**
- * `_struct_size` of a plugin. The structs of all releases are much smaller. choice: no module is refused for a release
- * that is yet to come.
+ * `_struct_size` of a plugin. The structs of all releases are much smaller. choice: later releases have room to grow.
  */
 export const largestPluginBytes = 0xffffn;
