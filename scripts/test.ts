@@ -7,7 +7,7 @@ import { parseArgs } from "node:util";
 import { installPackages, missingPackages, testPackages } from "./debian.ts";
 import { readJunit, type TestResult } from "./junit.ts";
 import { prepareSanitizer, type Sanitizer } from "./sanitizer.ts";
-import { type AllowedSkip, judge } from "./verdict.ts";
+import { type AllowedSkip, judge, labelOf, sharedLabels, unsteadyTests } from "./verdict.ts";
 
 /** The skips that CI allows, each with its reason. Every other skip is a failure there. */
 const allowedSkips: readonly AllowedSkip[] = [
@@ -143,11 +143,11 @@ async function triedAgain(
   const files = [...new Set(failed.map(({ file }) => file))];
   say(`== tests: once more: ${files.join(" ")}`);
   const second = (await bunTest(files)).results ?? [];
-  const key = ({ file, name }: TestResult) => `${file}: ${name}`;
-  const passes = new Set(second.filter(({ outcome }) => outcome === "passed").map(key));
+  const unsteady = unsteadyTests(results, second);
   return results.map((result) => {
-    if (result.outcome !== "failed" || !passes.has(key(result))) return result;
-    say(`unsteady ${key(result)}: it failed, and passed when it was run again`);
+    const label = labelOf(result);
+    if (result.outcome !== "failed" || !unsteady.has(label)) return result;
+    say(`unsteady ${label}: it failed, and passed when it was run again`);
     return { ...result, outcome: "passed" };
   });
 }
@@ -215,6 +215,7 @@ function outsideTests(results: readonly TestResult[], end: string): string[] {
   if (results.every((result) => result.outcome === "skipped")) failures.push("no test ran");
   const explained = failures.length > 0 || results.some((result) => result.outcome === "failed");
   if (end !== "status 0" && !explained) failures.push(`bun test ended with ${end}`);
+  failures.push(...sharedLabels(results));
   return failures;
 }
 

@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 
 import type { TestResult } from "./junit.ts";
-import { judge } from "./verdict.ts";
+import { judge, sharedLabels, unsteadyTests } from "./verdict.ts";
 
 const results: readonly TestResult[] = [
   { file: "a.test.ts", name: "works", outcome: "passed" },
@@ -45,4 +45,37 @@ test("counts failures outside tests", () => {
     skipped: 0,
     lines: ["FAILED  no test ran"],
   });
+});
+
+test("a failed test that passes in the second run is unsteady", () => {
+  const second: readonly TestResult[] = [
+    { file: "a.test.ts", name: "works", outcome: "passed" },
+    { file: "a.test.ts", name: "breaks", outcome: "passed" },
+  ];
+  expect([...unsteadyTests(results, second)]).toEqual(["a.test.ts: breaks"]);
+});
+
+test.each(["failed", "skipped"] as const)(
+  "a failed test that is %s in the second run is not unsteady",
+  (outcome) => {
+    const second: readonly TestResult[] = [{ file: "a.test.ts", name: "breaks", outcome }];
+    expect([...unsteadyTests(results, second)]).toEqual([]);
+  },
+);
+
+test("a failed test is not unsteady if only a test of the same name passes", () => {
+  const twins: readonly TestResult[] = [
+    { file: "a.test.ts", name: "twin", outcome: "passed" },
+    { file: "a.test.ts", name: "twin", outcome: "failed" },
+  ];
+  expect([...unsteadyTests(twins, twins)]).toEqual([]);
+  const second = twins.map((it) => ({ ...it, outcome: "passed" as const }));
+  expect([...unsteadyTests(twins, second)]).toEqual(["a.test.ts: twin"]);
+});
+
+test("reports a name that tests of one file share", () => {
+  const twin: TestResult = { file: "a.test.ts", name: "works", outcome: "passed" };
+  expect(sharedLabels([...results, twin, { ...twin, file: "b.test.ts" }])).toEqual([
+    "a.test.ts: works: 2 tests have this name",
+  ]);
 });

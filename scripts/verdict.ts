@@ -1,4 +1,4 @@
-/** Turns test results into totals and the lines that explain them. */
+/** Turns test results into totals and the lines that explain them; finds unsteady tests and shared names. */
 import type { TestResult } from "./junit.ts";
 
 export interface AllowedSkip {
@@ -27,8 +27,9 @@ export function judge(
   let passed = 0;
   let failed = 0;
   let skipped = 0;
-  for (const { file, name, outcome } of results) {
-    const label = `${file}: ${name}`;
+  for (const result of results) {
+    const { outcome } = result;
+    const label = labelOf(result);
     const allowed = allowedSkips?.find(({ text }) => label.includes(text));
     if (outcome === "passed") {
       passed++;
@@ -45,4 +46,35 @@ export function judge(
   }
   for (const failure of otherFailures) lines.push(`FAILED  ${failure}`);
   return { passed, failed: failed + otherFailures.length, skipped, lines: lines.toSorted() };
+}
+
+/**
+ * The labels of failed tests that passed in a second run of their files. A label that several tests share is among
+ * them only if all of these tests passed there.
+ */
+export function unsteadyTests(
+  results: readonly TestResult[],
+  second: readonly TestResult[],
+): Set<string> {
+  const tests = countLabels(results);
+  const passes = countLabels(second.filter(({ outcome }) => outcome === "passed"));
+  const failed = results.filter(({ outcome }) => outcome === "failed").map(labelOf);
+  return new Set(failed.filter((label) => passes.get(label) === tests.get(label)));
+}
+
+/** One line for each label that several tests share: the results of such tests cannot be told apart. */
+export function sharedLabels(results: readonly TestResult[]): string[] {
+  return [...countLabels(results)]
+    .filter(([, count]) => count > 1)
+    .map(([label, count]) => `${label}: ${count} tests have this name`);
+}
+
+export function labelOf({ file, name }: TestResult): string {
+  return `${file}: ${name}`;
+}
+
+function countLabels(results: readonly TestResult[]): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const label of results.map(labelOf)) counts.set(label, (counts.get(label) ?? 0) + 1);
+  return counts;
 }

@@ -139,7 +139,7 @@ describe.each(injected)("for %s", (kind) => {
 });
 
 describe("the error filter", () => {
-  const keys = ["error", ...[...injected, "extents"].map((kind) => `error-${kind}`)];
+  const keys = ["error", ...injected.map((kind) => `error-${kind}`)];
 
   test.each(keys)("refuses %s=ENOENT", async (key) => {
     await expect(configured(error, { [key]: "ENOENT" })).rejects.toThrow(

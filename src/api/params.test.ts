@@ -20,41 +20,41 @@ test("a misspelt option of a parameter is refused, with the right name", () => {
 });
 
 describe("a value", () => {
-  const read: readonly (readonly [string, Param<unknown>, string, unknown])[] = [
-    ["size", param.size({ help }), "1k", 1024n],
-    ["bool", param.bool({ help }), "off", false],
-    ["integer", integer, "0xa", 10],
-    ["integer", integer, "-1", -1],
-    ["string", param.string({ help }), "", ""],
-    ["path", param.path({ help }), "a/../b", `${process.cwd()}/a/../b`],
-    ["path", param.path({ help }), "/a/../b", "/a/../b"],
-    ["choice", choice, "two", "two"],
-    ["custom", even, "4", 4],
-    ["list", param.list(integer), "3", [3]],
+  const read: readonly (readonly [string, string, Param<unknown>, unknown])[] = [
+    ["size", "1k", param.size({ help }), 1024n],
+    ["bool", "off", param.bool({ help }), false],
+    ["integer", "0xa", integer, 10],
+    ["integer", "-1", integer, -1],
+    ["string", "", param.string({ help }), ""],
+    ["path", "a/../b", param.path({ help }), `${process.cwd()}/a/../b`],
+    ["path", "/a/../b", param.path({ help }), "/a/../b"],
+    ["choice", "two", choice, "two"],
+    ["custom", "4", even, 4],
+    ["list", "3", param.list(integer), [3]],
   ];
-  test.each(read)("of kind %s is read", (_kind, one, text, value) => {
+  test.each(read)("of kind %s is read: '%s'", (_kind, text, one, value) => {
     expect(one.parse(text, "key", undefined)).toEqual(value);
   });
 
-  const refused: readonly (readonly [string, Param<unknown>, string, string])[] = [
+  const refused: readonly (readonly [string, string, Param<unknown>, string])[] = [
     [
       "size",
-      param.size({ help }),
       "1q",
+      param.size({ help }),
       "a size in bytes (decimal, 0x… or octal 0…), with an optional suffix b, k, m, g, t, p, e or s (512 bytes)",
     ],
-    ["bool", param.bool({ help }), "maybe", "true or false"],
-    ["integer", integer, "11", "an integer from -1 to 10"],
-    ["integer", integer, "-2", "an integer from -1 to 10"],
-    ["integer", integer, "1k", "an integer from -1 to 10"],
-    ["path", param.path({ help }), "", "a path"],
-    ["choice", choice, "Two", "one of one, two"],
-    ["custom", even, "3", "an even number"],
-    ["list", param.list(choice), "three", "one of one, two"],
+    ["bool", "maybe", param.bool({ help }), "true or false"],
+    ["integer", "11", integer, "an integer from -1 to 10"],
+    ["integer", "-2", integer, "an integer from -1 to 10"],
+    ["integer", "1k", integer, "an integer from -1 to 10"],
+    ["path", "", param.path({ help }), "a path"],
+    ["choice", "Two", choice, "one of one, two"],
+    ["custom", "3", even, "an even number"],
+    ["list", "three", param.list(choice), "one of one, two"],
   ];
   test.each(refused)(
-    "of kind %s is refused with the accepted values",
-    (_kind, one, text, accepted) => {
+    "of kind %s is refused with the accepted values: '%s'",
+    (_kind, text, one, accepted) => {
       const parse = () => one.parse(text, "key", undefined);
       expect(parse).toThrow(new ConfigError(`key=${text}: expected ${accepted}`));
     },

@@ -181,12 +181,12 @@ describe("descriptions", () => {
   });
 
   test.each([
-    ["d".repeat(4096), "d".repeat(4096)],
-    ["d".repeat(4097), undefined],
-    ["a\0b", undefined],
-  ])("that NBD cannot carry are ignored", async (text, told) => {
+    ["of 4096 bytes reach the client", "d".repeat(4096), "d".repeat(4096)],
+    ["of 4097 bytes, too long for NBD, are ignored", "d".repeat(4097), undefined],
+    ["with a NUL are ignored", "a\0b", undefined],
+  ])("%s", async (_name, text, expected) => {
     await using stack = await overPlugin(plugin({ exportDescription: () => text }));
-    expect(await stack.next.exportDescription()).toBe(told);
+    expect(await stack.next.exportDescription()).toBe(expected);
   });
 
   test("that are not strings are an error of the layer", async () => {

@@ -67,7 +67,11 @@ const threadModel = "#define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL\n";
 describe.each(compilers)("%s", (compiler) => {
   const withCompiler = test.skipIf(!installed(compiler));
 
-  withCompiler.each([
+  const chosen: readonly {
+    readonly says: string;
+    readonly flags?: readonly string[];
+    readonly is: string;
+  }[] = [
     { says: version(1), is: "original" },
     { says: version(1) + threadModel, is: "1.2" },
     { says: version(2) + threadModel, is: "1.10" },
@@ -91,9 +95,15 @@ describe.each(compilers)("%s", (compiler) => {
     { says: "", flags: [], is: "original" },
     { says: threadModel, flags: [], is: "1.2" },
     { says: version(6), flags: [], is: newest },
-  ])(
-    "the source chooses layout $is, or else nbdkit.pc does",
-    async ({ says, is, flags = [flagsOfPc()] }) => {
+  ];
+  withCompiler.each(
+    chosen.map(({ says, is, flags = [flagsOfPc()] }) => {
+      const source = says === "" ? "nothing" : says.trimEnd().replaceAll("\n", ", ");
+      return { says, is, flags, title: `${source}; ${flags.join(" ") || "no flags"}` };
+    }),
+  )(
+    "the source chooses layout $is, or else nbdkit.pc does: $title",
+    async ({ says, is, flags }) => {
       const source = `${says}#include <nbdkit-filter.h>
       #if NBDKIT_FILTER_RELEASE != ${releaseMacro(is)}
       #error "another release"
