@@ -62,16 +62,18 @@ export class Capabilities {
     return start === undefined ? offset : offset + start;
   }
 
-  /** Ask for the capability, unless the answers to others settle it. `settled`: how many of these are known. */
-  ask<C extends Capability>(caller: Caller, key: C, settled = 0): Awaitable<AnswerTo<C>> {
+  /** Ask for the capability, unless the answers to others settle it. If one comes later, ask again once it is there. */
+  ask<C extends Capability>(caller: Caller, key: C): Awaitable<AnswerTo<C>> {
+    const { askedIf = [], cName } = rowOf(key);
+    this.#life.mustBeOpen(caller, cName);
     // A row names only capabilities with a yes or no in this column.
-    const first = rowOf(key).askedIf?.[settled] as "canWrite" | "canZero" | undefined;
-    if (first === undefined) return this.#askLayer(caller, key);
-    return after(caller[first](), (can) =>
-      can === false || can === "none"
-        ? this.#unasked(caller, key)
-        : this.ask(caller, key, settled + 1),
-    );
+    for (const other of askedIf as readonly ("canWrite" | "canZero")[]) {
+      const can = caller[other]();
+      // The compiler cannot follow that this method returns the answer to `key`.
+      if (isPromise<unknown>(can)) return can.then(() => caller[key]() as Awaitable<AnswerTo<C>>);
+      if (can === false || can === "none") return this.#unasked(caller, key);
+    }
+    return this.#askLayer(caller, key);
   }
 
   /** Not remembered, as in nbdkit. Clients rarely ask. */
@@ -109,7 +111,6 @@ export class Capabilities {
   #askLayer<C extends Capability>(caller: Caller, key: C): Awaitable<AnswerTo<C>> {
     const { cName } = rowOf(key);
     const { connection } = caller;
-    this.#life.mustBeOpen(caller, cName);
     const pending = this.#pending;
     // Only promises of this capability's answers are kept under its name.
     const known = pending.get(key) as Promise<AnswerTo<C>> | undefined;

@@ -9,7 +9,7 @@ import { compileModule, haveCompiler } from "#test/modules";
 import { nativeLayer, nativeStack, scriptLayer } from "#test/native";
 
 import { Chain } from "../../src/chain/chain.ts";
-import { plugin } from "./seam-fixture.ts";
+import { plugin, writes } from "./seam-fixture.ts";
 
 const disk = () => Uint8Array.from({ length: 4096 }, (_, i) => i % 251);
 
@@ -219,6 +219,43 @@ describe("next", () => {
     expect(await said.promise).toBe(
       "NbdError: late: next.pread was called for a call that it had answered already: only the next of prepare is for that",
     );
+  });
+
+  test("of a query that failed for this reason asks for no other capability", async () => {
+    const asked: string[] = [];
+    const below = plugin([], {
+      ...writes([]),
+      zero: () => {},
+      canZero: async () => {
+        await new Promise((resolve) => void setImmediate(resolve));
+        return true;
+      },
+      canFastZero: () => {
+        asked.push("canFastZero");
+        return true;
+      },
+    });
+    const said = Promise.withResolvers<string>();
+    const filter = defineFilter({
+      name: "hasty",
+      canZero: () => "native",
+      canFastZero(next) {
+        said.resolve(messageOf(() => next.canFastZero()));
+        return true;
+      },
+    });
+    const chain = new Chain([
+      typescriptLayer("filter", filter, "test"),
+      typescriptLayer("plugin", below, "test"),
+    ]);
+    const connection = chain.connect(clientOf(chain));
+    await connection.open(false, "", false);
+    expect(await messageOf(() => connection.top.canFastZero())).toBe(
+      unfinished("canFastZero", "next.canZero"),
+    );
+    expect(await said.promise).toInclude("next.can_fast_zero was called for a call that");
+    await connection.close();
+    expect(asked).toEqual([]);
   });
 
   test("of prepare can be used outside requests", async () => {
