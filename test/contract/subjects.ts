@@ -3,6 +3,10 @@ import { mkdtempSync, readdirSync, rmSync, truncateSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+import { defineFilter, type NextOps } from "#api";
+
+import uppercase from "../../examples/uppercase/uppercase.ts";
+
 const root = join(import.meta.dirname, "..", "..");
 
 export interface Subject {
@@ -12,6 +16,8 @@ export interface Subject {
   readonly texts: Readonly<Record<string, string>>;
   /** Requests that do not reach the layer below, or reach it as other requests; with the reason. */
   readonly keeps?: { readonly kinds: readonly string[]; readonly because: string };
+  /** The byte that a read shows where the disk below has this one; by default the same. */
+  readonly shows?: (byte: number) => number;
   /** Prepare a disk for the module. If possible, disks with different numbers are served from different offsets. */
   readonly prepare?: (disk: Uint8Array, number?: number) => void;
 }
@@ -42,21 +48,47 @@ function putPartition(disk: Uint8Array, number = 0): void {
   view.setUint16(510, 0xaa55, true);
 }
 
+/** Filters that differ from all of filters/ in what the contract allows. */
+const others: readonly Subject[] = [
+  { name: "read-only, with other reads", module: uppercase, texts: {}, shows: toUpper },
+  {
+    name: "writable, with other reads",
+    module: { ...uppercase, canWrite: (next: NextOps) => next.canWrite() },
+    texts: {},
+    shows: toUpper,
+  },
+  {
+    name: "unable to do anything but read and write",
+    module: defineFilter({
+      name: "unable",
+      canFlush: () => false,
+      canTrim: () => false,
+      canZero: () => "none",
+      canExtents: () => false,
+      canCache: () => "none",
+    }),
+    texts: {},
+  },
+];
+
+function toUpper(byte: number): number {
+  return byte >= 0x61 && byte <= 0x7a ? byte - 0x20 : byte;
+}
+
 async function defaultOf(kind: "filters" | "plugins", name: string): Promise<unknown> {
   const module: { readonly default?: unknown } = await import(join(root, kind, name, `${name}.ts`));
   return module.default;
 }
 
-/** All filters, by their folders. */
+/** All filters in filters/, and the others. */
 export async function allFilters(): Promise<Subject[]> {
-  return Promise.all(
-    readdirSync(join(root, "filters")).map(async (name) => ({
-      name,
-      module: await defaultOf("filters", name),
-      texts: {},
-      ...filters[name],
-    })),
-  );
+  const found = readdirSync(join(root, "filters")).map(async (name) => ({
+    name,
+    module: await defaultOf("filters", name),
+    texts: {},
+    ...filters[name],
+  }));
+  return [...(await Promise.all(found)), ...others];
 }
 
 export interface PluginSubject {
