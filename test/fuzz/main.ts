@@ -1,31 +1,27 @@
-/**
- * Looks for scripts that make the server fail, in this process, and then in other processes through their sockets.
- *
- * usage: bun test/fuzz/main.ts [--seed N] [--seconds N] [--messages N] [--socket-seconds N] [--corpus FOLDER]
- *        bun test/fuzz/main.ts --play FILE...
- *
- * It ends after these seconds or messages, whichever comes first. --corpus: write the scripts to keep into FOLDER.
- * --play: play the scripts in files.
- */
+/** Looks for scripts that make the server fail, in this process, and then in other processes through their sockets. */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 
+import { commandLine } from "./command-line.ts";
 import { distilled, type Failure, Fuzzer } from "./fuzzer.ts";
 import { minimised } from "./minimise.ts";
 import { format, parse, type Script } from "./script.ts";
 import { playOverSockets } from "./socket-play.ts";
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    seed: { type: "string", default: `${Date.now() % 1_000_000}` },
-    seconds: { type: "string", default: "60" },
-    messages: { type: "string", default: "Infinity" },
-    "socket-seconds": { type: "string", default: "0" },
-    corpus: { type: "string" },
-    play: { type: "boolean", default: false },
-  },
+const usage = `usage: bun test/fuzz/main.ts [--seed N] [--seconds N] [--messages N] [--socket-seconds N] [--corpus FOLDER]
+       bun test/fuzz/main.ts --play FILE...
+
+It ends after these seconds or messages, whichever comes first. --corpus: write the scripts to keep into FOLDER.
+--play: play the scripts in files.
+`;
+
+const { values, positionals } = commandLine(usage, {
+  seed: { type: "string", default: `${Date.now() % 1_000_000}` },
+  seconds: { type: "string", default: "60" },
+  messages: { type: "string", default: "Infinity" },
+  "socket-seconds": { type: "string", default: "0" },
+  corpus: { type: "string" },
+  play: { type: "boolean", default: false },
 });
 
 /** The most that this process may grow after a quarter of its time. */

@@ -1,34 +1,30 @@
-/**
- * Plays the same sessions to this server and to the genuine nbdkit, and compares their answers.
- *
- * usage: bun test/fuzz/genuine/main.ts [--seed N] [--seconds N] [--sessions N] [--configurations TEXT]
- *                                       [--keep FOLDER]
- *        bun test/fuzz/genuine/main.ts --play FILE...
- *
- * --seconds, --sessions: the limits for each configuration. --configurations: only those with TEXT in their names.
- * --keep: write sessions in which the servers differ into FOLDER, instead of printing them.
- * --play: play the sessions in files.
- */
+/** Plays the same sessions to this server and to the genuine nbdkit, and compares their answers. */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 
+import { commandLine } from "../command-line.ts";
 import { minimised } from "../minimise.ts";
 import { format, parse, type Script } from "../script.ts";
 import { pairConfiguration, pairConfigurations } from "./configurations.ts";
 import { Pair } from "./pair.ts";
 import { Search } from "./search.ts";
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    seed: { type: "string", default: `${Date.now() % 1_000_000}` },
-    seconds: { type: "string", default: "10" },
-    sessions: { type: "string", default: "Infinity" },
-    configurations: { type: "string", default: "" },
-    keep: { type: "string" },
-    play: { type: "boolean", default: false },
-  },
+const usage = `usage: bun test/fuzz/genuine/main.ts [--seed N] [--seconds N] [--sessions N] [--configurations TEXT]
+                                      [--keep FOLDER]
+       bun test/fuzz/genuine/main.ts --play FILE...
+
+--seconds, --sessions: the limits for each configuration. --configurations: only those with TEXT in their names.
+--keep: write sessions in which the servers differ into FOLDER, instead of printing them.
+--play: play the sessions in files.
+`;
+
+const { values, positionals } = commandLine(usage, {
+  seed: { type: "string", default: `${Date.now() % 1_000_000}` },
+  seconds: { type: "string", default: "10" },
+  sessions: { type: "string", default: "Infinity" },
+  configurations: { type: "string", default: "" },
+  keep: { type: "string" },
+  play: { type: "boolean", default: false },
 });
 
 const shorteningMs = 15_000;
