@@ -48,6 +48,7 @@ export const onlyInC: Readonly<Record<string, string>> = {
   NBDKIT_API_VERSION_: "the same, whatever the source says after the include",
   NBDKIT_FILTER_RELEASE:
     "chosen by the module's source; codegen reads the header under each of them",
+  NBDKIT_FILTER_NEWEST_: "the last of NBDKIT_FILTER_RELEASE_*; readModel compares them",
   NBDKIT_FILTER_API_VERSION: "of the chosen layout; TypeScript recognises all",
   NBDKIT_FILTER_API_VERSION_: "the same, whatever the source says after the include",
   NBDKIT_FILTER_IS_OLD_: "a message to authors",

@@ -75,14 +75,25 @@ export async function readModel(root: string): Promise<Model> {
 
 /** The header for filters, once for each layout that it has a macro for. */
 async function readReleases(tree: Tree, macros: readonly Macro[]): Promise<Release[]> {
-  const releases = macros
+  const inOrder = macros
     .filter(({ name }) => name.startsWith(releasePrefix))
-    .map(async (macro) => {
-      const define = { NBDKIT_FILTER_RELEASE: macro.name, NBDKIT_API_VERSION: "2" };
-      const unit = await read(tree, "nbdkit-filter.h", define);
-      return { id: releaseOfMacro(macro.name), number: integerOf(macro), unit };
-    });
-  return (await Promise.all(releases)).toSorted((a, b) => a.number - b.number);
+    .toSorted((a, b) => integerOf(a) - integerOf(b));
+  assertNewest(macros, inOrder);
+  const releases = inOrder.map(async (macro) => {
+    const define = { NBDKIT_FILTER_RELEASE: macro.name, NBDKIT_API_VERSION: "2" };
+    const unit = await read(tree, "nbdkit-filter.h", define);
+    return { id: releaseOfMacro(macro.name), number: integerOf(macro), unit };
+  });
+  return Promise.all(releases);
+}
+
+/** Check that NBDKIT_FILTER_NEWEST_ is the last layout, since the header refuses later ones. */
+function assertNewest(macros: readonly Macro[], inOrder: readonly Macro[]): void {
+  const newest = inOrder.at(-1)?.name;
+  const macro = macros.find(({ name }) => name === "NBDKIT_FILTER_NEWEST_");
+  if (macro === undefined || macro.at.source.split(/\s+/).at(2) === newest) return;
+  const problem = `${macro.name} is not the newest layout`;
+  throw new SourceError(macro.at, problem, `define it as ${newest}`);
 }
 
 /** `#define NBDKIT_GENERATION_G NBDKIT_FILTER_RELEASE_1_18` gives 1.18 for G. */

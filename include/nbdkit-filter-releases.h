@@ -18,17 +18,18 @@
 #define NBDKIT_FILTER_RELEASE_1_15_1 700   /* _version for version; can_fast_zero; readonly for prepare */
 #define NBDKIT_FILTER_RELEASE_1_16 800     /* 1.15.2 to 1.16: reopen of the next layer */
 #define NBDKIT_FILTER_RELEASE_1_17_1 900   /* 1.17.1 to 1.17.11: preconnect */
-#define NBDKIT_FILTER_RELEASE_1_18 1000    /* 1.18 to 1.21.11: get_ready */
+#define NBDKIT_FILTER_RELEASE_1_18 1000    /* 1.18.0 to 1.21.11: get_ready */
 #define NBDKIT_FILTER_RELEASE_1_21_12 1100 /* 1.21.12 to 1.21.19: after_fork */
-#define NBDKIT_FILTER_RELEASE_1_21_20 1200 /* 1.21.20, 1.21.21: exportname for open */
-#define NBDKIT_FILTER_RELEASE_1_21_22 1300 /* 1.21.22, 1.21.23: list_exports */
+#define NBDKIT_FILTER_RELEASE_1_21_20 1200 /* 1.21.20 to 1.21.21: exportname for open */
+#define NBDKIT_FILTER_RELEASE_1_21_22 1300 /* 1.21.22 to 1.21.23: list_exports */
 #define NBDKIT_FILTER_RELEASE_1_22 1400    /* 1.21.24 to 1.23.5: is_tls for open, thread_model for get_ready */
 #define NBDKIT_FILTER_RELEASE_1_24 1500    /* 1.23.6 to 1.25.3: default_export, export_description */
 #define NBDKIT_FILTER_RELEASE_1_25_4 1600  /* 1.25.4 to 1.25.7: one nbdkit_next; prepare and finalize */
 #define NBDKIT_FILTER_RELEASE_1_26 1700    /* 1.25.8 to 1.29.15: cleanup; get_ready, after_fork without next */
 #define NBDKIT_FILTER_RELEASE_1_30 1800    /* 1.29.16 to 1.35.8: block_size */
 #define NBDKIT_FILTER_RELEASE_1_36 1900    /* 1.35.9 to 1.43.8: dump_plugin */
-#define NBDKIT_FILTER_RELEASE_1_44 2000    /* 1.43.9 to 1.48: thread_model is told the next layer's */
+#define NBDKIT_FILTER_RELEASE_1_44 2000    /* 1.43.9 to 1.48.1: thread_model is told the next layer's */
+#define NBDKIT_FILTER_NEWEST_ NBDKIT_FILTER_RELEASE_1_44
 
 #include <nbdkit-filter-generations.h>
 
@@ -53,7 +54,7 @@
     && NBDKIT_FILTER_RELEASE_DEFAULT >= NBDKIT_FILTER_RELEASE_1_15_1
 #define NBDKIT_FILTER_RELEASE NBDKIT_FILTER_RELEASE_DEFAULT
 #else
-#define NBDKIT_FILTER_RELEASE NBDKIT_FILTER_RELEASE_1_44
+#define NBDKIT_FILTER_RELEASE NBDKIT_FILTER_NEWEST_
 #endif
 #elif defined(NBDKIT_FILTER_RELEASE_DEFAULT) && !defined(NBDKIT_FILTER_API_VERSION)
 #if defined(THREAD_MODEL) && NBDKIT_FILTER_RELEASE_DEFAULT >= NBDKIT_FILTER_RELEASE_1_14
@@ -75,11 +76,11 @@
 #if NBDKIT_FILTER_RELEASE < NBDKIT_FILTER_RELEASE_1_25_4 && !defined(NBDKIT_FILTER_API_VERSION)    \
     && defined(__GNUC__)
 #define NBDKIT_FILTER_IS_NEW_                                                                      \
-  _Pragma ("GCC error \"nbdkit_next is of filters for nbdkit 1.26 and later: define NBDKIT_FILTER_API_VERSION as 6 before the include (1.44 and later), or NBDKIT_FILTER_RELEASE as NBDKIT_FILTER_RELEASE_1_26 (1.26, 1.28), _1_30 (1.30 to 1.34) or _1_36 (1.36 to 1.42), or compile with what pkg-config --cflags nbdkit prints\"")
+  _Pragma ("GCC error \"nbdkit_next is of filters for nbdkit 1.26 and later: define NBDKIT_FILTER_API_VERSION as 6 before the include (the newest layout), or NBDKIT_FILTER_RELEASE as NBDKIT_FILTER_RELEASE_1_26 (1.26, 1.28) or a later one, or compile with what pkg-config --cflags nbdkit prints\"")
 #endif
 #endif
 #if NBDKIT_FILTER_RELEASE % 100 != 0 || NBDKIT_FILTER_RELEASE < NBDKIT_FILTER_RELEASE_ORIGINAL     \
-    || NBDKIT_FILTER_RELEASE > NBDKIT_FILTER_RELEASE_1_44
+    || NBDKIT_FILTER_RELEASE > NBDKIT_FILTER_NEWEST_
 #error "NBDKIT_FILTER_RELEASE must be a macro of nbdkit-filter-releases.h: NBDKIT_FILTER_RELEASE_ORIGINAL, or the first release with a layout, such as NBDKIT_FILTER_RELEASE_1_30 for nbdkit 1.30 to 1.34"
 #endif
 

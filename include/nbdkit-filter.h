@@ -10,7 +10,7 @@
  *   NBDKIT_FILTER_API_VERSION 2   nbdkit 1.10, and 1.4 to 1.8 without can_multi_conn
  *   NBDKIT_FILTER_API_VERSION 4   nbdkit 1.12
  *   NBDKIT_FILTER_API_VERSION 5   nbdkit 1.14
- *   NBDKIT_FILTER_API_VERSION 6   nbdkit 1.44 and later
+ *   NBDKIT_FILTER_API_VERSION 6   the newest layout
  *   NBDKIT_FILTER_RELEASE NBDKIT_FILTER_RELEASE_1_30
  *                                 that layout: here of nbdkit 1.30 to 1.34
  *

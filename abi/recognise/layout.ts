@@ -1,6 +1,6 @@
 /** Recognises the layout of a filter's struct. It never guesses: if the file is ambiguous, the user has to choose. */
 import { ConfigError, quoted } from "#api";
-import { filterMarkerOriginal } from "#api/generated/constants.gen";
+import { filterMarkerOriginal, newestLayout } from "#api/generated/constants.gen";
 
 import { releases } from "../generated/releases.gen.ts";
 import {
@@ -154,7 +154,7 @@ function ofApi6(path: string, head: FilterHead, wanted: ChosenLayout | undefined
     );
   }
   if (wanted !== undefined) return { id: wanted.id };
-  if (id === "newer") return { id: possible.at(-1) ?? "1.44", unknownRelease: version };
+  if (id === "newer") return { id: newestLayout, unknownRelease: version };
   throw new ConfigError(
     `${path}: the file does not show which nbdkit this filter was built for (_version = ${shown(version)}): ${choices(possible)}`,
   );

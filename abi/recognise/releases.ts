@@ -1,5 +1,5 @@
 /** The releases of nbdkit, and the layout of `struct nbdkit_filter` that each of them has. */
-import { oldReleaseNames } from "#api/generated/constants.gen";
+import { newestLayout, oldReleaseNames } from "#api/generated/constants.gen";
 
 import type { ReleaseId } from "../generated/releases.gen.ts";
 
@@ -10,8 +10,8 @@ type StableId = Exclude<ReleaseId, "original">;
 interface Releases {
   /** The first release with the layout, including development releases. The next row's ends it. */
   readonly first: string;
-  /** The releases with the layout, for messages. */
-  readonly releases: string;
+  /** The last release with the layout, or its stable series. */
+  readonly last: string;
 }
 
 /**
@@ -19,25 +19,25 @@ interface Releases {
  * original form. The layout never changed within a stable series.
  */
 const releasesByLayout: Readonly<Record<StableId, Releases>> = {
-  "1.2": { first: "1.1.27", releases: "1.1.27 to 1.2" },
-  "1.4": { first: "1.3.0", releases: "1.3.0 to 1.9.8 (stable: 1.4, 1.6, 1.8)" },
-  "1.10": { first: "1.9.9", releases: "1.9.9 to 1.11.9 (stable: 1.10)" },
-  "1.12": { first: "1.11.10", releases: "1.11.10 to 1.13.3 (stable: 1.12)" },
-  "1.14": { first: "1.13.4", releases: "1.13.4 to 1.14" },
-  "1.15.1": { first: "1.15.1", releases: "1.15.1" },
-  "1.16": { first: "1.15.2", releases: "1.15.2 to 1.16" },
-  "1.17.1": { first: "1.17.1", releases: "1.17.1 to 1.17.11" },
-  "1.18": { first: "1.18.0", releases: "1.18.0 to 1.21.11 (stable: 1.18, 1.20)" },
-  "1.21.12": { first: "1.21.12", releases: "1.21.12 to 1.21.19" },
-  "1.21.20": { first: "1.21.20", releases: "1.21.20 and 1.21.21" },
-  "1.21.22": { first: "1.21.22", releases: "1.21.22 and 1.21.23" },
-  "1.22": { first: "1.21.24", releases: "1.21.24 to 1.23.5 (stable: 1.22)" },
-  "1.24": { first: "1.23.6", releases: "1.23.6 to 1.25.3 (stable: 1.24)" },
-  "1.25.4": { first: "1.25.4", releases: "1.25.4 to 1.25.7" },
-  "1.26": { first: "1.25.8", releases: "1.25.8 to 1.29.15 (stable: 1.26, 1.28)" },
-  "1.30": { first: "1.29.16", releases: "1.29.16 to 1.35.8 (stable: 1.30, 1.32, 1.34)" },
-  "1.36": { first: "1.35.9", releases: "1.35.9 to 1.43.8 (stable: 1.36, 1.38, 1.40, 1.42)" },
-  "1.44": { first: "1.43.9", releases: "1.43.9 to 1.48.1 (stable: 1.44, 1.46, 1.48)" },
+  "1.2": { first: "1.1.27", last: "1.2" },
+  "1.4": { first: "1.3.0", last: "1.9.8" },
+  "1.10": { first: "1.9.9", last: "1.11.9" },
+  "1.12": { first: "1.11.10", last: "1.13.3" },
+  "1.14": { first: "1.13.4", last: "1.14" },
+  "1.15.1": { first: "1.15.1", last: "1.15.1" },
+  "1.16": { first: "1.15.2", last: "1.16" },
+  "1.17.1": { first: "1.17.1", last: "1.17.11" },
+  "1.18": { first: "1.18.0", last: "1.21.11" },
+  "1.21.12": { first: "1.21.12", last: "1.21.19" },
+  "1.21.20": { first: "1.21.20", last: "1.21.21" },
+  "1.21.22": { first: "1.21.22", last: "1.21.23" },
+  "1.22": { first: "1.21.24", last: "1.23.5" },
+  "1.24": { first: "1.23.6", last: "1.25.3" },
+  "1.25.4": { first: "1.25.4", last: "1.25.7" },
+  "1.26": { first: "1.25.8", last: "1.29.15" },
+  "1.30": { first: "1.29.16", last: "1.35.8" },
+  "1.36": { first: "1.35.9", last: "1.43.8" },
+  "1.44": { first: "1.43.9", last: "1.48.1" },
 };
 
 /** The layout that the user chose for a filter. */
@@ -58,7 +58,7 @@ export const layoutRows: readonly (Releases & { readonly id: ReleaseId })[] =
 export const releaseIds: readonly ReleaseId[] = ["original", ...layoutRows.map(({ id }) => id)];
 
 /** The newest release whose layout is known. Later releases of its stable series have the same layout. */
-export const newestKnown = "1.48.1";
+export const newestKnown = releasesByLayout[newestLayout].last;
 
 /** The last release with API 2. */
 export const newestOfApi2 = "1.13.9";
@@ -135,8 +135,20 @@ export function layoutOfOldName(name: string): ReleaseId | undefined {
 /** The former names. */
 export const oldNames = Object.keys(oldReleaseNames);
 
+/** The stable series between two releases: 1.18 and 1.20 from 1.18.0 to 1.21.11. */
+export function stableSeries({ first, last }: Releases): string[] {
+  const [major, from = 0] = first.split(".").map(Number);
+  const to = Number(last.split(".")[1]);
+  const minors = Array.from({ length: to - from + 1 }, (_, index) => from + index);
+  return minors.filter((minor) => minor % 2 === 0).map((minor) => `${major}.${minor}`);
+}
+
 /** The releases of nbdkit that have a layout. */
 export function releasesOf(id: ReleaseId): string {
   const row = layoutRows.find((it) => it.id === id);
-  return row === undefined ? "none, it came before nbdkit 1.2" : `nbdkit ${row.releases}`;
+  if (row === undefined) return "none, it came before nbdkit 1.2";
+  const { first, last } = row;
+  const all = first === last ? first : `${first} to ${last}`;
+  const stable = stableSeries(row).filter((series) => series !== last);
+  return `nbdkit ${all}${stable.length === 0 ? "" : ` (stable: ${stable.join(", ")})`}`;
 }

@@ -24,6 +24,8 @@ export function emitConstants(model: Model): GeneratedFile {
       if (meaning === undefined) continue;
       addConstant(file, meaning.name, valueOf(macro), `${macro.name}: ${meaning.about}`);
     }
+    const newest = JSON.stringify(model.releases.at(-1)?.id);
+    addConstant(file, "newestLayout", newest, "The last layout of struct nbdkit_filter.");
     const old = [...model.oldNames].map(([name, id]) => [name, `"${id}"`] as const);
     const about = "NBDKIT_GENERATION_*: the deprecated names of layouts.";
     addConstant(file, "oldReleaseNames", `${objectText(old)} as const`, about);

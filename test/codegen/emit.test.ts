@@ -80,6 +80,14 @@ describe.skipIf(!hasCompiler)(`one to one${needsCompiler}`, () => {
     );
   });
 
+  test("refuses a layout that comes after NBDKIT_FILTER_NEWEST_", async () => {
+    const newest = "#define NBDKIT_FILTER_NEWEST_ ";
+    const later = `#define NBDKIT_FILTER_RELEASE_1_98 9900\n${newest}`;
+    const message = await refusal("include/nbdkit-filter-releases.h", newest, later);
+    expect(message).toContain("L:C: NBDKIT_FILTER_NEWEST_ is not the newest layout");
+    expect(message).toEndWith("define it as NBDKIT_FILTER_RELEASE_1_98");
+  });
+
   test.each([
     [filter, "const char *longname;", "const char *title;", "filter.title is not in data"],
     [

@@ -29,6 +29,8 @@ export const extentTypes = {
 } as const;
 /** NBDKIT_FILTER_MARKER_ORIGINAL: the value that our header puts into the padding after _api_version in the original form. */
 export const filterMarkerOriginal = 0x4e424453;
+/** The last layout of struct nbdkit_filter. */
+export const newestLayout = "1.44";
 /** NBDKIT_GENERATION_*: the deprecated names of layouts. */
 export const oldReleaseNames = {
   S: "original",
