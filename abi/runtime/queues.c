@@ -212,12 +212,12 @@ start_watcher (void)
   return true;
 }
 
-/* If calls wait for a thread that is given no help, since calls are short: have the watcher see to it that it is not
- * stuck, in a disk or in a lock. */
+/* If calls wait and no thread was woken for them, since calls are short or no thread could be started: have the watcher
+ * see to it that the queue's threads are not stuck, in a disk or in a lock. */
 static void
 watch_if_alone (struct rt_queue *queue)
 {
-  if (queue->waiting == 0 || queue->waking || queue->active >= queue->limit || has_long_calls (queue))
+  if (queue->waiting == 0 || queue->waking || queue->active >= queue->limit)
     return;
   if (watcher == NO_WATCHER)
     watcher = start_watcher () ? WATCHING : WATCHER_FAILED;

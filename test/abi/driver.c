@@ -69,6 +69,7 @@ static const struct { const char *name; void (*run) (void); uint32_t slots; } sc
   { "race", race, 1 },                { "leak", leak, 1 },                    { "overrun", overrun, 1 },
   { "overflow", overflow, 1 },        { "queues", queues, RT_MAX_SLOTS },
   { "together", together, RT_MAX_SLOTS }, { "starving", starving, 2 },          { "refused", refused, 1 },
+  { "shortage", shortage, 3 },
   { "functions", functions, 1 },        { "stock", stock, RT_MAX_SLOTS },           { "stock-reads", stock_reads, RT_MAX_SLOTS },
 };
 

@@ -122,6 +122,12 @@ export const cases: readonly Case[] = [
   },
   { what: "queued calls that meet", scenario: "together", texts: ["meet=8"], stack: ["slow"] },
   { what: "queues that share one thread", scenario: "starving", stack: ["order"] },
+  {
+    what: "a thread for a queue that comes late",
+    scenario: "shortage",
+    texts: ["sleep-ms=2", "others=1"],
+    stack: ["slow"],
+  },
   { what: "no thread for a queue", scenario: "refused", stack: [] },
   { what: "no slot left for another thread", scenario: "limits", stack: ["background"] },
   { what: "errors of a filter of the original layout", scenario: "errors", stack: ["failing"] },

@@ -28,6 +28,7 @@ void meeting (void);
 void queues (void);
 void together (void);
 void starving (void);
+void shortage (void);
 void refused (void);
 void limits (void);
 

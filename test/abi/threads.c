@@ -160,6 +160,33 @@ starving (void)
   unload (slot);
 }
 
+/* A queue gets its second thread only after the first one is stuck. In slow.so, sleep-ms=2 makes calls long on average,
+ * and others=1 makes the read at 0 wait for the next one. */
+void
+shortage (void)
+{
+  static unsigned char got[2][512];
+  uint32_t slot = (uint32_t) rt_thread_new (), spare = (uint32_t) rt_thread_new ();
+  void *queue = rt_queue_new (THREADS);
+
+  configure (slot);
+  CHECK (open_connection (slot, 1, 0) == 0);
+  for (int i = 0; i < 10; i++) {
+    enqueue (queue, 0, 1, data (RT_OP_PREAD, got[0], 512, 512));
+    CHECK (outcome_of_call (0).err == 0);
+  }
+  enqueue (queue, 0, 1, data (RT_OP_PREAD, got[0], 512, 0));
+  enqueue (queue, 1, 1, data (RT_OP_PREAD, got[1], 512, 512));
+  rt_thread_end (spare);
+  for (uint32_t i = 0; i < 2; i++) {
+    CHECK (outcome_of_call (i).err == 0);
+    CHECK (memcmp (got[i], disk + 512 * i, 512) == 0);
+  }
+  rt_queue_free (queue);
+  CHECK (close_connection (slot, 1) == 0);
+  unload (slot);
+}
+
 /* No slot is left, so calls are refused. */
 void
 refused (void)
