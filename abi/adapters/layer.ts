@@ -4,6 +4,7 @@ import { threadModels } from "#api/generated/constants.gen";
 import type { ThreadModel } from "#api/generated/methods.gen";
 import type { Draft, LayerContext, Visit } from "#chain/layer";
 import type { BlockSize } from "#lib/block-size";
+import { takeClear } from "#lib/clear-range";
 import { errnoName } from "#lib/errno";
 
 import {
@@ -16,7 +17,13 @@ import {
 } from "../bridge/call.ts";
 import type { NativeConnection } from "../bridge/connection.ts";
 import { Parked } from "../bridge/request-thread.ts";
-import { RT_OP_BLOCK_SIZE, RT_OP_CLOSE, type RT_OP_CONFIG } from "../generated/ops.gen.ts";
+import {
+  RT_OP__PREAD_V1,
+  RT_OP_BLOCK_SIZE,
+  RT_OP_CLOSE,
+  type RT_OP_CONFIG,
+  RT_OP_PREAD,
+} from "../generated/ops.gen.ts";
 import type { NativeModule } from "./loaded-module.ts";
 
 /**
@@ -179,7 +186,8 @@ export class NativeCalls {
     offset: bigint,
     flags: number,
   ): Promise<void> {
-    const args = dataArguments(buf, offset, flags);
+    const isRead = op === RT_OP_PREAD || op === RT_OP__PREAD_V1;
+    const args = dataArguments(buf, offset, flags, isRead && takeClear(buf));
     this.#mustBeDone(await this.run(context, handleOf(context), op, args));
   }
 

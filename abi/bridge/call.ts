@@ -50,11 +50,17 @@ export interface PendingCall {
   failureBelow?: string;
 }
 
-/** The arguments of pread and pwrite. From now on the memory does not move. */
-export function dataArguments(memory: Uint8Array, offset: bigint, flags: number): DataArguments {
+/** The arguments of pread and pwrite. From now on the memory does not move. `isClear`: it holds only zeroes. */
+export function dataArguments(
+  memory: Uint8Array,
+  offset: bigint,
+  flags: number,
+  isClear: boolean,
+): DataArguments {
   // Small typed arrays move. Touching .buffer gives this one its final address.
   void memory.buffer;
-  return { type: "data", memory, buf: ptr(memory), offset, count: memory.length, flags };
+  const count = memory.length;
+  return { type: "data", memory, buf: ptr(memory), offset, count, flags, isClear: isClear ? 1 : 0 };
 }
 
 /** Pass a new pending call to `use`. Resolves when the callback has returned. */

@@ -1539,12 +1539,13 @@ export const listing = {
 } as const satisfies StructLayout;
 /** struct rt_data in abi/runtime/runtime.h. */
 export const data = {
-  size: 24,
+  size: 32,
   fields: {
     buf: { offset: 0, size: 8, kind: "pointer" },
     offset: { offset: 8, size: 8, kind: "u64" },
     count: { offset: 16, size: 4, kind: "u32" },
     flags: { offset: 20, size: 4, kind: "u32" },
+    is_clear: { offset: 24, size: 4, kind: "u32" },
   },
 } as const satisfies StructLayout;
 /** struct rt_range in abi/runtime/runtime.h. */
@@ -1598,7 +1599,7 @@ export const disconnect = {
 } as const satisfies StructLayout;
 /** struct rt_downcall in abi/runtime/runtime.h. */
 export const downcall = {
-  size: 64,
+  size: 72,
   fields: {
     op: { offset: 0, size: 4, kind: "u32" },
     module: { offset: 4, size: 4, kind: "u32" },
@@ -1606,7 +1607,7 @@ export const downcall = {
     nxdata: { offset: 16, size: 8, kind: "pointer" },
     handle: { offset: 24, size: 8, kind: "pointer" },
     export_name: { offset: 32, size: 8, kind: "string" },
-    arguments: { offset: 40, size: 24, kind: "union" },
+    arguments: { offset: 40, size: 32, kind: "union" },
   },
 } as const satisfies StructLayout;
 /** struct rt_result in abi/runtime/runtime.h. */
@@ -1624,13 +1625,13 @@ export const result = {
 } as const satisfies StructLayout;
 /** struct rt_upcall in abi/runtime/runtime.h. */
 export const upcall = {
-  size: 48,
+  size: 56,
   fields: {
     op: { offset: 0, size: 4, kind: "u32" },
     target: { offset: 4, size: 4, kind: "u32" },
     queued_call: { offset: 8, size: 4, kind: "u32" },
     connection: { offset: 16, size: 8, kind: "pointer" },
-    arguments: { offset: 24, size: 24, kind: "union" },
+    arguments: { offset: 24, size: 32, kind: "union" },
   },
 } as const satisfies StructLayout;
 /** struct rt_answer in abi/runtime/runtime.h. */
@@ -1647,10 +1648,10 @@ export const answer = {
 } as const satisfies StructLayout;
 /** struct rt_message in abi/runtime/runtime.h. */
 export const message = {
-  size: 72,
+  size: 80,
   fields: {
     kind: { offset: 0, size: 4, kind: "u32" },
-    body: { offset: 8, size: 64, kind: "union" },
+    body: { offset: 8, size: 72, kind: "union" },
   },
 } as const satisfies StructLayout;
 /** struct rt_direct in abi/runtime/runtime.h. */
@@ -1670,10 +1671,10 @@ export const direct = {
 } as const satisfies StructLayout;
 /** struct rt_slot in abi/runtime/runtime.h. */
 export const slot = {
-  size: 144,
+  size: 160,
   fields: {
-    in: { offset: 0, size: 72, kind: "struct" },
-    out: { offset: 72, size: 72, kind: "struct" },
+    in: { offset: 0, size: 80, kind: "struct" },
+    out: { offset: 80, size: 80, kind: "struct" },
   },
 } as const satisfies StructLayout;
 /** All of them, by name. */

@@ -135,6 +135,7 @@ export interface Data {
   readonly offset: bigint;
   readonly count: number;
   readonly flags: number;
+  readonly isClear: number;
 }
 
 /** struct rt_range. */
@@ -300,6 +301,7 @@ export function writeData(m: Memory, base: number, value: Data): void {
   m.u64[(base + 14) / 2] = value.offset;
   m.u32[base + 16] = value.count;
   m.u32[base + 17] = value.flags;
+  m.u32[base + 18] = value.isClear;
 }
 
 export function writeRange(m: Memory, base: number, value: Range): void {
@@ -362,6 +364,7 @@ export function readData(m: Memory, base: number): Data {
     offset: m.u64[(base + 10) / 2] ?? 0n,
     count: m.u32[base + 12] ?? 0,
     flags: m.u32[base + 13] ?? 0,
+    isClear: m.u32[base + 14] ?? 0,
   };
 }
 

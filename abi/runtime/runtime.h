@@ -73,6 +73,7 @@ struct rt_data {
   uint64_t offset;
   uint32_t count;
   uint32_t flags;
+  uint32_t is_clear; /* pread: `buf` holds only zeroes */
 };
 
 /* trim, zero and cache */

@@ -225,9 +225,8 @@ rt_run (struct rt_downcall *downcall, uint32_t call, struct rt_result *result)
     run_with_copy (downcall, call, reads, result);
     return;
   }
-  /* The reply must not have what was there before where the callback does not fill it. Here and not in
-   * JavaScript, since this thread writes to the memory anyway, and has it in its cache then. */
-  if (reads)
+  /* The reply must not have what was there before where the callback does not fill it. */
+  if (reads && !data->is_clear)
     memset (data->buf, 0, data->count);
   run (downcall, call, none, result);
 }

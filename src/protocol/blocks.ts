@@ -1,5 +1,6 @@
 /** Reusable memory for the replies and payloads of one connection. */
 
+import { ClearRange } from "../lib/clear-range.ts";
 import { keptBlockBytes } from "./limits.ts";
 
 /**
@@ -11,12 +12,14 @@ export class Block {
   readonly log2: number;
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly view: DataView;
+  readonly clear: ClearRange;
 
   constructor(log2: number, length: number) {
     this.log2 = log2;
     const buffer = new ArrayBuffer(length);
     this.bytes = new Uint8Array(buffer);
     this.view = new DataView(buffer);
+    this.clear = new ClearRange(buffer);
   }
 }
 
@@ -49,6 +52,13 @@ export class Blocks {
 
   /** Return a block of at least `length` bytes. Its contents are arbitrary. */
   take(length: number): Block {
+    const block = this.takeForRead(length);
+    block.clear.forget();
+    return block;
+  }
+
+  /** The same for a block that layers read into. It may still be clear. */
+  takeForRead(length: number): Block {
     let log2 = Math.max(smallestLog2, ceilLog2(length - lineBytes));
     if (log2 >= pagesLog2) log2 = Math.max(pagesLog2, ceilLog2(length - pageBytes));
     const bytes = 2 ** log2 + (log2 >= pagesLog2 ? pageBytes : lineBytes);
@@ -64,6 +74,7 @@ export class Blocks {
   /** Give back a block that is no longer read or written. Returns whether the block is kept for reuse. */
   give(block: Block): boolean {
     const { length } = block.bytes;
+    block.clear.forget();
     // A layer has detached its memory.
     if (length === 0) return true;
     if (this.#kept + length > keptBlockBytes) return false;

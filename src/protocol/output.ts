@@ -109,9 +109,11 @@ export class Output {
     const { block, start, own } = place;
     if (length <= copiedReplyBytes) {
       const at = this.reserve(length);
-      this.block.bytes.set(block.bytes.subarray(start, start + length), at);
+      const reply = block.bytes.subarray(start, start + length);
+      this.block.bytes.set(reply, at);
       this.end = at + length;
       this.release(place);
+      if (own) block.clear.clear(reply);
       return;
     }
     if (this.inOrder && this.end > this.#start) this.#another(true);
@@ -127,7 +129,7 @@ export class Output {
   /** Memory for a reply that will be complete later: `headerBytes`, then `count` aligned bytes. */
   place(headerBytes: number, count: number): Place {
     const data = dataStart(count);
-    return { block: this.#blocks.take(data + count), start: data - headerBytes, own: true };
+    return { block: this.#blocks.takeForRead(data + count), start: data - headerBytes, own: true };
   }
 
   /**
