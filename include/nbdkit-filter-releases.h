@@ -158,6 +158,8 @@
 #elif NBDKIT_FILTER_RELEASE == NBDKIT_FILTER_RELEASE_1_44
 #define NBDKIT_VERSION_MINOR 48
 #define NBDKIT_VERSION_MICRO 1
+#else
+#error "nbdkit-filter-releases.h has no NBDKIT_VERSION_MINOR for this layout"
 #endif
 #ifndef NBDKIT_FILTER_VERSION
 #define NBDKIT_FILTER_VERSION                                                                      \

@@ -18,7 +18,7 @@ const [, minor, micro] = newestKnown.split(".");
 const mustSay: Readonly<Record<string, readonly string[]>> = {
   "include/nbdkit-filter-releases.h": [
     `#elif NBDKIT_FILTER_RELEASE == ${releaseMacro(newestLayout)} ` +
-      `#define NBDKIT_VERSION_MINOR ${minor} #define NBDKIT_VERSION_MICRO ${micro} #endif`,
+      `#define NBDKIT_VERSION_MINOR ${minor} #define NBDKIT_VERSION_MICRO ${micro} #else`,
   ],
   "include/pkgconfig/nbdkit.pc": [`release=${idWord(newestLayout)} `, `Version: ${newestKnown} `],
   "docs/nbdkit.md": [

@@ -105,7 +105,7 @@ test("the package has the files that users need, and no tests", () => {
 test("npx runs the program, and --dump-config prints its paths", async () => {
   expect(await there(["npx", "nbdkit", "--version"])).toMatchObject({
     code: 0,
-    stdout: expect.stringMatching(/^nbdkit 1\.48\.1 /),
+    stdout: expect.stringMatching(new RegExp(`^nbdkit ${RegExp.escape(version)} `)),
   });
   const { stdout } = await there(["nbdkit", "--dump-config"]);
   expect(stdout).toContain(`binary=${at("node_modules/nbdkit/bin/nbdkit")}\n`);
