@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { FLAG_FUA, storage } from "#api";
 import { abilities, clientOf, errnoOf, everyAbility, overPlugin } from "#test/chain";
 import { NbdClient } from "#test/client";
-import { bareProgram, serve } from "#test/server";
+import { bareProgram, serve, until } from "#test/server";
 
 import plugin from "./file.ts";
 import { canMount, imageFolder, pattern, readFrom, tmpfs } from "./images-fixture.ts";
@@ -196,6 +196,23 @@ describe("the file plugin", () => {
     expect(opened.eflags & 2).toBe(2);
     await client[Symbol.asyncDispose]();
   });
+});
+
+test("with -t 1 a large read has the data from before a write behind it", async () => {
+  const path = image(pattern(1 << 17));
+  await using server = await serve(["-t1", "file", path]);
+  const { client } = await NbdClient.ready({ unix: server.socket });
+  const count = 1 << 16;
+  // Once, so that the file is known to be in memory.
+  await client.ask({ type: 0, offset: 0n, count });
+  client.pause();
+  client.request({ type: 0, offset: 0n, count });
+  client.request({ type: 1, offset: 0n, payload: new Uint8Array(count).fill(0xee) });
+  await until(() => readFileSync(path)[count - 1] === 0xee);
+  client.resume();
+  expect(await client.reply()).toMatchObject({ error: 0 });
+  expect(Buffer.compare(await client.take(count), pattern(1 << 17).subarray(0, count))).toBe(0);
+  await client[Symbol.asyncDispose]();
 });
 
 test("the file plugin closes its file", async () => {

@@ -187,8 +187,10 @@ export class Reads {
     return source !== undefined && offset + BigInt(count) <= source.size ? source : undefined;
   }
 
+  /** Not where requests are serialized: the client would see writes that it sent behind the read. */
   suitsFile(count: number): boolean {
-    return this.#output.sendsFiles && count >= leastFromFileBytes && count <= mostFromFileBytes;
+    const { inOrder, sendsFiles } = this.#output;
+    return sendsFiles && !inOrder && count >= leastFromFileBytes && count <= mostFromFileBytes;
   }
 
   /**
