@@ -7,14 +7,24 @@
  *
  * With arguments all servers run with these instead of random chains; --only=N runs the N-th chain of the seed alone.
  */
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 
+import { idleThreadMs } from "#sys/limits";
 import { randomFrom } from "#test/random";
 import { serve, type Served } from "#test/server";
 
+import { mostSparePipes } from "../src/server/limits.ts";
 import { connected, Keeper, type Region, vanishing } from "./soak-clients.ts";
 import { randomStack, type SoakStack } from "./soak-stacks.ts";
 
@@ -43,19 +53,33 @@ const MORE_THREADS = 72; // the server keeps idle request threads, and modules m
 interface Held {
   readonly rssKiB: number;
   readonly threads: number;
+  /** Without pipes: the server keeps some for replies from files. */
   readonly descriptors: number;
+  readonly pipes: number;
   readonly files: number;
 }
 
 function held(pid: number, temporary: string): Held {
   const status = readFileSync(`/proc/${pid}/status`, "utf8");
   const number = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+)`, "m").exec(status)?.[1]);
+  const links = readdirSync(`/proc/${pid}/fd`).map((fd) => linkOf(`/proc/${pid}/fd/${fd}`));
+  const pipes = links.filter((link) => link.startsWith("pipe:")).length;
   return {
     rssKiB: number("VmRSS"),
     threads: number("Threads"),
-    descriptors: readdirSync(`/proc/${pid}/fd`).length,
+    descriptors: links.length - pipes,
+    pipes,
     files: readdirSync(temporary, { recursive: true }).length,
   };
+}
+
+/** Empty if the descriptor is closed meanwhile. */
+function linkOf(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return "";
+  }
 }
 
 /** What the server holds once it has closed all clients: the number of descriptors must not change for a second. */
@@ -68,6 +92,15 @@ async function settled(pid: number, temporary: string): Promise<Held> {
     last = now;
   }
   return last;
+}
+
+/** The same once the threads for blocking calls, which have descriptors too, have ended for lack of work. */
+async function rested(pid: number, temporary: string, idle: Held): Promise<Held> {
+  const until = performance.now() + 2 * idleThreadMs + 1000;
+  for (;;) {
+    const now = await settled(pid, temporary);
+    if (now.descriptors <= idle.descriptors || performance.now() > until) return now;
+  }
 }
 
 interface Counts {
@@ -140,7 +173,8 @@ async function watched(
   const samples: Held[] = [];
   for (let part = 0; part < PARTS; part++) {
     await crowd(server, keepers, rest, random, counts);
-    samples.push(await settled(pid, temporary));
+    const isCompared = part === 0 || part === PARTS - 1;
+    samples.push(await (isCompared ? rested(pid, temporary, idle) : settled(pid, temporary)));
   }
   for (const keeper of keepers) await keeper.visit(server);
   const { code, stderr } = await server.stop();
@@ -163,12 +197,13 @@ function more(idle: Held, samples: readonly Held[]): string[] {
     wrong.push("more threads");
   }
   if (last.descriptors > first.descriptors) wrong.push("more descriptors");
+  if (last.pipes > idle.pipes + 2 * mostSparePipes) wrong.push("more pipes");
   if (last.files > first.files) wrong.push("more temporary files");
   return wrong;
 }
 
 function shown(samples: readonly Held[]): string {
-  return (["rssKiB", "threads", "descriptors", "files"] as const)
+  return (["rssKiB", "threads", "descriptors", "pipes", "files"] as const)
     .map((key) => `${key} ${samples.map((sample) => sample[key]).join(" ")}`)
     .join(", ");
 }
