@@ -177,11 +177,13 @@ export class Life {
   }
 
   async #declared(caller: Caller): Promise<number | undefined> {
-    const { layer } = this.link;
-    const descriptor: unknown = await attempt(
-      () => layer.descriptor?.(caller),
-      (error) => this.link.failure(error, "descriptor", caller.connection),
+    const { layer, number } = this.link;
+    const { connection } = caller;
+    const declared = attempt(
+      () => runAs(number, "descriptor", () => layer.descriptor?.(caller)),
+      (error) => this.link.failure(error, "descriptor", connection),
     );
+    const descriptor: unknown = await waitFor(layer, "descriptor", connection.logName, declared);
     if (descriptor === undefined) return undefined;
     if (isDescriptor(descriptor)) return descriptor;
     throw oddAnswer(layer, "descriptor", descriptor, "the number of an open file, or undefined");

@@ -6,7 +6,7 @@
 import { methods as all } from "./methods.ts";
 
 /** The names of methods. A method's number is its place here. */
-export const methods: readonly string[] = ["", ...all, "window"];
+export const methods: readonly string[] = ["", ...all, "window", "descriptor"];
 
 export const PREAD = methods.indexOf("pread");
 export const PWRITE = methods.indexOf("pwrite");

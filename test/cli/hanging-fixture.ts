@@ -32,6 +32,7 @@ const hanging = definePlugin({
   cleanup: () => reach("cleanup"),
   unload: () => reach("unload"),
   getSize: () => reach("getSize") ?? 65536n,
+  descriptor: () => reach("descriptor"),
   pread: (_handle, buf) => reach("pread") ?? void buf.fill(0x6c),
   pwrite: () => reach("pwrite"),
   trim: () => reach("trim"),

@@ -59,7 +59,7 @@ async function stopIn(server: Served, method: string) {
 describe("a TypeScript plugin that never answers", () => {
   test.each([
     ...["afterFork", "preconnect", "open", "getSize", "pread", "pwrite", "trim", "zero", "cache"],
-    ...["flush", "close", "cleanup", "unload"],
+    ...["descriptor", "flush", "close", "cleanup", "unload"],
   ])("does not prevent the shutdown: %s", async (method) => {
     await using server = await serve([brief, plugin, `method=${method}`]);
     const it = await stopIn(server, method);
